@@ -1,0 +1,177 @@
+"""Blocks that join or cut wires."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lawful.theory.rules import AddRule, ConcatRule, MixtureRule, ProductRule, Rule, TokensRule
+
+from .base import Block, ShapeError, Signal
+from .run import Run
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Join(Block):
+    """A block that reads any number of equal signals."""
+
+    inputs = None
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        shapes = {s.features for s in signals}
+        if len(shapes) > 1:
+            raise ShapeError(f"{self} joins " + " and ".join(map(str, signals)) + "; make the branches equally wide")
+        wide = max(signals, key=lambda s: s.positions)
+        for s in signals:
+            if s.space not in (wide.space, ()) and any(n not in (m, 1) for n, m in zip(s.space, wide.space, strict=False)):
+                raise ShapeError(f"{self} joins {s} with {wide}; make the branches equally large")
+        return (wide,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Add(_Join):
+    """The sum of its inputs: a residual junction.  It has no law of its own and ties the wires it joins."""
+
+    summary = "x_1 + x_2 + ..."
+    source = "marcotte2025, proposition 3.2 and theorem 4.7"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return AddRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        total = x[0]
+        for y in x[1:]:
+            total = total + y
+        return total
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Product(_Join):
+    """The element-wise product of its inputs: the gate of a GLU."""
+
+    summary = "x_1 * x_2"
+    source = "tran2026, theorem 4.2"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return ProductRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        total = x[0]
+        for y in x[1:]:
+            total = total * y
+        return total
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Concat(Block):
+    """Features of its inputs side by side."""
+
+    inputs = None
+    summary = "[x_1, x_2, ...] along features"
+    source = "theory of wires: block-diagonal S"
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if len({(s.space, s.channels_first, s.tokens) for s in signals}) > 1:
+            raise ShapeError(f"{self} joins " + " and ".join(map(str, signals)) + "; their positions must agree")
+        return (signals[0].with_features(sum(s.features for s in signals)),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return ConcatRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return torch.cat(list(x), run.axis)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split(Block):
+    """Features cut into parts of the given widths, one output port each."""
+
+    widths: tuple[int, ...]
+
+    summary = "features cut into parts"
+    source = "theory of wires: block-diagonal S"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if len(self.widths) < 2 or min(self.widths) < 1:
+            raise ShapeError(f"{self} needs two or more widths of at least 1")
+
+    @property
+    def outputs(self) -> int:
+        return len(self.widths)
+
+    def input_signal(self) -> Signal:
+        return Signal(sum(self.widths))
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        self.expect(signals[0], sum(self.widths))
+        return tuple(signals[0].with_features(n) for n in self.widths)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return ConcatRule(cut=True)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return torch.split(x[0], list(self.widths), run.axis)
+
+    def resize(self, signals: Sequence[Signal], width: int) -> Block:
+        n, k = signals[0].features, len(self.widths)
+        total = sum(self.widths)
+        parts = [max(1, n * w // total) for w in self.widths]
+        parts[-1] += n - sum(parts)
+        if k > n:
+            raise ShapeError(f"{self} cannot cut {n} features into {k} parts")
+        return dataclasses.replace(self, widths=tuple(parts))
+
+    def width_multiple(self, port: int) -> int:
+        return 2 * len(self.widths)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ConcatTokens(Block):
+    """Tokens of its inputs end to end; a producer without input is repeated for every example (class token)."""
+
+    inputs = None
+    summary = "tokens end to end"
+    source = "theory of wires: shifts token by token"
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if len({s.features for s in signals}) > 1 or any(len(s.space) != 1 or s.channels_first for s in signals):
+            raise ShapeError(f"{self} joins " + " and ".join(map(str, signals)) + "; it needs tokens of one width")
+        return (dataclasses.replace(signals[0], space=(sum(s.space[0] for s in signals),)),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return TokensRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        batch = max(y.shape[0] for y in x)
+        return torch.cat([y.expand(batch, *y.shape[1:]) for y in x], 1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Mixture(Block):
+    """`sum_i p_i f_i`: port 0 has the weights `p` (one feature per expert), the others the experts."""
+
+    normalised: bool = True
+
+    inputs = None
+    summary = "sum of p_i f_i"
+    source = "tran2026, theorem 4.5"
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if signals[0].features != len(signals) - 1:
+            raise ShapeError(f"{self} has {len(signals) - 1} experts but {signals[0].features} weights; make the router as wide")
+        if len({s.features for s in signals[1:]}) > 1:
+            raise ShapeError(f"{self} joins " + " and ".join(map(str, signals[1:])) + "; make the experts equally wide")
+        return (signals[1],)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return MixtureRule(self.normalised)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        weights = x[0].movedim(run.axis, -1)
+        parts = [w.unsqueeze(run.axis) * f for w, f in zip(weights.unbind(-1), x[1:], strict=True)]
+        return sum(parts[1:], start=parts[0])

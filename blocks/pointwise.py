@@ -1,0 +1,183 @@
+"""Point-wise maps: homogeneous ones keep a law per feature, all others break it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from lawful.theory.rules import HomogeneousRule, PassRule, PointwiseRule, Rule, SoftmaxRule
+
+from .base import Block, ShapeError, Signal
+from .run import Run
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Same(Block):
+    """A block whose output has the shape of its input."""
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if signals[0].tokens:
+            raise ShapeError(f"{self} reads numbers but gets {signals[0]}; put an Embedding before it")
+        return (signals[0],)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Identity(_Same):
+    """`y = x`: the skip of a residual junction."""
+
+    summary = "y = x"
+    source = "marcotte2025, proposition 3.2"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return PassRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReLU(_Same):
+    """`max(x, 0) ** power`, or with a `slope` for negative x (LeakyReLU; slope -1 is the absolute value).
+
+    Law per hidden neuron: `||in||^2 + b^2 - power * ||out||^2` (Marcotte et al. 2023, theorem 4.1).
+    """
+
+    slope: float = 0.0
+    power: int = 1
+
+    summary = "max(x, slope x)^power"
+    source = "marcotte2023, theorem 4.1"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return HomogeneousRule(self.power, isometric=abs(self.slope) == 1 and self.power == 1)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        gate = run.gate(x[0])
+        y = torch.where(x[0] > 0, x[0], self.slope * x[0]) if gate is None else x[0] * (gate + (1 - gate) * self.slope)
+        return y**self.power if self.power > 1 else y
+
+
+def LeakyReLU(slope: float = 0.01) -> ReLU:  # noqa: N802
+    """ReLU with a slope for negative values."""
+    return ReLU(slope)
+
+
+def Abs() -> ReLU:  # noqa: N802
+    """The absolute value."""
+    return ReLU(-1.0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Power(_Same):
+    """`x ** power`, a polynomial activation; law `||in||^2 + b^2 - power * ||out||^2`."""
+
+    power: int = 2
+
+    summary = "x^power"
+    source = "tran2026, section 4"
+
+    def __post_init__(self) -> None:
+        if self.power < 2:
+            raise ShapeError(f"{self}: a power below 2 is linear or no polynomial; use Linear or Identity")
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return HomogeneousRule(self.power)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0] ** self.power
+
+
+_FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": F.softplus,
+    "elu": F.elu,
+    "mish": F.mish,
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pointwise(_Same):
+    """A smooth activation by name: gelu, gelu_tanh, silu, tanh, sigmoid, softplus, elu, mish.  It leaves no law behind it."""
+
+    function: str
+
+    summary = "a smooth activation"
+    source = "tran2026, theorem 4.1"
+
+    def __post_init__(self) -> None:
+        if self.function not in _FUNCTIONS:
+            raise ShapeError(f"no point-wise function {self.function!r}; there are {', '.join(_FUNCTIONS)}")
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return PointwiseRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return _FUNCTIONS[self.function](x[0])
+
+
+def GELU() -> Pointwise:  # noqa: N802
+    """Gaussian error linear unit."""
+    return Pointwise("gelu")
+
+
+def SiLU() -> Pointwise:  # noqa: N802
+    """`x * sigmoid(x)`."""
+    return Pointwise("silu")
+
+
+def Tanh() -> Pointwise:  # noqa: N802
+    """Hyperbolic tangent."""
+    return Pointwise("tanh")
+
+
+def Sigmoid() -> Pointwise:  # noqa: N802
+    """Logistic function."""
+    return Pointwise("sigmoid")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dropout(_Same):
+    """Sets features to zero at random in training; a random gate per feature."""
+
+    probability: float = 0.1
+
+    summary = "x * random mask / (1 - p)"
+    source = "marcotte2025, section 3"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability < 1:
+            raise ShapeError(f"{self}: the probability must lie in [0, 1)")
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return HomogeneousRule(noisy=True)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        if not run.training:
+            return x[0]
+        gate = run.gate(x[0])
+        if gate is None:
+            gate = (torch.rand_like(x[0]) >= self.probability).to(x[0].dtype)
+        return x[0] * gate / (1 - self.probability)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Softmax(_Same):
+    """Softmax over the features: the weights of a router; router column sums are conserved (tran2026, theorem 4.5)."""
+
+    summary = "softmax over features"
+    source = "tran2026, theorem 4.5"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return SoftmaxRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        e = torch.exp(x[0] - x[0].detach().amax(run.axis, keepdim=True))
+        return e / e.sum(run.axis, keepdim=True)

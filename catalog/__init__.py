@@ -1,0 +1,1 @@
+"""Verified laws as data: store, query, certificates, pages."""

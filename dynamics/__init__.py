@@ -1,0 +1,1 @@
+"""What optimizers do to laws: identities, ledger, predictions, training callbacks."""

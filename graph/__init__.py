@@ -1,0 +1,1 @@
+"""Architectures as networkx graphs, the composition engine, tracing and families."""

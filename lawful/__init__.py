@@ -1,0 +1,1 @@
+"""The front door: what `import lawful` gives, and the command line."""

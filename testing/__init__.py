@@ -1,0 +1,1 @@
+"""Hypothesis strategies, assertions and the pytest plugin."""

@@ -1,0 +1,1 @@
+"""Mathematics: laws, wire algebras, theorems, proofs and counting; knows no block."""

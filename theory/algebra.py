@@ -1,0 +1,344 @@
+"""Wire algebras: which symmetric matrices a wire may carry, and their lattice.
+
+A wire of width `n` is cut into consecutive *boxes*; a box reads its indices as a multi-index with lengths `dims`
+(heads x head width, channels x pixels, ...).  The symmetric group of every axis acts on `Sym(n)`, and every rule of the
+gauge calculus commutes with it.  By Schur's lemma the rules never mix inequivalent pieces, so a wire algebra is a set
+of *sectors*, one label per axis:
+
+    c   multiples of the identity          d   diagonal, trace zero
+    j   multiples of 11^T - I              o   zero diagonal, rows summing to zero
+    x   trace zero on the complement of 1 (present only where a centring acts; it overlaps d and o)
+
+At most one axis of a sector is off the diagonal (j, o, x).  Cost therefore never depends on the width.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OFF = frozenset("jox")
+FULL_AXIS = "cdjox"
+
+
+class LayoutError(ValueError):
+    """Two readers cut one feature axis in ways that do not nest."""
+
+
+def axis_dimension(label: str, n: int) -> int:
+    """Dimension of one sector of `Sym(n)`."""
+    if label in "cj":
+        return 1 if label == "c" or n > 1 else 0
+    if label == "d":
+        return n - 1
+    return max(n * (n - 1) // 2 - 1, 0)
+
+
+def sector_dimension(label: str, dims: tuple[int, ...]) -> int:
+    """Number of scalars in a sector: the product over its axes."""
+    return math.prod(axis_dimension(a, n) for a, n in zip(label, dims, strict=True))
+
+
+@dataclass(frozen=True)
+class Box:
+    """A run of indices read as a multi-index, with the sectors that are allowed on it."""
+
+    dims: tuple[int, ...]
+    labels: frozenset[str]
+
+    @property
+    def size(self) -> int:
+        """Number of indices."""
+        return math.prod(self.dims)
+
+    @property
+    def constant(self) -> str:
+        """The sector of multiples of the identity."""
+        return "c" * len(self.dims)
+
+    @staticmethod
+    def of(dims: Iterable[int], labels: Iterable[str]) -> Box:
+        """A box without axes of length one and without empty sectors."""
+        dims = tuple(dims)
+        keep = [i for i, n in enumerate(dims) if n > 1]
+        short = tuple(dims[i] for i in keep)
+        kept = frozenset(
+            "".join(s[i] for i in keep)
+            for s in labels
+            if all(s[i] == "c" for i, n in enumerate(dims) if n == 1) and (set(s) <= {"c"} or sector_dimension(s, dims))
+        )
+        return Box(short, kept)
+
+    def refine(self, dims: tuple[int, ...]) -> Box:
+        """The same matrices on finer axes, without those that join blocks of the finer cut."""
+        labels = set(self.labels)
+        position, old = 0, list(self.dims)
+        result: list[int] = []
+        for n in old:
+            parts = []
+            while math.prod(parts) < n:
+                parts.append(dims[len(result) + len(parts)])
+            if len(parts) > 1:
+                labels = _split_axis(labels, position, len(parts))
+            position += len(parts)
+            result += parts
+        return Box.of(result, labels)
+
+
+def _split_axis(labels: set[str], i: int, k: int) -> set[str]:
+    """Replaces axis `i` of every label by `k` axes."""
+    diagonal = ["".join(p) for p in itertools.product("cd", repeat=k)]
+    single = {a: [p[:q] + a + p[q + 1 :] for p in diagonal for q in range(k) if p[q] == "c"] for a in "jox"}
+    out: set[str] = set()
+    for s in labels:
+        head, a, tail = s[:i], s[i], s[i + 1 :]
+        whole = all(head + b + tail in labels for b in "cdjo")
+        if a == "c":
+            middles = ["c" * k]
+        elif a == "d":
+            middles = diagonal[1:]
+        elif whole and a in OFF:
+            middles = single[a]
+        else:
+            middles = []
+        out.update(head + m + tail for m in middles)
+    return out
+
+
+def common_dims(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """The coarsest multi-index that refines both.
+
+    Raises:
+        LayoutError: if the two do not nest.
+    """
+    if a == b:
+        return a
+    cuts = {1}
+    for dims in (a, b):
+        for i in range(len(dims)):
+            cuts.add(math.prod(dims[i:]))
+    ordered = sorted(cuts)
+    for lo, hi in itertools.pairwise(ordered):
+        if hi % lo:
+            raise LayoutError(f"blocks of {lo} and of {hi} do not nest")
+    return tuple(hi // lo for lo, hi in itertools.pairwise(ordered))[::-1]
+
+
+@dataclass(frozen=True)
+class Algebra:
+    """A space of symmetric matrices on a wire: boxes, and which of their identity parts are equal.
+
+    `ties[i]` names the group of box `i`; boxes of one group carry the same multiple of the identity.
+
+    >>> Full(4).meet(Diagonal(4)), Full(6).meet(Blocks(2, Full(3))).count
+    (Diagonal(4), 12)
+    >>> Diagonal(4).meet(ScalarPlusOnes(4))
+    Scalar(4)
+    """
+
+    boxes: tuple[Box, ...]
+    ties: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Width of the wire."""
+        return sum(b.size for b in self.boxes)
+
+    @property
+    def count(self) -> int:
+        """Dimension of the space of matrices (number of scalar laws on one wire)."""
+        total = sum(sector_dimension(s, b.dims) for b in self.boxes for s in _primary(b.labels))
+        tied: dict[int, int] = {}
+        for b, t in zip(self.boxes, self.ties, strict=True):
+            if b.constant in b.labels:
+                tied[t] = tied.get(t, 0) + 1
+        return total - sum(k - 1 for k in tied.values())
+
+    def meet(self, other: Algebra) -> Algebra:
+        """The largest algebra inside both.
+
+        Raises:
+            LayoutError: if their cuts do not nest.
+        """
+        if self == other:
+            return self
+        if self.size != other.size:
+            raise LayoutError(f"a wire of {self.size} features meets one of {other.size}")
+        left, right = self.cut(other.edges()), other.cut(self.edges())
+        boxes = []
+        for a, b in zip(left.boxes, right.boxes, strict=True):
+            dims = common_dims(a.dims, b.dims)
+            boxes.append(Box.of(dims, a.refine(dims).labels & b.refine(dims).labels))
+        return Algebra(tuple(boxes), _join_ties(left.ties, right.ties))
+
+    def restrict(self, layout: Algebra) -> Algebra:
+        """This algebra cut as `layout` is, without its restrictions."""
+        return self.meet(Algebra(tuple(Box(b.dims, _all_labels(len(b.dims))) for b in layout.boxes), tuple(range(len(layout.boxes)))))
+
+    def edges(self) -> list[int]:
+        """Positions where boxes begin, without 0."""
+        return list(itertools.accumulate(b.size for b in self.boxes))[:-1]
+
+    def cut(self, edges: Iterable[int]) -> Algebra:
+        """The same algebra with boxes cut at the given positions."""
+        out = self
+        for p in edges:
+            out = out._cut_once(p)
+        return out
+
+    def _cut_once(self, position: int) -> Algebra:
+        start = 0
+        for i, box in enumerate(self.boxes):
+            if start < position < start + box.size:
+                pieces, tied = _cut_box(box, position - start)
+                group = [self.ties[i] if tied or k == 0 else max(self.ties) + k for k in range(len(pieces))]
+                return Algebra(self.boxes[:i] + tuple(pieces) + self.boxes[i + 1 :], self.ties[:i] + tuple(group) + self.ties[i + 1 :])
+            start += box.size
+        return self
+
+    def __repr__(self) -> str:
+        """The name a reader would use, as it can be typed where there is one."""
+        names = [_box_name(b) for b in self.boxes]
+        if len(names) == 1:
+            return names[0]
+        if all(b.labels == {b.constant} for b in self.boxes) and len(set(self.ties)) == 1:
+            return f"Scalar({self.size})"
+        return "Sum(" + ", ".join(names) + ")"
+
+
+def _primary(labels: frozenset[str]) -> list[str]:
+    """Labels without the x sectors that d and o already contain."""
+    return [s for s in labels if "x" not in s or s.replace("x", "o") not in labels]
+
+
+def _all_labels(k: int) -> frozenset[str]:
+    return Box.of((2,) * 0, ["c" * 0]).labels if k == 0 else frozenset(_full_labels(k))
+
+
+def _full_labels(k: int) -> set[str]:
+    diagonal = {"".join(p) for p in itertools.product("cd", repeat=k)}
+    return diagonal | {p[:q] + a + p[q + 1 :] for p in diagonal for q in range(k) if p[q] == "c" for a in "jox"}
+
+
+def _cut_box(box: Box, position: int) -> tuple[list[Box], bool]:
+    """Cuts a box at an index; says whether the pieces keep one multiple of the identity."""
+    inner = math.prod(box.dims[1:])
+    if position % inner:
+        pieces, tied = _rows(box)
+        row, offset = divmod(position, inner)
+        middle, tied_inside = _cut_box(pieces[row], offset)
+        if tied != tied_inside:
+            raise LayoutError(f"a cut at {position} runs through one of {box.dims[0]} blocks that share a scalar")
+        return pieces[:row] + middle + pieces[row + 1 :], tied
+    rows = [position // inner, box.dims[0] - position // inner]
+    return _outer_pieces(box, rows)
+
+
+def _rows(box: Box) -> tuple[list[Box], bool]:
+    return _outer_pieces(box, [1] * box.dims[0])
+
+
+def _outer_pieces(box: Box, rows: list[int]) -> tuple[list[Box], bool]:
+    labels: set[str] = set()
+    tied = False
+    for s in box.labels:
+        a, tail = s[0], s[1:]
+        if a in OFF and not all(b + tail in box.labels for b in "cdjo"):
+            continue
+        if a == "c" and "d" + tail not in box.labels:
+            if set(tail) - {"c"}:
+                raise LayoutError(f"a cut runs through copies that carry one {s!r} part")
+            tied = True
+        labels |= {"c" + tail, "d" + tail} if a == "d" else {s}
+    return [Box.of((r, *box.dims[1:]), labels) for r in rows], tied
+
+
+def _join_ties(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    group = list(range(len(a)))
+    for ties in (a, b):
+        first: dict[int, int] = {}
+        for i, t in enumerate(ties):
+            old, new = group[i], group[first.setdefault(t, i)]
+            group = [new if g == old else g for g in group]
+    return tuple(group)
+
+
+def _box_name(box: Box) -> str:
+    if not box.labels:
+        return f"Nothing({box.size})"
+    if not box.dims:
+        return "Full(1)"
+    axis = _axis_name(frozenset(s[-1] for s in box.labels if set(s[:-1]) <= {"c"}), box.dims[-1])
+    if len(box.dims) == 1:
+        return axis
+    kinds = ["copies" if not any(s[i] == "d" for s in box.labels) else "blocks" for i in range(len(box.dims) - 1)]
+    for n, kind in zip(reversed(box.dims[:-1]), reversed(kinds), strict=True):
+        axis = f"Blocks({n}, {axis})" if kind == "blocks" else f"Copies({n}, {axis})"
+    return axis
+
+
+def _axis_name(labels: frozenset[str], n: int) -> str:
+    if not labels:
+        return f"Nothing({n})"
+    if {"d", "j"} <= labels:
+        return f"Full({n})"
+    if "x" in labels:
+        return f"Centred({n})"
+    if "d" in labels:
+        return f"Diagonal({n})"
+    return f"ScalarPlusOnes({n})" if "j" in labels else f"Scalar({n})"
+
+
+def _single(n: int, labels: str) -> Algebra:
+    return Algebra((Box.of((n,), labels),), (0,))
+
+
+def Full(n: int) -> Algebra:  # noqa: N802
+    """All symmetric `n x n` matrices: what a linear map allows."""
+    return _single(n, FULL_AXIS)
+
+
+def Diagonal(n: int) -> Algebra:  # noqa: N802
+    """Diagonal matrices: what a point-wise map that scales allows."""
+    return _single(n, "cd")
+
+
+def Scalar(n: int) -> Algebra:  # noqa: N802
+    """Multiples of the identity: what RMSNorm allows."""
+    return _single(n, "c")
+
+
+def ScalarPlusOnes(n: int) -> Algebra:  # noqa: N802
+    """The span of the identity and `11^T`: what LayerNorm allows."""
+    return _single(n, "cj")
+
+
+def Centred(n: int) -> Algebra:  # noqa: N802
+    """The span of `11^T` and all matrices on the complement of `1`: what subtracting the mean allows."""
+    return _single(n, "cjx")
+
+
+def Nothing(n: int) -> Algebra:
+    """The zero matrix only."""
+    return _single(n, "")
+
+
+def Blocks(k: int, algebra: Algebra) -> Algebra:  # noqa: N802
+    """`k` independent blocks, each from `algebra`: heads, groups."""
+    return Algebra(tuple(Box.of((k, *b.dims), {a + s for s in b.labels for a in "cd"}) for b in _one(algebra).boxes), (0,))
+
+
+def Copies(k: int, algebra: Algebra, inner: bool = False) -> Algebra:  # noqa: N802
+    """`k` equal blocks from `algebra` (repeated heads; `inner`: every index repeated, as pixels of a channel)."""
+    box = _one(algebra).boxes[0]
+    if inner:
+        return Algebra((Box.of((*box.dims, k), {s + "c" for s in box.labels}),), (0,))
+    return Algebra((Box.of((k, *box.dims), {"c" + s for s in box.labels}),), (0,))
+
+
+def _one(algebra: Algebra) -> Algebra:
+    if len(algebra.boxes) != 1:
+        raise LayoutError(f"cannot repeat {algebra!r}, which is cut into {len(algebra.boxes)} boxes")
+    return algebra

@@ -1,0 +1,183 @@
+"""Third pass: the equations between the matrices of all wires, and what each solution does to the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+
+from .algebra import Algebra
+from .diagram import Diagram
+from .directions import box_offsets
+from .layouts import Layouts
+from .linalg import Equations, Number
+from .rules import Use
+
+MatrixKey = tuple  # (wire, box, label) for a sector of S, (site name, label) for a factor c
+Row = dict[MatrixKey, Number]
+
+
+class Balance:
+    """Equations over the sectors of `S` on every wire; rules write them, `solve` collects them."""
+
+    def __init__(self, layouts: Layouts) -> None:
+        self._layouts = layouts
+        self.lax = layouts.lax
+        self.equations: Equations[MatrixKey] = Equations()
+        self._centring = any(
+            getattr(s.rule, "scale", True) is False for s in layouts.diagram.sites
+        )
+        for w, algebra in enumerate(layouts.algebras):
+            self._declare(w, algebra)
+        for site in layouts.diagram.sites:
+            site.rule.balance(self, site)
+        for name, uses in layouts.uses.items():
+            self._share(name, uses)
+            if layouts.diagram.parameters[name].frozen:
+                self._freeze(name, uses[0])
+
+    @property
+    def diagram(self) -> Diagram:
+        """The network."""
+        return self._layouts.diagram
+
+    def _declare(self, w: int, algebra: Algebra) -> None:
+        first: dict[int, MatrixKey] = {}
+        for b, box in enumerate(algebra.boxes):
+            for label in sorted(box.labels):
+                if self._centring or "x" not in label:
+                    self.equations.declare((w, b, label))
+            if len(algebra.boxes) > 1 and box.constant in box.labels:
+                key = (w, b, box.constant)
+                other = first.setdefault(algebra.ties[b], key)
+                if other != key:
+                    self.require({other: 1, key: -1})
+
+    def layout(self, w: int) -> Algebra:
+        """How a wire is cut."""
+        return self._layouts.algebras[w]
+
+    def key(self, w: int, box: int, label: str) -> MatrixKey | None:
+        """The variable of a sector, None where the wire's algebra does not have it."""
+        if label not in self._layouts.algebras[w].boxes[box].labels or (not self._centring and "x" in label):
+            return None
+        return (w, box, label)
+
+    def keys(self, w: int) -> list[tuple[int, str]]:
+        """All sectors of a wire."""
+        return [
+            (b, s)
+            for b, box in enumerate(self._layouts.algebras[w].boxes)
+            for s in sorted(box.labels)
+            if self._centring or "x" not in s
+        ]
+
+    def require(self, terms: dict[MatrixKey | None, Number]) -> None:
+        """Adds an equation; sectors that do not exist are zero."""
+        self.equations.require({k: a for k, a in terms.items() if k is not None})
+
+    def equal(
+        self,
+        a: int,
+        b: int,
+        power: int = 1,
+        rename: Callable[[int, str], tuple[int, str]] | None = None,
+        partial: bool = False,
+    ) -> None:
+        """`S_b = power * S_a`, with the sectors of `a` renamed to those of `b`."""
+        hit = set()
+        for box, label in self.keys(a):
+            target = rename(box, label) if rename else (box, label)
+            hit.add(target)
+            self.require({(a, box, label): power, self.key(b, *target): -1})
+        boxes = {t[0] for t in hit} if partial else None
+        for box, label in self.keys(b):
+            if (box, label) not in hit and (boxes is None or box in boxes):
+                self.require({(b, box, label): 1})
+
+    def total(self, wires: Iterable[tuple[int, int]]) -> None:
+        """The signed sum of the matrices of several wires is zero."""
+        wires = list(wires)
+        for box, label in sorted({k for w, _ in wires for k in self.keys(w)}):
+            row: Row = {}
+            for w, sign in wires:
+                key = self.key(w, box, label)
+                if key is not None:
+                    row[key] = row.get(key, 0) + sign
+            self.require(row)
+
+    def only_ones(self, w: int) -> None:
+        """`S` is a multiple of `11^T = I + (11^T - I)`."""
+        if self.key(w, 0, "c") and self.key(w, 0, "j"):
+            self.require({(w, 0, "c"): 1, (w, 0, "j"): -1})
+
+    def centre(self, x: int, y: int) -> None:
+        """`S_x` and `S_y` agree on the complement of 1, where `c I + j (11^T - I)` acts as `c - j`."""
+        self.require({self.key(x, 0, "c"): 1, self.key(x, 0, "j"): -1, self.key(y, 0, "c"): -1, self.key(y, 0, "j"): 1})
+        self.require({self.key(x, 0, "x"): 1, self.key(y, 0, "x"): -1})
+
+    def offsets(self, parts: Sequence[int]) -> list[tuple[int, int]]:
+        """The parts of a concatenation with the index of their first box."""
+        return box_offsets(self._layouts, parts)
+
+    def axis(self, terms: tuple[tuple[int, int], ...], box: int, label: str) -> Row:
+        """The signed sum of one sector over the wires that act on a parameter's axis."""
+        row: Row = {}
+        for w, sign in terms:
+            key = self.key(w, box, label)
+            if key is not None:
+                row[key] = row.get(key, 0) + sign
+        return row
+
+    def axis_keys(self, terms: tuple[tuple[int, int], ...]) -> list[tuple[int, str]]:
+        """The sectors of the wires that act on a parameter's axis."""
+        return sorted({k for w, _ in terms for k in self.keys(w)})
+
+    def _share(self, name: str, uses: list[Use]) -> None:
+        """Every use must move the parameter alike; for a matrix up to `S_0 = c I`, `S_1 = -c I`, which moves nothing."""
+        for i, other in enumerate(uses[1:]):
+            for axis, (mine, theirs) in enumerate(zip(uses[0].axes, other.axes, strict=True)):
+                for box, label in sorted({*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}):
+                    row = self.axis(mine, box, label)
+                    for key, a in self.axis(theirs, box, label).items():
+                        row[key] = row.get(key, 0) - a
+                    free = self._free_scalar(other, label, axis)
+                    if free:
+                        row[(f"{name}*{i}", free)] = 1 if axis == 0 else -1
+                    self.require(row)
+
+    def _free_scalar(self, use: Use, label: str, axis: int) -> str:
+        """Name of the factor that a matrix does not feel in this sector, '' where there is none."""
+        if len(use.axes) != 2 or set(label[self.shared_axes(use, axis) :]) - {"c"}:
+            return ""
+        return "*" + label[: self.shared_axes(use, axis)]
+
+    def _scalars(self, use: Use, axis: int) -> list[tuple[int, str]]:
+        """The scalar sectors of a matrix's axis, also where the wire does not have them: a factor is felt there too."""
+        if len(use.axes) != 2:
+            return []
+        shared = self.shared_axes(use, axis)
+        boxes = self.layout(use.axes[axis][0][0]).boxes
+        return [
+            (i, "".join(p) + "c" * (len(b.dims) - shared))
+            for i, b in enumerate(boxes)
+            for p in product("cd", repeat=shared)
+        ]
+
+    def shared_axes(self, use: Use, axis: int) -> int:
+        """How many leading label positions run over the groups of a grouped map."""
+        size, at = 1, 0
+        dims = self.layout(use.axes[axis][0][0]).boxes[0].dims
+        while size < use.groups:
+            size *= dims[at]
+            at += 1
+        return at
+
+    def _freeze(self, name: str, use: Use) -> None:
+        """A frozen parameter does not move: `S_0 = c I`, `S_1 = -c I` for a generic matrix, `S_0 = 0` for a vector."""
+        for axis, terms in enumerate(use.axes):
+            for box, label in sorted({*self.axis_keys(terms), *self._scalars(use, axis)}):
+                row = self.axis(terms, box, label)
+                free = self._free_scalar(use, label, axis)
+                if free:
+                    row[(f"{name}*frozen", free)] = 1 if axis == 0 else -1
+                self.require(row)

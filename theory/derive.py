@@ -1,0 +1,276 @@
+"""From solutions to laws: terms, counts, names."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from .algebra import Algebra, Box, sector_dimension
+from .diagram import Diagram, View
+from .families import Family, SectorRow, gather, has_off_diagonal
+from .laws import Law, LawSet, Part, Term
+from .linalg import Equations
+from .proof import Proof, prove
+from .ranks import deficits, full_rank
+from .rewrites import Pair, parallel_pairs
+from .rules import LinearRule
+from .solution import FieldRow, Solution
+
+
+def solve(diagram: Diagram, loss: str) -> LawSet:
+    """All laws of a diagram.
+
+    Laws that hold exactly come from rules that read every epsilon literally; those that only hold up to an epsilon are
+    added and marked.
+
+    Source: the wire-balance theorem; definition of laws from Marcotte, Gribonval, Peyré 2023.
+
+    Raises:
+        LayoutError: if a feature axis is cut in two ways that do not nest.
+    """
+    approximate = any(getattr(s.rule, "epsilon", 0.0) for s in diagram.sites)
+    lax = Solution(diagram, lax=True)
+    strict = Solution(diagram, lax=False) if approximate else lax
+    builder = _Builder(diagram, loss)
+    effects: Equations[int] = Equations()
+    gauges = _kept(strict, strict.gauges, lax, effects)
+    builder.add_gauges(strict, [r for r, _ in gauges], exact=True)
+    exact = sum(strict.row_dimension(r) for r, _ in gauges)
+    builder.add_fields(strict, strict.fields, exact=True)
+    exact_fields = sum(map(strict.field_dimension, strict.fields))
+    total, fields = exact, exact_fields
+    if approximate:
+        more = _kept(lax, lax.gauges, lax, effects)
+        builder.add_gauges(lax, [r for r, _ in more], exact=False)
+        total += sum(lax.row_dimension(r) for r, _ in more)
+        extra = [f for f in lax.fields if strict.constants.reduce(f)]
+        builder.add_fields(lax, extra, exact=False)
+        fields += sum(map(lax.field_dimension, extra))
+    builder.add_pairs(lax, exact=not approximate)
+    lost, lost_exact = builder.deficits()
+    extra_pairs = sum(law.independent for law in builder.laws if law.algebra.startswith("Cross"))
+    independent = total + fields - lost + extra_pairs
+    trainable = sum(p.size for p in diagram.parameters.values() if not p.frozen)
+    return LawSet(
+        builder.laws,
+        independent,
+        exact + exact_fields - lost_exact + (0 if approximate else extra_pairs),
+        loss,
+        trainable,
+        builder.notes,
+    )
+
+
+def _kept(solution: Solution, rows: list[SectorRow], judge: Solution, effects: Equations[int]) -> list[tuple[SectorRow, int]]:
+    """The solutions whose effect on the parameters is not a combination of earlier ones and of constant fields."""
+    out = []
+    for i, row in enumerate(rows):
+        effect = judge.effect(row)
+        if effects.reduce(effect):
+            effects.require(effect)
+            out.append((row, i))
+    return out
+
+
+class _Builder:
+    """Collects laws under unique names."""
+
+    def __init__(self, diagram: Diagram, loss: str) -> None:
+        self.diagram = diagram
+        self.loss = loss
+        self.laws: list[Law] = []
+        self.notes = [
+            f"{s.name} is opaque: no law crosses it, laws through it may be missing"
+            for s in diagram.sites
+            if type(s.rule).__name__ == "Rule"
+        ]
+        self._names: dict[str, int] = {}
+        self._full: list[tuple[Solution, Family, bool]] = []
+        self._pairs: list[Pair] = []
+
+    def _name(self, base: str) -> str:
+        self._names[base] = self._names.get(base, 0) + 1
+        return base if self._names[base] == 1 else f"{base}#{self._names[base]}"
+
+    def add_gauges(self, solution: Solution, rows: list[SectorRow], exact: bool) -> None:
+        """Adds the quadratic laws."""
+        for family in gather(rows):
+            if not family.kinds and family.labels == ("",):
+                terms = self._mixed_terms(solution, family)
+                box, algebra = Box.of((), [""]), "Scalar(1)"
+            else:
+                (w, b), _ = family.support[0]
+                box = Box(solution.layouts.algebras[w].boxes[b].dims, frozenset(family.labels))
+                terms = self._terms(solution, family)
+                algebra = repr(Algebra((box,), (0,)))
+            if not terms:
+                continue
+            wire = self._wire_name(family)
+            count = sum(sector_dimension(s, box.dims) for s in box.labels)
+            lost = deficits(solution, family) if has_off_diagonal(family) else 0
+            if has_off_diagonal(family):
+                self._full.append((solution, family, exact))
+            shape = tuple(n for n, k in zip(box.dims, family.kinds, strict=False) if k in ("free", "traceless"))
+            matrix = [n for n, k in zip(box.dims, family.kinds, strict=False) if k in ("matrix", "centred")]
+            shape += tuple(matrix * 2) + ((2,) if "pair" in family.kinds else ())
+            kinds = tuple(k for k in family.kinds if k != "sum")
+            name = self._name(f"balance of {wire}")
+            self._append(name, "balance", wire, algebra, count, count - lost, exact, shape, kinds, terms, solution, family)
+
+    def _append(self, name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, solution, family) -> None:
+        def proof(law: Law) -> Proof:
+            return prove(law, solution, family, self.loss)
+
+        self.laws.append(Law(name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, proof))
+
+    def _wire_name(self, family: Family) -> str:
+        entity = family.support[0][0]
+        w, b = entity if isinstance(entity[1], int) else entity[0]
+        return self.diagram.wires[w].name + (f"[{b}]" if b else "")
+
+    def _parts(self, solution: Solution, w: int, box: int, axes: tuple[int, ...]):
+        """How every parameter next to a wire reads one of its boxes, with its sign."""
+        algebra = solution.layouts.algebras[w]
+        start = sum(b.size for b in algebra.boxes[:box])
+        stop = start + algebra.boxes[box].size
+        for name, uses in solution.uses.items():
+            if self.diagram.parameters[name].frozen:
+                continue
+            use = uses[0]
+            for axis, wires in enumerate(use.axes):
+                for wire, sign in wires:
+                    if wire == w:
+                        view = use.views[axis]
+                        yield sign, Part(name, view, (algebra.size,), ((start, stop),), algebra.boxes[box].dims, axes)
+
+    def _terms(self, solution: Solution, family: Family) -> tuple[Term, ...]:
+        terms: dict[Part, Fraction] = {}
+        for ((w, b), a), axes in zip(family.support, family.axes, strict=True):
+            for sign, part in self._parts(solution, w, b, axes):
+                terms[part] = terms.get(part, Fraction(0)) + Fraction(a) * sign
+        return tuple(Term(c, p) for p, c in self._cancel(terms).items() if c)
+
+    def _cancel(self, terms: dict[Part, Fraction]) -> dict[Part, Fraction]:
+        """Two readings that both add up all squares of one parameter are the same reading."""
+        out: dict[Part, Fraction] = {}
+        whole: dict[str, Part] = {}
+        for part, c in terms.items():
+            total = all(a < 0 for a in part.axes) and part.slices == ((0, part.sizes[0]),)
+            target = whole.setdefault(part.parameter, part) if total else part
+            out[target] = out.get(target, Fraction(0)) + c
+        return out
+
+    def _mixed_terms(self, solution: Solution, family: Family) -> tuple[Term, ...]:
+        terms = []
+        for (entity, a) in family.support:
+            (w, b), label = entity
+            dims = len(solution.layouts.algebras[w].boxes[b].dims)
+            for sign, part in self._parts(solution, w, b, (-1,) * dims if "j" not in label else (0,) * dims):
+                terms.append(Term(Fraction(a) * sign, part, off_diagonal="j" in label))
+        plain: dict[Part, Fraction] = {}
+        for t in terms:
+            if not t.off_diagonal:
+                plain[t.part] = plain.get(t.part, Fraction(0)) + t.coefficient
+        diagonal = tuple(Term(c, p) for p, c in self._cancel(plain).items() if c)
+        return diagonal + tuple(t for t in terms if t.off_diagonal)
+
+    def add_fields(self, solution: Solution, rows: list[FieldRow], exact: bool) -> None:
+        """Adds the linear laws."""
+        flat: list[SectorRow] = []
+        for row in rows:
+            flat.append({_entity(solution, name, cell): a for (name, cell), a in row.items()})
+        for family in gather(flat):
+            self._add_field_family(solution, family, exact)
+
+    def _add_field_family(self, solution: Solution, family: Family, exact: bool) -> None:
+        terms = []
+        for ((name, boxes), a), axes in zip(family.support, family.axes, strict=True):
+            terms.append(Term(Fraction(a), self._field_part(solution, name, boxes, axes)))
+        name = terms[0].part.parameter
+        dims = terms[0].part.dims
+        size = self.diagram.parameters[name].size
+        count = sum(sector_dimension(s, dims) for s in family.labels) * (size // math.prod(terms[0].part.sizes))
+        kinds = tuple(k for k in family.kinds if k != "sum")
+        shape = tuple(n for n, k in zip(dims, family.kinds, strict=True) if k != "sum")
+        kind = "frozen" if len(terms) == 1 and count == size else "shift"
+        title = self._name(f"{kind} {name}")
+        algebra = f"Vector({count})"
+        self._append(title, kind, name, algebra, count, count, exact, shape, kinds, tuple(terms), solution, family)
+
+    def _field_part(self, solution: Solution, name: str, boxes: tuple, axes: tuple[int, ...]) -> Part:
+        """How a linear law reads a run of a parameter."""
+        shape = self.diagram.parameters[name].shape
+        wires = [axis[0][0] for axis in solution.uses[name][0].axes]
+        dims: tuple[int, ...] = ()
+        sizes, slices = [], []
+        if len(boxes) > len(wires):
+            runs = solution.layouts.tokens[wires[0]]
+            start = sum(runs[: boxes[0]])
+            sizes.append(sum(runs))
+            slices.append((start, start + runs[boxes[0]]))
+            dims += (runs[boxes[0]],)
+            boxes = boxes[1:]
+        for w, box in zip(wires, boxes, strict=True):
+            algebra = solution.layouts.algebras[w]
+            start = sum(b.size for b in algebra.boxes[:box])
+            sizes.append(algebra.size)
+            slices.append((start, start + algebra.boxes[box].size))
+            dims += algebra.boxes[box].dims
+        return Part(name, View(shape, tuple(range(len(shape)))), tuple(sizes), tuple(slices), dims, axes)
+
+    def add_pairs(self, solution: Solution, exact: bool) -> None:
+        """Adds the cross laws of parallel linear branches."""
+        free = {f.support[0][0][0] for s, f, _ in self._full if len(f.support) == 1 and f.kinds == ("matrix",)}
+        for pair in parallel_pairs(solution.drawn):
+            if pair.first not in free or pair.second not in free:
+                continue
+            self._pairs.append(pair)
+            sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
+            terms = []
+            for sites, sign in ((pair.producers, 1), (pair.consumers, -1)):
+                first, second = (s.rule for s in sites)
+                terms.append(_cross(first, second, sign, 0 if sign > 0 else 1))
+                if sign > 0 and first.bias:
+                    terms.append(_cross_bias(first, second, sizes))
+            wire = self.diagram.wires[pair.first].name
+            other = self.diagram.wires[pair.second].name
+            count = sizes[0] * sizes[1]
+            family = Family((((pair.first, 0), 1),), ("cross",), ("cross",), ((),), ())
+            self._append(
+                self._name(f"balance of {wire} with {other}"), "balance", wire, f"Cross({sizes[0]}, {sizes[1]})", count,
+                self._pair_rank(solution, pair), exact, tuple(sizes), ("cross", "cross"), tuple(terms), solution, family,
+            )
+
+    def _pair_rank(self, solution: Solution, pair: Pair) -> int:
+        """Independent laws that the pair adds to those of its two wires."""
+        sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
+        vectors = [full_rank(solution, w) for w in (pair.first, pair.second)]
+        def dim(n: int, v: int) -> int:
+            r = min(n, v)
+            return r * (2 * n + 1 - r) // 2
+        return dim(sum(sizes), max(vectors)) - dim(sizes[0], vectors[0]) - dim(sizes[1], vectors[1])
+
+    def deficits(self) -> tuple[int, int]:
+        """Dependent scalars of full families: all, and among the exact ones."""
+        lost = [(deficits(s, f), exact) for s, f, exact in self._full]
+        return sum(d for d, _ in lost), sum(d for d, e in lost if e)
+
+
+def _entity(solution: Solution, name: str, cell) -> tuple[tuple, str]:
+    """A sector of a parameter as a run of it and one label per axis."""
+    return (name, tuple(k[0] for k in cell)), "".join(k[1] for k in cell)
+
+
+def _cross(first: LinearRule, second: LinearRule, sign: int, axis: int) -> Term:
+    parts = []
+    for rule in (first, second):
+        view = View.axis(rule.shape_, axis if not rule.transposed else 1 - axis)
+        n = rule.shape_[view.order[0]]
+        parts.append(Part(rule.weight, view, (n,), ((0, n),), (n,), (0,)))
+    return Term(Fraction(sign), parts[0], parts[1])
+
+
+def _cross_bias(first: LinearRule, second: LinearRule, sizes: list[int]) -> Term:
+    parts = [Part(r.bias or "", View.axis((n,), 0), (n,), ((0, n),), (n,), (0,)) for r, n in zip((first, second), sizes, strict=True)]
+    return Term(Fraction(1), parts[0], parts[1])
+

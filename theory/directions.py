@@ -1,0 +1,66 @@
+"""Second pass: directions a wire may move in unseen, and directions it never has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .algebra import Algebra
+from .layouts import Layouts
+from .rules import Blind
+from .subspace import Subspace, VectorKey, ones, vector_keys
+
+
+class Directions:
+    """For every wire what is unseen by all its readers, and what its writer never produces."""
+
+    def __init__(self, layouts: Layouts) -> None:
+        self._layouts = layouts
+        diagram = layouts.diagram
+        self._seen: list[Blind | None] = [None] * len(diagram.wires)
+        self._absent = [Subspace()] * len(diagram.wires)
+        for site in reversed(diagram.sites):
+            for w, blind in zip(site.inputs, site.rule.blind(self, site), strict=True):
+                known = self._seen[w]
+                self._seen[w] = blind if known is None else Blind(known.moving.meet(blind.moving), known.still.meet(blind.still))
+        for site in diagram.sites:
+            for w, absent in zip(site.outputs, site.rule.silent(self, site), strict=True):
+                self._absent[w] = absent
+
+    def layout(self, w: int) -> Algebra:
+        """How a wire is cut."""
+        return self._layouts.algebras[w]
+
+    def moving(self, w: int) -> Subspace:
+        """Data-dependent shifts of a wire that no reader sees."""
+        blind = self._seen[w]
+        return blind.moving if blind else Subspace()
+
+    def still(self, w: int) -> Subspace:
+        """Constant shifts of a wire that no reader sees."""
+        blind = self._seen[w]
+        return blind.still if blind else Subspace()
+
+    def absent(self, w: int) -> Subspace:
+        """Directions orthogonal to everything the wire carries."""
+        return self._absent[w]
+
+    def ones(self, w: int) -> Subspace:
+        """The line of the all-ones vector."""
+        return Subspace((ones(self.layout(w)),))
+
+    def keys(self, w: int) -> list[VectorKey]:
+        """The sectors of a wire's vectors."""
+        return vector_keys(self.layout(w))
+
+    def offsets(self, parts: Sequence[int]) -> list[tuple[int, int]]:
+        """The parts of a concatenation with the index of their first box."""
+        return box_offsets(self._layouts, parts)
+
+
+def box_offsets(layouts: Layouts, parts: Sequence[int]) -> list[tuple[int, int]]:
+    """The parts of a concatenation with the index of their first box."""
+    out, at = [], 0
+    for p in parts:
+        out.append((p, at))
+        at += len(layouts.algebras[p].boxes)
+    return out

@@ -1,0 +1,75 @@
+"""Values of laws on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from .laws import Law, Part, Term
+
+OFF_DIAGONAL_KINDS = ("matrix", "centred", "pair")
+
+
+def evaluate(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = False) -> torch.Tensor:
+    """The scalars of a law (see `Law.value`)."""
+    total = None
+    for term in law.terms:
+        piece = _quadratic(law, term, params, magnitude) if law.kind == "balance" else _linear(law, term, params, magnitude)
+        coefficient = float(abs(term.coefficient) if magnitude else term.coefficient)
+        total = coefficient * piece if total is None else total + coefficient * piece
+    assert total is not None
+    return total
+
+
+def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
+    if part.parameter not in params:
+        raise KeyError(
+            f"no parameter {part.parameter!r}; there are {', '.join(sorted(params)[:8])}; pass the module the law was derived from"
+        )
+    tensor = params[part.parameter]
+    return part.read(tensor.abs() if magnitude else tensor)
+
+
+def _quadratic(law: Law, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
+    x = _read(term.part, params, magnitude).flatten(-2)
+    y = x if term.partner is None else _read(term.partner, params, magnitude).flatten(-2)
+    if term.off_diagonal:  # 1^T G 1 - tr G of one axis
+        whole = x.sum(0).square().sum()
+        return whole + x.square().sum() if magnitude else whole - x.square().sum()
+    matrix = next((i for i, k in enumerate(law.axis_kinds) if k in OFF_DIAGONAL_KINDS), None)
+    if term.partner is not None:
+        return x @ y.transpose(-1, -2)
+    if matrix is None:
+        return _remove_means(x.square().sum(-1), law, magnitude)
+    kind = law.axis_kinds[matrix]
+    x = x.movedim(matrix, -2)
+    if kind == "pair":
+        out = torch.stack([x.square().sum((-1, -2)), x.sum(-2).square().sum(-1)], -1)
+    else:
+        if kind == "centred":
+            mean = x.mean(-2, keepdim=True)
+            x = x + mean if magnitude else x - mean
+        out = x @ x.transpose(-1, -2)
+    return _remove_means(out, law, magnitude)
+
+
+def _linear(law: Law, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
+    x = _read(term.part, params, magnitude).sum(-2)
+    x = _remove_means(x, law, magnitude)
+    return x.squeeze(-1) if x.shape[-1] == 1 else x
+
+
+def _remove_means(x: torch.Tensor, law: Law, magnitude: bool) -> torch.Tensor:
+    """Projects `traceless` axes on the vectors of sum zero."""
+    at = 0
+    for kind in law.axis_kinds:
+        if kind in OFF_DIAGONAL_KINDS:
+            continue
+        if kind == "traceless":
+            mean = x.mean(at, keepdim=True)
+            x = x + mean if magnitude else x - mean
+        at += 1
+    return x

@@ -1,0 +1,205 @@
+"""First pass: how every wire is cut, and which matrices its readers and writer allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .algebra import Algebra, Blocks, Box, Centred, Copies, LayoutError, Nothing, ScalarPlusOnes
+from .diagram import Diagram
+from .rules import Use
+
+
+class Layouts:
+    """The algebra of every wire: the meet of what all its blocks allow.
+
+    Args:
+        diagram: the network.
+        lax: whether an epsilon under a root is read as 0 (laws up to epsilon) or forbids the scale part.
+
+    Raises:
+        LayoutError: if a wire is cut in two ways that do not nest; names the wire and the block.
+    """
+
+    def __init__(self, diagram: Diagram, lax: bool) -> None:
+        self.diagram = diagram
+        self.lax = lax
+        self.algebras = [_start(w.size) for w in diagram.wires]
+        self.tokens: list[tuple[int, ...]] = [(w.tokens,) for w in diagram.wires]
+        self.uses: dict[str, list[Use]] = {}
+        for site in diagram.sites:
+            for use in site.rule.uses(site):
+                self.uses.setdefault(use.parameter, []).append(use)
+        self._solve()
+
+    def _solve(self) -> None:
+        changed = True
+        while changed:
+            before = list(self.algebras), list(self.tokens)
+            for site in self.diagram.sites:
+                try:
+                    site.rule.shape(self, site)
+                except LayoutError as error:
+                    raise LayoutError(f"{site.name}: {error}") from error
+            self._share()
+            changed = before != (self.algebras, self.tokens)
+
+    def _share(self) -> None:
+        """Uses of one parameter see its axes cut alike."""
+        for uses in self.uses.values():
+            for other in uses[1:]:
+                for mine, theirs in zip(uses[0].axes, other.axes, strict=True):
+                    for w, _ in (*mine, *theirs):
+                        self.align(mine[0][0], w)
+
+    def size(self, w: int) -> int:
+        """Width of a wire."""
+        return self.diagram.wires[w].size
+
+    def meet(self, w: int, algebra: Algebra) -> None:
+        """Restricts a wire."""
+        self.algebras[w] = self.algebras[w].meet(algebra)
+
+    def equal(self, a: int, b: int) -> None:
+        """Two wires carry the same matrices."""
+        if self.algebras[a] is not self.algebras[b]:
+            both = self.algebras[a].meet(self.algebras[b])
+            self.algebras[a] = self.algebras[b] = both
+        self._match_tokens(a, b)
+
+    def _match_tokens(self, a: int, b: int) -> None:
+        if self.tokens[a] != self.tokens[b] and sum(self.tokens[a]) == sum(self.tokens[b]):
+            self.tokens[a] = self.tokens[b] = _merge_cuts(self.tokens[a], self.tokens[b])
+
+    def align(self, a: int, b: int) -> None:
+        """Two wires are cut alike."""
+        left, right = self.algebras[a], self.algebras[b]
+        if left is not right:
+            self.algebras[a], self.algebras[b] = left.restrict(right), right.restrict(left)
+        self._match_tokens(a, b)
+
+    def ones(self, w: int) -> None:
+        """A wire may carry multiples of `11^T` only (and nothing where it is cut)."""
+        self.meet(w, ScalarPlusOnes(self.size(w)))
+        boxes = self.algebras[w].boxes
+        if len(boxes) != 1 or boxes[0].labels != {"c", "j"}:
+            self.meet(w, Nothing(self.size(w)))
+
+    def centred(self, w: int) -> None:
+        """A wire may carry what commutes with removing the mean."""
+        self.meet(w, Centred(self.size(w)))
+        if len(self.algebras[w].boxes) != 1 or len(self.algebras[w].boxes[0].dims) != 1:
+            self.meet(w, ScalarPlusOnes(self.size(w)))
+
+    def nothing(self, w: int) -> Algebra:
+        """The zero algebra of a wire."""
+        return Nothing(self.size(w))
+
+    def blocks(self, k: int, algebra: Algebra) -> Algebra:
+        """Independent blocks, or the algebra itself for one."""
+        return Blocks(k, algebra) if k > 1 else algebra
+
+    def flatten(self, x: int, y: int, before: int, after: int) -> None:
+        """Every feature of `x` stands for `before x after` features of `y`."""
+        boxes = self.algebras[x].boxes
+        if len(boxes) != 1:
+            if before > 1:
+                raise LayoutError("cannot flatten tokens whose features are cut into parts of different kinds")
+            whole = Algebra(tuple(Copies(after, _alone(b), inner=True).boxes[0] for b in boxes), self.algebras[x].ties)
+        else:
+            whole = Copies(after, self.algebras[x], inner=True)
+            whole = Copies(before, whole)
+        self.meet(y, whole)
+        inner = tuple(Box.of(*_unflatten(b, before, after)) for b in self.algebras[y].boxes)
+        self.meet(x, Algebra(inner, self.algebras[y].ties))
+
+    def concat(self, whole: int, parts: Sequence[int]) -> None:
+        """`whole` is the parts side by side."""
+        pieces = [self.algebras[p] for p in parts]
+        boxes = tuple(b for a in pieces for b in a.boxes)
+        ties, shift = [], 0
+        for a in pieces:
+            ties += [t + shift for t in a.ties]
+            shift += len(a.boxes) + max(a.ties, default=0) + 1
+        self.meet(whole, Algebra(boxes, tuple(ties)))
+        at = 0
+        merged = self.algebras[whole]
+        for p in parts:
+            mine, size = [], 0
+            while size < self.size(p):
+                size += merged.boxes[at].size
+                mine.append(at)
+                at += 1
+            self.meet(p, Algebra(tuple(merged.boxes[i] for i in mine), tuple(merged.ties[i] for i in mine)))
+
+    def grouped(self, many: int, few: int, groups: int, copies: int) -> None:
+        """Aligns a wire of query heads with one of key heads."""
+        for w in (many, few):
+            if len(self.algebras[w].boxes) != 1:
+                raise LayoutError(f"the heads on {self.diagram.wires[w].name} are cut into parts of different kinds")
+        few_dims, many_dims = self.algebras[few].boxes[0].dims, self.algebras[many].boxes[0].dims
+        at, size = 0, 1
+        while size < groups:
+            size *= few_dims[at]
+            at += 1
+        target = few_dims[:at] + ((copies,) if copies > 1 else ()) + few_dims[at:]
+        self.algebras[many] = self.algebras[many].restrict(_cut(target))
+        refined = self.algebras[many].boxes[0].dims
+        if refined != many_dims or refined != target:
+            at, size = 0, 1
+            while size < groups:
+                size *= refined[at]
+                at += 1
+            back = refined[:at] + refined[at + (copies > 1) :]
+            self.algebras[few] = self.algebras[few].restrict(_cut(back))
+
+    def cut_tokens(self, w: int, index: int) -> None:
+        """One token of a wire is read apart from the others."""
+        total = sum(self.tokens[w])
+        ends = [index, 1, total - index - 1]
+        self.tokens[w] = _merge_cuts(self.tokens[w], tuple(n for n in ends if n))
+
+    def join_tokens(self, whole: int, parts: Sequence[int]) -> None:
+        """The token axis of `whole` is those of the parts end to end."""
+        ends = tuple(n for p in parts for n in self.tokens[p])
+        self.tokens[whole] = _merge_cuts(self.tokens[whole], ends)
+        at = 0
+        for p in parts:
+            mine, size, total = [], 0, sum(self.tokens[p])
+            while size < total:
+                mine.append(self.tokens[whole][at])
+                size += mine[-1]
+                at += 1
+            self.tokens[p] = tuple(mine)
+
+
+def _start(n: int) -> Algebra:
+    return Algebra((Box.of((n,), "cdjox"),), (0,))
+
+
+def _cut(dims: tuple[int, ...]) -> Algebra:
+    return Algebra((Box.of(dims, ["c" * len(dims)]),), (0,))
+
+
+def _alone(box: Box) -> Algebra:
+    return Algebra((box,), (0,))
+
+
+def _unflatten(box: Box, before: int, after: int) -> tuple[tuple[int, ...], set[str]]:
+    """Dims and labels of the box without the axes of the copies."""
+    head, tail = int(before > 1), int(after > 1)
+    end = len(box.dims) - tail
+    if (head and box.dims[0] != before) or (tail and box.dims[-1] != after):
+        raise LayoutError("flattened features are cut across the copies of one feature")
+    return box.dims[head:end], {s[head:end] for s in box.labels}
+
+
+def _merge_cuts(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    def ends(lengths: tuple[int, ...]) -> set[int]:
+        total, out = 0, set()
+        for n in lengths:
+            total += n
+            out.add(total)
+        return out
+
+    cuts = sorted({0} | ends(a) | ends(b))
+    return tuple(y - x for x, y in zip(cuts, cuts[1:], strict=False))

@@ -1,0 +1,158 @@
+"""The oracle: the number of laws by the Lie algebra of the gradient fields, knowing nothing of blocks.
+
+With the fields `X = grad_theta <w, g(theta, x)>` let `W_0` be their span and `W_{k+1} = W_k + [W_0, W_k]`.  At a generic
+point the number of independent laws is `D - dim W_k` once `W_k` stops growing (Frobenius; Marcotte, Gribonval, Peyré
+2023, theorem 3.3).
+
+Each sample is a bracket of random combinations of fields, so that a level is spanned by a few more samples than it has
+dimensions.  Rows are scaled by the size of the two terms that a bracket subtracts, never by their own norm: a bracket
+that cancels to rounding stays as small as rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.func import grad, jvp, vmap
+
+from .verdict import Verdict
+
+Potential = Callable[[torch.Tensor, Any], torch.Tensor]
+Sampler = Callable[[int], Any]
+
+CLEAR_GAP = 1e4
+NOISE = 1e-9
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many independent laws there are.
+
+    Attributes:
+        laws: the number, `parameters - ranks[-1]`.
+        parameters: trainable scalars `D`.
+        ranks: dimension of `W_0, W_1, ...` until it stops growing.
+        gap: last kept over first dropped singular value (infinity if nothing was dropped).
+        verdict: `HOLDS` with a clear gap and growth that stopped, else `UNDECIDED`.
+        method: how it was counted.
+        closed: whether growth was seen to stop; False if it was cut short because a known number of laws was reached.
+        singular_values: of the last level, largest first.
+    """
+
+    laws: int
+    parameters: int
+    ranks: tuple[int, ...]
+    gap: float
+    verdict: Verdict
+    method: str
+    closed: bool = True
+    singular_values: torch.Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
+
+
+def count_fields(
+    potential: Potential,
+    theta: torch.Tensor,
+    sample: Sampler,
+    *,
+    known: int | None = None,
+    depth: int = 5,
+    chunk: int = 64,
+    progress: Callable[[str], None] | None = None,
+) -> Count:
+    """Counts independent laws of the gradient fields of a scalar function.
+
+    Args:
+        potential: `f(theta, data)`, a scalar in float64 that `torch.func` can differentiate again and again.
+        theta: a generic point, shape `(D,)`.
+        sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
+        known: a number of independent laws that are proved already; reaching it ends the search early.
+        depth: largest number of nested brackets; not closing by then is `UNDECIDED`.
+        chunk: samples that are differentiated at once.
+        progress: called with a line before each level.
+
+    Returns:
+        The count with its verdict.
+    """
+    d = theta.numel()
+    if d == 0:
+        return Count(0, 0, (0,), float("inf"), Verdict.VACUOUS, "no trainable parameters")
+    rows = torch.zeros(0, d, dtype=theta.dtype)
+    ranks: list[int] = []
+    gap, values, clear = float("inf"), torch.zeros(0), True
+    closed = False
+    for level in range(depth + 1):
+        if progress:
+            progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
+        missing = d - (ranks[-1] if ranks else 0)
+        fresh = _level_rows(potential, theta, sample, level, missing + missing // 4 + 12, chunk)
+        if not bool(torch.isfinite(fresh).all()):
+            return Count(d, d, tuple(ranks), 0.0, Verdict.VIOLATED, "the fields are not finite", False)
+        rows = torch.cat([rows, fresh])
+        rank, gap, values, clear, rows = _rank(rows)
+        ranks.append(rank)
+        if rank == d or (level and ranks[-1] == ranks[-2]):
+            closed = True
+            break
+        if known is not None and rank >= d - known:
+            break
+    reached = known is not None and ranks[-1] >= d - known
+    verdict = Verdict.HOLDS if clear and (closed or reached) else Verdict.UNDECIDED
+    if ranks[-1] == 0:
+        verdict = Verdict.VACUOUS
+    return Count(d - ranks[-1], d, tuple(ranks), gap, verdict, "lie algebra, float64", closed, values)
+
+
+def _level_rows(potential: Potential, theta: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:
+    """`n` nested brackets of `level + 1` random fields, scaled by the size of their terms."""
+
+    def one(data: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        fields = [lambda t, d=d: grad(potential)(t, d) for d in data]
+        if level == 0:
+            x = fields[0](theta)
+            return x, x.norm()
+        inner = fields[-1]
+        for outer in reversed(fields[1:-1]):
+            inner = _bracket(outer, inner)
+        a, b = _terms(fields[0], inner, theta)
+        return a - b, a.norm() + b.norm()
+
+    blocks, scales = [], []
+    for start in range(0, n, chunk):
+        size = min(chunk, n - start)
+        x, scale = vmap(one)(tuple(sample(size) for _ in range(level + 1)))
+        blocks.append(x)
+        scales.append(scale)
+    scale = torch.cat(scales)
+    typical = scale.median()
+    return torch.cat(blocks) / torch.maximum(scale, typical * 1e-3).clamp_min(1e-300)[:, None]
+
+
+def _terms(a: Callable, b: Callable, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two terms of a bracket: the derivative of `b` along `a`, and of `a` along `b`."""
+    va, vb = a(theta), b(theta)
+    return jvp(b, (theta,), (va,))[1], jvp(a, (theta,), (vb,))[1]
+
+
+def _bracket(a: Callable, b: Callable) -> Callable:
+    def field_(theta: torch.Tensor) -> torch.Tensor:
+        first, second = _terms(a, b, theta)
+        return first - second
+
+    return field_
+
+
+def _rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor, bool, torch.Tensor]:
+    """Rank, gap, singular values, whether the gap is clear, and an orthogonal basis scaled to stand in for the rows."""
+    _, s, vh = torch.linalg.svd(rows, full_matrices=False)
+    if not len(s) or not float(s[0]) > 0:
+        return 0, float("inf"), s, True, rows
+    relative = s / s[0]
+    rank = int((relative > NOISE).sum())
+    if rank == len(s):
+        return rank, float("inf"), s, True, rows
+    dropped = max(float(relative[rank]), 1e-17)
+    gap = float(relative[rank - 1]) / dropped
+    return rank, gap, s, gap >= CLEAR_GAP, rows

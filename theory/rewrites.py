@@ -1,0 +1,204 @@
+"""Rewrites before solving: the same function, drawn so that the rules see all of its symmetry.
+
+*Repeated computation*: two sites with one rule, one set of parameters and the same inputs are one site.
+*Invisible norms*: a norm divides each token by a positive number.  If every path from it runs through homogeneous maps
+into norms that are blind to such a number, the division is invisible and only the centring stays.
+*Norm of a norm*: what has been normalised already has norm one.
+*Bundles*: linear maps with one reader and one writer in common only act through their sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .diagram import Diagram, Site
+from .rules import AddRule, ConcatRule, HomogeneousRule, LinearRule, NormRule, PassRule
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What was changed and why, for the proof."""
+
+    site: str
+    reason: str
+
+
+def representatives(sites: tuple[Site, ...]) -> dict[str, str]:
+    """For every site the first site that computes the same thing (itself if there is none)."""
+    first: dict[tuple, Site] = {}
+    wire: dict[int, int] = {}
+    out: dict[str, str] = {}
+    for site in sites:
+        inputs = tuple(wire.get(w, w) for w in site.inputs)
+        fresh = not site.inputs and not getattr(site.rule, "table", None) or getattr(site.rule, "noisy", False)
+        key = (site.name,) if fresh or not site.outputs else (site.rule, type(site.rule), inputs)
+        twin = first.setdefault(key, site)
+        out[site.name] = twin.name
+        for mine, theirs in zip(site.outputs, twin.outputs, strict=True):
+            wire[mine] = theirs
+    return out
+
+
+def merge_repeated(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws repeated computations once."""
+    same = representatives(diagram.sites)
+    by_name = {s.name: s for s in diagram.sites}
+    wire = {
+        mine: theirs
+        for s in diagram.sites
+        for mine, theirs in zip(s.outputs, by_name[same[s.name]].outputs, strict=True)
+    }
+    kept = [
+        replace(s, inputs=tuple(wire.get(w, w) for w in s.inputs)) for s in diagram.sites if same[s.name] == s.name
+    ]
+    notes = [Rewrite(s, f"computes the same as {t}") for s, t in same.items() if s != t]
+    return diagram.with_sites(kept), notes
+
+
+def drop_invisible_norms(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Removes divisions that nothing downstream can see."""
+    sites = list(diagram.sites)
+    notes: list[Rewrite] = []
+    sites, notes = _drop_norms_of_norms(sites)
+    for i, site in enumerate(sites):
+        rule = site.rule
+        if not isinstance(rule, NormRule) or not rule.scale or rule.groups > 1:
+            continue
+        if _invisible(sites, i):
+            notes.append(Rewrite(site.name, "every reader is blind to its scale, so only the centring is left"))
+            rest = replace(rule, scale=False) if rule.centre else PassRule()
+            sites[i] = replace(site, rule=rest)
+    return diagram.with_sites(sites), notes
+
+
+def _drop_norms_of_norms(sites: list[Site]) -> tuple[list[Site], list[Rewrite]]:
+    unit: dict[int, bool] = {}  # wires of norm one, and whether their mean is zero
+    out, notes = [], []
+    for site in sites:
+        rule = site.rule
+        known = [unit.get(w) for w in site.inputs]
+        if isinstance(rule, NormRule) and rule.local and rule.scale and rule.groups == 1:
+            if known[0] is not None and (known[0] or not rule.centre):
+                notes.append(Rewrite(site.name, "its input is normalised already"))
+                unit[site.outputs[0]] = known[0]
+                site = replace(site, rule=PassRule())
+            else:
+                unit[site.outputs[0]] = rule.centre
+        elif known and all(k is not None for k in known):
+            if isinstance(rule, HomogeneousRule) and rule.isometric:
+                unit[site.outputs[0]] = False
+            elif isinstance(rule, PassRule) and not rule.mixes:
+                unit[site.outputs[0]] = bool(known[0])
+            elif isinstance(rule, ConcatRule) and not rule.cut:
+                unit[site.outputs[0]] = all(known)
+        out.append(site)
+    return out, notes
+
+
+def _invisible(sites: list[Site], start: int) -> bool:
+    """Whether a positive factor on the output of a norm never reaches the network's output."""
+    rule = sites[start].rule
+    assert isinstance(rule, NormRule)
+    degree: dict[int, int] = {sites[start].outputs[0]: 1}
+    open_wires = 1
+    for site in sites[start + 1 :]:
+        degrees = [degree.get(w, 0) for w in site.inputs]
+        if not any(degrees):
+            continue
+        result = site.rule.degree(degrees, rule.local)
+        if result is None or not site.outputs:
+            return False
+        for w in site.outputs:
+            degree[w] = result
+        open_wires += 1
+    return True
+
+
+def bundles(diagram: Diagram) -> dict[str, str]:
+    """Linear sites that read one wire, share a geometry and are only ever added up: site name -> bundle name."""
+    readers = diagram.readers()
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    groups: dict[tuple, list[str]] = {}
+    for site in diagram.sites:
+        if not isinstance(site.rule, AddRule):
+            continue
+        for leaf in _leaves(site, readers, writer):
+            rule = leaf.rule
+            if isinstance(rule, LinearRule) and _sum_of(leaf, readers) == site.name:
+                key = (site.name, leaf.inputs[0], rule.geometry, rule.groups, rule.lookup, _kernel(rule))
+                groups.setdefault(key, []).append(leaf.name)
+    return {name: members[0] for members in groups.values() if len(members) > 1 for name in members}
+
+
+def _kernel(rule: LinearRule) -> tuple[int, ...]:
+    return rule.shape_[2:]
+
+
+def _sum_of(site: Site, readers: dict[int, list[tuple[Site, int]]]) -> str | None:
+    """The last of the nested sums that alone read a site, None where something else reads it."""
+    name = None
+    while True:
+        after = readers[site.outputs[0]]
+        if len(after) != 1 or not isinstance(after[0][0].rule, AddRule):
+            return name
+        site = after[0][0]
+        name = site.name
+
+
+def _leaves(site: Site, readers: dict[int, list[tuple[Site, int]]], writer: dict[int, Site]) -> list[Site]:
+    out = []
+    for w in site.inputs:
+        before = writer[w]
+        if len(readers[w]) != 1:
+            continue
+        if isinstance(before.rule, AddRule):
+            out += _leaves(before, readers, writer)
+        else:
+            out.append(before)
+    return out
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two hidden wires of parallel linear branches: together they are one wire."""
+
+    first: int
+    second: int
+    producers: tuple[Site, Site]
+    consumers: tuple[Site, Site]
+
+
+def parallel_pairs(diagram: Diagram) -> list[Pair]:
+    """Hidden wires of two linear branches `B_i A_i x` that are read from one wire and added up."""
+    readers = diagram.readers()
+    bundle = bundles(diagram)
+    uses: dict[str, int] = {}
+    for site in diagram.sites:
+        for use in site.rule.uses(site):
+            uses[use.parameter] = uses.get(use.parameter, 0) + 1
+    inner = []
+    for site in diagram.sites:
+        if not isinstance(site.rule, LinearRule) or site.rule.groups > 1:
+            continue
+        after = readers[site.outputs[0]]
+        if len(after) == 1 and isinstance(after[0][0].rule, LinearRule) and after[0][0].rule.groups == 1:
+            inner.append((site, after[0][0]))
+    pairs = []
+    for i, (a, b) in enumerate(inner):
+        for c, d in inner[i + 1 :]:
+            same_reader = a.inputs == c.inputs and _alike(a.rule, c.rule) and bool(a.rule.bias) == bool(c.rule.bias)
+            same_writer = _alike(b.rule, d.rule) and _summed(b, d, readers)
+            names = [u.parameter for s in (a, b, c, d) for u in s.rule.uses(s)]
+            plain = all(uses[n] == 1 and not diagram.parameters[n].frozen for n in names)
+            if same_reader and same_writer and plain and not {a.name, c.name} & set(bundle):
+                pairs.append(Pair(a.outputs[0], c.outputs[0], (a, c), (b, d)))
+    return pairs
+
+
+def _summed(b: Site, d: Site, readers: dict[int, list[tuple[Site, int]]]) -> bool:
+    one, two = _sum_of(b, readers), _sum_of(d, readers)
+    return one is not None and one == two
+
+
+def _alike(a, b) -> bool:
+    return a.geometry == b.geometry and a.lookup == b.lookup and _kernel(a) == _kernel(b)

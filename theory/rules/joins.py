@@ -1,0 +1,207 @@
+"""Rules of blocks that join or cut wires."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..algebra import Diagonal, Nothing
+from ..subspace import Subspace
+from .base import Blind, Rule
+
+
+@dataclass(frozen=True)
+class AddRule(Rule):
+    """A residual junction: all wires carry the same `S`, shifts add up."""
+
+    @property
+    def statement(self) -> str:
+        return "add: S equal on all wires, t_out = sum of t_in"
+
+    def shape(self, layouts, site):
+        for x in site.inputs:
+            layouts.equal(x, site.outputs[0])
+
+    def balance(self, balance, site):
+        for x in site.inputs:
+            balance.equal(x, site.outputs[0])
+
+    def shift(self, shifts, site):
+        y = site.outputs[0]
+        terms = shifts.add_terms(*(shifts.wire_terms(x, y) for x in site.inputs))
+        shifts.emit(site, y, terms)
+
+    def blind(self, directions, site):
+        y = site.outputs[0]
+        return [Blind(directions.moving(y), directions.still(y)) for _ in site.inputs]
+
+    def silent(self, directions, site):
+        common = directions.absent(site.inputs[0])
+        for x in site.inputs[1:]:
+            common = common.meet(directions.absent(x))
+        return [common]
+
+    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        return degrees[0] if len(set(degrees)) == 1 else None
+
+
+@dataclass(frozen=True)
+class ProductRule(Rule):
+    """Element-wise product: `S_out = S_1 + S_2`, diagonal."""
+
+    @property
+    def statement(self) -> str:
+        return "product: S_out = sum of S_in, diagonal; t = 0"
+
+    def shape(self, layouts, site):
+        y = site.outputs[0]
+        for w in (*site.inputs, y):
+            layouts.meet(w, Diagonal(layouts.size(w)))
+        for x in site.inputs:
+            layouts.align(x, y)
+
+    def balance(self, balance, site):
+        balance.total([(x, 1) for x in site.inputs] + [(site.outputs[0], -1)])
+
+    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        return sum(degrees)
+
+
+@dataclass(frozen=True)
+class MixtureRule(Rule):
+    """`y = sum_i p_i f_i` with weights that sum to 1: `S` and `t` of all `f_i` equal those of `y`, none on `p`.
+
+    Port 0 is `p`.  `normalised` is False for weights that do not sum to 1: then no constant passes.
+    """
+
+    normalised: bool = True
+
+    @property
+    def statement(self) -> str:
+        return "mixture: S_i = S_out, t_i = t_out; S = 0 on the weights"
+
+    def shape(self, layouts, site):
+        layouts.meet(site.inputs[0], Nothing(layouts.size(site.inputs[0])))
+        for x in site.inputs[1:]:
+            layouts.equal(x, site.outputs[0])
+
+    def balance(self, balance, site):
+        for x in site.inputs[1:]:
+            balance.equal(x, site.outputs[0])
+
+    def shift(self, shifts, site):
+        y = site.outputs[0]
+        shifts.forbid(site.inputs[0])
+        if not self.normalised:
+            super().shift(shifts, site)
+            return
+        first = site.inputs[1]
+        for x in site.inputs[2:]:
+            shifts.require_equal(first, x)
+        shifts.emit(site, y, shifts.wire_terms(first, y))
+
+    def blind(self, directions, site):
+        moving = directions.moving(site.outputs[0])
+        return [Blind(), *(Blind(moving, moving) for _ in site.inputs[1:])]
+
+    def silent(self, directions, site):
+        common = directions.absent(site.inputs[1])
+        for x in site.inputs[2:]:
+            common = common.meet(directions.absent(x))
+        return [common]
+
+    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        return degrees[1] if not degrees[0] and len(set(degrees[1:])) == 1 else None
+
+
+@dataclass(frozen=True)
+class ConcatRule(Rule):
+    """Features side by side (`cut` False) or taken apart (`cut` True): `S` block diagonal."""
+
+    cut: bool = False
+
+    @property
+    def statement(self) -> str:
+        return ("split" if self.cut else "concat") + ": S block diagonal, t in parts"
+
+    def _parts(self, site):
+        return (site.inputs[0], site.outputs) if self.cut else (site.outputs[0], site.inputs)
+
+    def shape(self, layouts, site):
+        layouts.concat(*self._parts(site))
+
+    def balance(self, balance, site):
+        whole, parts = self._parts(site)
+        for part, offset in balance.offsets(parts):
+            balance.equal(part, whole, rename=lambda b, s, o=offset: (b + o, s), partial=True)
+
+    def shift(self, shifts, site):
+        whole, parts = self._parts(site)
+        if self.cut:
+            for part, offset in shifts.offsets(parts):
+                shifts.emit(site, part, shifts.wire_terms(whole, part, rename=_lift(-offset)))
+        else:
+            pieces = [shifts.wire_terms(p, whole, rename=_lift(o)) for p, o in shifts.offsets(parts)]
+            shifts.emit(site, whole, shifts.add_terms(*pieces))
+
+    def blind(self, directions, site):
+        whole, parts = self._parts(site)
+        if self.cut:
+            moving, still = Subspace(), Subspace()
+            for p, o in directions.offsets(parts):
+                moving = moving.join(directions.moving(p).relabel(_lift(o)))
+                still = still.join(directions.still(p).relabel(_lift(o)))
+            return [Blind(moving, still)]
+        out = []
+        for p, o in directions.offsets(parts):
+            names = {k: _lift(o)(k) for k in directions.keys(p)}
+            out.append(Blind(directions.moving(whole).preimage(names), directions.still(whole).preimage(names)))
+        return out
+
+    def silent(self, directions, site):
+        whole, parts = self._parts(site)
+        if self.cut:
+            return [
+                directions.absent(whole).preimage({k: _lift(o)(k) for k in directions.keys(p)})
+                for p, o in directions.offsets(parts)
+            ]
+        total = Subspace()
+        for p, o in directions.offsets(parts):
+            total = total.join(directions.absent(p).relabel(_lift(o)))
+        return [total]
+
+    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        return degrees[0] if len(set(degrees)) == 1 else None
+
+
+def _lift(offset: int):
+    return lambda key: (key[0] + offset, key[1])
+
+
+@dataclass(frozen=True)
+class TokensRule(Rule):
+    """Token axes end to end (a class token before the patches): `S` equal on all wires, shifts keep their places."""
+
+    @property
+    def statement(self) -> str:
+        return "tokens end to end: S equal on all wires, t token by token"
+
+    def shape(self, layouts, site):
+        for x in site.inputs:
+            layouts.equal(x, site.outputs[0])
+        layouts.join_tokens(site.outputs[0], site.inputs)
+
+    def balance(self, balance, site):
+        for x in site.inputs:
+            balance.equal(x, site.outputs[0])
+
+    def shift(self, shifts, site):
+        shifts.emit(site, site.outputs[0], shifts.joined_tokens(site.outputs[0], site.inputs))
+
+    def blind(self, directions, site):
+        return [Blind(directions.moving(site.outputs[0])) for _ in site.inputs]
+
+    silent = AddRule.silent
+
+    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        return degrees[0] if len(set(degrees)) == 1 else None

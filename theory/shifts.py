@@ -1,0 +1,268 @@
+"""Fourth pass: constant shifts, and every constant field of the parameters that training cannot feel.
+
+Such a field `xi` is a gradient, so `<xi, theta>` is a linear law.  The unknowns are the fields of all parameters and
+the shift `t` of every wire, token by token; both live on sectors (see `subspace`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+
+from .algebra import Algebra
+from .directions import Directions, box_offsets
+from .layouts import Layouts
+from .linalg import Equations, Number
+from .rules.maps import LinearRule
+from .subspace import Vector, VectorKey, ones, vector_keys
+
+Token = tuple[int, str]
+Cell = tuple  # (key,) for a vector, (token, key) for a table, (key, key) for a matrix
+Row = dict[tuple, Number]
+Terms = dict[tuple[Token, VectorKey], Row]
+
+
+class Shifts:
+    """Equations over shifts and constant fields.
+
+    Args:
+        layouts: how wires are cut.
+        directions: what readers do not see.
+        bundles: for linear sites whose outputs only meet in one sum, the name of their bundle.
+    """
+
+    def __init__(self, layouts: Layouts, directions: Directions, bundles: dict[str, str]) -> None:
+        self._layouts = layouts
+        self.directions = directions
+        self._bundles = bundles
+        self.equations: Equations[tuple] = Equations()
+        self._live: set[int] = set()
+        self._moves: dict[str, list[list[tuple[tuple, dict[Cell, Number]]]]] = {}
+        for site in layouts.diagram.sites:
+            site.rule.shift(self, site)
+        self._settle_bundles()
+        for name, uses in self._moves.items():
+            self._settle_matrix(name, uses)
+
+    def layout(self, w: int) -> Algebra:
+        """How a wire is cut."""
+        return self._layouts.algebras[w]
+
+    def tokens(self, w: int) -> list[Token]:
+        """The token sectors of a wire: constant and mean-free part of every run of tokens."""
+        return [(i, a) for i, n in enumerate(self._layouts.tokens[w]) for a in ("cd" if n > 1 else "c")]
+
+    def _frozen(self, name: str) -> bool:
+        return self._layouts.diagram.parameters[name].frozen
+
+    # What a writer puts on a wire
+
+    def emit(self, site, w: int, terms: Terms) -> None:
+        """The shift of an output, up to what its readers do not see."""
+        moving = self.directions.moving(w)
+        still = [v for v in self.directions.still(w).vectors if not moving.contains(v)]
+        if not any(terms.values()) and not moving and not still:
+            return
+        self._live.add(w)
+        for token in self.tokens(w):
+            for key in vector_keys(self.layout(w)):
+                row: Row = {("t", w, token, key): 1}
+                for k, a in terms.get((token, key), {}).items():
+                    row[k] = row.get(k, 0) - a
+                for i, u in enumerate(moving.vectors):
+                    if key in u:
+                        row[("unseen", w, i, token)] = -u[key]
+                for i, u in enumerate(still):
+                    if key in u and token[1] == "c":
+                        row[("unseen constant", w, i)] = -u[key]
+                self.equations.require(row)
+
+    def parameter_terms(self, name: str, w: int) -> Terms:
+        """A bias: the same shift for every token."""
+        if self._frozen(name):
+            return {}
+        return {
+            (t, k): {("p", name, (k,)): 1} for t in self.tokens(w) if t[1] == "c" for k in vector_keys(self.layout(w))
+        }
+
+    def table_terms(self, name: str, w: int) -> Terms:
+        """A table of positions: a shift per token."""
+        if self._frozen(name):
+            return {}
+        return {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
+
+    def row_terms(self, site, w: int) -> Terms:
+        """A lookup table: all its rows together add one shift to every token."""
+        if self._frozen(site.rule.weight):
+            return {}
+        keys = vector_keys(self.layout(w))
+        return {(t, k): {("row", site.name, k): 1} for t in self.tokens(w) if t[1] == "c" for k in keys}
+
+    def wire_terms(
+        self,
+        x: int,
+        y: int,
+        weights: str | int = "same",
+        rename: Callable[[VectorKey], VectorKey] = lambda k: k,
+    ) -> Terms:
+        """The shift that `y` inherits from `x`; `weights` says which average of tokens it takes."""
+        if x not in self._live:
+            return {}
+        out: Terms = {}
+        for token in self.tokens(y):
+            if weights == "same":
+                sources = [(token, 1)]
+            elif token[1] == "d":
+                continue
+            else:
+                sources = self._sources(x, weights)
+            for key in vector_keys(self.layout(x)):
+                row = {("t", x, t, key): a for t, a in sources}
+                target = rename(key)
+                if target[0] >= 0 and target[0] < len(self.layout(y).boxes):
+                    out[(token, target)] = row
+        return out
+
+    def _sources(self, x: int, weights: str | int) -> list[tuple[Token, Number]]:
+        lengths = self._layouts.tokens[x]
+        if weights == "uniform":
+            return [((0, "c"), 1)]
+        if weights == "mean":
+            total = sum(lengths)
+            return [((i, "c"), Fraction(n, total)) for i, n in enumerate(lengths)]
+        assert isinstance(weights, int)
+        at = 0
+        for i, n in enumerate(lengths):
+            if at <= weights < at + n:
+                return [((i, "c"), 1)]
+            at += n
+        raise IndexError(f"token {weights} of {at}")
+
+    def joined_tokens(self, y: int, parts: Sequence[int]) -> Terms:
+        """The shifts of the parts, each on its own run of tokens."""
+        out: Terms = {}
+        at = 0
+        for x in parts:
+            for i, _ in enumerate(self._layouts.tokens[x]):
+                if x in self._live:
+                    for kind in "cd":
+                        for key in vector_keys(self.layout(x)):
+                            if (i, kind) in self.tokens(x):
+                                out[((at + i, kind), key)] = {("t", x, (i, kind), key): 1}
+            at += len(self._layouts.tokens[x])
+        return out
+
+    @staticmethod
+    def add_terms(*terms: Terms) -> Terms:
+        """The sum of shifts."""
+        out: Terms = {}
+        for part in terms:
+            for at, row in part.items():
+                target = out.setdefault(at, {})
+                for k, a in row.items():
+                    target[k] = target.get(k, 0) + a
+        return out
+
+    def offsets(self, parts: Sequence[int]) -> list[tuple[int, int]]:
+        """The parts of a concatenation with the index of their first box."""
+        return box_offsets(self._layouts, parts)
+
+    # What a reader asks of a wire
+
+    def forbid(self, w: int, allow: Iterable[Vector] = (), every_token: bool = True) -> None:
+        """No shift but multiples of the allowed vectors (for each token, or the same for all)."""
+        if w not in self._live:
+            return
+        allow = list(allow)
+        name = len(self.equations.variables())  # every reader may absorb its own multiple
+        if not every_token:
+            self.require_uniform(w)
+        for token in self.tokens(w):
+            for key in vector_keys(self.layout(w)):
+                row: Row = {("t", w, token, key): 1}
+                for i, u in enumerate(allow):
+                    if key in u:
+                        row[("allowed", name, w, i, token)] = -u[key]
+                self.equations.require(row)
+
+    def allow_ones(self, w: int) -> None:
+        """Multiples of the all-ones vector, token by token."""
+        self.forbid(w, allow=[ones(self.layout(w))])
+
+    def require_uniform(self, w: int) -> None:
+        """The same shift for every token."""
+        if w not in self._live:
+            return
+        for token in self.tokens(w):
+            for key in vector_keys(self.layout(w)):
+                row: Row = {("t", w, token, key): 1}
+                if token[1] == "c":
+                    if token[0] == 0:
+                        continue
+                    row[("t", w, (0, "c"), key)] = -1
+                self.equations.require(row)
+
+    def require_equal(self, a: int, b: int) -> None:
+        """Two wires shift alike."""
+        for token in self.tokens(a):
+            for key in vector_keys(self.layout(a)):
+                row: Row = {}
+                if a in self._live:
+                    row[("t", a, token, key)] = 1
+                if b in self._live:
+                    row[("t", b, token, key)] = -1
+                self.equations.require(row)
+
+    # Constant fields of matrices
+
+    def move_matrix(self, site, rule: LinearRule) -> None:
+        """What a linear map's weight may do unseen: `unseen out (x) anything + anything (x) absent in`, and lookups."""
+        if self._frozen(rule.weight):
+            return
+        x, y = site.inputs[0], site.outputs[0]
+        outs, ins = vector_keys(self.layout(y)), vector_keys(self.layout(x))
+        moves: list[tuple[tuple, dict[Cell, Number]]] = []
+
+        def cell(out: VectorKey, inn: VectorKey) -> Cell:
+            return (inn, out) if rule.transposed else (out, inn)
+
+        if rule.groups == 1:
+            for i, u in enumerate(self.directions.moving(y).vectors):
+                moves += [(("out", site.name, i, k), {cell(a, k): c for a, c in u.items()}) for k in ins]
+            for i, u in enumerate(self.directions.absent(x).vectors):
+                moves += [(("in", site.name, i, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
+            if rule.lookup:
+                line = ones(self.layout(x))
+                moves += [(("row", site.name, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
+        if site.name in self._bundles:
+            moves += [(("bundle", self._bundles[site.name], site.name, cell(a, b)), {cell(a, b): 1}) for a in outs for b in ins]
+        self._moves.setdefault(rule.weight, []).append(moves)
+
+    def _settle_bundles(self) -> None:
+        """Maps that are only ever summed: what one gains the others lose."""
+        totals: dict[tuple, Row] = {}
+        for uses in self._moves.values():
+            for moves in uses:
+                for variable, _ in moves:
+                    if variable[0] == "bundle":
+                        totals.setdefault((variable[1], variable[3]), {})[variable] = 1
+        for row in totals.values():
+            self.equations.require(row)
+
+    def _settle_matrix(self, name: str, uses: list[list[tuple[tuple, dict[Cell, Number]]]]) -> None:
+        """Every use must admit the same field."""
+        if not any(uses):
+            return
+        cells = {c for moves in uses for _, field in moves for c in field}
+        for moves in uses:
+            for c in sorted(cells):
+                row: Row = {("p", name, c): 1}
+                for variable, field in moves:
+                    if c in field:
+                        row[variable] = -field[c]
+                self.equations.require(row)
+
+    def fields(self) -> list[dict[tuple[str, Cell], Number]]:
+        """A spanning list of the constant fields: coefficient per parameter and sector."""
+        rows = [{(k[1], k[2]): a for k, a in v.items() if k[0] == "p"} for v in self.equations.nullspace()]
+        return [r for r in rows if r]

@@ -1,0 +1,205 @@
+"""Solving a diagram: the passes in order, and what their solutions mean for the parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from .algebra import sector_dimension
+from .balance import Balance, MatrixKey, Row
+from .diagram import Diagram
+from .directions import Directions
+from .families import SectorRow, align
+from .layouts import Layouts
+from .linalg import Equations, Number
+from .rewrites import Rewrite, bundles, drop_invisible_norms, merge_repeated
+from .rules import Use
+from .shifts import Cell, Shifts
+from .subspace import key_dimension, vector_keys
+
+FieldKey = tuple[str, Cell]
+FieldRow = dict[FieldKey, Number]
+
+
+@dataclass
+class Solution:
+    """All gauges of a diagram.
+
+    Args:
+        diagram: the network as drawn.
+        lax: read every epsilon under a root as 0, which also allows the rewrites of invisible norms.
+    """
+
+    diagram: Diagram
+    lax: bool
+
+    def __post_init__(self) -> None:
+        self.rewrites: list[Rewrite] = []
+        self.drawn, notes = merge_repeated(self.diagram)
+        self.rewrites += notes
+        exact_norms = all(not getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
+        if self.lax or exact_norms:
+            self.drawn, notes = drop_invisible_norms(self.drawn)
+            self.rewrites += notes
+        self.layouts = Layouts(self.drawn, self.lax)
+        self.directions = Directions(self.layouts)
+        self.balance = Balance(self.layouts)
+        self.shifts = Shifts(self.layouts, self.directions, bundles(self.drawn))
+        self.constants: Equations[FieldKey] = Equations()
+        self.fields: list[FieldRow] = []
+        for row in sorted(self.shifts.fields(), key=len):
+            if self.constants.reduce(row):
+                self.constants.require(row)
+                self.fields.append(row)
+
+    @property
+    def uses(self) -> dict[str, list[Use]]:
+        """The uses of every parameter."""
+        return self.layouts.uses
+
+    def constant(self, name: str, cell: Cell) -> bool:
+        """Whether one sector of a parameter never moves."""
+        return not self.constants.reduce({(name, cell): 1})
+
+    @cached_property
+    def gauges(self) -> list[SectorRow]:
+        """A basis of the solutions for `S`, as rows over `((wire, box), label)`."""
+        rows = []
+        for vector in self.balance.equations.nullspace():
+            row = {((k[0], k[1]), k[2]): a for k, a in vector.items() if len(k) == 3}
+            if row:
+                lead = next(iter(row.values()))
+                rows.append(row if lead > 0 else {k: -a for k, a in row.items()})
+        aligned = align(rows)
+        drop = self._doubled(aligned)
+        return [r for i, r in enumerate(aligned) if i not in drop]
+
+    def _doubled(self, rows: list[SectorRow]) -> set[int]:
+        """Solutions on x sectors that the d and o sectors of the same wires already give."""
+        patterns = {tuple(sorted(((e, s.replace("o", "x")), a) for (e, s), a in r.items())) for r in rows if any("o" in s for _, s in r)}
+        return {i for i, r in enumerate(rows) if tuple(sorted(r.items())) in patterns}
+
+    def row_dimension(self, row: SectorRow) -> int:
+        """Number of scalar laws in a solution."""
+        ((w, box), label) = next(iter(row))
+        return sector_dimension(label, self.layouts.algebras[w].boxes[box].dims)
+
+    def field_dimension(self, row: FieldRow) -> int:
+        """Number of scalar laws in a constant field."""
+        name, cell = next(iter(row))
+        return self.cell_dimension(name, cell)
+
+    def cell_dimension(self, name: str, cell: Cell) -> int:
+        """Number of scalars in one sector of a parameter."""
+        use = self.uses[name][0]
+        parameter = self.diagram.parameters[name]
+        if len(use.axes) == 2:
+            first, second = (self.layouts.algebras[axis[0][0]] for axis in use.axes)
+            kernel = parameter.size // (first.size * second.size)
+            return key_dimension(first, cell[0]) * key_dimension(second, cell[1]) * kernel
+        wire = use.axes[0][0][0]
+        total = key_dimension(self.layouts.algebras[wire], cell[-1])
+        if len(cell) == 2:
+            run, kind = cell[0]
+            total *= 1 if kind == "c" else self.layouts.tokens[wire][run] - 1
+        return total
+
+    @cached_property
+    def functionals(self) -> dict[MatrixKey, dict[int, Number]]:
+        """What each sector does to the parameters, up to constant fields: sector -> {effect number: coefficient}."""
+        rows: list[Row] = []
+        for name, uses in self.uses.items():
+            if not self.diagram.parameters[name].frozen:
+                rows += self._effects(name, uses[0])
+        table: dict[MatrixKey, dict[int, Number]] = {}
+        for i, row in enumerate(rows):
+            for key, a in row.items():
+                table.setdefault(key, {})[i] = a
+        return table
+
+    def _effects(self, name: str, use: Use) -> list[Row]:
+        """Rows that vanish together exactly when the sectors of `S` leave the parameter (up to constants) alone."""
+        if len(use.axes) == 1:
+            wire = use.axes[0][0][0]
+            keys = vector_keys(self.layouts.algebras[wire])
+            if self.vector_is_constant(name, use):
+                return []
+            blind = (0, "c") in keys and self._is_constant_on(name, wire, [(0, "c")])
+            return [r for _, r in self._axis_effects(use, 0, blind)]
+        sides = [self._axis_effects(use, axis, self._blind_axis(name, use, axis)) for axis in (0, 1)]
+        if self.matrix_is_constant(name, use):
+            return []
+        rows: list[Row] = []
+        scalars: dict[str, list[Row]] = {}
+        for axis, side in enumerate(sides):
+            shared = self.balance.shared_axes(use, axis) if use.groups > 1 else 0
+            for (_, label), row in side:
+                if set(label[shared:]) <= {"c"}:
+                    scalars.setdefault(label[:shared], []).append(row if axis == 0 else {k: -a for k, a in row.items()})
+                else:
+                    rows.append(row)
+        for group in scalars.values():
+            everything = [*group]
+            zero_sides = self._missing_scalars(use, group)
+            rows += [_difference(everything[0], other) for other in everything[1:]]
+            if zero_sides:
+                rows.append(everything[0])
+        return rows
+
+    def _missing_scalars(self, use: Use, group: list[Row]) -> bool:
+        """Whether some box of the two axes has no scalar part at all (its `S` is zero there)."""
+        boxes = sum(len(self.layouts.algebras[axis[0][0]].boxes) for axis in use.axes)
+        return len(group) < boxes
+
+    def _axis_effects(self, use: Use, axis: int, blind: bool) -> list[tuple[tuple[int, str], Row]]:
+        """One row per sector of an axis; where the axis is blind along 1 the `11^T` combination has no effect."""
+        out = []
+        keys = self.balance.axis_keys(use.axes[axis])
+        for box, label in keys:
+            row = self.balance.axis(use.axes[axis], box, label)
+            if blind and label == "j":
+                continue
+            if blind and label == "c":
+                row = _difference(row, self.balance.axis(use.axes[axis], box, "j"))
+            out.append(((box, label), row))
+        return out
+
+    def vector_is_constant(self, name: str, use: Use) -> bool:
+        """Whether a bias or table never moves."""
+        wire = use.axes[0][0][0]
+        return use.constant and self._is_constant_on(name, wire, vector_keys(self.layouts.algebras[wire]))
+
+    def _is_constant_on(self, name: str, wire: int, keys: list[tuple[int, str]]) -> bool:
+        runs = [(i, a) for i, n in enumerate(self.layouts.tokens[wire]) for a in ("cd" if n > 1 else "c")]
+        table = len(self.diagram.parameters[name].shape) == 2
+        cells = [(t, k) for t in runs for k in keys] if table else [(k,) for k in keys]
+        return all(self.constant(name, c) for c in cells)
+
+    def matrix_is_constant(self, name: str, use: Use) -> bool:
+        """Whether a matrix never moves."""
+        first, second = (vector_keys(self.layouts.algebras[axis[0][0]]) for axis in use.axes)
+        return all(self.constant(name, (a, b)) for a in first for b in second)
+
+    def _blind_axis(self, name: str, use: Use, axis: int) -> bool:
+        """Whether `1 (x) anything` along this axis is constant."""
+        mine, other = (self.layouts.algebras[use.axes[k][0][0]] for k in (axis, 1 - axis))
+        if len(mine.boxes) != 1 or len(mine.boxes[0].dims) != 1:
+            return False
+        line = (0, "c")
+        cells = [(line, b) if axis == 0 else (b, line) for b in vector_keys(other)]
+        return all(self.constant(name, c) for c in cells)
+
+    def effect(self, row: SectorRow) -> dict[int, Number]:
+        """What a solution does to the parameters, up to constant fields."""
+        out: dict[int, Number] = {}
+        for (entity, label), a in row.items():
+            for i, b in self.functionals.get((*entity, label), {}).items():
+                out[i] = out.get(i, 0) + a * b
+        return {i: a for i, a in out.items() if a}
+
+
+def _difference(a: Row, b: Row) -> Row:
+    out = dict(a)
+    for k, v in b.items():
+        out[k] = out.get(k, 0) - v
+    return out
