@@ -9,10 +9,11 @@ from typing import Any
 import networkx as nx
 import torch
 
-from lawful.blocks import Block, Net, Run, ShapeError, Signal, Spec
+from lawful.blocks import Block, Net, Run, ShapeError, Signal, Spec, draw_gates
 from lawful.theory.diagram import Diagram, Parameter, Site, Wire
 from lawful.theory.rewrites import representatives
 from lawful.theory.rules import OutputRule, SourceRule
+from lawful.theory.verification import Point, point_of
 
 from .compile import Nodes, Port
 
@@ -273,6 +274,43 @@ class Architecture:
         return {
             n: s.mean + max(s.std, 0.5) * torch.randn(s.shape, generator=generator, dtype=dtype) for n, s in self.specs().items()
         }
+
+    def with_epsilon(self, epsilon: float) -> Architecture:
+        """The same architecture with another constant under every root of a norm."""
+
+        def change(name: str, block: Block) -> Block:
+            return dataclasses.replace(block, epsilon=epsilon) if hasattr(block, "epsilon") else block  # type: ignore[call-arg]
+
+        return self._with_blocks(change)
+
+    def points(self, loss: str, samples: int, seed: int, exact_norms: bool) -> list[Point]:
+        """Random parameters, data and losses with their gradients; every other point draws activation patterns freely.
+
+        Args:
+            loss: `"mse"` or `"cross_entropy"`.
+            samples: number of points.
+            seed: of everything random.
+            exact_norms: read every epsilon as 0.
+        """
+        network = self.with_epsilon(0.0) if exact_norms else self
+        generator = torch.Generator().manual_seed(seed)
+        out = []
+        for i in range(samples):
+            values = network.random_parameters(generator)
+            inputs = network.random_inputs(6, generator)
+            gates = None
+            if i % 2:
+                recording = Run(recording=True)
+                network.forward(values, inputs, recording)
+                gates = draw_gates(recording.recorded, (), generator)
+            frozen = {n: v for n, v in values.items() if n in self.frozen}
+            trainable = {n: v for n, v in values.items() if n not in self.frozen}
+
+            def forward(p, x, fixed=frozen, patterns=gates):
+                return network.forward({**fixed, **p}, x, Run(gates=patterns))
+
+            out.append(point_of(forward, trainable, inputs, loss, generator, self.output.axis))
+        return out
 
     def to_torch(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
         """A trainable `nn.Module` with this graph's parameter names, freshly initialised."""

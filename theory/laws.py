@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from .proof import Proof
+    from .verification import Report
 
 Parameters = Mapping[str, "torch.Tensor"]
 
@@ -30,6 +31,7 @@ class Part:
         slices: the run of each of them that belongs to the law.
         dims: the multi-index of those runs.
         axes: the law axis of every entry of `dims`, -1 where it is summed over.
+        ramp: weigh the entries unevenly, which makes a true law false (the control of a check).
     """
 
     parameter: str
@@ -38,9 +40,12 @@ class Part:
     slices: tuple[tuple[int, int], ...]
     dims: tuple[int, ...]
     axes: tuple[int, ...]
+    ramp: bool = False
 
     def read(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor with the law's axes first, then what is summed, then the rest as one axis each."""
+        if self.ramp:
+            tensor = tensor * tensor.new_tensor([1 + i / tensor.numel() for i in range(tensor.numel())]).reshape(tensor.shape)
         x = tensor.reshape(self.view.shape).permute(self.view.order).reshape(*self.sizes, -1)
         for axis, (start, stop) in enumerate(self.slices):
             x = x.narrow(axis, start, stop - start)
@@ -269,6 +274,17 @@ class LawSet(Sequence[Law]):
             return self._subset([w for w in self._laws if all(p.startswith(parameters) for p in w.parameters)])
         allowed = set(parameters)
         return self._subset([w for w in self._laws if set(w.parameters) <= allowed])
+
+    def verify(self, network: object, **options) -> Report:
+        """Checks every law by gradients in float64 (see `verification.verify` for the options).
+
+        Args:
+            network: an architecture, or a module with `args=(example inputs,)`.
+            **options: `args`, `samples`, `seed`, `tolerance`.
+        """
+        from .verification import verify
+
+        return verify(self._laws, network, self.loss, **options)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"<LawSet: {len(self)} families, {self.count} scalar laws, {self.independent} independent, loss {self.loss}>"

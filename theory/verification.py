@@ -1,0 +1,216 @@
+"""Checking laws against loss gradients in float64.
+
+A law holds when its gradient is orthogonal to every loss gradient.  All scalars of a family are checked at once: the
+derivative of the law's value along a loss gradient, relative to the same sum of absolute values.  A corrupted copy of
+each law has to fail the same check, otherwise the check proved nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch.func import functional_call, jvp
+
+from .laws import Law
+from .verdict import Verdict
+
+TOLERANCE = 1e-10
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Parameters and a loss gradient there, both in float64."""
+
+    parameters: Tensors
+    gradient: Tensors
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A network that can produce points by itself."""
+
+    def points(self, loss: str, samples: int, seed: int, exact_norms: bool) -> Sequence[Point]:
+        """Random parameters, data and losses; `exact_norms` reads every epsilon as 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class LawReport:
+    """What was measured for one law.
+
+    Attributes:
+        law: its name.
+        verdict: the outcome.
+        residual: largest relative derivative along a loss gradient.
+        control: the same for a corrupted copy of the law, which has to be large.
+    """
+
+    law: str
+    verdict: Verdict
+    residual: float
+    control: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome for a set of laws."""
+
+    laws: tuple[LawReport, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict among the laws (`VACUOUS` if there is none)."""
+        found = {r.verdict for r in self.laws}
+        order = (Verdict.VIOLATED, Verdict.UNDECIDED, Verdict.VACUOUS, Verdict.APPROXIMATE, Verdict.HOLDS)
+        return next((v for v in order if v in found), Verdict.VACUOUS)
+
+    @property
+    def residual(self) -> float:
+        """The largest residual of a law that holds."""
+        return max((r.residual for r in self.laws if r.verdict is Verdict.HOLDS), default=0.0)
+
+    @property
+    def violated(self) -> tuple[LawReport, ...]:
+        """The laws that failed."""
+        return tuple(r for r in self.laws if r.verdict is Verdict.VIOLATED)
+
+    def __getitem__(self, name: str) -> LawReport:
+        for r in self.laws:
+            if r.law == name:
+                return r
+        raise KeyError(f"no law named {name!r} in the report")
+
+
+def verify(
+    laws: Sequence[Law],
+    network: Differentiable | torch.nn.Module,
+    loss: str = "mse",
+    *,
+    args: Sequence[torch.Tensor] = (),
+    samples: int = 4,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> Report:
+    """Checks laws by gradients at random points.
+
+    Args:
+        laws: the laws.
+        network: an architecture, or a module whose parameters have the names in the laws.
+        loss: the loss the laws were derived for.
+        args: example inputs of a module; one random batch of their shapes is drawn per sample.
+        samples: number of random points.
+        seed: of points and data.
+        tolerance: largest relative residual of a law that holds.
+
+    Returns:
+        A verdict, a residual and the residual of a corrupted copy for every law.
+    """
+    if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
+        points = _module_points(network, loss, args, samples, seed)
+        ideal = points
+    else:
+        assert isinstance(network, Differentiable)
+        points = network.points(loss, samples, seed, False)
+        ideal = network.points(loss, samples, seed, True) if any(not w.exact for w in laws) else points
+    return Report(tuple(_judge(law, points, ideal, tolerance) for law in laws))
+
+
+def _judge(law: Law, points: Sequence[Point], ideal: Sequence[Point], tolerance: float) -> LawReport:
+    residual, tested = residuals(law, points)
+    control = max((residuals(false, points)[0] for false in corruptions(law)[:1]), default=float("inf"))
+    if not law.exact:
+        limit, tested = residuals(law, ideal)
+        if not limit <= tolerance and ideal is not points:
+            return LawReport(law.name, Verdict.VIOLATED, limit, control)
+        if not residual <= tolerance:
+            verdict = Verdict.APPROXIMATE if residual < 1 else Verdict.VIOLATED
+            return LawReport(law.name, verdict if tested else Verdict.VACUOUS, residual, control)
+    if not residual <= tolerance:
+        return LawReport(law.name, Verdict.VIOLATED, residual, control)
+    if not tested:
+        return LawReport(law.name, Verdict.VACUOUS, residual, control)
+    verdict = Verdict.HOLDS if control > 1e3 * tolerance else Verdict.UNDECIDED
+    return LawReport(law.name, verdict, residual, control)
+
+
+def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
+    """Largest relative derivative of a law along the loss gradients, and whether every scalar of it was tested.
+
+    A derivative that is not a number gives an infinite residual.
+    """
+    worst, scales = 0.0, None
+    for point in points:
+        names = law.parameters
+        theta = {n: point.parameters[n] for n in names}
+        direction = {n: point.gradient[n] for n in names}
+        total = torch.sqrt(sum((g * g).sum() for g in point.gradient.values()))
+        change = jvp(lambda p: law.value(p), (theta,), (direction,))[1]
+        if law.kind == "balance":
+            absolute = {n: t.abs() for n, t in theta.items()}
+            scale = jvp(lambda p: law.value(p, magnitude=True), (absolute,), ({n: g.abs() for n, g in direction.items()},))[1]
+        else:
+            scale = total.expand_as(change)
+        floor = total * max(float(t.abs().max()) for t in theta.values()) * 1e-6 if law.kind == "balance" else 0.0
+        ratio = torch.where(scale > 0, change.abs() / (scale + floor).clamp_min(1e-300), change.abs())
+        if not bool(torch.isfinite(ratio).all()) or not bool(torch.isfinite(scale).all()):
+            return float("inf"), True
+        worst = max(worst, float(ratio.max()))
+        scales = scale if scales is None else scales + scale
+    assert scales is not None
+    return worst, bool((scales > 0).all())
+
+
+def corruptions(law: Law) -> list[Law]:
+    """False laws of the same shape: one parameter read unevenly, one sign flipped, one term dropped.
+
+    The last two need two terms.  A parameter that never moves has no false law of its own.
+    """
+    if law.kind == "frozen":
+        return []
+    first, *others = law.terms
+    out = [replace(law, terms=(replace(first, part=replace(first.part, ramp=True)), *others))]
+    if others:
+        out.append(replace(law, terms=(replace(first, coefficient=-first.coefficient), *others)))
+        out.append(replace(law, terms=tuple(others)))
+    return out
+
+
+def _module_points(module: torch.nn.Module, loss: str, args: Sequence[torch.Tensor], samples: int, seed: int) -> list[Point]:
+    if not args:
+        raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
+    generator = torch.Generator().manual_seed(seed)
+    parameters = {n: p.detach().double() for n, p in module.named_parameters()}
+    trainable = {n: parameters[n] for n, p in module.named_parameters() if p.requires_grad}
+    buffers = {n: v.detach().clone().double() if v.is_floating_point() else v.clone() for n, v in module.named_buffers()}
+    return [point_of(
+        lambda p, x: functional_call(module, {**parameters, **p, **buffers}, tuple(x)),
+        trainable, [_like(a, generator) for a in args], loss, generator, -1,
+    ) for _ in range(samples)]
+
+
+def _like(example: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if example.is_floating_point():
+        return torch.randn(example.shape, generator=generator, dtype=torch.float64)
+    return torch.randint(int(example.max()) + 1, example.shape, generator=generator)
+
+
+def point_of(forward, parameters: Mapping[str, torch.Tensor], inputs, loss: str, generator: torch.Generator, axis: int) -> Point:
+    """The gradient of a loss with random targets at given parameters."""
+    leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
+    value = random_loss(forward(leaves, inputs), loss, generator, axis)
+    grads = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+    gradient = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
+    return Point({n: p.detach() for n, p in leaves.items()}, gradient)
+
+
+def random_loss(output: torch.Tensor, loss: str, generator: torch.Generator, axis: int) -> torch.Tensor:
+    """Squared error or softmax cross-entropy against random targets."""
+    if loss == "mse":
+        return (output - torch.randn(output.shape, generator=generator, dtype=output.dtype)).square().mean()
+    logits = output.movedim(axis, -1).flatten(0, -2)
+    target = torch.randint(logits.shape[-1], logits.shape[:1], generator=generator)
+    return torch.nn.functional.cross_entropy(logits, target)
