@@ -2,7 +2,7 @@
 
 from . import attention, joins, linear, norms, pointwise, spectators
 from .attention import DotProductAttention, Rotary
-from .base import Block, Net, Parallel, Series, ShapeError, Signal, Spec, Tie, Wiring, chain, repeat
+from .base import Block, Net, Parallel, Series, ShapeError, Signal, Spec, Tie, WidthRelation, Wiring, chain, repeat
 from .composites import (
     MLP,
     ClassToken,
@@ -115,6 +115,7 @@ __all__ = [
     "TiedHead",
     "ToTokens",
     "TransformerLayer",
+    "WidthRelation",
     "Wiring",
     "build",
     "chain",

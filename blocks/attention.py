@@ -6,13 +6,15 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from lawful.theory.rules import AttentionRule, RotaryRule, Rule
 
-from .base import Block, ShapeError, Signal
+from .base import Block, ShapeError, Signal, WidthRelation
 from .run import Run
 
 
@@ -37,8 +39,10 @@ class DotProductAttention(Block):
     inputs = 3
     summary = "softmax(q k^T) v per head"
     source = "marcotte2025, corollary 3.9; tran2026, theorem 4.3"
+    least = MappingProxyType({"kv_heads": 0})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.kv_heads:
             object.__setattr__(self, "kv_heads", self.heads)
         if self.heads < 1 or self.heads % self.kv_heads:
@@ -72,17 +76,17 @@ class DotProductAttention(Block):
         y = weights @ v
         return y.transpose(1, 2).reshape(y.shape[0], y.shape[2], -1)
 
-    def resize(self, signals: Sequence[Signal], width: int) -> Block:
-        return self.shrunk()
-
     def shrunk(self) -> DotProductAttention:
         """At most two key heads and two query heads for each."""
         kv = min(self.kv_heads, 2)
         return dataclasses.replace(self, heads=kv * min(self.heads // self.kv_heads, 2), kv_heads=kv)
 
     def width_multiple(self, port: int) -> int:
-        small = self.shrunk()
-        return 2 * (small.heads if port == 0 else small.kv_heads)
+        return 2 * (self.kv_heads if port in (1, 2) else self.heads)
+
+    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
+        copies = Fraction(self.heads, self.kv_heads)
+        return [WidthRelation(1, {0: 1 / copies}), WidthRelation(-1, {2: copies})]
 
 
 def _split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
@@ -133,8 +137,9 @@ class Rotary(Block):
         z = torch.stack([u, v], -1).flatten(-2) if self.interleaved else torch.cat([u, v], -1)
         return z.reshape(batch, tokens, features)
 
-    def resize(self, signals: Sequence[Signal], width: int) -> Block:
-        return dataclasses.replace(self, heads=min(self.heads, max(1, signals[0].features // 4)))
+    def shrunk(self) -> Rotary:
+        """At most two heads; where attention reads it, its heads are those of the attention."""
+        return dataclasses.replace(self, heads=min(self.heads, 2))
 
     def width_multiple(self, port: int) -> int:
-        return 4
+        return 4 * self.heads  # two frequencies

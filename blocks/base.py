@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lawful.theory.rules import Rule
@@ -70,6 +71,29 @@ class Signal:
 
 
 @dataclass(frozen=True)
+class WidthRelation:
+    """The width on one port of a block as a combination of others; output ports count -1, -2, ...
+
+    Attributes:
+        port: the port.
+        terms: coefficient of the width on every other port.
+        constant: added to them.
+    """
+
+    port: int
+    terms: Mapping[int, Fraction]
+    constant: int = 0
+
+
+def small_window(kernel: int, stride: int, padding: int) -> tuple[int, int, int]:
+    """Kernel, stride and padding of a small window of the same kind: patches stay patches, padding stays padding."""
+    if kernel == stride and not padding:
+        return (min(kernel, 2), min(kernel, 2), 0)
+    small = min(kernel, 3)
+    return (small, 1, -(-(small - 1) * padding // (kernel - 1)) if kernel > 1 else padding)
+
+
+@dataclass(frozen=True)
 class Spec:
     """A parameter of a block: shape and initial distribution (standard deviation and mean)."""
 
@@ -97,11 +121,19 @@ class Block(Net, ABC):
         outputs: number of output ports.
         summary: one line on what it computes.
         source: where its law is from.
+        least: smallest value of its integer fields where that is not 1.
     """
 
     inputs: ClassVar[int | None] = 1
     summary: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    least: ClassVar[Mapping[str, int]] = {}
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value, least = getattr(self, f.name), self.least.get(f.name, 1)
+            if type(value) is int and f.type == "int" and value < least:
+                raise ShapeError(f"{self} has {f.name} {value}; it must be at least {least}")
 
     @property
     def kind(self) -> str:
@@ -152,9 +184,23 @@ class Block(Net, ABC):
         """Whether its output width is its own choice (a linear map), not that of its inputs."""
         return False
 
+    def shrunk(self) -> Block:
+        """The same block with fewer heads and smaller windows; its widths are chosen afterwards, by `resize`."""
+        return self
+
+    def width_minimum(self, port: int) -> int:
+        """The least width on a port when shrunk; output ports count -1, -2, ..."""
+        return 2
+
     def width_multiple(self, port: int) -> int:
-        """The width on an input port must be a multiple of this when shrunk."""
+        """The width on a port must be a multiple of this when shrunk; output ports count -1, -2, ..."""
         return 1
+
+    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
+        """How the widths on its ports depend on one another: by default all are equal unless it chooses its own."""
+        if self.chooses_width or not signals:
+            return []
+        return [WidthRelation(p, {0: Fraction(1)}) for p in (*range(1, len(signals)), *(~i for i in range(self.outputs)))]
 
     def laws(self) -> list[str]:
         """Its own laws in words: the rule it obeys."""

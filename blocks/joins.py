@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
 
 from lawful.theory.rules import AddRule, ConcatRule, MixtureRule, ProductRule, Rule, TokensRule
 
-from .base import Block, ShapeError, Signal
+from .base import Block, ShapeError, Signal, WidthRelation
 from .run import Run
 
 
@@ -85,6 +86,9 @@ class Concat(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return torch.cat(list(x), run.axis)
 
+    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
+        return [WidthRelation(-1, {i: Fraction(1) for i in range(len(signals))})]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split(Block):
@@ -96,6 +100,7 @@ class Split(Block):
     source = "theory of wires: block-diagonal S"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "widths", tuple(self.widths))
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise ShapeError(f"{self} needs two or more widths of at least 1")
@@ -126,8 +131,8 @@ class Split(Block):
             raise ShapeError(f"{self} cannot cut {n} features into {k} parts")
         return dataclasses.replace(self, widths=tuple(parts))
 
-    def width_multiple(self, port: int) -> int:
-        return 2 * len(self.widths)
+    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
+        return [WidthRelation(0, {~i: Fraction(1) for i in range(self.outputs)})]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -175,3 +180,7 @@ class Mixture(Block):
         weights = x[0].movedim(run.axis, -1)
         parts = [w.unsqueeze(run.axis) * f for w, f in zip(weights.unbind(-1), x[1:], strict=True)]
         return sum(parts[1:], start=parts[0])
+
+    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
+        experts = len(signals) - 1
+        return [WidthRelation(0, {}, experts), *(WidthRelation(p, {1: Fraction(1)}) for p in (*range(2, experts + 1), -1))]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ import torch.nn.functional as F
 
 from lawful.theory.rules import GainRule, LinearRule, Rule, TableRule
 
-from .base import Block, ShapeError, Signal, Spec, Tie
+from .base import Block, ShapeError, Signal, Spec, Tie, WidthRelation, small_window
 from .run import Run
 
 
@@ -91,9 +93,11 @@ class _Conv(Block):
 
     summary = "y = W * x + b over channels"
     source = "marcotte2025, theorem 3.6"
+    least = MappingProxyType({"padding": 0})
     _rank = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.channels % self.groups or self.width % self.groups:
             raise ShapeError(f"{self}: {self.groups} groups must divide {self.channels} and {self.width} channels")
         if self.tie and self.tie.transposed:
@@ -147,12 +151,27 @@ class _Conv(Block):
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
         n = signals[0].features
-        if self.groups == 1:
-            return dataclasses.replace(self, channels=n, width=width)
-        groups = n if self.groups == self.channels else self.groups
-        multiplier = max(self.width // self.groups, 1)
-        new = n * multiplier if self.groups == self.channels else width
-        return dataclasses.replace(self, channels=n, width=new, groups=groups)
+        if self._depthwise:
+            return dataclasses.replace(self, channels=n, width=width, groups=n)
+        small = self.groups > 1 and n % 2 == 0 and width % 2 == 0
+        return dataclasses.replace(self, channels=n, width=width, groups=2 if small else self.groups)
+
+    @property
+    def _depthwise(self) -> bool:
+        """Whether every channel is convolved by itself."""
+        return self.groups == self.channels > 1
+
+    def shrunk(self) -> Block:
+        kernel, stride, padding = small_window(self.kernel, self.stride, self.padding)
+        return dataclasses.replace(self, kernel=kernel, stride=stride, padding=padding)
+
+    def width_multiple(self, port: int) -> int:
+        return 1 if self._depthwise or self.groups == 1 else 4  # two groups of two channels
+
+    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
+        if self._depthwise:
+            return [WidthRelation(-1, {0: Fraction(min(self.width // self.channels, 2))})]
+        return []
 
 
 @dataclass(frozen=True, eq=False, repr=False)

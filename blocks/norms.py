@@ -24,6 +24,7 @@ class _Norm(Block):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.epsilon >= 0:
             raise ShapeError(f"{self}: epsilon must not be negative")
 
@@ -36,6 +37,9 @@ class _Norm(Block):
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
         return dataclasses.replace(self, features=signals[0].features)
+
+    def width_minimum(self, port: int) -> int:
+        return 3  # a norm over two features is a sign
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,6 +83,7 @@ class GroupNormCore(Block):
     source = "kunin2021, theorem 1"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.groups < 1 or self.features % self.groups:
             raise ShapeError(f"{self}: {self.groups} groups must divide {self.features} channels")
 
@@ -100,10 +105,11 @@ class GroupNormCore(Block):
         return z.reshape(y.shape).movedim(1, run.axis)
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
-        return dataclasses.replace(self, features=signals[0].features, groups=min(self.groups, 2))
+        n = signals[0].features
+        return dataclasses.replace(self, features=n, groups=2 if self.groups > 1 and n % 2 == 0 else self.groups)
 
     def width_multiple(self, port: int) -> int:
-        return 3 * min(self.groups, 2)
+        return 3 * min(self.groups, 2)  # a norm over two features is a sign
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,6 +123,9 @@ class BatchNormCore(_Norm):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         return BatchNormRule(epsilon=self.epsilon)
+
+    def width_minimum(self, port: int) -> int:
+        return 2  # it normalises over the batch, not over its features
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = x[0].movedim(run.axis, -1)

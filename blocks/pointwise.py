@@ -81,6 +81,7 @@ class Power(_Same):
     source = "tran2026, section 4"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.power < 2:
             raise ShapeError(f"{self}: a power below 2 is linear or no polynomial; use Linear or Identity")
 
@@ -113,6 +114,7 @@ class Pointwise(_Same):
     source = "tran2026, theorem 4.1"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.function not in _FUNCTIONS:
             raise ShapeError(f"no point-wise function {self.function!r}; there are {', '.join(_FUNCTIONS)}")
 
@@ -153,6 +155,7 @@ class Dropout(_Same):
     source = "marcotte2025, section 3"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.probability < 1:
             raise ShapeError(f"{self}: the probability must lie in [0, 1)")
 
@@ -177,6 +180,9 @@ class Softmax(_Same):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         return SoftmaxRule()
+
+    def width_minimum(self, port: int) -> int:
+        return 3
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         e = torch.exp(x[0] - x[0].detach().amax(run.axis, keepdim=True))

@@ -1,14 +1,18 @@
-"""Block kinds by name, for reading JSON."""
+"""Block kinds by name, and blocks from plain data whose source nobody vouches for."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
-from .base import Block, ShapeError
+from .base import Block, ShapeError, Tie
 
+LARGEST = 2**40  # beyond every real width, and small enough for products of a few of them to stay finite as floats
+LONGEST = 10_000
 _KINDS: dict[str, type[Block]] = {}
 
 
@@ -30,49 +34,115 @@ def kinds() -> dict[str, type[Block]]:
     return dict(_KINDS)
 
 
-def build(kind: str, config: dict[str, Any], where: str) -> Block:
-    """A block from plain data.
+def build(kind: Any, config: Any, where: str, frozen: tuple[str, ...] = (), tie: Tie | None = None) -> Block:
+    """A block from plain data.  Nothing is looked up but a registered kind, nothing runs but its constructor.
+
+    Args:
+        kind: a registered name.
+        config: its fields but `frozen` and `tie`.
+        where: the place of the data, for messages (`nodes[3]`).
+        frozen: local names of its parameters that training does not move.
+        tie: the parameter of another block that it reads.
 
     Raises:
-        ShapeError: for an unknown kind, unknown or missing fields and wrong types; names the place.
+        ShapeError: for an unknown kind, unknown or missing fields, wrong types and numbers out of range; names the place.
     """
-    if kind not in _KINDS:
-        raise ShapeError(f"{where}: no block kind {kind!r}; there are {', '.join(sorted(_KINDS))}; register your own with blocks.register")
+    check(kind, config, where)
     cls = _KINDS[kind]
-    hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.name != "tie"}
-    for name, value in config.items():
-        if name not in fields:
-            raise ShapeError(f"{where}: {kind} has no field {name!r}; it has {', '.join(fields) or 'none'}")
-        if not _fits(value, hints[name]):
-            raise ShapeError(f"{where}: field {name!r} of {kind} is {value!r:.60}, expected {_type_name(hints[name])}")
-    missing = [f.name for f in fields.values() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in config]
-    if missing:
-        raise ShapeError(f"{where}: {kind} needs the field {missing[0]!r}")
+    extra = {name: value for name, value in (("frozen", frozen), ("tie", tie)) if value}
+    for name in extra:
+        if name not in _fields(cls):
+            raise ShapeError(f"{where}: a {kind} has nothing that could be {'tied' if name == 'tie' else name}; leave it out")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     try:
-        return cls(**values)
+        block = cls(**values, **extra)
     except ShapeError as error:
         raise ShapeError(f"{where}: {error}") from error
+    own = (*block.parameters, *block.ties)
+    for name in frozen:
+        if name not in own:
+            raise ShapeError(f"{where}.frozen names {shown(name)}, but {block} has the parameters {', '.join(own) or '(none)'}")
+    return block
 
 
-_LARGEST = 2**40
+def check(kind: Any, config: Any, where: str) -> None:
+    """Checks that `build` can read a kind and its fields.
+
+    Raises:
+        ShapeError: as `build`.
+    """
+    if not isinstance(kind, str) or kind not in _KINDS:
+        known = ", ".join(sorted(_KINDS))
+        raise ShapeError(f"{where}.kind is {shown(kind)}, expected one of {known}; register your own with blocks.register")
+    check_fields(_KINDS[kind], config, f"{where}.config", without=("frozen", "tie"))
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def check_fields(cls: type, config: Any, where: str, without: tuple[str, ...] = ()) -> None:
+    """Checks plain data against the fields of a dataclass: names, types and the range of every number.
+
+    Args:
+        cls: a dataclass; its `least` gives the smallest value of integer fields for which it is not 1.
+        config: the data.
+        where: its place.
+        without: fields that are not read from it.
+
+    Raises:
+        ShapeError: for unknown or missing fields and values that do not fit; names the place.
+    """
+    if not isinstance(config, Mapping):
+        raise ShapeError(f"{where} is {shown(config)}, expected an object with fields")
+    fields = {name: hint for name, hint in _fields(cls).items() if name not in without}
+    for name, value in config.items():
+        if name not in fields:
+            raise ShapeError(f"{where} has the field {shown(name)}, but a {cls.__name__} has {', '.join(fields) or 'none'}")
+        least = getattr(cls, "least", {}).get(name, 1)
+        if not _fits(value, fields[name], least):
+            raise ShapeError(f"{where}.{name} is {shown(value)}, expected {_expected(fields[name], least)}")
+    for f in dataclasses.fields(cls):
+        needed = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if needed and f.name in fields and f.name not in config:
+            raise ShapeError(f"{where} lacks the field {f.name!r}, {_expected(fields[f.name], 1)}; a {cls.__name__} needs it")
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: short, and never by a walk into what may be nested a thousand deep."""
+    if isinstance(value, Mapping):
+        return "an object" if value else "an empty object"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if isinstance(value, int) and abs(value) > 10**30:
+        return "an integer of more than 30 digits"
+    text = repr(value[:60] if isinstance(value, str) else value)
+    return text if len(text) <= 70 else f"{text[:70]}..."
+
+
+@functools.cache
+def _fields(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+def _fits(value: Any, hint: Any, least: int) -> bool:
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, h) for h in typing.get_args(hint))
+        return any(_fits(value, h, least) for h in typing.get_args(hint))
     if origin is tuple:
-        return isinstance(value, (list, tuple)) and len(value) <= 10_000 and all(_fits(v, typing.get_args(hint)[0]) for v in value)
+        inner = typing.get_args(hint)[0]
+        return isinstance(value, (list, tuple)) and len(value) <= LONGEST and all(_fits(v, inner, least) for v in value)
     if hint is bool:
         return isinstance(value, bool)
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
+        return type(value) is int and least <= value <= LARGEST
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
-    return hint is str and isinstance(value, str)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+    return hint is type(value) and hint in (str, type(None))
 
 
-def _type_name(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint))
+def _expected(hint: Any, least: int) -> str:
+    if typing.get_origin(hint) is tuple:
+        return f"a list of at most {LONGEST} values, each {_expected(typing.get_args(hint)[0], least)}"
+    if hint is int:
+        return f"an integer from {least} to {LARGEST}"
+    if hint is float:
+        return f"a number from {-LARGEST} to {LARGEST}"
+    return {bool: "true or false", str: "text"}.get(hint, str(hint))

@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ import torch.nn.functional as F
 
 from lawful.theory.rules import FlattenRule, HomogeneousRule, PassRule, Rule
 
-from .base import Block, ShapeError, Signal
+from .base import Block, ShapeError, Signal, WidthRelation, small_window
 from .run import Run
 
 
@@ -48,6 +50,7 @@ class SelectToken(Block):
 
     summary = "one token"
     source = "marcotte2025, section 3"
+    least = MappingProxyType({"index": -(2**40)})
 
     def output(self, *signals: Signal) -> Sequence[Signal]:
         s = signals[0]
@@ -74,6 +77,10 @@ class AveragePool2d(Block):
     def output(self, *signals: Signal) -> Sequence[Signal]:
         return (_pooled(self, signals[0], self.kernel, self.kernel, 0),)
 
+    def shrunk(self) -> AveragePool2d:
+        """Windows of two."""
+        return dataclasses.replace(self, kernel=min(self.kernel, 2))
+
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         return PassRule(mixes=self.kernel > 1)
 
@@ -91,9 +98,15 @@ class MaxPool2d(Block):
 
     summary = "maximum over windows"
     source = "marcotte2025, section 3"
+    least = MappingProxyType({"padding": 0})
 
     def output(self, *signals: Signal) -> Sequence[Signal]:
         return (_pooled(self, signals[0], self.kernel, self.stride, self.padding),)
+
+    def shrunk(self) -> MaxPool2d:
+        """Windows of at most three that move by one, so that small images survive."""
+        kernel, _, padding = small_window(self.kernel, 1, self.padding)
+        return dataclasses.replace(self, kernel=kernel, stride=1, padding=padding)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         return HomogeneousRule(shifts=True, mixes=True)
@@ -138,6 +151,9 @@ class Flatten(Block):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0].flatten(1)
+
+    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
+        return [WidthRelation(-1, {0: Fraction(signals[0].positions)})]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

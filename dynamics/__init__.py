@@ -1,1 +1,1 @@
-"""What optimizers do to laws: identities, ledger, predictions, training callbacks."""
+"""What optimizers do to laws: exact identities of their steps, and training that records every law."""

@@ -156,10 +156,8 @@ class Architecture:
     @property
     def parameters(self) -> dict[str, Parameter]:
         """All parameters by name."""
-        out = {}
-        for name, spec in self.specs().items():
-            out[name] = Parameter(name, spec.shape, name in self.frozen)
-        return out
+        frozen = self.frozen
+        return {name: Parameter(name, spec.shape, name in frozen) for name, spec in self.specs().items()}
 
     @property
     def frozen(self) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lawful.blocks import Block, Net, Parallel, Series, ShapeError, Wiring
+from lawful.blocks import Block, Net, Parallel, Series, ShapeError, Signal, Wiring
 
 Port = tuple[str, int]
 
@@ -82,3 +82,21 @@ class Nodes:
 
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
+
+
+def output_signal(net: Net, signal: Signal) -> Signal:
+    """What an expression makes of a signal, without building the network.
+
+    Raises:
+        ShapeError: if its blocks do not fit.
+    """
+    nodes = Nodes()
+    (end,) = nodes.add("", net, [("input", 0)])
+    signals: dict[Port, Signal] = {("input", 0): signal}
+    reads: dict[str, list[Port]] = {}
+    for source, out, target, _ in nodes.edges:
+        reads.setdefault(target, []).append((source, out))
+    for name, block in nodes.blocks.items():
+        for i, s in enumerate(block.output(*(signals[p] for p in reads.get(name, [])))):
+            signals[name, i] = s
+    return signals[end]

@@ -166,7 +166,12 @@ class Algebra:
             return self
         if self.size != other.size:
             raise LayoutError(f"a wire of {self.size} features meets one of {other.size}")
-        left, right = self.cut(other.edges()), other.cut(self.edges())
+        left = self.cut(other.edges())
+        right = other.cut(left.edges())
+        left = left.cut(right.edges())
+        clash = _clashing_edges(left, right)
+        if clash:
+            return left.cut(clash).meet(right.cut(clash))
         boxes = []
         for a, b in zip(left.boxes, right.boxes, strict=True):
             dims = common_dims(a.dims, b.dims)
@@ -253,6 +258,20 @@ def _outer_pieces(box: Box, rows: list[int]) -> tuple[list[Box], bool]:
             tied = True
         labels |= {"c" + tail, "d" + tail} if a == "d" else {s}
     return [Box.of((r, *box.dims[1:]), labels) for r in rows], tied
+
+
+def _clashing_edges(left: Algebra, right: Algebra) -> list[int]:
+    """Where to cut boxes that the two sides divide into blocks that do not nest."""
+    out, start = [], 0
+    for a, b in zip(left.boxes, right.boxes, strict=True):
+        try:
+            common_dims(a.dims, b.dims)
+        except LayoutError:
+            for box in (a, b):
+                inner = math.prod(box.dims[1:])
+                out += [start + inner * i for i in range(1, box.dims[0])] if inner > 1 else []
+        start += a.size
+    return sorted(set(out))
 
 
 def _join_ties(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,10 +7,11 @@ from itertools import product
 
 from .algebra import Algebra
 from .diagram import Diagram
-from .directions import box_offsets
+from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .rules import Use
+from .subspace import ones
 
 MatrixKey = tuple  # (wire, box, label) for a sector of S, (site name, label) for a factor c
 Row = dict[MatrixKey, Number]
@@ -19,8 +20,9 @@ Row = dict[MatrixKey, Number]
 class Balance:
     """Equations over the sectors of `S` on every wire; rules write them, `solve` collects them."""
 
-    def __init__(self, layouts: Layouts) -> None:
+    def __init__(self, layouts: Layouts, directions: Directions) -> None:
         self._layouts = layouts
+        self._directions = directions
         self.lax = layouts.lax
         self.equations: Equations[MatrixKey] = Equations()
         self._centring = any(
@@ -140,44 +142,67 @@ class Balance:
                     row = self.axis(mine, box, label)
                     for key, a in self.axis(theirs, box, label).items():
                         row[key] = row.get(key, 0) - a
-                    free = self._free_scalar(other, label, axis)
-                    if free:
+                    free = self.scalar_key(other, axis, box, label)
+                    if free is not None:
                         row[(f"{name}*{i}", free)] = 1 if axis == 0 else -1
                     self.require(row)
 
-    def _free_scalar(self, use: Use, label: str, axis: int) -> str:
-        """Name of the factor that a matrix does not feel in this sector, '' where there is none."""
-        if len(use.axes) != 2 or set(label[self.shared_axes(use, axis) :]) - {"c"}:
-            return ""
-        return "*" + label[: self.shared_axes(use, axis)]
+    def scalar_key(self, use: Use, axis: int, box: int, label: str) -> str | None:
+        """Name of the factor by which `S_0 = c I`, `S_1 = -c I` moves nothing, None in a sector that is no such scalar.
+
+        There is one factor per group of a grouped map: a label over the groups, or their number where the wire is cut.
+        """
+        if len(use.axes) != 2 or use.constant:
+            return None
+        boxes = self.layout(use.axes[axis][0][0]).boxes
+        if use.groups > 1 and len(boxes) > 1:
+            width = sum(b.size for b in boxes) // use.groups
+            return f"#{sum(b.size for b in boxes[:box]) // width}" if set(label) <= {"c"} else None
+        shared = _axes_over(boxes[box].dims, use.groups)
+        return "*" + label[:shared] if set(label[shared:]) <= {"c"} else None
 
     def _scalars(self, use: Use, axis: int) -> list[tuple[int, str]]:
         """The scalar sectors of a matrix's axis, also where the wire does not have them: a factor is felt there too."""
-        if len(use.axes) != 2:
+        if len(use.axes) != 2 or use.constant:
             return []
-        shared = self.shared_axes(use, axis)
         boxes = self.layout(use.axes[axis][0][0]).boxes
-        return [
-            (i, "".join(p) + "c" * (len(b.dims) - shared))
-            for i, b in enumerate(boxes)
-            for p in product("cd", repeat=shared)
-        ]
-
-    def shared_axes(self, use: Use, axis: int) -> int:
-        """How many leading label positions run over the groups of a grouped map."""
-        size, at = 1, 0
-        dims = self.layout(use.axes[axis][0][0]).boxes[0].dims
-        while size < use.groups:
-            size *= dims[at]
-            at += 1
-        return at
+        out = []
+        for i, box in enumerate(boxes):
+            shared = _axes_over(box.dims, use.groups) if len(boxes) == 1 else 0
+            out += [(i, "".join(p) + "c" * (len(box.dims) - shared)) for p in product("cd", repeat=shared)]
+        return out
 
     def _freeze(self, name: str, use: Use) -> None:
-        """A frozen parameter does not move: `S_0 = c I`, `S_1 = -c I` for a generic matrix, `S_0 = 0` for a vector."""
+        """A frozen parameter does not move: `S_0 = c I`, `S_1 = -c I` for a generic matrix, `S_0 = 0` for a vector.
+
+        A frozen vector may be moved along what its readers do not see.
+        """
+        ones_unseen = False
+        if use.constant:
+            wire = use.axes[0][0][0]
+            table = len(self.diagram.parameters[name].shape) == 2
+            unseen = self._directions.moving(wire) if table else self._directions.still(wire)
+            if unseen.covers(self.layout(wire)):
+                return
+            ones_unseen = len(self.layout(wire).boxes) == 1 and unseen.contains(ones(self.layout(wire)))
         for axis, terms in enumerate(use.axes):
             for box, label in sorted({*self.axis_keys(terms), *self._scalars(use, axis)}):
                 row = self.axis(terms, box, label)
-                free = self._free_scalar(use, label, axis)
-                if free:
+                free = self.scalar_key(use, axis, box, label)
+                if free is not None:
                     row[(f"{name}*frozen", free)] = 1 if axis == 0 else -1
+                if ones_unseen and label == "j":
+                    continue
+                if ones_unseen and label == "c":
+                    for key, a in self.axis(terms, box, "j").items():
+                        row[key] = row.get(key, 0) - a
                 self.require(row)
+
+
+def _axes_over(dims: tuple[int, ...], groups: int) -> int:
+    """How many leading axes of a box run over the groups of a grouped map."""
+    size, at = 1, 0
+    while size < groups:
+        size *= dims[at]
+        at += 1
+    return at

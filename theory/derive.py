@@ -7,9 +7,10 @@ from fractions import Fraction
 
 from .algebra import Algebra, Box, sector_dimension
 from .diagram import Diagram, View
-from .families import Family, SectorRow, gather, has_off_diagonal
+from .families import Family, SectorRow, gather, has_off_diagonal, is_matrix
 from .laws import Law, LawSet, Part, Term
 from .linalg import Equations
+from .limits import limits
 from .proof import Proof, prove
 from .ranks import deficits, full_rank
 from .rewrites import Pair, parallel_pairs
@@ -57,7 +58,7 @@ def solve(diagram: Diagram, loss: str) -> LawSet:
         exact + exact_fields - lost_exact + (0 if approximate else extra_pairs),
         loss,
         trainable,
-        builder.notes,
+        limits(lax),
     )
 
 
@@ -79,11 +80,6 @@ class _Builder:
         self.diagram = diagram
         self.loss = loss
         self.laws: list[Law] = []
-        self.notes = [
-            f"{s.name} is opaque: no law crosses it, laws through it may be missing"
-            for s in diagram.sites
-            if type(s.rule).__name__ == "Rule"
-        ]
         self._names: dict[str, int] = {}
         self._full: list[tuple[Solution, Family, bool]] = []
         self._pairs: list[Pair] = []
@@ -95,7 +91,7 @@ class _Builder:
     def add_gauges(self, solution: Solution, rows: list[SectorRow], exact: bool) -> None:
         """Adds the quadratic laws."""
         for family in gather(rows):
-            if not family.kinds and family.labels == ("",):
+            if family.mixed:
                 terms = self._mixed_terms(solution, family)
                 box, algebra = Box.of((), [""]), "Scalar(1)"
             else:
@@ -105,13 +101,13 @@ class _Builder:
                 algebra = repr(Algebra((box,), (0,)))
             if not terms:
                 continue
-            wire = self._wire_name(family)
+            wire = self._wire_name(solution, family)
             count = sum(sector_dimension(s, box.dims) for s in box.labels)
             lost = deficits(solution, family) if has_off_diagonal(family) else 0
             if has_off_diagonal(family):
                 self._full.append((solution, family, exact))
             shape = tuple(n for n, k in zip(box.dims, family.kinds, strict=False) if k in ("free", "traceless"))
-            matrix = [n for n, k in zip(box.dims, family.kinds, strict=False) if k in ("matrix", "centred")]
+            matrix = [n for n, k in zip(box.dims, family.kinds, strict=False) if is_matrix(k)]
             shape += tuple(matrix * 2) + ((2,) if "pair" in family.kinds else ())
             kinds = tuple(k for k in family.kinds if k != "sum")
             name = self._name(f"balance of {wire}")
@@ -123,10 +119,10 @@ class _Builder:
 
         self.laws.append(Law(name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, proof))
 
-    def _wire_name(self, family: Family) -> str:
+    def _wire_name(self, solution: Solution, family: Family) -> str:
         entity = family.support[0][0]
-        w, b = entity if isinstance(entity[1], int) else entity[0]
-        return self.diagram.wires[w].name + (f"[{b}]" if b else "")
+        w, b = entity[0] if family.mixed else entity
+        return solution.drawn.wires[w].name + (f"[{b}]" if b else "")
 
     def _parts(self, solution: Solution, w: int, box: int, axes: tuple[int, ...]):
         """How every parameter next to a wire reads one of its boxes, with its sign."""
@@ -141,7 +137,8 @@ class _Builder:
                 for wire, sign in wires:
                     if wire == w:
                         view = use.views[axis]
-                        yield sign, Part(name, view, (algebra.size,), ((start, stop),), algebra.boxes[box].dims, axes)
+                        dims = algebra.boxes[box].dims
+                        yield sign, Part(name, view, (algebra.size,), ((start, stop),), dims, axes, use.offset)
 
     def _terms(self, solution: Solution, family: Family) -> tuple[Term, ...]:
         terms: dict[Part, Fraction] = {}
@@ -200,7 +197,8 @@ class _Builder:
     def _field_part(self, solution: Solution, name: str, boxes: tuple, axes: tuple[int, ...]) -> Part:
         """How a linear law reads a run of a parameter."""
         shape = self.diagram.parameters[name].shape
-        wires = [axis[0][0] for axis in solution.uses[name][0].axes]
+        use = solution.uses[name][0]
+        wires = [axis[0][0] for axis in (use.axes[:1] if use.constant else use.axes)]
         dims: tuple[int, ...] = ()
         sizes, slices = [], []
         if len(boxes) > len(wires):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .families import is_matrix
+
 if TYPE_CHECKING:
     from .laws import Law, Part, Term
-
-OFF_DIAGONAL_KINDS = ("matrix", "centred", "pair")
 
 
 def evaluate(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = False) -> torch.Tensor:
@@ -39,7 +39,7 @@ def _quadratic(law: Law, term: Term, params: Mapping[str, torch.Tensor], magnitu
     if term.off_diagonal:  # 1^T G 1 - tr G of one axis
         whole = x.sum(0).square().sum()
         return whole + x.square().sum() if magnitude else whole - x.square().sum()
-    matrix = next((i for i, k in enumerate(law.axis_kinds) if k in OFF_DIAGONAL_KINDS), None)
+    matrix = next((i for i, k in enumerate(law.axis_kinds) if is_matrix(k) or k == "pair"), None)
     if term.partner is not None:
         return x @ y.transpose(-1, -2)
     if matrix is None:
@@ -53,7 +53,30 @@ def _quadratic(law: Law, term: Term, params: Mapping[str, torch.Tensor], magnitu
             mean = x.mean(-2, keepdim=True)
             x = x + mean if magnitude else x - mean
         out = x @ x.transpose(-1, -2)
+        if kind.startswith("sectors:"):
+            out = _project(out, kind.removeprefix("sectors:"), magnitude)
     return _remove_means(out, law, magnitude)
+
+
+def _project(g: torch.Tensor, sectors: str, magnitude: bool) -> torch.Tensor:
+    """The part of symmetric matrices that lies in some sectors of `Sym(n)`."""
+    if magnitude:
+        return g + g.mean((-1, -2), keepdim=True) + g.mean(-1, keepdim=True) + g.mean(-2, keepdim=True)
+    n = g.shape[-1]
+    eye = torch.eye(n, dtype=g.dtype, device=g.device)
+    trace = (g * eye).sum((-1, -2), keepdim=True)
+    hollow = 1 - eye
+    mean = (g * hollow).sum((-1, -2), keepdim=True) / (n * (n - 1))
+    centre = eye - torch.full_like(eye, 1 / n)
+    inner = centre @ g @ centre
+    parts = {
+        "c": trace / n * eye,
+        "d": (g - trace / n) * eye,
+        "j": mean * hollow,
+        "o": g * hollow - mean * hollow,
+        "x": inner - (inner * eye).sum((-1, -2), keepdim=True) / (n - 1) * centre,
+    }
+    return sum((parts[s] for s in sectors), start=torch.zeros_like(g))
 
 
 def _linear(law: Law, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
@@ -66,7 +89,7 @@ def _remove_means(x: torch.Tensor, law: Law, magnitude: bool) -> torch.Tensor:
     """Projects `traceless` axes on the vectors of sum zero."""
     at = 0
     for kind in law.axis_kinds:
-        if kind in OFF_DIAGONAL_KINDS:
+        if is_matrix(kind) or kind == "pair":
             continue
         if kind == "traceless":
             mean = x.mean(at, keepdim=True)

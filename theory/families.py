@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from .algebra import OFF
-from .linalg import Equations, Number, combine, independent
+from .linalg import Equations, Number, independent
 
 Entity = Hashable
 SectorRow = dict[tuple[Entity, str], Number]
@@ -26,6 +26,7 @@ class Family:
         kinds: per axis of the reference `sum`, `free`, `traceless`, `matrix`, `centred` or `pair`.
         axes: for every entity the reference axis of each of its own axes, -1 where it is summed.
         rows: indices of the solutions that were gathered.
+        mixed: whether it is one scalar made of several sectors of a wire; `support` then has `(entity, label)`.
     """
 
     support: tuple[tuple[Entity, Number], ...]
@@ -33,25 +34,64 @@ class Family:
     kinds: tuple[str, ...]
     axes: tuple[tuple[int, ...], ...]
     rows: tuple[int, ...]
+    mixed: bool = False
 
 
 def align(rows: list[SectorRow]) -> list[SectorRow]:
-    """Another basis of the same space whose `c` solutions follow the patterns of the finer sectors."""
-    patterns: dict[tuple, SectorRow] = {}
-    for row in rows:
-        if any(set(label) - {"c"} for _, label in row):
-            flat = {(e, "c" * len(label)): a for (e, label), a in row.items()}
-            if len(flat) == len(row):
-                patterns.setdefault(tuple(sorted(flat.items(), key=repr)), flat)
-    scalars = [i for i, row in enumerate(rows) if all(set(label) <= {"c"} for _, label in row)]
+    """Another basis of the same space in which all sectors follow the same patterns where they can.
+
+    A sector with more solutions than another (linear attention has an extra scalar per head) is given the other's
+    patterns first and its own after them.
+    """
+    groups = _sectors(rows)
+    patterns: dict[Entity, dict[tuple, int]] = {}
+    for members in groups:
+        for i in members:
+            key = tuple(sorted(((e, a) for (e, _), a in rows[i].items()), key=repr))
+            found = patterns.setdefault(key[0][0], {})
+            found[key] = found.get(key, 0) + 1
+    out: list[SectorRow] = []
+    for members in groups:
+        mine = [rows[i] for i in members]
+        label = {e: s for row in mine for e, s in row}
+        if len(mine) > 1 and len(label) == len({k for row in mine for k in row}):
+            known = sorted(((n, p) for e in label for p, n in patterns.get(e, {}).items()), key=lambda t: -t[0])
+            wanted = [{(e, label[e]): a for e, a in p} for _, p in known if all(e in label for e, _ in p)]
+            mine = _extend([w for w in wanted if _within(w, mine)], mine)
+        out += mine
+    return out
+
+
+def _sectors(rows: list[SectorRow]) -> list[list[int]]:
+    """Rows that share a key, transitively."""
+    parent = list(range(len(rows)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[tuple[Entity, str], int] = {}
+    for i, row in enumerate(rows):
+        for key in row:
+            parent[root(i)] = root(first.setdefault(key, i))
+    out: dict[int, list[int]] = {}
+    for i in range(len(rows)):
+        out.setdefault(root(i), []).append(i)
+    return list(out.values())
+
+
+def _within(row: SectorRow, basis: list[SectorRow]) -> bool:
     known: Equations[tuple[Entity, str]] = Equations()
-    for i in scalars:
-        known.require(rows[i])
-    wanted = [p for p in patterns.values() if not known.reduce(p)]
-    pool = wanted + [rows[i] for i in scalars]
-    chosen = [pool[i] for i in independent(pool)]
-    others = [row for i, row in enumerate(rows) if i not in set(scalars)]
-    return chosen + others
+    for b in basis:
+        known.require(b)
+    return not known.reduce(row)
+
+
+def _extend(wanted: list[SectorRow], basis: list[SectorRow]) -> list[SectorRow]:
+    pool = wanted + basis
+    return [pool[i] for i in independent(pool)]
 
 
 def gather(rows: list[SectorRow]) -> list[Family]:
@@ -75,6 +115,7 @@ def _families(rows: list[SectorRow], members: list[int]) -> Iterable[Family]:
     labels = [next(s for e, s in rows[i] if e == reference) for i in members]
     kinds = _kinds(labels)
     if kinds is None:
+        assert len(members) > 1, "a single sector is a product"
         for i in members:
             yield from _families(rows, [i])
         return
@@ -106,10 +147,11 @@ def _kinds(labels: list[str]) -> tuple[str, ...] | None:
         return None
     kinds = []
     for column in zip(*labels, strict=True):
-        kind = _AXIS_KINDS.get(frozenset(column))
-        if kind is None:
+        sectors = frozenset(column)
+        kind = _AXIS_KINDS.get(sectors)
+        if kind is None and not sectors & OFF:
             return None
-        kinds.append(kind)
+        kinds.append(kind or "sectors:" + "".join(sorted(sectors)))
     return tuple(kinds) if _is_product(labels, kinds) else None
 
 
@@ -125,7 +167,7 @@ _AXIS_KINDS = {
 
 
 def _is_product(labels: list[str], kinds: list[str]) -> bool:
-    if sum(k in ("matrix", "centred", "pair") for k in kinds) > 1:
+    if sum(is_matrix(k) or k == "pair" for k in kinds) > 1:
         return False
     expected = 1
     for column, _ in zip(zip(*labels, strict=True), kinds, strict=True):
@@ -136,19 +178,14 @@ def _is_product(labels: list[str], kinds: list[str]) -> bool:
 def _mixed(row: SectorRow, index: int) -> Family:
     """A single scalar made of several sectors of one wire."""
     support = tuple(((e, s), a) for (e, s), a in row.items())
-    return Family(support, ("",), (), tuple(() for _ in support), (index,))
+    return Family(support, ("",), (), tuple(() for _ in support), (index,), mixed=True)
 
 
-def is_scalar_sector(label: str) -> bool:
-    """Whether a sector has one dimension whatever the width."""
-    return set(label) <= {"c", "j"}
+def is_matrix(kind: str) -> bool:
+    """Whether an axis contributes a matrix to a law's value."""
+    return kind in ("matrix", "centred") or kind.startswith("sectors:")
 
 
 def has_off_diagonal(family: Family) -> bool:
     """Whether a family contains full matrices."""
     return any(set(s) & OFF for s in family.labels)
-
-
-def recombine(rows: list[SectorRow], coefficients: list[dict[int, Number]]) -> list[SectorRow]:
-    """Linear combinations of solutions."""
-    return [combine(c, rows) for c in coefficients]

@@ -31,6 +31,7 @@ class Part:
         slices: the run of each of them that belongs to the law.
         dims: the multi-index of those runs.
         axes: the law axis of every entry of `dims`, -1 where it is summed over.
+        offset: add the identity first (`I + W` of a skip around a linear branch).
         ramp: weigh the entries unevenly, which makes a true law false (the control of a check).
     """
 
@@ -40,10 +41,13 @@ class Part:
     slices: tuple[tuple[int, int], ...]
     dims: tuple[int, ...]
     axes: tuple[int, ...]
+    offset: bool = False
     ramp: bool = False
 
     def read(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor with the law's axes first, then what is summed, then the rest as one axis each."""
+        if self.offset:
+            tensor = tensor + identity_like(tensor)
         if self.ramp:
             tensor = tensor * tensor.new_tensor([1 + i / tensor.numel() for i in range(tensor.numel())]).reshape(tensor.shape)
         x = tensor.reshape(self.view.shape).permute(self.view.order).reshape(*self.sizes, -1)
@@ -55,6 +59,19 @@ class Part:
         x = x.permute(*(i for _, i in kept), *summed, len(self.dims))
         lead = [self.dims[i] for _, i in kept]
         return x.reshape(*lead, math.prod(self.dims[i] for i in summed), -1)
+
+
+def identity_like(tensor: torch.Tensor) -> torch.Tensor:
+    """The weight of the identity map with the shape of a gain, a matrix or a convolution."""
+    import torch
+
+    if tensor.ndim == 1:
+        return torch.ones_like(tensor)
+    out = torch.zeros_like(tensor)
+    centre = tuple(n // 2 for n in tensor.shape[2:])
+    for i in range(tensor.shape[0]):
+        out[(i, i % tensor.shape[1], *centre)] = 1
+    return out
 
 
 @dataclass(frozen=True)

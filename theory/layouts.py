@@ -114,6 +114,8 @@ class Layouts:
 
     def concat(self, whole: int, parts: Sequence[int]) -> None:
         """`whole` is the parts side by side."""
+        for p in parts:
+            self._match_tokens(whole, p)
         pieces = [self.algebras[p] for p in parts]
         boxes = tuple(b for a in pieces for b in a.boxes)
         ties, shift = [], 0
@@ -151,6 +153,13 @@ class Layouts:
                 at += 1
             back = refined[:at] + refined[at + (copies > 1) :]
             self.algebras[few] = self.algebras[few].restrict(_cut(back))
+
+    def cut_groups(self, x: int, y: int, groups: int) -> None:
+        """Where a grouped map's input or output is cut into parts, both are cut into groups."""
+        if any(len(self.algebras[w].boxes) > 1 for w in (x, y)):
+            for w in (x, y):
+                width = self.size(w) // groups
+                self.algebras[w] = self.algebras[w].cut(range(width, self.size(w), width))
 
     def cut_tokens(self, w: int, index: int) -> None:
         """One token of a wire is read apart from the others."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .families import Family, gather, has_off_diagonal
+from .families import Family, gather, has_off_diagonal, is_matrix
 
 if TYPE_CHECKING:
     from .solution import Solution
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def deficits(solution: Solution, family: Family) -> int:
     """Scalars of a family with full matrices that depend on the others."""
-    axis = next((i for i, k in enumerate(family.kinds) if k in ("matrix", "centred")), None)
+    axis = next((i for i, k in enumerate(family.kinds) if is_matrix(k)), None)
     if axis is None:
         return 0
     (w, b), _ = family.support[0]
     dims = solution.layouts.algebras[w].boxes[b].dims
-    n = dims[axis] - (family.kinds[axis] == "centred")
+    n = dims[axis] - any("x" in s for s in family.labels if family.kinds[axis] != "matrix")
     copies = 1
     for i, k in enumerate(family.kinds):
         if k == "free":
@@ -45,8 +45,8 @@ def _ranks(solution: Solution) -> dict[int, int]:
     members: dict[int, list[int]] = {}  # all wires of that law
     copies: dict[int, int] = {}
     for family in gather(solution.gauges):
-        axis = next((i for i, k in enumerate(family.kinds) if k in ("matrix", "centred")), None)
-        if axis is None or not has_off_diagonal(family):
+        axis = next((i for i, k in enumerate(family.kinds) if is_matrix(k)), None)
+        if axis is None or family.mixed or not has_off_diagonal(family):
             continue
         wires = [w for (w, _), _ in family.support]
         (w, b), _ = family.support[0]
@@ -85,7 +85,7 @@ def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
         if parameter.frozen:
             continue
         use = uses[0]
-        vector = len(use.axes) == 1
+        vector = use.constant or len(use.axes) == 1
         if vector and solution.vector_is_constant(name, use):
             continue
         if not vector and solution.matrix_is_constant(name, use):

@@ -4,6 +4,8 @@
 *Invisible norms*: a norm divides each token by a positive number.  If every path from it runs through homogeneous maps
 into norms that are blind to such a number, the division is invisible and only the centring stays.
 *Norm of a norm*: what has been normalised already has norm one.
+*Rows*: where nothing sees the scale of a single token, every row of a table has a scale of its own.
+*Linear skips*: `x + W x` is the one linear map `I + W`.
 *Bundles*: linear maps with one reader and one writer in common only act through their sum.
 """
 
@@ -11,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .diagram import Diagram, Site
-from .rules import AddRule, ConcatRule, HomogeneousRule, LinearRule, NormRule, PassRule
+from .diagram import Diagram, Site, Wire
+from .rules import AddRule, ConcatRule, GainRule, HomogeneousRule, LinearRule, NormRule, PassRule, TableRule
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def drop_invisible_norms(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         rule = site.rule
         if not isinstance(rule, NormRule) or not rule.scale or rule.groups > 1:
             continue
-        if _invisible(sites, i):
+        if _invisible(sites, i, rule.local):
             notes.append(Rewrite(site.name, "every reader is blind to its scale, so only the centring is left"))
             rest = replace(rule, scale=False) if rule.centre else PassRule()
             sites[i] = replace(site, rule=rest)
@@ -95,23 +97,112 @@ def _drop_norms_of_norms(sites: list[Site]) -> tuple[list[Site], list[Rewrite]]:
     return out, notes
 
 
-def _invisible(sites: list[Site], start: int) -> bool:
-    """Whether a positive factor on the output of a norm never reaches the network's output."""
-    rule = sites[start].rule
-    assert isinstance(rule, NormRule)
+def _invisible(sites: list[Site], start: int, local: bool) -> bool:
+    """Whether a positive factor (`local`: one per token) on the output of a site never reaches the network's output."""
     degree: dict[int, int] = {sites[start].outputs[0]: 1}
-    open_wires = 1
     for site in sites[start + 1 :]:
         degrees = [degree.get(w, 0) for w in site.inputs]
         if not any(degrees):
             continue
-        result = site.rule.degree(degrees, rule.local)
+        result = site.rule.degree(degrees, local)
         if result is None or not site.outputs:
             return False
         for w in site.outputs:
             degree[w] = result
-        open_wires += 1
     return True
+
+
+def join_what_was_cut(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """A wire that is cut and put together again in the same order was never cut."""
+    readers = diagram.readers()
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    gone: set[str] = set()
+    sites, notes = [], []
+    for site in diagram.sites:
+        if isinstance(site.rule, ConcatRule) and not site.rule.cut:
+            cut = writer[site.inputs[0]]
+            alone = all(len(readers[w]) == 1 for w in site.inputs)
+            if isinstance(cut.rule, ConcatRule) and cut.rule.cut and cut.outputs == site.inputs and alone:
+                gone.add(cut.name)
+                notes.append(Rewrite(site.name, f"joins what {cut.name} cut"))
+                site = replace(site, rule=PassRule(), inputs=cut.inputs)
+        sites.append(site)
+    return diagram.with_sites([s for s in sites if s.name not in gone]), notes
+
+
+def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws `x + W x` as the one map `I + W`: then the two sides of the junction need not carry the same matrices."""
+    uses: dict[str, int] = {}
+    for site in diagram.sites:
+        for use in site.rule.uses(site):
+            uses[use.parameter] = uses.get(use.parameter, 0) + 1
+    sites = list(diagram.sites)
+    notes: list[Rewrite] = []
+    for i, site in enumerate(sites):
+        if not isinstance(site.rule, AddRule):
+            continue
+        origin = _identity_sources(sites)
+        readers = replace(diagram, sites=tuple(sites)).readers()
+        writer = {w: s for s in sites for w in s.outputs}
+        for skip in site.inputs:
+            for w in site.inputs:
+                branch = writer[w]
+                rule = branch.rule
+                if skip == w or not isinstance(rule, (LinearRule, GainRule)) or len(readers[w]) > 1 or rule.offset:
+                    continue
+                weight = rule.weight if isinstance(rule, LinearRule) else rule.gain
+                if weight is None or uses[weight] > 1 or diagram.parameters[weight].frozen or not _keeps_positions(rule):
+                    continue
+                if origin.get(skip, skip) != origin.get(branch.inputs[0], branch.inputs[0]):
+                    continue
+                rest = list(site.inputs)
+                rest.remove(skip)
+                sites[sites.index(branch)] = replace(branch, rule=replace(rule, offset=True))
+                site = replace(site, inputs=tuple(rest), rule=site.rule if len(rest) > 1 else PassRule())
+                sites[i] = site
+                notes.append(Rewrite(branch.name, f"with the skip into {site.name} it is the one linear map I + W"))
+                break
+            else:
+                continue
+            break
+    return diagram.with_sites(sites), notes
+
+
+def _identity_sources(sites: list[Site]) -> dict[int, int]:
+    """The wire that an unchanged copy is a copy of."""
+    origin: dict[int, int] = {}
+    for site in sites:
+        if isinstance(site.rule, PassRule) and site.rule == PassRule():
+            origin[site.outputs[0]] = origin.get(site.inputs[0], site.inputs[0])
+    return origin
+
+
+def _keeps_positions(rule: LinearRule | GainRule) -> bool:
+    """Whether the identity is a map of this shape."""
+    if isinstance(rule, GainRule):
+        return True
+    square = rule.shape_[0] == rule.shape_[1] * rule.groups and not rule.transposed
+    if not rule.shape_[2:]:
+        return square and rule.geometry == ("linear",)
+    _, stride, padding = rule.geometry
+    return square and stride == 1 and all(k % 2 and 2 * padding == k - 1 for k in rule.shape_[2:])
+
+
+def scale_rows(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Gives tables a wire for their rows where nothing sees the scale of a single token."""
+    sites = list(diagram.sites)
+    wires = list(diagram.wires)
+    notes = []
+    for i, site in enumerate(sites):
+        rule = site.rule
+        if not isinstance(rule, TableRule) and not (isinstance(rule, LinearRule) and rule.lookup and rule.bias is None):
+            continue
+        if _invisible(sites, i, local=True):
+            rows = rule.shape_[0]
+            notes.append(Rewrite(site.name, "every reader is blind to the scale of a token, so each row has a scale of its own"))
+            sites[i] = replace(site, rule=replace(rule, rows=len(wires)))
+            wires.append(Wire(f"rows of {site.name}", rows))
+    return replace(diagram, sites=tuple(sites), wires=tuple(wires)), notes
 
 
 def bundles(diagram: Diagram) -> dict[str, str]:

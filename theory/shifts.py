@@ -52,6 +52,10 @@ class Shifts:
         """The token sectors of a wire: constant and mean-free part of every run of tokens."""
         return [(i, a) for i, n in enumerate(self._layouts.tokens[w]) for a in ("cd" if n > 1 else "c")]
 
+    def live(self, w: int) -> bool:
+        """Whether a wire may carry a constant shift at all."""
+        return w in self._live
+
     def _frozen(self, name: str) -> bool:
         return self._layouts.diagram.parameters[name].frozen
 

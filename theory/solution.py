@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 from .algebra import sector_dimension
 from .balance import Balance, MatrixKey, Row
@@ -12,7 +13,7 @@ from .directions import Directions
 from .families import SectorRow, align
 from .layouts import Layouts
 from .linalg import Equations, Number
-from .rewrites import Rewrite, bundles, drop_invisible_norms, merge_repeated
+from .rewrites import Rewrite, bundles, drop_invisible_norms, join_what_was_cut, merge_linear_skips, merge_repeated, scale_rows
 from .rules import Use
 from .shifts import Cell, Shifts
 from .subspace import key_dimension, vector_keys
@@ -38,12 +39,15 @@ class Solution:
         self.drawn, notes = merge_repeated(self.diagram)
         self.rewrites += notes
         exact_norms = all(not getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
+        steps = [join_what_was_cut, merge_linear_skips]
         if self.lax or exact_norms:
-            self.drawn, notes = drop_invisible_norms(self.drawn)
+            steps += [drop_invisible_norms, scale_rows]
+        for rewrite in steps:
+            self.drawn, notes = rewrite(self.drawn)
             self.rewrites += notes
         self.layouts = Layouts(self.drawn, self.lax)
         self.directions = Directions(self.layouts)
-        self.balance = Balance(self.layouts)
+        self.balance = Balance(self.layouts, self.directions)
         self.shifts = Shifts(self.layouts, self.directions, bundles(self.drawn))
         self.constants: Equations[FieldKey] = Equations()
         self.fields: list[FieldRow] = []
@@ -93,7 +97,7 @@ class Solution:
         """Number of scalars in one sector of a parameter."""
         use = self.uses[name][0]
         parameter = self.diagram.parameters[name]
-        if len(use.axes) == 2:
+        if not use.constant and len(use.axes) == 2:
             first, second = (self.layouts.algebras[axis[0][0]] for axis in use.axes)
             kernel = parameter.size // (first.size * second.size)
             return key_dimension(first, cell[0]) * key_dimension(second, cell[1]) * kernel
@@ -119,25 +123,20 @@ class Solution:
 
     def _effects(self, name: str, use: Use) -> list[Row]:
         """Rows that vanish together exactly when the sectors of `S` leave the parameter (up to constants) alone."""
-        if len(use.axes) == 1:
-            wire = use.axes[0][0][0]
-            keys = vector_keys(self.layouts.algebras[wire])
-            if self.vector_is_constant(name, use):
-                return []
-            blind = (0, "c") in keys and self._is_constant_on(name, wire, [(0, "c")])
-            return [r for _, r in self._axis_effects(use, 0, blind)]
-        sides = [self._axis_effects(use, axis, self._blind_axis(name, use, axis)) for axis in (0, 1)]
-        if self.matrix_is_constant(name, use):
+        if self.vector_is_constant(name, use) or (not use.constant and self.matrix_is_constant(name, use)):
             return []
+        sides = [self._axis_effects(name, use, axis) for axis in range(len(use.axes))]
+        if len(sides) == 1:
+            return [row for _, row in sides[0]]
         rows: list[Row] = []
         scalars: dict[str, list[Row]] = {}
         for axis, side in enumerate(sides):
-            shared = self.balance.shared_axes(use, axis) if use.groups > 1 else 0
-            for (_, label), row in side:
-                if set(label[shared:]) <= {"c"}:
-                    scalars.setdefault(label[:shared], []).append(row if axis == 0 else {k: -a for k, a in row.items()})
-                else:
+            for (box, label), row in side:
+                key = self.balance.scalar_key(use, axis, box, label) if not use.constant else self._table_key(label)
+                if key is None:
                     rows.append(row)
+                else:
+                    scalars.setdefault(key, []).append(row if axis == 0 else {k: -a for k, a in row.items()})
         for group in scalars.values():
             everything = [*group]
             zero_sides = self._missing_scalars(use, group)
@@ -146,28 +145,38 @@ class Solution:
                 rows.append(everything[0])
         return rows
 
+    @staticmethod
+    def _table_key(label: str) -> str | None:
+        """All scalar sectors of a table with row scales belong together."""
+        return "*" if set(label) <= {"c"} else None
+
     def _missing_scalars(self, use: Use, group: list[Row]) -> bool:
         """Whether some box of the two axes has no scalar part at all (its `S` is zero there)."""
         boxes = sum(len(self.layouts.algebras[axis[0][0]].boxes) for axis in use.axes)
-        return len(group) < boxes
+        cut = use.groups if use.groups > 1 and boxes > 2 else 1
+        return len(group) < boxes // cut
 
-    def _axis_effects(self, use: Use, axis: int, blind: bool) -> list[tuple[tuple[int, str], Row]]:
+    def _axis_effects(self, name: str, use: Use, axis: int) -> list[tuple[tuple[int, str], Row]]:
         """One row per sector of an axis; where the axis is blind along 1 the `11^T` combination has no effect."""
         out = []
         keys = self.balance.axis_keys(use.axes[axis])
+        blind = {k for k in keys if "j" in k[1] and self._blind_along_ones(name, use, axis, *k)}
         for box, label in keys:
-            row = self.balance.axis(use.axes[axis], box, label)
-            if blind and label == "j":
+            if (box, label) in blind:
                 continue
-            if blind and label == "c":
-                row = _difference(row, self.balance.axis(use.axes[axis], box, "j"))
+            row = self.balance.axis(use.axes[axis], box, label)
+            for i, a in enumerate(label):
+                ones = (box, label[:i] + "j" + label[i + 1 :])
+                if a == "c" and ones in blind:
+                    row = _difference(row, self.balance.axis(use.axes[axis], *ones))
             out.append(((box, label), row))
         return out
 
     def vector_is_constant(self, name: str, use: Use) -> bool:
         """Whether a bias or table never moves."""
         wire = use.axes[0][0][0]
-        return use.constant and self._is_constant_on(name, wire, vector_keys(self.layouts.algebras[wire]))
+        vector = use.constant or (len(use.axes) == 1 and not use.offset and len(use.axes[0]) == 1)
+        return vector and self._is_constant_on(name, wire, vector_keys(self.layouts.algebras[wire]))
 
     def _is_constant_on(self, name: str, wire: int, keys: list[tuple[int, str]]) -> bool:
         runs = [(i, a) for i, n in enumerate(self.layouts.tokens[wire]) for a in ("cd" if n > 1 else "c")]
@@ -180,14 +189,16 @@ class Solution:
         first, second = (vector_keys(self.layouts.algebras[axis[0][0]]) for axis in use.axes)
         return all(self.constant(name, (a, b)) for a in first for b in second)
 
-    def _blind_axis(self, name: str, use: Use, axis: int) -> bool:
-        """Whether `1 (x) anything` along this axis is constant."""
-        mine, other = (self.layouts.algebras[use.axes[k][0][0]] for k in (axis, 1 - axis))
-        if len(mine.boxes) != 1 or len(mine.boxes[0].dims) != 1:
+    def _blind_along_ones(self, name: str, use: Use, axis: int, box: int, label: str) -> bool:
+        """Whether `(anything (x) 1) (x) anything` on this box of an axis never moves."""
+        at = label.index("j")
+        lines = [(box, "".join(p)) for p in product("cd", repeat=len(label)) if p[at] == "c"]
+        if use.constant:
+            return axis == 0 and self._is_constant_on(name, use.axes[0][0][0], lines)
+        if len(use.axes) == 1:
             return False
-        line = (0, "c")
-        cells = [(line, b) if axis == 0 else (b, line) for b in vector_keys(other)]
-        return all(self.constant(name, c) for c in cells)
+        others = vector_keys(self.layouts.algebras[use.axes[1 - axis][0][0]])
+        return all(self.constant(name, (k, o) if axis == 0 else (o, k)) for k in lines for o in others)
 
     def effect(self, row: SectorRow) -> dict[int, Number]:
         """What a solution does to the parameters, up to constant fields."""

@@ -16,7 +16,7 @@ class AttentionRule(Rule):
     """Heads of `q k^T` and `A v`; the ports are q, k, v.
 
     Scores: `S_q + S_k = c I` per head, softmax forces `c = 0`; mixing: `S_out = S_v + c I`.  A key head that serves
-    several query heads carries the same `S` for all of them.
+    several query heads carries the same `S` for all of them; without softmax these heads may also be mixed linearly.
     """
 
     heads: int
@@ -34,7 +34,8 @@ class AttentionRule(Rule):
         repeated = Copies(self.heads // self.kv_heads, Full(width)) if self.heads > self.kv_heads else Full(width)
         if not self.softmax and self.heads > self.kv_heads:
             box = repeated.boxes[0]
-            repeated = Algebra((Box.of(box.dims, box.labels | {"d" + "c" * (len(box.dims) - 1)}),), (0,))
+            mixes = {a + "c" * (len(box.dims) - 1) for a in "djo"}  # heads of one key may be mixed
+            repeated = Algebra((Box.of(box.dims, box.labels | mixes),), (0,))
         return Blocks(self.kv_heads, repeated) if self.kv_heads > 1 else repeated
 
     def _few(self, width: int) -> Algebra:
@@ -73,9 +74,10 @@ class AttentionRule(Rule):
                     terms[(site.name, label[:at])] = -1
                 balance.require(terms)
         if not self.softmax and self.heads > self.kv_heads:
-            for p in self._patterns(balance.layout(k)):
-                one = self._spread(balance.layout(k), self._head_label(p, balance.layout(k)), "d")
-                two = self._spread(balance.layout(v), self._head_label(p, balance.layout(v)), "d")
+            few, wide = balance.layout(k), balance.layout(v)
+            for p, a in product(self._patterns(few), "djo"):
+                one = self._spread(few, self._head_label(p, few), a)
+                two = self._spread(wide, self._head_label(p, wide), a)
                 balance.require({balance.key(q, 0, one): 1, balance.key(y, 0, two): -1})
 
     def _heads_only(self, layout: Algebra) -> set[str]:

@@ -37,6 +37,7 @@ class Use:
         views: how a law sees the parameter from each of those axes.
         groups: number of blocks of a grouped map (the leading axis that both sides share).
         constant: True where the parameter is added to a wire as it is (bias, position, token).
+        offset: True where the map is the identity plus the parameter.
     """
 
     parameter: str
@@ -44,6 +45,7 @@ class Use:
     views: tuple[View, ...]
     groups: int = 1
     constant: bool = False
+    offset: bool = False
 
 
 @dataclass(frozen=True)

@@ -204,4 +204,6 @@ class TokensRule(Rule):
     silent = AddRule.silent
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        if local and len({d for d in degrees if d}) == 1:
+            return max(degrees)  # a factor of its own for every token is 1 on the others
         return degrees[0] if len(set(degrees)) == 1 else None

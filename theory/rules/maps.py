@@ -25,6 +25,8 @@ class LinearRule(Rule):
         lookup: whether the input is one-hot, so that all rows of the table together add a constant.
         geometry: anything two maps must share to be summed into one (stride, padding, ...).
         mixes: whether it reads several positions (a kernel wider than 1).
+        offset: whether the map is `I + W` (a skip around a linear branch).
+        rows: a wire that scales the rows of a table one by one, where nothing sees such a scale.
     """
 
     weight: str
@@ -36,13 +38,15 @@ class LinearRule(Rule):
     lookup: bool = False
     geometry: tuple[object, ...] = ()
     mixes: bool = False
+    offset: bool = False
+    rows: int | None = None
 
     @property
     def statement(self) -> str:
         return "linear: xi_W = S_out W - W S_in" + (", xi_b = S_out b + t_out" if self.bias else "; t = 0 through it")
 
     def uses(self, site: Site) -> list[Use]:
-        out, inn = ((site.outputs[0], 1),), ((site.inputs[0], -1),)
+        out, inn = ((site.outputs[0], 1),), ((site.inputs[0] if self.rows is None else self.rows, -1),)
         if self.groups > 1:
             o, i, *kernel = self.shape_
             grouped = (self.groups, o // self.groups, i, math.prod(kernel))
@@ -50,7 +54,7 @@ class LinearRule(Rule):
         else:
             views = (View.axis(self.shape_, 0), View.axis(self.shape_, 1))
         axes = (inn, out) if self.transposed else (out, inn)
-        uses = [Use(self.weight, axes, views, self.groups)]
+        uses = [Use(self.weight, axes, views, self.groups, offset=self.offset)]
         if self.bias:
             uses.append(Use(self.bias, (out,), (View.axis((layout_out(self),), 0),), constant=True))
         return uses
@@ -59,6 +63,10 @@ class LinearRule(Rule):
         if self.groups > 1:
             for w in (site.inputs[0], site.outputs[0]):
                 layouts.meet(w, Blocks(self.groups, Full(layouts.size(w) // self.groups)))
+            layouts.cut_groups(site.inputs[0], site.outputs[0], self.groups)
+        if self.rows is not None:
+            layouts.meet(self.rows, Diagonal(layouts.size(self.rows)))
+            layouts.align(self.rows, site.inputs[0])
 
     def shift(self, shifts, site):
         x, y = site.inputs[0], site.outputs[0]
@@ -93,16 +101,21 @@ class TableRule(Rule):
 
     table: str
     shape_: tuple[int, int]
+    rows: int | None = None
 
     @property
     def statement(self) -> str:
         return "producer without input: xi_E = E S_out, and any shift of its rows"
 
     def uses(self, site: Site) -> list[Use]:
-        return [Use(self.table, (((site.outputs[0], 1),),), (View.axis(self.shape_, 1),), constant=True)]
+        features, rows = ((site.outputs[0], 1),), View.axis(self.shape_, 0)
+        if self.rows is None:
+            return [Use(self.table, (features,), (View.axis(self.shape_, 1),), constant=True)]
+        return [Use(self.table, (features, ((self.rows, -1),)), (View.axis(self.shape_, 1), rows), constant=True)]
 
     def shape(self, layouts, site):
-        pass
+        if self.rows is not None:
+            layouts.meet(self.rows, Diagonal(layouts.size(self.rows)))
 
     def shift(self, shifts, site):
         w = site.outputs[0]
@@ -116,6 +129,7 @@ class GainRule(Rule):
     size: int
     gain: str | None
     bias: str | None
+    offset: bool = False
 
     @property
     def statement(self) -> str:
@@ -124,7 +138,7 @@ class GainRule(Rule):
     def uses(self, site: Site) -> list[Use]:
         x, y = site.inputs[0], site.outputs[0]
         view = (View.axis((self.size,), 0),)
-        uses = [Use(self.gain, (((y, 1), (x, -1)),), view)] if self.gain else []
+        uses = [Use(self.gain, (((y, 1), (x, -1)),), view, offset=self.offset)] if self.gain else []
         return uses + ([Use(self.bias, (((y, 1),),), view, constant=True)] if self.bias else [])
 
     def shape(self, layouts, site):

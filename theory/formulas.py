@@ -1,0 +1,297 @@
+"""Laws as sympy expressions, and what their symbols stand for.
+
+A parameter with one or two axes is the `MatrixSymbol` of its name (a vector is a column).  One with more axes is read
+as its unfolding along the wire: `name_(1)` has one row per index of axis 1.  `(I + name)` is
+a parameter inside a skip.  A law that is one matrix product is a matrix expression; every other law is its entry at the free indices that `indices` lists.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+import sympy as sp
+
+from .evaluate import OFF_DIAGONAL_KINDS
+from .laws import Law, Part, Term, identity_like
+from .notation import latex, text
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_TERMS = 200
+
+__all__ = ["MAX_TERMS", "arrays", "formula", "indices", "latex", "text"]
+
+
+def formula(law: Law) -> sp.Basic:
+    """The law as a sympy expression.
+
+    Args:
+        law: any law; the cost follows the number of its terms, not their sizes.
+
+    Returns:
+        A matrix expression for a single full matrix or a row or column sum, a `Tuple` for a pair of scalars, otherwise
+        a scalar expression in the free `indices(law)`.  A law with more than `MAX_TERMS` terms ends in one symbol for
+        all that follow.
+    """
+    terms = law.terms[:MAX_TERMS]
+    hidden = len(law.terms) - len(terms)
+    build = _quadratic_matrix if law.kind == "balance" else _linear_matrix
+    pieces = [build(law, t) for t in terms]
+    shapes = {p.shape for p in pieces if p is not None}
+    if None not in pieces and len(shapes) == 1:
+        if hidden:
+            pieces.append(sp.MatrixSymbol(f"({hidden} more terms)", *shapes.pop()))
+        return _centred_product(law, sp.MatAdd(*pieces).doit() if len(pieces) > 1 else pieces[0])
+    if "pair" in law.axis_kinds:
+        return sp.Tuple(*(_entry(law, terms, hidden, together) for together in (False, True)))
+    return _entry(law, terms, hidden, False)
+
+
+def indices(law: Law) -> tuple[tuple[sp.Symbol, int], ...]:
+    """The free indices of an entry with their lengths, in the order of the axes of `law.value`.
+
+    A matrix has two indices; a linear law of a convolution ends in the kernel position.  A pair of scalars has none for
+    its last axis: its formula is a `Tuple`.
+    """
+    free, matrix = _axis_symbols(law)
+    sizes = _kept_sizes(law.terms[0].part)
+    out = [(s, sizes[i]) for i, s in enumerate(free) if s is not None]
+    at = next((i for i, s in enumerate(free) if s is None), None)
+    if matrix and at is not None and "pair" not in law.axis_kinds:
+        partner = law.terms[0].partner
+        out += [(matrix[0], sizes[at]), (matrix[1], _kept_sizes(partner)[0] if partner else sizes[at])]
+    kernel = _columns(law.terms[0].part)[1]
+    if law.kind != "balance" and kernel > 1:
+        out.append((_symbol("p"), kernel))
+    return tuple(out)
+
+
+def arrays(law: Law, params: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The matrix that every symbol of `formula(law)` stands for, by the symbol's name.
+
+    Args:
+        law: the law.
+        params: tensors by parameter name.
+
+    Raises:
+        KeyError: if a parameter of the law is missing.
+    """
+    out = {}
+    for part in dict.fromkeys(p for t in law.terms for p in (t.part, t.partner) if p is not None):
+        tensor = params[part.parameter]
+        if part.offset:
+            tensor = tensor + identity_like(tensor)
+        name, plain = _matrix_name(part)
+        if not plain:
+            tensor = tensor.reshape(part.view.shape).permute(part.view.order)
+        out[name] = tensor.reshape(tensor.shape[0] if plain else _rows(part), -1)
+    return out
+
+
+@cache
+def _symbol(name: str) -> sp.Symbol:
+    return sp.Symbol(name, integer=True, nonnegative=True)
+
+
+def _matrix_name(part: Part) -> tuple[str, bool]:
+    """Name of the symbol that a part reads, and whether it is the parameter itself."""
+    name = f"(I + {part.parameter})" if part.offset else part.parameter
+    if len(part.view.shape) <= 2:
+        return name, True
+    along = part.view.order[0] if part.view.lead == 1 else "groups"
+    return f"{name}_({along})", False
+
+
+def _rows(part: Part) -> int:
+    return part.sizes[0]
+
+
+def _columns(part: Part) -> tuple[int, int]:
+    """Columns of the matrix that a part reads, and how many of them are not indexed by the law."""
+    total = math.prod(part.view.shape)
+    return total // part.sizes[0], total // math.prod(part.sizes)
+
+
+def _matrix(part: Part) -> sp.MatrixExpr:
+    """The matrix whose rows the part reads: one row per index of its first run."""
+    name, plain = _matrix_name(part)
+    if plain and part.view.order == (1, 0):
+        return sp.MatrixSymbol(name, *part.view.shape).T
+    return sp.MatrixSymbol(name, _rows(part), _columns(part)[0])
+
+
+def _cut(x: sp.MatrixExpr, part: Part) -> sp.MatrixExpr:
+    """The rows (and for a linear law the columns) of the part's runs."""
+    rows = part.slices[0]
+    columns = part.slices[1] if len(part.slices) > 1 else (0, x.shape[1])
+    whole = rows == (0, x.shape[0]) and columns == (0, x.shape[1])
+    return x if whole else x[rows[0] : rows[1], columns[0] : columns[1]]
+
+
+def _plain(part: Part) -> bool:
+    """Whether every run is read with one index, so that no block structure shows."""
+    return part.dims == tuple(b - a for a, b in part.slices)
+
+
+def _quadratic_matrix(law: Law, term: Term) -> sp.MatrixExpr | None:
+    """`c X X^T`, None for a law that is not one matrix."""
+    if len(term.part.dims) != 1 or not _plain(term.part) or term.part.axes == (-1,):
+        return None
+    if law.axis_kinds not in (("matrix",), ("centred",), ("cross", "cross")):
+        return None
+    x = _cut(_matrix(term.part), term.part)
+    y = x if term.partner is None else _cut(_matrix(term.partner), term.partner)
+    return sp.Rational(term.coefficient) * x * y.T
+
+
+def _linear_matrix(law: Law, term: Term) -> sp.MatrixExpr | None:
+    """`c X`, `c 1^T X` or `c X 1`, None for a law that is none of them."""
+    part = term.part
+    if not _plain(part) or len(part.dims) > 2 or "traceless" in law.axis_kinds or _columns(part)[1] > 1:
+        return None
+    x = _cut(_matrix(part), part)
+    axes = (*part.axes, 1) if len(part.axes) == 1 else part.axes
+    if len(part.axes) == 2 and set(part.axes) == {-1}:
+        x = sp.OneMatrix(1, x.shape[0]) * x * sp.OneMatrix(x.shape[1], 1)
+    elif axes[0] < 0:
+        x = sp.OneMatrix(1, x.shape[0]) * x
+    elif axes[1] < 0:
+        x = x * sp.OneMatrix(x.shape[1], 1)
+    return sp.Rational(term.coefficient) * x
+
+
+def _centred_product(law: Law, product: sp.MatrixExpr) -> sp.MatrixExpr:
+    if law.axis_kinds != ("centred",):
+        return product
+    n = product.shape[0]
+    centre = sp.Identity(n) - sp.OneMatrix(n, n) / n
+    return centre * product * centre
+
+
+def _axis_symbols(law: Law) -> tuple[list[sp.Symbol | None], tuple[sp.Symbol, ...]]:
+    """A symbol per law axis (None for the axis of a matrix) and the two of the matrix."""
+    kinds = ("matrix",) if law.axis_kinds == ("cross", "cross") else law.axis_kinds
+    letters = "efgh"[4 - sum(k not in OFF_DIAGONAL_KINDS for k in kinds) :] if len(kinds) > 1 else "i"
+    names = iter(letters)
+    free = [None if k in OFF_DIAGONAL_KINDS else _symbol(next(names)) for k in kinds]
+    return free, (_symbol("i"), _symbol("k")) if None in free else ()
+
+
+def _kept(part: Part) -> list[int]:
+    """Positions in `dims` of the law's axes, in the order of the law's axes."""
+    return [i for _, i in sorted((a, i) for i, a in enumerate(part.axes) if a >= 0)]
+
+
+def _kept_sizes(part: Part) -> list[int]:
+    return [part.dims[i] for i in _kept(part)]
+
+
+def _entry(law: Law, terms: tuple[Term, ...], hidden: int, together: bool) -> sp.Expr:
+    """The law at its free indices; `together` sums over both indices of a pair."""
+    free, matrix = _axis_symbols(law)
+    pieces = [sp.Rational(t.coefficient) * _term_entry(law, t, free, matrix, together) for t in terms]
+    if hidden:
+        pieces.append(sp.Symbol(f"({hidden} more terms)"))
+    out = sp.Add(*pieces)
+    sizes = _kept_sizes(law.terms[0].part)
+    for i, kind in enumerate(law.axis_kinds):
+        if kind == "traceless":
+            out = _remove_mean(out, free[i], sizes[i])
+        if kind == "centred":
+            for s in matrix:
+                out = _remove_mean(out, s, sizes[i])
+    return out
+
+
+def _remove_mean(expression: sp.Expr, index: sp.Symbol | None, n: int) -> sp.Expr:
+    assert index is not None
+    other = _symbol(f"{index}'")
+    return expression - sp.Sum(expression.subs(index, other), (other, 0, n - 1)) / n
+
+
+def _term_entry(
+    law: Law, term: Term, free: list[sp.Symbol | None], matrix: tuple[sp.Symbol, ...], together: bool
+) -> sp.Expr:
+    part = term.part
+    limits: list[tuple[sp.Symbol, int, int]] = []
+    rest = _symbol("r")
+    kernel = _columns(part)[1]
+    if law.kind != "balance":
+        position = _symbol("p") if kernel > 1 else sp.S.Zero
+        return _sum(_element(part, free, (), position, limits), limits)
+    if kernel > 1:
+        limits.append((rest, 0, kernel - 1))
+    column = rest if kernel > 1 else sp.S.Zero
+    if term.partner is not None:
+        left = _element(part, [None], matrix[:1], column, limits)
+        return _sum(left * _element(term.partner, [None], matrix[1:], column, limits), limits)
+    if term.off_diagonal:  # all ordered pairs of different indices of the first axis
+        return _pairs(part, column, limits) - _sum(_element(part, [], (), column, plain := list(limits)) ** 2, plain)
+    if "pair" in law.axis_kinds:
+        if together:
+            return _pairs(part, column, limits, law.axis_kinds.index("pair"), free)
+        at = law.axis_kinds.index("pair")
+        i = _symbol("i")
+        square = _element(part, free, (i,), column, limits) ** 2
+        return _sum(square, [*limits, (i, 0, _kept_sizes(part)[at] - 1)])
+    if matrix:
+        inner: list[tuple[sp.Symbol, int, int]] = []
+        left = _element(part, free, matrix[:1], column, inner)
+        right = _element(part, free, matrix[1:], column, [])
+        return _sum(left * right, [*inner, *limits])
+    return _sum(_element(part, free, (), column, limits) ** 2, limits)
+
+
+def _pairs(
+    part: Part,
+    column: sp.Expr,
+    limits: list[tuple[sp.Symbol, int, int]],
+    at: int = 0,
+    free: list[sp.Symbol | None] | None = None,
+) -> sp.Expr:
+    """The squared norm of the sum over one axis."""
+    n = _kept_sizes(part)[at]
+    i, k = _symbol("i"), _symbol("k")
+    inner = list(limits)
+    product = _element(part, free or [None], (i,), column, inner) * _element(part, free or [None], (k,), column, [])
+    return _sum(product, [*inner, (i, 0, n - 1), (k, 0, n - 1)])
+
+
+def _element(
+    part: Part,
+    free: list[sp.Symbol | None],
+    matrix: tuple[sp.Symbol, ...],
+    column: sp.Expr,
+    limits: list[tuple[sp.Symbol, int, int]],
+) -> sp.Expr:
+    """One entry of the parameter; indices that the law sums over are added to `limits`."""
+    kept = {d: free[a] if a < len(free) and free[a] is not None else None for a, d in enumerate(_kept(part))}
+    spare = itertools.count(1)
+    chosen: list[sp.Expr] = []
+    for d, n in enumerate(part.dims):
+        index = kept.get(d) or (matrix[0] if d in kept and matrix else None)
+        if index is None:
+            index = _symbol(f"s{next(spare)}")
+            limits.append((index, 0, n - 1))
+        chosen.append(index)
+    flat = []
+    dims = list(zip(part.dims, chosen, strict=True))
+    for start, stop in part.slices:
+        position, size = sp.S.Zero, 1
+        while dims and (size < stop - start or dims[0][0] == 1):
+            n, index = dims.pop(0)
+            position, size = position * n + index, size * n
+        flat.append(start + position)
+    across = sp.S.Zero
+    for n, index in zip(part.sizes[1:], flat[1:], strict=True):
+        across = across * n + index
+    return _matrix(part)[flat[0], across * _columns(part)[1] + column]
+
+
+def _sum(expression: sp.Expr, limits: list[tuple[sp.Symbol, int, int]]) -> sp.Expr:
+    return sp.Sum(expression, *limits) if limits else expression

@@ -1,0 +1,265 @@
+"""Laws in plain text and in LaTeX, as people write them.
+
+Both read the terms of a law; neither needs sympy or torch.  A vertical bar pair is a Frobenius norm, a colon an axis that
+is summed over.  Long sums are cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .laws import Law, Part, Term
+
+SHOWN = 8  # terms that are printed before a sum is cut
+MATRIX_KINDS = ("matrix", "centred", "cross")
+
+
+def text(law: Law) -> str:
+    """The law in plain text; parameters have their own names, `.T` is a transpose as in torch.
+
+    >>> from lawful.theory.notation import TEXT
+    >>> TEXT.coefficient(-2)
+    '- 2 '
+    """
+    return _write(law, TEXT)
+
+
+def latex(law: Law) -> str:
+    """The law in LaTeX, without delimiters; `W`, `b` and `γ` of a node carry its name as index."""
+    return _write(law, LATEX)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the pieces of a formula are written.
+
+    Attributes:
+        name: a parameter and its number of axes.
+        transpose: a transposed matrix.
+        entry: a matrix with indices.
+        norm: the squared norm.
+        product: a matrix product.
+        over: a sum with the letters of its indices.
+        ones: the sum over all rows of a matrix (True) or over all its columns.
+        fraction: a positive fraction.
+        more: what stands for the terms that are not printed.
+        plus_identity: `I + W`.
+        both: two components side by side.
+        centre: a matrix with its mean removed on both sides.
+        mean_removed: an expression with its mean over a letter removed.
+    """
+
+    name: Callable[[str, int], str]
+    transpose: Callable[[str], str]
+    entry: Callable[[str, list[str]], str]
+    norm: Callable[[str], str]
+    product: Callable[[str, str], str]
+    over: Callable[[list[str], str], str]
+    ones: Callable[[str, bool], str]
+    fraction: Callable[[Fraction], str]
+    more: Callable[[int], str]
+    plus_identity: Callable[[str], str]
+    both: Callable[[str, str], str]
+    centre: Callable[[str], str]
+    mean_removed: Callable[[str, str], str]
+
+    def coefficient(self, value: Fraction | int, first: bool = False) -> str:
+        """A sign and a factor, ready to be followed by a term."""
+        value = Fraction(value)
+        sign = ("-" if first else "- ") if value < 0 else ("" if first else "+ ")
+        size = abs(value)
+        return sign + ("" if size == 1 else self.fraction(size) + " ")
+
+
+def _latex_name(parameter: str, axes: int) -> str:
+    node, _, local = parameter.rpartition(".")
+    letters = {"weight": "W" if axes > 1 else r"\\gamma", "bias": "b"}
+    if local not in letters:
+        return rf"\\mathrm{{{_escape(parameter)}}}"
+    return letters[local] + (rf"_{{\\mathrm{{{_escape(node)}}}}}" if node else "")
+
+
+def _escape(name: str) -> str:
+    return name.replace("_", r"\\_").replace("#", r"\\#")
+
+
+def _indexed_latex(name: str, where: list[str]) -> str:
+    return rf"\\left({name}\\right)_{{{','.join(where)}}}" if where else name
+
+
+TEXT = Style(
+    name=lambda n, axes: n,
+    transpose=lambda x: f"{x}.T",
+    entry=lambda x, where: f"{x}[{','.join(where)}]" if where else x,
+    norm=lambda x: f"‖{x}‖²",
+    product=lambda x, y: f"{x} @ {y}",
+    over=lambda letters, x: f"Σ_{','.join(letters)} {x}",
+    ones=lambda x, rows: f"1ᵀ {x}" if rows else f"{x} 1",
+    fraction=str,
+    more=lambda n: f"+ ... ({n} more)",
+    plus_identity=lambda x: f"(I + {x})",
+    both=lambda x, y: f"({x}, {y})",
+    centre=lambda x: f"C ({x}) C with C = I - 11ᵀ/n",
+    mean_removed=lambda x, i: f"{x}, minus its mean over {i}",
+)
+
+LATEX = Style(
+    name=_latex_name,
+    transpose=lambda x: rf"{x}^\\top",
+    entry=_indexed_latex,
+    norm=lambda x: rf"\\left\\lVert {x} \\right\\rVert^2",
+    product=lambda x, y: f"{x} {y}",
+    over=lambda letters, x: rf"\\sum_{{{','.join(letters)}}} {x}",
+    ones=lambda x, rows: rf"\\mathbf{{1}}^\\top {x}" if rows else rf"{x} \\mathbf{{1}}",
+    fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\\tfrac{{{f.numerator}}}{{{f.denominator}}}",
+    more=lambda n: rf"+ \\cdots \\; ({n}\\text{{ more}})",
+    plus_identity=lambda x: rf"\\left(I + {x}\\right)",
+    both=lambda x, y: rf"\\left({x},\\; {y}\\right)",
+    centre=lambda x: rf"C \\left({x}\\right) C,\\; C = I - \\tfrac1n \\mathbf{{1}}\\mathbf{{1}}^\\top",
+    mean_removed=lambda x, i: rf"{x} - \\tfrac1n \\textstyle\\sum_{{{i}}}(\\cdot)",
+)
+
+
+def _write(law: Law, style: Style) -> str:
+    letters = axis_letters(law)
+    if "pair" in law.axis_kinds:
+        return style.both(_sum(law, style, letters, _norm), _sum(law, style, letters, _norm_of_sum))
+    if law.kind != "balance":
+        out = _sum(law, style, letters, _linear)
+    elif set(law.axis_kinds) & set(MATRIX_KINDS):
+        out = _sum(law, style, letters, _product)
+    else:
+        out = _sum(law, style, letters, _norm)
+    if "centred" in law.axis_kinds:
+        out = style.centre(out)
+    for kind, letter in zip(law.axis_kinds, letters, strict=True):
+        if kind == "traceless":
+            out = style.mean_removed(out, letter)
+    return out
+
+
+def axis_letters(law: Law) -> list[str]:
+    """A letter for every axis of a law; `:` for the one of a matrix or a pair."""
+    open_kinds = [k not in (*MATRIX_KINDS, "pair") for k in law.axis_kinds]
+    names = iter("i" if len(open_kinds) == 1 else "efghi"[-sum(open_kinds) :] if all(open_kinds) else "efgh"[-sum(open_kinds) :])
+    return [next(names) if is_open else ":" for is_open in open_kinds]
+
+
+def _sum(law: Law, style: Style, letters: list[str], write: Callable[[Term, Style, list[str]], str]) -> str:
+    shown = law.terms if len(law.terms) <= SHOWN else law.terms[: SHOWN - 2]
+    parts = [style.coefficient(t.coefficient, not i) + write(t, style, letters) for i, t in enumerate(shown)]
+    if len(shown) < len(law.terms):
+        parts.append(style.more(len(law.terms) - len(shown)))
+    return " ".join(parts)
+
+
+def _name(part: Part, style: Style) -> str:
+    name = style.name(part.parameter, len(part.view.shape))
+    return style.plus_identity(name) if part.offset else name
+
+
+def _where(part: Part, letters: list[str], summed: str = ":") -> list[str]:
+    """An index for every entry of `dims`: the law's letter, or what stands for a sum."""
+    kept = [i for _, i in sorted((a, i) for i, a in enumerate(part.axes) if a >= 0)]
+    out = [summed] * len(part.dims)
+    for letter, d in zip(letters, kept, strict=False):
+        out[d] = letter
+    return out or ["0"] * (part.slices[0] != (0, part.sizes[0]))
+
+
+def _run(part: Part, where: list[str]) -> list[str]:
+    """The same with the run itself where the part is cut out of a longer axis."""
+    (start, stop), whole = part.slices[0], part.sizes[0]
+    if (start, stop) == (0, whole):
+        return where
+    if where in ([":"], []):
+        return [f"{start}:{stop}"]
+    return [f"{start}+{where[0]}" if start and where[0] != ":" else f"{start}:{stop}", *where[1:]]
+
+
+def _indices(part: Part, letters: list[str]) -> list[str]:
+    """All indices of a parameter as a quadratic law reads it, in the order of the parameter's axes; `[]` if all are `:`."""
+    row = _run(part, _where(part, letters))
+    others = [":"] * (len(part.view.shape) - part.view.lead)
+    flipped = part.view.lead == 1 and part.view.order[0] == 1
+    where = [*others[:1], *row, *others[1:]] if flipped else [*row, *others]
+    return [] if set(where) <= {":"} else where
+
+
+def _norm(term: Term, style: Style, letters: list[str]) -> str:
+    if term.off_diagonal:
+        return f"({_norm_of_sum(term, style, [':'])} - {style.norm(_name(term.part, style))})"
+    name, where = _name(term.part, style), _indices(term.part, letters)
+    entry = style.entry(name, where)
+    single = len(term.part.view.shape) == 1 and ":" not in where and where
+    if single:
+        return f"{entry}²" if style is TEXT else f"{entry}^2"
+    return style.norm(entry)
+
+
+def _norm_of_sum(term: Term, style: Style, letters: list[str]) -> str:
+    where = _indices(term.part, [x for x in letters])
+    name = style.entry(_name(term.part, style), where)
+    flipped = term.part.view.lead == 1 and term.part.view.order[0] == 1
+    return style.norm(style.ones(name, not flipped))
+
+
+def _product(term: Term, style: Style, letters: list[str]) -> str:
+    """`X X^T` of the rows that the law reads, block by block."""
+    part = term.part
+    first = _oriented(part, style, letters)
+    second = first if term.partner is None else _oriented(term.partner, style, letters)
+    summed = sum(a < 0 for a in part.axes)
+    product = style.product(first[0], second[1])
+    return style.over(["stuv"[i] for i in range(summed)], product) if summed else product
+
+
+def _oriented(part: Part, style: Style, letters: list[str]) -> tuple[str, str]:
+    """The matrix with the wire in front, and its transpose."""
+    spare = iter("stuv")
+    row = [next(spare) if part.axes[i] < 0 else x for i, x in enumerate(_where(part, letters))]
+    flipped = part.view.lead == 1 and part.view.order[0] == 1
+    where = _run(part, row)
+    while len(where) > 1 and where[-1] == ":" and not flipped:
+        where = where[:-1]
+    where = [] if where == [":"] else [":", *where] if flipped else where
+    x = style.entry(_name(part, style), where)
+    return (style.transpose(x), x) if flipped else (x, style.transpose(x))
+
+
+def _linear(term: Term, style: Style, letters: list[str]) -> str:
+    part = term.part
+    name = _name(part, style)
+    where = _linear_indices(part, letters)
+    if ":" not in where and not any(":" in w for w in where):
+        plain = [w for w in where if w.isalpha()]
+        return name if len(plain) == len(where) else style.entry(name, where)
+    whole = all(run == (0, n) for run, n in zip(part.slices, part.sizes, strict=True))
+    if whole and len(where) <= 2 and len(part.axes) == len(where):
+        if set(where) == {":"}:
+            return style.ones(name, True) if len(where) == 1 else style.ones(style.ones(name, True), False)
+        return style.ones(name, where[0] == ":")
+    return style.over([], style.entry(name, where)).replace("Σ_ ", "Σ ").replace(r"\\sum_{} ", r"\\sum ")
+
+
+def _linear_indices(part: Part, letters: list[str]) -> list[str]:
+    """One index for every run, in the order of the parameter's axes; a kernel position at the end."""
+    kept = [i for _, i in sorted((a, i) for i, a in enumerate(part.axes) if a >= 0)]
+    names = {d: letter for letter, d in zip(letters, kept, strict=False)}
+    out, d = [], 0
+    for (start, stop), size in zip(part.slices, part.sizes, strict=True):
+        length, mine = 1, []
+        while d < len(part.dims) and (length < stop - start or part.dims[d] == 1):
+            mine.append(names.get(d, ":"))
+            length, d = length * part.dims[d], d + 1
+        mine = mine or ["0"]
+        if (start, stop) != (0, size):
+            mine = [str(start)] if stop - start == 1 else [f"{start}:{stop}" if mine[0] == ":" else f"{start}+{mine[0]}", *mine[1:]]
+        out += mine
+    kernel = math.prod(part.view.shape) // math.prod(part.sizes)
+    return out + (["p"] if kernel > 1 else [])
