@@ -132,7 +132,7 @@ class Block(Net, ABC):
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             value, least = getattr(self, f.name), self.least.get(f.name, 1)
-            if type(value) is int and f.type == "int" and value < least:
+            if type(value) is int and f.type in ("int", int) and value < least:
                 raise ShapeError(f"{self} has {f.name} {value}; it must be at least {least}")
 
     @property

@@ -24,7 +24,9 @@ def register(block: type[Block]) -> type[Block]:
     """
     known = _KINDS.get(block.__name__)
     if known is not None and known is not block:
-        raise ShapeError(f"a block kind {block.__name__!r} is registered already by {known.__module__}; choose another name")
+        raise ShapeError(
+            f"the block kind {block.__name__} is registered already by {known.__module__}; take another name"
+        )
     _KINDS[block.__name__] = block
     return block
 
@@ -45,14 +47,15 @@ def build(kind: Any, config: Any, where: str, frozen: tuple[str, ...] = (), tie:
         tie: the parameter of another block that it reads.
 
     Raises:
-        ShapeError: for an unknown kind, unknown or missing fields, wrong types and numbers out of range; names the place.
+        ShapeError: for an unknown kind, unknown or missing fields, wrong types, numbers out of range; names the place.
     """
     check(kind, config, where)
     cls = _KINDS[kind]
     extra = {name: value for name, value in (("frozen", frozen), ("tie", tie)) if value}
     for name in extra:
         if name not in _fields(cls):
-            raise ShapeError(f"{where}: a {kind} has nothing that could be {'tied' if name == 'tie' else name}; leave it out")
+            verb = "tied" if name == "tie" else name
+            raise ShapeError(f"{where}: a {kind} has nothing that could be {verb}; leave it out")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     try:
         block = cls(**values, **extra)
@@ -61,7 +64,7 @@ def build(kind: Any, config: Any, where: str, frozen: tuple[str, ...] = (), tie:
     own = (*block.parameters, *block.ties)
     for name in frozen:
         if name not in own:
-            raise ShapeError(f"{where}.frozen names {shown(name)}, but {block} has the parameters {', '.join(own) or '(none)'}")
+            raise ShapeError(f"{where}.frozen names {shown(name)}, but {block} has {', '.join(own) or 'no parameters'}")
     return block
 
 
@@ -72,8 +75,8 @@ def check(kind: Any, config: Any, where: str) -> None:
         ShapeError: as `build`.
     """
     if not isinstance(kind, str) or kind not in _KINDS:
-        known = ", ".join(sorted(_KINDS))
-        raise ShapeError(f"{where}.kind is {shown(kind)}, expected one of {known}; register your own with blocks.register")
+        known = f"expected one of {', '.join(sorted(_KINDS))}"
+        raise ShapeError(f"{where}.kind is {shown(kind)}, {known}; register your own with blocks.register")
     check_fields(_KINDS[kind], config, f"{where}.config", without=("frozen", "tie"))
 
 
@@ -94,14 +97,16 @@ def check_fields(cls: type, config: Any, where: str, without: tuple[str, ...] = 
     fields = {name: hint for name, hint in _fields(cls).items() if name not in without}
     for name, value in config.items():
         if name not in fields:
-            raise ShapeError(f"{where} has the field {shown(name)}, but a {cls.__name__} has {', '.join(fields) or 'none'}")
+            known = ", ".join(fields) or "none"
+            raise ShapeError(f"{where} has the field {shown(name)}, but the fields of a {cls.__name__} are {known}")
         least = getattr(cls, "least", {}).get(name, 1)
         if not _fits(value, fields[name], least):
             raise ShapeError(f"{where}.{name} is {shown(value)}, expected {_expected(fields[name], least)}")
     for f in dataclasses.fields(cls):
         needed = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if needed and f.name in fields and f.name not in config:
-            raise ShapeError(f"{where} lacks the field {f.name!r}, {_expected(fields[f.name], 1)}; a {cls.__name__} needs it")
+            wanted = _expected(fields[f.name], getattr(cls, "least", {}).get(f.name, 1))
+            raise ShapeError(f"{where} lacks the field {f.name!r} of a {cls.__name__}; give it {wanted}")
 
 
 def shown(value: Any) -> str:

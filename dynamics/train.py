@@ -23,7 +23,8 @@ class LawTrace:
         law: the law.
         values: its scalars before the first step and after each, shape `(steps + 1, scalars)`.
         predicted: what the identity of the optimizer says each step adds, shape `(steps, scalars)`.
-        scale: the same sum with absolute values in place of signed terms: the size against which float64 rounds.
+        scale: the law's sum with absolute values in place of signed terms, at the start or the end, whichever is larger: the
+            size against which float64 rounds (1 for a law whose parameters are all zero).
     """
 
     law: Law
@@ -123,7 +124,7 @@ def train(
         if p.dtype != torch.float64:
             raise ValueError(f"parameter {name} is {p.dtype}, recording needs torch.float64; call module.double() first")
     optimizer = torch.optim.SGD((p for p in parameters.values() if p.requires_grad), lr=rate)
-    scales = [float(law.value(_detached(parameters), magnitude=True).max()) for law in laws]
+    scales = _scales(laws, parameters)
     values = [[_scalars(law, parameters)] for law in laws]
     predicted: list[list[torch.Tensor]] = [[] for _ in laws]
     losses: list[float] = []
@@ -143,7 +144,8 @@ def train(
             progress(len(losses), losses[-1])
     if not losses:
         raise ValueError("there is no batch to train on; pass at least one (input, target) pair")
-    traces = (LawTrace(w, torch.stack(v), torch.stack(p), s) for w, v, p, s in zip(laws, values, predicted, scales, strict=True))
+    largest = [max(start, end) or 1.0 for start, end in zip(scales, _scales(laws, parameters), strict=True)]
+    traces = (LawTrace(w, torch.stack(v), torch.stack(p), s) for w, v, p, s in zip(laws, values, predicted, largest, strict=True))
     return Recording(rate, tuple(losses), tuple(traces))
 
 
@@ -169,6 +171,10 @@ def drifts_by_rate(recordings: Sequence[Recording], equal_time: bool = False) ->
 
 def _detached(parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {n: p.detach() for n, p in parameters.items()}
+
+
+def _scales(laws: Sequence[Law], parameters: dict[str, torch.Tensor]) -> list[float]:
+    return [_largest(law.value(_detached(parameters), magnitude=True)) for law in laws]
 
 
 def _scalars(law: Law, parameters: dict[str, torch.Tensor]) -> torch.Tensor:

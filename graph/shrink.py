@@ -93,11 +93,11 @@ def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int)
 
     def adapt(name: str, block: Block, signals: list[Signal]) -> Block:
         if isinstance(block, Table):
-            if block.tokens > 1:
-                block = dataclasses.replace(block, tokens=lengths.get(block.tokens, min(block.tokens, TOKENS)))
-        elif not isinstance(block, Split):
-            block = block.resize(signals, arch.signals[name, 0].features)
-        return block
+            short = lengths.get(block.tokens, min(block.tokens, TOKENS)) if block.tokens > 1 else 1
+            return dataclasses.replace(block, tokens=short)
+        if isinstance(block, (Split, DotProductAttention, Rotary)):
+            return arch.block(name)  # fewer heads need other widths, which come later
+        return block.resize(signals, arch.signals[name, 0].features)
 
     draft = _Draft(signals={("input", i): s for i, s in enumerate(inputs)})
     for name in _tables_last(arch):
@@ -107,6 +107,8 @@ def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int)
             _check_positions(name, old, new)
             if len(new.space) == 1:
                 lengths.setdefault(old.space[0], new.space[0])
+        if not isinstance(draft.blocks[name], Table):
+            draft.blocks[name] = blocks[name]
     return draft
 
 

@@ -78,18 +78,18 @@ class Style:
 
 def _latex_name(parameter: str, axes: int) -> str:
     node, _, local = parameter.rpartition(".")
-    letters = {"weight": "W" if axes > 1 else r"\\gamma", "bias": "b"}
+    letters = {"weight": "W" if axes > 1 else r"\gamma", "bias": "b"}
     if local not in letters:
-        return rf"\\mathrm{{{_escape(parameter)}}}"
-    return letters[local] + (rf"_{{\\mathrm{{{_escape(node)}}}}}" if node else "")
+        return rf"\mathrm{{{_escape(parameter)}}}"
+    return letters[local] + (rf"_{{\mathrm{{{_escape(node)}}}}}" if node else "")
 
 
 def _escape(name: str) -> str:
-    return name.replace("_", r"\\_").replace("#", r"\\#")
+    return name.replace("_", r"\_").replace("#", r"\#")
 
 
 def _indexed_latex(name: str, where: list[str]) -> str:
-    return rf"\\left({name}\\right)_{{{','.join(where)}}}" if where else name
+    return rf"\left({name}\right)_{{{','.join(where)}}}" if where else name
 
 
 TEXT = Style(
@@ -110,18 +110,18 @@ TEXT = Style(
 
 LATEX = Style(
     name=_latex_name,
-    transpose=lambda x: rf"{x}^\\top",
+    transpose=lambda x: rf"{x}^\top",
     entry=_indexed_latex,
-    norm=lambda x: rf"\\left\\lVert {x} \\right\\rVert^2",
+    norm=lambda x: rf"\left\lVert {x} \right\rVert^2",
     product=lambda x, y: f"{x} {y}",
-    over=lambda letters, x: rf"\\sum_{{{','.join(letters)}}} {x}",
-    ones=lambda x, rows: rf"\\mathbf{{1}}^\\top {x}" if rows else rf"{x} \\mathbf{{1}}",
-    fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\\tfrac{{{f.numerator}}}{{{f.denominator}}}",
-    more=lambda n: rf"+ \\cdots \\; ({n}\\text{{ more}})",
-    plus_identity=lambda x: rf"\\left(I + {x}\\right)",
-    both=lambda x, y: rf"\\left({x},\\; {y}\\right)",
-    centre=lambda x: rf"C \\left({x}\\right) C,\\; C = I - \\tfrac1n \\mathbf{{1}}\\mathbf{{1}}^\\top",
-    mean_removed=lambda x, i: rf"{x} - \\tfrac1n \\textstyle\\sum_{{{i}}}(\\cdot)",
+    over=lambda letters, x: rf"\sum_{{{','.join(letters)}}} {x}",
+    ones=lambda x, rows: rf"\mathbf{{1}}^\top {x}" if rows else rf"{x} \mathbf{{1}}",
+    fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\tfrac{{{f.numerator}}}{{{f.denominator}}}",
+    more=lambda n: rf"+ \cdots \; ({n}\text{{ more}})",
+    plus_identity=lambda x: rf"\left(I + {x}\right)",
+    both=lambda x, y: rf"\left({x},\; {y}\right)",
+    centre=lambda x: rf"C \left({x}\right) C,\; C = I - \tfrac1n \mathbf{{1}}\mathbf{{1}}^\top",
+    mean_removed=lambda x, i: rf"{x} - \tfrac1n \textstyle\sum_{{{i}}}(\cdot)",
 )
 
 
@@ -244,7 +244,7 @@ def _linear(term: Term, style: Style, letters: list[str]) -> str:
         if set(where) == {":"}:
             return style.ones(name, True) if len(where) == 1 else style.ones(style.ones(name, True), False)
         return style.ones(name, where[0] == ":")
-    return style.over([], style.entry(name, where)).replace("Σ_ ", "Σ ").replace(r"\\sum_{} ", r"\\sum ")
+    return style.over([], style.entry(name, where)).replace("Σ_ ", "Σ ").replace(r"\sum_{} ", r"\sum ")
 
 
 def _linear_indices(part: Part, letters: list[str]) -> list[str]:

@@ -123,7 +123,7 @@ class Solution:
 
     def _effects(self, name: str, use: Use) -> list[Row]:
         """Rows that vanish together exactly when the sectors of `S` leave the parameter (up to constants) alone."""
-        if self.vector_is_constant(name, use) or (not use.constant and self.matrix_is_constant(name, use)):
+        if self.vector_is_constant(name, use) or self.matrix_is_constant(name, use):
             return []
         sides = [self._axis_effects(name, use, axis) for axis in range(len(use.axes))]
         if len(sides) == 1:
@@ -175,8 +175,7 @@ class Solution:
     def vector_is_constant(self, name: str, use: Use) -> bool:
         """Whether a bias or table never moves."""
         wire = use.axes[0][0][0]
-        vector = use.constant or (len(use.axes) == 1 and not use.offset and len(use.axes[0]) == 1)
-        return vector and self._is_constant_on(name, wire, vector_keys(self.layouts.algebras[wire]))
+        return use.constant and self._is_constant_on(name, wire, vector_keys(self.layouts.algebras[wire]))
 
     def _is_constant_on(self, name: str, wire: int, keys: list[tuple[int, str]]) -> bool:
         runs = [(i, a) for i, n in enumerate(self.layouts.tokens[wire]) for a in ("cd" if n > 1 else "c")]
@@ -186,6 +185,8 @@ class Solution:
 
     def matrix_is_constant(self, name: str, use: Use) -> bool:
         """Whether a matrix never moves."""
+        if use.constant or len(use.axes) == 1:
+            return False
         first, second = (vector_keys(self.layouts.algebras[axis[0][0]]) for axis in use.axes)
         return all(self.constant(name, (a, b)) for a in first for b in second)
 

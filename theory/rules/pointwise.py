@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..algebra import Copies, Diagonal
+from ..algebra import Algebra, Box, Copies, Diagonal
 from ..subspace import Subspace
 from .base import Blind, Rule
 
@@ -168,8 +168,9 @@ class RotaryRule(Rule):
 
     def shape(self, layouts, site):
         x, y = site.inputs[0], site.outputs[0]
-        planes = Copies(2, Diagonal(self.width // 2), inner=self.interleaved)
-        layouts.meet(x, layouts.blocks(self.heads, planes))
+        planes = Copies(2, Diagonal(self.width // 2), inner=self.interleaved).boxes[0]
+        labels = {a + s for a in "cdjo" for s in planes.labels}  # the same plane of all heads turns alike
+        layouts.meet(x, Algebra((Box.of((self.heads, *planes.dims), labels),), (0,)))
         layouts.equal(x, y)
 
     def balance(self, balance, site):
