@@ -122,7 +122,9 @@ def train(
     parameters = dict(module.named_parameters())
     for name, p in parameters.items():
         if p.dtype != torch.float64:
-            raise ValueError(f"parameter {name} is {p.dtype}, recording needs torch.float64; call module.double() first")
+            raise ValueError(
+                f"parameter {name} is {p.dtype}, recording needs torch.float64; call module.double() first"
+            )
     optimizer = torch.optim.SGD((p for p in parameters.values() if p.requires_grad), lr=rate)
     scales = _scales(laws, parameters)
     values = [[_scalars(law, parameters)] for law in laws]
@@ -131,21 +133,24 @@ def train(
     for x, y in batches:
         optimizer.zero_grad()
         objective = loss(module(x), y)
-        if not bool(torch.isfinite(objective)):
-            raise ValueError(f"the loss is {float(objective)} at step {len(losses)}; lower the learning rate {rate:g}")
+        if not bool(torch.isfinite(objective.detach())):
+            raise ValueError(f"the loss is {objective.item()} at step {len(losses)}; lower the learning rate {rate:g}")
         objective.backward()
         gradient = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in parameters.items()}
         optimizer.step()
         for i, law in enumerate(laws):
             predicted[i].append(sgd_change(law, gradient, rate).reshape(-1))
             values[i].append(_scalars(law, parameters))
-        losses.append(float(objective))
+        losses.append(objective.item())
         if progress:
             progress(len(losses), losses[-1])
     if not losses:
         raise ValueError("there is no batch to train on; pass at least one (input, target) pair")
     largest = [max(start, end) or 1.0 for start, end in zip(scales, _scales(laws, parameters), strict=True)]
-    traces = (LawTrace(w, torch.stack(v), torch.stack(p), s) for w, v, p, s in zip(laws, values, predicted, largest, strict=True))
+    traces = (
+        LawTrace(w, torch.stack(v), torch.stack(p), s)
+        for w, v, p, s in zip(laws, values, predicted, largest, strict=True)
+    )
     return Recording(rate, tuple(losses), tuple(traces))
 
 

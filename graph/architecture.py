@@ -9,7 +9,8 @@ from typing import Any
 import networkx as nx
 import torch
 
-from lawful.blocks import Block, Net, Run, ShapeError, Signal, Spec, draw_gates
+from lawful.blocks import Block, Net, Run, ShapeError, Signal, Spec, Tie, draw_gates
+from lawful.blocks.registry import LARGEST
 from lawful.theory.diagram import Diagram, Parameter, Site, Wire
 from lawful.theory.rewrites import representatives
 from lawful.theory.rules import OutputRule, SourceRule
@@ -62,6 +63,8 @@ class Architecture:
         graph = nx.MultiDiGraph()
         graph.add_node("input")
         for name, block in blocks.items():
+            if name in graph or name == "output":
+                raise ShapeError(f"a node is named {name!r}, which stands for an end of the network; give it another name")
             graph.add_node(name, block=block)
         graph.add_node("output")
         for source, out, target, port in [*edges, (*outputs[0], "output", 0)]:
@@ -117,7 +120,10 @@ class Architecture:
             except ShapeError as error:
                 after = ", ".join(p[0] for p in ports)
                 raise ShapeError(f"{name} (after {after or 'nothing'}): {error}") from error
-            signals |= {(name, i): s for i, s in enumerate(out)}
+            for i, s in enumerate(out):
+                if max(s.features, s.positions) > LARGEST:
+                    raise ShapeError(f"{name} (after {', '.join(p[0] for p in ports)}) makes a wire wider than {LARGEST}; make it narrower")
+                signals[name, i] = s
         read.update(self.sources("output"))
         for port in signals:
             if port not in read:
@@ -140,9 +146,22 @@ class Architecture:
             for local, tie in block.ties.items():
                 if id(tie.block) not in owner:
                     raise ShapeError(f"{name} takes its {local} from {tie.block}, which is not in the network; add that block")
+                self._check_tie(name, block, local, tie)
                 own[local] = f"{owner[id(tie.block)]}.{tie.parameter}"
             names[name] = own
         return names
+
+    @staticmethod
+    def _check_tie(name: str, block: Block, local: str, tie: Tie) -> None:
+        owned = tie.block.parameters
+        if tie.parameter not in owned:
+            known = ", ".join(owned) or "no parameter"
+            raise ShapeError(f"{name} takes its {local} from {tie.parameter!r} of {tie.block}, which owns {known}; tie to the owner")
+        untied = dataclasses.replace(block, tie=None)  # type: ignore[call-arg]
+        wanted, found = untied.parameters[local].shape, owned[tie.parameter].shape
+        if wanted != (found[::-1] if tie.transposed else found):
+            read = "transposed" if tie.transposed else "as it is"
+            raise ShapeError(f"{name} has a {local} of shape {wanted} but takes one of shape {found} from {tie.block}, {read}; make them fit")
 
     def block(self, name: str) -> Block:
         """The block of a node."""

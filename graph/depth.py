@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 
 from lawful.blocks import Block
@@ -36,17 +37,17 @@ class _Window:
     exit: Port
 
 
-def cut_repeats(arch: Architecture) -> Architecture:
-    """The same architecture with one copy of every chain of equal groups of nodes.
+def cut_repeats(arch: Architecture, keep: int = 1) -> Architecture:
+    """The same architecture with `keep` copies of every chain of equal groups of nodes.
 
     Groups are the children `prefix.0`, `prefix.1`, ... of a name; a period of several children (convolution, ReLU) is
-    found too.  Copies that share parameters are cut to two, since sharing is what they are about.
+    found too.  Copies that share parameters are cut to no less than two, since sharing is what they are about.
     """
     net = _Wires({n: arch.block(n) for n in arch.nodes}, {n: arch.sources(n) for n in (*arch.nodes, "output")})
     before = len(net.blocks)
     done: set[str] = set()
     while pending := [p for p in _prefixes(net) if p not in done]:
-        _cut_children(arch, net, pending[0])
+        _cut_children(arch, net, pending[0], keep)
         done.add(pending[0])
     if len(net.blocks) == before:
         return arch
@@ -66,7 +67,7 @@ def _prefixes(net: _Wires) -> list[str]:
     return sorted(found, key=found.__getitem__)
 
 
-def _cut_children(arch: Architecture, net: _Wires, prefix: str) -> None:
+def _cut_children(arch: Architecture, net: _Wires, prefix: str, keep: int) -> None:
     depth = len(prefix.split(".")) if prefix else 0
     members: dict[int, list[str]] = {}
     for name in net.blocks:
@@ -78,9 +79,10 @@ def _cut_children(arch: Architecture, net: _Wires, prefix: str) -> None:
     while 2 * period <= len(children):
         start = 0
         while start + 2 * period <= len(children):
-            spans = [children[i : i + period] for i in range(start - period, start + 2 * period, period) if i >= 0]
+            first = start - (max(keep, 2) - 1) * period
+            spans = [children[i : i + period] for i in range(first, start + 2 * period, period) if i >= 0]
             windows = [_window(net, span, depth) for span in spans]
-            if _is_copy(arch, net, windows):
+            if _is_copy(arch, net, windows, keep):
                 _remove(net, windows[-2], windows[-1])
                 del children[start + period : start + 2 * period]
             else:
@@ -115,23 +117,30 @@ def _block_key(net: _Wires, block: Block, relative: dict[str, str]) -> tuple:
     return (type(block), fields, ties)
 
 
-def _is_copy(arch: Architecture, net: _Wires, windows: list[_Window | None]) -> bool:
-    """Whether the last window repeats the one before and nothing is lost without it."""
+def _is_copy(arch: Architecture, net: _Wires, windows: list[_Window | None], keep: int) -> bool:
+    """Whether the last window repeats enough windows before it and nothing is lost without it."""
     first, second = windows[-2:]
-    if first is None or second is None or first.key != second.key or second.entry != first.exit:
-        return False
-    if arch.signals[first.exit] != arch.signals[second.exit]:
+    if first is None or second is None or not _follows(arch, first, second):
         return False
     shared = _shared(net, first, second)
-    outside = {id(b) for n, b in net.blocks.items() if n not in second.nodes.values()}
-    outside |= {id(t.block) for n, b in net.blocks.items() if n not in second.nodes.values() for t in b.ties.values()}
-    own = {id(net.blocks[n]) for r, n in second.nodes.items() if r not in shared}
-    if own & outside:
+    rest = [b for n, b in net.blocks.items() if n not in second.nodes.values()]
+    outside = {id(b) for b in rest} | {id(t.block) for b in rest for t in b.ties.values()}
+    if {id(net.blocks[n]) for r, n in second.nodes.items() if r not in shared} & outside:
         return False
-    if not shared:
-        return True
-    zeroth = windows[0] if len(windows) == 3 else None
-    return zeroth is not None and zeroth.key == first.key and _shared(net, zeroth, first) == shared
+    needed = max(keep, 2 if shared else 1) + 1
+    chain = windows[-needed:]
+    if len(chain) < needed:
+        return False
+    return all(
+        a is not None and b is not None and _follows(arch, a, b) and _shared(net, a, b) == shared
+        for a, b in itertools.pairwise(chain)
+    )
+
+
+def _follows(arch: Architecture, first: _Window, second: _Window) -> bool:
+    """Whether a window is a copy that reads the other."""
+    same = first.key == second.key and arch.signals[first.exit] == arch.signals[second.exit]
+    return same and second.entry == first.exit
 
 
 def _shared(net: _Wires, first: _Window, second: _Window) -> set[str]:

@@ -73,7 +73,7 @@ def _constant(name: str) -> Any:
 
 
 def fields(value: Any, where: str, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    """An object with exactly these fields; an optional one that is missing is None.
+    """An object with exactly these fields; the optional ones may be missing.
 
     Raises:
         ShapeError: for anything else.
@@ -87,7 +87,7 @@ def fields(value: Any, where: str, needed: tuple[str, ...], optional: tuple[str,
     for key in needed:
         if key not in value:
             raise ShapeError(f"{where} lacks the field {key!r}; it needs {', '.join(needed)}")
-    return {key: value.get(key) for key in known}
+    return value
 
 
 def entries(value: Any, where: str, most: int) -> list[Any]:

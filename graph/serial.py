@@ -131,7 +131,7 @@ def _edge(value: Any, where: str, ports: Mapping[str, int]) -> Edge:
     _, _, target, port = row(value, where, ("source node", "source port", "target node", "target port"))
     source = _source(value[:2], where, ports)
     if not isinstance(target, str) or target not in ports or target == "input":
-        raise ShapeError(f"{where} leads to {shown(target)}, which is no node of the file; 'output' names the end")
+        raise ShapeError(f"{where} leads to {shown(target)}, which is no node of the file; the field output says where the network ends")
     if type(port) is not int or not 0 <= port < MOST_EDGES:
         raise ShapeError(f"{where} leads to port {shown(port)} of {target}, expected a port number from 0")
     return *source, target, port
@@ -179,12 +179,11 @@ def _blocks(found: Mapping[str, dict[str, Any]]) -> dict[str, Block]:
 
 def _ties(found: Mapping[str, dict[str, Any]], entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     place = f"{entry['where']}.ties"
-    if entry["ties"] is None:
-        return {}
-    if not isinstance(entry["ties"], dict):
-        raise ShapeError(f"{place} is {shown(entry['ties'])}, expected an object with one tie per parameter")
+    ties = entry.get("ties", {})
+    if not isinstance(ties, dict):
+        raise ShapeError(f"{place} is {shown(ties)}, expected an object with one tie per parameter")
     out = {}
-    for local, value in entry["ties"].items():
+    for local, value in ties.items():
         where = f"{place}.{name(local, f'the field of {place}')}"
         tie = fields(value, where, ("node", "parameter", "transposed"))
         if not _owns(found, tie["node"]):
@@ -196,14 +195,11 @@ def _ties(found: Mapping[str, dict[str, Any]], entry: Mapping[str, Any]) -> dict
 
 
 def _block(entry: Mapping[str, Any], ties: Mapping[str, dict[str, Any]], made: Mapping[str, Block]) -> Block:
-    where, frozen = entry["where"], entry["frozen"]
-    names = (
-        [name(f, f"{where}.frozen[{i}]") for i, f in enumerate(entries(frozen, f"{where}.frozen", LONGEST))]
-        if frozen is not None
-        else []
-    )
+    where = entry["where"]
+    frozen = entries(entry.get("frozen", []), f"{where}.frozen", LONGEST)
+    names = tuple(name(f, f"{where}.frozen[{i}]") for i, f in enumerate(frozen))
     tie = next((Tie(made[t["node"]], t["parameter"], t["transposed"]) for t in ties.values()), None)
-    block = build(entry["kind"], entry["config"], where, tuple(names), tie)
+    block = build(entry["kind"], entry["config"], where, names, tie)
     if set(block.ties) != set(ties):
         raise ShapeError(f"{where}.ties names {', '.join(ties)}, but {block} can tie only {', '.join(block.ties)}")
     return block

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 
-from lawful.blocks import Block, DotProductAttention, Rotary, ShapeError, Signal, Split, Table
+from lawful.blocks import Block, DotProductAttention, Rotary, SelectToken, ShapeError, Signal, Split, Table
 
 from .architecture import Architecture
 from .compile import Port
@@ -22,7 +22,7 @@ SIDES = (*range(3, 13), 14, 16, 20, 24, 28, 32, 48, 64)
 def shrink(arch: Architecture) -> Architecture:
     """The same architecture with tiny axes and few repeated blocks, small enough for the oracle.
 
-    Repeated groups of nodes are cut to one (two if they share parameters), token axes to 4, images to the least side
+    Repeated groups of nodes are cut to one (two if they share parameters or one token is selected at the end), token axes to 4, images to the least side
     that leaves two positions wherever there were several, kernels to at most 3, strides to 1, attention to two key heads
     with at most two query heads each, and every width to the least that keeps norms, classes and heads meaningful.
     What cannot be narrowed keeps its size.
@@ -33,7 +33,10 @@ def shrink(arch: Architecture) -> Architecture:
     Returns:
         A smaller architecture, or the same one if nothing can be cut.
     """
-    short = cut_repeats(arch)
+    # Before the last layer only the tokens that are not selected run through norms alone, which gives a single layer laws
+    # that a deep network does not have.
+    selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)
+    short = cut_repeats(arch, keep=2 if selects else 1)
     for change in (_small_blocks(short), _same_blocks(short)):
         for side in SIDES:
             try:

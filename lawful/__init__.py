@@ -1,1 +1,79 @@
-"""The front door: what `import lawful` gives, and the command line."""
+"""Which quantities does training a neural network conserve, why, and is the list complete?
+
+`import lawful as lw` is instant: torch and everything else is loaded when a name is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lawful import blocks, catalog, testing
+    from lawful.graph import families
+    from lawful.graph.architecture import Architecture
+    from lawful.graph.check import CheckReport, check, verify
+    from lawful.graph.counting import count
+    from lawful.graph.engine import derive
+    from lawful.theory.laws import Law, LawSet
+    from lawful.theory.oracle import Count
+    from lawful.theory.verdict import Verdict
+    from lawful.theory.verification import Report
+
+__version__ = version("lawful")
+
+_HOMES = {
+    "Architecture": "lawful.graph.architecture",
+    "CheckReport": "lawful.graph.check",
+    "Count": "lawful.theory.oracle",
+    "Law": "lawful.theory.laws",
+    "LawSet": "lawful.theory.laws",
+    "Report": "lawful.theory.verification",
+    "Verdict": "lawful.theory.verdict",
+    "check": "lawful.graph.check",
+    "count": "lawful.graph.counting",
+    "derive": "lawful.graph.engine",
+    "verify": "lawful.graph.check",
+}
+_MODULES = {
+    "blocks": "lawful.blocks",
+    "catalog": "lawful.catalog",
+    "families": "lawful.graph.families",
+    "testing": "lawful.testing",
+}
+
+__all__ = [
+    "Architecture",
+    "CheckReport",
+    "Count",
+    "Law",
+    "LawSet",
+    "Report",
+    "Verdict",
+    "__version__",
+    "blocks",
+    "catalog",
+    "check",
+    "count",
+    "derive",
+    "families",
+    "testing",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first used (PEP 562)."""
+    if name in _MODULES:
+        value: Any = importlib.import_module(_MODULES[name])
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"lawful has no attribute {name!r}; it has {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -150,11 +150,10 @@ class Algebra:
     def count(self) -> int:
         """Dimension of the space of matrices (number of scalar laws on one wire)."""
         total = sum(sector_dimension(s, b.dims) for b in self.boxes for s in _primary(b.labels))
-        tied: dict[int, int] = {}
-        for b, t in zip(self.boxes, self.ties, strict=True):
-            if b.constant in b.labels:
-                tied[t] = tied.get(t, 0) + 1
-        return total - sum(k - 1 for k in tied.values())
+        for tie in set(self.ties):
+            scalar = [b.constant in b.labels for b, t in zip(self.boxes, self.ties, strict=True) if t == tie]
+            total -= sum(scalar) - all(scalar)
+        return total
 
     def meet(self, other: Algebra) -> Algebra:
         """The largest algebra inside both.

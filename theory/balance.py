@@ -25,15 +25,15 @@ class Balance:
         self._directions = directions
         self.lax = layouts.lax
         self.equations: Equations[MatrixKey] = Equations()
-        self._centring = any(
-            getattr(s.rule, "scale", True) is False for s in layouts.diagram.sites
-        )
+        self._centring = has_centring(layouts.diagram)
         for w, algebra in enumerate(layouts.algebras):
             self._declare(w, algebra)
         for site in layouts.diagram.sites:
             site.rule.balance(self, site)
         for name, uses in layouts.uses.items():
-            self._share(name, uses)
+            # The first use speaks for the parameter, so it should feel as much as possible.
+            uses.sort(key=lambda u: sum(self._blind_along_ones(u, axis) for axis in range(len(u.axes))))
+            self.share(name, uses)
             if layouts.diagram.parameters[name].frozen:
                 self._freeze(name, uses[0])
 
@@ -43,16 +43,15 @@ class Balance:
         return self._layouts.diagram
 
     def _declare(self, w: int, algebra: Algebra) -> None:
-        first: dict[int, MatrixKey] = {}
         for b, box in enumerate(algebra.boxes):
             for label in sorted(box.labels):
                 if self._centring or "x" not in label:
                     self.equations.declare((w, b, label))
-            if len(algebra.boxes) > 1 and box.constant in box.labels:
-                key = (w, b, box.constant)
-                other = first.setdefault(algebra.ties[b], key)
-                if other != key:
-                    self.require({other: 1, key: -1})
+        for tie in set(algebra.ties) if len(algebra.boxes) > 1 else ():
+            tied = [b for b, t in enumerate(algebra.ties) if t == tie]
+            keys = [self.key(w, b, algebra.boxes[b].constant) for b in tied]
+            for key in keys[1:]:
+                self.require({keys[0]: 1, key: -1})  # a box without a scalar part forces zero on the others
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
@@ -134,18 +133,34 @@ class Balance:
         """The sectors of the wires that act on a parameter's axis."""
         return sorted({k for w, _ in terms for k in self.keys(w)})
 
-    def _share(self, name: str, uses: list[Use]) -> None:
+    def share(self, name: str, uses: list[Use]) -> None:
         """Every use must move the parameter alike; for a matrix up to `S_0 = c I`, `S_1 = -c I`, which moves nothing."""
         for i, other in enumerate(uses[1:]):
             for axis, (mine, theirs) in enumerate(zip(uses[0].axes, other.axes, strict=True)):
-                for box, label in sorted({*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}):
+                keys = {*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}
+                if self._blind_along_ones(other, axis):
+                    keys.add((0, "j"))
+                for box, label in sorted(keys):
                     row = self.axis(mine, box, label)
                     for key, a in self.axis(theirs, box, label).items():
                         row[key] = row.get(key, 0) - a
                     free = self.scalar_key(other, axis, box, label)
                     if free is not None:
                         row[(f"{name}*{i}", free)] = 1 if axis == 0 else -1
+                    if label in ("c", "j") and self._blind_along_ones(other, axis):
+                        row[(f"{name}*{i}", f"ones {axis}")] = 1
                     self.require(row)
+
+    def _blind_along_ones(self, use: Use, axis: int) -> bool:
+        """Whether a use does not feel `S = 11^T` on an axis: unseen as an output, absent as an input."""
+        if len(use.axes) != 2 or use.constant or use.groups > 1:
+            return False
+        w, sign = use.axes[axis][0]
+        layout = self.layout(w)
+        if len(layout.boxes) != 1 or len(layout.boxes[0].dims) != 1:
+            return False
+        known = self._directions.moving(w) if sign > 0 else self._directions.absent(w)
+        return known.contains(ones(layout))
 
     def scalar_key(self, use: Use, axis: int, box: int, label: str) -> str | None:
         """Name of the factor by which `S_0 = c I`, `S_1 = -c I` moves nothing, None in a sector that is no such scalar.
@@ -197,6 +212,26 @@ class Balance:
                     for key, a in self.axis(terms, box, "j").items():
                         row[key] = row.get(key, 0) - a
                 self.require(row)
+
+
+class Recorder(Balance):
+    """Writes equations down instead of solving them, to check them again for one solution."""
+
+    def __init__(self, layouts: Layouts, directions: Directions) -> None:
+        self._layouts = layouts
+        self._directions = directions
+        self._centring = has_centring(layouts.diagram)
+        self.lax = layouts.lax
+        self.rows: list[Row] = []
+
+    def require(self, terms: dict[MatrixKey | None, Number]) -> None:
+        """Keeps an equation; sectors that do not exist are zero."""
+        self.rows.append({k: a for k, a in terms.items() if k is not None})
+
+
+def has_centring(diagram: Diagram) -> bool:
+    """Whether some norm was reduced to its centring, which needs the x sectors."""
+    return any(getattr(s.rule, "scale", True) is False for s in diagram.sites)
 
 
 def _axes_over(dims: tuple[int, ...], groups: int) -> int:

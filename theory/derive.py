@@ -90,6 +90,7 @@ class _Builder:
 
     def add_gauges(self, solution: Solution, rows: list[SectorRow], exact: bool) -> None:
         """Adds the quadratic laws."""
+        solution.gauge_rows = rows
         for family in gather(rows):
             if family.mixed:
                 terms = self._mixed_terms(solution, family)
@@ -174,6 +175,7 @@ class _Builder:
     def add_fields(self, solution: Solution, rows: list[FieldRow], exact: bool) -> None:
         """Adds the linear laws."""
         flat: list[SectorRow] = []
+        solution.field_rows = rows
         for row in rows:
             flat.append({_entity(solution, name, cell): a for (name, cell), a in row.items()})
         for family in gather(flat):

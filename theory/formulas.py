@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from .evaluate import OFF_DIAGONAL_KINDS
+from .families import is_matrix
 from .laws import Law, Part, Term, identity_like
-from .notation import latex, text
+from .notation import latex, letters, text
 
 if TYPE_CHECKING:
     import torch
@@ -176,9 +176,9 @@ def _centred_product(law: Law, product: sp.MatrixExpr) -> sp.MatrixExpr:
 def _axis_symbols(law: Law) -> tuple[list[sp.Symbol | None], tuple[sp.Symbol, ...]]:
     """A symbol per law axis (None for the axis of a matrix) and the two of the matrix."""
     kinds = ("matrix",) if law.axis_kinds == ("cross", "cross") else law.axis_kinds
-    letters = "efgh"[4 - sum(k not in OFF_DIAGONAL_KINDS for k in kinds) :] if len(kinds) > 1 else "i"
-    names = iter(letters)
-    free = [None if k in OFF_DIAGONAL_KINDS else _symbol(next(names)) for k in kinds]
+    double = [is_matrix(k) or k == "pair" for k in kinds]
+    names = iter(letters(len(kinds), any(double)))
+    free = [None if d else _symbol(next(names)) for d in double]
     return free, (_symbol("i"), _symbol("k")) if None in free else ()
 
 
@@ -205,7 +205,28 @@ def _entry(law: Law, terms: tuple[Term, ...], hidden: int, together: bool) -> sp
         if kind == "centred":
             for s in matrix:
                 out = _remove_mean(out, s, sizes[i])
+        if kind.startswith("sectors:"):
+            out = _project(out, kind.removeprefix("sectors:"), matrix, sizes[i])
     return out
+
+
+def _project(entry: sp.Expr, sectors: str, matrix: tuple[sp.Symbol, ...], n: int) -> sp.Expr:
+    """The entry of the part of a symmetric matrix that lies in some sectors of `Sym(n)` (see `algebra`)."""
+    i, k = matrix
+    s, t = _symbol("s"), _symbol("t")
+    same = sp.KroneckerDelta(i, k)
+    trace = sp.Sum(entry.subs({i: t, k: t}), (t, 0, n - 1))
+    total = sp.Sum(entry.subs({i: s, k: t}, simultaneous=True), (s, 0, n - 1), (t, 0, n - 1))
+    hollow = (total - trace) / (n * (n - 1))
+    inner = _remove_mean(_remove_mean(entry, i, n), k, n)
+    parts = {
+        "c": trace / n * same,
+        "d": (entry - trace / n) * same,
+        "j": hollow * (1 - same),
+        "o": (entry - hollow) * (1 - same),
+        "x": inner - (trace - total / n) / (n - 1) * (same - sp.Rational(1, n)),
+    }
+    return sp.Add(*(parts[x] for x in sectors))
 
 
 def _remove_mean(expression: sp.Expr, index: sp.Symbol | None, n: int) -> sp.Expr:

@@ -10,9 +10,11 @@ from .rules import (
     ConcatRule,
     FlattenRule,
     GainRule,
+    HomogeneousRule,
     LinearRule,
     MixtureRule,
     PassRule,
+    ProductRule,
     Rule,
     TableRule,
     TokensRule,
@@ -34,6 +36,7 @@ def limits(solution: Solution) -> list[str]:
     rules = [site.rule for site in solution.drawn.sites]
     if any(isinstance(r, TableRule) for r in rules) and not any(isinstance(r, AttentionRule) for r in rules):
         out.append("no block lets tokens see one another: laws of the row of a single token may be missing")
+    out += _products_of_rows(solution)
     frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
     for site in solution.drawn.sites:
         rule = site.rule
@@ -48,6 +51,22 @@ def limits(solution: Solution) -> list[str]:
             if _matters(solution, site, matrix):
                 what = "its singular directions" if matrix else "the complement of its value"
                 out.append(f"{use.parameter} is frozen: laws along {what} are not listed")
+    return out
+
+
+def _products_of_rows(solution: Solution) -> list[str]:
+    """Products of values that are read off a table without a map between: each row then has laws of its own."""
+    rows: set[int] = set()
+    out = []
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if isinstance(rule, TableRule) or (isinstance(rule, LinearRule) and rule.lookup):
+            rows.update(site.outputs)
+        elif site.inputs and rows.issuperset(site.inputs):
+            if isinstance(rule, ProductRule):
+                out.append(f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed")
+            if isinstance(rule, (AddRule, ConcatRule, HomogeneousRule, PassRule, TokensRule)):
+                rows.update(site.outputs)
     return out
 
 

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from .laws import Law, Part, Term
 
 SHOWN = 8  # terms that are printed before a sum is cut
-MATRIX_KINDS = ("matrix", "centred", "cross")
+SECTORS = {
+    "c": "multiples of the identity",
+    "d": "diagonal of trace 0",
+    "j": "multiples of all off-diagonal ones",
+    "o": "off the diagonal with rows of sum 0",
+    "x": "trace 0 on the complement of the ones",
+}
 
 
 def text(law: Law) -> str:
@@ -52,6 +58,7 @@ class Style:
         both: two components side by side.
         centre: a matrix with its mean removed on both sides.
         mean_removed: an expression with its mean over a letter removed.
+        part_of: the part of a matrix that lies in the named sectors.
     """
 
     name: Callable[[str, int], str]
@@ -67,6 +74,7 @@ class Style:
     both: Callable[[str, str], str]
     centre: Callable[[str], str]
     mean_removed: Callable[[str, str], str]
+    part_of: Callable[[str, str], str]
 
     def coefficient(self, value: Fraction | int, first: bool = False) -> str:
         """A sign and a factor, ready to be followed by a term."""
@@ -106,6 +114,7 @@ TEXT = Style(
     both=lambda x, y: f"({x}, {y})",
     centre=lambda x: f"C ({x}) C with C = I - 11ᵀ/n",
     mean_removed=lambda x, i: f"{x}, minus its mean over {i}",
+    part_of=lambda x, sectors: f"{x}, its part in: {sectors}",
 )
 
 LATEX = Style(
@@ -122,32 +131,44 @@ LATEX = Style(
     both=lambda x, y: rf"\left({x},\; {y}\right)",
     centre=lambda x: rf"C \left({x}\right) C,\; C = I - \tfrac1n \mathbf{{1}}\mathbf{{1}}^\top",
     mean_removed=lambda x, i: rf"{x} - \tfrac1n \textstyle\sum_{{{i}}}(\cdot)",
+    part_of=lambda x, sectors: rf"P \left({x}\right)\; \text{{(part in: {sectors})}}",
 )
 
 
 def _write(law: Law, style: Style) -> str:
-    letters = axis_letters(law)
+    names = axis_letters(law)
     if "pair" in law.axis_kinds:
-        return style.both(_sum(law, style, letters, _norm), _sum(law, style, letters, _norm_of_sum))
+        return style.both(_sum(law, style, names, _norm), _sum(law, style, names, _norm_of_sum))
     if law.kind != "balance":
-        out = _sum(law, style, letters, _linear)
-    elif set(law.axis_kinds) & set(MATRIX_KINDS):
-        out = _sum(law, style, letters, _product)
+        out = _sum(law, style, names, _linear)
+    elif any(map(_is_product, law.axis_kinds)):
+        out = _sum(law, style, names, _product)
     else:
-        out = _sum(law, style, letters, _norm)
+        out = _sum(law, style, names, _norm)
     if "centred" in law.axis_kinds:
         out = style.centre(out)
-    for kind, letter in zip(law.axis_kinds, letters, strict=True):
+    for kind, letter in zip(law.axis_kinds, names, strict=True):
         if kind == "traceless":
             out = style.mean_removed(out, letter)
+        if kind.startswith("sectors:"):
+            out = style.part_of(out, ", ".join(SECTORS[s] for s in kind.removeprefix("sectors:")))
     return out
 
 
 def axis_letters(law: Law) -> list[str]:
     """A letter for every axis of a law; `:` for the one of a matrix or a pair."""
-    open_kinds = [k not in (*MATRIX_KINDS, "pair") for k in law.axis_kinds]
-    names = iter("i" if len(open_kinds) == 1 else "efghi"[-sum(open_kinds) :] if all(open_kinds) else "efgh"[-sum(open_kinds) :])
-    return [next(names) if is_open else ":" for is_open in open_kinds]
+    double = [_is_product(k) or k == "pair" for k in law.axis_kinds]
+    names = iter(letters(len(double), any(double)))
+    return [":" if d else next(names) for d in double]
+
+
+def letters(axes: int, matrix: bool) -> str:
+    """Index letters of the axes of a law; `i` is the last of them, or belongs to its matrix."""
+    return "cdefgh"[7 - axes :] if matrix else "cdefghi"[7 - axes :]
+
+
+def _is_product(kind: str) -> bool:
+    return kind in ("matrix", "centred", "cross") or kind.startswith("sectors:")
 
 
 def _sum(law: Law, style: Style, letters: list[str], write: Callable[[Term, Style, list[str]], str]) -> str:

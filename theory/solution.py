@@ -36,6 +36,8 @@ class Solution:
 
     def __post_init__(self) -> None:
         self.rewrites: list[Rewrite] = []
+        self.gauge_rows: list[SectorRow] = []  # those that became laws, which proofs refer to
+        self.field_rows: list[FieldRow] = []
         self.drawn, notes = merge_repeated(self.diagram)
         self.rewrites += notes
         exact_norms = all(not getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)

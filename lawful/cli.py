@@ -1,0 +1,219 @@
+"""The command line: `lawful demo | derive | verify | count | check | catalog`.
+
+Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from .specs import BadInput, load
+
+if TYPE_CHECKING:
+    from lawful.graph.architecture import Architecture
+
+app = typer.Typer(
+    help="Which quantities does training a neural network conserve, why, and is the list complete?",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+catalog_app = typer.Typer(help="The laws of every block, each checked: search them, show one.")
+app.add_typer(catalog_app, name="catalog")
+
+Spec = Annotated[
+    str, typer.Argument(help="a network: family:resnet18, family:mlp:widths=3,4,2, file.py:function or arch.json")
+]
+Loss = Annotated[str, typer.Option(help="mse or cross_entropy")]
+Seed = Annotated[int, typer.Option(help="seed of everything random")]
+AsJson = Annotated[bool, typer.Option("--json", help="plain data on stdout instead of tables")]
+Shrink = Annotated[bool, typer.Option("--shrink", help="use the network's copy with tiny axes")]
+
+COUNTABLE = 2000  # trainable scalars: more than this takes the oracle minutes and gigabytes
+VERIFIABLE = 50_000_000  # parameters: more than this takes gigabytes in float64
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="where the figure goes")] = Path("lawful-demo.png"),
+    steps: Annotated[int, typer.Option(min=8, help="training steps for each learning rate")] = 240,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Derive, prove, verify and count the laws of a ResNet and a Transformer, and train both."""
+    from .demo import run
+
+    _exit(run(output, steps, seed, as_json, _console(as_json)))
+
+
+@app.command()
+def derive(
+    spec: Spec,
+    loss: Loss = "mse",
+    latex: Annotated[bool, typer.Option("--latex", help="formulas in LaTeX")] = False,
+    proof: Annotated[str | None, typer.Option(metavar="LAW", help="print the proof of this law")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the laws of a network, or print the proof of one."""
+    from lawful.graph.engine import derive as derive_laws
+
+    from .tables import law_data, law_line, law_table, laws_data
+
+    laws = derive_laws(load(spec), loss)
+    if proof is not None:
+        try:
+            law = laws[proof]
+        except KeyError as error:
+            raise BadInput(error.args[0]) from error
+        text = law.proof.latex() if latex else str(law.proof)
+        if as_json:
+            _print_json({**law_data(law), "proof": text, "proved": law.proof.holds})
+        else:
+            print(text)
+        _exit(law.proof.holds)
+    if as_json:
+        _print_json(laws_data(laws))
+        return
+    console = _console(False)
+    console.print(law_table(laws, spec, latex=latex))
+    console.print(law_line(laws), *laws.notes, sep="\n", highlight=False)
+
+
+@app.command()
+def verify(
+    spec: Spec,
+    loss: Loss = "mse",
+    samples: Annotated[int, typer.Option(min=1, help="number of random points")] = 4,
+    seed: Seed = 0,
+    shrink: Shrink = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every law of a network by loss gradients at random points."""
+    from lawful.graph.check import acceptable
+    from lawful.graph.check import verify as verify_laws
+    from lawful.graph.engine import derive as derive_laws
+
+    from .tables import law_line, law_table, laws_data, report_data
+
+    arch = _load(spec, shrink, VERIFIABLE, "verification")
+    laws = derive_laws(arch, loss)
+    with _status(as_json, "verifying"):
+        report = verify_laws(arch, laws, samples=samples, seed=seed)
+    if as_json:
+        _print_json({**report_data(report), "derived": laws_data(laws)})
+    else:
+        console = _console(False)
+        console.print(law_table(laws, spec, report))
+        console.print(law_line(laws), f"verdict: {report.verdict}", sep="\n", highlight=False)
+    _exit(acceptable(report, laws))
+
+
+@app.command()
+def count(
+    spec: Spec,
+    loss: Loss = "mse",
+    seed: Seed = 0,
+    shrink: Shrink = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count the independent laws of a network by brute force, without deriving them."""
+    from lawful.graph.counting import count as count_laws
+
+    from .tables import count_data
+
+    arch = _load(spec, shrink, COUNTABLE, "brute force")
+    with _status(as_json, "counting") as say:
+        found = count_laws(arch, loss, seed=seed, progress=say)
+    if as_json:
+        _print_json(count_data(found))
+    else:
+        _console(False).print(
+            f"{found.laws} independent laws: {found.parameters} parameters, rank {found.ranks[-1]} of the fields and their brackets",
+            f"verdict: {found.verdict} ({found.method}, spectral gap {found.gap:.0e})",
+            sep="\n",
+            highlight=False,
+        )
+    _exit(found.verdict.passed)
+
+
+@app.command()
+def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = False) -> None:
+    """Derive, verify and count: do the laws hold, and is the list complete?"""
+    from lawful.graph.check import check as check_laws
+
+    from .tables import check_data, law_table
+
+    arch = load(spec)
+    with _status(as_json, "checking") as say:
+        found = check_laws(arch, loss, seed=seed, progress=say)
+    if as_json:
+        _print_json(check_data(found))
+    else:
+        console = _console(False)
+        console.print(law_table(found.verified_laws, spec, found.report))
+        console.print(found.summary, f"verdict: {found.verdict}", sep="\n", highlight=False)
+    _exit(found.lawful)
+
+
+def main() -> None:
+    """The `lawful` command."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:  # an unknown command or option, a missing or unreadable value
+        _refuse(error.format_message())
+    except typer.Abort:
+        _refuse("stopped", 130)
+    except ValueError as error:
+        from lawful.blocks import ShapeError  # not at the top: it loads torch, which help and usage errors do not need
+        from lawful.theory.algebra import LayoutError
+
+        if not isinstance(error, (BadInput, ShapeError, LayoutError)):
+            raise
+        _refuse(str(error))
+    sys.exit(code)
+
+
+def _refuse(message: str, code: int = 2) -> NoReturn:
+    print(f"lawful: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _load(spec: str, shrink: bool, limit: int, what: str) -> Architecture:
+    """The network of a spec, or its shrunken copy, if it is not too large."""
+    arch = load(spec)
+    arch = arch.shrink() if shrink else arch
+    size = sum(p.size for p in arch.parameters.values())
+    if size > limit:
+        way_out = "choose smaller options" if shrink else "add --shrink"
+        raise BadInput(f"{spec} has {size:,} parameters, {what} takes up to {limit:,}; {way_out}")
+    return arch
+
+
+def _console(quiet: bool) -> Console:
+    """Where tables go: stdout, or stderr when stdout carries JSON.  A pipe gets lines wide enough for a table."""
+    console = Console(stderr=quiet)
+    return console if console.is_terminal else Console(stderr=quiet, width=160)
+
+
+@contextmanager
+def _status(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what is being done; silent where stderr is no terminal."""
+    console = Console(stderr=True, quiet=quiet)
+    with console.status(first) as status:
+        yield status.update
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _exit(good: bool) -> None:
+    raise typer.Exit(0 if good else 1)

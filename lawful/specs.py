@@ -1,0 +1,178 @@
+"""Specs: how the command line names a network.
+
+    family:resnet18                       a family with its defaults
+    family:mlp:widths=3,4,2:bias=false    a family with options
+    path/to/file.py:function              what a function of the user's own file returns
+    arch.json                             a file that `Architecture.to_json` wrote
+
+No character in a spec means anything to a shell.  Option values are literals: integers, floats, `true`, `false`, names,
+and lists of them with commas (`widths=3,` is a list of one).  Only a `.py` spec runs code: the file that it names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import runpy
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lawful.graph.architecture import Architecture
+
+FORMS = "family:NAME, path/to/file.py:function or arch.json"
+
+
+class BadInput(ValueError):
+    """What the user asked for cannot be done; one sentence that says why and what to do."""
+
+
+def load(spec: str) -> Architecture:
+    """The architecture that a spec names.
+
+    Raises:
+        BadInput: if there is none; says which part of the spec is wrong.
+    """
+    head, _, rest = spec.partition(":")
+    if head == "family":
+        return _family(rest)
+    if spec.endswith(".json"):
+        return _json(Path(spec))
+    path, _, function = spec.rpartition(":")
+    if path.endswith(".py"):
+        return _file(Path(path), function)
+    if spec.endswith(".py"):
+        raise BadInput(f"{spec} does not say which function makes the network; write {spec}:function")
+    raise BadInput(f"cannot read {spec!r} as a network; write {FORMS}")
+
+
+def families() -> dict[str, Callable[..., Architecture]]:
+    """The families by name."""
+    from lawful.graph import families as module
+
+    return {name: getattr(module, name) for name in module.__all__}
+
+
+def _family(text: str) -> Architecture:
+    name, *options = text.split(":")
+    known = families()
+    if name not in known:
+        raise BadInput(f"no family {name!r}; there are {', '.join(sorted(known))}")
+    allowed = inspect.signature(known[name]).parameters
+    hints = typing.get_type_hints(known[name])
+    values: dict[str, Any] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not value:
+            raise BadInput(
+                f"option {option!r} of family {name} has no value; write key=value, with a colon between options"
+            )
+        if key not in allowed:
+            raise BadInput(f"family {name} has no option {key!r}; it has {', '.join(allowed)}")
+        if key in values:
+            raise BadInput(f"option {key!r} of family {name} is given twice")
+        values[key] = _value(_literal(value), hints[key], f"option {key!r} of family {name}")
+    missing = [k for k, p in allowed.items() if p.default is inspect.Parameter.empty and k not in values]
+    if missing:
+        raise BadInput(f"family {name} needs the option {missing[0]!r}; write family:{name}:{missing[0]}=...")
+    return known[name](**values)
+
+
+def _literal(text: str) -> int | float | bool | str | tuple[int | float | bool | str, ...]:
+    """An option's value."""
+    if "," in text:
+        return tuple(_scalar(part) for part in text.split(",") if part)
+    return _scalar(text)
+
+
+def _scalar(text: str) -> int | float | bool | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _value(value: Any, hint: Any, where: str) -> Any:
+    """An option's value as the type that the family asks for; a single one does for a list."""
+    item = typing.get_args(hint)[0] if typing.get_origin(hint) is Sequence else None
+    parts = value if isinstance(value, tuple) else (value,)
+    wanted = (int, float) if (item or hint) is float else (item or hint)
+    named = getattr(item or hint, "__name__", str(hint)) + ("s, with commas between them" if item else "")
+    if (item is None and isinstance(value, tuple)) or not all(
+        isinstance(x, wanted) and isinstance(x, bool) == (wanted is bool) for x in parts
+    ):
+        raise BadInput(f"{where} is {value!r}, expected {named}")
+    return parts if item else value
+
+
+def _json(path: Path) -> Architecture:
+    from lawful.graph.architecture import Architecture
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {path}: {_reason(error)}") from error
+    try:
+        return Architecture.from_json(text)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path}: {error}") from error
+
+
+def _file(path: Path, function: str) -> Architecture:
+    from lawful.blocks import Net
+    from lawful.graph.architecture import Architecture
+
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; write path/to/file.py:function")
+    with _ForeignCode(path), redirect_stdout(sys.stderr):
+        names = runpy.run_path(str(path))
+        if not callable(names.get(function)):
+            found = ", ".join(
+                n for n, v in names.items() if callable(v) and getattr(v, "__module__", None) == names["__name__"]
+            )
+            raise BadInput(f"{path} has no function {function!r}; it has {found or 'none'}")
+        made = names[function]()
+        if isinstance(made, Net):
+            return Architecture(made)
+        if isinstance(made, Architecture):
+            return made
+    raise BadInput(
+        f"{path}:{function} returns a {type(made).__name__}; return an Architecture or an expression of blocks"
+    )
+
+
+class _ForeignCode:
+    """Tells what goes wrong in a file of the user's in one line: file, line and error."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, BadInput) or not isinstance(error, (Exception, SystemExit)):
+            return
+        lines = [frame.lineno for frame in traceback.extract_tb(trace) if frame.filename == str(self.path)]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        raise BadInput(
+            f"{self.path}{f', line {line}' if line else ''}: {type(error).__name__}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The message of an error on one line."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())

@@ -1,0 +1,125 @@
+"""What the command line prints: tables for people, plain data for `--json`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from lawful.graph.check import CheckReport
+    from lawful.theory.laws import Law, LawSet
+    from lawful.theory.oracle import Count
+    from lawful.theory.verification import Report
+
+COLOURS = {"holds": "green", "approximate": "yellow", "violated": "bold red", "vacuous": "red", "undecided": "red"}
+
+
+def law_table(laws: LawSet, title: str, report: Report | None = None, latex: bool = False) -> Table:
+    """One row for every family of laws, with its verdict where there is a report."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    table.add_column("law", overflow="fold", ratio=4)
+    table.add_column("indexed by", no_wrap=True)
+    table.add_column("scalars", justify="right", no_wrap=True)
+    if report is None:
+        table.add_column("exact", no_wrap=True)
+    else:
+        table.add_column("verdict", no_wrap=True)
+        table.add_column("residual", justify="right", no_wrap=True)
+    table.add_column("what is conserved", overflow="fold", ratio=7, style="dim")
+    for law in laws:
+        formula = Text(law.latex if latex else law.text)
+        cells: list[str | Text] = [Text(law.name), Text(law.algebra), str(law.count)]
+        if report is None:
+            cells.append("yes" if law.exact else Text("up to eps", style="yellow"))
+        else:
+            found = report[law.name]
+            cells += [Text(found.verdict, style=COLOURS[found.verdict]), f"{found.residual:.0e}"]
+        table.add_row(*cells, formula)
+    return table
+
+
+def law_line(laws: LawSet) -> str:
+    """The counts in one line."""
+    approximate = sum(law.count for law in laws if not law.exact)
+    line = f"{laws.count} scalar laws in {len(laws)} families, {laws.independent} independent, loss {laws.loss}"
+    return line + (f"; {approximate} of them hold up to the epsilon of a norm" if approximate else "")
+
+
+def law_data(law: Law) -> dict[str, Any]:
+    """A law as plain data."""
+    return {
+        "name": law.name,
+        "kind": law.kind,
+        "wire": law.wire,
+        "algebra": law.algebra,
+        "count": law.count,
+        "independent": law.independent,
+        "exact": law.exact,
+        "parameters": list(law.parameters),
+        "text": law.text,
+        "latex": law.latex,
+    }
+
+
+def laws_data(laws: LawSet) -> dict[str, Any]:
+    """A set of laws as plain data."""
+    return {
+        "loss": laws.loss,
+        "parameters": laws.parameters,
+        "count": laws.count,
+        "independent": laws.independent,
+        "exact_independent": laws.exact_independent,
+        "notes": list(laws.notes),
+        "laws": [law_data(law) for law in laws],
+    }
+
+
+def report_data(report: Report) -> dict[str, Any]:
+    """A verification as plain data."""
+    return {
+        "verdict": str(report.verdict),
+        "residual": number(report.residual),
+        "laws": [
+            {"law": r.law, "verdict": str(r.verdict), "residual": number(r.residual), "control": number(r.control)}
+            for r in report.laws
+        ],
+    }
+
+
+def count_data(count: Count) -> dict[str, Any]:
+    """What the oracle said as plain data."""
+    return {
+        "laws": count.laws,
+        "parameters": count.parameters,
+        "ranks": list(count.ranks),
+        "gap": number(count.gap),
+        "verdict": str(count.verdict),
+        "closed": count.closed,
+        "method": count.method,
+    }
+
+
+def check_data(check: CheckReport) -> dict[str, Any]:
+    """A whole check as plain data."""
+    return {
+        "lawful": check.lawful,
+        "complete": check.complete,
+        "verdict": str(check.verdict),
+        "laws": laws_data(check.laws),
+        "report": report_data(check.report),
+        "count": count_data(check.count),
+        "counted": {
+            "parameters": check.count.parameters,
+            "independent": check.small_laws.independent,
+            "rank": check.rank,
+        },
+        "summary": check.summary,
+    }
+
+
+def number(x: float) -> float | None:
+    """A number that JSON has; None for infinity and NaN."""
+    return x if math.isfinite(x) else None
