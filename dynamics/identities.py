@@ -1,7 +1,7 @@
 """What one step of an optimizer does to a law: exact identities of the discrete step, no small-rate limit.
 
-A law is `h(theta) = Q(theta) + <c, theta>` with a quadratic form `Q`, and `<grad h, g> = 0` for every minibatch gradient
-`g`.  Expanding `h` at the next point leaves only the second-order term.
+A law is `h(theta) = Q(theta) + <c, theta>` with a quadratic form `Q`, and `<grad h, g> = 0` for every minibatch
+gradient `g`.  Expanding `h` at the next point leaves only the second-order term.
 """
 
 from __future__ import annotations

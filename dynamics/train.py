@@ -23,8 +23,8 @@ class LawTrace:
         law: the law.
         values: its scalars before the first step and after each, shape `(steps + 1, scalars)`.
         predicted: what the identity of the optimizer says each step adds, shape `(steps, scalars)`.
-        scale: the law's sum with absolute values in place of signed terms, at the start or the end, whichever is larger: the
-            size against which float64 rounds (1 for a law whose parameters are all zero).
+        scale: the law's sum with absolute values in place of signed terms, at the start or the end, whichever is
+            larger: the size against which float64 rounds (1 for a law whose parameters are all zero).
     """
 
     law: Law

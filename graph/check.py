@@ -83,9 +83,10 @@ class CheckReport:
         lines = [
             f"{self.laws.count} scalar laws in {len(self.laws)} families, {self.laws.independent} independent"
             + (f"; {approximate} families hold up to an epsilon" if approximate else ""),
-            f"verified: {'every law' if self.holds else 'NOT every law'}, largest residual of an exact law {self.report.residual:.1e}",
-            f"counted on {self.count.parameters} parameters: oracle {self.count.laws}, engine {self.small_laws.independent},"
-            f" rank of the gradients {self.rank if self.rank >= 0 else 'unclear'}",
+            f"verified: {'every law' if self.holds else 'NOT every law'}, "
+            f"largest residual of an exact law {self.report.residual:.1e}",
+            f"counted on {self.count.parameters} parameters: "
+            f"oracle {self.count.laws}, engine {self.small_laws.independent}, rank of the gradients {self.rank if self.rank >= 0 else 'unclear'}",
             "complete: no law is missing" if self.complete else self._incomplete(),
         ]
         return "\n".join(lines)

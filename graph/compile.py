@@ -48,6 +48,8 @@ class Nodes:
             raise ShapeError(f"{name}: {block} joins two or more inputs but gets {len(sources)}; give it more branches")
         elif block.inputs is not None and len(sources) != block.inputs:
             raise ShapeError(f"{name}: {block} has {block.inputs} input ports but gets {len(sources)} wires; join or split them first")
+        if name in self.blocks:
+            raise ShapeError(f"two nodes are named {name}: {self.blocks[name]} and {block}; give one of them another name")
         self.blocks[name] = block
         for port, (node, out) in enumerate(sources):
             self.edges.append((node, out, name, port))

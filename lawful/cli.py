@@ -136,7 +136,8 @@ def count(
         _print_json(count_data(found))
     else:
         _console(False).print(
-            f"{found.laws} independent laws: {found.parameters} parameters, rank {found.ranks[-1]} of the fields and their brackets",
+            f"{found.laws} independent laws: {found.parameters} parameters, "
+            f"rank {found.ranks[-1]} of the fields and their brackets",
             f"verdict: {found.verdict} ({found.method}, spectral gap {found.gap:.0e})",
             sep="\n",
             highlight=False,
@@ -158,7 +159,8 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
         _print_json(check_data(found))
     else:
         console = _console(False)
-        console.print(law_table(found.verified_laws, spec, found.report))
+        title = spec if found.verified_laws is found.laws else f"{spec}, on its shrunken copy"
+        console.print(law_table(found.verified_laws, title, found.report))
         console.print(found.summary, f"verdict: {found.verdict}", sep="\n", highlight=False)
     _exit(found.lawful)
 

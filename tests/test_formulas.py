@@ -16,6 +16,7 @@ from lawful.testing.strategies import architectures
 from lawful.theory.diagram import View
 from lawful.theory.formulas import MAX_TERMS, arrays, formula, indices, latex, text
 from lawful.theory.laws import Law, Part, Term
+from sympy.matrices.expressions.matexpr import MatrixElement
 
 
 def linear(features: int, width: int, bias: bool = False) -> b.Linear:
@@ -68,24 +69,46 @@ NETWORKS: dict[str, tuple[b.Net, dict]] = {
 }
 
 
+def number(expression: sp.Expr, at: dict[sp.Symbol, int], dense: dict[str, list[list[float]]]) -> float:
+    """The value of an entry; `doit` gives the same and takes minutes."""
+    if isinstance(expression, sp.Sum):
+        *inner, (index, low, high) = expression.limits
+        body = sp.Sum(expression.function, *inner) if inner else expression.function
+        return sum(number(body, {**at, index: value}, dense) for value in range(int(low), int(high) + 1))
+    if isinstance(expression, MatrixElement):
+        parent, *place = expression.args
+        row, column = (round(number(sp.sympify(p), at, dense)) for p in place)
+        return dense[parent.name][row][column]
+    if isinstance(expression, sp.Symbol):
+        return at[expression]
+    if isinstance(expression, sp.KroneckerDelta):
+        return float(at[expression.args[0]] == at[expression.args[1]])
+    values = [number(a, at, dense) for a in expression.args]
+    if isinstance(expression, sp.Add):
+        return sum(values)
+    if isinstance(expression, sp.Mul):
+        return math.prod(values)
+    if isinstance(expression, sp.Pow):
+        return values[0] ** values[1]
+    assert isinstance(expression, sp.Number), f"an entry has a {type(expression).__name__}"
+    return float(expression)
+
+
 def numeric(law: Law, params: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The formula at numbers, with the shape of the law's value."""
-    dense = {k: sp.ImmutableDenseMatrix(v.tolist()) for k, v in arrays(law, params).items()}
+    """The formula at numbers, with the scalars in the order of the law's value."""
+    dense = {k: v.tolist() for k, v in arrays(law, params).items()}
     parts = law.formula.args if isinstance(law.formula, sp.Tuple) else (law.formula,)
-    out = []
+    out: list[float] = []
     for part in parts:
-        symbols = {s: dense[s.name] for s in part.atoms(sp.MatrixSymbol)}
         if isinstance(part, sp.MatrixExpr):
-            matrix = sp.ImmutableDenseMatrix(part.xreplace(symbols).doit())
-            out.append(torch.tensor([float(x) for x in matrix], dtype=torch.float64))
+            symbols = {s: sp.ImmutableDenseMatrix(dense[s.name]) for s in part.atoms(sp.MatrixSymbol)}
+            out += [float(x) for x in sp.ImmutableDenseMatrix(part.xreplace(symbols).doit())]
             continue
-        assert part.free_symbols - set(symbols) <= {s for s, _ in indices(law)}
-        whole = part.xreplace(symbols)
+        assert {s for s in part.free_symbols if not isinstance(s, sp.MatrixSymbol)} <= {s for s, _ in indices(law)}
         for values in itertools.product(*(range(n) for _, n in indices(law))):
-            at = {s: v for (s, _), v in zip(indices(law), values, strict=True)}
-            out.append(torch.tensor([float(whole.subs(at).doit())], dtype=torch.float64))
-    stacked = torch.cat(out)
-    return stacked.reshape(2, -1).T.reshape(-1) if len(parts) == 2 else stacked
+            out.append(number(part, {s: v for (s, _), v in zip(indices(law), values, strict=True)}, dense))
+    result = torch.tensor(out, dtype=torch.float64)
+    return result.reshape(2, -1).T.reshape(-1) if len(parts) == 2 else result
 
 
 def check(arch: Architecture, loss: str) -> list[Law]:

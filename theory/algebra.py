@@ -18,6 +18,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 OFF = frozenset("jox")
 FULL_AXIS = "cdjox"
@@ -48,6 +49,13 @@ class Box:
     dims: tuple[int, ...]
     labels: frozenset[str]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.dims, self.labels))
+
     @property
     def size(self) -> int:
         """Number of indices."""
@@ -71,6 +79,7 @@ class Box:
         )
         return Box(short, kept)
 
+    @lru_cache(maxsize=4096)  # noqa: B019 (boxes are small values; every layer of a network repeats the same ones)
     def refine(self, dims: tuple[int, ...]) -> Box:
         """The same matrices on finer axes, without those that join blocks of the finer cut."""
         labels = set(self.labels)
@@ -141,6 +150,13 @@ class Algebra:
     boxes: tuple[Box, ...]
     ties: tuple[int, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.boxes, self.ties))
+
     @property
     def size(self) -> int:
         """Width of the wire."""
@@ -161,8 +177,9 @@ class Algebra:
         Raises:
             LayoutError: if their cuts do not nest.
         """
-        if self == other:
-            return self
+        return self if self is other else _meet(self, other)
+
+    def _meet(self, other: Algebra) -> Algebra:
         if self.size != other.size:
             raise LayoutError(f"a wire of {self.size} features meets one of {other.size}")
         left = self.cut(other.edges())
@@ -179,7 +196,7 @@ class Algebra:
 
     def restrict(self, layout: Algebra) -> Algebra:
         """This algebra cut as `layout` is, without its restrictions."""
-        return self.meet(Algebra(tuple(Box(b.dims, _all_labels(len(b.dims))) for b in layout.boxes), tuple(range(len(layout.boxes)))))
+        return self.meet(_unrestricted(layout))
 
     def edges(self) -> list[int]:
         """Positions where boxes begin, without 0."""
@@ -210,6 +227,18 @@ class Algebra:
         if all(b.labels == {b.constant} for b in self.boxes) and len(set(self.ties)) == 1:
             return f"Scalar({self.size})"
         return "Sum(" + ", ".join(names) + ")"
+
+
+@lru_cache(maxsize=4096)
+def _meet(a: Algebra, b: Algebra) -> Algebra:
+    out = a._meet(b)
+    return a if out == a else b if out == b else out
+
+
+@lru_cache(maxsize=4096)
+def _unrestricted(layout: Algebra) -> Algebra:
+    boxes = tuple(Box(b.dims, _all_labels(len(b.dims))) for b in layout.boxes)
+    return Algebra(boxes, tuple(range(len(boxes))))
 
 
 def _primary(labels: frozenset[str]) -> list[str]:
@@ -309,6 +338,7 @@ def _axis_name(labels: frozenset[str], n: int) -> str:
     return f"ScalarPlusOnes({n})" if "j" in labels else f"Scalar({n})"
 
 
+@lru_cache(maxsize=1024)
 def _single(n: int, labels: str) -> Algebra:
     return Algebra((Box.of((n,), labels),), (0,))
 
@@ -343,11 +373,13 @@ def Nothing(n: int) -> Algebra:
     return _single(n, "")
 
 
+@lru_cache(maxsize=1024)
 def Blocks(k: int, algebra: Algebra) -> Algebra:  # noqa: N802
     """`k` independent blocks, each from `algebra`: heads, groups."""
     return Algebra(tuple(Box.of((k, *b.dims), {a + s for s in b.labels for a in "cd"}) for b in _one(algebra).boxes), (0,))
 
 
+@lru_cache(maxsize=1024)
 def Copies(k: int, algebra: Algebra, inner: bool = False) -> Algebra:  # noqa: N802
     """`k` equal blocks from `algebra` (repeated heads; `inner`: every index repeated, as pixels of a channel)."""
     box = _one(algebra).boxes[0]

@@ -130,16 +130,9 @@ class _Builder:
         algebra = solution.layouts.algebras[w]
         start = sum(b.size for b in algebra.boxes[:box])
         stop = start + algebra.boxes[box].size
-        for name, uses in solution.uses.items():
-            if self.diagram.parameters[name].frozen:
-                continue
-            use = uses[0]
-            for axis, wires in enumerate(use.axes):
-                for wire, sign in wires:
-                    if wire == w:
-                        view = use.views[axis]
-                        dims = algebra.boxes[box].dims
-                        yield sign, Part(name, view, (algebra.size,), ((start, stop),), dims, axes, use.offset)
+        for name, use, axis, sign in solution.next_to(w):
+            dims = algebra.boxes[box].dims
+            yield sign, Part(name, use.views[axis], (algebra.size,), ((start, stop),), dims, axes, use.offset)
 
     def _terms(self, solution: Solution, family: Family) -> tuple[Term, ...]:
         terms: dict[Part, Fraction] = {}

@@ -32,16 +32,28 @@ class Layouts:
         self._solve()
 
     def _solve(self) -> None:
-        changed = True
-        while changed:
-            before = list(self.algebras), list(self.tokens)
-            for site in self.diagram.sites:
+        """Asks every block for its restrictions, and again those next to a wire that changed."""
+        near: dict[int, list[int]] = {}
+        for i, site in enumerate(self.diagram.sites):
+            rows = getattr(site.rule, "rows", None)
+            for w in {*site.inputs, *site.outputs, *(() if rows is None else (rows,))}:
+                near.setdefault(w, []).append(i)
+        waiting = range(len(self.diagram.sites))
+        while waiting:
+            before, runs = list(self.algebras), list(self.tokens)
+            for i in waiting:
+                site = self.diagram.sites[i]
                 try:
                     site.rule.shape(self, site)
                 except LayoutError as error:
                     raise LayoutError(f"{site.name}: {error}") from error
             self._share()
-            changed = before != (self.algebras, self.tokens)
+            moved = [
+                w
+                for w, (a, t) in enumerate(zip(before, runs, strict=True))
+                if (a is not self.algebras[w] and a != self.algebras[w]) or t != self.tokens[w]
+            ]
+            waiting = sorted({i for w in moved for i in near.get(w, ())})
 
     def _share(self) -> None:
         """Uses of one parameter see its axes cut alike."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.func import grad, jvp, vmap
+from torch.func import grad, grad_and_value, jvp, vmap
 
 from .verdict import Verdict
 
@@ -88,6 +88,8 @@ def count_fields(
             progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
         missing = d - (ranks[-1] if ranks else 0)
         fresh = _level_rows(potential, theta, sample, level, missing + missing // 4 + 12, chunk)
+        if level == 0 and not _moves(potential, theta, sample):
+            return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.VIOLATED, "the fields are not finite", False)
         rows = torch.cat([rows, fresh])
@@ -103,6 +105,13 @@ def count_fields(
     if ranks[-1] == 0:
         verdict = Verdict.VACUOUS
     return Count(d - ranks[-1], d, tuple(ranks), gap, verdict, "lie algebra, float64", closed, values)
+
+
+def _moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
+    """Whether the fields are more than rounding, compared with the size of the function."""
+    slope, value = vmap(grad_and_value(potential), (None, 0))(theta, sample(8))
+    size = value.abs().median()
+    return not float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size)
 
 
 def _level_rows(potential: Potential, theta: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ into norms that are blind to such a number, the division is invisible and only t
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 from .diagram import Diagram, Site, Wire
@@ -100,7 +101,7 @@ def _drop_norms_of_norms(sites: list[Site]) -> tuple[list[Site], list[Rewrite]]:
 def _invisible(sites: list[Site], start: int, local: bool) -> bool:
     """Whether a positive factor (`local`: one per token) on the output of a site never reaches the network's output."""
     degree: dict[int, int] = {sites[start].outputs[0]: 1}
-    for site in sites[start + 1 :]:
+    for site in itertools.islice(sites, start + 1, None):
         degrees = [degree.get(w, 0) for w in site.inputs]
         if not any(degrees):
             continue
@@ -138,32 +139,27 @@ def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             uses[use.parameter] = uses.get(use.parameter, 0) + 1
     sites = list(diagram.sites)
     notes: list[Rewrite] = []
+    origin = _identity_sources(sites)
+    readers = diagram.readers()
+    place = {w: i for i, s in enumerate(sites) for w in s.outputs}
     for i, site in enumerate(sites):
         if not isinstance(site.rule, AddRule):
             continue
-        origin = _identity_sources(sites)
-        readers = replace(diagram, sites=tuple(sites)).readers()
-        writer = {w: s for s in sites for w in s.outputs}
-        for skip in site.inputs:
-            for w in site.inputs:
-                branch = writer[w]
-                rule = branch.rule
-                if skip == w or not isinstance(rule, (LinearRule, GainRule)) or len(readers[w]) > 1 or rule.offset:
-                    continue
-                weight = rule.weight if isinstance(rule, LinearRule) else rule.gain
-                if weight is None or uses[weight] > 1 or diagram.parameters[weight].frozen or not _keeps_positions(rule):
-                    continue
-                if origin.get(skip, skip) != origin.get(branch.inputs[0], branch.inputs[0]):
-                    continue
-                rest = list(site.inputs)
-                rest.remove(skip)
-                sites[sites.index(branch)] = replace(branch, rule=replace(rule, offset=True))
-                site = replace(site, inputs=tuple(rest), rule=site.rule if len(rest) > 1 else PassRule())
-                sites[i] = site
-                notes.append(Rewrite(branch.name, f"with the skip into {site.name} it is the one linear map I + W"))
-                break
-            else:
+        for skip, w in itertools.permutations(site.inputs, 2):
+            branch = sites[place[w]]
+            rule = branch.rule
+            if not isinstance(rule, (LinearRule, GainRule)) or len(readers[w]) > 1 or rule.offset:
                 continue
+            if origin.get(skip, skip) != origin.get(branch.inputs[0], branch.inputs[0]) or not _keeps_positions(rule):
+                continue
+            weight = rule.weight if isinstance(rule, LinearRule) else rule.gain
+            if weight is None or uses[weight] > 1 or diagram.parameters[weight].frozen:
+                continue
+            rest = list(site.inputs)
+            rest.remove(skip)
+            sites[place[w]] = replace(branch, rule=replace(rule, offset=True))
+            sites[i] = replace(site, inputs=tuple(rest), rule=site.rule if len(rest) > 1 else PassRule())
+            notes.append(Rewrite(branch.name, f"with the skip into {site.name} it is the one linear map I + W"))
             break
     return diagram.with_sites(sites), notes
 

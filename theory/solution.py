@@ -63,6 +63,20 @@ class Solution:
         """The uses of every parameter."""
         return self.layouts.uses
 
+    def next_to(self, w: int) -> list[tuple[str, Use, int, int]]:
+        """The trainable parameters on a wire: name, first use, axis and sign."""
+        return self._neighbours.get(w, [])
+
+    @cached_property
+    def _neighbours(self) -> dict[int, list[tuple[str, Use, int, int]]]:
+        out: dict[int, list[tuple[str, Use, int, int]]] = {}
+        for name, uses in self.uses.items():
+            if not self.diagram.parameters[name].frozen:
+                for axis, wires in enumerate(uses[0].axes):
+                    for w, sign in wires:
+                        out.setdefault(w, []).append((name, uses[0], axis, sign))
+        return out
+
     def constant(self, name: str, cell: Cell) -> bool:
         """Whether one sector of a parameter never moves."""
         return not self.constants.reduce({(name, cell): 1})

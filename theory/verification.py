@@ -7,7 +7,7 @@ each law has to fail the same check, otherwise the check proved nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -23,10 +23,18 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Point:
-    """Parameters and a loss gradient there, both in float64."""
+    """Parameters, a loss gradient there and the loss, all in float64."""
 
     parameters: Tensors
     gradient: Tensors
+    loss: float
+
+    @property
+    def moves(self) -> bool:
+        """Whether the gradient is more than the rounding of the loss (False never for what is not a number)."""
+        slope = float(torch.sqrt(sum((g * g).sum() for g in self.gradient.values())))
+        size = float(torch.sqrt(sum((p * p).sum() for p in self.parameters.values())))
+        return not slope * size <= 1e-12 * abs(self.loss)
 
 
 @runtime_checkable
@@ -94,6 +102,8 @@ def verify(
     samples: int = 4,
     seed: int = 0,
     tolerance: float = TOLERANCE,
+    axis: int = -1,
+    training: bool | None = None,
 ) -> Report:
     """Checks laws by gradients at random points.
 
@@ -102,21 +112,40 @@ def verify(
         network: an architecture, or a module whose parameters have the names in the laws.
         loss: the loss the laws were derived for.
         args: example inputs of a module; one random batch of their shapes is drawn per sample.
-        samples: number of random points.
+        samples: number of random points; a module is tried at its own parameters and at perturbed ones, in turn.
         seed: of points and data.
         tolerance: largest relative residual of a law that holds.
+        axis: the axis of the classes in a module's output.
+        training: the mode of a module's submodules during the check; None keeps the mode of each.
+
+    A module is left exactly as it was (see `module_points`).
 
     Returns:
         A verdict, a residual and the residual of a corrupted copy for every law.
+
+    Raises:
+        ValueError: for a module without example inputs, and for laws of parameters that the network does not have.
     """
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
-        points = _module_points(network, loss, args, samples, seed)
+        points = module_points(network, loss, args, samples, seed, axis, training)
         ideal = points
     else:
         assert isinstance(network, Differentiable)
         points = network.points(loss, samples, seed, False)
         ideal = network.points(loss, samples, seed, True) if any(not w.exact for w in laws) else points
+    _expect_parameters(laws, points)
     return Report(tuple(_judge(law, points, ideal, tolerance) for law in laws))
+
+
+def _expect_parameters(laws: Sequence[Law], points: Sequence[Point]) -> None:
+    known = points[0].parameters if points else {}
+    for law in laws:
+        for name in law.parameters:
+            if name not in known:
+                raise ValueError(
+                    f"{law.name} reads {name!r}, which is no parameter of the network ({', '.join(list(known)[:6])}); "
+                    "pass the network that the laws were derived from"
+                )
 
 
 def _judge(law: Law, points: Sequence[Point], ideal: Sequence[Point], tolerance: float) -> LawReport:
@@ -144,10 +173,14 @@ def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
     """
     worst, scales = 0.0, None
     for point in points:
+        if not point.moves:
+            continue
         names = law.parameters
         theta = {n: point.parameters[n] for n in names}
         direction = {n: point.gradient[n] for n in names}
         total = torch.sqrt(sum((g * g).sum() for g in point.gradient.values()))
+        if not bool(torch.isfinite(total)):
+            return float("inf"), True
         change = jvp(lambda p: law.value(p), (theta,), (direction,))[1]
         if law.kind == "balance":
             absolute = {n: t.abs() for n, t in theta.items()}
@@ -160,7 +193,8 @@ def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
             return float("inf"), True
         worst = max(worst, float(ratio.max()))
         scales = scale if scales is None else scales + scale
-    assert scales is not None
+    if scales is None:
+        return 0.0, False
     return worst, bool((scales > 0).all())
 
 
@@ -177,40 +211,3 @@ def corruptions(law: Law) -> list[Law]:
         out.append(replace(law, terms=(replace(first, coefficient=-first.coefficient), *others)))
         out.append(replace(law, terms=tuple(others)))
     return out
-
-
-def _module_points(module: torch.nn.Module, loss: str, args: Sequence[torch.Tensor], samples: int, seed: int) -> list[Point]:
-    if not args:
-        raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
-    generator = torch.Generator().manual_seed(seed)
-    parameters = {n: p.detach().double() for n, p in module.named_parameters()}
-    trainable = {n: parameters[n] for n, p in module.named_parameters() if p.requires_grad}
-    buffers = {n: v.detach().clone().double() if v.is_floating_point() else v.clone() for n, v in module.named_buffers()}
-    return [point_of(
-        lambda p, x: functional_call(module, {**parameters, **p, **buffers}, tuple(x)),
-        trainable, [_like(a, generator) for a in args], loss, generator, -1,
-    ) for _ in range(samples)]
-
-
-def _like(example: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    if example.is_floating_point():
-        return torch.randn(example.shape, generator=generator, dtype=torch.float64)
-    return torch.randint(int(example.max()) + 1, example.shape, generator=generator)
-
-
-def point_of(forward, parameters: Mapping[str, torch.Tensor], inputs, loss: str, generator: torch.Generator, axis: int) -> Point:
-    """The gradient of a loss with random targets at given parameters."""
-    leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
-    value = random_loss(forward(leaves, inputs), loss, generator, axis)
-    grads = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-    gradient = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
-    return Point({n: p.detach() for n, p in leaves.items()}, gradient)
-
-
-def random_loss(output: torch.Tensor, loss: str, generator: torch.Generator, axis: int) -> torch.Tensor:
-    """Squared error or softmax cross-entropy against random targets."""
-    if loss == "mse":
-        return (output - torch.randn(output.shape, generator=generator, dtype=output.dtype)).square().mean()
-    logits = output.movedim(axis, -1).flatten(0, -2)
-    target = torch.randint(logits.shape[-1], logits.shape[:1], generator=generator)
-    return torch.nn.functional.cross_entropy(logits, target)
