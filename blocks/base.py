@@ -132,8 +132,8 @@ class Block(Net, ABC):
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             value, least = getattr(self, f.name), self.least.get(f.name, 1)
-            if type(value) is int and f.type in ("int", int) and value < least:
-                raise ShapeError(f"{self} has {f.name} {value}; it must be at least {least}")
+            if f.type in ("int", int) and (type(value) is not int or value < least):
+                raise ShapeError(f"{self} has the {f.name} {value!r}; it must be an integer of at least {least}")
 
     @property
     def kind(self) -> str:
@@ -200,7 +200,8 @@ class Block(Net, ABC):
         """How the widths on its ports depend on one another: by default all are equal unless it chooses its own."""
         if self.chooses_width or not signals:
             return []
-        return [WidthRelation(p, {0: Fraction(1)}) for p in (*range(1, len(signals)), *(~i for i in range(self.outputs)))]
+        ports = (*range(1, len(signals)), *(~i for i in range(self.outputs)))
+        return [WidthRelation(p, {0: Fraction(1)}) for p in ports]
 
     def laws(self) -> list[str]:
         """Its own laws in words: the rule it obeys."""

@@ -103,6 +103,8 @@ def SelfAttention(  # noqa: N802
         rotary: base of the rotary frequencies, 0 for none.
         softmax: False for linear attention.
     """
+    if heads < 1 or not head_width and features % heads:
+        raise ShapeError(f"{heads} heads do not divide {features} features; change one of them or give head_width")
     width = head_width or features // heads
     kv = kv_heads or heads
     core = DotProductAttention(heads, kv, causal, softmax)

@@ -183,4 +183,5 @@ class Mixture(Block):
 
     def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
         experts = len(signals) - 1
-        return [WidthRelation(0, {}, experts), *(WidthRelation(p, {1: Fraction(1)}) for p in (*range(2, experts + 1), -1))]
+        equal = [WidthRelation(p, {1: Fraction(1)}) for p in (*range(2, experts + 1), -1)]
+        return [WidthRelation(0, {}, experts), *equal]

@@ -73,6 +73,7 @@ class Architecture:
                     raise ShapeError(f"the edge {source} -> {target} names the node {end!r}, which does not exist")
             graph.add_edge(source, target, source=out, target=port)
         self.graph = graph
+        self._sources: dict[str, list[Port]] = {}
         self.inputs = inputs
         self._order = self._topological_order()
         self.signals = self._signals()
@@ -92,6 +93,11 @@ class Architecture:
 
     def sources(self, name: str) -> list[Port]:
         """The ports a node reads, in the order of its own ports."""
+        if name not in self._sources:
+            self._sources[name] = self._read_sources(name)
+        return list(self._sources[name])
+
+    def _read_sources(self, name: str) -> list[Port]:
         found: dict[int, Port] = {}
         for u, _, data in self.graph.in_edges(name, data=True):
             if data["target"] in found:
@@ -260,6 +266,8 @@ class Architecture:
             inputs: one batch per network input; tokens as integers, everything else with the shape of its signal.
             run: gates, mode and running statistics.
         """
+        if len(inputs) != len(self.inputs):
+            raise ShapeError(f"the network has {len(self.inputs)} inputs but gets {len(inputs)} tensors; give one per input")
         run = run or Run()
         gate_name = self._gate_names() if run.gates is not None or run.recording else {}
         values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}

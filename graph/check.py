@@ -86,7 +86,8 @@ class CheckReport:
             f"verified: {'every law' if self.holds else 'NOT every law'}, "
             f"largest residual of an exact law {self.report.residual:.1e}",
             f"counted on {self.count.parameters} parameters: "
-            f"oracle {self.count.laws}, engine {self.small_laws.independent}, rank of the gradients {self.rank if self.rank >= 0 else 'unclear'}",
+            f"oracle {self.count.laws}, engine {self.small_laws.independent}, "
+            f"rank of their gradients {self.rank if self.rank >= 0 else 'unclear'}",
             "complete: no law is missing" if self.complete else self._incomplete(),
         ]
         return "\n".join(lines)

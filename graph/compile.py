@@ -56,6 +56,9 @@ class Nodes:
         return [(name, i) for i in range(block.outputs)]
 
     def _wiring(self, name: str, net: Wiring, sources: list[Port]) -> list[Port]:
+        for n in net.reads:
+            if n not in net.nodes:
+                raise ShapeError(f"{name or 'wiring'}: reads names {n!r}, which is no node; there are {', '.join(net.nodes)}")
         written: dict[str, list[Port]] = {"input": sources}
         waiting = dict(net.nodes)
         while waiting:

@@ -10,9 +10,11 @@ from torch.func import functional_call
 
 from lawful.blocks import BatchNormCore, Run, ShapeError, draw_gates
 from lawful.theory.oracle import Count, count_fields
+from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
 
+ATTEMPTS = 3  # random points, until one separates signal from rounding
 COMBINED = 3  # fields in one random combination
 
 
@@ -39,12 +41,16 @@ def count(
     Returns:
         `Count` with `laws`, `ranks`, `gap`, `verdict`, `method`.
     """
-    generator = torch.Generator().manual_seed(seed)
-    if isinstance(network, Architecture):
-        potential, theta, sample = _architecture_fields(network, loss, generator)
-    else:
-        potential, theta, sample = _module_fields(network, loss, args, generator)
-    return count_fields(potential, theta, sample, known=known, progress=progress)
+    for attempt in range(ATTEMPTS):
+        generator = torch.Generator().manual_seed(seed + 1000 * attempt)
+        if isinstance(network, Architecture):
+            potential, theta, sample = _architecture_fields(network, loss, generator)
+        else:
+            potential, theta, sample = _module_fields(network, loss, args, generator)
+        found = count_fields(potential, theta, sample, known=known, progress=progress)
+        if found.verdict is not Verdict.UNDECIDED:
+            break
+    return found
 
 
 def _weights(shape: Sequence[int], axis: int, loss: str, generator: torch.Generator) -> torch.Tensor:

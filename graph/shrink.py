@@ -22,9 +22,10 @@ SIDES = (*range(3, 13), 14, 16, 20, 24, 28, 32, 48, 64)
 def shrink(arch: Architecture) -> Architecture:
     """The same architecture with tiny axes and few repeated blocks, small enough for the oracle.
 
-    Repeated groups of nodes are cut to one (two if they share parameters or one token is selected at the end), token axes to 4, images to the least side
-    that leaves two positions wherever there were several, kernels to at most 3, strides to 1, attention to two key heads
-    with at most two query heads each, and every width to the least that keeps norms, classes and heads meaningful.
+    Repeated groups of nodes are cut to one (two if they share parameters or one token is selected at the end), token
+    axes to 4, images to the least side that leaves two positions wherever there were several, kernels to at most 3,
+    strides to 1, attention to two key heads with at most two query heads each, and every width to the least that keeps
+    norms, classes and heads meaningful.
     What cannot be narrowed keeps its size.
 
     Args:
@@ -33,8 +34,8 @@ def shrink(arch: Architecture) -> Architecture:
     Returns:
         A smaller architecture, or the same one if nothing can be cut.
     """
-    # Before the last layer only the tokens that are not selected run through norms alone, which gives a single layer laws
-    # that a deep network does not have.
+    # Where one token is selected, what writes the others before the last layer is seen through norms alone: a single
+    # layer has laws of its first map that a deep network does not have.
     selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)
     short = cut_repeats(arch, keep=2 if selects else 1)
     for change in (_small_blocks(short), _same_blocks(short)):
@@ -92,7 +93,8 @@ def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int)
         ShapeError: if some axis would vanish.
     """
     inputs = [dataclasses.replace(s, space=tuple(_length(s, n, side) for n in s.space)) for s in arch.inputs]
-    lengths = {n: m for old, new in zip(arch.inputs, inputs, strict=True) for n, m in zip(old.space, new.space, strict=True)}
+    pairs = zip(arch.inputs, inputs, strict=True)
+    lengths = {n: m for old, new in pairs for n, m in zip(old.space, new.space, strict=True)}
 
     def adapt(name: str, block: Block, signals: list[Signal]) -> Block:
         if isinstance(block, Table):

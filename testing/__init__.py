@@ -1,1 +1,34 @@
-"""Hypothesis strategies, assertions and the pytest plugin."""
+"""Hypothesis strategies, assertions and the pytest plugin.
+
+Everything is loaded when it is first used: pytest imports this package in every run, also where nobody asks for laws.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lawful.testing import strategies
+    from lawful.testing.assertions import assert_lawful
+    from lawful.testing.conserved import assert_conserved
+
+__all__ = ["assert_conserved", "assert_lawful", "strategies"]
+
+_HOMES = {"assert_conserved": "conserved", "assert_lawful": "assertions"}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first used (PEP 562)."""
+    if name == "strategies":
+        value: Any = importlib.import_module("lawful.testing.strategies")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"lawful.testing.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"lawful.testing has no attribute {name!r}; it has {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

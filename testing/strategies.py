@@ -189,8 +189,9 @@ def sequences(draw: Draw, max_depth: int = 2) -> Architecture:
     tokens = draw(st.integers(3, 4))
     net: b.Net | None = None
     if builder.flag():
-        s = b.Signal(draw(st.integers(3, 4)), (tokens,), tokens=True)
-        width = builder.width()
+        # More words than features, and always attention after them: a network of a few words is a few numbers.
+        s = b.Signal(draw(st.integers(4, 5)), (tokens,), tokens=True)
+        width = draw(st.integers(2, 3))
         net = b.Embedding(s.features, width)
         builder.budget -= s.features * width
     else:
@@ -204,7 +205,7 @@ def sequences(draw: Draw, max_depth: int = 2) -> Architecture:
             net = net >> extra if net else extra
             builder.budget -= now.features * 3
             now = output_signal(net, s)
-    if builder.tables:
+    if builder.tables or s.tokens:
         attention = builder.attention(now)
         net = net >> (b.residual(attention) if builder.flag() else attention)
     if not net and builder.pick([False, False, False, True]):

@@ -66,11 +66,11 @@ def test_small_copies_are_small(name: str, most: int) -> None:
     assert min(s.features for s in small.signals.values()) >= 2
 
 
-def test_shrinking_twice_changes_nothing() -> None:
-    for make in (QUICK | LONG).values():
-        once = make().shrink()
-        twice = once.shrink()
-        assert {n: p.shape for n, p in once.parameters.items()} == {n: p.shape for n, p in twice.parameters.items()}
+@pytest.mark.parametrize("name", ["mlp", "gpt2", "llama", "llama 70b", "vit"])
+def test_shrinking_twice_changes_nothing(name: str) -> None:
+    once = (QUICK | LONG)[name]().shrink()
+    twice = once.shrink()
+    assert {n: p.shape for n, p in once.parameters.items()} == {n: p.shape for n, p in twice.parameters.items()}
 
 
 def test_repeated_layers_are_cut_to_one() -> None:
@@ -142,7 +142,12 @@ IMAGE = b.Signal(6, (16, 16), channels_first=True)
 
 def fused_attention() -> b.Net:
     return b.Wiring(
-        {"qkv": b.Linear(12, 36), "split": b.Split((12, 12, 12)), "core": b.DotProductAttention(3), "out": b.Linear(12, 12)},
+        {
+            "qkv": b.Linear(12, 36),
+            "split": b.Split((12, 12, 12)),
+            "core": b.DotProductAttention(3),
+            "out": b.Linear(12, 12),
+        },
         {"qkv": ("input",), "split": ("qkv",), "core": ("split:0", "split:1", "split:2"), "out": ("core",)},
         ("out",),
     )

@@ -118,7 +118,9 @@ class _Builder:
         def proof(law: Law) -> Proof:
             return prove(law, solution, family, self.loss)
 
-        self.laws.append(Law(name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, proof))
+        moved = [entity[0] if family.mixed else entity for entity, _ in family.support] if kind == "balance" else []
+        wires = tuple(dict.fromkeys(solution.drawn.wires[w].name for w, _ in moved))
+        self.laws.append(Law(name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, proof, wires))
 
     def _wire_name(self, solution: Solution, family: Family) -> str:
         entity = family.support[0][0]

@@ -104,6 +104,7 @@ class Law:
         terms: how it reads the parameters.
         formula: a sympy expression for it.
         proof: why it holds.
+        wires: names of all wires that its gauge moves, for a quadratic law.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Law:
     axis_kinds: tuple[str, ...]
     terms: tuple[Term, ...]
     prove: Callable[[Law], Proof] = field(repr=False)
+    wires: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .algebra import OFF
 from .diagram import Site
+from .rewrites import bundles, leaves
 from .rules import (
     AddRule,
     AttentionRule,
@@ -37,6 +38,7 @@ def limits(solution: Solution) -> list[str]:
     if any(isinstance(r, TableRule) for r in rules) and not any(isinstance(r, AttentionRule) for r in rules):
         out.append("no block lets tokens see one another: laws of the row of a single token may be missing")
     out += _products_of_rows(solution)
+    out += _unlike_parallel_maps(solution)
     frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
     for site in solution.drawn.sites:
         rule = site.rule
@@ -67,6 +69,24 @@ def _products_of_rows(solution: Solution) -> list[str]:
                 out.append(f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed")
             if isinstance(rule, (AddRule, ConcatRule, HomogeneousRule, PassRule, TokensRule)):
                 rows.update(site.outputs)
+    return out
+
+
+def _unlike_parallel_maps(solution: Solution) -> list[str]:
+    """Sums of linear maps of one wire with different shapes: entries that act alike are conserved in their difference."""
+    readers = solution.drawn.readers()
+    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    bundled = bundles(solution.drawn)
+    out = []
+    for site in solution.drawn.sites:
+        if not isinstance(site.rule, AddRule):
+            continue
+        maps: dict[int, set[str]] = {}
+        for leaf in leaves(site, readers, writer):
+            if isinstance(leaf.rule, (LinearRule, GainRule)) and getattr(leaf.rule, "gain", "W"):
+                maps.setdefault(leaf.inputs[0], set()).add(bundled.get(leaf.name, leaf.name))
+        if any(len(kinds) > 1 for kinds in maps.values()):
+            out.append(f"{site.name} adds unlike linear maps of one wire: laws of their differences are not listed")
     return out
 
 

@@ -17,10 +17,18 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Point:
-    """Parameters and a loss gradient there, both in float64; frozen parameters have the gradient zero."""
+    """Parameters, a loss gradient there (zero for frozen parameters) and the loss, all in float64."""
 
     parameters: Tensors
     gradient: Tensors
+    loss: float
+
+    @property
+    def moves(self) -> bool:
+        """Whether the gradient is more than the rounding of the loss (False never for what is not a number)."""
+        slope = float(torch.sqrt(sum((g * g).sum() for g in self.gradient.values())))
+        size = float(torch.sqrt(sum((p * p).sum() for p in self.parameters.values())))
+        return not slope * size <= 1e-12 * abs(self.loss)
 
 
 def module_points(
@@ -81,7 +89,7 @@ def module_points(
 
             point = point_of(forward, trainable, [_like(a, generator) for a in args], loss, generator, axis)
             still = {n: torch.zeros_like(v) for n, v in frozen.items()}
-            points.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}))
+            points.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
     return points
 
 
@@ -145,7 +153,7 @@ def point_of(
     else:  # everything is frozen or detached: the gradient is zero
         grads = (None,) * len(leaves)
     gradient = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
-    return Point({n: p.detach() for n, p in leaves.items()}, gradient)
+    return Point({n: p.detach() for n, p in leaves.items()}, gradient, float(value.detach()))
 
 
 def random_loss(output: torch.Tensor, loss: str, generator: torch.Generator, axis: int) -> torch.Tensor:

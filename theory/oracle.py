@@ -24,7 +24,8 @@ Potential = Callable[[torch.Tensor, Any], torch.Tensor]
 Sampler = Callable[[int], Any]
 
 CLEAR_GAP = 1e4
-NOISE = 1e-9
+NOISE = 1e-8  # relative size below which a singular value may be rounding
+FLOOR = 1e-17
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def count_fields(
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.VIOLATED, "the fields are not finite", False)
         rows = torch.cat([rows, fresh])
-        rank, gap, values, clear, rows = _rank(rows)
+        rank, gap, values, clear = _rank(rows)
         ranks.append(rank)
         if rank == d or (level and ranks[-1] == ranks[-2]):
             closed = True
@@ -153,15 +154,16 @@ def _bracket(a: Callable, b: Callable) -> Callable:
     return field_
 
 
-def _rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor, bool, torch.Tensor]:
-    """Rank, gap, singular values, whether the gap is clear, and an orthogonal basis scaled to stand in for the rows."""
-    _, s, vh = torch.linalg.svd(rows, full_matrices=False)
+def _rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor, bool]:
+    """Rank at the widest gap that ends in rounding, that gap, the singular values, and whether it is clear."""
+    s = torch.linalg.svdvals(rows)
     if not len(s) or not float(s[0]) > 0:
-        return 0, float("inf"), s, True, rows
-    relative = s / s[0]
-    rank = int((relative > NOISE).sum())
-    if rank == len(s):
-        return rank, float("inf"), s, True, rows
-    dropped = max(float(relative[rank]), 1e-17)
-    gap = float(relative[rank - 1]) / dropped
-    return rank, gap, s, gap >= CLEAR_GAP, rows
+        return 0, float("inf"), s, True
+    relative = (s / s[0]).clamp_min(FLOOR)
+    if float(relative[-1]) > NOISE and len(s) == rows.shape[1]:
+        return len(s), float("inf"), s, True
+    tail = torch.cat([relative, relative.new_tensor([FLOOR])]) if len(s) < rows.shape[1] else relative
+    ratios = torch.where(tail[1:] < NOISE, tail[:-1] / tail[1:], torch.zeros_like(tail[1:]))
+    rank = int(ratios.argmax()) + 1
+    gap = float(ratios.max())
+    return rank, gap, s, gap >= CLEAR_GAP

@@ -209,7 +209,7 @@ def bundles(diagram: Diagram) -> dict[str, str]:
     for site in diagram.sites:
         if not isinstance(site.rule, AddRule):
             continue
-        for leaf in _leaves(site, readers, writer):
+        for leaf in leaves(site, readers, writer):
             rule = leaf.rule
             if isinstance(rule, LinearRule) and _sum_of(leaf, readers) == site.name:
                 key = (site.name, leaf.inputs[0], rule.geometry, rule.groups, rule.lookup, _kernel(rule))
@@ -232,14 +232,15 @@ def _sum_of(site: Site, readers: dict[int, list[tuple[Site, int]]]) -> str | Non
         name = site.name
 
 
-def _leaves(site: Site, readers: dict[int, list[tuple[Site, int]]], writer: dict[int, Site]) -> list[Site]:
+def leaves(site: Site, readers: dict[int, list[tuple[Site, int]]], writer: dict[int, Site]) -> list[Site]:
+    """The sites that a sum and the sums inside it add up, if nothing else reads them."""
     out = []
     for w in site.inputs:
         before = writer[w]
         if len(readers[w]) != 1:
             continue
         if isinstance(before.rule, AddRule):
-            out += _leaves(before, readers, writer)
+            out += leaves(before, readers, writer)
         else:
             out.append(before)
     return out

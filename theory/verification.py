@@ -12,29 +12,26 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch.func import functional_call, jvp
+from torch.func import jvp
 
 from .laws import Law
+from .modules import Point, module_points, point_of, random_loss
 from .verdict import Verdict
 
 TOLERANCE = 1e-10
-Tensors = dict[str, torch.Tensor]
 
-
-@dataclass(frozen=True)
-class Point:
-    """Parameters, a loss gradient there and the loss, all in float64."""
-
-    parameters: Tensors
-    gradient: Tensors
-    loss: float
-
-    @property
-    def moves(self) -> bool:
-        """Whether the gradient is more than the rounding of the loss (False never for what is not a number)."""
-        slope = float(torch.sqrt(sum((g * g).sum() for g in self.gradient.values())))
-        size = float(torch.sqrt(sum((p * p).sum() for p in self.parameters.values())))
-        return not slope * size <= 1e-12 * abs(self.loss)
+__all__ = [
+    "TOLERANCE",
+    "Differentiable",
+    "LawReport",
+    "Point",
+    "Report",
+    "corruptions",
+    "point_of",
+    "random_loss",
+    "residuals",
+    "verify",
+]
 
 
 @runtime_checkable

@@ -68,7 +68,8 @@ def vgg(
     Source: Simonyan, Zisserman, *Very Deep Convolutional Networks for Large-Scale Image Recognition* (2015).
     """
     if min(space) < 2 ** len(stages):
-        raise ShapeError(f"{len(stages)} stages halve images of {tuple(space)} to nothing; use {2 ** len(stages)} or more")
+        least = 2 ** len(stages)
+        raise ShapeError(f"{len(stages)} stages halve images of {tuple(space)} to nothing; use {least} or more")
     features: list[Net] = []
     before = channels
     for stage in stages:

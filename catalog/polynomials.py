@@ -1,0 +1,54 @@
+"""Count formulas: polynomials in the widths, found from counts at some sizes and checked at others."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import sympy as sp
+
+Sizes = Mapping[str, int]
+DEGREE, POWER = 3, 2  # of all widths together, of each
+
+
+def monomials(widths: Sequence[str]) -> list[tuple[int, ...]]:
+    """Exponents of the monomials that a count may have."""
+    powers = itertools.product(range(POWER + 1), repeat=len(widths))
+    return [p for p in powers if sum(p) <= DEGREE]
+
+
+def fit(widths: Sequence[str], samples: Sequence[tuple[Sizes, int]]) -> sp.Expr | None:
+    """The polynomial with these values, None if there is none of this degree.
+
+    Args:
+        widths: names of the variables.
+        samples: sizes and counts, more of them than there are monomials: the surplus is the check.
+    """
+    symbols = [sp.Symbol(w) for w in widths]
+    exponents = monomials(widths)
+    rows = [[sp.prod(s[w] ** k for w, k in zip(widths, p, strict=True)) for p in exponents] for s, _ in samples]
+    values = sp.Matrix([v for _, v in samples])
+    matrix = sp.Matrix(rows)
+    used = list(matrix.rref()[1])
+    if len(used) < len(exponents):
+        raise ValueError(f"{len(samples)} sizes do not determine {len(exponents)} coefficients; take more sizes")
+    try:
+        solution, _ = matrix.gauss_jordan_solve(values)
+    except ValueError:  # sympy says so of a system without a solution: these counts are no polynomial
+        return None
+    return sp.Add(*(c * sp.prod(x**k for x, k in zip(symbols, p, strict=True)) for c, p in zip(solution, exponents, strict=True)))
+
+
+def written(expression: sp.Expr) -> str:
+    """A count as people write it: factors, `^` for powers."""
+    factored = sp.factor(expression)
+    numerator, denominator = sp.fraction(sp.together(factored))
+    out = str(sp.factor(numerator)).replace("**", "^").replace("*", " ")
+    if denominator == 1:
+        return out
+    return f"({out}) / {denominator}" if "+" in out.split("(")[0] else f"{out} / {denominator}"
+
+
+def evaluate(expression: sp.Expr, sizes: Sizes) -> int:
+    """The count at some sizes."""
+    return int(expression.subs({sp.Symbol(w): n for w, n in sizes.items()}))

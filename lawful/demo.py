@@ -1,0 +1,222 @@
+"""`lawful demo`: the whole story on a real ResNet and a real Transformer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.rule import Rule
+from rich.table import Table
+
+from lawful.dynamics.train import Recording, drift_slope, train
+from lawful.graph.check import CheckReport, check
+
+from .demo_networks import Subject, subjects
+from .specs import BadInput
+from .tables import check_data, law_table, number
+
+LOSS = "cross_entropy"
+PROVED = "balance of layer1.attention.heads.q"
+STEP_TOLERANCE = 1e-13  # of a step, relative to the size of the terms that a law adds up: rounding in float64
+DRIFT_TOLERANCE = 1e-9  # of the drift of a whole run, relative to that drift
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the demo found about one network."""
+
+    subject: Subject
+    check: CheckReport
+    runs: tuple[Recording, ...]
+
+    @property
+    def step_deviation(self) -> float:
+        """Largest |measured - predicted| of a step of an exact law, relative to the scale of the law."""
+        return max(t.step_deviation for run in self.runs for t in run.traces if t.law.exact)
+
+    @property
+    def drift_deviation(self) -> float:
+        """Largest unexplained part of the drift of an exact law, relative to its drift."""
+        return max(t.drift_deviation for run in self.runs for t in run.traces if t.law.exact)
+
+    @property
+    def good(self) -> bool:
+        """Whether the laws hold, are complete, and change in training as predicted."""
+        explained = self.step_deviation <= STEP_TOLERANCE and self.drift_deviation <= DRIFT_TOLERANCE
+        return self.check.lawful and explained
+
+
+def run(output: Path, steps: int, seed: int, as_json: bool, console: Console) -> bool:
+    """Runs the demo.
+
+    Args:
+        output: where the figure goes.
+        steps: training steps for each learning rate.
+        seed: of everything random.
+        as_json: print plain data on stdout; `console` should then be on stderr.
+        console: where people read.
+
+    Returns:
+        Whether everything that it claims was found true.
+
+    Raises:
+        BadInput: if scikit-learn or matplotlib is not installed, or the figure cannot be written.
+    """
+    start = time.monotonic()
+    figure = _figure_module()
+    results = []
+    for subject in subjects():
+        batches = subject.batches(steps, seed)
+        console.print(Rule(f"[bold]{subject.name}[/bold]", align="left"))
+        console.print(subject.arch, highlight=False)
+        found = _check(subject, seed, console)
+        runs = _train(subject, found, batches, seed, console)
+        results.append(Result(subject, found, runs))
+        _print_training(results[-1], console)
+    try:
+        figure.draw(results, output)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write the figure to {output}: {error.strerror}; choose a place with --output"
+        ) from error
+    good = all(r.good for r in results)
+    seconds = time.monotonic() - start
+    console.print(Rule())
+    console.print(_verdict(results), f"The figure is in {output.resolve()} ({seconds:.0f} s in all).", sep="\n")
+    if as_json:
+        data = {
+            "good": good,
+            "figure": str(output.resolve()),
+            "seconds": seconds,
+            "networks": [_data(r) for r in results],
+        }
+        print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    return good
+
+
+def _figure_module() -> Any:
+    try:
+        from . import demo_figure
+    except ImportError as error:
+        raise BadInput("the demo draws with matplotlib; pip install 'lawful[train,plot]'") from error
+    return demo_figure
+
+
+def _check(subject: Subject, seed: int, console: Console) -> CheckReport:
+    """Derives, verifies, counts, and prints the laws and one proof."""
+    with console.status("deriving") as status:
+        found = check(subject.arch, LOSS, seed=seed, progress=status.update)
+    console.print(law_table(found.laws, f"The laws of the {subject.name}", found.report), "")
+    short = min((law for law in found.laws if law.kind == "balance"), key=lambda law: len(law.latex))
+    console.print(f"In LaTeX, {short.name}: $h_i = {short.latex}$", markup=False, highlight=False)
+    if any(law.name == PROVED for law in found.laws):
+        proof = found.laws[PROVED].proof
+        steps = proof.recheck()
+        passed = sum(ok for _, ok in steps)
+        console.print("", "[bold]One proof in full[/bold]", sep="\n")
+        console.print(str(proof), markup=False, highlight=False)
+        console.print(f"{passed} of {len(steps)} hypotheses checked again and found true", highlight=False)
+    console.print("", *found.summary.splitlines(), "", sep="\n", highlight=False)
+    return found
+
+
+def _train(
+    subject: Subject, found: CheckReport, batches: list[tuple[torch.Tensor, torch.Tensor]], seed: int, console: Console
+) -> tuple[Recording, ...]:
+    """Trains once for every rate, from one start and on the same batches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    runs = []
+    with Progress(*columns, console=console, transient=True) as bar:
+        for rate in subject.rates:
+            task = bar.add_task(f"SGD on {subject.data}, rate {rate:g}", total=len(batches))
+            module = subject.arch.to_torch(torch.float64, seed)
+            runs.append(
+                train(module, found.laws, batches, rate, _loss, lambda done, _, t=task: bar.update(t, completed=done))
+            )
+    return tuple(runs)
+
+
+def _loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(output.flatten(0, -2), target.flatten())
+
+
+def _print_training(result: Result, console: Console) -> None:
+    subject, runs = result.subject, result.runs
+    table = Table(box=None, header_style="bold", pad_edge=False, title_justify="left", title_style="bold")
+    table.title = f"Plain SGD on {subject.data}, {runs[0].steps} steps, every law measured at every step"
+    for name in ("rate", "loss", "drift of the exact laws", "largest |step - rate² Q(g)|", "drift left unexplained"):
+        table.add_column(name, justify="right")
+    for r in runs:
+        exact = [t for t in r.traces if t.law.exact]
+        first, last = mean_losses(r)
+        table.add_row(
+            f"{r.rate:g}",
+            f"{first:.2f} -> {last:.2f}",
+            f"{r.total_drift():.3g}",
+            f"{max(t.step_deviation for t in exact):.0e} of the law's terms",
+            f"{max(t.drift_deviation for t in exact):.0e} of the drift",
+        )
+    console.print(table)
+    console.print(
+        f"Each step changes each of the {sum(t.law.count for t in runs[0].traces if t.law.exact)} exact scalar laws by"
+        f" rate² Q(gradient), to rounding.",
+        f"After equally many steps the drift goes as rate^{drift_slope(runs):.2f};"
+        f" after equal training time as rate^{drift_slope(runs, equal_time=True):.2f} (gradient flow: none).",
+        sep="\n",
+        highlight=False,
+    )
+    if rows := approximate(result):
+        console.print("Laws up to the epsilon of a norm (1e-5 here) also move by what epsilon adds:", highlight=False)
+        for name, residual, drift in rows:
+            console.print(f"  {name}: derivative {residual:.0e}, drift left {drift:.0e}, relative", highlight=False)
+    console.print("")
+
+
+def mean_losses(recording: Recording) -> tuple[float, float]:
+    """Mean loss over the first and over the last tenth of a run."""
+    tenth = max(recording.steps // 10, 1)
+    return sum(recording.losses[:tenth]) / tenth, sum(recording.losses[-tenth:]) / tenth
+
+
+def approximate(result: Result) -> list[tuple[str, float, float]]:
+    """For every approximate law its name, its relative derivative, and its largest unexplained drift in training."""
+    return [
+        (law.name, result.check.report[law.name].residual, max(r[law.name].drift_deviation for r in result.runs))
+        for law in result.check.laws
+        if not law.exact
+    ]
+
+
+def _verdict(results: Sequence[Result]) -> str:
+    if all(r.good for r in results):
+        return "Every law holds, none is missing, and training breaks each by exactly what theory says."
+    return "NOT everything held: " + ", ".join(f"{r.subject.name}: {r.check.verdict}" for r in results if not r.good)
+
+
+def _data(result: Result) -> dict[str, Any]:
+    return {
+        "network": result.subject.name,
+        "data": result.subject.data,
+        "check": check_data(result.check),
+        "training": [
+            {
+                "rate": r.rate,
+                "steps": r.steps,
+                "losses": mean_losses(r),
+                "drift": r.total_drift(),
+                "step_deviation": max(t.step_deviation for t in r.traces if t.law.exact),
+                "drift_deviation": max(t.drift_deviation for t in r.traces if t.law.exact),
+            }
+            for r in result.runs
+        ],
+        "slope_equal_steps": drift_slope(result.runs),
+        "slope_equal_time": drift_slope(result.runs, equal_time=True),
+        "approximate": [{"law": n, "residual": number(r), "drift_left": number(d)} for n, r, d in approximate(result)],
+    }

@@ -1,0 +1,183 @@
+"""Assertions for test suites: a network has the laws it should have."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from lawful.blocks import Net
+from lawful.graph.architecture import Architecture
+from lawful.graph.check import COUNTABLE, VERIFIABLE
+from lawful.graph.counting import count
+from lawful.graph.engine import derive
+from lawful.graph.module import Network
+from lawful.theory.laws import Law, LawSet
+from lawful.theory.verdict import Verdict
+from lawful.theory.verification import LawReport, Report, verify
+
+EPSILON_TOLERANCE = 1e-2
+
+HINTS = {
+    Verdict.VIOLATED: "violated: the loss gradient changes the law; look for a wrong backward, a frozen parameter or another architecture",
+    Verdict.VACUOUS: "vacuous: nothing was tested; every gradient is zero, or every parameter is frozen",
+    Verdict.UNDECIDED: "undecided: a corrupted copy of the law passes the same test, so the test proves nothing",
+    Verdict.APPROXIMATE: "approximate: off by more than the epsilon of a norm explains",
+}
+
+
+@contextmanager
+def quiet_helpers() -> Iterator[None]:
+    """Silences what torch.func says about its own helpers, which would fail a suite that runs with warnings as errors."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.script", DeprecationWarning)
+        yield
+
+
+@quiet_helpers()
+def assert_lawful(
+    network: Architecture | Net | torch.nn.Module,
+    args: Sequence[Any] = (),
+    loss: str | None = None,
+    *,
+    laws: Sequence[Law] | None = None,
+    architecture: Architecture | None = None,
+    samples: int = 4,
+    seed: int = 0,
+    epsilon_tolerance: float = EPSILON_TOLERANCE,
+    training: bool = True,
+) -> Report:
+    """Fails unless every law of a network holds, by gradients in float64.
+
+    An architecture is derived and verified at random parameters and, up to a few hundred parameters, its laws are also
+    counted by the oracle.  A module is verified at its own parameters and near them; it is left exactly as it was.
+
+    Args:
+        network: an architecture, an expression of blocks, or a module.
+        args: example inputs of a module, `(x, ...)`; not needed for one made by `Architecture.to_torch`.
+        loss: `"mse"` or `"cross_entropy"`; by default the one the laws were derived for, or the squared error.
+        laws: the laws of a module, whose parameter names must be those of the module.
+        architecture: what a module computes, with the module's parameter names; its laws are derived.
+        samples: number of random points.
+        seed: of everything random.
+        epsilon_tolerance: how far a law of a module that holds up to the epsilon of a norm may be off.
+        training: run a module in training mode, as its laws are about training; False keeps its modes.
+
+    Returns:
+        A verdict and a residual for every law.
+
+    Raises:
+        AssertionError: with a table of the laws that failed.
+        ValueError: where the laws of a module are not known or do not fit its parameters; says how to give them.
+    """
+    if isinstance(network, Net):
+        network = Architecture(network)
+    if isinstance(network, Architecture):
+        if laws is not None or architecture is not None or len(args):
+            raise ValueError("an architecture brings its own laws and inputs; pass it alone, or pass the module first")
+        return _assert_architecture(network, loss or "mse", samples, seed)
+    if not isinstance(network, torch.nn.Module):
+        raise ValueError(f"expected an architecture or a torch module, got {type(network).__name__}")
+    known, loss, axis = _laws_of(network, laws, architecture, loss)
+    if isinstance(network, Network) and not args:
+        args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
+    report = verify(
+        known, network, loss, args=args, samples=samples, seed=seed, axis=axis, training=True if training else None
+    )
+    failed = [
+        r
+        for r, law in zip(report.laws, known, strict=True)
+        if not (r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and not law.exact and r.residual <= epsilon_tolerance))
+    ]
+    if failed or not known:
+        frozen = [n for n, p in network.named_parameters() if not p.requires_grad]
+        note = f"frozen in the module: {', '.join(frozen[:6])}" if frozen else ""
+        raise AssertionError(failure(type(network).__name__, loss, failed, known, note))
+    return report
+
+
+def failure(name: str, loss: str, failed: Sequence[LawReport], laws: Sequence[Law], note: str = "") -> str:
+    """What went wrong, as a table with one row per law."""
+    if not laws:
+        return f"{name} has no law that could be tested (loss {loss}); it proves nothing"
+    parameters = {law.name: ", ".join(law.parameters[:4]) + (", ..." if len(law.parameters) > 4 else "") for law in laws}
+    rows = [("law", "verdict", "residual", "control", "parameters")]
+    rows += [(r.law, str(r.verdict), f"{r.residual:.1e}", f"{r.control:.1e}", parameters[r.law]) for r in failed[:20]]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in rows]
+    lines.insert(0, f"{name}: {len(failed)} of {len(laws)} families of laws failed (loss {loss})")
+    if len(failed) > 20:
+        lines.append(f"... and {len(failed) - 20} more")
+    lines += [HINTS[v] for v in dict.fromkeys(r.verdict for r in failed)]
+    return "\n".join([*lines, note] if note else lines)
+
+
+def _assert_architecture(arch: Architecture, loss: str, samples: int, seed: int) -> Report:
+    size = sum(p.size for p in arch.parameters.values())
+    target = arch if size <= VERIFIABLE else arch.shrink()
+    laws = derive(target, loss)
+    report = verify(laws, target, loss, samples=samples, seed=seed)
+    exact = {law.name: law.exact for law in laws}
+    failed = [r for r in report.laws if not (r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and not exact[r.law]))]
+    if failed:
+        raise AssertionError(failure(repr(arch), loss, failed, laws))
+    if size > COUNTABLE:
+        if not laws:
+            raise AssertionError(failure(repr(arch), loss, [], laws))
+        return report
+    ideal = arch.with_epsilon(0.0)
+    derived, counted = derive(ideal, loss).independent, count(ideal, loss, seed=seed)
+    if not counted.verdict.passed:
+        raise AssertionError(f"{arch!r}: the oracle is {counted.verdict} (gap {counted.gap:.0e}, {counted.method}); try another seed")
+    if counted.laws != derived:
+        raise AssertionError(
+            f"{arch!r}: {derived} independent laws were derived, the oracle counts {counted.laws} of {counted.parameters} parameters"
+        )
+    return report
+
+
+def _laws_of(
+    module: torch.nn.Module, laws: Sequence[Law] | None, architecture: Architecture | None, loss: str | None
+) -> tuple[Sequence[Law], str, int]:
+    """The laws to test on a module, their loss and the axis of the classes.
+
+    Raises:
+        ValueError: where they are not known or do not fit.
+    """
+    name = type(module).__name__
+    if laws is not None and architecture is not None:
+        raise ValueError("laws= and architecture= both say which laws to test; pass one of them")
+    arch = architecture or (module.arch if isinstance(module, Network) and laws is None else None)
+    if arch is not None:
+        _expect_same_parameters(module, arch)
+        return derive(arch, loss or "mse"), loss or "mse", arch.output.axis
+    if laws is None:
+        raise ValueError(
+            f"the laws of a {name} are not known; pass architecture= (blocks with the module's parameter names) or "
+            "laws=lawful.derive(architecture)"
+        )
+    derived_for = laws.loss if isinstance(laws, LawSet) else loss or "mse"
+    if loss not in (None, derived_for):
+        raise ValueError(f"the laws were derived for the loss {derived_for}, the test asks for {loss}; derive them for {loss}")
+    axis = module.arch.output.axis if isinstance(module, Network) else -1
+    return laws, derived_for, axis
+
+
+def _expect_same_parameters(module: torch.nn.Module, arch: Architecture) -> None:
+    mine = {n: tuple(p.shape) for n, p in module.named_parameters()}
+    theirs = {n: p.shape for n, p in arch.parameters.items()}
+    for n in sorted(mine.keys() | theirs.keys()):
+        if mine.get(n) != theirs.get(n):
+            sides = f"{mine.get(n, 'missing')} in {type(module).__name__} and {theirs.get(n, 'missing')} in the architecture"
+            raise ValueError(f"the parameter {n} is {sides}; name and size the blocks (blocks.chain) as the module's submodules")
+    moves = {n: p.requires_grad for n, p in module.named_parameters()}
+    for n, parameter in arch.parameters.items():
+        if moves[n] == parameter.frozen:
+            way = f"derive with architecture.freeze({n!r})" if parameter.frozen is False else "thaw it in the architecture"
+            raise AssertionError(
+                f"{n} is {'trainable' if moves[n] else 'frozen'} in {type(module).__name__} and "
+                f"{'frozen' if parameter.frozen else 'trainable'} in the architecture; {way}"
+            )

@@ -1,0 +1,130 @@
+"""An assertion for an invariant that a user wrote down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.func import jacrev
+
+from lawful.blocks import Net
+from lawful.graph.architecture import Architecture
+from lawful.graph.module import Network
+from lawful.theory.laws import Law
+from lawful.theory.modules import Point, module_points
+from lawful.theory.verdict import Verdict
+from lawful.theory.verification import TOLERANCE, LawReport, verify
+
+from .assertions import EPSILON_TOLERANCE, HINTS, quiet_helpers
+
+Invariant = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+
+
+@quiet_helpers()
+def assert_conserved(
+    invariant: Law | Invariant,
+    network: Architecture | Net | torch.nn.Module,
+    args: Sequence[Any] = (),
+    loss: str = "mse",
+    *,
+    samples: int = 4,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    training: bool = True,
+) -> LawReport:
+    """Fails unless a function of the parameters is constant along gradient flow.
+
+    The derivative of every scalar of the invariant along random loss gradients must vanish, relative to the sum of its
+    absolute contributions, in float64.  The same invariant of unevenly scaled parameters is the negative control: it
+    must change.
+
+    Args:
+        invariant: a law, or a function from tensors by parameter name to a tensor of any shape, made of differentiable
+            torch operations: `lambda p: p["up.weight"].square().sum(1) - p["down.weight"].square().sum(0)`.
+        network: an architecture (tested at random parameters) or a module (at its own and near them; left as it was).
+        args: example inputs of a module, `(x, ...)`; not needed for one made by `Architecture.to_torch`.
+        loss: `"mse"` or `"cross_entropy"`.
+        samples: number of random points.
+        seed: of everything random.
+        tolerance: largest relative residual.
+        training: run a module in training mode; False keeps its modes.
+
+    Returns:
+        The residual, that of the control, and the verdict `HOLDS`.
+
+    Raises:
+        AssertionError: if the invariant changes, is not finite, or was not tested (zero gradients, a constant, a control
+            that passes too).
+        TypeError: if the function does not give a tensor.
+    """
+    name = invariant.name if isinstance(invariant, Law) else getattr(invariant, "__name__", type(invariant).__name__)
+    if isinstance(network, Net):
+        network = Architecture(network)
+    if isinstance(network, Network) and not args:
+        args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
+    mode = True if training else None
+    if isinstance(invariant, Law):
+        module_options = {} if isinstance(network, Architecture) else {"args": args, "training": mode}
+        report = verify([invariant], network, loss, samples=samples, seed=seed, tolerance=tolerance, **module_options).laws[0]
+        close = isinstance(network, Architecture) or report.residual <= EPSILON_TOLERANCE
+        passed = report.verdict.passed or (report.verdict is Verdict.APPROXIMATE and not invariant.exact and close)
+    else:
+        points = (
+            network.points(loss, samples, seed, False)
+            if isinstance(network, Architecture)
+            else module_points(network, loss, args, samples, seed, training=mode)
+        )
+        report = judge(name, invariant, points, seed, tolerance)
+        passed = report.verdict.passed
+    if not passed:
+        raise AssertionError(
+            f"{name} is not shown to be conserved under {loss}: residual {report.residual:.1e}, control "
+            f"{report.control:.1e}\n{HINTS[report.verdict]}"
+        )
+    return report
+
+
+def judge(name: str, invariant: Invariant, points: Sequence[Point], seed: int, tolerance: float) -> LawReport:
+    """The verdict on a function of the parameters at some points."""
+    generator = torch.Generator().manual_seed(seed)
+    factors = {
+        n: (0.5 + torch.rand(p.shape, generator=generator, dtype=torch.float64)).to(p.device)
+        for n, p in points[0].parameters.items()
+    }
+
+    def uneven(p: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return invariant({n: factors[n] * t for n, t in p.items()})
+
+    residual, tested = _largest(invariant, points)
+    control, _ = _largest(uneven, points)
+    worst = float(residual.max()) if residual.numel() else 0.0
+    weakest = float(control.min()) if control.numel() else 0.0
+    if not worst <= tolerance:
+        verdict = Verdict.VIOLATED
+    elif not residual.numel() or not bool(tested.all()):
+        verdict = Verdict.VACUOUS
+    else:
+        verdict = Verdict.HOLDS if weakest > 1e3 * tolerance else Verdict.UNDECIDED
+    return LawReport(name, verdict, worst, weakest)
+
+
+def _largest(invariant: Invariant, points: Sequence[Point]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Largest relative derivative of every scalar along the loss gradients (infinite if not finite), and what was tested."""
+    residual = tested = torch.zeros(0)
+    for point in points:
+        value = invariant(point.parameters)
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"the invariant gives a {type(value).__name__}, expected a tensor; do not use .item() in it")
+        jacobian = jacrev(lambda p: invariant(p).reshape(-1))(point.parameters)
+        rows = torch.cat([j.reshape(value.numel(), -1) for j in jacobian.values()], 1)
+        gradient = torch.cat([point.gradient[n].reshape(-1) for n in jacobian])
+        scale = rows.abs() @ gradient.abs()
+        ceiling = rows.norm(dim=1) * gradient.norm()
+        ratio = (rows @ gradient).abs() / (scale + 1e-6 * ceiling).clamp_min(1e-300)
+        finite = torch.isfinite(ratio) & torch.isfinite(value.reshape(-1)) & torch.isfinite(ceiling)
+        ratio = torch.where(finite, ratio, torch.inf)
+        hit = (scale > 1e-12 * ceiling) & torch.tensor(point.moves)
+        residual = ratio if not residual.numel() else torch.maximum(residual, ratio)
+        tested = hit if not tested.numel() else tested | hit
+    return residual, tested

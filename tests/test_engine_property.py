@@ -1,0 +1,102 @@
+"""Random architectures: the engine's count is the oracle's, every law holds, and every corrupted law is refused."""
+
+import pytest
+import torch
+from hypothesis import assume, find, given, note, settings
+from hypothesis import strategies as st
+
+from lawful import blocks as b
+from lawful.graph.architecture import Architecture
+from lawful.graph.check import gradient_rank
+from lawful.graph.counting import count
+from lawful.graph.engine import derive
+from lawful.testing.strategies import architectures, losses
+from lawful.theory.verdict import Verdict
+from lawful.theory.verification import corruptions, residuals
+
+LARGEST = 110  # trainable scalars that the oracle counts in about a second
+
+
+def trainable(arch: Architecture) -> int:
+    return sum(p.size for p in arch.parameters.values() if not p.frozen)
+
+
+def kinds(arch: Architecture) -> set[str]:
+    return {arch.block(n).kind for n in arch.nodes}
+
+
+@given(architectures(), losses)
+def test_engine_agrees_with_the_oracle(arch, loss):
+    """Engine = oracle; where the engine names a limit of its rules, it never claims too much."""
+    assume(0 < trainable(arch) <= LARGEST)
+    note(arch.to_json())
+    laws = derive(arch, loss)
+    oracle = count(arch, loss, known=None if laws.notes else laws.independent)
+    # Norms of features that are all zero, outputs that do not move and gaps that are not clear decide nothing.
+    assume(oracle.verdict is Verdict.HOLDS)
+    if laws.notes:
+        assert oracle.laws >= laws.independent
+    else:
+        assert oracle.laws == laws.independent
+    assert gradient_rank(arch, laws) == laws.independent
+
+
+@given(architectures(), losses)
+@settings(max_examples=max(settings().max_examples // 2, 1))
+def test_true_laws_hold_and_corrupted_ones_do_not(arch, loss):
+    """A sign flipped or a term dropped breaks a law wherever that term moves at all."""
+    assume(0 < trainable(arch) <= 4 * LARGEST)
+    laws = derive(arch, loss)
+    points = arch.points(loss, 2, 0, False)
+    assume(all(torch.isfinite(g).all() for p in points for g in p.gradient.values()) and all(p.moves for p in points))
+    for law in laws:
+        residual, _ = residuals(law, points)
+        assert residual <= 1e-10, (law, residual)
+        for false in corruptions(law)[1:]:
+            if all(_moves(law, i, points) for i in range(min(2, len(law.terms)))):
+                assert residuals(false, points)[0] > 1e-8, (law, false)
+
+
+def _moves(law, term: int, points) -> bool:
+    """Whether one term of a law changes at all along the gradients, so that a law without it is false."""
+    from dataclasses import replace
+
+    alone = replace(law, terms=(law.terms[term],))
+    return residuals(alone, points)[0] > 1e-6
+
+
+REACH = sorted(set(b.kinds()) - {"Identity"})
+
+
+@pytest.mark.parametrize("kind", REACH)
+def test_the_strategy_reaches_every_block(kind):
+    find(architectures(), lambda arch: kind in kinds(arch), settings=settings(max_examples=20_000))
+
+
+CASES = {
+    "residual": lambda a: any("skip" in n for n in a.nodes),
+    "shared": lambda a: len({id(a.block(n)) for n in a.nodes if a.block(n).parameters}) < sum(bool(a.block(n).parameters) for n in a.nodes),
+    "transposed": lambda a: any(t.transposed for n in a.nodes for t in a.block(n).ties.values()),
+    "frozen": lambda a: bool(a.frozen),
+    "no bias anywhere": lambda a: trainable(a) > 0 and not any("bias" in n for n in a.parameters),
+    "nested": lambda a: any(n.count("branch") > 1 for n in a.nodes),
+    "concat after norm": lambda a: "Concat" in kinds(a) and "LayerNormCore" in kinds(a),
+    "grouped queries": lambda a: any(getattr(a.block(n), "kv_heads", 0) < getattr(a.block(n), "heads", 0) for n in a.nodes if a.block(n).kind == "DotProductAttention"),
+    "small and complete": lambda a: 0 < trainable(a) <= LARGEST and not derive(a).notes and len(a.nodes) > 6,
+}
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_the_strategy_reaches_every_case(case):
+    find(architectures(), CASES[case], settings=settings(max_examples=20_000))
+
+
+def test_both_losses_are_drawn():
+    for loss in ("mse", "cross_entropy"):
+        assert find(losses, lambda x, want=loss: x == want) == loss
+
+
+@given(st.integers(7, 100))
+def test_a_depth_out_of_range_is_refused(depth):
+    with pytest.raises(ValueError, match="expected 0 to 6"):
+        architectures(depth)
