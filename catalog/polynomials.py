@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
+import flint
 import sympy as sp
 
 Sizes = Mapping[str, int]
@@ -23,20 +25,24 @@ def fit(widths: Sequence[str], samples: Sequence[tuple[Sizes, int]]) -> sp.Expr 
     Args:
         widths: names of the variables.
         samples: sizes and counts, more of them than there are monomials: the surplus is the check.
+
+    Raises:
+        ValueError: for sizes that do not determine the coefficients.
     """
-    symbols = [sp.Symbol(w) for w in widths]
     exponents = monomials(widths)
-    rows = [[sp.prod(s[w] ** k for w, k in zip(widths, p, strict=True)) for p in exponents] for s, _ in samples]
-    values = sp.Matrix([v for _, v in samples])
-    matrix = sp.Matrix(rows)
-    used = list(matrix.rref()[1])
-    if len(used) < len(exponents):
+    rows = [[math.prod(s[w] ** k for w, k in zip(widths, p, strict=True)) for p in exponents] for s, _ in samples]
+    matrix, values = flint.fmpz_mat(rows), flint.fmpz_mat([[v] for _, v in samples])
+    square = matrix.transpose() * matrix
+    if square.rank() < len(exponents):
         raise ValueError(f"{len(samples)} sizes do not determine {len(exponents)} coefficients; take more sizes")
-    try:
-        solution, _ = matrix.gauss_jordan_solve(values)
-    except ValueError:  # sympy says so of a system without a solution: these counts are no polynomial
+    found = square.solve(matrix.transpose() * values)
+    if flint.fmpq_mat(matrix) * found != flint.fmpq_mat(values):
         return None
-    return sp.Add(*(c * sp.prod(x**k for x, k in zip(symbols, p, strict=True)) for c, p in zip(solution, exponents, strict=True)))
+    total = sp.Integer(0)
+    for i, powers in enumerate(exponents):
+        term = sp.Rational(int(found[i, 0].p), int(found[i, 0].q))
+        total += term * sp.prod(sp.Symbol(w) ** k for w, k in zip(widths, powers, strict=True))
+    return total
 
 
 def written(expression: sp.Expr) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lawful.blocks import Block, Identity, ShapeError, Signal
+from lawful.blocks import Block, DotProductAttention, Identity, ShapeError, Signal
 from lawful.theory.laws import Law
 
 from .architecture import Architecture
@@ -48,7 +48,7 @@ _RULES = {
 }
 PALETTE = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#e8780a", "#17a0b0", "#c2419c", "#8c564b", "#7f8f00", "#3949ab")
 WIRE = "#8a8a8a"
-_SIZES = ("features", "width", "widths", "channels", "vocabulary", "tokens", "bias", "gain", "shift")
+_SIZES = ("features", "width", "widths", "channels", "vocabulary", "tokens", "kernel", "bias", "gain", "shift")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Card:
 
     Attributes:
         name: the node.
-        title: its kind and what its parameters do not show (`Conv2d stride 2`).
+        title: its kind.
+        details: the fields that its parameters do not show (`stride 2`).
         shapes: one entry per parameter (`weight 16×3×3×3`).
         family: key of `FAMILIES`.
         laws: linear laws of its parameters (`shift: 16`).
@@ -65,6 +66,7 @@ class Card:
 
     name: str
     title: str
+    details: str
     shapes: tuple[str, ...]
     family: str
     laws: tuple[str, ...] = ()
@@ -81,6 +83,7 @@ class Link:
         laws: what its laws are called, where they are named (`Diagonal(16): 16 laws`).
         colour: that of its first law, or of a wire without one.
         exact: whether that law is exact.
+        skip: whether an identity lies on it: the skip of a residual junction.
     """
 
     source: str
@@ -89,6 +92,7 @@ class Link:
     laws: tuple[str, ...] = ()
     colour: str = WIRE
     exact: bool = True
+    skip: bool = False
 
     @property
     def lawful(self) -> bool:
@@ -113,7 +117,7 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
         family = _RULES.get(type(site.rule).__name__, "opaque")
         if site.name in ("input", "output"):
             signals = arch.inputs if site.name == "input" else [arch.output]
-            out[site.name] = Card(site.name, site.name, tuple(map(describe, signals)), family)
+            out[site.name] = Card(site.name, site.name, "", tuple(map(describe, signals)), family)
             continue
         block = arch.block(site.name)
         if isinstance(block, Identity):
@@ -124,7 +128,7 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
             shape = "×".join(map(str, named[full].shape)) if own else f"= {full}"
             shapes.append(f"{local} {shape}" + (" (frozen)" if full in arch.frozen else ""))
             notes += linear.get(full, []) if own else []
-        out[site.name] = Card(site.name, _title(block), tuple(shapes), family, tuple(notes))
+        out[site.name] = Card(site.name, block.kind, _details(block), tuple(shapes), family, tuple(notes))
     return out
 
 
@@ -148,31 +152,32 @@ def links(arch: Architecture, laws: Sequence[Law] = ()) -> list[Link]:
         for port in arch.sources(target):
             found = carried.get(port, [])
             source = _behind(arch, port)
-            label = describe(arch.signals[source]) if source not in said and _changes(arch, source) else ""
+            new = source not in said and target != "output" and _changes(arch, source)
+            label = describe(arch.signals[source]) if new else ""
             texts = tuple(f"{w.algebra}: {w.count:,} law{'s' * (w.count > 1)}" for i, w in found if i not in said)
             said |= {source, *(i for i, _ in found)}
             colour = PALETTE[found[0][0] % len(PALETTE)] if found else WIRE
-            out.append(Link(source[0], target, label, texts, colour, not found or found[0][1].exact))
+            out.append(Link(source[0], target, label, texts, colour, not found or found[0][1].exact, source != port))
     return out
 
 
 def describe(signal: Signal) -> str:
-    """A signal in a few characters: `16 at 32×32`, `tokens < 50257 at 128`."""
-    text = f"tokens < {signal.features}" if signal.tokens else str(signal.features)
-    return text + (f" at {'×'.join(map(str, signal.space))}" if signal.space else "")
+    """A signal in a few characters: `16×32×32`, or `128 tokens of 50257`."""
+    shape = "×".join(map(str, signal.shape))
+    return f"{shape} tokens of {signal.features}" if signal.tokens else shape
 
 
-def _title(block: Block) -> str:
-    """The kind and every field that is not its default, but for sizes that the shapes of the parameters show."""
-    parts = [block.kind]
+def _details(block: Block) -> str:
+    """Every field that is not its default, but for sizes that the shapes of the parameters show."""
+    parts = []
     for f in dataclasses.fields(block):
         value = getattr(block, f.name)
         hidden = ("tie", "frozen", *(_SIZES if f.name in _SIZES and (block.parameters or block.ties) else ()))
         if f.name not in hidden and f.name not in ("features", "epsilon", "kv_heads") and value != f.default:
             parts.append(value if isinstance(value, str) else f.name if value is True else f"{f.name} {value}")
-    if getattr(block, "kv_heads", 0) != getattr(block, "heads", 0):
-        parts.append(f"kv heads {getattr(block, 'kv_heads', block)}")
-    return " ".join(parts[:2]) + "".join(f", {p}" for p in parts[2:])
+    if isinstance(block, DotProductAttention) and block.kv_heads != block.heads:
+        parts.append(f"kv heads {block.kv_heads}")
+    return ", ".join(parts)
 
 
 def _changes(arch: Architecture, port: Port) -> bool:

@@ -94,7 +94,7 @@ def draw(arch: Architecture, path: str | Path, laws: Sequence[Law] = ()) -> Path
     """
     if len(arch.nodes) > MOST_BLOCKS:
         raise ShapeError(
-            f"a picture of {len(arch.nodes):,} blocks cannot be read, {MOST_BLOCKS:,} are the most; use dot or arch.shrink()"
+            f"a picture holds {MOST_BLOCKS:,} blocks and the network has {len(arch.nodes):,}; use dot or arch.shrink()"
         )
     try:
         from .picture import picture
@@ -106,8 +106,8 @@ def draw(arch: Architecture, path: str | Path, laws: Sequence[Law] = ()) -> Path
 
 
 def _lines(card: Card) -> list[str]:
-    name = [card.name] if card.name != card.title else []
-    return [card.title, *name, *card.shapes, *card.laws]
+    title = f"{card.title} {card.details}".strip()
+    return [title, *([card.name] if card.name != card.title else []), *card.shapes, *card.laws]
 
 
 def _mermaid_text(text: str) -> str:

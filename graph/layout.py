@@ -1,20 +1,22 @@
 """Where the blocks of a drawing go: layers from top to bottom, straight trunks, long wires beside them.
 
 The steps are Sugiyama's: layers by the longest path, waypoints where a wire passes a layer, an order of every layer
-with few crossings, and positions by least squares that keep the order and the distances.  What is particular to
-networks is the choice of weights: a wire between neighbouring layers pulls harder than a long one, so that residual
-branches stay straight and the skips go around them.
+with few crossings, and places on straight lines as of Brandes and Köpf.  What is particular to networks is the choice
+of weights: a short wire pulls harder than a skip or a long one, so that residual branches stay on the
+trunk and the skips go around them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 Size = tuple[float, float]
 Key = int | tuple[int, int]  # a node, or the waypoint of a wire in a layer
-GAP_X, GAP_Y, WAYPOINT = 0.28, 0.36, 0.14
-SWEEPS = 24
+GAP_X, GAP_Y, WAYPOINT = 0.28, 0.4, 0.14
+SWEEPS = 60
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,13 @@ class Layout:
     height: float
 
 
-def layout(sizes: Sequence[Size], wires: Sequence[tuple[int, int]]) -> Layout:
+def layout(sizes: Sequence[Size], wires: Sequence[tuple[int, int]], skips: Collection[int] = ()) -> Layout:
     """Places nodes of given sizes, listed in topological order.
 
     Args:
         sizes: width and height of every node.
         wires: source and target of every wire, by index.
+        skips: the wires that go around something, however short they are.
     """
     layer = _layers(len(sizes), wires)
     rows: list[list[Key]] = [[] for _ in range(max(layer, default=0) + 1)]
@@ -53,7 +56,7 @@ def layout(sizes: Sequence[Size], wires: Sequence[tuple[int, int]]) -> Layout:
         for key in between:
             rows[key[1]].append(key)  # type: ignore[index]
         chains.append([u, *between, v])
-    above, below = _neighbours(chains)
+    above, below = _neighbours(chains, skips)
     rank = {key: wires[key[0]][0] + 0.5 if isinstance(key, tuple) else float(key) for row in rows for key in row}
     rows = _order([sorted(row, key=rank.__getitem__) for row in rows], above, below)
     widths = {key: WAYPOINT if isinstance(key, tuple) else sizes[key][0] for row in rows for key in row}
@@ -87,28 +90,28 @@ def _layers(count: int, wires: Sequence[tuple[int, int]]) -> list[int]:
     return layer
 
 
-Near = dict[Key, list[tuple[Key, float]]]
+Neighbours = Mapping[Key, Sequence[tuple[Key, float]]]
 
 
-def _neighbours(chains: Sequence[Sequence[Key]]) -> tuple[Near, Near]:
-    above: Near = {}
-    below: Near = {}
-    for chain in chains:
-        for a, b in zip(chain, chain[1:], strict=False):
-            long = isinstance(a, tuple) + isinstance(b, tuple)
-            weight = (3.0, 1.0, 8.0)[long]
+def _neighbours(chains: Sequence[Sequence[Key]], skips: Collection[int]) -> tuple[Neighbours, Neighbours]:
+    above: dict[Key, list[tuple[Key, float]]] = {}
+    below: dict[Key, list[tuple[Key, float]]] = {}
+    for i, chain in enumerate(chains):
+        ends = 1.0 if i in skips or len(chain) > 3 else 3.0
+        for a, b in pairwise(chain):
+            weight = 8.0 if isinstance(a, tuple) and isinstance(b, tuple) else ends
             above.setdefault(b, []).append((a, weight))
             below.setdefault(a, []).append((b, weight))
     return above, below
 
 
-def _order(rows: list[list[Key]], above: Near, below: Near) -> list[list[Key]]:
+def _order(rows: list[list[Key]], above: Neighbours, below: Neighbours) -> list[list[Key]]:
     """Sorts each layer by the mean place of its neighbours, and keeps the order with the fewest crossings."""
     best, fewest = [list(row) for row in rows], _crossings(rows, above)
     for sweep in range(8):
         down = sweep % 2 == 0
         near, step = (above, 1) if down else (below, -1)
-        for before, row in zip(rows[::step], rows[::step][1:], strict=False):
+        for before, row in pairwise(rows[::step]):
             place = {key: float(i) for i, key in enumerate(before)}
             own = {key: float(i) for i, key in enumerate(row)}
             mean = {k: sum(place[n] for n, _ in near[k]) / len(near[k]) if k in near else own[k] for k in row}
@@ -119,9 +122,9 @@ def _order(rows: list[list[Key]], above: Near, below: Near) -> list[list[Key]]:
     return best
 
 
-def _crossings(rows: Sequence[Sequence[Key]], above: Near) -> int:
+def _crossings(rows: Sequence[Sequence[Key]], above: Neighbours) -> int:
     total = 0
-    for upper, lower in zip(rows, rows[1:], strict=False):
+    for upper, lower in pairwise(rows):
         place = {key: i for i, key in enumerate(upper)}
         ends = [p for key in lower for p in sorted(place[n] for n, _ in above.get(key, ()))]
         total += sum(a > b for i, a in enumerate(ends) for b in ends[i + 1 :])
@@ -129,60 +132,77 @@ def _crossings(rows: Sequence[Sequence[Key]], above: Near) -> int:
 
 
 def _positions(
-    rows: Sequence[Sequence[Key]], above: Near, below: Near, widths: Mapping[Key, float]
+    rows: Sequence[Sequence[Key]], above: Neighbours, below: Neighbours, widths: Mapping[Key, float]
 ) -> dict[Key, float]:
-    """Pulls every point to the weighted median of its neighbours, down and up in turn, as far as its row allows."""
-    x: dict[Key, float] = {}
+    """One place for every trunk: pulled to the mean of its neighbours, as far as what stands beside it allows."""
+    trunk = _trunks(rows, above, below)
+    members: dict[Key, list[Key]] = {}
+    left: dict[Key, list[tuple[Key, float]]] = {}
+    right: dict[Key, list[tuple[Key, float]]] = {}
     for row in rows:
-        x.update(zip(row, _offsets(row, widths), strict=True))
+        for key in row:
+            members.setdefault(trunk[key], []).append(key)
+        for a, b in pairwise(row):
+            distance = (widths[a] + widths[b]) / 2 + GAP_X
+            right.setdefault(trunk[a], []).append((trunk[b], distance))
+            left.setdefault(trunk[b], []).append((trunk[a], distance))
+    order = _left_to_right(members, left, right)
+    at: dict[Key, float] = {}
+    for t in order:
+        at[t] = max((at[o] + d for o, d in left.get(t, ())), default=0.0)
     for sweep in range(SWEEPS):
-        down = sweep % 2 == 0
-        for row in rows if down else reversed(rows):
-            near = [(above if down else below).get(k) or (below if down else above).get(k, []) for k in row]
-            if sweep >= SWEEPS - 6:
-                near = [[*above.get(k, ()), *below.get(k, ())] for k in row]
-            wanted = [
-                _median([(x[n], w) for n, w in found]) if found else x[k] for k, found in zip(row, near, strict=True)
+        for t in order if sweep % 2 else reversed(order):
+            near = [
+                (n, w) for key in members[t] for n, w in (*above.get(key, ()), *below.get(key, ())) if trunk[n] != t
             ]
-            weights = [max((w for _, w in found), default=0.1) for found in near]
-            offsets = _offsets(row, widths)
-            free = [p - o for p, o in zip(wanted, offsets, strict=True)]
-            x.update(zip(row, (p + o for p, o in zip(_ascending(free, weights), offsets, strict=True)), strict=True))
-    left = min(x[k] - widths[k] / 2 for k in x)
-    return {k: v - left for k, v in x.items()}
+            low = max((at[o] + d for o, d in left.get(t, ())), default=-math.inf)
+            high = min((at[o] - d for o, d in right.get(t, ())), default=math.inf)
+            pull = sum(w for _, w in near)
+            wanted = sum(at[trunk[n]] * w for n, w in near) / pull if pull else at[t]
+            at[t] = max(low, min(high, wanted))
+    start = min(at[trunk[k]] - widths[k] / 2 for k in trunk)
+    return {k: at[t] - start for k, t in trunk.items()}
 
 
-def _offsets(row: Sequence[Key], widths: Mapping[Key, float]) -> list[float]:
-    """Smallest distances of the points of a row from its first."""
-    out = [0.0]
-    for a, b in zip(row, row[1:], strict=False):
-        out.append(out[-1] + (widths[a] + widths[b]) / 2 + GAP_X)
+def _trunks(rows: Sequence[Sequence[Key]], above: Neighbours, below: Neighbours) -> dict[Key, Key]:
+    """The topmost point of the straight line that every point belongs to.
+
+    Two points share a line where each is the middle one of those that pull hardest at the other; lines never cross.
+    """
+    place = {key: i for row in rows for i, key in enumerate(row)}
+    trunk: dict[Key, Key] = {key: key for row in rows for key in row}
+    for row in rows[1:]:
+        pairs = []
+        for key in row:
+            upper = _middle(above.get(key, []), place)
+            if upper is not None and _middle(below[upper[0]], place) == (key, upper[1]):
+                pairs.append((-upper[1], place[upper[0]], place[key], upper[0], key))
+        taken: list[tuple[int, int]] = []
+        for _, i, j, upper_key, key in sorted(pairs, key=lambda p: p[:3]):
+            if all((i - p) * (j - q) > 0 for p, q in taken):
+                taken.append((i, j))
+                trunk[key] = trunk[upper_key]
+    return trunk
+
+
+def _middle(near: Sequence[tuple[Key, float]], place: Mapping[Key, int]) -> tuple[Key, float] | None:
+    strongest = max((w for _, w in near), default=0.0)
+    keys = sorted({n for n, w in near if w == strongest}, key=place.__getitem__)
+    return (keys[len(keys) // 2], strongest) if len(keys) % 2 else None
+
+
+def _left_to_right(members: Iterable[Key], left: Neighbours, right: Neighbours) -> list[Key]:
+    """The lines in an order in which each comes after all that stand to its left."""
+    waiting = {t: len(left.get(t, ())) for t in members}
+    ready = [t for t, n in waiting.items() if not n]
+    out = []
+    while ready:
+        out.append(ready.pop())
+        for other, _ in right.get(out[-1], ()):
+            waiting[other] -= 1
+            if not waiting[other]:
+                ready.append(other)
     return out
-
-
-def _median(values: Sequence[tuple[float, float]]) -> float:
-    """The weighted median; the middle of two where the weights are even."""
-    ordered = sorted(values)
-    half = sum(w for _, w in ordered) / 2
-    total = 0.0
-    for i, (value, weight) in enumerate(ordered):
-        total += weight
-        if abs(total - half) < 1e-9:
-            return (value + ordered[i + 1][0]) / 2
-        if total > half:
-            return value
-    return ordered[-1][0]
-
-
-def _ascending(values: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """The nearest ascending sequence in the weighted least-squares sense (pool adjacent violators)."""
-    blocks: list[tuple[float, float, int]] = []
-    for value, weight in zip(values, weights, strict=True):
-        blocks.append((value, weight, 1))
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (a, p, m), (b, q, n) = blocks[-2:]
-            blocks[-2:] = [((a * p + b * q) / (p + q), p + q, m + n)]
-    return [value for value, _, n in blocks for _ in range(n)]
 
 
 def _route(

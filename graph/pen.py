@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
@@ -16,7 +17,7 @@ from .captions import FAMILIES, PALETTE, Card, Link
 Point = tuple[float, float]
 SIGNS = {"Add": "+", "Product": "×"}
 TITLE, SMALL, LABEL = 9.0, 7.0, 6.5  # points
-PAD, LINE, CIRCLE, LONGEST = 0.1, 0.15, 0.26, 44
+PAD, SPACE, LINE, CIRCLE, LONGEST = 0.1, 0.07, 0.15, 0.26, 26
 LEGEND_WIDTH, LEGEND_LINE = 2.9, 0.2
 NAME, INK, LINEAR_LAW = "#777777", "#222222", "#b02a2a"
 
@@ -25,8 +26,7 @@ def size(card: Card) -> tuple[float, float]:
     """Width and height of a card."""
     if card.title in SIGNS:
         return CIRCLE, CIRCLE
-    heading = text_width(card.title, TITLE, True) + (0.1 + text_width(_short(card.name), SMALL) if _named(card) else 0)
-    lines = [heading, *(text_width(t, SMALL) for t in _body(card))]
+    lines = [_heading_width(card), *(text_width(t, SMALL) for t, _ in _body(card))]
     return max(0.6, max(lines) + 2 * PAD), 0.27 + LINE * (len(lines) - 1)
 
 
@@ -41,7 +41,9 @@ def text_width(text: str, points: float, bold: bool = False) -> float:
     if not text.strip():
         return 0.0
     font = FontProperties(weight="bold" if bold else "normal")
-    return float(TextPath((0, 0), plain(text).replace("$", "S"), size=points, prop=font).get_extents().x1) / 72
+    return (
+        float(TextPath((0, 0), plain(text).replace("$", "S"), size=points, prop=font).get_extents().x1) / 72 * 1.03
+    )  # hinting widens letters
 
 
 def plain(text: str) -> str:
@@ -49,17 +51,29 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() and (ord(c) < 0x400 or c in "…≈") else ascii(c)[1:-1] for c in text)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else "…" + text[1 - LONGEST :]
+def _short(name: str) -> str:
+    """The last parts of a dotted name, as many as fit."""
+    while len(name) > LONGEST and "." in name:
+        name = name.removeprefix("…").partition(".")[2]
+        name = f"…{name}"
+    return name if len(name) <= LONGEST else f"…{name[-LONGEST:]}"
 
 
-def _named(card: Card) -> bool:
-    return card.name != card.title
+def _heading(card: Card) -> list[tuple[str, float, str, bool]]:
+    """The pieces of the first line: text, size, colour, bold."""
+    name = _short(card.name) if card.name != card.title else ""
+    pieces = [(card.title, TITLE, INK, True), (card.details, SMALL, INK, False), (name, SMALL, NAME, False)]
+    return [piece for piece in pieces if piece[0]]
 
 
-def _body(card: Card) -> list[str]:
-    lines = ["   ".join(card.shapes)] if card.shapes else []
-    return [_short(t) for t in lines] if sum(map(len, lines)) <= LONGEST else [_short(t) for t in card.shapes]
+def _heading_width(card: Card) -> float:
+    return sum(text_width(t, points, bold) + SPACE for t, points, _, bold in _heading(card)) - SPACE
+
+
+def _body(card: Card) -> list[tuple[str, str]]:
+    """The lines below the first one, with their colours."""
+    shapes = [", ".join(card.shapes)] if sum(map(len, card.shapes)) <= 2 * LONGEST else list(card.shapes)
+    return [*((t, INK) for t in shapes if t), *((t, LINEAR_LAW) for t in [", ".join(card.laws)] if t)]
 
 
 class Pen:
@@ -91,21 +105,17 @@ class Pen:
         )  # fmt: skip
         self.axes.add_patch(box)
         top = y - h / 2 + 0.135
-        body = _body(card)
-        heading = text_width(card.title, TITLE, True)
-        total = heading + (0.1 + text_width(_short(card.name), SMALL) if _named(card) else 0)
-        self.text(x - total / 2, top, card.title, TITLE, weight="bold")
-        if _named(card):
-            self.text(x + total / 2, top, _short(card.name), SMALL, NAME, ha="right")
-        for i, text in enumerate(body):
-            self.text(x, top + LINE * (i + 1), text, SMALL, ha="center")
-        for i, text in enumerate(card.laws):
-            self.text(x + w / 2 + 0.05, y + (i - (len(card.laws) - 1) / 2) * 0.11, text, LABEL, LINEAR_LAW)
+        left = x - _heading_width(card) / 2
+        for text, points, colour, bold in _heading(card):
+            self.text(left, top, text, points, colour, weight="bold" if bold else "normal")
+            left += text_width(text, points, bold) + SPACE
+        for i, (text, colour) in enumerate(_body(card)):
+            self.text(x, top + LINE * (i + 1), text, SMALL, colour, ha="center")
 
     def wire(self, link: Link, points: Sequence[Point]) -> None:
         """A wire through its points, upright at both ends of every piece, with an arrow head at its last point."""
         vertices, codes = [points[0]], [Curve.MOVETO]
-        for (x, y), (u, v) in zip(points, points[1:], strict=False):
+        for (x, y), (u, v) in pairwise(points):
             if abs(x - u) < 1e-6 or v <= y + 1e-6:
                 vertices.append((u, v))
                 codes.append(Curve.LINETO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from .captions import FAMILIES, Card, Link
 from .layout import GAP_Y, Layout, layout
-from .pen import LABEL, LEGEND_LINE, LEGEND_WIDTH, Pen, Point, label_width, size, text_width
+from .pen import LEGEND_LINE, LEGEND_WIDTH, Pen, Point, label_width, size
 
 MARGIN, GUTTER = 0.3, 0.6
 TALL, SHAPE = 20.0, 1.3  # inches above which a drawing is cut into columns, and the height / width aimed at
@@ -23,8 +24,9 @@ def picture(cards: Sequence[Card], links: Sequence[Link], path: Path) -> Path:
     """Writes the drawing of cards (in topological order) and links to a file."""
     index = {card.name: i for i, card in enumerate(cards)}
     sizes = [size(card) for card in cards]
-    placed = layout(sizes, [(index[k.source], index[k.target]) for k in links])
-    sheet = _Sheet.of(placed, _extents(cards, links, sizes, placed))
+    wires = [(index[k.source], index[k.target]) for k in links]
+    placed = layout(sizes, wires, {i for i, k in enumerate(links) if k.skip})
+    sheet = _Sheet.of(placed, _extents(links, sizes, placed))
     families = [f for f in FAMILIES if f != "end" and any(c.family == f for c in cards)]
     lawful = any(k.lawful for k in links)
     width = max(sheet.width, LEGEND_WIDTH)
@@ -48,13 +50,12 @@ def picture(cards: Sequence[Card], links: Sequence[Link], path: Path) -> Path:
 
 
 def _extents(
-    cards: Sequence[Card], links: Sequence[Link], sizes: Sequence[tuple[float, float]], placed: Layout
+    links: Sequence[Link], sizes: Sequence[tuple[float, float]], placed: Layout
 ) -> list[tuple[float, float, float]]:
     """Left end, right end and height of everything, captions included."""
     out = []
-    for card, (x, y), (w, _) in zip(cards, placed.centres, sizes, strict=True):
-        beside = max((0.1 + text_width(t, LABEL) for t in card.laws), default=0.0)
-        out.append((x - w / 2, x + w / 2 + beside, y))
+    for (x, y), (w, _) in zip(placed.centres, sizes, strict=True):
+        out.append((x - w / 2, x + w / 2, y))
     for link, points in zip(links, placed.routes, strict=True):
         out += [(x, x, y) for x, y in points]
         out.append((points[0][0], points[0][0] + label_width(link), points[0][1]))
@@ -64,17 +65,22 @@ def _extents(
 def _spread(
     links: Sequence[Link], placed: Layout, sizes: Sequence[tuple[float, float]], index: dict[str, int]
 ) -> list[list[Point]]:
-    """The routes with the wires into one block side by side, from left to right as they arrive."""
+    """The routes with the wires into one block side by side, from left to right as they come."""
     routes = [list(r) for r in placed.routes]
     arriving: dict[str, list[int]] = {}
     for i, link in enumerate(links):
         arriving.setdefault(link.target, []).append(i)
     for target, mine in arriving.items():
-        step = min(0.3, 0.6 * sizes[index[target]][0] / len(mine))
+        width, height = sizes[index[target]]
         mine.sort(key=lambda i: routes[i][-2][0])
         for place, i in enumerate(mine):
             x, y = routes[i][-1]
-            routes[i][-1] = (x + step * (place - (len(mine) - 1) / 2), y)
+            shift = min(0.3, 0.6 * width / len(mine)) * (place - (len(mine) - 1) / 2)
+            if width == height:  # a circle: what comes straight from above stays straight, the others touch its sides
+                side = routes[i][-2][0] - x
+                shift = math.copysign(0.3 * width, side) if abs(side) > 0.05 else 0.0
+                y += width / 2 - math.sqrt(width**2 / 4 - shift**2)
+            routes[i][-1] = (x + shift, y)
     return routes
 
 
@@ -130,7 +136,7 @@ class _Sheet:
     def route(self, points: Sequence[Point]) -> list[Point]:
         """Where a wire is drawn: from one column to the next it goes down, up the gutter, and in from above."""
         out = [self.point(points[0])]
-        for a, b in zip(points, points[1:], strict=False):
+        for a, b in pairwise(points):
             i = self.column(a[1])
             if self.column(b[1]) > i:
                 foot, (x, _) = out[-1][1] + GAP_Y / 2, self.point(b)

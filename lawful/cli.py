@@ -51,6 +51,7 @@ def demo(
     """Derive, prove, verify and count the laws of a ResNet and a Transformer, and train both."""
     from .demo import run
 
+    _single_thread()
     _exit(run(output, steps, seed, as_json, _console(as_json)))
 
 
@@ -130,6 +131,7 @@ def count(
     from .tables import count_data
 
     arch = _load(spec, shrink, COUNTABLE, "brute force")
+    _single_thread()
     with _status(as_json, "counting") as say:
         found = count_laws(arch, loss, seed=seed, progress=say)
     if as_json:
@@ -153,6 +155,7 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     from .tables import check_data, law_table
 
     arch = load(spec)
+    _single_thread()
     with _status(as_json, "checking") as say:
         found = check_laws(arch, loss, seed=seed, progress=say)
     if as_json:
@@ -197,6 +200,13 @@ def _load(spec: str, shrink: bool, limit: int, what: str) -> Architecture:
         way_out = "choose smaller options" if shrink else "add --shrink"
         raise BadInput(f"{spec} has {size:,} parameters, {what} takes up to {limit:,}; {way_out}")
     return arch
+
+
+def _single_thread() -> None:
+    """Tiny tensors: threads that wait for one another cost far more than they give, most of all on a busy machine."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _console(quiet: bool) -> Console:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from lawful.dynamics.train import LawTrace, drift_slope, drifts_by_rate
 
@@ -50,7 +51,7 @@ def draw(results: Sequence[Result], output: Path) -> None:
             _drift(grid[2, column], result)
         _every_law(right.subplots(), results)
         figure.suptitle(
-            "Training by SGD conserves hundreds of quantities, and breaks each by exactly $\\eta^2\\,Q(g)$ per step",
+            "Gradient flow conserves every one of these quantities; a step of SGD moves each by exactly $\\eta^2\\,Q(g)$",
             fontsize=14,
             fontweight="bold",
             x=0.01,
@@ -68,7 +69,7 @@ def _losses(axes: Any, result: Result) -> None:
         ]
         axes.plot(run.losses, color=colour, alpha=0.2, lw=0.8)
         axes.plot(smooth, color=colour, lw=1.8, label=f"$\\eta$ = {run.rate:g}")
-    axes.set_title(f"{result.subject.name} learns {result.subject.data}", wrap=True)
+    axes.set_title(f"{result.subject.name} learns {result.subject.data}")
     axes.set_xlabel("step")
     axes.set_ylabel("cross-entropy")
     axes.set_ylim(bottom=0)
@@ -124,6 +125,9 @@ def _drift(axes: Any, result: Result) -> None:
     rates = [run.rate for run in result.runs]
     axes.set_xticks(rates, [f"{r:g}" for r in rates])
     axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.set_title("Drift of all exact laws falls with the rate")
     axes.set_xlabel("learning rate $\\eta$")
     axes.set_ylabel("Euclidean norm of the drift")
@@ -153,15 +157,16 @@ def _every_law(axes: Any, results: Sequence[Result]) -> None:
     axes.set_xscale("log")
     axes.set_xlim(1e-18, 3)
     axes.axvspan(1e-18, 1e-13, color="#f2f2f2", zorder=0)
-    axes.text(1.2e-15, row - 0.4, "rounding of float64", fontsize=8, color=GUIDE, ha="center", va="center")
+    axes.text(1.5e-18, row - 0.4, "rounding of float64", fontsize=8, color=GUIDE, va="center")
     axes.set_yticks(ticks, labels, fontsize=7.5)
     axes.set_ylim(row, -0.8)
     axes.tick_params(axis="y", length=0)
     axes.plot([], [], "o", color=INK, ms=5, label="how far it drifted (three rates)")
     axes.plot([], [], "x", color=INK, ms=5.5, mew=1.6, label="drift left after the prediction")
     axes.plot([], [], "x", color=EPSILON, ms=5.5, mew=1.6, label="the same for a law up to epsilon")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.35, -0.045), ncols=3, handletextpad=0.3, columnspacing=1.2)
-    axes.set_title("Every family of laws (number of scalars), relative to the size of its terms")
+    axes.legend(loc="lower left", bbox_to_anchor=(0.24, 0.655), borderaxespad=0, handletextpad=0.3)
+    axes.set_title("Every family of laws, with its number of scalars")
+    axes.set_xlabel("drift in training, relative to the size of the terms of the law")
 
 
 def _relative(trace: LawTrace, change: Any) -> float:

@@ -43,13 +43,13 @@ class Subject:
 def subjects() -> tuple[Subject, Subject]:
     """A ResNet and a Transformer."""
     return (
-        Subject("ResNet", resnet(), digits, (0.3, 0.15, 0.075), "8x8 handwritten digits", "balance of stem.bn.affine"),
+        Subject("ResNet", resnet(), digits, (0.3, 0.15, 0.075), "handwritten digits", "balance of stem.bn.affine"),
         Subject(
             "Transformer",
             transformer(),
             text,
             (0.4, 0.2, 0.1),
-            "the text of the Python language reference",
+            "the Python reference",
             "balance of layer1.attention.heads.v",
         ),
     )

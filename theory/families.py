@@ -100,7 +100,8 @@ def gather(rows: list[SectorRow]) -> list[Family]:
     mixed: list[int] = []
     for i, row in enumerate(rows):
         entities = [e for e, _ in row]
-        if len(set(entities)) < len(entities):
+        waves = {"".join(sorted(label.replace("c", ""))) for _, label in row}
+        if len(set(entities)) < len(entities) or len(waves) > 1:
             mixed.append(i)
             continue
         lead = next(iter(row.values()))
@@ -111,21 +112,29 @@ def gather(rows: list[SectorRow]) -> list[Family]:
 
 
 def _families(rows: list[SectorRow], members: list[int]) -> Iterable[Family]:
-    reference = next(iter(rows[members[0]]))[0]
-    labels = [next(s for e, s in rows[i] if e == reference) for i in members]
+    maps = [dict(rows[i].keys()) for i in members]  # entity -> label
+    reference = next(iter(maps[0]))
+    labels = [m[reference] for m in maps]
     kinds = _kinds(labels)
-    if kinds is None:
+    columns = list(zip(*labels, strict=True))
+    followed = {e: list(zip(*[m[e] for m in maps], strict=True)) for e in maps[0]}
+    if kinds is None or not all(_follows(columns, mine) for mine in followed.values()):
         assert len(members) > 1, "a single sector is a product"
         for i in members:
             yield from _families(rows, [i])
         return
-    columns = list(zip(*labels, strict=True))
-    support, axes = [], []
-    for (entity, _), a in rows[members[0]].items():
-        mine = list(zip(*[next(s for e, s in rows[i] if e == entity) for i in members], strict=True))
-        support.append((entity, a))
-        axes.append(_match(columns, mine))
-    yield Family(tuple(support), tuple(labels), kinds, tuple(axes), tuple(members))
+    support = list(rows[members[0]].items())
+    axes = [_match(columns, followed[e]) for (e, _), _ in support]
+    yield Family(tuple((e, a) for (e, _), a in support), tuple(labels), kinds, tuple(axes), tuple(members))
+
+
+def _follows(reference: list[tuple[str, ...]], mine: list[tuple[str, ...]]) -> bool:
+    """Whether the axes that vary are those of the reference."""
+
+    def varying(columns: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        return sorted(c for c in columns if set(c) != {"c"})
+
+    return varying(reference) == varying(mine)
 
 
 def _match(reference: list[tuple[str, ...]], mine: list[tuple[str, ...]]) -> tuple[int, ...]:

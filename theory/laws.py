@@ -49,7 +49,7 @@ class Part:
         if self.offset:
             tensor = tensor + identity_like(tensor)
         if self.ramp:
-            tensor = tensor * tensor.new_tensor([1 + i / tensor.numel() for i in range(tensor.numel())]).reshape(tensor.shape)
+            tensor = tensor * tensor.new_tensor([1.5 + math.cos(i * i) for i in range(tensor.numel())]).reshape(tensor.shape)
         x = tensor.reshape(self.view.shape).permute(self.view.order).reshape(*self.sizes, -1)
         for axis, (start, stop) in enumerate(self.slices):
             x = x.narrow(axis, start, stop - start)

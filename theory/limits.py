@@ -39,6 +39,9 @@ def limits(solution: Solution) -> list[str]:
         out.append("no block lets tokens see one another: laws of the row of a single token may be missing")
     out += _products_of_rows(solution)
     out += _unlike_parallel_maps(solution)
+    taken = [s.name for s in solution.drawn.sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
+    if taken and any(isinstance(r, TokensRule) for r in rules):
+        out.append(f"{taken[0]} reads one token of several kinds: laws that move the tokens apart are not listed")
     frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
     for site in solution.drawn.sites:
         rule = site.rule
@@ -82,6 +85,9 @@ def _unlike_parallel_maps(solution: Solution) -> list[str]:
         if not isinstance(site.rule, AddRule):
             continue
         maps: dict[int, set[str]] = {}
+        weights = [leaf.rule.weight for leaf in leaves(site, readers, writer) if isinstance(leaf.rule, LinearRule)]
+        if len(set(weights)) < len(weights):
+            out.append(f"{site.name} adds one shared map of several wires: laws of the differences of these are not listed")
         for leaf in leaves(site, readers, writer):
             if isinstance(leaf.rule, (LinearRule, GainRule)) and getattr(leaf.rule, "gain", "W"):
                 maps.setdefault(leaf.inputs[0], set()).add(bundled.get(leaf.name, leaf.name))

@@ -50,7 +50,7 @@ class Style:
         entry: a matrix with indices.
         norm: the squared norm.
         product: a matrix product.
-        over: a sum with the letters of its indices.
+        over: a sum with the letters of its indices; without letters, over every `:`.
         ones: the sum over all rows of a matrix (True) or over all its columns.
         fraction: a positive fraction.
         more: what stands for the terms that are not printed.
@@ -106,7 +106,7 @@ TEXT = Style(
     entry=lambda x, where: f"{x}[{','.join(where)}]" if where else x,
     norm=lambda x: f"‖{x}‖²",
     product=lambda x, y: f"{x} @ {y}",
-    over=lambda letters, x: f"Σ_{','.join(letters)} {x}",
+    over=lambda letters, x: f"Σ_{','.join(letters)} {x}" if letters else f"Σ {x}",
     ones=lambda x, rows: f"1ᵀ {x}" if rows else f"{x} 1",
     fraction=str,
     more=lambda n: f"+ ... ({n} more)",
@@ -123,7 +123,7 @@ LATEX = Style(
     entry=_indexed_latex,
     norm=lambda x: rf"\left\lVert {x} \right\rVert^2",
     product=lambda x, y: f"{x} {y}",
-    over=lambda letters, x: rf"\sum_{{{','.join(letters)}}} {x}",
+    over=lambda letters, x: rf"\sum_{{{','.join(letters)}}} {x}" if letters else rf"\sum {x}",
     ones=lambda x, rows: rf"\mathbf{{1}}^\top {x}" if rows else rf"{x} \mathbf{{1}}",
     fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\tfrac{{{f.numerator}}}{{{f.denominator}}}",
     more=lambda n: rf"+ \cdots \; ({n}\text{{ more}})",
@@ -140,7 +140,7 @@ def _write(law: Law, style: Style) -> str:
     if "pair" in law.axis_kinds:
         return style.both(_sum(law, style, names, _norm), _sum(law, style, names, _norm_of_sum))
     if law.kind != "balance":
-        out = _sum(law, style, names, _linear)
+        out = _sum(law, style, names, _short_linear if _is_short(law) else _linear)
     elif any(map(_is_product, law.axis_kinds)):
         out = _sum(law, style, names, _product)
     else:
@@ -181,6 +181,8 @@ def _sum(law: Law, style: Style, letters: list[str], write: Callable[[Term, Styl
 
 def _name(part: Part, style: Style) -> str:
     name = style.name(part.parameter, len(part.view.shape))
+    if part.view.lead > 1:  # a grouped map: the groups come first
+        name = f"{name}_(groups)" if style is TEXT else rf"{name}^{{(\mathrm{{groups}})}}"
     return style.plus_identity(name) if part.offset else name
 
 
@@ -190,22 +192,25 @@ def _where(part: Part, letters: list[str], summed: str = ":") -> list[str]:
     out = [summed] * len(part.dims)
     for letter, d in zip(letters, kept, strict=False):
         out[d] = letter
-    return out or ["0"] * (part.slices[0] != (0, part.sizes[0]))
+    return out
 
 
-def _run(part: Part, where: list[str]) -> list[str]:
-    """The same with the run itself where the part is cut out of a longer axis."""
-    (start, stop), whole = part.slices[0], part.sizes[0]
-    if (start, stop) == (0, whole):
+def _run(where: list[str], run: tuple[int, int], whole: int) -> list[str]:
+    """The indices of a run; where it is cut out of a longer axis, one index that counts from its start."""
+    start, stop = run
+    if run == (0, whole):
         return where
-    if where in ([":"], []):
+    if stop - start == 1:
+        return [str(start)]
+    if set(where) <= {":"}:
         return [f"{start}:{stop}"]
-    return [f"{start}+{where[0]}" if start and where[0] != ":" else f"{start}:{stop}", *where[1:]]
+    inside = where[0] if len(where) == 1 else f"({','.join(where)})"
+    return [f"{start}+{inside}" if start else inside]
 
 
 def _indices(part: Part, letters: list[str]) -> list[str]:
     """All indices of a parameter as a quadratic law reads it, in the order of the parameter's axes; `[]` if all are `:`."""
-    row = _run(part, _where(part, letters))
+    row = _run(_where(part, letters), part.slices[0], part.sizes[0])
     others = [":"] * (len(part.view.shape) - part.view.lead)
     flipped = part.view.lead == 1 and part.view.order[0] == 1
     where = [*others[:1], *row, *others[1:]] if flipped else [*row, *others]
@@ -245,7 +250,7 @@ def _oriented(part: Part, style: Style, letters: list[str]) -> tuple[str, str]:
     spare = iter("stuv")
     row = [next(spare) if part.axes[i] < 0 else x for i, x in enumerate(_where(part, letters))]
     flipped = part.view.lead == 1 and part.view.order[0] == 1
-    where = _run(part, row)
+    where = _run(row, part.slices[0], part.sizes[0])
     while len(where) > 1 and where[-1] == ":" and not flipped:
         where = where[:-1]
     where = [] if where == [":"] else [":", *where] if flipped else where
@@ -254,33 +259,42 @@ def _oriented(part: Part, style: Style, letters: list[str]) -> tuple[str, str]:
 
 
 def _linear(term: Term, style: Style, letters: list[str]) -> str:
-    part = term.part
-    name = _name(part, style)
-    where = _linear_indices(part, letters)
-    if ":" not in where and not any(":" in w for w in where):
-        plain = [w for w in where if w.isalpha()]
-        return name if len(plain) == len(where) else style.entry(name, where)
-    whole = all(run == (0, n) for run, n in zip(part.slices, part.sizes, strict=True))
-    if whole and len(where) <= 2 and len(part.axes) == len(where):
-        if set(where) == {":"}:
-            return style.ones(name, True) if len(where) == 1 else style.ones(style.ones(name, True), False)
-        return style.ones(name, where[0] == ":")
-    return style.over([], style.entry(name, where)).replace("Σ_ ", "Σ ").replace(r"\sum_{} ", r"\sum ")
+    """An entry, or a sum of entries, of a parameter."""
+    name, where = _name(term.part, style), _linear_indices(term.part, letters)
+    entry = style.entry(name, where)
+    return style.over([], entry) if any(":" in w for w in where) else entry
+
+
+def _short_linear(term: Term, style: Style, letters: list[str]) -> str:
+    """The same without indices: `X`, `1^T X` or `X 1`."""
+    name, where = _name(term.part, style), _linear_indices(term.part, letters)
+    if ":" not in where:
+        return name
+    if set(where) == {":"}:
+        return style.ones(name, True) if len(where) == 1 else style.ones(style.ones(name, True), False)
+    return style.ones(name, where[0] == ":")
+
+
+def _is_short(law: Law) -> bool:
+    """Whether every term of a linear law reads whole axes, one index each, and all leave the same shape."""
+    shapes = set()
+    for part in (t.part for t in law.terms):
+        whole = part.dims == part.sizes and math.prod(part.view.shape) == math.prod(part.sizes) and len(part.dims) <= 2
+        if not whole:
+            return False
+        shapes.add(part.axes if len(law.terms) > 1 else None)
+    return len(shapes) == 1
 
 
 def _linear_indices(part: Part, letters: list[str]) -> list[str]:
     """One index for every run, in the order of the parameter's axes; a kernel position at the end."""
-    kept = [i for _, i in sorted((a, i) for i, a in enumerate(part.axes) if a >= 0)]
-    names = {d: letter for letter, d in zip(letters, kept, strict=False)}
+    names = _where(part, letters)
     out, d = [], 0
-    for (start, stop), size in zip(part.slices, part.sizes, strict=True):
+    for run, size in zip(part.slices, part.sizes, strict=True):
         length, mine = 1, []
-        while d < len(part.dims) and (length < stop - start or part.dims[d] == 1):
-            mine.append(names.get(d, ":"))
+        while d < len(part.dims) and (length < run[1] - run[0] or part.dims[d] == 1):
+            mine.append(names[d])
             length, d = length * part.dims[d], d + 1
-        mine = mine or ["0"]
-        if (start, stop) != (0, size):
-            mine = [str(start)] if stop - start == 1 else [f"{start}:{stop}" if mine[0] == ":" else f"{start}+{mine[0]}", *mine[1:]]
-        out += mine
+        out += _run(mine, run, size) if size > 1 else ["0"]
     kernel = math.prod(part.view.shape) // math.prod(part.sizes)
     return out + (["p"] if kernel > 1 else [])

@@ -184,7 +184,7 @@ def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
             scale = jvp(lambda p: law.value(p, magnitude=True), (absolute,), ({n: g.abs() for n, g in direction.items()},))[1]
         else:
             scale = total.expand_as(change)
-        floor = total * max(float(t.abs().max()) for t in theta.values()) * 1e-6 if law.kind == "balance" else 0.0
+        floor = total * max(float(t.abs().max()) for t in theta.values()) * 1e-3 if law.kind == "balance" else 0.0
         ratio = torch.where(scale > 0, change.abs() / (scale + floor).clamp_min(1e-300), change.abs())
         if not bool(torch.isfinite(ratio).all()) or not bool(torch.isfinite(scale).all()):
             return float("inf"), True
