@@ -51,7 +51,12 @@ from .spectators import AveragePool2d, Flatten, GlobalAveragePool, MaxPool2d, Se
 
 for _module in (attention, joins, linear, norms, pointwise, spectators):
     for _value in vars(_module).copy().values():
-        if isinstance(_value, type) and issubclass(_value, Block) and not _value.__name__.startswith("_") and _value is not Block:
+        if (
+            isinstance(_value, type)
+            and issubclass(_value, Block)
+            and not _value.__name__.startswith("_")
+            and _value is not Block
+        ):
             register(_value)
 
 __all__ = [

@@ -28,7 +28,8 @@ class DotProductAttention(Block):
         causal: whether a token sees only itself and earlier ones.
         softmax: False for linear attention (scores as they are).
 
-    Law: `Q^T Q - K^T K` and `V^T V - O O^T` per head (Marcotte et al. 2025, corollary 3.9; Tran et al. 2026, theorem 4.3).
+    Law: `Q^T Q - K^T K` and `V^T V - O O^T` per head (Marcotte et al. 2025, corollary 3.9; Tran et al. 2026,
+    theorem 4.3).
     """
 
     heads: int = 1
@@ -52,9 +53,13 @@ class DotProductAttention(Block):
         q, k, v = signals
         for s, n in ((q, self.heads), (k, self.kv_heads), (v, self.kv_heads)):
             if s.features % n or len(s.space) != 1 or s.channels_first:
-                raise ShapeError(f"{self} reads tokens in {n} heads but gets {s}; make the width a multiple of the heads")
+                raise ShapeError(
+                    f"{self} reads tokens in {n} heads but gets {s}; make the width a multiple of the heads"
+                )
         if q.features // self.heads != k.features // self.kv_heads:
-            raise ShapeError(f"{self}: queries have {q.features // self.heads} features per head, keys {k.features // self.kv_heads}")
+            raise ShapeError(
+                f"{self}: queries have {q.features // self.heads} features per head, keys {k.features // self.kv_heads}"
+            )
         if k.space != v.space:
             raise ShapeError(f"{self}: keys have {k.space[0]} tokens, values {v.space[0]}")
         return (q.with_features(v.features // self.kv_heads * self.heads),)

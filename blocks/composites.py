@@ -34,7 +34,7 @@ def frozen(net: Net) -> Net:
     """The same net with all its parameters frozen: training does not move them."""
     if isinstance(net, Block):
         names = tuple(net.parameters)
-        return dataclasses.replace(net, frozen=names) if names else net
+        return dataclasses.replace(net, frozen=names) if names else net  # type: ignore[call-arg]
     if isinstance(net, Series):
         return Series(tuple((k, frozen(n)) for k, n in net.parts))
     if isinstance(net, Parallel):
@@ -43,17 +43,17 @@ def frozen(net: Net) -> Net:
     return dataclasses.replace(net, nodes={k: frozen(n) for k, n in net.nodes.items()})
 
 
-def LearnedPosition(tokens: int, width: int) -> Net:  # noqa: N802
+def LearnedPosition(tokens: int, width: int) -> Net:
     """Adds a learned table to a stream of tokens."""
     return Parallel((("stream", Identity()), ("table", Table(tokens, width))), Add())
 
 
-def ClassToken(width: int) -> Net:  # noqa: N802
+def ClassToken(width: int) -> Net:
     """Puts one learned token before the others."""
     return Parallel((("token", Table(1, width)), ("stream", Identity())), ConcatTokens())
 
 
-def GatedLinearUnit(  # noqa: N802
+def GatedLinearUnit(
     features: int, hidden: int, activation: Net | None = None, bias: bool = False, width: int | None = None
 ) -> Net:
     """`down(activation(gate(x)) * up(x))`: GLU family; SwiGLU by default.
@@ -66,22 +66,24 @@ def GatedLinearUnit(  # noqa: N802
     return chain(glu=both, down=Linear(hidden, width or features, bias))
 
 
-def SwiGLU(features: int, hidden: int, bias: bool = False) -> Net:  # noqa: N802
+def SwiGLU(features: int, hidden: int, bias: bool = False) -> Net:
     """Gated linear unit with SiLU."""
     return GatedLinearUnit(features, hidden, SiLU(), bias)
 
 
-def ReGLU(features: int, hidden: int, bias: bool = False) -> Net:  # noqa: N802
+def ReGLU(features: int, hidden: int, bias: bool = False) -> Net:
     """Gated linear unit with ReLU."""
     return GatedLinearUnit(features, hidden, ReLU(), bias)
 
 
-def MLP(features: int, hidden: int, activation: Net | None = None, bias: bool = True) -> Net:  # noqa: N802
+def MLP(features: int, hidden: int, activation: Net | None = None, bias: bool = True) -> Net:
     """Two linear layers with an activation (ReLU by default) between them."""
-    return chain(up=Linear(features, hidden, bias), activation=activation or ReLU(), down=Linear(hidden, features, bias))
+    return chain(
+        up=Linear(features, hidden, bias), activation=activation or ReLU(), down=Linear(hidden, features, bias)
+    )
 
 
-def SelfAttention(  # noqa: N802
+def SelfAttention(
     features: int,
     heads: int,
     kv_heads: int = 0,
@@ -103,7 +105,7 @@ def SelfAttention(  # noqa: N802
         rotary: base of the rotary frequencies, 0 for none.
         softmax: False for linear attention.
     """
-    if heads < 1 or not head_width and features % heads:
+    if heads < 1 or (not head_width and features % heads):
         raise ShapeError(f"{heads} heads do not divide {features} features; change one of them or give head_width")
     width = head_width or features // heads
     kv = kv_heads or heads
@@ -118,18 +120,26 @@ def SelfAttention(  # noqa: N802
     return chain(heads=mixed, out=Linear(heads * width, features, bias))
 
 
-def TransformerLayer(  # noqa: N802
-    features: int, heads: int, hidden: int, activation: Net | None = None, bias: bool = True, causal: bool = False, epsilon: float = 1e-5
+def TransformerLayer(
+    features: int,
+    heads: int,
+    hidden: int,
+    activation: Net | None = None,
+    bias: bool = True,
+    causal: bool = False,
+    epsilon: float = 1e-5,
 ) -> Net:
     """A pre-LayerNorm layer: attention and an MLP, each in a residual branch."""
-    attention = chain(norm=LayerNorm(features, epsilon=epsilon), attention=SelfAttention(features, heads, bias=bias, causal=causal))
-    mlp = chain(norm=LayerNorm(features, epsilon=epsilon), mlp=MLP(features, hidden, activation or Pointwise("gelu"), bias))
+    attention = chain(
+        norm=LayerNorm(features, epsilon=epsilon), attention=SelfAttention(features, heads, bias=bias, causal=causal)
+    )
+    mlp = chain(
+        norm=LayerNorm(features, epsilon=epsilon), mlp=MLP(features, hidden, activation or Pointwise("gelu"), bias)
+    )
     return chain(attention=residual(attention), mlp=residual(mlp))
 
 
-def Recurrent(  # noqa: N802
-    features: int, hidden: int, steps: int, activation: Net | None = None, bias: bool = False
-) -> Net:
+def Recurrent(features: int, hidden: int, steps: int, activation: Net | None = None, bias: bool = False) -> Net:
     """A recurrent layer unrolled over `steps` tokens; gives the last hidden state.
 
     `h_t = activation(W x_t + U h_{t-1})`, `h_0 = 0`; one `W` and one `U` for all steps.
@@ -152,7 +162,7 @@ def Recurrent(  # noqa: N802
     return Wiring(nodes, reads, (previous,))
 
 
-def MixtureOfExperts(features: int, experts: Sequence[Net]) -> Net:  # noqa: N802
+def MixtureOfExperts(features: int, experts: Sequence[Net]) -> Net:
     """Experts weighted by a dense softmax router.
 
     Law: the experts' own and the column sums of the router (Tran et al. 2026, theorem 4.5).
@@ -161,6 +171,6 @@ def MixtureOfExperts(features: int, experts: Sequence[Net]) -> Net:  # noqa: N80
     return Parallel((("router", router), *((f"expert{i}", e) for i, e in enumerate(experts))), Mixture())
 
 
-def TiedHead(embedding: Embedding) -> Linear:  # noqa: N802
+def TiedHead(embedding: Embedding) -> Linear:
     """A head that reads the stream with the rows of an embedding."""
     return Linear(embedding.width, embedding.vocabulary, bias=False, tie=Tie(embedding))

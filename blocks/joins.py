@@ -28,7 +28,9 @@ class _Join(Block):
             raise ShapeError(f"{self} joins " + " and ".join(map(str, signals)) + "; make the branches equally wide")
         wide = max(signals, key=lambda s: s.positions)
         for s in signals:
-            if s.space not in (wide.space, ()) and any(n not in (m, 1) for n, m in zip(s.space, wide.space, strict=False)):
+            if s.space not in (wide.space, ()) and any(
+                n not in (m, 1) for n, m in zip(s.space, wide.space, strict=False)
+            ):
                 raise ShapeError(f"{self} joins {s} with {wide}; make the branches equally large")
         return (wide,)
 
@@ -168,7 +170,9 @@ class Mixture(Block):
 
     def output(self, *signals: Signal) -> Sequence[Signal]:
         if signals[0].features != len(signals) - 1:
-            raise ShapeError(f"{self} has {len(signals) - 1} experts but {signals[0].features} weights; make the router as wide")
+            raise ShapeError(
+                f"{self} has {len(signals) - 1} experts but {signals[0].features} weights; make the router as wide"
+            )
         if len({s.features for s in signals[1:]}) > 1:
             raise ShapeError(f"{self} joins " + " and ".join(map(str, signals[1:])) + "; make the experts equally wide")
         return (signals[1],)

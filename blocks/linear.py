@@ -183,7 +183,7 @@ class Conv1d(_Conv):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Conv2d(_Conv):
-    """2d convolution: x of shape `(batch, channels, height, width)`, weight `(width, channels / groups, kernel, kernel)`."""
+    """2d convolution: x is `(batch, channels, height, width)`, weight `(width, channels / groups, kernel, kernel)`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -154,21 +154,21 @@ def _with_affine(core: Block, features: int, gain: bool, shift: bool) -> Net:
     return Series((("core", core), ("affine", Affine(features, gain, shift))))
 
 
-def LayerNorm(features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:  # noqa: N802
+def LayerNorm(features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:
     """LayerNorm with gain and shift."""
     return _with_affine(LayerNormCore(features, epsilon), features, gain, shift)
 
 
-def RMSNorm(features: int, gain: bool = True, epsilon: float = 1e-6) -> Net:  # noqa: N802
+def RMSNorm(features: int, gain: bool = True, epsilon: float = 1e-6) -> Net:
     """RMSNorm with a gain."""
     return _with_affine(RMSNormCore(features, epsilon), features, gain, False)
 
 
-def GroupNorm(groups: int, features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:  # noqa: N802
+def GroupNorm(groups: int, features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:
     """GroupNorm with gain and shift per channel."""
     return _with_affine(GroupNormCore(features, groups, epsilon), features, gain, shift)
 
 
-def BatchNorm(features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:  # noqa: N802
+def BatchNorm(features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:
     """BatchNorm in training mode with gain and shift, over any number of space axes."""
     return _with_affine(BatchNormCore(features, epsilon), features, gain, shift)

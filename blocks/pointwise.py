@@ -61,12 +61,12 @@ class ReLU(_Same):
         return y**self.power if self.power > 1 else y
 
 
-def LeakyReLU(slope: float = 0.01) -> ReLU:  # noqa: N802
+def LeakyReLU(slope: float = 0.01) -> ReLU:
     """ReLU with a slope for negative values."""
     return ReLU(slope)
 
 
-def Abs() -> ReLU:  # noqa: N802
+def Abs() -> ReLU:
     """The absolute value."""
     return ReLU(-1.0)
 
@@ -106,7 +106,7 @@ _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pointwise(_Same):
-    """A smooth activation by name: gelu, gelu_tanh, silu, tanh, sigmoid, softplus, elu, mish.  It leaves no law behind it."""
+    """A smooth activation by name: gelu, gelu_tanh, silu, tanh, sigmoid, softplus, elu, mish.  It leaves no law."""
 
     function: str
 
@@ -125,22 +125,22 @@ class Pointwise(_Same):
         return _FUNCTIONS[self.function](x[0])
 
 
-def GELU() -> Pointwise:  # noqa: N802
+def GELU() -> Pointwise:
     """Gaussian error linear unit."""
     return Pointwise("gelu")
 
 
-def SiLU() -> Pointwise:  # noqa: N802
+def SiLU() -> Pointwise:
     """`x * sigmoid(x)`."""
     return Pointwise("silu")
 
 
-def Tanh() -> Pointwise:  # noqa: N802
+def Tanh() -> Pointwise:
     """Hyperbolic tangent."""
     return Pointwise("tanh")
 
 
-def Sigmoid() -> Pointwise:  # noqa: N802
+def Sigmoid() -> Pointwise:
     """Logistic function."""
     return Pointwise("sigmoid")
 

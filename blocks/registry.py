@@ -55,7 +55,7 @@ def build(kind: Any, config: Any, where: str, frozen: tuple[str, ...] = (), tie:
     for name in extra:
         if name not in _fields(cls):
             verb = "tied" if name == "tie" else name
-            raise ShapeError(f"{where}: a {kind} has nothing that could be {verb}; leave it out")
+            raise ShapeError(f"{where}: {kind} has nothing that could be {verb}; leave it out")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     try:
         block = cls(**values, **extra)
@@ -98,7 +98,7 @@ def check_fields(cls: type, config: Any, where: str, without: tuple[str, ...] = 
     for name, value in config.items():
         if name not in fields:
             known = ", ".join(fields) or "none"
-            raise ShapeError(f"{where} has the field {shown(name)}, but the fields of a {cls.__name__} are {known}")
+            raise ShapeError(f"{where} has the field {shown(name)}, but the fields of {cls.__name__} are {known}")
         least = getattr(cls, "least", {}).get(name, 1)
         if not _fits(value, fields[name], least):
             raise ShapeError(f"{where}.{name} is {shown(value)}, expected {_expected(fields[name], least)}")
@@ -106,7 +106,7 @@ def check_fields(cls: type, config: Any, where: str, without: tuple[str, ...] = 
         needed = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if needed and f.name in fields and f.name not in config:
             wanted = _expected(fields[f.name], getattr(cls, "least", {}).get(f.name, 1))
-            raise ShapeError(f"{where} lacks the field {f.name!r} of a {cls.__name__}; give it {wanted}")
+            raise ShapeError(f"{where} lacks the field {f.name!r} of {cls.__name__}; give it {wanted}")
 
 
 def shown(value: Any) -> str:

@@ -43,5 +43,6 @@ def draw_gates(
 ) -> dict[str, torch.Tensor]:
     """Random gates, with extra leading axes (one set per sample)."""
     return {
-        name: torch.randint(options, (*lead, *shape), generator=generator) for name, (shape, options) in recorded.items()
+        name: torch.randint(options, (*lead, *shape), generator=generator)
+        for name, (shape, options) in recorded.items()
     }

@@ -47,12 +47,14 @@ def fit(widths: Sequence[str], samples: Sequence[tuple[Sizes, int]]) -> sp.Expr 
 
 def written(expression: sp.Expr) -> str:
     """A count as people write it: factors, `^` for powers."""
-    factored = sp.factor(expression)
-    numerator, denominator = sp.fraction(sp.together(factored))
-    out = str(sp.factor(numerator)).replace("**", "^").replace("*", " ")
+    symbols = sorted(expression.free_symbols, key=str)
+    coefficients = sp.Poly(expression, *symbols).coeffs() if symbols else [expression]
+    denominator = sp.ilcm(*(c.q for c in coefficients), 1)
+    factors = sp.factor(sp.expand(expression * denominator))
+    out = str(factors).replace("**", "^").replace("*", " ")
     if denominator == 1:
         return out
-    return f"({out}) / {denominator}" if "+" in out.split("(")[0] else f"{out} / {denominator}"
+    return f"({out}) / {denominator}" if factors.is_Add else f"{out} / {denominator}"
 
 
 def evaluate(expression: sp.Expr, sizes: Sizes) -> int:

@@ -208,5 +208,3 @@ def _gated() -> list[Setting]:
 def dense_settings() -> list[Setting]:
     """Linear maps, point-wise maps and gated units."""
     return _dense() + _pointwise() + _gated()
-
-

@@ -22,7 +22,13 @@ def norm_settings() -> list[Setting]:
 
     return [
         of("layernorm-core", "LayerNorm without gain and shift", "LayerNormCore", lambda n: b.LayerNormCore(n, 0.0)),
-        of("layernorm-core-bias", "LayerNorm without gain and shift, with biases", "LayerNormCore", lambda n: b.LayerNormCore(n, 0.0), True),
+        of(
+            "layernorm-core-bias",
+            "LayerNorm without gain and shift, with biases",
+            "LayerNormCore",
+            lambda n: b.LayerNormCore(n, 0.0),
+            True,
+        ),
         of("layernorm", "LayerNorm with gain and shift", "LayerNorm", lambda n: b.LayerNorm(n, epsilon=0.0), True),
         of("layernorm-gain", "LayerNorm with a gain", "LayerNorm", lambda n: b.LayerNorm(n, shift=False, epsilon=0.0)),
         of("rmsnorm-core", "RMSNorm without gain", "RMSNormCore", lambda n: b.RMSNormCore(n, 0.0)),
@@ -31,7 +37,9 @@ def norm_settings() -> list[Setting]:
             "batchnorm",
             "BatchNorm with gain and shift, then ReLU",
             "BatchNorm",
-            lambda m, n, p: b.chain(W=linear(m, n, True), norm=b.BatchNorm(n, epsilon=0.0), act=b.ReLU(), V=linear(n, p)),
+            lambda m, n, p: b.chain(
+                W=linear(m, n, True), norm=b.BatchNorm(n, epsilon=0.0), act=b.ReLU(), V=linear(n, p)
+            ),
             {"m": 2, "n": 3, "p": 2},
             source="kunin2021, theorem 1; marcotte2025, section 5",
             linear_source=MEANS,
@@ -41,7 +49,10 @@ def norm_settings() -> list[Setting]:
             "a convolution before GroupNorm with gain and shift",
             "GroupNorm",
             lambda m, g, k, p: b.chain(
-                W=b.Conv2d(m, g * k, 1), norm=b.GroupNorm(g, g * k, epsilon=0.0), act=b.ReLU(), V=b.Conv2d(g * k, p, 1, bias=False)
+                W=b.Conv2d(m, g * k, 1),
+                norm=b.GroupNorm(g, g * k, epsilon=0.0),
+                act=b.ReLU(),
+                V=b.Conv2d(g * k, p, 1, bias=False),
             ),
             {"m": 1, "g": 2, "k": 2, "p": 2},
             space=(2, 2),
@@ -158,7 +169,9 @@ def image_settings() -> list[Setting]:
             "depthwise",
             "a depthwise convolution between pointwise ones",
             "Conv2d",
-            lambda m, n, p: b.chain(U=conv(m, n, 1), r1=b.ReLU(), D=conv(n, n, 2, groups=n), r2=b.ReLU(), V=conv(n, p, 1)),
+            lambda m, n, p: b.chain(
+                U=conv(m, n, 1), r1=b.ReLU(), D=conv(n, n, 2, groups=n), r2=b.ReLU(), V=conv(n, p, 1)
+            ),
             (2, 2),
         ),
         image(

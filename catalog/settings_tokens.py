@@ -27,7 +27,14 @@ def attention_settings() -> list[Setting]:
 
         source = "tran2026, theorem 4.4; marcotte2025, corollary 3.9"
         return Setting(
-            name, title, "Rotary", build, sizes, input=lambda n, **_: tokens(n), source=source, hypotheses=("r planes of different frequencies per head",)
+            name,
+            title,
+            "Rotary",
+            build,
+            sizes,
+            input=lambda n, **_: tokens(n),
+            source=source,
+            hypotheses=("r planes of different frequencies per head",),
         )
 
     return [
@@ -138,7 +145,9 @@ def routing_settings() -> list[Setting]:
             lambda m, n, k, p: b.chain(
                 W=linear(m, n),
                 act=b.ReLU(),
-                both=b.parallel(A=linear(n, k), B=b.chain(up=linear(n, k), act=b.ReLU(), down=linear(k, k)), join=b.Concat()),
+                both=b.parallel(
+                    A=linear(n, k), B=b.chain(up=linear(n, k), act=b.ReLU(), down=linear(k, k)), join=b.Concat()
+                ),
                 V=linear(2 * k, p),
             ),
             {"m": 2, "n": 2, "k": 2, "p": 4},

@@ -34,7 +34,10 @@ def get(id: str) -> Entry:
             return entry
     known = [e.id for e in _all()]
     near = [k for k in known if id and id.lower() in k.lower()][:5] or difflib.get_close_matches(id, known, 5, 0.4)
-    raise KeyError(f"no entry {id!r} in the catalog; " + (f"close are {', '.join(near)}" if near else "lawful.catalog.search() lists all"))
+    raise KeyError(
+        f"no entry {id!r} in the catalog; "
+        + (f"close are {', '.join(near)}" if near else "lawful.catalog.search() lists all")
+    )
 
 
 def search(

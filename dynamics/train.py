@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -174,15 +174,15 @@ def drifts_by_rate(recordings: Sequence[Recording], equal_time: bool = False) ->
     return [(r.rate, r.total_drift(round(time / r.rate) if equal_time else steps)) for r in recordings]
 
 
-def _detached(parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _detached(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {n: p.detach() for n, p in parameters.items()}
 
 
-def _scales(laws: Sequence[Law], parameters: dict[str, torch.Tensor]) -> list[float]:
+def _scales(laws: Sequence[Law], parameters: Mapping[str, torch.Tensor]) -> list[float]:
     return [_largest(law.value(_detached(parameters), magnitude=True)) for law in laws]
 
 
-def _scalars(law: Law, parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+def _scalars(law: Law, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return law.value(_detached(parameters)).reshape(-1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import networkx as nx
@@ -39,9 +39,13 @@ class Architecture:
         ShapeError: for widths that do not fit, open ports and cycles; names the node, both sides and the way out.
     """
 
-    def __init__(self, net: Net, input: Signal | Sequence[Signal] | None = None, space: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, net: Net, input: Signal | Sequence[Signal] | None = None, space: Sequence[int] | None = None
+    ) -> None:
         if not isinstance(net, Net):
-            raise ShapeError(f"expected a block or an expression of blocks, got {type(net).__name__}; lw.trace reads torch modules")
+            raise ShapeError(
+                f"expected a block or an expression of blocks, got {type(net).__name__}; lw.trace reads torch modules"
+            )
         count = 1 if input is None or isinstance(input, Signal) else len(input)
         nodes = Nodes()
         nodes.outputs = nodes.add("", net, [("input", i) for i in range(count)])
@@ -57,14 +61,18 @@ class Architecture:
         self._build(blocks, list(edges), list(outputs), tuple(inputs))
         return self
 
-    def _build(self, blocks: Mapping[str, Block], edges: list[Edge], outputs: list[Port], inputs: tuple[Signal, ...]) -> None:
+    def _build(
+        self, blocks: Mapping[str, Block], edges: list[Edge], outputs: list[Port], inputs: tuple[Signal, ...]
+    ) -> None:
         if len(outputs) != 1:
             raise ShapeError(f"the network ends in {len(outputs)} wires, expected one; join them with Add or Concat")
         graph = nx.MultiDiGraph()
         graph.add_node("input")
         for name, block in blocks.items():
             if name in graph or name == "output":
-                raise ShapeError(f"a node is named {name!r}, which stands for an end of the network; give it another name")
+                raise ShapeError(
+                    f"a node is named {name!r}, which stands for an end of the network; give it another name"
+                )
             graph.add_node(name, block=block)
         graph.add_node("output")
         for source, out, target, port in [*edges, (*outputs[0], "output", 0)]:
@@ -82,12 +90,16 @@ class Architecture:
 
     def _topological_order(self) -> list[str]:
         try:
-            return [n for n in nx.lexicographical_topological_sort(self.graph, key=self._rank()) if n not in ("input", "output")]
+            return [
+                n
+                for n in nx.lexicographical_topological_sort(self.graph, key=self._rank())
+                if n not in ("input", "output")
+            ]
         except nx.NetworkXUnfeasible:
             cycle = [u for u, _, _ in nx.find_cycle(self.graph)]
             raise ShapeError(f"the nodes {' -> '.join(cycle)} form a cycle; unroll it with blocks.Recurrent") from None
 
-    def _rank(self):
+    def _rank(self) -> Callable[[str], int]:
         order = {n: i for i, n in enumerate(self.graph.nodes)}
         return order.__getitem__
 
@@ -116,7 +128,10 @@ class Architecture:
             ports = self.sources(name)
             wanted = block.inputs
             if (wanted is not None and len(ports) != wanted) or (wanted is None and len(ports) < 2):
-                raise ShapeError(f"{name}: {block} has {wanted or '2 or more'} input ports, {len(ports)} are wired; wire every port once")
+                raise ShapeError(
+                    f"{name}: {block} has {wanted or '2 or more'} input ports, {len(ports)} are wired; "
+                    "wire every port once"
+                )
             for p in ports:
                 if p not in signals:
                     raise ShapeError(f"{name} reads port {p[1]} of {p[0]}, which has no such port")
@@ -128,12 +143,17 @@ class Architecture:
                 raise ShapeError(f"{name} (after {after or 'nothing'}): {error}") from error
             for i, s in enumerate(out):
                 if max(s.features, s.positions) > LARGEST:
-                    raise ShapeError(f"{name} (after {', '.join(p[0] for p in ports)}) makes a wire wider than {LARGEST}; make it narrower")
+                    raise ShapeError(
+                        f"{name} (after {', '.join(p[0] for p in ports)}) makes a wire wider than {LARGEST}; "
+                        "make it narrower"
+                    )
                 signals[name, i] = s
         read.update(self.sources("output"))
         for port in signals:
             if port not in read:
-                raise ShapeError(f"output port {port[1]} of {port[0]} is open; wire it to something or remove the block")
+                raise ShapeError(
+                    f"output port {port[1]} of {port[0]} is open; wire it to something or remove the block"
+                )
         for s in signals.values():
             if s.features < 1:
                 raise ShapeError(f"a wire has {s.features} features; every width must be at least 1")
@@ -151,7 +171,9 @@ class Architecture:
             own = {local: f"{owner[id(block)]}.{local}" for local in block.parameters}
             for local, tie in block.ties.items():
                 if id(tie.block) not in owner:
-                    raise ShapeError(f"{name} takes its {local} from {tie.block}, which is not in the network; add that block")
+                    raise ShapeError(
+                        f"{name} takes its {local} from {tie.block}, which is not in the network; add that block"
+                    )
                 self._check_tie(name, block, local, tie)
                 own[local] = f"{owner[id(tie.block)]}.{tie.parameter}"
             names[name] = own
@@ -162,12 +184,17 @@ class Architecture:
         owned = tie.block.parameters
         if tie.parameter not in owned:
             known = ", ".join(owned) or "no parameter"
-            raise ShapeError(f"{name} takes its {local} from {tie.parameter!r} of {tie.block}, which owns {known}; tie to the owner")
+            raise ShapeError(
+                f"{name} takes its {local} from {tie.parameter!r} of {tie.block}, which owns {known}; tie to the owner"
+            )
         untied = dataclasses.replace(block, tie=None)  # type: ignore[call-arg]
         wanted, found = untied.parameters[local].shape, owned[tie.parameter].shape
         if wanted != (found[::-1] if tie.transposed else found):
             read = "transposed" if tie.transposed else "as it is"
-            raise ShapeError(f"{name} has a {local} of shape {wanted} but takes one of shape {found} from {tie.block}, {read}; make them fit")
+            raise ShapeError(
+                f"{name} has a {local} of shape {wanted} but takes one of shape {found} from {tie.block}, {read}; "
+                "make them fit"
+            )
 
     def block(self, name: str) -> Block:
         """The block of a node."""
@@ -188,7 +215,10 @@ class Architecture:
     def frozen(self) -> set[str]:
         """Names of the parameters that training does not move."""
         return {
-            self._names[n][local] for n in self._order for local in getattr(self.block(n), "frozen", ()) if local in self._names[n]
+            self._names[n][local]
+            for n in self._order
+            for local in getattr(self.block(n), "frozen", ())
+            if local in self._names[n]
         }
 
     def specs(self) -> dict[str, Spec]:
@@ -210,7 +240,7 @@ class Architecture:
                 replaced.setdefault(id(block), dataclasses.replace(block, frozen=merged))  # type: ignore[call-arg]
         return self._with_blocks(lambda n, b: replaced.get(id(b), b))
 
-    def _with_blocks(self, change) -> Architecture:
+    def _with_blocks(self, change: Callable[[str, Block], Block]) -> Architecture:
         """The same wiring with other blocks; ties follow the blocks they name."""
         new: dict[int, Block] = {}
         for n in self.graph.nodes:
@@ -226,9 +256,7 @@ class Architecture:
 
     def edges(self) -> list[Edge]:
         """All edges but the one to the output."""
-        return [
-            (u, d["source"], v, d["target"]) for u, v, d in self.graph.edges(data=True) if v != "output"
-        ]
+        return [(u, d["source"], v, d["target"]) for u, v, d in self.graph.edges(data=True) if v != "output"]
 
     def diagram(self, loss: str = "mse") -> Diagram:
         """The network as the theorems see it.
@@ -239,7 +267,8 @@ class Architecture:
         if loss not in LOSSES:
             raise ShapeError(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
         index: dict[Port, int] = {}
-        wires, sites = [], []
+        wires: list[Wire] = []
+        sites: list[Site] = []
         for port, s in self.signals.items():
             index[port] = len(wires)
             tokens = s.space[0] if len(s.space) == 1 and not s.channels_first else 1
@@ -258,7 +287,9 @@ class Architecture:
     def _single_port(self, name: str) -> bool:
         return (len(self.inputs) if name == "input" else self.block(name).outputs) == 1
 
-    def forward(self, params: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], run: Run | None = None) -> torch.Tensor:
+    def forward(
+        self, params: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], run: Run | None = None
+    ) -> torch.Tensor:
         """The network's output, in primitive torch operations that can be differentiated any number of times.
 
         Args:
@@ -267,7 +298,9 @@ class Architecture:
             run: gates, mode and running statistics.
         """
         if len(inputs) != len(self.inputs):
-            raise ShapeError(f"the network has {len(self.inputs)} inputs but gets {len(inputs)} tensors; give one per input")
+            raise ShapeError(
+                f"the network has {len(self.inputs)} inputs but gets {len(inputs)} tensors; give one per input"
+            )
         run = run or Run()
         gate_name = self._gate_names() if run.gates is not None or run.recording else {}
         values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}
@@ -285,7 +318,9 @@ class Architecture:
         """Nodes that compute the same thing draw the same gates."""
         return representatives(self.diagram().sites)
 
-    def random_inputs(self, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    def random_inputs(
+        self, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
+    ) -> list[torch.Tensor]:
         """Random inputs of the right shapes."""
         return [
             torch.randint(s.features, (batch, *s.shape), generator=generator)
@@ -294,10 +329,13 @@ class Architecture:
             for s in self.inputs
         ]
 
-    def random_parameters(self, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> dict[str, torch.Tensor]:
+    def random_parameters(
+        self, generator: torch.Generator, dtype: torch.dtype = torch.float64
+    ) -> dict[str, torch.Tensor]:
         """A generic point: every parameter random, none at the special values of an initialisation."""
         return {
-            n: s.mean + max(s.std, 0.5) * torch.randn(s.shape, generator=generator, dtype=dtype) for n, s in self.specs().items()
+            n: s.mean + max(s.std, 0.5) * torch.randn(s.shape, generator=generator, dtype=dtype)
+            for n, s in self.specs().items()
         }
 
     def with_epsilon(self, epsilon: float) -> Architecture:
@@ -331,7 +369,12 @@ class Architecture:
             frozen = {n: v for n, v in values.items() if n in self.frozen}
             trainable = {n: v for n, v in values.items() if n not in self.frozen}
 
-            def forward(p, x, fixed=frozen, patterns=gates):
+            def forward(
+                p: Mapping[str, torch.Tensor],
+                x: Sequence[torch.Tensor],
+                fixed: dict[str, torch.Tensor] = frozen,
+                patterns: Any = gates,
+            ) -> torch.Tensor:
                 return network.forward({**fixed, **p}, x, Run(gates=patterns))
 
             out.append(point_of(forward, trainable, inputs, loss, generator, self.output.axis))
@@ -371,7 +414,9 @@ class Architecture:
         return f"<Architecture: {len(self._order)} blocks, {total:,} parameters, {self.inputs[0]} -> {self.output}>"
 
 
-def _input_signals(nodes: Nodes, given: Signal | Sequence[Signal] | None, space: Sequence[int] | None) -> tuple[Signal, ...]:
+def _input_signals(
+    nodes: Nodes, given: Signal | Sequence[Signal] | None, space: Sequence[int] | None
+) -> tuple[Signal, ...]:
     if given is not None:
         return (given,) if isinstance(given, Signal) else tuple(given)
     for source, _, target, _ in nodes.edges:

@@ -89,6 +89,7 @@ class CheckReport:
             f"oracle {self.count.laws}, engine {self.small_laws.independent}, "
             f"rank of their gradients {self.rank if self.rank >= 0 else 'unclear'}",
             "complete: no law is missing" if self.complete else self._incomplete(),
+            *self.laws.notes,
         ]
         return "\n".join(lines)
 
@@ -194,6 +195,8 @@ def gradient_rank(arch: Architecture, laws: Sequence[Law], seed: int = 0) -> int
 
     parts = jacrev(scalars)(trainable)
     rows = torch.cat([parts[n].flatten(1) for n in trainable], 1)
+    if not bool(torch.isfinite(rows).all()):
+        return -1
     norms = rows.norm(dim=1, keepdim=True)  # a row far below the others is rounding and must stay small
     s = torch.linalg.svdvals(rows / norms.clamp_min(1e-6 * float(norms.max())))
     rank = int((s > 1e-9 * s[0]).sum())

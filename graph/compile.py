@@ -38,7 +38,9 @@ class Nodes:
             return self._block(_join(name, net.join.kind.lower()), net.join, ends)
         if isinstance(net, Wiring):
             return self._wiring(name, net, sources)
-        raise ShapeError(f"{name or 'the network'} is a {type(net).__name__}, expected a block or an expression of blocks")
+        raise ShapeError(
+            f"{name or 'the network'} is a {type(net).__name__}, expected a block or an expression of blocks"
+        )
 
     def _block(self, name: str, block: Block, sources: list[Port]) -> list[Port]:
         name = name or block.kind.lower()
@@ -47,9 +49,14 @@ class Nodes:
         elif block.inputs is None and len(sources) < 2:
             raise ShapeError(f"{name}: {block} joins two or more inputs but gets {len(sources)}; give it more branches")
         elif block.inputs is not None and len(sources) != block.inputs:
-            raise ShapeError(f"{name}: {block} has {block.inputs} input ports but gets {len(sources)} wires; join or split them first")
+            raise ShapeError(
+                f"{name}: {block} has {block.inputs} input ports but gets {len(sources)} wires; "
+                "join or split them first"
+            )
         if name in self.blocks:
-            raise ShapeError(f"two nodes are named {name}: {self.blocks[name]} and {block}; give one of them another name")
+            raise ShapeError(
+                f"two nodes are named {name}: {self.blocks[name]} and {block}; give one of them another name"
+            )
         self.blocks[name] = block
         for port, (node, out) in enumerate(sources):
             self.edges.append((node, out, name, port))
@@ -58,14 +65,17 @@ class Nodes:
     def _wiring(self, name: str, net: Wiring, sources: list[Port]) -> list[Port]:
         for n in net.reads:
             if n not in net.nodes:
-                raise ShapeError(f"{name or 'wiring'}: reads names {n!r}, which is no node; there are {', '.join(net.nodes)}")
+                raise ShapeError(
+                    f"{name or 'wiring'}: reads names {n!r}, which is no node; there are {', '.join(net.nodes)}"
+                )
         written: dict[str, list[Port]] = {"input": sources}
         waiting = dict(net.nodes)
         while waiting:
             ready = [n for n in waiting if all(s.split(":")[0] not in waiting for s in net.reads.get(n, ()))]
             if not ready:
                 raise ShapeError(
-                    f"{name or 'wiring'}: {' and '.join(sorted(waiting))} read one another in a cycle; unroll it with blocks.Recurrent"
+                    f"{name or 'wiring'}: {' and '.join(sorted(waiting))} read one another in a cycle; "
+                    "unroll it with blocks.Recurrent"
                 )
             for n in ready:
                 ports = [p for s in net.reads.get(n, ()) for p in self._port(name, n, s, written)]
@@ -76,7 +86,9 @@ class Nodes:
     def _port(where: str, reader: str, source: str, written: dict[str, list[Port]]) -> list[Port]:
         node, _, port = source.partition(":")
         if node not in written:
-            raise ShapeError(f"{_join(where, reader)} reads {source!r}, but there is no such node; there are {', '.join(written)}")
+            raise ShapeError(
+                f"{_join(where, reader)} reads {source!r}, but there is no such node; there are {', '.join(written)}"
+            )
         ports = written[node]
         if not port:
             return ports

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.func import functional_call
@@ -12,10 +12,12 @@ from lawful.blocks import BatchNormCore, Run, ShapeError, draw_gates
 from lawful.theory.oracle import Count, count_fields
 from lawful.theory.verdict import Verdict
 
-from .architecture import Architecture
+from .architecture import LOSSES, Architecture
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 COMBINED = 3  # fields in one random combination
+# a potential of parameters and data, the parameters, and a source of data
+Fields = tuple[Callable[[torch.Tensor, Any], torch.Tensor], torch.Tensor, Callable[[int], Any]]
 
 
 def count(
@@ -41,6 +43,8 @@ def count(
     Returns:
         `Count` with `laws`, `ranks`, `gap`, `verdict`, `method`.
     """
+    if loss not in LOSSES:
+        raise ShapeError(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
     for attempt in range(ATTEMPTS):
         generator = torch.Generator().manual_seed(seed + 1000 * attempt)
         if isinstance(network, Architecture):
@@ -59,9 +63,7 @@ def _weights(shape: Sequence[int], axis: int, loss: str, generator: torch.Genera
     return w - w.mean(axis, keepdim=True) if loss == "cross_entropy" else w
 
 
-def _architecture_fields(arch: Architecture, loss: str, generator: torch.Generator):
-    if loss not in ("mse", "cross_entropy"):
-        raise ShapeError(f"no loss {loss!r}; there are mse, cross_entropy")
+def _architecture_fields(arch: Architecture, loss: str, generator: torch.Generator) -> Fields:
     values = arch.random_parameters(generator)
     trainable = [n for n in values if n not in arch.frozen]
     fixed = {n: v for n, v in values.items() if n in arch.frozen}
@@ -97,7 +99,9 @@ def _architecture_fields(arch: Architecture, loss: str, generator: torch.Generat
     return potential, theta, sample
 
 
-def _module_fields(module: torch.nn.Module, loss: str, args: Sequence[torch.Tensor], generator: torch.Generator):
+def _module_fields(
+    module: torch.nn.Module, loss: str, args: Sequence[torch.Tensor], generator: torch.Generator
+) -> Fields:
     if not args:
         raise ShapeError("counting a module needs example inputs; pass args=(x,)")
     named = {n: p for n, p in module.named_parameters() if p.requires_grad}
@@ -117,7 +121,7 @@ def _module_fields(module: torch.nn.Module, loss: str, args: Sequence[torch.Tens
 
     def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
         inputs, w = data
-        return sum((run(t, [x[i] for x in inputs]) * w[i]).sum() for i in range(COMBINED))
+        return cast(torch.Tensor, sum((run(t, [x[i] for x in inputs]) * w[i]).sum() for i in range(COMBINED)))
 
     def sample(n: int) -> Any:
         lead = (n, COMBINED)

@@ -83,7 +83,9 @@ def _cut_children(arch: Architecture, net: _Wires, prefix: str, keep: int) -> No
             spans = [children[i : i + period] for i in range(first, start + 2 * period, period) if i >= 0]
             windows = [_window(net, span, depth) for span in spans]
             if _is_copy(arch, net, windows, keep):
-                _remove(net, windows[-2], windows[-1])
+                kept, gone = windows[-2:]
+                assert kept is not None and gone is not None
+                _remove(net, kept, gone)
                 del children[start + period : start + 2 * period]
             else:
                 start += 1
@@ -94,7 +96,7 @@ def _window(net: _Wires, children: list[list[str]], depth: int) -> _Window | Non
     """A window, None if more than one wire enters or leaves it."""
     relative = {n: ".".join([str(i), *n.split(".")[depth + 1 :]]) for i, names in enumerate(children) for n in names}
     entries: set[Port] = set()
-    key = []
+    key: list[tuple] = []
     for node, name in relative.items():
         reads = []
         for u, out in net.reads[node]:

@@ -8,15 +8,14 @@ trunk and the skips go around them.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 Size = tuple[float, float]
 Key = int | tuple[int, int]  # a node, or the waypoint of a wire in a layer
 GAP_X, GAP_Y, WAYPOINT = 0.28, 0.4, 0.14
-SWEEPS = 60
+SWEEPS, DAMPING = 100, 0.6
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Layout:
     Attributes:
         centres: the centre of every node.
         routes: for every wire the points it passes, its ends included; points inside a layer come in pairs.
-        cuts: heights that only one wire passes: where a tall drawing may be cut.
+        cuts: heights that only one value passes, for one reader or several: where a tall drawing may be cut.
         width: of the whole.
         height: of the whole.
     """
@@ -69,7 +68,7 @@ def layout(sizes: Sequence[Size], wires: Sequence[tuple[int, int]], skips: Colle
     routes = [_route(chain, x, centres, sizes, tops, heights) for chain in chains]
     cuts = []
     for depth in range(len(rows) - 1):
-        if sum(layer[u] <= depth < layer[v] for u, v in wires) == 1:
+        if len({u for u, v in wires if layer[u] <= depth < layer[v]}) == 1:
             cuts.append(tops[depth + 1] - GAP_Y / 2)
     return Layout(centres, routes, cuts, max(x[k] + widths[k] / 2 for k in x), tops[-1] - GAP_Y)
 
@@ -136,32 +135,48 @@ def _positions(
 ) -> dict[Key, float]:
     """One place for every trunk: pulled to the mean of its neighbours, as far as what stands beside it allows."""
     trunk = _trunks(rows, above, below)
-    members: dict[Key, list[Key]] = {}
-    left: dict[Key, list[tuple[Key, float]]] = {}
-    right: dict[Key, list[tuple[Key, float]]] = {}
+    distances: dict[tuple[Key, Key], float] = {}
     for row in rows:
-        for key in row:
-            members.setdefault(trunk[key], []).append(key)
         for a, b in pairwise(row):
-            distance = (widths[a] + widths[b]) / 2 + GAP_X
-            right.setdefault(trunk[a], []).append((trunk[b], distance))
-            left.setdefault(trunk[b], []).append((trunk[a], distance))
-    order = _left_to_right(members, left, right)
-    at: dict[Key, float] = {}
-    for t in order:
-        at[t] = max((at[o] + d for o, d in left.get(t, ())), default=0.0)
-    for sweep in range(SWEEPS):
-        for t in order if sweep % 2 else reversed(order):
-            near = [
-                (n, w) for key in members[t] for n, w in (*above.get(key, ()), *below.get(key, ())) if trunk[n] != t
-            ]
-            low = max((at[o] + d for o, d in left.get(t, ())), default=-math.inf)
-            high = min((at[o] - d for o, d in right.get(t, ())), default=math.inf)
-            pull = sum(w for _, w in near)
-            wanted = sum(at[trunk[n]] * w for n, w in near) / pull if pull else at[t]
-            at[t] = max(low, min(high, wanted))
+            pair, needed = (trunk[a], trunk[b]), (widths[a] + widths[b]) / 2 + GAP_X
+            distances[pair] = max(needed, distances.get(pair, 0.0))
+    pulls: dict[Key, list[tuple[Key, float]]] = {t: [] for t in trunk.values()}
+    for key, t in trunk.items():
+        pulls[t] += [(trunk[n], w) for n, w in (*above.get(key, ()), *below.get(key, ())) if trunk[n] != t]
+    mass = {t: sum(w for _, w in near) or 0.1 for t, near in pulls.items()}
+    at = _apart(dict.fromkeys(pulls, 0.0), distances)
+    for _ in range(SWEEPS):
+        step = {t: sum((at[o] - at[t]) * w for o, w in near) / mass[t] for t, near in pulls.items()}
+        for t, move in step.items():
+            at[t] += DAMPING * move
+        for _ in range(4):
+            for (a, b), distance in distances.items():
+                close = distance - (at[b] - at[a])
+                if close > 0:  # both yield, the light one more: the whole keeps its centre and does not drift
+                    at[a] -= close * mass[b] / (mass[a] + mass[b])
+                    at[b] += close * mass[a] / (mass[a] + mass[b])
+    at = _apart(at, distances)
     start = min(at[trunk[k]] - widths[k] / 2 for k in trunk)
     return {k: at[t] - start for k, t in trunk.items()}
+
+
+def _apart(wanted: Mapping[Key, float], distances: Mapping[tuple[Key, Key], float]) -> dict[Key, float]:
+    """Places to the right of those wanted, at least as far apart as they must be."""
+    beside: dict[Key, list[tuple[Key, float]]] = {}
+    waiting = dict.fromkeys(wanted, 0)
+    for (a, b), distance in distances.items():
+        beside.setdefault(a, []).append((b, distance))
+        waiting[b] += 1
+    at = dict(wanted)
+    ready = [t for t, n in waiting.items() if not n]
+    while ready:
+        a = ready.pop()
+        for b, distance in beside.get(a, ()):
+            at[b] = max(at[b], at[a] + distance)
+            waiting[b] -= 1
+            if not waiting[b]:
+                ready.append(b)
+    return at
 
 
 def _trunks(rows: Sequence[Sequence[Key]], above: Neighbours, below: Neighbours) -> dict[Key, Key]:
@@ -189,20 +204,6 @@ def _middle(near: Sequence[tuple[Key, float]], place: Mapping[Key, int]) -> tupl
     strongest = max((w for _, w in near), default=0.0)
     keys = sorted({n for n, w in near if w == strongest}, key=place.__getitem__)
     return (keys[len(keys) // 2], strongest) if len(keys) % 2 else None
-
-
-def _left_to_right(members: Iterable[Key], left: Neighbours, right: Neighbours) -> list[Key]:
-    """The lines in an order in which each comes after all that stand to its left."""
-    waiting = {t: len(left.get(t, ())) for t in members}
-    ready = [t for t, n in waiting.items() if not n]
-    out = []
-    while ready:
-        out.append(ready.pop())
-        for other, _ in right.get(out[-1], ()):
-            waiting[other] -= 1
-            if not waiting[other]:
-                ready.append(other)
-    return out
 
 
 def _route(

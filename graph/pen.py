@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
@@ -86,10 +87,10 @@ class Pen:
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
 
-    def text(self, x: float, y: float, text: str, points: float, colour: str = INK, **options: object) -> None:
+    def text(self, x: float, y: float, text: str, points: float, colour: str = INK, **options: Any) -> None:
         """A line of text whose left end is at x."""
-        options = {"va": "center", "ha": "left", "zorder": 5} | options
-        self.axes.text(x, y, plain(text), size=points, color=colour, parse_math=False, **options)
+        defaults: dict[str, Any] = {"va": "center", "ha": "left", "zorder": 5}
+        self.axes.text(x, y, plain(text), size=points, color=colour, parse_math=False, **(defaults | options))
 
     def card(self, card: Card, centre: Point) -> None:
         """A block: a box, or a circle for sums and products."""

@@ -86,7 +86,7 @@ def _spread(
 
 @dataclass(frozen=True)
 class _Sheet:
-    """A layout cut into columns where a single wire passes.
+    """A layout cut into columns where a single value passes.
 
     Attributes:
         starts: the height at which every column begins.
@@ -110,9 +110,10 @@ class _Sheet:
             count = max(1, round(math.sqrt(placed.height / SHAPE / (placed.width + GUTTER))))
         starts = [0.0]
         for i in range(1, count):
-            later = [y for y in placed.cuts if y > starts[-1]]
-            if later:
-                starts.append(min(later, key=lambda y: abs(y - i * placed.height / count)))
+            wanted, reach = i * placed.height / count, placed.height / count / 2
+            near = [y for y in placed.cuts if abs(y - wanted) < reach and y > starts[-1]]
+            if near:
+                starts.append(min(near, key=lambda y: abs(y - wanted)))
         ends = [*starts[1:], placed.height + 1.0]
         left, shifts, gutters = 0.0, [], []
         for start, end in zip(starts, ends, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 from lawful.blocks import ShapeError
 from lawful.blocks.registry import shown
 
-MOST_BYTES = 50_000_000
+MOST_BYTES = 20_000_000
 MOST_DIGITS = 20
 LONGEST_NAME = 1000
 

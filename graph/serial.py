@@ -18,7 +18,7 @@ from .compile import Port
 from .plain import MOST_BYTES, entries, fields, name, parse, row
 
 FORMAT, VERSION = "lawful-architecture", 1
-MOST_NODES, MOST_EDGES = 1_000_000, 10_000_000
+MOST_NODES, MOST_EDGES = 200_000, 2_000_000
 ENDS = ("input", "output")
 
 
@@ -115,7 +115,8 @@ def from_json(text: str | bytes) -> Architecture:
 
 def _signal(value: Any, where: str) -> Signal:
     check_fields(Signal, value, where)
-    return Signal(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+    return Signal(**fields)
 
 
 def _source(value: list[Any], where: str, ports: Mapping[str, int]) -> Port:
@@ -131,7 +132,10 @@ def _edge(value: Any, where: str, ports: Mapping[str, int]) -> Edge:
     _, _, target, port = row(value, where, ("source node", "source port", "target node", "target port"))
     source = _source(value[:2], where, ports)
     if not isinstance(target, str) or target not in ports or target == "input":
-        raise ShapeError(f"{where} leads to {shown(target)}, which is no node of the file; the field output says where the network ends")
+        raise ShapeError(
+            f"{where} leads to {shown(target)}, which is no node of the file; "
+            "the field output says where the network ends"
+        )
     if type(port) is not int or not 0 <= port < MOST_EDGES:
         raise ShapeError(f"{where} leads to port {shown(port)} of {target}, expected a port number from 0")
     return *source, target, port

@@ -99,8 +99,8 @@ class Widths:
     def _collect_bounds(self, blocks: Mapping[str, Block]) -> None:
         for port in self._parent:
             self._bound(port, 2)
-        for port, s in enumerate(self._arch.inputs):
-            self._bound(("input", port), VOCABULARY_MINIMUM if s.tokens else 2)
+        for i, s in enumerate(self._arch.inputs):
+            self._bound(("input", i), VOCABULARY_MINIMUM if s.tokens else 2)
         for name, block in blocks.items():
             ports = (*range(len(self._arch.sources(name))), *(~i for i in range(block.outputs)))
             for p in ports:

@@ -5,17 +5,15 @@ Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (on
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
+from .cli_catalog import catalog_app
 from .specs import BadInput, load
+from .terminal import AsJson, console, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
     from lawful.graph.architecture import Architecture
@@ -26,7 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-catalog_app = typer.Typer(help="The laws of every block, each checked: search them, show one.")
 app.add_typer(catalog_app, name="catalog")
 
 Spec = Annotated[
@@ -34,7 +31,6 @@ Spec = Annotated[
 ]
 Loss = Annotated[str, typer.Option(help="mse or cross_entropy")]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
-AsJson = Annotated[bool, typer.Option("--json", help="plain data on stdout instead of tables")]
 Shrink = Annotated[bool, typer.Option("--shrink", help="use the network's copy with tiny axes")]
 
 COUNTABLE = 2000  # trainable scalars: more than this takes the oracle minutes and gigabytes
@@ -51,8 +47,8 @@ def demo(
     """Derive, prove, verify and count the laws of a ResNet and a Transformer, and train both."""
     from .demo import run
 
-    _single_thread()
-    _exit(run(output, steps, seed, as_json, _console(as_json)))
+    single_thread()
+    finish(run(output, steps, seed, as_json, console(as_json)))
 
 
 @app.command()
@@ -76,16 +72,16 @@ def derive(
             raise BadInput(error.args[0]) from error
         text = law.proof.latex() if latex else str(law.proof)
         if as_json:
-            _print_json({**law_data(law), "proof": text, "proved": law.proof.holds})
+            print_json({**law_data(law), "proof": text, "proved": law.proof.holds})
         else:
             print(text)
-        _exit(law.proof.holds)
+        finish(law.proof.holds)
     if as_json:
-        _print_json(laws_data(laws))
+        print_json(laws_data(laws))
         return
-    console = _console(False)
-    console.print(law_table(laws, spec, latex=latex))
-    console.print(law_line(laws), *laws.notes, sep="\n", highlight=False)
+    terminal = console(False)
+    terminal.print(law_table(laws, spec, latex=latex))
+    terminal.print(law_line(laws), *laws.notes, sep="\n", highlight=False, markup=False)
 
 
 @app.command()
@@ -106,15 +102,18 @@ def verify(
 
     arch = _load(spec, shrink, VERIFIABLE, "verification")
     laws = derive_laws(arch, loss)
-    with _status(as_json, "verifying"):
+    with status(as_json, "verifying"):
         report = verify_laws(arch, laws, samples=samples, seed=seed)
     if as_json:
-        _print_json({**report_data(report), "derived": laws_data(laws)})
+        print_json({**report_data(report), "derived": laws_data(laws)})
     else:
-        console = _console(False)
-        console.print(law_table(laws, spec, report))
-        console.print(law_line(laws), f"verdict: {report.verdict}", sep="\n", highlight=False)
-    _exit(acceptable(report, laws))
+        terminal = console(False)
+        terminal.print(law_table(laws, spec, report))
+        outcome = (
+            f"verdict: {report.verdict}" if laws else "there is no law to verify; check says whether one is missing"
+        )
+        terminal.print(law_line(laws), *laws.notes, outcome, sep="\n", highlight=False, markup=False)
+    finish(acceptable(report, laws))
 
 
 @app.command()
@@ -131,20 +130,20 @@ def count(
     from .tables import count_data
 
     arch = _load(spec, shrink, COUNTABLE, "brute force")
-    _single_thread()
-    with _status(as_json, "counting") as say:
+    single_thread()
+    with status(as_json, "counting") as say:
         found = count_laws(arch, loss, seed=seed, progress=say)
     if as_json:
-        _print_json(count_data(found))
+        print_json(count_data(found))
     else:
-        _console(False).print(
+        console(False).print(
             f"{found.laws} independent laws: {found.parameters} parameters, "
             f"rank {found.ranks[-1]} of the fields and their brackets",
             f"verdict: {found.verdict} ({found.method}, spectral gap {found.gap:.0e})",
             sep="\n",
             highlight=False,
         )
-    _exit(found.verdict.passed)
+    finish(found.verdict.passed)
 
 
 @app.command()
@@ -155,17 +154,17 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     from .tables import check_data, law_table
 
     arch = load(spec)
-    _single_thread()
-    with _status(as_json, "checking") as say:
+    single_thread()
+    with status(as_json, "checking") as say:
         found = check_laws(arch, loss, seed=seed, progress=say)
     if as_json:
-        _print_json(check_data(found))
+        print_json(check_data(found))
     else:
-        console = _console(False)
+        terminal = console(False)
         title = spec if found.verified_laws is found.laws else f"{spec}, on its shrunken copy"
-        console.print(law_table(found.verified_laws, title, found.report))
-        console.print(found.summary, f"verdict: {found.verdict}", sep="\n", highlight=False)
-    _exit(found.lawful)
+        terminal.print(law_table(found.verified_laws, title, found.report))
+        terminal.print(found.summary, f"verdict: {found.verdict}", sep="\n", highlight=False, markup=False)
+    finish(found.lawful)
 
 
 def main() -> None:
@@ -200,32 +199,3 @@ def _load(spec: str, shrink: bool, limit: int, what: str) -> Architecture:
         way_out = "choose smaller options" if shrink else "add --shrink"
         raise BadInput(f"{spec} has {size:,} parameters, {what} takes up to {limit:,}; {way_out}")
     return arch
-
-
-def _single_thread() -> None:
-    """Tiny tensors: threads that wait for one another cost far more than they give, most of all on a busy machine."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _console(quiet: bool) -> Console:
-    """Where tables go: stdout, or stderr when stdout carries JSON.  A pipe gets lines wide enough for a table."""
-    console = Console(stderr=quiet)
-    return console if console.is_terminal else Console(stderr=quiet, width=160)
-
-
-@contextmanager
-def _status(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says what is being done; silent where stderr is no terminal."""
-    console = Console(stderr=True, quiet=quiet)
-    with console.status(first) as status:
-        yield status.update
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _exit(good: bool) -> None:
-    raise typer.Exit(0 if good else 1)

@@ -51,7 +51,7 @@ def draw(results: Sequence[Result], output: Path) -> None:
             _drift(grid[2, column], result)
         _every_law(right.subplots(), results)
         figure.suptitle(
-            "Gradient flow conserves every one of these quantities; a step of SGD moves each by exactly $\\eta^2\\,Q(g)$",
+            "Gradient flow conserves all these quantities; a step of SGD moves each by exactly $\\eta^2\\,Q(g)$",
             fontsize=14,
             fontweight="bold",
             x=0.01,
@@ -164,7 +164,7 @@ def _every_law(axes: Any, results: Sequence[Result]) -> None:
     axes.plot([], [], "o", color=INK, ms=5, label="how far it drifted (three rates)")
     axes.plot([], [], "x", color=INK, ms=5.5, mew=1.6, label="drift left after the prediction")
     axes.plot([], [], "x", color=EPSILON, ms=5.5, mew=1.6, label="the same for a law up to epsilon")
-    axes.legend(loc="lower left", bbox_to_anchor=(0.24, 0.655), borderaxespad=0, handletextpad=0.3)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.38, 0.2), borderaxespad=0, handletextpad=0.3)
     axes.set_title("Every family of laws, with its number of scalars")
     axes.set_xlabel("drift in training, relative to the size of the terms of the law")
 

@@ -6,13 +6,12 @@
     arch.json                             a file that `Architecture.to_json` wrote
 
 No character in a spec means anything to a shell.  Option values are literals: integers, floats, `true`, `false`, names,
-and lists of them with commas (`widths=3,` is a list of one).  Only a `.py` spec runs code: the file that it names.
+lists of them with commas (`widths=3,` is a list of one) and lists of lists with slashes (`stages=8,8/16,16`).  Only a `.py` spec runs code: the file that it names.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import runpy
 import sys
 import traceback
@@ -84,8 +83,10 @@ def _family(text: str) -> Architecture:
     return known[name](**values)
 
 
-def _literal(text: str) -> int | float | bool | str | tuple[int | float | bool | str, ...]:
-    """An option's value."""
+def _literal(text: str) -> Any:
+    """An option's value: a scalar, a tuple of scalars, or a tuple of such tuples."""
+    if "/" in text:
+        return tuple(_literal(part if "," in part else f"{part},") for part in text.split("/"))
     if "," in text:
         return tuple(_scalar(part) for part in text.split(",") if part)
     return _scalar(text)
@@ -104,18 +105,17 @@ def _scalar(text: str) -> int | float | bool | str:
 
 def _value(value: Any, hint: Any, where: str) -> Any:
     """An option's value as the type that the family asks for; a single one does for a list."""
-    item = typing.get_args(hint)[0] if typing.get_origin(hint) is Sequence else None
-    parts = value if isinstance(value, tuple) else (value,)
-    wanted = (int, float) if (item or hint) is float else (item or hint)
-    named = getattr(item or hint, "__name__", str(hint)) + ("s, with commas between them" if item else "")
-    if (item is None and isinstance(value, tuple)) or not all(
-        isinstance(x, wanted) and isinstance(x, bool) == (wanted is bool) for x in parts
-    ):
-        raise BadInput(f"{where} is {value!r}, expected {named}")
-    return parts if item else value
+    if typing.get_origin(hint) is Sequence:
+        item = typing.get_args(hint)[0]
+        return tuple(_value(part, item, where) for part in (value if isinstance(value, tuple) else (value,)))
+    wanted = (int, float) if hint is float else hint
+    if not isinstance(value, wanted) or isinstance(value, bool) != (hint is bool):
+        raise BadInput(f"{where} has {value!r}, expected {hint.__name__}")
+    return value
 
 
 def _json(path: Path) -> Architecture:
+    from lawful.blocks import ShapeError
     from lawful.graph.architecture import Architecture
 
     try:
@@ -124,7 +124,7 @@ def _json(path: Path) -> Architecture:
         raise BadInput(f"cannot read {path}: {_reason(error)}") from error
     try:
         return Architecture.from_json(text)
-    except json.JSONDecodeError as error:
+    except ShapeError as error:
         raise BadInput(f"{path}: {error}") from error
 
 

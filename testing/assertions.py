@@ -22,7 +22,8 @@ from lawful.theory.verification import LawReport, Report, verify
 EPSILON_TOLERANCE = 1e-2
 
 HINTS = {
-    Verdict.VIOLATED: "violated: the loss gradient changes the law; look for a wrong backward, a frozen parameter or another architecture",
+    Verdict.VIOLATED: "violated: the loss gradient changes the law; "
+    "look for a wrong backward, a frozen parameter or another architecture",
     Verdict.VACUOUS: "vacuous: nothing was tested; every gradient is zero, or every parameter is frozen",
     Verdict.UNDECIDED: "undecided: a corrupted copy of the law passes the same test, so the test proves nothing",
     Verdict.APPROXIMATE: "approximate: off by more than the epsilon of a norm explains",
@@ -31,7 +32,7 @@ HINTS = {
 
 @contextmanager
 def quiet_helpers() -> Iterator[None]:
-    """Silences what torch.func says about its own helpers, which would fail a suite that runs with warnings as errors."""
+    """Silences what torch.func says about its own helpers, which would fail a suite that makes warnings errors."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.script", DeprecationWarning)
         yield
@@ -90,7 +91,9 @@ def assert_lawful(
     failed = [
         r
         for r, law in zip(report.laws, known, strict=True)
-        if not (r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and not law.exact and r.residual <= epsilon_tolerance))
+        if not (
+            r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and not law.exact and r.residual <= epsilon_tolerance)
+        )
     ]
     if failed or not known:
         frozen = [n for n, p in network.named_parameters() if not p.requires_grad]
@@ -103,7 +106,9 @@ def failure(name: str, loss: str, failed: Sequence[LawReport], laws: Sequence[La
     """What went wrong, as a table with one row per law."""
     if not laws:
         return f"{name} has no law that could be tested (loss {loss}); it proves nothing"
-    parameters = {law.name: ", ".join(law.parameters[:4]) + (", ..." if len(law.parameters) > 4 else "") for law in laws}
+    parameters = {
+        law.name: ", ".join(law.parameters[:4]) + (", ..." if len(law.parameters) > 4 else "") for law in laws
+    }
     rows = [("law", "verdict", "residual", "control", "parameters")]
     rows += [(r.law, str(r.verdict), f"{r.residual:.1e}", f"{r.control:.1e}", parameters[r.law]) for r in failed[:20]]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
@@ -121,7 +126,9 @@ def _assert_architecture(arch: Architecture, loss: str, samples: int, seed: int)
     laws = derive(target, loss)
     report = verify(laws, target, loss, samples=samples, seed=seed)
     exact = {law.name: law.exact for law in laws}
-    failed = [r for r in report.laws if not (r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and not exact[r.law]))]
+    failed = [
+        r for r in report.laws if not (r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and not exact[r.law]))
+    ]
     if failed:
         raise AssertionError(failure(repr(arch), loss, failed, laws))
     if size > COUNTABLE:
@@ -131,10 +138,13 @@ def _assert_architecture(arch: Architecture, loss: str, samples: int, seed: int)
     ideal = arch.with_epsilon(0.0)
     derived, counted = derive(ideal, loss).independent, count(ideal, loss, seed=seed)
     if not counted.verdict.passed:
-        raise AssertionError(f"{arch!r}: the oracle is {counted.verdict} (gap {counted.gap:.0e}, {counted.method}); try another seed")
+        raise AssertionError(
+            f"{arch!r}: the oracle is {counted.verdict} (gap {counted.gap:.0e}, {counted.method}); try another seed"
+        )
     if counted.laws != derived:
         raise AssertionError(
-            f"{arch!r}: {derived} independent laws were derived, the oracle counts {counted.laws} of {counted.parameters} parameters"
+            f"{arch!r}: {derived} independent laws were derived, "
+            f"the oracle counts {counted.laws} of {counted.parameters} parameters"
         )
     return report
 
@@ -161,7 +171,9 @@ def _laws_of(
         )
     derived_for = laws.loss if isinstance(laws, LawSet) else loss or "mse"
     if loss not in (None, derived_for):
-        raise ValueError(f"the laws were derived for the loss {derived_for}, the test asks for {loss}; derive them for {loss}")
+        raise ValueError(
+            f"the laws were derived for the loss {derived_for}, the test asks for {loss}; derive them for {loss}"
+        )
     axis = module.arch.output.axis if isinstance(module, Network) else -1
     return laws, derived_for, axis
 
@@ -171,12 +183,19 @@ def _expect_same_parameters(module: torch.nn.Module, arch: Architecture) -> None
     theirs = {n: p.shape for n, p in arch.parameters.items()}
     for n in sorted(mine.keys() | theirs.keys()):
         if mine.get(n) != theirs.get(n):
-            sides = f"{mine.get(n, 'missing')} in {type(module).__name__} and {theirs.get(n, 'missing')} in the architecture"
-            raise ValueError(f"the parameter {n} is {sides}; name and size the blocks (blocks.chain) as the module's submodules")
+            here, there = mine.get(n, "missing"), theirs.get(n, "missing")
+            sides = f"{here} in {type(module).__name__} and {there} in the architecture"
+            raise ValueError(
+                f"the parameter {n} is {sides}; name and size the blocks (blocks.chain) as the module's submodules"
+            )
     moves = {n: p.requires_grad for n, p in module.named_parameters()}
     for n, parameter in arch.parameters.items():
         if moves[n] == parameter.frozen:
-            way = f"derive with architecture.freeze({n!r})" if parameter.frozen is False else "thaw it in the architecture"
+            way = (
+                f"derive with architecture.freeze({n!r})"
+                if parameter.frozen is False
+                else "thaw it in the architecture"
+            )
             raise AssertionError(
                 f"{n} is {'trainable' if moves[n] else 'frozen'} in {type(module).__name__} and "
                 f"{'frozen' if parameter.frozen else 'trainable'} in the architecture; {way}"

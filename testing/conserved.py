@@ -54,8 +54,8 @@ def assert_conserved(
         The residual, that of the control, and the verdict `HOLDS`.
 
     Raises:
-        AssertionError: if the invariant changes, is not finite, or was not tested (zero gradients, a constant, a control
-            that passes too).
+        AssertionError: if the invariant changes, is not finite, or was not tested (zero gradients, a constant, a
+            control that passes too).
         TypeError: if the function does not give a tensor.
     """
     name = invariant.name if isinstance(invariant, Law) else getattr(invariant, "__name__", type(invariant).__name__)
@@ -65,8 +65,10 @@ def assert_conserved(
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
     mode = True if training else None
     if isinstance(invariant, Law):
-        module_options = {} if isinstance(network, Architecture) else {"args": args, "training": mode}
-        report = verify([invariant], network, loss, samples=samples, seed=seed, tolerance=tolerance, **module_options).laws[0]
+        module_options: dict[str, Any] = {} if isinstance(network, Architecture) else {"args": args, "training": mode}
+        report = verify(
+            [invariant], network, loss, samples=samples, seed=seed, tolerance=tolerance, **module_options
+        ).laws[0]
         close = isinstance(network, Architecture) or report.residual <= EPSILON_TOLERANCE
         passed = report.verdict.passed or (report.verdict is Verdict.APPROXIMATE and not invariant.exact and close)
     else:
@@ -110,12 +112,14 @@ def judge(name: str, invariant: Invariant, points: Sequence[Point], seed: int, t
 
 
 def _largest(invariant: Invariant, points: Sequence[Point]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest relative derivative of every scalar along the loss gradients (infinite if not finite), and what was tested."""
+    """Largest relative derivative of every scalar along the loss gradients (else infinite), and what was tested."""
     residual = tested = torch.zeros(0)
     for point in points:
         value = invariant(point.parameters)
         if not isinstance(value, torch.Tensor):
-            raise TypeError(f"the invariant gives a {type(value).__name__}, expected a tensor; do not use .item() in it")
+            raise TypeError(
+                f"the invariant gives a {type(value).__name__}, expected a tensor; do not use .item() in it"
+            )
         jacobian = jacrev(lambda p: invariant(p).reshape(-1))(point.parameters)
         rows = torch.cat([j.reshape(value.numel(), -1) for j in jacobian.values()], 1)
         gradient = torch.cat([point.gradient[n].reshape(-1) for n in jacobian])

@@ -1,6 +1,7 @@
 """The pytest plugin: fixtures `assert_lawful` and `assert_conserved`, a marker and a seed.
 
-pytest loads it in every run of every project that has `lawful` installed, so it imports nothing until a fixture is used.
+pytest loads it in every run of every project that has `lawful` installed, so it imports nothing until a fixture is
+used.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds `--lawful-seed`."""
     group = parser.getgroup("lawful", "conservation laws of neural networks")
     group.addoption(
-        "--lawful-seed", type=int, default=0, metavar="N", help="seed of the random points of lawful's assertions (default 0)"
+        "--lawful-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the random points of lawful's assertions (default 0)",
     )
 
 

@@ -1,13 +1,14 @@
 """Hypothesis strategies: random architectures and their parts.
 
-Sizes are small enough for the oracle and large enough to avoid accidental laws: every axis has at least 2 entries, norms,
-classes and token axes at least 3.
+Sizes are small enough for the oracle and large enough to avoid accidental laws: every axis has at least 2 entries,
+norms, classes and token axes at least 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
@@ -15,7 +16,8 @@ from lawful import blocks as b
 from lawful.graph.architecture import Architecture
 from lawful.graph.compile import output_signal
 
-Draw = Callable[[st.SearchStrategy], object]
+Draw = st.DrawFn
+T = TypeVar("T")
 FEATURES = ("residual", "parallel", "shared", "frozen", "norm", "attention", "image", "tokens")
 
 
@@ -28,7 +30,7 @@ class _Builder:
     linears: list[b.Linear] = field(default_factory=list)
     tables: bool = False
 
-    def pick(self, options):
+    def pick(self, options: Sequence[T]) -> T:
         return self.draw(st.sampled_from(options))
 
     def flag(self) -> bool:
@@ -43,12 +45,14 @@ class _Builder:
         """A linear map: new, frozen, or one that is there already."""
         self.budget -= features * width
         known = [m for m in self.linears if (m.features, m.width) == (features, width)]
-        if known and self.pick([False, False, True]):
+        if bool(known) and self.pick([False, False, True]):
             return self.pick(known)
         flipped = [
-            m for m in self.linears if (m.width, m.features) == (features, width) and m.tie is None and m.width <= m.features
+            m
+            for m in self.linears
+            if (m.width, m.features) == (features, width) and m.tie is None and m.width <= m.features
         ]
-        if flipped and self.pick([False, False, True]):
+        if bool(flipped) and self.pick([False, False, True]):
             return b.Linear(features, width, self.flag(), tie=b.Tie(self.pick(flipped), transposed=True))
         new = b.Linear(features, width, self.flag())
         self.linears.append(new)
@@ -59,7 +63,9 @@ class _Builder:
         rank = len(s.space)
         kernel, padding, stride = 1, 0, 1
         if first:
-            kernel, padding, stride = self.pick([(1, 0, 1), (2, 0, 1), (3, 1, 1), (2, 0, 2)] if rank == 1 else [(1, 0, 1), (2, 0, 1)])
+            kernel, padding, stride = self.pick(
+                [(1, 0, 1), (2, 0, 1), (3, 1, 1), (2, 0, 2)] if rank == 1 else [(1, 0, 1), (2, 0, 1)]
+            )
         elif min(s.space) >= 3 and self.pick([False, True]) and (rank == 1 or self.budget > 60):
             kernel, padding = 3, 1
         groups = s.features if self.pick([False, False, False, True]) else 1
@@ -72,13 +78,23 @@ class _Builder:
 
     def activation(self) -> b.Net:
         return self.pick(
-            [b.ReLU(), b.LeakyReLU(0.3), b.Abs(), b.ReLU(0.0, 2), b.Power(2), b.GELU(), b.SiLU(), b.Tanh(), b.Dropout(0.5)]
+            [
+                b.ReLU(),
+                b.LeakyReLU(0.3),
+                b.Abs(),
+                b.ReLU(0.0, 2),
+                b.Power(2),
+                b.GELU(),
+                b.SiLU(),
+                b.Tanh(),
+                b.Dropout(0.5),
+            ]
         )
 
     def norm(self, s: b.Signal) -> b.Net:
         gain, shift = self.flag(), self.flag()
         kinds = ["layer", "rms", "batch"]
-        if s.features == 4 and s.channels_first or s.features >= 6 and s.features % 2 == 0:
+        if (s.features == 4 and s.channels_first) or (s.features >= 6 and s.features % 2 == 0):
             kinds.append("group")
             gain = True  # the mean of a core over space is zero, which a pooling right after it would see
         kind = self.pick(kinds)
@@ -102,13 +118,22 @@ class _Builder:
         width = 2
         self.budget -= (2 * heads + 2 * kv) * width * s.features
         return b.SelfAttention(
-            s.features, heads, kv, width, self.flag(), self.flag(), self.pick([0.0, 0.0, 10.0]), self.pick([True, True, True, False])
+            s.features,
+            heads,
+            kv,
+            width,
+            self.flag(),
+            self.flag(),
+            self.pick([0.0, 0.0, 10.0]),
+            self.pick([True, True, True, False]),
         )
 
     def glu(self, s: b.Signal) -> b.Net:
         hidden = self.draw(st.integers(2, 3))
         self.budget -= 3 * s.features * hidden
-        return b.GatedLinearUnit(s.features, hidden, self.pick([b.SiLU(), b.ReLU(), b.Identity(), b.Sigmoid()]), self.flag())
+        return b.GatedLinearUnit(
+            s.features, hidden, self.pick([b.SiLU(), b.ReLU(), b.Identity(), b.Sigmoid()]), self.flag()
+        )
 
     def mixture(self, s: b.Signal) -> b.Net:
         experts = [self.back_to(s, 1) for _ in range(self.draw(st.integers(2, 3)))]
@@ -121,8 +146,10 @@ class _Builder:
         if out == s and self.flag():
             return net
         if s.channels_first and s.space:
-            last: b.Net = b.Conv1d(out.features, s.features, 1, bias=self.flag()) if len(s.space) == 1 else b.Conv2d(
-                out.features, s.features, 1, bias=self.flag()
+            last: b.Net = (
+                b.Conv1d(out.features, s.features, 1, bias=self.flag())
+                if len(s.space) == 1
+                else b.Conv2d(out.features, s.features, 1, bias=self.flag())
             )
             self.budget -= out.features * s.features
         else:
@@ -199,13 +226,17 @@ def sequences(draw: Draw, max_depth: int = 2) -> Architecture:
     now = output_signal(net, s) if net else s
     start = builder.pick(["nothing", "position", "class", "both"]) if net or builder.flag() else "nothing"
     builder.tables = start != "nothing"
-    for kind, make in (("class", lambda n: b.ClassToken(n.features)), ("position", lambda n: b.LearnedPosition(n.space[0], n.features))):
+    for kind, make in (
+        ("class", lambda n: b.ClassToken(n.features)),
+        ("position", lambda n: b.LearnedPosition(n.space[0], n.features)),
+    ):
         if start in (kind, "both"):
             extra = make(now)
             net = net >> extra if net else extra
             builder.budget -= now.features * 3
             now = output_signal(net, s)
     if builder.tables or s.tokens:
+        assert net is not None
         attention = builder.attention(now)
         net = net >> (b.residual(attention) if builder.flag() else attention)
     if not net and builder.pick([False, False, False, True]):
@@ -220,6 +251,10 @@ def images(draw: Draw, max_depth: int = 2) -> Architecture:
     builder = _Builder(draw, 90)
     rank = draw(st.integers(1, 2))
     s = b.Signal(draw(st.integers(2, 3)), (4,) * rank, channels_first=True)
+    if rank == 2 and builder.pick([False, False, True]):
+        patches = b.Conv2d(s.features, builder.width(), 2, 2, bias=builder.flag()) >> b.ToTokens()
+        builder.budget -= 4 * s.features * 3
+        return _finish(builder, s, max_depth, draw, patches)
     net: b.Net = builder.conv(s, first=True)
     s2 = output_signal(net, s)
     if rank == 2 and s2.space[0] >= 4 and builder.flag():
@@ -251,7 +286,7 @@ def _finish(builder: _Builder, s: b.Signal, depth: int, draw: Draw, net: b.Net |
 
 
 def architectures(max_depth: int = 2) -> st.SearchStrategy[Architecture]:
-    """Architectures of every kind: vectors, token sequences, images; with skips, branches, shared and frozen parameters.
+    """Architectures of every kind: vectors, token sequences, images; with skips, branches, shared or frozen weights.
 
     Args:
         max_depth: how deep residuals and branches nest; a network has up to some twenty blocks.

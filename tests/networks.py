@@ -44,9 +44,18 @@ def known_counts() -> list[Known]:
     """All rows."""
     core, act, rms = b.LayerNormCore, b.ReLU, b.RMSNormCore
     experts = [linear(2, 2) >> act() >> linear(2, 2) for _ in range(2)]
-    stream = linear(2, 4) >> b.residual(core(4, 0.0) >> linear(4, 3) >> act() >> linear(3, 4)) >> core(4, 0.0) >> linear(4, 2)
-    rms_stream = linear(2, 4) >> b.residual(rms(4, 0.0) >> linear(4, 3) >> act() >> linear(3, 4)) >> rms(4, 0.0) >> linear(4, 2)
-    two_readers = linear(2, 3) >> act() >> b.parallel(linear(3, 2), linear(3, 2) >> act() >> linear(2, 2), join=b.Concat())
+    stream = (
+        linear(2, 4)
+        >> b.residual(core(4, 0.0) >> linear(4, 3) >> act() >> linear(3, 4))
+        >> core(4, 0.0)
+        >> linear(4, 2)
+    )
+    rms_stream = (
+        linear(2, 4) >> b.residual(rms(4, 0.0) >> linear(4, 3) >> act() >> linear(3, 4)) >> rms(4, 0.0) >> linear(4, 2)
+    )
+    two_readers = (
+        linear(2, 3) >> act() >> b.parallel(linear(3, 2), linear(3, 2) >> act() >> linear(2, 2), join=b.Concat())
+    )
     conv = b.Conv1d(1, 2, 3, bias=False) >> act() >> b.Conv1d(2, 1, 3, bias=False)
     batch_norm = linear(2, 3, True) >> b.BatchNorm(3, epsilon=0.0) >> act() >> linear(3, 2)
     rows = [
@@ -71,7 +80,12 @@ def known_counts() -> list[Known]:
         ("LayerNorm core, first bias", linear(3, 4, True) >> core(4, 0.0) >> linear(4, 2), 7, {}),
         ("LayerNorm, all biases", linear(3, 4, True) >> b.LayerNorm(4, epsilon=0.0) >> linear(4, 2, True), 9, {}),
         ("LayerNorm, gain only", linear(3, 4, True) >> b.LayerNorm(4, shift=False, epsilon=0.0) >> linear(4, 2), 9, {}),
-        ("LayerNorm with epsilon", linear(3, 4, True) >> b.LayerNorm(4, epsilon=0.1) >> linear(4, 2, True), 8, {"exact": True}),
+        (
+            "LayerNorm with epsilon",
+            linear(3, 4, True) >> b.LayerNorm(4, epsilon=0.1) >> linear(4, 2, True),
+            8,
+            {"exact": True},
+        ),
         ("RMSNorm core", linear(3, 4) >> rms(4, 0.0) >> linear(4, 2), 1, {}),
         ("RMSNorm with gain", linear(3, 4) >> b.RMSNorm(4, epsilon=0.0) >> linear(4, 2), 5, {}),
         ("BatchNorm", batch_norm, 9, {}),
@@ -80,7 +94,12 @@ def known_counts() -> list[Known]:
         ("pre-LayerNorm stream", stream, 14, {}),
         ("pre-RMSNorm stream", rms_stream, 4, {}),
         ("two experts", b.MixtureOfExperts(2, experts), 6, {"input": b.Signal(2)}),
-        ("low-rank update", b.parallel(linear(3, 2) >> linear(2, 2), b.frozen(linear(3, 2))), 3, {"input": b.Signal(3)}),
+        (
+            "low-rank update",
+            b.parallel(linear(3, 2) >> linear(2, 2), b.frozen(linear(3, 2))),
+            3,
+            {"input": b.Signal(3)},
+        ),
         ("conv 1-2-1", conv, 2, {"space": (6,)}),
         ("linear attention", b.SelfAttention(2, 1, head_width=2, softmax=False), 7, {"input": tokens(2)}),
         ("two readers of one wire", two_readers, 5, {}),

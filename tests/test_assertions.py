@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
+
 from lawful import blocks as b
 from lawful.graph.architecture import Architecture
 from lawful.graph.engine import derive
 from lawful.testing import assert_conserved, assert_lawful
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import corruptions
-from torch import nn
 
 pytest_plugins = ["pytester"]
 
@@ -130,7 +131,9 @@ def test_not_a_number_fails() -> None:
 def test_a_frozen_parameter_fails() -> None:
     model = Mlp()
     model.down.weight.requires_grad_(False)
-    with pytest.raises(AssertionError, match=r"down\.weight is frozen in Mlp and trainable in the architecture; derive with"):
+    with pytest.raises(
+        AssertionError, match=r"down\.weight is frozen in Mlp and trainable in the architecture; derive with"
+    ):
         assert_lawful(model, (X,), architecture=Architecture(MLP))
     with pytest.raises(AssertionError, match=r"violated[\s\S]*frozen in the module: down\.weight"):
         assert_lawful(model, (X,), laws=derive(Architecture(MLP)))
@@ -213,7 +216,12 @@ class Stateful(nn.Module):
 
 STATEFUL = Architecture(
     b.chain(
-        up=b.Linear(3, 4), norm=b.BatchNormCore(4), gain=b.Affine(4), activation=b.ReLU(), drop=b.Dropout(0.5), down=b.Linear(4, 2)
+        up=b.Linear(3, 4),
+        norm=b.BatchNormCore(4),
+        gain=b.Affine(4),
+        activation=b.ReLU(),
+        drop=b.Dropout(0.5),
+        down=b.Linear(4, 2),
     )
 )
 
@@ -244,7 +252,9 @@ def stateful_laws() -> list:
     names = {"gain.weight": "norm.weight", "gain.bias": "norm.bias"}
     laws = []
     for law in derive(STATEFUL):
-        terms = [replace(t, part=replace(t.part, parameter=names.get(t.part.parameter, t.part.parameter))) for t in law.terms]
+        terms = [
+            replace(t, part=replace(t.part, parameter=names.get(t.part.parameter, t.part.parameter))) for t in law.terms
+        ]
         laws.append(replace(law, terms=tuple(terms)))
     return laws
 
@@ -259,7 +269,9 @@ def test_the_module_is_left_as_it_was(gradients: bool) -> None:
     before = snapshot(model)
     report = assert_lawful(model, (X,), laws=stateful_laws())
     assert report["balance of gain"].verdict is Verdict.HOLDS
-    assert_conserved(lambda p: p["norm.weight"] ** 2 + p["norm.bias"] ** 2 - p["down.weight"].square().sum(0), model, (X,))
+    assert_conserved(
+        lambda p: p["norm.weight"] ** 2 + p["norm.bias"] ** 2 - p["down.weight"].square().sum(0), model, (X,)
+    )
     assert same(before, snapshot(model))
     with torch.no_grad():
         assert_lawful(model, (X,), laws=stateful_laws())
@@ -342,7 +354,7 @@ def test_an_invariant_is_a_tensor() -> None:
 
 # The plugin
 
-SUITE = '''
+SUITE = """
 import pytest
 from lawful import blocks as b
 
@@ -366,7 +378,7 @@ def test_other():
 
 def test_seed(assert_lawful, assert_conserved, request):
     assert assert_lawful.keywords == assert_conserved.keywords == {"seed": request.config.getoption("--lawful-seed")}
-'''
+"""
 
 
 def test_the_plugin_works_in_another_suite(pytester: pytest.Pytester) -> None:

@@ -41,45 +41,105 @@ AGREE = {
     "skip around a linear map": (linear(2, 3) >> b.residual(linear(3, 3)) >> linear(3, 2), 12, {}, "x + W x is I + W"),
     "skip around a gain": (linear(2, 3) >> b.residual(b.Affine(3)) >> b.ReLU() >> linear(3, 2), 6, {}, "(1 + gamma) x"),
     "rows of a table before a norm": (
-        b.Embedding(5, 3) >> b.LayerNormCore(3, 0.0) >> b.SelfAttention(3, 1, head_width=2, causal=True), 22, {"space": (3,)},
+        b.Embedding(5, 3) >> b.LayerNormCore(3, 0.0) >> b.SelfAttention(3, 1, head_width=2, causal=True),
+        22,
+        {"space": (3,)},
         "every row has a scale of its own",
     ),
-    "recurrence of three steps": (b.Recurrent(2, 3, 4, b.Tanh(), True) >> linear(3, 2), 0, {"input": tokens(2, 4)}, "a shared map feels a factor also where S = 0"),
-    "grouped linear attention": (b.SelfAttention(3, 2, 1, 2, softmax=False) >> b.GlobalAveragePool(), 9, {"input": tokens(3, 4)}, "heads of one key may be mixed"),
+    "recurrence of three steps": (
+        b.Recurrent(2, 3, 4, b.Tanh(), True) >> linear(3, 2),
+        0,
+        {"input": tokens(2, 4)},
+        "a shared map feels a factor also where S = 0",
+    ),
+    "grouped linear attention": (
+        b.SelfAttention(3, 2, 1, 2, softmax=False) >> b.GlobalAveragePool(),
+        9,
+        {"input": tokens(3, 4)},
+        "heads of one key may be mixed",
+    ),
     "grouped linear attention with rotary": (
-        b.SelfAttention(3, 2, 1, 2, softmax=False, rotary=10.0) >> b.GlobalAveragePool(), 7, {"input": tokens(3, 4)}, "the same plane of all heads turns alike",
+        b.SelfAttention(3, 2, 1, 2, softmax=False, rotary=10.0) >> b.GlobalAveragePool(),
+        7,
+        {"input": tokens(3, 4)},
+        "the same plane of all heads turns alike",
     ),
     "cuts that do not nest": (
-        b.Conv1d(3, 6, 3, 1, 1, 3) >> b.Split((3, 3)) >> b.Product() >> b.Conv1d(3, 3, 1) >> b.GlobalAveragePool() >> linear(3, 3), 12, {"space": (4,)},
+        b.Conv1d(3, 6, 3, 1, 1, 3)
+        >> b.Split((3, 3))
+        >> b.Product()
+        >> b.Conv1d(3, 3, 1)
+        >> b.GlobalAveragePool()
+        >> linear(3, 3),
+        12,
+        {"space": (4,)},
         "groups of 2 against parts of 3",
     ),
     "norm beside a map": (
-        b.Conv1d(2, 3, 2) >> b.residual(
+        b.Conv1d(2, 3, 2)
+        >> b.residual(
             b.Conv1d(3, 3, 1, groups=3)
-            >> b.parallel(b.LayerNormCore(3, 0.0), b.Conv1d(3, 2, 1, bias=False) >> b.Conv1d(2, 3, 1, bias=False), join=b.Concat())
+            >> b.parallel(
+                b.LayerNormCore(3, 0.0), b.Conv1d(3, 2, 1, bias=False) >> b.Conv1d(2, 3, 1, bias=False), join=b.Concat()
+            )
             >> b.Conv1d(6, 3, 1, bias=False)
-        ) >> b.GlobalAveragePool() >> linear(3, 3), None, {"space": (4,)}, "blindness box by box",
+        )
+        >> b.GlobalAveragePool()
+        >> linear(3, 3),
+        None,
+        {"space": (4,)},
+        "blindness box by box",
     ),
-    "tied pair in a residual": (tied_residual(), 5, CE | {"input": b.Signal(3)}, "a use that is blind does not feel 11^T"),
+    "tied pair in a residual": (
+        tied_residual(),
+        5,
+        CE | {"input": b.Signal(3)},
+        "a use that is blind does not feel 11^T",
+    ),
     "tied pair around a norm": (tied_around_norm(), 4, CE, "what both uses admit"),
     "tied head behind LayerNorm": (tied_head(b.LayerNorm(4, epsilon=0.0)), 13, CE, ""),
     "tied head behind its core": (tied_head(b.LayerNormCore(4, 0.0)), 16, CE, ""),
     "one wire of three parts": (one_wire_of_three(), None, {"space": (4,)}, "a part without scalar forces zero on all"),
     "norm, map, norm": (
-        linear(3, 4) >> b.LayerNormCore(4, 0.0) >> linear(4, 4) >> b.LayerNormCore(4, 0.0) >> linear(4, 3), None, {}, "only the centring of the first is seen",
+        linear(3, 4) >> b.LayerNormCore(4, 0.0) >> linear(4, 4) >> b.LayerNormCore(4, 0.0) >> linear(4, 3),
+        None,
+        {},
+        "only the centring of the first is seen",
     ),
-    "two low-rank branches": (b.parallel(linear(3, 2) >> linear(2, 3), linear(3, 2) >> linear(2, 3)), 10, {"input": b.Signal(3)}, "parallel linear branches are one"),
-    "two parallel maps": (linear(2, 3) >> b.parallel(linear(3, 3), linear(3, 3)) >> b.ReLU() >> linear(3, 2), None, {}, "only their sum is seen"),
+    "two low-rank branches": (
+        b.parallel(linear(3, 2) >> linear(2, 3), linear(3, 2) >> linear(2, 3)),
+        10,
+        {"input": b.Signal(3)},
+        "parallel linear branches are one",
+    ),
+    "two parallel maps": (
+        linear(2, 3) >> b.parallel(linear(3, 3), linear(3, 3)) >> b.ReLU() >> linear(3, 2),
+        None,
+        {},
+        "only their sum is seen",
+    ),
     "cut and joined": (linear(3, 4) >> b.Split((2, 2)) >> b.Concat() >> linear(4, 3), None, {}, "never cut"),
-    "the same thing twice": (b.parallel(b.ReLU() >> linear(3, 2), b.ReLU() >> linear(3, 2), join=b.Concat()), None, {"input": b.Signal(3)}, "one gate"),
+    "the same thing twice": (
+        b.parallel(b.ReLU() >> linear(3, 2), b.ReLU() >> linear(3, 2), join=b.Concat()),
+        None,
+        {"input": b.Signal(3)},
+        "one gate",
+    ),
 }
 # name: (network, engine, oracle, options)
 LIMITS = {
     "frozen matrix after a learned one": (linear(2, 3) >> b.frozen(linear(3, 3)) >> linear(3, 2), {}),
     "frozen bias on a linear wire": (linear(2, 3) >> b.frozen(b.Affine(3, gain=False)) >> linear(3, 3), {}),
-    "unlike parallel maps": (b.Power(2) >> b.parallel(linear(3, 3), b.Affine(3, shift=False)) >> linear(3, 3), {"input": b.Signal(3)}),
+    "unlike parallel maps": (
+        b.Power(2) >> b.parallel(linear(3, 3), b.Affine(3, shift=False)) >> linear(3, 3),
+        {"input": b.Signal(3)},
+    ),
     "class token read alone": (
-        linear(2, 3) >> b.ClassToken(3) >> b.residual(b.LayerNormCore(3, 0.0) >> b.SelfAttention(3, 1, head_width=2)) >> b.SelectToken(0) >> linear(3, 2),
+        linear(2, 3)
+        >> b.ClassToken(3)
+        >> b.residual(b.LayerNormCore(3, 0.0) >> b.SelfAttention(3, 1, head_width=2))
+        >> b.SelectToken(0)
+        >> linear(3, 2),
         {"input": tokens(2, 4)},
     ),
     "products of table rows": (b.Embedding(4, 4) >> b.Split((2, 2)) >> b.Product() >> linear(2, 2), {"space": (3,)}),

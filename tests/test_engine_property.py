@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import assume, find, given, note, settings
+from hypothesis import Phase, assume, find, given, note, settings
 from hypothesis import strategies as st
 
 from lawful import blocks as b
@@ -65,30 +65,38 @@ def _moves(law, term: int, points) -> bool:
     return residuals(alone, points)[0] > 1e-6
 
 
+REACHED = settings(max_examples=5_000, phases=[Phase.generate])
 REACH = sorted(set(b.kinds()) - {"Identity"})
 
 
 @pytest.mark.parametrize("kind", REACH)
 def test_the_strategy_reaches_every_block(kind):
-    find(architectures(), lambda arch: kind in kinds(arch), settings=settings(max_examples=20_000))
+    find(architectures(), lambda arch: kind in kinds(arch), settings=REACHED)
 
 
 CASES = {
     "residual": lambda a: any("skip" in n for n in a.nodes),
-    "shared": lambda a: len({id(a.block(n)) for n in a.nodes if a.block(n).parameters}) < sum(bool(a.block(n).parameters) for n in a.nodes),
+    "shared": lambda a: (
+        len({id(a.block(n)) for n in a.nodes if a.block(n).parameters})
+        < sum(bool(a.block(n).parameters) for n in a.nodes)
+    ),
     "transposed": lambda a: any(t.transposed for n in a.nodes for t in a.block(n).ties.values()),
     "frozen": lambda a: bool(a.frozen),
     "no bias anywhere": lambda a: trainable(a) > 0 and not any("bias" in n for n in a.parameters),
     "nested": lambda a: any(n.count("branch") > 1 for n in a.nodes),
     "concat after norm": lambda a: "Concat" in kinds(a) and "LayerNormCore" in kinds(a),
-    "grouped queries": lambda a: any(getattr(a.block(n), "kv_heads", 0) < getattr(a.block(n), "heads", 0) for n in a.nodes if a.block(n).kind == "DotProductAttention"),
+    "grouped queries": lambda a: any(
+        getattr(a.block(n), "kv_heads", 0) < getattr(a.block(n), "heads", 0)
+        for n in a.nodes
+        if a.block(n).kind == "DotProductAttention"
+    ),
     "small and complete": lambda a: 0 < trainable(a) <= LARGEST and not derive(a).notes and len(a.nodes) > 6,
 }
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_the_strategy_reaches_every_case(case):
-    find(architectures(), CASES[case], settings=settings(max_examples=20_000))
+    find(architectures(), CASES[case], settings=REACHED)
 
 
 def test_both_losses_are_drawn():

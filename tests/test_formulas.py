@@ -9,6 +9,8 @@ import sympy as sp
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sympy.matrices.expressions.matexpr import MatrixElement
+
 from lawful import blocks as b
 from lawful.graph.architecture import Architecture
 from lawful.graph.engine import derive
@@ -16,7 +18,6 @@ from lawful.testing.strategies import architectures
 from lawful.theory.diagram import View
 from lawful.theory.formulas import MAX_TERMS, arrays, formula, indices, latex, text
 from lawful.theory.laws import Law, Part, Term
-from sympy.matrices.expressions.matexpr import MatrixElement
 
 
 def linear(features: int, width: int, bias: bool = False) -> b.Linear:
@@ -56,15 +57,30 @@ NETWORKS: dict[str, tuple[b.Net, dict]] = {
     "low rank": (b.parallel(linear(3, 2) >> linear(2, 2), b.frozen(linear(3, 2))), {"input": b.Signal(3)}),
     "two low ranks": (b.parallel(linear(3, 2) >> linear(2, 3), linear(3, 2) >> linear(2, 3)), {"input": b.Signal(3)}),
     "convolutions": (b.Conv1d(1, 2, 3) >> b.ReLU() >> b.Conv1d(2, 1, 3, bias=False), {"space": (6,)}),
-    "grouped convolution": (b.Conv1d(1, 2, 3, bias=False) >> b.ReLU() >> CONV >> b.ReLU() >> b.Conv1d(4, 1, 1), {"space": (9,)}),
+    "grouped convolution": (
+        b.Conv1d(1, 2, 3, bias=False) >> b.ReLU() >> CONV >> b.ReLU() >> b.Conv1d(4, 1, 1),
+        {"space": (9,)},
+    ),
     "linear convolutions": (b.Conv1d(2, 3, 1) >> b.Conv1d(3, 2, 2, bias=False), {"space": (6,)}),
-    "convolution before a norm": (b.Conv1d(2, 4, 2) >> b.GroupNormCore(4, 1, 0.0) >> b.Conv1d(4, 2, 1), {"space": (6,)}),
+    "convolution before a norm": (
+        b.Conv1d(2, 4, 2) >> b.GroupNormCore(4, 1, 0.0) >> b.Conv1d(4, 2, 1),
+        {"space": (6,)},
+    ),
     "flatten": (b.Conv1d(2, 3, 2) >> b.ReLU() >> b.Flatten() >> linear(9, 2), {"space": (4,)}),
-    "concat": (relu(2, 3, 3) >> b.parallel(linear(3, 2), relu(3, 2, 2), join=b.Concat()) >> b.ReLU() >> linear(4, 2), {}),
+    "concat": (
+        relu(2, 3, 3) >> b.parallel(linear(3, 2), relu(3, 2, 2), join=b.Concat()) >> b.ReLU() >> linear(4, 2),
+        {},
+    ),
     "positions": (b.Embedding(4, 3) >> b.LearnedPosition(3, 3) >> b.SelfAttention(3, 1), {"space": (3,)}),
-    "class token": (linear(2, 3, True) >> b.ClassToken(3) >> b.LearnedPosition(4, 3) >> b.SelfAttention(3, 1), {"input": tokens(2)}),
+    "class token": (
+        linear(2, 3, True) >> b.ClassToken(3) >> b.LearnedPosition(4, 3) >> b.SelfAttention(3, 1),
+        {"input": tokens(2)},
+    ),
     "linear skip": (linear(2, 3) >> b.residual(linear(3, 3)) >> linear(3, 2), {}),
-    "skip of convolutions": (b.Conv1d(1, 2, 2) >> b.residual(b.Conv1d(2, 2, 3, padding=1)) >> b.Conv1d(2, 1, 1), {"space": (6,)}),
+    "skip of convolutions": (
+        b.Conv1d(1, 2, 2) >> b.residual(b.Conv1d(2, 2, 3, padding=1)) >> b.Conv1d(2, 1, 1),
+        {"space": (6,)},
+    ),
     "tied table": ((table := b.Embedding(4, 3)) >> b.residual(relu(3, 2, 3)) >> b.TiedHead(table), {"space": (3,)}),
 }
 
@@ -164,20 +180,25 @@ def test_every_kind_of_axis(kind: str, dims: tuple, axes: tuple, axis_kinds: tup
     if kind == "shift":
         views[1] = View((rows, 3), (0, 1))
     terms = tuple(
-        Term(Fraction(c), Part(name, view, (rows,), slices, dims, axes)) for c, name, view in zip((2, -1), "ab", views, strict=True)
+        Term(Fraction(c), Part(name, view, (rows,), slices, dims, axes))
+        for c, name, view in zip((2, -1), "ab", views, strict=True)
     )
     if kind == "shift":
         terms = terms[:1]
     law = Law("h", kind, "w", "?", 1, 1, True, (), axis_kinds, terms, lambda law: None)  # type: ignore[arg-type, return-value]
     generator = torch.Generator().manual_seed(1)
-    params = {n: torch.randn(v.shape, generator=generator, dtype=torch.float64) for n, v in zip("ab", views, strict=True)}
+    params = {
+        n: torch.randn(v.shape, generator=generator, dtype=torch.float64) for n, v in zip("ab", views, strict=True)
+    }
     torch.testing.assert_close(numeric(law, params), law.value(params).reshape(-1))
     assert text(law) and latex(law)
 
 
 def test_a_scalar_off_the_diagonal() -> None:
     part = Part("a", View((3, 2), (0, 1)), (3,), ((0, 3),), (3,), (0,))
-    law = Law("h", "balance", "w", "?", 1, 1, True, (), (), (Term(Fraction(1), part, off_diagonal=True),), lambda law: None)  # type: ignore[arg-type, return-value]
+    law = Law(
+        "h", "balance", "w", "?", 1, 1, True, (), (), (Term(Fraction(1), part, off_diagonal=True),), lambda law: None
+    )  # type: ignore[arg-type, return-value]
     params = {"a": torch.arange(6.0, dtype=torch.float64).reshape(3, 2)}
     torch.testing.assert_close(numeric(law, params), law.value(params).reshape(-1))
     assert law.text == "(‖1ᵀ a‖² - ‖a‖²)"

@@ -86,7 +86,7 @@ class Box:
         position, old = 0, list(self.dims)
         result: list[int] = []
         for n in old:
-            parts = []
+            parts: list[int] = []
             while math.prod(parts) < n:
                 parts.append(dims[len(result) + len(parts)])
             if len(parts) > 1:
@@ -215,7 +215,10 @@ class Algebra:
             if start < position < start + box.size:
                 pieces, tied = _cut_box(box, position - start)
                 group = [self.ties[i] if tied or k == 0 else max(self.ties) + k for k in range(len(pieces))]
-                return Algebra(self.boxes[:i] + tuple(pieces) + self.boxes[i + 1 :], self.ties[:i] + tuple(group) + self.ties[i + 1 :])
+                return Algebra(
+                    self.boxes[:i] + tuple(pieces) + self.boxes[i + 1 :],
+                    self.ties[:i] + tuple(group) + self.ties[i + 1 :],
+                )
             start += box.size
         return self
 
@@ -343,27 +346,27 @@ def _single(n: int, labels: str) -> Algebra:
     return Algebra((Box.of((n,), labels),), (0,))
 
 
-def Full(n: int) -> Algebra:  # noqa: N802
+def Full(n: int) -> Algebra:
     """All symmetric `n x n` matrices: what a linear map allows."""
     return _single(n, FULL_AXIS)
 
 
-def Diagonal(n: int) -> Algebra:  # noqa: N802
+def Diagonal(n: int) -> Algebra:
     """Diagonal matrices: what a point-wise map that scales allows."""
     return _single(n, "cd")
 
 
-def Scalar(n: int) -> Algebra:  # noqa: N802
+def Scalar(n: int) -> Algebra:
     """Multiples of the identity: what RMSNorm allows."""
     return _single(n, "c")
 
 
-def ScalarPlusOnes(n: int) -> Algebra:  # noqa: N802
+def ScalarPlusOnes(n: int) -> Algebra:
     """The span of the identity and `11^T`: what LayerNorm allows."""
     return _single(n, "cj")
 
 
-def Centred(n: int) -> Algebra:  # noqa: N802
+def Centred(n: int) -> Algebra:
     """The span of `11^T` and all matrices on the complement of `1`: what subtracting the mean allows."""
     return _single(n, "cjx")
 
@@ -374,13 +377,15 @@ def Nothing(n: int) -> Algebra:
 
 
 @lru_cache(maxsize=1024)
-def Blocks(k: int, algebra: Algebra) -> Algebra:  # noqa: N802
+def Blocks(k: int, algebra: Algebra) -> Algebra:
     """`k` independent blocks, each from `algebra`: heads, groups."""
-    return Algebra(tuple(Box.of((k, *b.dims), {a + s for s in b.labels for a in "cd"}) for b in _one(algebra).boxes), (0,))
+    return Algebra(
+        tuple(Box.of((k, *b.dims), {a + s for s in b.labels for a in "cd"}) for b in _one(algebra).boxes), (0,)
+    )
 
 
 @lru_cache(maxsize=1024)
-def Copies(k: int, algebra: Algebra, inner: bool = False) -> Algebra:  # noqa: N802
+def Copies(k: int, algebra: Algebra, inner: bool = False) -> Algebra:
     """`k` equal blocks from `algebra` (repeated heads; `inner`: every index repeated, as pixels of a channel)."""
     box = _one(algebra).boxes[0]
     if inner:

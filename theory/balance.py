@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 
 from .algebra import Algebra
@@ -72,7 +72,7 @@ class Balance:
             if self._centring or "x" not in s
         ]
 
-    def require(self, terms: dict[MatrixKey | None, Number]) -> None:
+    def require(self, terms: Mapping[MatrixKey | None, Number] | Mapping[MatrixKey, Number]) -> None:
         """Adds an equation; sectors that do not exist are zero."""
         self.equations.require({k: a for k, a in terms.items() if k is not None})
 
@@ -134,7 +134,7 @@ class Balance:
         return sorted({k for w, _ in terms for k in self.keys(w)})
 
     def share(self, name: str, uses: list[Use]) -> None:
-        """Every use must move the parameter alike; for a matrix up to `S_0 = c I`, `S_1 = -c I`, which moves nothing."""
+        """Every use must move the parameter alike; a matrix up to `S_0 = c I`, `S_1 = -c I`, which moves nothing."""
         for i, other in enumerate(uses[1:]):
             for axis, (mine, theirs) in enumerate(zip(uses[0].axes, other.axes, strict=True)):
                 keys = {*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}
@@ -224,7 +224,7 @@ class Recorder(Balance):
         self.lax = layouts.lax
         self.rows: list[Row] = []
 
-    def require(self, terms: dict[MatrixKey | None, Number]) -> None:
+    def require(self, terms: Mapping[MatrixKey | None, Number] | Mapping[MatrixKey, Number]) -> None:
         """Keeps an equation; sectors that do not exist are zero."""
         self.rows.append({k: a for k, a in terms.items() if k is not None})
 

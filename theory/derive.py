@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 
 from .algebra import Algebra, Box, sector_dimension
 from .diagram import Diagram, View
 from .families import Family, SectorRow, gather, has_off_diagonal, is_matrix
 from .laws import Law, LawSet, Part, Term
-from .linalg import Equations
 from .limits import limits
+from .linalg import Equations
 from .proof import Proof, prove
 from .ranks import deficits, full_rank
 from .rewrites import Pair, parallel_pairs
 from .rules import LinearRule
+from .shifts import Cell
 from .solution import FieldRow, Solution
 
 
@@ -62,7 +64,9 @@ def solve(diagram: Diagram, loss: str) -> LawSet:
     )
 
 
-def _kept(solution: Solution, rows: list[SectorRow], judge: Solution, effects: Equations[int]) -> list[tuple[SectorRow, int]]:
+def _kept(
+    solution: Solution, rows: list[SectorRow], judge: Solution, effects: Equations[int]
+) -> list[tuple[SectorRow, int]]:
     """The solutions whose effect on the parameters is not a combination of earlier ones and of constant fields."""
     out = []
     for i, row in enumerate(rows):
@@ -112,9 +116,25 @@ class _Builder:
             shape += tuple(matrix * 2) + ((2,) if "pair" in family.kinds else ())
             kinds = tuple(k for k in family.kinds if k != "sum")
             name = self._name(f"balance of {wire}")
-            self._append(name, "balance", wire, algebra, count, count - lost, exact, shape, kinds, terms, solution, family)
+            self._append(
+                name, "balance", wire, algebra, count, count - lost, exact, shape, kinds, terms, solution, family
+            )
 
-    def _append(self, name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, solution, family) -> None:
+    def _append(
+        self,
+        name: str,
+        kind: str,
+        wire: str,
+        algebra: str,
+        count: int,
+        independent: int,
+        exact: bool,
+        shape: tuple[int, ...],
+        kinds: tuple[str, ...],
+        terms: tuple[Term, ...],
+        solution: Solution,
+        family: Family,
+    ) -> None:
         def proof(law: Law) -> Proof:
             return prove(law, solution, family, self.loss)
 
@@ -127,7 +147,7 @@ class _Builder:
         w, b = entity[0] if family.mixed else entity
         return solution.drawn.wires[w].name + (f"[{b}]" if b else "")
 
-    def _parts(self, solution: Solution, w: int, box: int, axes: tuple[int, ...]):
+    def _parts(self, solution: Solution, w: int, box: int, axes: tuple[int, ...]) -> Iterator[tuple[int, Part]]:
         """How every parameter next to a wire reads one of its boxes, with its sign."""
         algebra = solution.layouts.algebras[w]
         start = sum(b.size for b in algebra.boxes[:box])
@@ -155,7 +175,7 @@ class _Builder:
 
     def _mixed_terms(self, solution: Solution, family: Family) -> tuple[Term, ...]:
         terms = []
-        for (entity, a) in family.support:
+        for entity, a in family.support:
             (w, b), label = entity
             dims = len(solution.layouts.algebras[w].boxes[b].dims)
             for sign, part in self._parts(solution, w, b, (-1,) * dims if "j" not in label else (0,) * dims):
@@ -224,6 +244,7 @@ class _Builder:
             terms = []
             for sites, sign in ((pair.producers, 1), (pair.consumers, -1)):
                 first, second = (s.rule for s in sites)
+                assert isinstance(first, LinearRule) and isinstance(second, LinearRule)
                 terms.append(_cross(first, second, sign, 0 if sign > 0 else 1))
                 if sign > 0 and first.bias:
                     terms.append(_cross_bias(first, second, sizes))
@@ -232,17 +253,29 @@ class _Builder:
             count = sizes[0] * sizes[1]
             family = Family((((pair.first, 0), 1),), ("cross",), ("cross",), ((),), ())
             self._append(
-                self._name(f"balance of {wire} with {other}"), "balance", wire, f"Cross({sizes[0]}, {sizes[1]})", count,
-                self._pair_rank(solution, pair), exact, tuple(sizes), ("cross", "cross"), tuple(terms), solution, family,
+                self._name(f"balance of {wire} with {other}"),
+                "balance",
+                wire,
+                f"Cross({sizes[0]}, {sizes[1]})",
+                count,
+                self._pair_rank(solution, pair),
+                exact,
+                tuple(sizes),
+                ("cross", "cross"),
+                tuple(terms),
+                solution,
+                family,
             )
 
     def _pair_rank(self, solution: Solution, pair: Pair) -> int:
         """Independent laws that the pair adds to those of its two wires."""
         sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
         vectors = [full_rank(solution, w) for w in (pair.first, pair.second)]
+
         def dim(n: int, v: int) -> int:
             r = min(n, v)
             return r * (2 * n + 1 - r) // 2
+
         return dim(sum(sizes), max(vectors)) - dim(sizes[0], vectors[0]) - dim(sizes[1], vectors[1])
 
     def deficits(self) -> tuple[int, int]:
@@ -251,7 +284,7 @@ class _Builder:
         return sum(d for d, _ in lost), sum(d for d, e in lost if e)
 
 
-def _entity(solution: Solution, name: str, cell) -> tuple[tuple, str]:
+def _entity(solution: Solution, name: str, cell: Cell) -> tuple[tuple, str]:
     """A sector of a parameter as a run of it and one label per axis."""
     return (name, tuple(k[0] for k in cell)), "".join(k[1] for k in cell)
 
@@ -266,6 +299,8 @@ def _cross(first: LinearRule, second: LinearRule, sign: int, axis: int) -> Term:
 
 
 def _cross_bias(first: LinearRule, second: LinearRule, sizes: list[int]) -> Term:
-    parts = [Part(r.bias or "", View.axis((n,), 0), (n,), ((0, n),), (n,), (0,)) for r, n in zip((first, second), sizes, strict=True)]
+    parts = [
+        Part(r.bias or "", View.axis((n,), 0), (n,), ((0, n),), (n,), (0,))
+        for r, n in zip((first, second), sizes, strict=True)
+    ]
     return Term(Fraction(1), parts[0], parts[1])
-

@@ -21,7 +21,9 @@ class Directions:
         for site in reversed(diagram.sites):
             for w, blind in zip(site.inputs, site.rule.blind(self, site), strict=True):
                 known = self._seen[w]
-                self._seen[w] = blind if known is None else Blind(known.moving.meet(blind.moving), known.still.meet(blind.still))
+                self._seen[w] = (
+                    blind if known is None else Blind(known.moving.meet(blind.moving), known.still.meet(blind.still))
+                )
         for site in diagram.sites:
             for w, absent in zip(site.outputs, site.rule.silent(self, site), strict=True):
                 self._absent[w] = absent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ def evaluate(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = Fal
     """The scalars of a law (see `Law.value`)."""
     total = None
     for term in law.terms:
-        piece = _quadratic(law, term, params, magnitude) if law.kind == "balance" else _linear(law, term, params, magnitude)
+        piece = (
+            _quadratic(law, term, params, magnitude) if law.kind == "balance" else _linear(law, term, params, magnitude)
+        )
         coefficient = float(abs(term.coefficient) if magnitude else term.coefficient)
         total = coefficient * piece if total is None else total + coefficient * piece
     assert total is not None
@@ -27,9 +30,16 @@ def evaluate(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = Fal
 def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
     if part.parameter not in params:
         raise KeyError(
-            f"no parameter {part.parameter!r}; there are {', '.join(sorted(params)[:8])}; pass the module the law was derived from"
+            f"no parameter {part.parameter!r}; there are {', '.join(sorted(params)[:8])}; "
+            "pass the module the law was derived from"
         )
     tensor = params[part.parameter]
+    if tensor.numel() != math.prod(part.view.shape):
+        raise ValueError(
+            f"{part.parameter} has shape {tuple(tensor.shape)} but "
+            f"the law reads {math.prod(part.view.shape)} numbers of it; "
+            "pass the module the law was derived from"
+        )
     return part.read(tensor.abs() if magnitude else tensor)
 
 

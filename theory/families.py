@@ -6,13 +6,14 @@ same wires are one law `U^T U - V V^T`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from .algebra import OFF
 from .linalg import Equations, Number, independent
 
-Entity = Hashable
+Entity = tuple[Any, ...]  # a box of a wire, a run of a parameter, or one of these with a label
 SectorRow = dict[tuple[Entity, str], Number]
 
 

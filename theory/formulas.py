@@ -1,26 +1,22 @@
 """Laws as sympy expressions, and what their symbols stand for.
 
 A parameter with one or two axes is the `MatrixSymbol` of its name (a vector is a column).  One with more axes is read
-as its unfolding along the wire: `name_(1)` has one row per index of axis 1.  `(I + name)` is
-a parameter inside a skip.  A law that is one matrix product is a matrix expression; every other law is its entry at the free indices that `indices` lists.
+as its unfolding along the wire: `name_(1)` has one row per index of axis 1.  `(I + name)` is a parameter inside a skip.
+A law that is one matrix product is a matrix expression; every other law is its entry at the free indices that
+`indices` lists.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
 import sympy as sp
 
 from .families import is_matrix
-from .laws import Law, Part, Term, identity_like
+from .laws import Law, Part, Term
 from .notation import latex, letters, text
-
-if TYPE_CHECKING:
-    import torch
+from .unfold import arrays, columns, matrix_name
 
 MAX_TERMS = 200
 
@@ -65,32 +61,10 @@ def indices(law: Law) -> tuple[tuple[sp.Symbol, int], ...]:
     if matrix and at is not None and "pair" not in law.axis_kinds:
         partner = law.terms[0].partner
         out += [(matrix[0], sizes[at]), (matrix[1], _kept_sizes(partner)[0] if partner else sizes[at])]
-    kernel = _columns(law.terms[0].part)[1]
+    kernel = columns(law.terms[0].part)[1]
     if law.kind != "balance" and kernel > 1:
         out.append((_symbol("p"), kernel))
     return tuple(out)
-
-
-def arrays(law: Law, params: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The matrix that every symbol of `formula(law)` stands for, by the symbol's name.
-
-    Args:
-        law: the law.
-        params: tensors by parameter name.
-
-    Raises:
-        KeyError: if a parameter of the law is missing.
-    """
-    out = {}
-    for part in dict.fromkeys(p for t in law.terms for p in (t.part, t.partner) if p is not None):
-        tensor = params[part.parameter]
-        if part.offset:
-            tensor = tensor + identity_like(tensor)
-        name, plain = _matrix_name(part)
-        if not plain:
-            tensor = tensor.reshape(part.view.shape).permute(part.view.order)
-        out[name] = tensor.reshape(tensor.shape[0] if plain else _rows(part), -1)
-    return out
 
 
 @cache
@@ -98,31 +72,12 @@ def _symbol(name: str) -> sp.Symbol:
     return sp.Symbol(name, integer=True, nonnegative=True)
 
 
-def _matrix_name(part: Part) -> tuple[str, bool]:
-    """Name of the symbol that a part reads, and whether it is the parameter itself."""
-    name = f"(I + {part.parameter})" if part.offset else part.parameter
-    if len(part.view.shape) <= 2:
-        return name, True
-    along = part.view.order[0] if part.view.lead == 1 else "groups"
-    return f"{name}_({along})", False
-
-
-def _rows(part: Part) -> int:
-    return part.sizes[0]
-
-
-def _columns(part: Part) -> tuple[int, int]:
-    """Columns of the matrix that a part reads, and how many of them are not indexed by the law."""
-    total = math.prod(part.view.shape)
-    return total // part.sizes[0], total // math.prod(part.sizes)
-
-
 def _matrix(part: Part) -> sp.MatrixExpr:
     """The matrix whose rows the part reads: one row per index of its first run."""
-    name, plain = _matrix_name(part)
+    name, plain = matrix_name(part)
     if plain and part.view.order == (1, 0):
         return sp.MatrixSymbol(name, *part.view.shape).T
-    return sp.MatrixSymbol(name, _rows(part), _columns(part)[0])
+    return sp.MatrixSymbol(name, part.sizes[0], columns(part)[0])
 
 
 def _cut(x: sp.MatrixExpr, part: Part) -> sp.MatrixExpr:
@@ -152,7 +107,7 @@ def _quadratic_matrix(law: Law, term: Term) -> sp.MatrixExpr | None:
 def _linear_matrix(law: Law, term: Term) -> sp.MatrixExpr | None:
     """`c X`, `c 1^T X` or `c X 1`, None for a law that is none of them."""
     part = term.part
-    if not _plain(part) or len(part.dims) > 2 or "traceless" in law.axis_kinds or _columns(part)[1] > 1:
+    if not _plain(part) or len(part.dims) > 2 or "traceless" in law.axis_kinds or columns(part)[1] > 1:
         return None
     x = _cut(_matrix(part), part)
     axes = (*part.axes, 1) if len(part.axes) == 1 else part.axes
@@ -241,7 +196,7 @@ def _term_entry(
     part = term.part
     limits: list[tuple[sp.Symbol, int, int]] = []
     rest = _symbol("r")
-    kernel = _columns(part)[1]
+    kernel = columns(part)[1]
     if law.kind != "balance":
         position = _symbol("p") if kernel > 1 else sp.S.Zero
         return _sum(_element(part, free, (), position, limits), limits)
@@ -311,7 +266,7 @@ def _element(
     across = sp.S.Zero
     for n, index in zip(part.sizes[1:], flat[1:], strict=True):
         across = across * n + index
-    return _matrix(part)[flat[0], across * _columns(part)[1] + column]
+    return _matrix(part)[flat[0], across * columns(part)[1] + column]
 
 
 def _sum(expression: sp.Expr, limits: list[tuple[sp.Symbol, int, int]]) -> sp.Expr:

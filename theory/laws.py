@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from .diagram import View
 
 if TYPE_CHECKING:
+    import sympy as sp
     import torch
 
     from .proof import Proof
@@ -49,7 +50,9 @@ class Part:
         if self.offset:
             tensor = tensor + identity_like(tensor)
         if self.ramp:
-            tensor = tensor * tensor.new_tensor([1.5 + math.cos(i * i) for i in range(tensor.numel())]).reshape(tensor.shape)
+            tensor = tensor * tensor.new_tensor([1.5 + math.cos(i * i) for i in range(tensor.numel())]).reshape(
+                tensor.shape
+            )
         x = tensor.reshape(self.view.shape).permute(self.view.order).reshape(*self.sizes, -1)
         for axis, (start, stop) in enumerate(self.slices):
             x = x.narrow(axis, start, stop - start)
@@ -132,7 +135,7 @@ class Law:
         return self.prove(self)
 
     @cached_property
-    def formula(self):
+    def formula(self) -> sp.Basic:
         """The law as a sympy expression in matrix symbols (one per parameter)."""
         from .formulas import formula
 
@@ -183,7 +186,9 @@ class Law:
         value = self.value(leaves)
         index = (index,) if isinstance(index, int) else tuple(index)
         if not index and value.numel() != 1:
-            raise IndexError(f"{self.name} has {value.numel()} scalars of shape {tuple(value.shape)}; say which with index=")
+            raise IndexError(
+                f"{self.name} has {value.numel()} scalars of shape {tuple(value.shape)}; say which with index="
+            )
         scalar = value[index].reshape(())
         grads = torch.autograd.grad(scalar, list(leaves.values()), allow_unused=True)
         return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
@@ -209,7 +214,10 @@ def as_parameters(params: object, names: Sequence[str] | None = None) -> dict[st
         raise TypeError(f"expected a module or a mapping of tensors, got {type(params).__name__}")
     for n in names or ():
         if n not in found:
-            raise KeyError(f"no parameter {n!r}; there are {', '.join(sorted(found)[:8])}; pass the module the law was derived from")
+            raise KeyError(
+                f"no parameter {n!r}; there are {', '.join(sorted(found)[:8])}; "
+                "pass the module the law was derived from"
+            )
     return found
 
 
@@ -241,14 +249,20 @@ class LawSet(Sequence[Law]):
         self.notes = tuple(notes)
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]
         """Number of scalar laws, dependent ones included."""
         return sum(law.count for law in self._laws)
 
     def __len__(self) -> int:
         return len(self._laws)
 
-    def __getitem__(self, key):
+    @overload
+    def __getitem__(self, key: int | str) -> Law: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Law, ...]: ...
+
+    def __getitem__(self, key: int | str | slice) -> Law | tuple[Law, ...]:
         if isinstance(key, str):
             for law in self._laws:
                 if law.name == key:
@@ -294,7 +308,7 @@ class LawSet(Sequence[Law]):
         allowed = set(parameters)
         return self._subset([w for w in self._laws if set(w.parameters) <= allowed])
 
-    def verify(self, network: object, **options) -> Report:
+    def verify(self, network: object, **options: Any) -> Report:
         """Checks every law by gradients in float64 (see `verification.verify` for the options).
 
         Args:
@@ -306,4 +320,5 @@ class LawSet(Sequence[Law]):
         return verify(self._laws, network, self.loss, **options)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
-        return f"<LawSet: {len(self)} families, {self.count} scalar laws, {self.independent} independent, loss {self.loss}>"
+        scalars = f"{self.count} scalar laws, {self.independent} independent"
+        return f"<LawSet: {len(self)} families, {scalars}, loss {self.loss}>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .algebra import Algebra, Blocks, Box, Centred, Copies, LayoutError, Nothing, ScalarPlusOnes
 from .diagram import Diagram
@@ -38,7 +39,7 @@ class Layouts:
             rows = getattr(site.rule, "rows", None)
             for w in {*site.inputs, *site.outputs, *(() if rows is None else (rows,))}:
                 near.setdefault(w, []).append(i)
-        waiting = range(len(self.diagram.sites))
+        waiting: Sequence[int] = range(len(self.diagram.sites))
         while waiting:
             before, runs = list(self.algebras), list(self.tokens)
             for i in waiting:
@@ -223,4 +224,4 @@ def _merge_cuts(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
         return out
 
     cuts = sorted({0} | ends(a) | ends(b))
-    return tuple(y - x for x, y in zip(cuts, cuts[1:], strict=False))
+    return tuple(y - x for x, y in pairwise(cuts))

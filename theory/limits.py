@@ -22,7 +22,6 @@ from .rules import (
 )
 from .solution import Solution
 
-
 # readers through which another constant can answer for a frozen one
 PASSES_CONSTANTS = (AddRule, ConcatRule, FlattenRule, GainRule, LinearRule, MixtureRule, PassRule, TokensRule)
 
@@ -69,14 +68,16 @@ def _products_of_rows(solution: Solution) -> list[str]:
             rows.update(site.outputs)
         elif site.inputs and rows.issuperset(site.inputs):
             if isinstance(rule, ProductRule):
-                out.append(f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed")
+                out.append(
+                    f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
+                )
             if isinstance(rule, (AddRule, ConcatRule, HomogeneousRule, PassRule, TokensRule)):
                 rows.update(site.outputs)
     return out
 
 
 def _unlike_parallel_maps(solution: Solution) -> list[str]:
-    """Sums of linear maps of one wire with different shapes: entries that act alike are conserved in their difference."""
+    """Sums of linear maps of one wire with different shapes: entries that act alike keep their difference."""
     readers = solution.drawn.readers()
     writer = {w: s for s in solution.drawn.sites for w in s.outputs}
     bundled = bundles(solution.drawn)
@@ -87,9 +88,11 @@ def _unlike_parallel_maps(solution: Solution) -> list[str]:
         maps: dict[int, set[str]] = {}
         weights = [leaf.rule.weight for leaf in leaves(site, readers, writer) if isinstance(leaf.rule, LinearRule)]
         if len(set(weights)) < len(weights):
-            out.append(f"{site.name} adds one shared map of several wires: laws of the differences of these are not listed")
+            out.append(
+                f"{site.name} adds one shared map of several wires: laws of the differences of these are not listed"
+            )
         for leaf in leaves(site, readers, writer):
-            if isinstance(leaf.rule, (LinearRule, GainRule)) and getattr(leaf.rule, "gain", "W"):
+            if isinstance(leaf.rule, LinearRule) or (isinstance(leaf.rule, GainRule) and leaf.rule.gain):
                 maps.setdefault(leaf.inputs[0], set()).add(bundled.get(leaf.name, leaf.name))
         if any(len(kinds) > 1 for kinds in maps.values()):
             out.append(f"{site.name} adds unlike linear maps of one wire: laws of their differences are not listed")

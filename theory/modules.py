@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.func import functional_call
@@ -26,9 +26,14 @@ class Point:
     @property
     def moves(self) -> bool:
         """Whether the gradient is more than the rounding of the loss (False never for what is not a number)."""
-        slope = float(torch.sqrt(sum((g * g).sum() for g in self.gradient.values())))
-        size = float(torch.sqrt(sum((p * p).sum() for p in self.parameters.values())))
+        slope = float(norm(self.gradient))
+        size = float(norm(self.parameters))
         return not slope * size <= 1e-12 * abs(self.loss)
+
+
+def norm(tensors: Tensors) -> torch.Tensor:
+    """The length of all tensors together."""
+    return torch.sqrt(cast(torch.Tensor, sum((t * t).sum() for t in tensors.values())))
 
 
 def module_points(
@@ -73,7 +78,8 @@ def module_points(
         out = functional_call(twin, {**parameters, **state}, tuple(inputs))
         if not isinstance(out, torch.Tensor):
             raise TypeError(
-                f"{type(module).__name__} gives a {type(out).__name__}, expected one tensor; wrap it in a module that picks the output"
+                f"{type(module).__name__} gives a {type(out).__name__}, expected one tensor; "
+                "wrap it in a module that picks the output"
             )
         return out
 
@@ -149,7 +155,7 @@ def point_of(
     leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
     value = random_loss(forward(leaves, inputs), loss, generator, axis)
     if leaves and value.requires_grad:
-        grads = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+        grads: tuple[torch.Tensor | None, ...] = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     else:  # everything is frozen or detached: the gradient is zero
         grads = (None,) * len(leaves)
     gradient = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
@@ -161,6 +167,8 @@ def random_loss(output: torch.Tensor, loss: str, generator: torch.Generator, axi
     if loss == "mse":
         target = torch.randn(output.shape, generator=generator, dtype=output.dtype).to(output.device)
         return (output - target).square().mean()
+    if loss != "cross_entropy":
+        raise ValueError(f"no loss {loss!r}; there are mse, cross_entropy")
     logits = output.movedim(axis, -1).flatten(0, -2)
     classes = torch.randint(logits.shape[-1], logits.shape[:1], generator=generator).to(output.device)
     return torch.nn.functional.cross_entropy(logits, classes)

@@ -1,16 +1,16 @@
 """Laws in plain text and in LaTeX, as people write them.
 
-Both read the terms of a law; neither needs sympy or torch.  A vertical bar pair is a Frobenius norm, a colon an axis that
-is summed over.  Long sums are cut.
+Both read the terms of a law; neither needs sympy or torch.  A vertical bar pair is a Frobenius norm, a colon an axis
+that is summed over.  Long sums are cut.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
+
+from .style import LATEX, TEXT, Style
 
 if TYPE_CHECKING:
     from .laws import Law, Part, Term
@@ -26,113 +26,13 @@ SECTORS = {
 
 
 def text(law: Law) -> str:
-    """The law in plain text; parameters have their own names, `.T` is a transpose as in torch.
-
-    >>> from lawful.theory.notation import TEXT
-    >>> TEXT.coefficient(-2)
-    '- 2 '
-    """
+    """The law in plain text; parameters have their own names, `.T` is a transpose as in torch."""
     return _write(law, TEXT)
 
 
 def latex(law: Law) -> str:
     """The law in LaTeX, without delimiters; `W`, `b` and `γ` of a node carry its name as index."""
     return _write(law, LATEX)
-
-
-@dataclass(frozen=True)
-class Style:
-    """How the pieces of a formula are written.
-
-    Attributes:
-        name: a parameter and its number of axes.
-        transpose: a transposed matrix.
-        entry: a matrix with indices.
-        norm: the squared norm.
-        product: a matrix product.
-        over: a sum with the letters of its indices; without letters, over every `:`.
-        ones: the sum over all rows of a matrix (True) or over all its columns.
-        fraction: a positive fraction.
-        more: what stands for the terms that are not printed.
-        plus_identity: `I + W`.
-        both: two components side by side.
-        centre: a matrix with its mean removed on both sides.
-        mean_removed: an expression with its mean over a letter removed.
-        part_of: the part of a matrix that lies in the named sectors.
-    """
-
-    name: Callable[[str, int], str]
-    transpose: Callable[[str], str]
-    entry: Callable[[str, list[str]], str]
-    norm: Callable[[str], str]
-    product: Callable[[str, str], str]
-    over: Callable[[list[str], str], str]
-    ones: Callable[[str, bool], str]
-    fraction: Callable[[Fraction], str]
-    more: Callable[[int], str]
-    plus_identity: Callable[[str], str]
-    both: Callable[[str, str], str]
-    centre: Callable[[str], str]
-    mean_removed: Callable[[str, str], str]
-    part_of: Callable[[str, str], str]
-
-    def coefficient(self, value: Fraction | int, first: bool = False) -> str:
-        """A sign and a factor, ready to be followed by a term."""
-        value = Fraction(value)
-        sign = ("-" if first else "- ") if value < 0 else ("" if first else "+ ")
-        size = abs(value)
-        return sign + ("" if size == 1 else self.fraction(size) + " ")
-
-
-def _latex_name(parameter: str, axes: int) -> str:
-    node, _, local = parameter.rpartition(".")
-    letters = {"weight": "W" if axes > 1 else r"\gamma", "bias": "b"}
-    if local not in letters:
-        return rf"\mathrm{{{_escape(parameter)}}}"
-    return letters[local] + (rf"_{{\mathrm{{{_escape(node)}}}}}" if node else "")
-
-
-def _escape(name: str) -> str:
-    return name.replace("_", r"\_").replace("#", r"\#")
-
-
-def _indexed_latex(name: str, where: list[str]) -> str:
-    return rf"\left({name}\right)_{{{','.join(where)}}}" if where else name
-
-
-TEXT = Style(
-    name=lambda n, axes: n,
-    transpose=lambda x: f"{x}.T",
-    entry=lambda x, where: f"{x}[{','.join(where)}]" if where else x,
-    norm=lambda x: f"‖{x}‖²",
-    product=lambda x, y: f"{x} @ {y}",
-    over=lambda letters, x: f"Σ_{','.join(letters)} {x}" if letters else f"Σ {x}",
-    ones=lambda x, rows: f"1ᵀ {x}" if rows else f"{x} 1",
-    fraction=str,
-    more=lambda n: f"+ ... ({n} more)",
-    plus_identity=lambda x: f"(I + {x})",
-    both=lambda x, y: f"({x}, {y})",
-    centre=lambda x: f"C ({x}) C with C = I - 11ᵀ/n",
-    mean_removed=lambda x, i: f"{x}, minus its mean over {i}",
-    part_of=lambda x, sectors: f"{x}, its part in: {sectors}",
-)
-
-LATEX = Style(
-    name=_latex_name,
-    transpose=lambda x: rf"{x}^\top",
-    entry=_indexed_latex,
-    norm=lambda x: rf"\left\lVert {x} \right\rVert^2",
-    product=lambda x, y: f"{x} {y}",
-    over=lambda letters, x: rf"\sum_{{{','.join(letters)}}} {x}" if letters else rf"\sum {x}",
-    ones=lambda x, rows: rf"\mathbf{{1}}^\top {x}" if rows else rf"{x} \mathbf{{1}}",
-    fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\tfrac{{{f.numerator}}}{{{f.denominator}}}",
-    more=lambda n: rf"+ \cdots \; ({n}\text{{ more}})",
-    plus_identity=lambda x: rf"\left(I + {x}\right)",
-    both=lambda x, y: rf"\left({x},\; {y}\right)",
-    centre=lambda x: rf"C \left({x}\right) C,\; C = I - \tfrac1n \mathbf{{1}}\mathbf{{1}}^\top",
-    mean_removed=lambda x, i: rf"{x} - \tfrac1n \textstyle\sum_{{{i}}}(\cdot)",
-    part_of=lambda x, sectors: rf"P \left({x}\right)\; \text{{(part in: {sectors})}}",
-)
 
 
 def _write(law: Law, style: Style) -> str:
@@ -209,7 +109,7 @@ def _run(where: list[str], run: tuple[int, int], whole: int) -> list[str]:
 
 
 def _indices(part: Part, letters: list[str]) -> list[str]:
-    """All indices of a parameter as a quadratic law reads it, in the order of the parameter's axes; `[]` if all are `:`."""
+    """All indices of a parameter as a quadratic law reads it, in the order of its axes; `[]` if all are `:`."""
     row = _run(_where(part, letters), part.slices[0], part.sizes[0])
     others = [":"] * (len(part.view.shape) - part.view.lead)
     flipped = part.view.lead == 1 and part.view.order[0] == 1

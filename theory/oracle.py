@@ -1,8 +1,8 @@
 """The oracle: the number of laws by the Lie algebra of the gradient fields, knowing nothing of blocks.
 
-With the fields `X = grad_theta <w, g(theta, x)>` let `W_0` be their span and `W_{k+1} = W_k + [W_0, W_k]`.  At a generic
-point the number of independent laws is `D - dim W_k` once `W_k` stops growing (Frobenius; Marcotte, Gribonval, Peyré
-2023, theorem 3.3).
+With the fields `X = grad_theta <w, g(theta, x)>` let `W_0` be their span and `W_{k+1} = W_k + [W_0, W_k]`.  At a
+generic point the number of independent laws is `D - dim W_k` once `W_k` stops growing (Frobenius; Marcotte, Gribonval,
+Peyré 2023, theorem 3.3).
 
 Each sample is a bracket of random combinations of fields, so that a level is spanned by a few more samples than it has
 dimensions.  Rows are scaled by the size of the two terms that a bracket subtracts, never by their own norm: a bracket
@@ -115,7 +115,9 @@ def _moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
     return not float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size)
 
 
-def _level_rows(potential: Potential, theta: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:
+def _level_rows(
+    potential: Potential, theta: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int
+) -> torch.Tensor:
     """`n` nested brackets of `level + 1` random fields, scaled by the size of their terms."""
 
     def one(data: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .balance import Balance, Recorder
@@ -17,16 +18,22 @@ from .linalg import Equations
 from .rules import AddRule, OutputRule
 
 if TYPE_CHECKING:
-    from .families import Family
+    from .diagram import Site
+    from .families import Family, SectorRow
     from .laws import Law
+    from .rules import Use
     from .solution import Solution
+    from .subspace import Subspace
 
 SHOWN = 10
 
 BALANCE = (
-    "wire balance: matrices S on the wires that every block turns into one another give h = 1/2 sum <S, producers - consumers>"
+    "wire balance: matrices S on the wires that every block turns into one another "
+    "give h = 1/2 sum <S, producers - consumers>"
 )
-SHIFT = "affine gauge: a constant field that the network cannot feel is a gradient, so its pairing with theta is conserved"
+SHIFT = (
+    "affine gauge: a constant field that the network cannot feel is a gradient, so its pairing with theta is conserved"
+)
 SOURCES = {
     AddRule: "Marcotte, Gribonval, Peyré 2025, proposition 3.2 and theorem 4.7",
     OutputRule: "Marcotte, Gribonval, Peyré 2023, section 2",
@@ -106,7 +113,9 @@ def prove(law: Law, solution: Solution, family: Family, loss: str) -> Proof:
 def _balance_proof(law: Law, solution: Solution, family: Family) -> Proof:
     coefficients = {(e[0] if family.mixed else e): a for e, a in family.support}
     wires = {w for w, _ in coefficients}
-    named = ", ".join(f"{solution.drawn.wires[w].name}: {_times(a)}S" for (w, _), a in list(coefficients.items())[:SHOWN])
+    named = ", ".join(
+        f"{solution.drawn.wires[w].name}: {_times(a)}S" for (w, _), a in list(coefficients.items())[:SHOWN]
+    )
     more = f", ... ({len(coefficients) - SHOWN} more)" if len(coefficients) > SHOWN else ""
     rows = [solution.gauge_rows[i] for i in family.rows]
     steps = _rewrite_steps(solution, wires)
@@ -117,7 +126,7 @@ def _balance_proof(law: Law, solution: Solution, family: Family) -> Proof:
                     f"rule of {site.name}",
                     site.rule.statement,
                     SOURCES.get(type(site.rule), ""),
-                    check=lambda s=site: all(_satisfies(solution, r, lambda b, s=s: s.rule.balance(b, s)) for r in rows),
+                    check=partial(_rule_holds, solution, rows, site),
                 )
             )
     for name, uses in solution.uses.items():
@@ -126,7 +135,7 @@ def _balance_proof(law: Law, solution: Solution, family: Family) -> Proof:
                 Proof(
                     "sharing",
                     f"{name} is used {len(uses)} times, and every use moves it alike",
-                    check=lambda n=name, u=uses: all(_satisfies(solution, r, lambda b: b.share(n, u)) for r in rows),
+                    check=partial(_sharing_holds, solution, rows, name, uses),
                 )
             )
     kept = "exactly" if law.exact else "up to the epsilon of a norm"
@@ -135,10 +144,16 @@ def _balance_proof(law: Law, solution: Solution, family: Family) -> Proof:
             "submodule",
             f"S is zero on all other wires, so only {', '.join(law.parameters[:SHOWN])} move",
             "Marcotte, Gribonval, Peyré 2025, theorem 4.6",
-            check=lambda: all(_pinned(solution.balance.equations, {(*e, s): a for (e, s), a in r.items()}) for r in rows),
+            check=lambda: all(
+                _pinned(solution.balance.equations, {(*e, s): a for (e, s), a in r.items()}) for r in rows
+            ),
         )
     )
-    return Proof(BALANCE.split(":")[0], f"{law.name} is conserved {kept}, with S in {law.algebra} on {named}{more}", steps=tuple(steps))
+    return Proof(
+        BALANCE.split(":")[0],
+        f"{law.name} is conserved {kept}, with S in {law.algebra} on {named}{more}",
+        steps=tuple(steps),
+    )
 
 
 def _times(a: object) -> str:
@@ -148,6 +163,14 @@ def _times(a: object) -> str:
 def _rewrite_steps(solution: Solution, wires: set[int]) -> list[Proof]:
     near = {s.name for s in solution.diagram.sites if wires & {*s.inputs, *s.outputs}}
     return [Proof("rewrite", f"{r.site}: {r.reason}") for r in solution.rewrites if r.site in near]
+
+
+def _rule_holds(solution: Solution, rows: list[SectorRow], site: Site) -> bool:
+    return all(_satisfies(solution, r, lambda b: site.rule.balance(b, site)) for r in rows)
+
+
+def _sharing_holds(solution: Solution, rows: list[SectorRow], name: str, uses: list[Use]) -> bool:
+    return all(_satisfies(solution, r, lambda b: b.share(name, uses)) for r in rows)
 
 
 def _satisfies(solution: Solution, row: dict, write: Callable[[Balance], None]) -> bool:
@@ -188,7 +211,9 @@ def _shift_proof(law: Law, solution: Solution, family: Family) -> Proof:
             check=lambda: all(_pinned_field(solution, r) for r in rows),
         )
     )
-    return Proof(SHIFT.split(":")[0], f"{law.name} is conserved: {SHIFT.split(': ')[1]}", "kunin2021, theorem 1", tuple(unique))
+    return Proof(
+        SHIFT.split(":")[0], f"{law.name} is conserved: {SHIFT.split(': ')[1]}", "kunin2021, theorem 1", tuple(unique)
+    )
 
 
 def _pinned_field(solution: Solution, row: dict) -> bool:
@@ -211,7 +236,7 @@ def _unseen_steps(solution: Solution, name: str, w: int) -> list[Proof]:
                 Proof(
                     "unseen direction",
                     f"{readers} do not see {what} of {wire} along {size}",
-                    check=lambda s=space, m=what == "any shift": _readers_agree(solution, w, s, m),
+                    check=partial(_readers_agree, solution, w, space, what == "any shift"),
                 )
             )
             break
@@ -220,7 +245,7 @@ def _unseen_steps(solution: Solution, name: str, w: int) -> list[Proof]:
     return out
 
 
-def _readers_agree(solution: Solution, w: int, space, moving: bool) -> bool:
+def _readers_agree(solution: Solution, w: int, space: Subspace, moving: bool) -> bool:
     """Whether the rule of every reader, asked again, does not see the directions."""
     for site, port in solution.drawn.readers()[w]:
         blind = site.rule.blind(solution.directions, site)[port]
@@ -236,7 +261,10 @@ def _cross_proof(law: Law, solution: Solution) -> Proof:
     def check() -> bool:
         names = set(law.parameters)
         return any(
-            names == {u.parameter for s, k in ((p.producers, 0), (p.consumers, 1)) for x in s for u in x.rule.uses(x)[: 2 - k]}
+            names
+            == {
+                u.parameter for s, k in ((p.producers, 0), (p.consumers, 1)) for x in s for u in x.rule.uses(x)[: 2 - k]
+            }
             for p in parallel_pairs(solution.drawn)
         )
 

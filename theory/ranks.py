@@ -14,6 +14,8 @@ from .families import Family, gather, has_off_diagonal, is_matrix
 if TYPE_CHECKING:
     from .solution import Solution
 
+Entity = tuple[int, int]  # a wire and one of its boxes
+
 
 def deficits(solution: Solution, family: Family) -> int:
     """Scalars of a family with full matrices that depend on the others."""
@@ -27,58 +29,72 @@ def deficits(solution: Solution, family: Family) -> int:
     for i, k in enumerate(family.kinds):
         if k == "free":
             copies *= dims[i]
-    missing = n - min(n, full_rank(solution, w))
+    missing = n - min(n, full_rank(solution, w, b))
     return copies * missing * (missing + 1) // 2
 
 
-def full_rank(solution: Solution, wire: int) -> int:
-    """Number of generic vectors on a wire that carries full matrices, at most its width for this purpose unbounded."""
-    return _ranks(solution)[wire]
+def full_rank(solution: Solution, wire: int, box: int = 0) -> int:
+    """Number of generic vectors on a box of a wire that carries full matrices (it may exceed the width)."""
+    return _ranks(solution)[wire, box]
 
 
-def _ranks(solution: Solution) -> dict[int, int]:
-    """Vectors on every wire with a full law, per block of that law."""
+def _ranks(solution: Solution) -> dict[Entity, int]:
+    """Vectors on every box of a wire with a full law, per block of that law."""
     cached = getattr(solution, "_full_ranks", None)
     if cached is not None:
         return cached
-    widths: dict[int, int] = {}  # width of the matrix axis, for every wire of a full law
-    members: dict[int, list[int]] = {}  # all wires of that law
-    copies: dict[int, int] = {}
+    widths: dict[Entity, int] = {}  # width of the matrix axis, for every box of a full law
+    members: dict[Entity, list[Entity]] = {}  # all boxes of that law
+    copies: dict[Entity, int] = {}
     for family in gather(solution.gauges):
         axis = next((i for i, k in enumerate(family.kinds) if is_matrix(k)), None)
         if axis is None or family.mixed or not has_off_diagonal(family):
             continue
-        wires = [w for (w, _), _ in family.support]
-        (w, b), _ = family.support[0]
+        entities = [(w, b) for (w, b), _ in family.support]
+        w, b = entities[0]
         dims = solution.layouts.algebras[w].boxes[b].dims
         blocks = 1
         for i, k in enumerate(family.kinds):
             blocks *= dims[i] if k == "free" else 1
-        for w in wires:
-            widths[w], members[w], copies[w] = dims[axis], wires, blocks
+        for entity in entities:
+            widths[entity], members[entity], copies[entity] = dims[axis], entities, blocks
     reads = _reads(solution)
-    vectors = {w: sum(n for m in members[w] for n, _ in reads.get(m, [])) // (widths[w] * copies[w]) for w in widths}
+    vectors: dict[Entity, int] = {}
+
+    def columns(entity: Entity) -> int:
+        total = 0
+        for w, b in members[entity]:
+            size = solution.layouts.algebras[w].boxes[b].size
+            for per_index, neighbour in reads.get(w, []):
+                found = per_index * size // (widths[entity] * copies[entity])
+                if vectors and neighbour is not None and all(m[0] != neighbour for m in members[entity]):
+                    found = found * spanned(neighbour) // solution.layouts.size(neighbour)
+                total += found
+        return total
+
+    def spanned(wire: int) -> int:
+        """Dimension of what the parameters of a wire put on it, at most its width."""
+        total = 0
+        for b, box in enumerate(solution.layouts.algebras[wire].boxes):
+            n = widths.get((wire, b), box.size)
+            total += min(vectors.get((wire, b), n), n) * (box.size // n)
+        return total
+
+    vectors = {entity: columns(entity) for entity in widths}
     changed = True
     while changed:
         changed = False
-        for w, n in widths.items():
-            total = 0
-            for m in members[w]:
-                for entries, neighbour in reads.get(m, []):
-                    columns = entries // (n * copies[w])
-                    if neighbour in widths and neighbour not in members[w]:
-                        spanned = min(vectors[neighbour], widths[neighbour])
-                        columns = columns * spanned // widths[neighbour]
-                    total += columns
-            if total < vectors[w]:
-                vectors[w] = total
+        for entity in widths:
+            total = columns(entity)
+            if total < vectors[entity]:
+                vectors[entity] = total
                 changed = True
     solution._full_ranks = vectors  # type: ignore[attr-defined]
     return vectors
 
 
 def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
-    """For every wire the parameters on it: number of entries, and the wire on their other side."""
+    """For every wire the parameters on it: number of entries per index, and the wire on their other side."""
     out: dict[int, list[tuple[int, int | None]]] = {}
     for name, uses in solution.uses.items():
         parameter = solution.diagram.parameters[name]
@@ -93,5 +109,5 @@ def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
         for axis, wires in enumerate(use.axes):
             other = None if vector else use.axes[1 - axis][0][0]
             for w, _ in wires:
-                out.setdefault(w, []).append((parameter.size, other))
+                out.setdefault(w, []).append((parameter.size // solution.layouts.size(w), other))
     return out

@@ -33,7 +33,7 @@ def representatives(sites: tuple[Site, ...]) -> dict[str, str]:
     out: dict[str, str] = {}
     for site in sites:
         inputs = tuple(wire.get(w, w) for w in site.inputs)
-        fresh = not site.inputs and not getattr(site.rule, "table", None) or getattr(site.rule, "noisy", False)
+        fresh = (not site.inputs and not getattr(site.rule, "table", None)) or getattr(site.rule, "noisy", False)
         key = (site.name,) if fresh or not site.outputs else (site.rule, type(site.rule), inputs)
         twin = first.setdefault(key, site)
         out[site.name] = twin.name
@@ -51,9 +51,7 @@ def merge_repeated(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         for s in diagram.sites
         for mine, theirs in zip(s.outputs, by_name[same[s.name]].outputs, strict=True)
     }
-    kept = [
-        replace(s, inputs=tuple(wire.get(w, w) for w in s.inputs)) for s in diagram.sites if same[s.name] == s.name
-    ]
+    kept = [replace(s, inputs=tuple(wire.get(w, w) for w in s.inputs)) for s in diagram.sites if same[s.name] == s.name]
     notes = [Rewrite(s, f"computes the same as {t}") for s, t in same.items() if s != t]
     return diagram.with_sites(kept), notes
 
@@ -195,7 +193,9 @@ def scale_rows(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             continue
         if _invisible(sites, i, local=True):
             rows = rule.shape_[0]
-            notes.append(Rewrite(site.name, "every reader is blind to the scale of a token, so each row has a scale of its own"))
+            notes.append(
+                Rewrite(site.name, "every reader is blind to the scale of a token, so each row has a scale of its own")
+            )
             sites[i] = replace(site, rule=replace(rule, rows=len(wires)))
             wires.append(Wire(f"rows of {site.name}", rows))
     return replace(diagram, sites=tuple(sites), wires=tuple(wires)), notes
@@ -264,18 +264,19 @@ def parallel_pairs(diagram: Diagram) -> list[Pair]:
     for site in diagram.sites:
         for use in site.rule.uses(site):
             uses[use.parameter] = uses.get(use.parameter, 0) + 1
-    inner = []
+    inner: list[tuple[Site, LinearRule, Site, LinearRule]] = []
     for site in diagram.sites:
-        if not isinstance(site.rule, LinearRule) or site.rule.groups > 1:
+        rule = site.rule
+        if not isinstance(rule, LinearRule) or rule.groups > 1:
             continue
         after = readers[site.outputs[0]]
         if len(after) == 1 and isinstance(after[0][0].rule, LinearRule) and after[0][0].rule.groups == 1:
-            inner.append((site, after[0][0]))
+            inner.append((site, rule, after[0][0], after[0][0].rule))
     pairs = []
-    for i, (a, b) in enumerate(inner):
-        for c, d in inner[i + 1 :]:
-            same_reader = a.inputs == c.inputs and _alike(a.rule, c.rule) and bool(a.rule.bias) == bool(c.rule.bias)
-            same_writer = _alike(b.rule, d.rule) and _summed(b, d, readers)
+    for i, (a, a_rule, b, b_rule) in enumerate(inner):
+        for c, c_rule, d, d_rule in inner[i + 1 :]:
+            same_reader = a.inputs == c.inputs and _alike(a_rule, c_rule) and bool(a_rule.bias) == bool(c_rule.bias)
+            same_writer = _alike(b_rule, d_rule) and _summed(b, d, readers)
             names = [u.parameter for s in (a, b, c, d) for u in s.rule.uses(s)]
             plain = all(uses[n] == 1 and not diagram.parameters[n].frozen for n in names)
             if same_reader and same_writer and plain and not {a.name, c.name} & set(bundle):
@@ -288,5 +289,5 @@ def _summed(b: Site, d: Site, readers: dict[int, list[tuple[Site, int]]]) -> boo
     return one is not None and one == two
 
 
-def _alike(a, b) -> bool:
+def _alike(a: LinearRule, b: LinearRule) -> bool:
     return a.geometry == b.geometry and a.lookup == b.lookup and _kernel(a) == _kernel(b)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 from .algebra import Algebra
+from .diagram import Site
 from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
@@ -61,7 +62,7 @@ class Shifts:
 
     # What a writer puts on a wire
 
-    def emit(self, site, w: int, terms: Terms) -> None:
+    def emit(self, site: Site, w: int, terms: Terms) -> None:
         """The shift of an output, up to what its readers do not see."""
         moving = self.directions.moving(w)
         still = [v for v in self.directions.still(w).vectors if not moving.contains(v)]
@@ -95,8 +96,9 @@ class Shifts:
             return {}
         return {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
 
-    def row_terms(self, site, w: int) -> Terms:
+    def row_terms(self, site: Site, w: int) -> Terms:
         """A lookup table: all its rows together add one shift to every token."""
+        assert isinstance(site.rule, LinearRule)
         if self._frozen(site.rule.weight):
             return {}
         keys = vector_keys(self.layout(w))
@@ -114,6 +116,7 @@ class Shifts:
             return {}
         out: Terms = {}
         for token in self.tokens(y):
+            sources: list[tuple[Token, Number]]
             if weights == "same":
                 sources = [(token, 1)]
             elif token[1] == "d":
@@ -121,7 +124,7 @@ class Shifts:
             else:
                 sources = self._sources(x, weights)
             for key in vector_keys(self.layout(x)):
-                row = {("t", x, t, key): a for t, a in sources}
+                row: Row = {("t", x, t, key): a for t, a in sources}
                 target = rename(key)
                 if target[0] >= 0 and target[0] < len(self.layout(y).boxes):
                     out[(token, target)] = row
@@ -219,7 +222,7 @@ class Shifts:
 
     # Constant fields of matrices
 
-    def move_matrix(self, site, rule: LinearRule) -> None:
+    def move_matrix(self, site: Site, rule: LinearRule) -> None:
         """What a linear map's weight may do unseen: `unseen out (x) anything + anything (x) absent in`, and lookups."""
         if self._frozen(rule.weight):
             return
@@ -239,7 +242,11 @@ class Shifts:
                 line = ones(self.layout(x))
                 moves += [(("row", site.name, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
         if site.name in self._bundles:
-            moves += [(("bundle", self._bundles[site.name], site.name, cell(a, b)), {cell(a, b): 1}) for a in outs for b in ins]
+            moves += [
+                (("bundle", self._bundles[site.name], site.name, cell(a, b)), {cell(a, b): 1})
+                for a in outs
+                for b in ins
+            ]
         self._moves.setdefault(rule.weight, []).append(moves)
 
     def _settle_bundles(self) -> None:

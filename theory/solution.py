@@ -13,7 +13,15 @@ from .directions import Directions
 from .families import SectorRow, align
 from .layouts import Layouts
 from .linalg import Equations, Number
-from .rewrites import Rewrite, bundles, drop_invisible_norms, join_what_was_cut, merge_linear_skips, merge_repeated, scale_rows
+from .rewrites import (
+    Rewrite,
+    bundles,
+    drop_invisible_norms,
+    join_what_was_cut,
+    merge_linear_skips,
+    merge_repeated,
+    scale_rows,
+)
 from .rules import Use
 from .shifts import Cell, Shifts
 from .subspace import key_dimension, vector_keys
@@ -84,9 +92,9 @@ class Solution:
     @cached_property
     def gauges(self) -> list[SectorRow]:
         """A basis of the solutions for `S`, as rows over `((wire, box), label)`."""
-        rows = []
+        rows: list[SectorRow] = []
         for vector in self.balance.equations.nullspace():
-            row = {((k[0], k[1]), k[2]): a for k, a in vector.items() if len(k) == 3}
+            row: SectorRow = {((k[0], k[1]), k[2]): a for k, a in vector.items() if len(k) == 3}
             if row:
                 lead = next(iter(row.values()))
                 rows.append(row if lead > 0 else {k: -a for k, a in row.items()})
@@ -96,7 +104,11 @@ class Solution:
 
     def _doubled(self, rows: list[SectorRow]) -> set[int]:
         """Solutions on x sectors that the d and o sectors of the same wires already give."""
-        patterns = {tuple(sorted(((e, s.replace("o", "x")), a) for (e, s), a in r.items())) for r in rows if any("o" in s for _, s in r)}
+        patterns = {
+            tuple(sorted(((e, s.replace("o", "x")), a) for (e, s), a in r.items()))
+            for r in rows
+            if any("o" in s for _, s in r)
+        }
         return {i for i, r in enumerate(rows) if tuple(sorted(r.items())) in patterns}
 
     def row_dimension(self, row: SectorRow) -> int:

@@ -21,9 +21,7 @@ Vector = dict[VectorKey, Number]
 def vector_keys(layout: Algebra) -> list[VectorKey]:
     """All sectors of `R^n` under a layout."""
     return [
-        (i, "".join(p))
-        for i, box in enumerate(layout.boxes)
-        for p in itertools.product("cd", repeat=len(box.dims))
+        (i, "".join(p)) for i, box in enumerate(layout.boxes) for p in itertools.product("cd", repeat=len(box.dims))
     ]
 
 
@@ -53,7 +51,9 @@ class Subspace:
 
     def contains(self, vector: Vector) -> bool:
         """Whether a vector lies in the span."""
-        return vector in self.vectors or len(independent([*self.vectors, vector])) == len(independent(list(self.vectors)))
+        return vector in self.vectors or len(independent([*self.vectors, vector])) == len(
+            independent(list(self.vectors))
+        )
 
     def covers(self, layout: Algebra) -> bool:
         """Whether it is all of `R^n`."""

@@ -15,7 +15,7 @@ import torch
 from torch.func import jvp
 
 from .laws import Law
-from .modules import Point, module_points, point_of, random_loss
+from .modules import Point, module_points, norm, point_of, random_loss
 from .verdict import Verdict
 
 TOLERANCE = 1e-10
@@ -124,7 +124,7 @@ def verify(
         ValueError: for a module without example inputs, and for laws of parameters that the network does not have.
     """
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
-        points = module_points(network, loss, args, samples, seed, axis, training)
+        points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training)
         ideal = points
     else:
         assert isinstance(network, Differentiable)
@@ -175,13 +175,15 @@ def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
         names = law.parameters
         theta = {n: point.parameters[n] for n in names}
         direction = {n: point.gradient[n] for n in names}
-        total = torch.sqrt(sum((g * g).sum() for g in point.gradient.values()))
+        total = norm(point.gradient)
         if not bool(torch.isfinite(total)):
             return float("inf"), True
         change = jvp(lambda p: law.value(p), (theta,), (direction,))[1]
         if law.kind == "balance":
             absolute = {n: t.abs() for n, t in theta.items()}
-            scale = jvp(lambda p: law.value(p, magnitude=True), (absolute,), ({n: g.abs() for n, g in direction.items()},))[1]
+            scale = jvp(
+                lambda p: law.value(p, magnitude=True), (absolute,), ({n: g.abs() for n, g in direction.items()},)
+            )[1]
         else:
             scale = total.expand_as(change)
         floor = total * max(float(t.abs().max()) for t in theta.values()) * 1e-3 if law.kind == "balance" else 0.0

@@ -147,7 +147,8 @@ def _bottleneck(features: int, width: int, stride: int) -> tuple[Net, int]:
 
 def _block(body: dict[str, Net], features: int, width: int, stride: int) -> Wiring:
     """`relu(body(x) + x)`, with a 1x1 convolution and BatchNorm on the skip where the shape changes."""
-    nodes, reads, previous = dict(body), {}, "input"
+    nodes, previous = dict(body), "input"
+    reads: dict[str, tuple[str, ...]] = {}
     for name in body:
         reads[name] = (previous,)
         previous = name

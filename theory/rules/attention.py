@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Blocks, Box, Copies, Full
 from ..subspace import Subspace
 from .base import Blind, Rule
+
+if TYPE_CHECKING:
+    from ..balance import Balance, MatrixKey
+    from ..diagram import Site
+    from ..directions import Directions
+    from ..layouts import Layouts
+    from ..linalg import Number
+    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class AttentionRule(Rule):
     def _few(self, width: int) -> Algebra:
         return Blocks(self.kv_heads, Full(width)) if self.kv_heads > 1 else Full(width)
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         q, k, v = site.inputs
         y = site.outputs[0]
         for many, few in ((q, k), (y, v)):
@@ -62,28 +71,31 @@ class AttentionRule(Rule):
         at = self._place(layout)
         return label[:at] + (repeat if self.heads > self.kv_heads else "") + label[at:]
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         q, k, v = site.inputs
         y = site.outputs[0]
         for many, few, sign in ((q, k, -1), (y, v, 1)):
             layout = balance.layout(few)
             at = self._place(layout)
             for label in sorted(layout.boxes[0].labels | self._heads_only(layout) | self._gathered(balance, many, at)):
-                terms = {balance.key(many, 0, self._spread(layout, label)): 1, balance.key(few, 0, label): -sign}
+                terms: dict[MatrixKey | None, Number] = {
+                    balance.key(many, 0, self._spread(layout, label)): 1,
+                    balance.key(few, 0, label): -sign,
+                }
                 if not self.softmax and set(label[at:]) <= {"c"}:
                     terms[(site.name, label[:at])] = -1
                 balance.require(terms)
         if not self.softmax and self.heads > self.kv_heads:
-            few, wide = balance.layout(k), balance.layout(v)
-            for p, a in product(self._patterns(few), "djo"):
-                one = self._spread(few, self._head_label(p, few), a)
+            narrow, wide = balance.layout(k), balance.layout(v)
+            for p, a in product(self._patterns(narrow), "djo"):
+                one = self._spread(narrow, self._head_label(p, narrow), a)
                 two = self._spread(wide, self._head_label(p, wide), a)
                 balance.require({balance.key(q, 0, one): 1, balance.key(y, 0, two): -1})
 
     def _heads_only(self, layout: Algebra) -> set[str]:
         return {self._head_label(p, layout) for p in self._patterns(layout)}
 
-    def _gathered(self, balance, many: int, at: int) -> set[str]:
+    def _gathered(self, balance: Balance, many: int, at: int) -> set[str]:
         """The labels of a wire of query heads that do not depend on the copy, as labels of its key heads."""
         labels = balance.layout(many).boxes[0].labels
         return {s[:at] + s[at + 1 :] for s in labels if s[at] == "c"} if self.heads > self.kv_heads else set(labels)
@@ -94,7 +106,7 @@ class AttentionRule(Rule):
     def _head_label(self, pattern: str, layout: Algebra) -> str:
         return pattern + "c" * (len(layout.boxes[0].dims) - self._place(layout))
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         q, k, v = site.inputs
         y = site.outputs[0]
         shifts.forbid(q)
@@ -104,9 +116,13 @@ class AttentionRule(Rule):
         shifts.require_uniform(k)
         shifts.require_uniform(v)
         layout = shifts.layout(v)
-        shifts.emit(site, y, shifts.wire_terms(v, y, rename=lambda key: (key[0], self._spread(layout, key[1])), weights="uniform"))
+        shifts.emit(
+            site,
+            y,
+            shifts.wire_terms(v, y, rename=lambda key: (key[0], self._spread(layout, key[1])), weights="uniform"),
+        )
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         _, k, v = site.inputs
         y = site.outputs[0]
         layout = directions.layout(v)
@@ -116,18 +132,22 @@ class AttentionRule(Rule):
         keys = Subspace.everything(directions.layout(k)) if self.softmax else Subspace()
         return [Blind(), Blind(still=keys), Blind(moving, still.join(moving))]
 
-    def silent(self, directions, site):
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         v = site.inputs[2]
         layout = directions.layout(v)
         known = directions.absent(v)
-        whole = [k for k in directions.keys(v) if all(known.contains({(0, p + k[1][self._place(layout) :]): 1}) for p in self._patterns(layout))]
+        whole = [
+            k
+            for k in directions.keys(v)
+            if all(known.contains({(0, p + k[1][self._place(layout) :]): 1}) for p in self._patterns(layout))
+        ]
         return [Subspace(tuple({m: 1} for k in whole for m in self._images(layout, k)))]
 
     def _images(self, layout: Algebra, key: tuple[int, str]) -> list[tuple[int, str]]:
         repeats = "cd" if self.heads > self.kv_heads else "c"
         return [(0, self._spread(layout, key[1], r)) for r in repeats]
 
-    def _free(self, directions, v: int, seen) -> Subspace:
+    def _free(self, directions: Directions, v: int, seen: Callable[[tuple[int, str]], bool]) -> Subspace:
         """The value directions that stay unseen whatever each head's weights are."""
         layout = directions.layout(v)
         at = self._place(layout)

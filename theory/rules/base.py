@@ -8,7 +8,7 @@ default is the rule of an unknown block: nothing passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..algebra import Nothing
@@ -52,8 +52,8 @@ class Use:
 class Blind:
     """Directions in which an input may move unseen: for any data (`moving`), or by one constant (`still`)."""
 
-    moving: Subspace = Subspace()
-    still: Subspace = Subspace()
+    moving: Subspace = field(default_factory=Subspace)
+    still: Subspace = field(default_factory=Subspace)
 
 
 @dataclass(frozen=True)

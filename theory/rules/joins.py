@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..algebra import Diagonal, Nothing
 from ..subspace import Subspace
 from .base import Blind, Rule
+
+if TYPE_CHECKING:
+    from ..balance import Balance
+    from ..diagram import Site
+    from ..directions import Directions
+    from ..layouts import Layouts
+    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -18,24 +26,24 @@ class AddRule(Rule):
     def statement(self) -> str:
         return "add: S equal on all wires, t_out = sum of t_in"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         for x in site.inputs:
             layouts.equal(x, site.outputs[0])
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         for x in site.inputs:
             balance.equal(x, site.outputs[0])
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         y = site.outputs[0]
         terms = shifts.add_terms(*(shifts.wire_terms(x, y) for x in site.inputs))
         shifts.emit(site, y, terms)
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         return [Blind(directions.moving(y), directions.still(y)) for _ in site.inputs]
 
-    def silent(self, directions, site):
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         common = directions.absent(site.inputs[0])
         for x in site.inputs[1:]:
             common = common.meet(directions.absent(x))
@@ -53,14 +61,14 @@ class ProductRule(Rule):
     def statement(self) -> str:
         return "product: S_out = sum of S_in, diagonal; t = 0"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         y = site.outputs[0]
         for w in (*site.inputs, y):
             layouts.meet(w, Diagonal(layouts.size(w)))
         for x in site.inputs:
             layouts.align(x, y)
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         balance.total([(x, 1) for x in site.inputs] + [(site.outputs[0], -1)])
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
@@ -80,16 +88,16 @@ class MixtureRule(Rule):
     def statement(self) -> str:
         return "mixture: S_i = S_out, t_i = t_out; S = 0 on the weights"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         layouts.meet(site.inputs[0], Nothing(layouts.size(site.inputs[0])))
         for x in site.inputs[1:]:
             layouts.equal(x, site.outputs[0])
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         for x in site.inputs[1:]:
             balance.equal(x, site.outputs[0])
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         y = site.outputs[0]
         shifts.forbid(site.inputs[0])
         if not self.normalised:
@@ -100,11 +108,11 @@ class MixtureRule(Rule):
             shifts.require_equal(first, x)
         shifts.emit(site, y, shifts.wire_terms(first, y))
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         moving = directions.moving(site.outputs[0])
         return [Blind(), *(Blind(moving, moving) for _ in site.inputs[1:])]
 
-    def silent(self, directions, site):
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         common = directions.absent(site.inputs[1])
         for x in site.inputs[2:]:
             common = common.meet(directions.absent(x))
@@ -124,18 +132,18 @@ class ConcatRule(Rule):
     def statement(self) -> str:
         return ("split" if self.cut else "concat") + ": S block diagonal, t in parts"
 
-    def _parts(self, site):
+    def _parts(self, site: Site) -> tuple[int, tuple[int, ...]]:
         return (site.inputs[0], site.outputs) if self.cut else (site.outputs[0], site.inputs)
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         layouts.concat(*self._parts(site))
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         whole, parts = self._parts(site)
         for part, offset in balance.offsets(parts):
-            balance.equal(part, whole, rename=lambda b, s, o=offset: (b + o, s), partial=True)
+            balance.equal(part, whole, rename=_boxes_up(offset), partial=True)
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         whole, parts = self._parts(site)
         if self.cut:
             for part, offset in shifts.offsets(parts):
@@ -144,7 +152,7 @@ class ConcatRule(Rule):
             pieces = [shifts.wire_terms(p, whole, rename=_lift(o)) for p, o in shifts.offsets(parts)]
             shifts.emit(site, whole, shifts.add_terms(*pieces))
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         whole, parts = self._parts(site)
         if self.cut:
             moving, still = Subspace(), Subspace()
@@ -158,7 +166,7 @@ class ConcatRule(Rule):
             out.append(Blind(directions.moving(whole).preimage(names), directions.still(whole).preimage(names)))
         return out
 
-    def silent(self, directions, site):
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         whole, parts = self._parts(site)
         if self.cut:
             return [
@@ -174,7 +182,11 @@ class ConcatRule(Rule):
         return degrees[0] if len(set(degrees)) == 1 else None
 
 
-def _lift(offset: int):
+def _boxes_up(offset: int) -> Callable[[int, str], tuple[int, str]]:
+    return lambda box, label: (box + offset, label)
+
+
+def _lift(offset: int) -> Callable[[tuple[int, str]], tuple[int, str]]:
     return lambda key: (key[0] + offset, key[1])
 
 
@@ -186,19 +198,19 @@ class TokensRule(Rule):
     def statement(self) -> str:
         return "tokens end to end: S equal on all wires, t token by token"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         for x in site.inputs:
             layouts.equal(x, site.outputs[0])
         layouts.join_tokens(site.outputs[0], site.inputs)
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         for x in site.inputs:
             balance.equal(x, site.outputs[0])
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         shifts.emit(site, site.outputs[0], shifts.joined_tokens(site.outputs[0], site.inputs))
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         return [Blind(directions.moving(site.outputs[0])) for _ in site.inputs]
 
     silent = AddRule.silent

@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..algebra import Blocks, Diagonal, Full, Nothing
 from ..diagram import Site, View
 from ..subspace import Subspace
 from .base import Blind, Rule, Use
+
+if TYPE_CHECKING:
+    from ..balance import Balance
+    from ..directions import Directions
+    from ..layouts import Layouts
+    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class LinearRule(Rule):
     groups: int = 1
     keeps_constants: bool = True
     lookup: bool = False
-    geometry: tuple[object, ...] = ()
+    geometry: tuple[Any, ...] = ()
     mixes: bool = False
     offset: bool = False
     rows: int | None = None
@@ -59,7 +66,7 @@ class LinearRule(Rule):
             uses.append(Use(self.bias, (out,), (View.axis((layout_out(self),), 0),), constant=True))
         return uses
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         if self.groups > 1:
             for w in (site.inputs[0], site.outputs[0]):
                 layouts.meet(w, Blocks(self.groups, Full(layouts.size(w) // self.groups)))
@@ -68,7 +75,7 @@ class LinearRule(Rule):
             layouts.meet(self.rows, Diagonal(layouts.size(self.rows)))
             layouts.align(self.rows, site.inputs[0])
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if not (self.keeps_constants and shifts.directions.still(y).covers(shifts.layout(y))):
             shifts.forbid(x)
@@ -78,7 +85,7 @@ class LinearRule(Rule):
         terms = shifts.row_terms(site, y) if self.lookup else {}
         shifts.emit(site, y, shifts.add_terms(terms, shifts.parameter_terms(self.bias, y) if self.bias else {}))
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         y, x = site.outputs[0], site.inputs[0]
         if self.keeps_constants and directions.still(y).covers(directions.layout(y)):
             return [Blind(still=Subspace.everything(directions.layout(x)))]
@@ -97,7 +104,7 @@ def layout_out(rule: LinearRule) -> int:
 
 @dataclass(frozen=True)
 class TableRule(Rule):
-    """A learned table that is added or put before the tokens (positions, class token): `xi = E S_out + t`, row by row."""
+    """A learned table that is added or put before the tokens (positions, class token): `xi = E S_out + t` by rows."""
 
     table: str
     shape_: tuple[int, int]
@@ -113,11 +120,11 @@ class TableRule(Rule):
             return [Use(self.table, (features,), (View.axis(self.shape_, 1),), constant=True)]
         return [Use(self.table, (features, ((self.rows, -1),)), (View.axis(self.shape_, 1), rows), constant=True)]
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         if self.rows is not None:
             layouts.meet(self.rows, Diagonal(layouts.size(self.rows)))
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         w = site.outputs[0]
         shifts.emit(site, w, shifts.table_terms(self.table, w))
 
@@ -141,7 +148,7 @@ class GainRule(Rule):
         uses = [Use(self.gain, (((y, 1), (x, -1)),), view, offset=self.offset)] if self.gain else []
         return uses + ([Use(self.bias, (((y, 1),),), view, constant=True)] if self.bias else [])
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if self.gain:
             layouts.meet(x, Diagonal(self.size))
@@ -150,11 +157,11 @@ class GainRule(Rule):
         elif self.bias:
             layouts.equal(x, y)
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         if not self.gain:
             balance.equal(site.inputs[0], site.outputs[0])
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         terms = shifts.parameter_terms(self.bias, y) if self.bias else {}
         if self.gain:
@@ -166,7 +173,7 @@ class GainRule(Rule):
             terms = shifts.add_terms(terms, shifts.wire_terms(x, y))
         shifts.emit(site, y, terms)
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         if not self.gain:
             return [Blind(directions.moving(y), directions.still(y))]
@@ -189,7 +196,7 @@ class SourceRule(Rule):
 
 @dataclass(frozen=True)
 class OutputRule(Rule):
-    """The network's output: `S = 0`; under softmax cross-entropy `S` in the span of `11^T`, and a shift along 1 is unseen."""
+    """The network's output: `S = 0`; under cross-entropy `S` in the span of `11^T`, and a shift along 1 is unseen."""
 
     loss: str
 
@@ -199,24 +206,24 @@ class OutputRule(Rule):
             return "output under softmax cross-entropy: S in span{11^T}, blind to shifts along 1"
         return "output under the squared loss: S = 0, t = 0"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         w = site.inputs[0]
         if self.loss == "cross_entropy":
             layouts.ones(w)
         else:
             layouts.meet(w, Nothing(layouts.size(w)))
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         if self.loss == "cross_entropy":
             balance.only_ones(site.inputs[0])
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         if self.loss == "cross_entropy":
             shifts.allow_ones(site.inputs[0])
         else:
             shifts.forbid(site.inputs[0])
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         if self.loss == "cross_entropy":
             line = directions.ones(site.inputs[0])
             return [Blind(line, line)]

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..algebra import Blocks, Diagonal, Nothing, Scalar, ScalarPlusOnes
+from ..algebra import Algebra, Blocks, Diagonal, Nothing, Scalar, ScalarPlusOnes
 from ..subspace import Subspace, Vector
 from .base import Blind, Rule
+
+if TYPE_CHECKING:
+    from ..balance import Balance
+    from ..diagram import Site
+    from ..directions import Directions
+    from ..layouts import Layouts
+    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class NormRule(Rule):
         where = "" if self.groups == 1 else " per group"
         return f"LayerNorm core{where}: S_in in span{{I, 11^T}}, S_out in span{{11^T}}; blind to shifts along 1"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         size = layouts.size(x)
         if not self.scale:
@@ -57,7 +65,7 @@ class NormRule(Rule):
         else:
             layouts.meet(y, Nothing(size))
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if not self.scale:
             balance.centre(x, y)
@@ -68,7 +76,7 @@ class NormRule(Rule):
             if self.epsilon and not balance.lax:
                 balance.only_ones(x)
 
-    def _lines(self, layout) -> list[Vector]:
+    def _lines(self, layout: Algebra) -> list[Vector]:
         """The vectors along which a constant shift is unseen."""
         if not self.centre:
             return []
@@ -80,7 +88,7 @@ class NormRule(Rule):
         tail = "c" * (len(box.dims) - 1)
         return [{(0, "c" + tail): 1}, {(0, "d" + tail): 1}]
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         lines = self._lines(shifts.layout(x))
         if self.scale:
@@ -90,7 +98,7 @@ class NormRule(Rule):
             terms = shifts.wire_terms(x, y)
             shifts.emit(site, y, {k: v for k, v in terms.items() if "d" in k[1][1]})
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         still = Subspace(tuple(self._lines(directions.layout(x))))
         moving = still if self.local else Subspace()
@@ -100,7 +108,7 @@ class NormRule(Rule):
             moving = moving.join(directions.moving(y).meet(waves))
         return [Blind(moving, still)]
 
-    def silent(self, directions, site):
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         x, y = site.inputs[0], site.outputs[0]
         known = directions.absent(x) if self.groups == 1 and self.local else Subspace()
         lines = self._lines(directions.layout(y)) if self.local else []
@@ -122,15 +130,15 @@ class BatchNormRule(Rule):
     def statement(self) -> str:
         return "BatchNorm core, training: S_in diagonal, S_out = 0; blind to every constant"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         size = layouts.size(x)
         layouts.meet(x, Diagonal(size) if layouts.lax or not self.epsilon else Nothing(size))
         layouts.meet(y, Nothing(size))
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         shifts.require_uniform(site.inputs[0])
         shifts.emit(site, site.outputs[0], {})
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         return [Blind(still=Subspace.everything(directions.layout(site.inputs[0])))]

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Box, Copies, Diagonal
 from ..subspace import Subspace
 from .base import Blind, Rule
+
+if TYPE_CHECKING:
+    from ..balance import Balance
+    from ..diagram import Site
+    from ..directions import Directions
+    from ..layouts import Layouts
+    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -29,15 +37,15 @@ class HomogeneousRule(Rule):
         factor = "" if self.power == 1 else f"{self.power} "
         return f"homogeneous of degree {self.power}: S_out = {factor}S_in, diagonal"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         layouts.meet(x, Diagonal(layouts.size(x)))
         layouts.equal(x, y)
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0], self.power)
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if self.shifts:
             shifts.require_uniform(x)
@@ -46,7 +54,7 @@ class HomogeneousRule(Rule):
             shifts.forbid(x)
             shifts.emit(site, y, {})
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         return [Blind(still=directions.still(site.outputs[0]) if self.shifts else Subspace())]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
@@ -80,15 +88,15 @@ class PassRule(Rule):
     def statement(self) -> str:
         return "acts on spectator axes: S_out = S_in, t_out = t_in"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         layouts.equal(site.inputs[0], site.outputs[0])
         if isinstance(self.weights, int):
             layouts.cut_tokens(site.inputs[0], self.weights)
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0])
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if not self.keeps_constants:
             shifts.forbid(x)
@@ -96,11 +104,11 @@ class PassRule(Rule):
         else:
             shifts.emit(site, y, shifts.wire_terms(x, y, self.weights))
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         return [Blind(directions.moving(y), directions.still(y) if self.keeps_constants else Subspace())]
 
-    def silent(self, directions, site):
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         return [directions.absent(site.inputs[0])]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
@@ -121,19 +129,19 @@ class FlattenRule(Rule):
     def _label(self, label: str) -> str:
         return "c" * (self.before > 1) + label + "c" * (self.after > 1)
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         layouts.flatten(x, y, self.before, self.after)
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0], rename=lambda b, s: (b, self._label(s)))
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         shifts.require_uniform(x)
         shifts.emit(site, y, shifts.wire_terms(x, y, rename=lambda k: (k[0], self._label(k[1])), weights="uniform"))
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         keys = directions.keys(x)
         still = directions.still(y).preimage({k: (k[0], self._label(k[1])) for k in keys})
@@ -141,7 +149,7 @@ class FlattenRule(Rule):
         moving = [k for k in keys if all(unseen.contains({m: 1}) for m in self._spread(k))]
         return [Blind(Subspace(tuple({k: 1} for k in moving)), still)]
 
-    def silent(self, directions, site):
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         vectors = directions.absent(site.inputs[0]).vectors
         return [Subspace(tuple({m: 1} for v in vectors if len(v) == 1 for k in v for m in self._spread(k)))]
 
@@ -166,14 +174,14 @@ class RotaryRule(Rule):
     def statement(self) -> str:
         return "rotary position: S a scalar on every plane of one frequency, S_out = S_in"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         planes = Copies(2, Diagonal(self.width // 2), inner=self.interleaved).boxes[0]
         labels = {a + s for a in "cdjo" for s in planes.labels}  # the same plane of all heads turns alike
         layouts.meet(x, Algebra((Box.of((self.heads, *planes.dims), labels),), (0,)))
         layouts.equal(x, y)
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0])
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
@@ -188,17 +196,17 @@ class SoftmaxRule(Rule):
     def statement(self) -> str:
         return "softmax over features: blind to shifts along 1, S_out = 0"
 
-    def shape(self, layouts, site):
+    def shape(self, layouts: Layouts, site: Site) -> None:
         layouts.ones(site.inputs[0])
         layouts.meet(site.outputs[0], layouts.nothing(site.outputs[0]))
 
-    def balance(self, balance, site):
+    def balance(self, balance: Balance, site: Site) -> None:
         balance.only_ones(site.inputs[0])
 
-    def shift(self, shifts, site):
+    def shift(self, shifts: Shifts, site: Site) -> None:
         shifts.allow_ones(site.inputs[0])
         shifts.emit(site, site.outputs[0], {})
 
-    def blind(self, directions, site):
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         line = directions.ones(site.inputs[0])
         return [Blind(line, line)]

@@ -1,0 +1,230 @@
+"""Every kind of bad input gives one clear error: one sentence, the place, both sides, the way out."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from lawful import blocks as b
+from lawful.graph.architecture import Architecture
+from lawful.graph.counting import count
+from lawful.graph.engine import derive
+from lawful.theory.verdict import Verdict
+from lawful.theory.verification import verify
+
+
+def message(error: BaseException) -> str:
+    """The text of an error, after the checks that hold for every one of them."""
+    text = str(error.args[0])
+    assert "\n" not in text and ". " not in text and not text.endswith("."), f"not one sentence: {text}"
+    assert 10 < len(text) < 450, text
+    return text
+
+
+def refused(make: Callable[[], object], *parts: str, kind: type[Exception] = b.ShapeError) -> str:
+    with pytest.raises(kind) as caught:
+        make()
+    text = message(caught.value)
+    for part in parts:
+        assert part in text, f"{part!r} is not in: {text}"
+    return text
+
+
+def wired(nodes: dict[str, b.Net], reads: dict[str, tuple[str, ...]], *output: str) -> Callable[[], Architecture]:
+    return lambda: Architecture(b.Wiring(nodes, reads, output), b.Signal(3))
+
+
+MISMATCHED = {
+    "linear": (b.Linear(3, 4) >> b.Linear(5, 2), ["1 (after 0)", "reads 5 features", "gets 4 features", "change"]),
+    "named": (b.chain(stem=b.Linear(3, 4), head=b.Linear(5, 2)), ["head (after stem)", "5 features", "4 features"]),
+    "convolution": (b.Conv2d(3, 4, 3) >> b.Conv2d(5, 2, 3), ["reads 5 features", "gets 4 features at (14, 14)"]),
+    "norm": (b.Linear(3, 4) >> b.LayerNorm(6), ["1.core (after 0)", "reads 6 features", "gets 4 features"]),
+    "gain": (b.Linear(3, 4) >> b.Affine(2), ["reads 2 features", "gets 4 features"]),
+    "residual": (b.Linear(3, 4) >> b.residual(b.Linear(4, 5)), ["1.add", "4 features and 5 features", "equally wide"]),
+    "branches": (b.parallel(b.Linear(3, 4), b.Linear(3, 2)), ["add (after 0, 1)", "4 features and 2 features"]),
+    "image to linear": (b.Conv2d(3, 4, 3) >> b.Linear(4, 2), ["features last", "channels first", "flatten or pool"]),
+    "linear to image": (b.Linear(3, 4) >> b.Conv2d(4, 2, 3), ["channels first", "gets 4 features"]),
+    "embedding later": (b.Linear(3, 4) >> b.Embedding(4, 2), ["reads integer tokens", "gets 4 features", "first"]),
+    "small image": (b.Conv2d(3, 4, 9) >> b.Conv2d(4, 4, 9), ["kernel of 9", "at (8, 8)", "larger input or padding"]),
+    "split": (b.Linear(3, 4) >> b.Split((2, 3)) >> b.Concat(), ["reads 5 features", "gets 4 features"]),
+    "experts": (b.MixtureOfExperts(3, [b.Linear(3, 2), b.Linear(3, 4)]), ["2 features and 4 features", "equally wide"]),
+}
+
+
+@pytest.mark.parametrize("name", MISMATCHED)
+def test_mismatched_shapes_name_the_node_and_both_sides(name: str) -> None:
+    net, parts = MISMATCHED[name]
+    refused(lambda: Architecture(net), *parts)
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        (wired({"a": b.Linear(3, 2), "c": b.Linear(3, 2)}, {"a": ("input",), "c": ("input",)}, "a"), ["port 0 of c"]),
+        (
+            wired({"a": b.Linear(3, 2), "c": b.Linear(2, 2)}, {"a": ("input",)}, "c"),
+            ["c: Linear", "1 input ports", "0"],
+        ),
+        (wired({"a": b.Split((1, 2))}, {"a": ("input",)}, "a:0"), ["output port 1 of a is open", "wire it"]),
+        (wired({"a": b.Linear(3, 3)}, {"a": ("input",)}), ["ends in 0 wires", "expected one"]),
+        (wired({"a": b.Split((1, 2))}, {"a": ("input",)}, "a"), ["ends in 2 wires", "expected one", "Add or Concat"]),
+        (wired({"a": b.Linear(3, 3)}, {"a": ("input", "input")}, "a"), ["a: Linear", "1 input ports", "2 wires"]),
+        (wired({"a": b.Add()}, {"a": ("input",)}, "a"), ["a: Add()", "two or more", "1"]),
+        (wired({"a": b.Linear(3, 3)}, {"a": ("z",)}, "a"), ["a reads 'z'", "no such node", "there are input"]),
+        (wired({"a": b.Linear(3, 3)}, {"a": ("input:3",)}, "a"), ["'input:3'", "1 output ports"]),
+        (wired({"a": b.Linear(3, 3)}, {"a": ("input",), "z": ("a",)}, "a"), ["'z'", "no node", "there are a"]),
+        (wired({"output": b.Linear(3, 3)}, {"output": ("input",)}, "output"), ["'output'", "another name"]),
+        (
+            wired({"a": b.Identity(), "c": b.Linear(3, 3)}, {"a": ("c",), "c": ("a",)}, "a"),
+            ["a and c", "cycle", "unroll"],
+        ),
+    ],
+)
+def test_open_ports_and_bad_wiring(make: Callable[[], Architecture], parts: list[str]) -> None:
+    refused(make, *parts)
+
+
+def test_edges_by_hand_are_checked_as_well() -> None:
+    square, add, three = b.Linear(3, 3), b.Add(), [b.Signal(3)]
+    cases = {
+        "form a cycle": ({"a": square, "c": b.Linear(3, 3)}, [("c", 0, "a", 0), ("a", 0, "c", 0)]),
+        "input port 0 of a is open": ({"a": add}, [("input", 0, "a", 1)]),
+        "input port 0 of a has two wires": ({"a": square}, [("input", 0, "a", 0)] * 2),
+        "which does not exist": ({"a": square}, [("z", 0, "a", 0)]),
+        "no such port": ({"a": square}, [("input", 1, "a", 0)]),
+    }
+    for part, (nodes, edges) in cases.items():
+        refused(lambda nodes=nodes, edges=edges: Architecture.from_parts(nodes, edges, [("a", 0)], three), part)
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        (lambda: b.Linear(0, 3), ["Linear(0, width=3)", "features 0", "at least 1"]),
+        (lambda: b.Conv2d(3, 4, 0), ["kernel 0", "at least 1"]),
+        (lambda: b.Conv2d(3, 4, 3, stride=0), ["stride 0", "at least 1"]),
+        (lambda: b.Conv2d(3, 4, 3, padding=-1), ["padding -1", "at least 0"]),
+        (lambda: b.Conv2d(3, 4, 3, groups=2), ["2 groups", "divide 3 and 4"]),
+        (lambda: b.Linear("3", 2), ["features '3'", "integer"]),  # type: ignore[arg-type]
+        (lambda: b.Linear(3.0, 2), ["features 3.0", "integer"]),  # type: ignore[arg-type]
+        (lambda: b.Linear(True, 2), ["features True", "integer"]),
+        (lambda: b.SelfAttention(5, 2), ["2 heads", "5 features", "head_width"]),
+        (lambda: b.SelfAttention(4, 0), ["0 heads", "4 features"]),
+        (lambda: b.SelfAttention(4, 4, 3), ["3 key heads", "divide 4 query heads"]),
+        (lambda: b.GroupNorm(3, 4), ["3 groups", "divide 4 channels"]),
+        (lambda: Architecture(b.Rotary(2), b.Signal(6, (3,))), ["2 heads of even width", "6 features"]),
+        (lambda: b.LayerNormCore(3, -1.0), ["epsilon", "negative"]),
+        (lambda: b.LayerNormCore(3, float("nan")), ["epsilon", "nan"]),
+        (lambda: b.Dropout(1.5), ["probability", "[0, 1)"]),
+        (lambda: b.Pointwise("geluu"), ["'geluu'", "gelu, "]),
+        (lambda: b.build("Linaer", {}, "nodes[0]"), ["nodes[0].kind", "'Linaer'", "Linear", "register"]),
+        (lambda: b.parallel(b.Linear(3, 3)), ["two or more branches", "got 1"]),
+        (lambda: Architecture(b.parallel(b.Linear(3, 3), add=b.Linear(3, 3))), ["two nodes are named add"]),
+        (lambda: Architecture(torch.nn.Linear(2, 2)), ["got Linear", "trace"]),  # type: ignore[arg-type]
+        (lambda: Architecture(b.ReLU() >> b.Linear(3, 2)), ["cannot tell", "input=Signal"]),
+        (lambda: Architecture(b.Conv2d(3, 4, 3), space=(8,)), ["2 position axes", "space has 1"]),
+        (lambda: Architecture(b.Linear(3, 2), b.Signal(0)), ["reads 3 features", "gets 0 features"]),
+    ],
+)
+def test_blocks_refuse_fields_that_make_no_sense(make: Callable[[], object], parts: list[str]) -> None:
+    refused(make, *parts)
+
+
+def test_ties_have_to_fit() -> None:
+    table = b.Embedding(5, 4)
+
+    def tied(width: int, tie: b.Tie) -> Callable[[], Architecture]:
+        return lambda: Architecture(table >> b.Linear(4, width, tie=tie))
+
+    refused(tied(6, b.Tie(table)), "1 has a weight of shape (6, 4)", "(5, 4)", "make them fit")
+    refused(tied(5, b.Tie(table, transposed=True)), "(5, 4)", "transposed")
+    refused(tied(5, b.Tie(table, "bias")), "'bias'", "owns weight")
+    refused(tied(5, b.Tie(b.Embedding(5, 4))), "not in the network", "add that block")
+
+
+@pytest.mark.parametrize("check", [derive, count, lambda a, loss: verify(derive(a), a, loss)])
+def test_an_unknown_loss_lists_those_there_are(check: Callable[[Architecture, str], object]) -> None:
+    arch = Architecture(b.Linear(3, 4) >> b.Linear(4, 2))
+    refused(lambda: check(arch, "mae"), "'mae'", "mse, cross_entropy", kind=ValueError)
+
+
+def test_counting_a_module_checks_the_loss_and_the_inputs() -> None:
+    module = torch.nn.Linear(2, 2)
+    refused(lambda: count(module, "mae", args=(torch.zeros(1, 2),)), "'mae'", "mse, cross_entropy")
+    refused(lambda: count(module), "example inputs", "args=(x,)")
+
+
+@pytest.fixture
+def relu() -> Architecture:
+    return Architecture(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2))
+
+
+X = torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(5, 3)
+
+
+@pytest.mark.parametrize("inputs", [(), (X, X)])
+def test_too_few_and_too_many_inputs(relu: Architecture, inputs: tuple[torch.Tensor, ...]) -> None:
+    refused(lambda: relu.to_torch(torch.float64)(*inputs), "has 1 inputs", f"gets {len(inputs)} tensors")
+
+
+def test_missing_and_misshapen_parameters(relu: Architecture) -> None:
+    (law,) = derive(relu)
+    weights = dict(relu.to_torch().named_parameters())
+    del weights["0.bias"]
+    refused(lambda: law.value(weights), "'0.bias'", "0.weight, 2.bias, 2.weight", "pass the module", kind=KeyError)
+    weights["0.bias"] = torch.zeros(7)
+    refused(lambda: law.value(weights), "0.bias", "(7,)", "4 numbers", kind=ValueError)
+    refused(lambda: law.value([1.0]), "list", "module or a mapping", kind=TypeError)
+    refused(lambda: derive(relu)["nothing"], "'nothing'", law.name, kind=KeyError)
+    refused(lambda: law.gradient(relu.to_torch()), "4 scalars", "index=", kind=IndexError)
+    stranger = torch.nn.Linear(3, 2).double()
+    refused(lambda: derive(relu).verify(stranger, args=(X,)), "'0.weight'", "(weight, bias)", kind=ValueError)
+    refused(lambda: derive(relu).verify(relu.to_torch()), "example inputs", "args=(x,)", kind=ValueError)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["0.weight", "0.bias", "2.weight", "2.bias"])
+def test_weights_that_are_no_numbers_never_pass(relu: Architecture, name: str, value: float) -> None:
+    module = relu.to_torch(torch.float64)
+    with torch.no_grad():
+        module.get_parameter(name).view(-1)[0] = value
+    report = derive(relu).verify(module, args=(X,))
+    assert report.verdict is Verdict.VIOLATED and not report.verdict.passed
+    (law,) = derive(relu)
+    assert bool(torch.isfinite(law.value(module)).all()) == (name not in law.parameters)
+
+
+def test_a_module_that_gives_nan_never_passes(relu: Architecture) -> None:
+    class Broken(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = relu.to_torch(torch.float64)
+            self.inner.requires_grad_(True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x) * float("nan")
+
+    laws = derive(Architecture(b.chain(inner=b.chain(**{"0": b.Linear(3, 4), "1": b.ReLU(), "2": b.Linear(4, 2)}))))
+    assert laws.verify(Broken(), args=(X,)).verdict is Verdict.VIOLATED
+
+
+def test_a_zero_network_shows_nothing(relu: Architecture) -> None:
+    module = relu.to_torch(torch.float64)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.zero_()
+    report = derive(relu).verify(module, args=(X,), samples=1)  # at these parameters alone, and not near them
+    assert report.verdict is Verdict.VACUOUS and not report.verdict.passed
+
+
+def test_frozen_networks_are_vacuous_everywhere(relu: Architecture) -> None:
+    frozen = relu.freeze("")
+    assert frozen.frozen == set(frozen.parameters)
+    laws = derive(frozen)
+    assert laws.count == 0 and laws.verify(frozen).verdict is Verdict.VACUOUS
+    module = frozen.to_torch(torch.float64)
+    assert derive(relu).verify(module, args=(X,)).verdict is Verdict.VACUOUS
+    for found in (count(frozen), count(module, args=(X,))):
+        assert found.laws == 0 and found.verdict is Verdict.VACUOUS
+    assert re.search("no trainable", count(frozen).method)

@@ -1,0 +1,309 @@
+"""The command line: specs, output, exit codes 0 lawful, 1 violated or missing, 2 bad input in one line."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lawful as lw
+from lawful import blocks as b
+from lawful import catalog, cli, specs
+from lawful.graph import check as check_module
+from lawful.graph import engine
+from lawful.theory.laws import LawSet
+from lawful.theory.oracle import Count
+from lawful.theory.verdict import Verdict
+from lawful.theory.verification import corruptions
+
+MLP = "family:mlp:widths=3,4,2"
+USER_FILE = """
+from lawful import blocks as b
+import lawful as lw
+
+def net():
+    print("a line that must not get into the JSON")
+    return b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)
+
+def arch():
+    return lw.Architecture(net())
+
+def number():
+    return 3
+
+def broken():
+    return 1 / 0
+
+def leaves():
+    raise SystemExit(0)
+
+def misfit():
+    return b.Linear(3, 4) >> b.Linear(3, 2)
+
+constant = 7
+"""
+
+
+@pytest.fixture
+def lawful(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Runs a command line in an empty folder: gives exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lawful", *words])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capsys.readouterr()
+        return stopped.value.code or 0, out, err
+
+    return run
+
+
+def test_derive(lawful) -> None:
+    code, out, err = lawful("derive", MLP)
+    assert (code, err) == (0, "")
+    assert "balance of fc1" in out and "Diagonal(4)" in out
+    assert "4 scalar laws in 1 families, 4 independent, loss mse" in out
+    assert "\\left" in lawful("derive", MLP, "--latex")[1]
+
+
+def test_derive_json(lawful) -> None:
+    code, out, _ = lawful("derive", MLP, "--loss", "cross_entropy", "--json")
+    data = json.loads(out)
+    laws = lw.derive(lw.families.mlp((3, 4, 2)), "cross_entropy")
+    assert code == 0
+    assert (data["count"], data["independent"]) == (laws.count, laws.independent) == (9, 9)
+    assert [law["name"] for law in data["laws"]] == [law.name for law in laws]
+    assert data["laws"][0]["parameters"] == list(laws[0].parameters)
+
+
+def test_derive_proof(lawful) -> None:
+    code, out, _ = lawful("derive", MLP, "--proof", "balance of fc1")
+    assert code == 0
+    assert out.startswith("wire balance: balance of fc1 is conserved exactly")
+    assert "\\begin{itemize}" in lawful("derive", MLP, "--proof", "balance of fc1", "--latex")[1]
+    data = json.loads(lawful("derive", MLP, "--proof", "balance of fc1", "--json")[1])
+    assert data["proved"] is True and data["proof"].startswith("wire balance")
+
+
+def test_verify(lawful) -> None:
+    code, out, _ = lawful("verify", MLP)
+    assert code == 0 and "verdict: holds" in out
+    code, out, _ = lawful("verify", MLP, "--json", "--samples", "2", "--seed", "3")
+    data = json.loads(out)
+    assert code == 0 and data["verdict"] == "holds"
+    assert data["laws"][0]["residual"] < 1e-12 < data["laws"][0]["control"]
+
+
+def test_verify_without_laws_says_so(lawful) -> None:
+    code, out, _ = lawful("verify", "family:mlp:widths=3,4,2:activation=gelu")
+    assert code == 0 and "no law to verify" in out
+
+
+def test_count(lawful) -> None:
+    code, out, _ = lawful("count", MLP)
+    assert code == 0 and out.startswith("4 independent laws: 26 parameters, rank 22") and "verdict: holds" in out
+    data = json.loads(lawful("count", MLP, "--json")[1])
+    assert (data["laws"], data["parameters"], data["verdict"]) == (4, 26, "holds")
+
+
+def test_check(lawful) -> None:
+    code, out, _ = lawful("check", MLP)
+    assert code == 0 and "complete: no law is missing" in out and "verdict: holds" in out
+    data = json.loads(lawful("check", MLP, "--json")[1])
+    assert data["lawful"] is data["complete"] is True
+    assert data["count"]["laws"] == data["counted"]["rank"] == data["laws"]["independent"] == 4
+
+
+def test_check_says_that_it_used_a_copy(lawful) -> None:
+    code, out, _ = lawful("check", "family:mlp:widths=2000,2000,10")
+    assert code == 0 and "on its shrunken copy" in out
+
+
+def test_shrink(lawful) -> None:
+    large = "family:mlp:widths=300,400,200"
+    code, out, err = lawful("count", large)
+    assert (code, out) == (2, "") and "brute force takes up to 2,000; add --shrink" in err
+    assert lawful("count", large, "--shrink")[0] == 0
+    assert lawful("verify", large, "--shrink")[0] == 0
+    code, _, err = lawful("verify", "family:mlp:widths=100000,100000,10")
+    assert code == 2 and "verification takes up to 50,000,000; add --shrink" in err
+
+
+def test_a_violated_law_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
+    def false(arch: lw.Architecture, loss: str = "mse") -> LawSet:
+        laws = lw.derive(arch, loss)
+        return LawSet([corruptions(laws[0])[0]], laws.independent, laws.exact_independent, loss, laws.parameters)
+
+    monkeypatch.setattr(engine, "derive", false)
+    code, out, _ = lawful("verify", MLP)
+    assert code == 1 and "verdict: violated" in out
+    monkeypatch.setattr(check_module, "derive", false)
+    code, out, _ = lawful("check", MLP)
+    assert code == 1 and "verdict: violated" in out
+
+
+def test_a_missing_law_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_module, "derive", lambda arch, loss: LawSet([], 0, 0, loss, 26))
+    code, out, _ = lawful("check", MLP)
+    assert code == 1 and "NOT complete: 4 laws are missing" in out
+
+
+def test_what_is_undecided_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
+    undecided = Count(4, 26, (22, 22), 10.0, Verdict.UNDECIDED, "test")
+    monkeypatch.setattr("lawful.graph.counting.count", lambda *a, **k: undecided)
+    monkeypatch.setattr(check_module, "count", lambda *a, **k: undecided)
+    assert lawful("count", MLP)[0] == 1
+    code, out, _ = lawful("check", MLP)
+    assert code == 1 and "undecided: the oracle says undecided" in out
+
+
+def test_a_proof_that_fails_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lawful.theory.proof.Proof.holds", False)
+    assert lawful("derive", MLP, "--proof", "balance of fc1")[0] == 1
+
+
+@pytest.mark.parametrize("function", ["net", "arch"])
+def test_a_file_of_the_users_own(lawful, function: str) -> None:
+    Path("nets.py").write_text(USER_FILE)
+    code, out, err = lawful("derive", f"nets.py:{function}", "--json")
+    assert code == 0 and json.loads(out)["independent"] == 4
+    assert "a line that must not get into the JSON" in err
+
+
+def test_a_json_file(lawful) -> None:
+    Path("arch.json").write_text(lw.Architecture(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)).to_json())
+    code, out, _ = lawful("derive", "arch.json", "--json")
+    assert code == 0 and json.loads(out)["independent"] == 4
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("resnet18", "cannot read 'resnet18' as a network; write family:NAME"),
+        ("", "cannot read '' as a network"),
+        ("family:", "no family ''; there are gpt2"),
+        ("family:nope", "no family 'nope'; there are gpt2"),
+        ("family:__import__", "no family '__import__'"),
+        ("family:mlp", "needs the option 'widths'; write family:mlp:widths=..."),
+        ("family:mlp:widths", "option 'widths' of family mlp has no value"),
+        ("family:mlp:depth=3", "no option 'depth'; it has widths, activation, bias"),
+        ("family:mlp:widths=3,2:widths=3,2", "option 'widths' of family mlp is given twice"),
+        ("family:mlp:widths=3,x,2", "option 'widths' of family mlp has 'x', expected int"),
+        ("family:mlp:widths=3,4.5,2", "has 4.5, expected int"),
+        ("family:mlp:widths=3,true,2", "has True, expected int"),
+        ("family:mlp:widths=3,2:bias=1", "option 'bias' of family mlp has 1, expected bool"),
+        ("family:mlp:widths=3,4,2:activation=nope", "no activation 'nope'"),
+        ("family:mlp:widths=3,-2", ""),
+        ("family:resnet18:width=8,8", "option 'width' of family resnet18 has (8, 8), expected int"),
+        ("nets.py", "does not say which function makes the network; write nets.py:function"),
+        ("nets.py:nope", "nets.py has no function 'nope'; it has net, arch, number, broken, leaves, misfit"),
+        ("nets.py:constant", "nets.py has no function 'constant'"),
+        ("nets.py:number", "nets.py:number returns a int; return an Architecture"),
+        ("nets.py:broken", "nets.py, line 16: ZeroDivisionError: division by zero"),
+        ("nets.py:leaves", "nets.py, line 19: SystemExit: 0"),
+        ("nets.py:misfit", "reads 3 features but gets 4 features"),
+        ("syntax.py:net", "syntax.py, line 2: SyntaxError"),
+        ("none.py:net", "there is no file none.py"),
+        ("none.json", "cannot read none.json: No such file or directory"),
+        ("bad.json", "bad.json: line 2, column 1: this is no JSON"),
+        ("text.json", ""),
+        ("binary.json", "cannot read binary.json"),
+    ],
+)
+@pytest.mark.parametrize("command", ["derive", "check"])
+def test_bad_specs_give_one_line_and_exit_code_2(lawful, command: str, spec: str, message: str) -> None:
+    Path("nets.py").write_text(USER_FILE)
+    Path("syntax.py").write_text("x = 1\ndef net(:\n")
+    Path("bad.json").write_text("{\n")
+    Path("text.json").write_text("\"__import__('os')\"")
+    Path("binary.json").write_bytes(b"\xff\xfe\x00\x80")
+    code, out, err = lawful(command, spec)
+    assert (code, out) == (2, "")
+    assert err.startswith("lawful: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nope",), "No such command 'nope'"),
+        (("derive",), "Missing argument"),
+        (("derive", MLP, "--nope"), "No such option"),
+        (("derive", MLP, "--loss", "nope"), "no loss 'nope'; there are mse, cross_entropy"),
+        (("derive", MLP, "--proof", "nope"), "no law named 'nope'; there are balance of fc1"),
+        (("verify", MLP, "--samples", "0"), "greater than or equal to 1"),
+        (("verify", MLP, "--seed", "x"), "should be a valid integer"),
+        (("catalog",), "Missing command"),
+        (("catalog", "show", "nope"), "no entry 'nope' in the catalog"),
+        (("catalog", "search", "--kind", "nope"), "no kind of law 'nope'"),
+        (("demo", "--steps", "1"), "greater than or equal to 8"),
+    ],
+)
+def test_bad_commands_give_one_line_and_exit_code_2(lawful, words: tuple[str, ...], message: str) -> None:
+    code, out, err = lawful(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("lawful: ") and err.count("\n") == 1
+    assert message in err
+
+
+def test_no_command_prints_the_help(lawful) -> None:
+    code, out, _ = lawful()
+    assert code == 0
+    assert all(command in out for command in ("demo", "derive", "verify", "count", "check", "catalog"))
+
+
+def test_a_bug_is_not_called_bad_input(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(arch: lw.Architecture, loss: str) -> LawSet:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(engine, "derive", buggy)
+    monkeypatch.setattr(sys, "argv", ["lawful", "derive", MLP])
+    with pytest.raises(ValueError, match="a bug"):
+        cli.main()
+
+
+def test_catalog(lawful) -> None:
+    entries = catalog.search(block="SelfAttention")
+    assert entries
+    code, out, _ = lawful("catalog", "search", "--block", "SelfAttention")
+    assert code == 0 and f"{len(entries)} entries" in out
+    data = json.loads(lawful("catalog", "search", "--block", "SelfAttention", "--json")[1])
+    assert [e["id"] for e in data["entries"]] == [e.id for e in entries]
+    entry = entries[0]
+    code, out, _ = lawful("catalog", "show", entry.id)
+    assert code == 0 and entry.source in out and entry.statement_latex in out
+    assert json.loads(lawful("catalog", "show", entry.id, "--json")[1]) == json.loads(json.dumps(entry.to_data()))
+
+
+def test_every_family_can_be_named() -> None:
+    for name in specs.families():
+        options = {"mlp": ":widths=3,4,2", "resnet": ":stages=1,1", "vgg": ":stages=8,8/16,"}.get(name, "")
+        assert isinstance(specs.load(f"family:{name}{options}"), lw.Architecture)
+
+
+def test_options_reach_the_family() -> None:
+    arch = specs.load("family:mlp:widths=3,4,2:bias=false:activation=gelu")
+    assert {n: p.shape for n, p in arch.parameters.items()} == {"fc1.weight": (4, 3), "fc2.weight": (2, 4)}
+    vgg = specs.load("family:vgg:stages=8,8/16:space=32,32:dropout=0:classes=10")
+    assert [p.shape[0] for p in vgg.parameters.values() if len(p.shape) == 4] == [8, 8, 16]
+
+
+def test_importing_lawful_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, lawful; lawful.__version__; dir(lawful);"
+        "heavy = {'torch', 'sympy', 'networkx', 'numpy', 'hypothesis', 'matplotlib', 'rich'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_front_door() -> None:
+    for name in lw.__all__:
+        assert getattr(lw, name) is not None
+    assert set(lw.__all__) == set(dir(lw))
+    with pytest.raises(AttributeError, match="lawful has no attribute 'nope'"):
+        lw.nope  # noqa: B018
+    assert dataclasses.is_dataclass(lw.CheckReport)

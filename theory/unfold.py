@@ -1,0 +1,49 @@
+"""Parameters as matrices: what the symbols of a formula stand for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .laws import Law, Part, identity_like
+
+if TYPE_CHECKING:
+    import torch
+
+
+def arrays(law: Law, params: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The matrix that every symbol of `formula(law)` stands for, by the symbol's name.
+
+    Args:
+        law: the law.
+        params: tensors by parameter name.
+
+    Raises:
+        KeyError: if a parameter of the law is missing.
+    """
+    out = {}
+    for part in dict.fromkeys(p for t in law.terms for p in (t.part, t.partner) if p is not None):
+        tensor = params[part.parameter]
+        if part.offset:
+            tensor = tensor + identity_like(tensor)
+        name, plain = matrix_name(part)
+        if not plain:
+            tensor = tensor.reshape(part.view.shape).permute(part.view.order)
+        out[name] = tensor.reshape(tensor.shape[0] if plain else part.sizes[0], -1)
+    return out
+
+
+def matrix_name(part: Part) -> tuple[str, bool]:
+    """Name of the symbol that a part reads, and whether it is the parameter itself."""
+    name = f"(I + {part.parameter})" if part.offset else part.parameter
+    if len(part.view.shape) <= 2:
+        return name, True
+    along = part.view.order[0] if part.view.lead == 1 else "groups"
+    return f"{name}_({along})", False
+
+
+def columns(part: Part) -> tuple[int, int]:
+    """Columns of the matrix that a part reads, and how many of them are not indexed by the law."""
+    total = math.prod(part.view.shape)
+    return total // part.sizes[0], total // math.prod(part.sizes)
