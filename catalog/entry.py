@@ -99,5 +99,6 @@ class Entry:
         for key in ("control", "gap"):
             checked[key] = float("inf") if checked[key] is None else checked[key]
         certificate = Certificate(**{**checked, "ranks": tuple(checked["ranks"])})
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return Entry(**{**plain, "certificate": certificate})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        plain["certificate"] = certificate
+        return Entry(**plain)

@@ -35,7 +35,7 @@ def fit(widths: Sequence[str], samples: Sequence[tuple[Sizes, int]]) -> sp.Expr 
     square = matrix.transpose() * matrix
     if square.rank() < len(exponents):
         raise ValueError(f"{len(samples)} sizes do not determine {len(exponents)} coefficients; take more sizes")
-    found = square.solve(matrix.transpose() * values)
+    found: flint.fmpq_mat = flint.fmpq_mat(square).solve(flint.fmpq_mat(matrix.transpose() * values))
     if flint.fmpq_mat(matrix) * found != flint.fmpq_mat(values):
         return None
     total = sp.Integer(0)

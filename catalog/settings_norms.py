@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lawful import blocks as b
 
 from .settings import BALANCE, Setting, linear, relu_branch
+
+Norm = Callable[[int], b.Net]
+Builder = Callable[..., b.Net]
 
 NORM = "kunin2021, theorem 1; tran2026, section 4"
 MEANS = "kunin2021, theorem 1; shift theorem (lawful)"
@@ -14,10 +19,10 @@ def norm_settings() -> list[Setting]:
     """A linear map, a normalisation, a linear map."""
     sizes, least = {"m": 2, "n": 4, "p": 2}, {"n": 3}
 
-    def around(norm, bias: bool = False):
+    def around(norm: Norm, bias: bool = False) -> Builder:
         return lambda m, n, p: b.chain(W=linear(m, n, bias), norm=norm(n), V=linear(n, p, bias))
 
-    def of(name: str, title: str, block: str, norm, bias: bool = False, source: str = NORM) -> Setting:
+    def of(name: str, title: str, block: str, norm: Norm, bias: bool = False, source: str = NORM) -> Setting:
         return Setting(name, title, block, around(norm, bias), sizes, least=least, source=source, linear_source=MEANS)
 
     return [
@@ -69,14 +74,14 @@ def stream_settings() -> list[Setting]:
     sizes = {"m": 2, "n": 2, "h": 2, "p": 2}
     wide, least = {"m": 2, "n": 4, "h": 3, "p": 2}, {"n": 3}
 
-    def stem_head(block, end=None):
+    def stem_head(block: Callable[[int, int], b.Net], end: Norm | None = None) -> Builder:
         def build(m: int, n: int, h: int, p: int) -> b.Net:
             middle = {"block": block(n, h)} | ({"norm": end(n)} if end else {})
             return b.chain(stem=linear(m, n), **middle, head=linear(n, p))
 
         return build
 
-    def before(norm):
+    def before(norm: Norm) -> Callable[[int, int], b.Net]:
         return lambda n, h: b.residual(b.chain(norm=norm(n), mlp=relu_branch(n, h)))
 
     return [
@@ -137,10 +142,12 @@ def image_settings() -> list[Setting]:
     sizes = {"m": 1, "n": 2, "p": 2}
     free = {"m": 1}
 
-    def conv(i: int, o: int, k: int = 2, **options) -> b.Conv2d:
+    def conv(i: int, o: int, k: int = 2, **options: int) -> b.Conv2d:
         return b.Conv2d(i, o, k, bias=False, **options)
 
-    def image(name: str, title: str, block: str, build, space: tuple[int, ...] = (4, 4), source: str = "") -> Setting:
+    def image(
+        name: str, title: str, block: str, build: Builder, space: tuple[int, ...] = (4, 4), source: str = ""
+    ) -> Setting:
         return Setting(name, title, block, build, sizes, space=space, least=free, source=source)
 
     return [

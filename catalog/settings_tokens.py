@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lawful import blocks as b
 
 from .settings import BALANCE, SHIFT, Setting, linear, relu_branch, tokens
@@ -14,10 +16,9 @@ def attention_settings() -> list[Setting]:
     """Attention with everything that changes its laws."""
     per_head = {"n": 2, "h": 2, "d": 2}
 
-    def heads(name: str, title: str, sizes: dict[str, int], source: str = ATTENTION, **options) -> Setting:
+    def heads(name: str, title: str, sizes: dict[str, int], source: str = ATTENTION, **options: Any) -> Setting:
         def build(n: int, d: int, h: int = 1, g: int = 1) -> b.Net:
-            many = {"kv_heads": h} if "g" in sizes else {}
-            return b.SelfAttention(n, h * g, head_width=d, **many, **options)
+            return b.SelfAttention(n, h * g, h if "g" in sizes else 0, d, **options)
 
         return Setting(name, title, "SelfAttention", build, sizes, input=lambda n, **_: tokens(n), source=source)
 

@@ -48,4 +48,4 @@ def show(id: Annotated[str, typer.Argument(help="the id of an entry")], as_json:
     if as_json:
         print_json(entry.to_data())
     else:
-        console(False).print(*entry_lines(entry), sep="\n", markup=False, highlight=False)
+        console(False).print(*entry_lines(entry), sep="\n", markup=False, highlight=False, soft_wrap=True)

@@ -115,13 +115,13 @@ def _check(subject: Subject, seed: int, console: Console) -> CheckReport:
         found = check(subject.arch, LOSS, seed=seed, progress=status.update)
     console.print(law_table(found.laws, f"The laws of the {subject.name}", found.report), "")
     short = min((law for law in found.laws if law.kind == "balance"), key=lambda law: len(law.latex))
-    console.print(f"In LaTeX, {short.name}: $h_i = {short.latex}$", markup=False, highlight=False)
+    console.print(f"In LaTeX, {short.name}: $h_i = {short.latex}$", markup=False, highlight=False, soft_wrap=True)
     if any(law.name == PROVED for law in found.laws):
         proof = found.laws[PROVED].proof
         steps = proof.recheck()
         passed = sum(ok for _, ok in steps)
         console.print("", "[bold]One proof in full[/bold]", sep="\n")
-        console.print(str(proof), markup=False, highlight=False)
+        console.print(str(proof), markup=False, highlight=False, soft_wrap=True)
         console.print(f"{passed} of {len(steps)} hypotheses checked again and found true", highlight=False)
     console.print("", *found.summary.splitlines(), "", sep="\n", highlight=False)
     return found

@@ -6,7 +6,8 @@
     arch.json                             a file that `Architecture.to_json` wrote
 
 No character in a spec means anything to a shell.  Option values are literals: integers, floats, `true`, `false`, names,
-lists of them with commas (`widths=3,` is a list of one) and lists of lists with slashes (`stages=8,8/16,16`).  Only a `.py` spec runs code: the file that it names.
+lists of them with commas (`widths=3,` is a list of one), and lists of lists with slashes (`stages=8,8/16,16`).  Only a
+`.py` spec runs code: the file that it names.
 """
 
 from __future__ import annotations

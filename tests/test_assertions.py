@@ -364,7 +364,8 @@ def test_lawful(assert_lawful):
     assert_lawful(NET)
 
 def test_conserved(assert_conserved):
-    assert_conserved(lambda p: p["up.weight"].square().sum(1) + p["up.bias"] ** 2 - p["down.weight"].square().sum(0), NET)
+    hidden = lambda p: p["up.weight"].square().sum(1) + p["up.bias"] ** 2 - p["down.weight"].square().sum(0)
+    assert_conserved(hidden, NET)
 
 def test_wrong(assert_conserved):
     assert_conserved(lambda p: p["up.weight"].square().sum(1) - p["down.weight"].square().sum(0), NET)

@@ -13,7 +13,8 @@ from repository import PYPROJECT, ROOT
 import lawful.blocks
 from lawful import catalog
 from lawful.catalog import build
-from lawful.catalog.generate import generate, sample_sizes, settings
+from lawful.catalog.counts import sample_sizes
+from lawful.catalog.generate import generate, settings
 from lawful.catalog.polynomials import evaluate, fit, monomials, written
 from lawful.graph.engine import derive
 
@@ -122,7 +123,7 @@ def test_get_and_near_misses() -> None:
         KeyError, match=r"no entry 'swiglu/balance/up' in the catalog; close are .*swiglu/balance/glu\.up"
     ):
         catalog.get("swiglu/balance/up")
-    with pytest.raises(KeyError, match="close are .*swiglu/"):
+    with pytest.raises(KeyError, match=r"close are .*swiglu/"):
         catalog.get("SwiGLU")
     with pytest.raises(KeyError, match=r"search\(\) lists all"):
         catalog.get("zzzzzzzzzz")
