@@ -142,8 +142,8 @@ def image_settings() -> list[Setting]:
     sizes = {"m": 1, "n": 2, "p": 2}
     free = {"m": 1}
 
-    def conv(i: int, o: int, k: int = 2, **options: int) -> b.Conv2d:
-        return b.Conv2d(i, o, k, bias=False, **options)
+    def conv(i: int, o: int, k: int = 2, stride: int = 1, groups: int = 1) -> b.Conv2d:
+        return b.Conv2d(i, o, k, stride, groups=groups, bias=False)
 
     def image(
         name: str, title: str, block: str, build: Builder, space: tuple[int, ...] = (4, 4), source: str = ""

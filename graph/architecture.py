@@ -377,7 +377,9 @@ class Architecture:
             ) -> torch.Tensor:
                 return network.forward({**fixed, **p}, x, Run(gates=patterns))
 
-            out.append(point_of(forward, trainable, inputs, loss, generator, self.output.axis))
+            point = point_of(forward, trainable, inputs, loss, generator, self.output.axis)
+            still = {n: torch.zeros_like(v) for n, v in frozen.items()}
+            out.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
         return out
 
     def to_torch(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:

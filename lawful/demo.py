@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,14 @@ class Result:
         return max(t.drift_deviation for run in self.runs for t in run.traces if t.law.exact)
 
     @property
+    def explained(self) -> bool:
+        """Whether every step changed every exact law as predicted, to rounding."""
+        return self.step_deviation <= STEP_TOLERANCE and self.drift_deviation <= DRIFT_TOLERANCE
+
+    @property
     def good(self) -> bool:
         """Whether the laws hold, are complete, and change in training as predicted."""
-        explained = self.step_deviation <= STEP_TOLERANCE and self.drift_deviation <= DRIFT_TOLERANCE
-        return self.check.lawful and explained
+        return self.check.lawful and self.explained
 
 
 def run(output: Path, steps: int, seed: int, as_json: bool, console: Console) -> bool:
@@ -70,10 +74,10 @@ def run(output: Path, steps: int, seed: int, as_json: bool, console: Console) ->
         BadInput: if scikit-learn or matplotlib is not installed, or the figure cannot be written.
     """
     start = time.monotonic()
-    figure = _figure_module()
+    draw = _drawing(output)
+    data = [(subject, subject.batches(steps, seed)) for subject in subjects()]
     results = []
-    for subject in subjects():
-        batches = subject.batches(steps, seed)
+    for subject, batches in data:
         console.print(Rule(f"[bold]{subject.name}[/bold]", align="left"))
         console.print(subject.arch, highlight=False)
         found = _check(subject, seed, console)
@@ -81,7 +85,7 @@ def run(output: Path, steps: int, seed: int, as_json: bool, console: Console) ->
         results.append(Result(subject, found, runs))
         _print_training(results[-1], console)
     try:
-        figure.draw(results, output)
+        draw(results, output)
     except OSError as error:
         raise BadInput(
             f"cannot write the figure to {output}: {error.strerror}; choose a place with --output"
@@ -91,22 +95,30 @@ def run(output: Path, steps: int, seed: int, as_json: bool, console: Console) ->
     console.print(Rule())
     console.print(_verdict(results), f"The figure is in {output.resolve()} ({seconds:.0f} s in all).", sep="\n")
     if as_json:
-        data = {
+        plain = {
             "good": good,
             "figure": str(output.resolve()),
             "seconds": seconds,
             "networks": [_data(r) for r in results],
         }
-        print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
     return good
 
 
-def _figure_module() -> Any:
+def _drawing(output: Path) -> Callable[[Sequence[Result], Path], None]:
+    """What draws the figure, after a look at its place: better now than when all the work is done."""
     try:
-        from . import demo_figure
+        from .demo_figure import FORMATS, draw
     except ImportError as error:
         raise BadInput("the demo draws with matplotlib; pip install 'lawful[train,plot]'") from error
-    return demo_figure
+    problem = ""
+    if output.suffix not in FORMATS:
+        problem = f"its name ends in none of {', '.join(FORMATS)}"
+    elif not output.parent.is_dir():
+        problem = f"there is no folder {output.parent}"
+    if problem:
+        raise BadInput(f"cannot write the figure to {output}: {problem}; choose a place with --output")
+    return draw
 
 
 def _check(subject: Subject, seed: int, console: Console) -> CheckReport:
@@ -164,9 +176,11 @@ def _print_training(result: Result, console: Console) -> None:
             f"{max(t.drift_deviation for t in exact):.0e} of the drift",
         )
     console.print(table)
+    exact = sum(law.count for law in result.check.laws if law.exact)
     console.print(
-        f"Each step changes each of the {sum(t.law.count for t in runs[0].traces if t.law.exact)} exact scalar laws by"
-        f" rate² Q(gradient), to rounding.",
+        f"Each step changes each of the {exact} exact scalar laws by rate² Q(gradient), to rounding."
+        if result.explained
+        else f"NOT every step changes the {exact} exact scalar laws by rate² Q(gradient).",
         f"After equally many steps the drift goes as rate^{drift_slope(runs):.2f};"
         f" after equal training time as rate^{drift_slope(runs, equal_time=True):.2f} (gradient flow: none).",
         sep="\n",
@@ -197,7 +211,12 @@ def approximate(result: Result) -> list[tuple[str, float, float]]:
 def _verdict(results: Sequence[Result]) -> str:
     if all(r.good for r in results):
         return "Every law holds, none is missing, and training breaks each by exactly what theory says."
-    return "NOT everything held: " + ", ".join(f"{r.subject.name}: {r.check.verdict}" for r in results if not r.good)
+    failed = (
+        f"{r.subject.name} (laws: {r.check.verdict}, training {'as' if r.explained else 'not as'} predicted)"
+        for r in results
+        if not r.good
+    )
+    return f"NOT everything held: {', '.join(failed)}"
 
 
 def _data(result: Result) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from lawful.dynamics.train import LawTrace, drift_slope, drifts_by_rate
 if TYPE_CHECKING:
     from .demo import Result
 
+FORMATS = (".png", ".pdf", ".svg")
 SHADES = {"ResNet": ("#08306b", "#2f7fbc", "#8fc1e0"), "Transformer": ("#67000d", "#d0433b", "#f5a582")}
 INK, FAINT, GUIDE, EPSILON = "#222222", "#dddddd", "#888888", "#e0a100"
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
@@ -43,8 +44,9 @@ def draw(results: Sequence[Result], output: Path) -> None:
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(16, 10), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=[1.25, 1], wspace=0.03)
-        grid = left.subplots(3, len(results))
+        parts: Any = figure.subfigures(1, 2, width_ratios=[1.25, 1], wspace=0.03)
+        left, right = parts
+        grid = left.subplots(3, len(results), squeeze=False)
         for column, result in enumerate(results):
             _losses(grid[0, column], result)
             _law(grid[1, column], result)
@@ -57,7 +59,7 @@ def draw(results: Sequence[Result], output: Path) -> None:
             x=0.01,
             ha="left",
         )
-        figure.savefig(output, dpi=150)
+        figure.savefig(output, dpi=130)
 
 
 def _losses(axes: Any, result: Result) -> None:
@@ -136,7 +138,8 @@ def _drift(axes: Any, result: Result) -> None:
 
 def _every_law(axes: Any, results: Sequence[Result]) -> None:
     """A row for every family: how far training moved it, and how much of that the prediction leaves open."""
-    row, ticks, labels = 0, [], []
+    row = 0.0
+    ticks, labels = [], []
     for result in results:
         colour = SHADES[result.subject.name][0]
         axes.text(2e-18, row, f"{result.subject.name}", fontweight="bold", color=colour, va="center", fontsize=10)

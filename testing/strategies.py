@@ -269,7 +269,7 @@ def _finish(builder: _Builder, s: b.Signal, depth: int, draw: Draw, net: b.Net |
     net = net >> body if net else body
     if now.space and (now.channels_first or builder.flag()):
         options: list[b.Net] = [b.GlobalAveragePool()]
-        if not builder.tables:
+        if now.channels_first:
             options.append(b.Flatten())
         if not now.channels_first:
             options.append(b.SelectToken(now.space[0] - 1))

@@ -144,14 +144,14 @@ class Law:
     @property
     def latex(self) -> str:
         """The law in LaTeX."""
-        from .formulas import latex
+        from .notation import latex
 
         return latex(self)
 
     @property
     def text(self) -> str:
         """The law in plain text."""
-        from .formulas import text
+        from .notation import text
 
         return text(self)
 
