@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
 from rich.table import Table
 
@@ -149,9 +149,11 @@ def _train(
         for rate in subject.rates:
             task = bar.add_task(f"SGD on {subject.data}, rate {rate:g}", total=len(batches))
             module = subject.arch.to_torch(torch.float64, seed)
-            runs.append(
-                train(module, found.laws, batches, rate, _loss, lambda done, _, t=task: bar.update(t, completed=done))
-            )
+
+            def advance(step: int, loss: float, task: TaskID = task) -> None:
+                bar.update(task, completed=step)
+
+            runs.append(train(module, found.laws, batches, rate, _loss, advance))
     return tuple(runs)
 
 
@@ -176,11 +178,11 @@ def _print_training(result: Result, console: Console) -> None:
             f"{max(t.drift_deviation for t in exact):.0e} of the drift",
         )
     console.print(table)
-    exact = sum(law.count for law in result.check.laws if law.exact)
+    scalars = sum(law.count for law in result.check.laws if law.exact)
     console.print(
-        f"Each step changes each of the {exact} exact scalar laws by rate² Q(gradient), to rounding."
+        f"Each step changes each of the {scalars} exact scalar laws by rate² Q(gradient), to rounding."
         if result.explained
-        else f"NOT every step changes the {exact} exact scalar laws by rate² Q(gradient).",
+        else f"NOT every step changes the {scalars} exact scalar laws by rate² Q(gradient).",
         f"After equally many steps the drift goes as rate^{drift_slope(runs):.2f};"
         f" after equal training time as rate^{drift_slope(runs, equal_time=True):.2f} (gradient flow: none).",
         sep="\n",

@@ -36,6 +36,7 @@ def limits(solution: Solution) -> list[str]:
     rules = [site.rule for site in solution.drawn.sites]
     if any(isinstance(r, TableRule) for r in rules) and not any(isinstance(r, AttentionRule) for r in rules):
         out.append("no block lets tokens see one another: laws of the row of a single token may be missing")
+    out += _maps_in_a_row(solution)
     out += _products_of_rows(solution)
     out += _unlike_parallel_maps(solution)
     taken = [s.name for s in solution.drawn.sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
@@ -56,6 +57,16 @@ def limits(solution: Solution) -> list[str]:
                 what = "its singular directions" if matrix else "the complement of its value"
                 out.append(f"{use.parameter} is frozen: laws along {what} are not listed")
     return out
+
+
+def _maps_in_a_row(solution: Solution) -> list[str]:
+    """A shared matrix applied to its own result has laws that are no polynomials of degree two."""
+    written = {w: s.rule.weight for s in solution.drawn.sites if isinstance(s.rule, LinearRule) for w in s.outputs}
+    return [
+        f"{site.name} applies {site.rule.weight} a second time in a row: laws of degree above two are not listed"
+        for site in solution.drawn.sites
+        if isinstance(site.rule, LinearRule) and written.get(site.inputs[0]) == site.rule.weight
+    ]
 
 
 def _products_of_rows(solution: Solution) -> list[str]:
