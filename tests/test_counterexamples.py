@@ -179,7 +179,10 @@ def test_accidental_laws_of_tiny_axes():
 
 
 def test_two_scalar_residual_blocks():
-    """Two residual ReLU blocks of scalar width: 2 laws by the rules (marcotte2025, example 4.8 has one more at aligned signs)."""
+    """Two residual ReLU blocks of scalar width: 2 laws by the rules.
+
+    Example 4.8 of marcotte2025 has one more where the signs are aligned, which is no law for all parameters.
+    """
     arch = Architecture(relu_block(1, 1) >> relu_block(1, 1), input=b.Signal(1))
     assert derive(arch).independent == 2
 
