@@ -15,6 +15,8 @@ for name, examples in {"quick": 30, "ci": 300, "nightly": 5000}.items():
         # A failure must be reproducible from the log alone, on any machine.
         database=None,
         print_blob=True,
+        # The same examples for the same code, so that a red run is the change's fault; the nightly run explores.
+        derandomize=name != "nightly",
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
