@@ -280,7 +280,8 @@ class Architecture:
             ports = self.sources(n)
             outs = [(n, i) for i in range(self.block(n).outputs)]
             rule = self.block(n).rule(self._names[n], [self.signals[p] for p in ports], [self.signals[p] for p in outs])
-            sites.append(Site(n, rule, tuple(index[p] for p in ports), tuple(index[p] for p in outs)))
+            function = (self.block(n).kind, *self.block(n).config().items())
+            sites.append(Site(n, rule, tuple(index[p] for p in ports), tuple(index[p] for p in outs), function))
         sites.append(Site("output", OutputRule(loss), (index[self.sources("output")[0]],), ()))
         return Diagram(tuple(wires), tuple(sites), self.parameters)
 

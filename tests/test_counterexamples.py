@@ -119,6 +119,12 @@ AGREE = {
         "only their sum is seen",
     ),
     "cut and joined": (linear(3, 4) >> b.Split((2, 2)) >> b.Concat() >> linear(4, 3), None, {}, "never cut"),
+    "two activations with one rule": (
+        b.parallel(b.ReLU() >> linear(2, 2), b.LeakyReLU(0.3) >> linear(2, 2)) >> linear(2, 3),
+        3,
+        {"input": b.Signal(2)},
+        "ReLU and LeakyReLU are not the same computation",
+    ),
     "the same thing twice": (
         b.parallel(b.ReLU() >> linear(3, 2), b.ReLU() >> linear(3, 2), join=b.Concat()),
         None,

@@ -59,12 +59,16 @@ class View:
 
 @dataclass(frozen=True)
 class Site:
-    """A block in place: its rule and the wires on its ports."""
+    """A block in place: its rule and the wires on its ports.
+
+    `function` tells blocks with one rule apart (ReLU and LeakyReLU); None stands for a function of its own.
+    """
 
     name: str
     rule: Rule
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    function: tuple[object, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ def representatives(sites: tuple[Site, ...]) -> dict[str, str]:
     out: dict[str, str] = {}
     for site in sites:
         inputs = tuple(wire.get(w, w) for w in site.inputs)
-        fresh = (not site.inputs and not getattr(site.rule, "table", None)) or getattr(site.rule, "noisy", False)
-        key = (site.name,) if fresh or not site.outputs else (site.rule, type(site.rule), inputs)
+        fresh = site.function is None or getattr(site.rule, "noisy", False)
+        key = (site.name,) if fresh else (site.function, site.rule, inputs)
         twin = first.setdefault(key, site)
         out[site.name] = twin.name
         for mine, theirs in zip(site.outputs, twin.outputs, strict=True):
