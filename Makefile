@@ -35,7 +35,7 @@ $(VENV)/.with-%: $(VENV)/.torch pyproject.toml setup.py
 demo: $(VENV)/.with-demo  ## derive, prove, verify and count the laws of two networks, and train them
 	@$(BIN)/lawful demo
 
-test: $(VENV)/.with-test  ## the tests, 300 random examples for each property
+test: $(VENV)/.with-test  ## the tests, up to 300 drawn examples for each property, the same every time
 	HYPOTHESIS_PROFILE=ci $(BIN)/pytest -n $(WORKERS)
 
 nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random examples for each property
