@@ -40,6 +40,7 @@ test: $(VENV)/.with-test  ## the tests, up to 300 drawn examples for each proper
 
 nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random examples for each property
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) -m "not docs"
+	$(BIN)/python -m lawful.testing.search --networks 5000 --workers $(WORKERS)
 
 lint: $(VENV)/.with-dev  ## ruff: rules and format
 	$(BIN)/ruff check

@@ -218,6 +218,21 @@ class Block(Net, ABC):
         if signal.features != features:
             raise ShapeError(f"{self} reads {features} features but gets {signal}; change one of the two widths")
 
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Small nets around this block that random architectures may put after a signal.
+
+        Each keeps the positions of the signal and may change its width.  Widths are at least 2 (3 before a norm), so
+        that no law is an accident of size.
+
+        Args:
+            signal: what the net will read.
+
+        Returns:
+            Nets, none where the block cannot read such a signal.
+        """
+        return ()
+
     def config(self) -> dict[str, Any]:
         """Its fields as plain data, without ties."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("tie", "frozen")}

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import AddRule, ConcatRule, MixtureRule, ProductRule, Rule, TokensRule
+from lawful.theory.rules import AddRule, BlendRule, ConcatRule, MixtureRule, ProductRule, Rule, TokensRule
 
-from .base import Block, ShapeError, Signal, WidthRelation
+from .base import Block, Net, Parallel, Series, ShapeError, Signal, WidthRelation
+from .pointwise import Identity, Pointwise, ReLU
 from .run import Run
 
 
@@ -32,7 +33,17 @@ class _Join(Block):
                 n not in (m, 1) for n, m in zip(s.space, wide.space, strict=False)
             ):
                 raise ShapeError(f"{self} joins {s} with {wide}; make the branches equally large")
+        if wide.space and not signals[0].space:
+            raise ShapeError(f"{self} joins {signals[0]} with {wide}; put the one with positions first")
         return (wide,)
+
+    @staticmethod
+    def _spread(x: Sequence[torch.Tensor], run: Run) -> list[torch.Tensor]:
+        """The inputs, those without positions with axes of length one for them."""
+        first = x[0]
+        shape = [1] * first.ndim
+        shape[run.axis] = first.shape[run.axis]
+        return [y if y.ndim == first.ndim else y.reshape(y.shape[0], *shape[1:]) for y in x]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,15 +57,23 @@ class Add(_Join):
         return AddRule()
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        total = x[0]
-        for y in x[1:]:
+        total, *rest = self._spread(x, run)
+        for y in rest:
             total = total + y
         return total
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Twice the signal."""
+        return () if signal.tokens else (Parallel((("a", Identity()), ("b", ReLU(0.3))), cls()),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Product(_Join):
-    """The element-wise product of its inputs: the gate of a GLU."""
+    """The element-wise product of its inputs: the gate of a GLU.
+
+    An input without positions (a gate per channel) multiplies every position of the first.
+    """
 
     summary = "x_1 * x_2"
     source = "tran2026, theorem 4.2"
@@ -63,10 +82,46 @@ class Product(_Join):
         return ProductRule()
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        total = x[0]
-        for y in x[1:]:
+        total, *rest = self._spread(x, run)
+        for y in rest:
             total = total * y
         return total
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """A self-gated signal."""
+        return () if signal.tokens else (Parallel((("a", Identity()), ("gate", Pointwise("sigmoid"))), cls()),)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Blend(Block):
+    """`g * a + (1 - g) * b` feature by feature; ports g, a, b: highway layers, gates of recurrent cells.
+
+    A scale per feature passes where `a` and `b` have the same, and so does a constant, since the weights sum to 1.
+    """
+
+    inputs = 3
+    summary = "g a + (1 - g) b"
+    source = "theory of wires: S_a = S_b = S_out diagonal"
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if any(s != signals[0] or s.tokens for s in signals):
+            raise ShapeError(f"{self} joins " + " and ".join(map(str, signals)) + "; make all three alike")
+        return (signals[0],)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return BlendRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        gate, a, b = x
+        return gate * a + (1 - gate) * b
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """The signal and its absolute value, blended by its own sigmoid."""
+        if signal.tokens:
+            return ()
+        return (Parallel((("gate", Pointwise("sigmoid")), ("a", Identity()), ("b", ReLU(-1.0))), cls()),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,6 +145,11 @@ class Concat(Block):
 
     def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
         return [WidthRelation(-1, {i: Fraction(1) for i in range(len(signals))})]
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """The signal beside its absolute value."""
+        return () if signal.tokens else (Parallel((("a", Identity()), ("b", ReLU(-1.0))), cls()),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -135,6 +195,14 @@ class Split(Block):
 
     def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
         return [WidthRelation(0, {~i: Fraction(1) for i in range(self.outputs)})]
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Two halves multiplied."""
+        half = signal.features // 2
+        if signal.tokens or half < 2 or signal.features % 2:
+            return ()
+        return (Series.of(cls((half, half)), Product()),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

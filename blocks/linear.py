@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +13,9 @@ import torch.nn.functional as F
 
 from lawful.theory.rules import GainRule, LinearRule, Rule, TableRule
 
-from .base import Block, ShapeError, Signal, Spec, Tie, WidthRelation, small_window
+from .base import Block, Net, Parallel, ShapeError, Signal, Spec, Tie
+from .joins import Add
+from .pointwise import Identity
 from .run import Run
 
 
@@ -76,114 +77,12 @@ class Linear(Block):
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
         return dataclasses.replace(self, features=signals[0].features, width=width)
 
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _Conv(Block):
-    """A convolution; law over channels (Marcotte et al. 2025, theorem 3.6)."""
-
-    channels: int
-    width: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    groups: int = 1
-    bias: bool = True
-    tie: Tie | None = None
-    frozen: tuple[str, ...] = ()
-
-    summary = "y = W * x + b over channels"
-    source = "marcotte2025, theorem 3.6"
-    least = MappingProxyType({"padding": 0})
-    _rank = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.channels % self.groups or self.width % self.groups:
-            raise ShapeError(f"{self}: {self.groups} groups must divide {self.channels} and {self.width} channels")
-        if self.tie and self.tie.transposed:
-            raise ShapeError(f"{self}: a convolution cannot share a transposed weight; tie it without transposed=True")
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return (self.width, self.channels // self.groups, *[self.kernel] * self._rank)
-
-    @property
-    def parameters(self) -> dict[str, Spec]:
-        fan_in = self.channels // self.groups * self.kernel**self._rank
-        own = {} if self.tie else {"weight": Spec(self._shape, (2 / fan_in) ** 0.5)}
-        return own | ({"bias": Spec((self.width,), 0.1)} if self.bias else {})
-
-    @property
-    def ties(self) -> dict[str, Tie]:
-        return {"weight": self.tie} if self.tie else {}
-
-    def input_signal(self) -> Signal:
-        return Signal(self.channels, (16,) * self._rank, channels_first=True)
-
-    def output(self, *signals: Signal) -> Sequence[Signal]:
-        x = signals[0]
-        self.expect(x, self.channels)
-        if len(x.space) != self._rank or not x.channels_first:
-            raise ShapeError(f"{self} reads channels first with {self._rank} space axes but gets {x}")
-        space = tuple((n + 2 * self.padding - self.kernel) // self.stride + 1 for n in x.space)
-        if min(space) < 1:
-            raise ShapeError(f"{self} has a kernel of {self.kernel} but gets {x}; use a larger input or padding")
-        return (Signal(self.width, space, channels_first=True),)
-
-    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return LinearRule(
-            names["weight"],
-            self._shape,
-            names.get("bias"),
-            groups=self.groups,
-            keeps_constants=self.padding == 0,
-            geometry=("conv", self.stride, self.padding),
-            mixes=self.kernel > 1,
-        )
-
-    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        conv = F.conv1d if self._rank == 1 else F.conv2d
-        return conv(x[0], p["weight"], p.get("bias"), self.stride, self.padding, 1, self.groups)
-
-    @property
-    def chooses_width(self) -> bool:
-        return True
-
-    def resize(self, signals: Sequence[Signal], width: int) -> Block:
-        n = signals[0].features
-        if self._depthwise:
-            return dataclasses.replace(self, channels=n, width=width, groups=n)
-        small = self.groups > 1 and n % 2 == 0 and width % 2 == 0
-        return dataclasses.replace(self, channels=n, width=width, groups=2 if small else self.groups)
-
-    @property
-    def _depthwise(self) -> bool:
-        """Whether every channel is convolved by itself."""
-        return self.groups == self.channels > 1
-
-    def shrunk(self) -> Block:
-        kernel, stride, padding = small_window(self.kernel, self.stride, self.padding)
-        return dataclasses.replace(self, kernel=kernel, stride=stride, padding=padding)
-
-    def width_multiple(self, port: int) -> int:
-        return 1 if self._depthwise or self.groups == 1 else 4  # two groups of two channels
-
-    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
-        if self._depthwise:
-            return [WidthRelation(-1, {0: Fraction(min(self.width // self.channels, 2))})]
-        return []
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Conv1d(_Conv):
-    """1d convolution: x of shape `(batch, channels, length)`, weight `(width, channels / groups, kernel)`."""
-
-    _rank = 1
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Conv2d(_Conv):
-    """2d convolution: x is `(batch, channels, height, width)`, weight `(width, channels / groups, kernel, kernel)`."""
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Maps to two, three and as many features as before."""
+        if signal.tokens or (signal.channels_first and signal.space):
+            return ()
+        return (cls(signal.features, 2), cls(signal.features, 3, False), cls(signal.features, signal.features))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,14 +90,22 @@ class Embedding(Block):
     """A lookup table: tokens of shape `(batch, tokens)` to `(batch, tokens, width)`; weight `(vocabulary, width)`.
 
     It is a linear map of one-hot tokens, so it has the laws of one; all its rows together can add a constant.
+    With a `padding_index` that token is read as zeros: its row never moves, and no constant can be added to it.
     """
 
     vocabulary: int
     width: int
+    padding_index: int = -1
     frozen: tuple[str, ...] = ()
 
     summary = "row of a table for every token"
     source = "marcotte2025, section 3"
+    least = MappingProxyType({"padding_index": -1})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.padding_index >= self.vocabulary or (self.vocabulary < 2 and self.padding_index == 0):
+            raise ShapeError(f"{self}: the padding token must be one of several tokens")
 
     @property
     def parameters(self) -> dict[str, Spec]:
@@ -215,17 +122,32 @@ class Embedding(Block):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         shape = (self.vocabulary, self.width)
-        return LinearRule(names["weight"], shape, transposed=True, lookup=True, geometry=("lookup",))
+        padding = None if self.padding_index < 0 else self.padding_index
+        geometry = ("lookup", padding)
+        return LinearRule(names["weight"], shape, transposed=True, lookup=True, geometry=geometry, padding=padding)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        return F.embedding(x[0], p["weight"])
+        y = F.embedding(x[0], p["weight"])
+        return y if self.padding_index < 0 else y * (x[0] != self.padding_index).unsqueeze(-1).to(y.dtype)
 
     @property
     def chooses_width(self) -> bool:
         return True
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
-        return dataclasses.replace(self, vocabulary=signals[0].features, width=width)
+        n = signals[0].features
+        return dataclasses.replace(self, vocabulary=n, width=width, padding_index=min(self.padding_index, n - 1))
+
+    def width_minimum(self, port: int) -> int:
+        return 4 if self.padding_index >= 0 and not port else 2  # three tokens besides the one that is zero
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Tables that are 3 wide, one with a padding token."""
+        if not signal.tokens:
+            return ()
+        n = signal.features
+        return (cls(n, 3), cls(n, 3, padding_index=1)) if n > 3 else (cls(n, 3),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -262,6 +184,13 @@ class Table(Block):
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
         return dataclasses.replace(self, width=width)
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """A learned position."""
+        if signal.tokens or signal.channels_first or len(signal.space) != 1:
+            return ()
+        return (Parallel((("stream", Identity()), ("table", cls(signal.space[0], signal.features))), Add()),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -304,3 +233,10 @@ class Affine(Block):
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
         return dataclasses.replace(self, features=signals[0].features)
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Gain, shift and both."""
+        if signal.tokens:
+            return ()
+        return tuple(cls(signal.features, gain, shift) for gain, shift in ((True, True), (True, False), (False, True)))

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import BatchNormRule, NormRule, Rule
+from lawful.theory.rules import NormRule, Rule
 
 from .base import Block, Net, Series, ShapeError, Signal
 from .linear import Affine
+from .pointwise import ReLU
 from .run import Run
 
 
@@ -41,6 +42,29 @@ class _Norm(Block):
     def width_minimum(self, port: int) -> int:
         return 3  # a norm over two features is a sign
 
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """The core without epsilon, alone and with gain and shift."""
+        if signal.tokens or signal.features < 3:
+            return ()
+        core = cls(signal.features, 0.0)
+        return (core, with_affine(core, signal.features, True, True))
+
+
+def divide(
+    x: torch.Tensor, axis: int | tuple[int, ...], epsilon: float, whole: torch.Tensor | None = None
+) -> torch.Tensor:
+    """`x / sqrt(mean(x^2) + epsilon)` along axes; without epsilon, what is zero stays zero (a padding token).
+
+    `whole` is x before its mean was removed: a difference at the size of its rounding is zero too.
+    """
+    square = (x * x).mean(axis, keepdim=True)
+    if epsilon:
+        return x / torch.sqrt(square + epsilon)
+    rounding = 0.0 if whole is None else (whole * whole).mean(axis, keepdim=True) * (8 * torch.finfo(x.dtype).eps) ** 2
+    real = square > rounding
+    return torch.where(real, x, torch.zeros_like(x)) / torch.sqrt(torch.where(real, square, torch.ones_like(square)))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LayerNormCore(_Norm):
@@ -54,7 +78,7 @@ class LayerNormCore(_Norm):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = x[0] - x[0].mean(run.axis, keepdim=True)
-        return y / torch.sqrt((y * y).mean(run.axis, keepdim=True) + self.epsilon)
+        return divide(y, run.axis, self.epsilon, x[0])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,7 +92,28 @@ class RMSNormCore(_Norm):
         return NormRule(centre=False, epsilon=self.epsilon)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        return x[0] / torch.sqrt((x[0] * x[0]).mean(run.axis, keepdim=True) + self.epsilon)
+        return divide(x[0], run.axis, self.epsilon)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class L2Norm(_Norm):
+    """`x / max(||x||, epsilon)` over the features of each position (`torch.nn.functional.normalize`).
+
+    The law of RMSNorm's core, and exact: unless `||x||` falls below epsilon the result does not change with the scale.
+    """
+
+    epsilon: float = 1e-12
+
+    summary = "features to norm 1"
+    source = "kunin2021, theorem 1"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return NormRule(centre=False)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        square = (x[0] * x[0]).sum(run.axis, keepdim=True)
+        floor = self.epsilon * self.epsilon or 1.0
+        return x[0] / torch.sqrt(torch.where(square > self.epsilon * self.epsilon, square, square.new_tensor(floor)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -100,8 +145,7 @@ class GroupNormCore(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = x[0].movedim(run.axis, 1)
         z = y.reshape(y.shape[0], self.groups, -1)
-        z = z - z.mean(-1, keepdim=True)
-        z = z / torch.sqrt((z * z).mean(-1, keepdim=True) + self.epsilon)
+        z = divide(z - z.mean(-1, keepdim=True), -1, self.epsilon, z)
         return z.reshape(y.shape).movedim(1, run.axis)
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
@@ -111,44 +155,54 @@ class GroupNormCore(Block):
     def width_multiple(self, port: int) -> int:
         return 3 * min(self.groups, 2)  # a norm over two features is a sign
 
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """One group and two, without epsilon; a gain follows, since the mean of a core over space is zero."""
+        n = signal.features
+        if signal.tokens:
+            return ()
+        few = [g for g in (1, 2) if n % g == 0 and n // g * min(signal.positions, 2) >= 3]
+        return tuple(with_affine(cls(n, g, 0.0), n, True, True) for g in few)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BatchNormCore(_Norm):
-    """Every channel to mean 0, variance 1 over the batch and all positions; running statistics in evaluation."""
+class InstanceNormCore(_Norm):
+    """Every channel of every example to mean 0, variance 1 over its positions."""
 
-    momentum: float = 0.1
+    summary = "channels to mean 0, variance 1 over the positions"
+    source = "kunin2021, theorem 1"
 
-    summary = "channels to mean 0, variance 1 over the batch"
-    source = "kunin2021, theorem 1; marcotte2025, section 5"
+    def input_signal(self) -> Signal:
+        return Signal(self.features, (4, 4), channels_first=True)
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if signals[0].positions < 2:
+            raise ShapeError(f"{self} needs two or more positions but gets {signals[0]}; use a larger input")
+        return super().output(*signals)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return BatchNormRule(epsilon=self.epsilon)
+        return NormRule(centre=True, groups=self.features, local=False, epsilon=self.epsilon)
 
     def width_minimum(self, port: int) -> int:
-        return 2  # it normalises over the batch, not over its features
+        return 2  # it normalises over positions, not over its features
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        y = x[0].movedim(run.axis, -1)
-        axes = tuple(range(y.ndim - 1))
-        if run.training or run.state is None:
-            mean = y.mean(axes)
-            centred = y - mean
-            var = (centred * centred).mean(axes)
-            self._remember(run, mean, var, y.numel() // y.shape[-1])
-        else:
-            mean, var = run.state[f"{run.name}.running_mean"], run.state[f"{run.name}.running_var"]
-            centred = y - mean
-        return (centred / torch.sqrt(var + self.epsilon)).movedim(-1, run.axis)
+        y = x[0].movedim(run.axis, 1)
+        z = y.flatten(2)
+        z = divide(z - z.mean(-1, keepdim=True), -1, self.epsilon, z)
+        return z.reshape(y.shape).movedim(1, run.axis)
 
-    def _remember(self, run: Run, mean: torch.Tensor, var: torch.Tensor, n: int) -> None:
-        if run.state is None or not run.training:
-            return
-        with torch.no_grad():
-            for key, now in (("running_mean", mean), ("running_var", var * (n / max(n - 1, 1)))):
-                run.state[f"{run.name}.{key}"].lerp_(now.detach(), self.momentum)
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """The core without epsilon before an activation, since its mean over the positions is zero."""
+        if signal.tokens or signal.positions < 3:
+            return ()
+        n = signal.features
+        return (Series.of(cls(n, 0.0), ReLU(0.3)), Series.of(with_affine(cls(n, 0.0), n, True, True), ReLU()))
 
 
-def _with_affine(core: Block, features: int, gain: bool, shift: bool) -> Net:
+def with_affine(core: Block, features: int, gain: bool, shift: bool) -> Net:
+    """A core with a gain and a shift behind it."""
     if not gain and not shift:
         return core
     return Series((("core", core), ("affine", Affine(features, gain, shift))))
@@ -156,19 +210,19 @@ def _with_affine(core: Block, features: int, gain: bool, shift: bool) -> Net:
 
 def LayerNorm(features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:
     """LayerNorm with gain and shift."""
-    return _with_affine(LayerNormCore(features, epsilon), features, gain, shift)
+    return with_affine(LayerNormCore(features, epsilon), features, gain, shift)
 
 
 def RMSNorm(features: int, gain: bool = True, epsilon: float = 1e-6) -> Net:
     """RMSNorm with a gain."""
-    return _with_affine(RMSNormCore(features, epsilon), features, gain, False)
+    return with_affine(RMSNormCore(features, epsilon), features, gain, False)
 
 
 def GroupNorm(groups: int, features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:
     """GroupNorm with gain and shift per channel."""
-    return _with_affine(GroupNormCore(features, groups, epsilon), features, gain, shift)
+    return with_affine(GroupNormCore(features, groups, epsilon), features, gain, shift)
 
 
-def BatchNorm(features: int, gain: bool = True, shift: bool = True, epsilon: float = 1e-5) -> Net:
-    """BatchNorm in training mode with gain and shift, over any number of space axes."""
-    return _with_affine(BatchNormCore(features, epsilon), features, gain, shift)
+def InstanceNorm(features: int, gain: bool = False, shift: bool = False, epsilon: float = 1e-5) -> Net:
+    """InstanceNorm, by default without gain and shift, over any number of space axes."""
+    return with_affine(InstanceNormCore(features, epsilon), features, gain, shift)

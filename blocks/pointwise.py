@@ -1,17 +1,19 @@
-"""Point-wise maps: homogeneous ones keep a law per feature, all others break it."""
+"""Point-wise maps: homogeneous ones keep a law per feature, all others break it; fixed and random factors."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import HomogeneousRule, PassRule, PointwiseRule, Rule, SoftmaxRule
+from lawful.theory.rules import HomogeneousRule, OffsetRule, PassRule, PointwiseRule, Rule, SoftmaxRule
 
-from .base import Block, ShapeError, Signal
+from .base import Block, Net, Series, ShapeError, Signal
 from .run import Run
 
 
@@ -23,6 +25,16 @@ class _Same(Block):
         if signals[0].tokens:
             raise ShapeError(f"{self} reads numbers but gets {signals[0]}; put an Embedding before it")
         return (signals[0],)
+
+    @classmethod
+    def _samples(cls) -> Sequence[Net]:
+        """Blocks of this kind with all kinds of fields."""
+        return (cls(),)
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """The block by itself."""
+        return () if signal.tokens else cls._samples()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +72,10 @@ class ReLU(_Same):
         y = torch.where(x[0] > 0, x[0], self.slope * x[0]) if gate is None else x[0] * (gate + (1 - gate) * self.slope)
         return y**self.power if self.power > 1 else y
 
+    @classmethod
+    def _samples(cls) -> Sequence[Net]:
+        return (cls(), cls(0.3), cls(-1.0), cls(0.0, 2))
+
 
 def LeakyReLU(slope: float = 0.01) -> ReLU:
     """ReLU with a slope for negative values."""
@@ -91,22 +107,36 @@ class Power(_Same):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] ** self.power
 
+    @classmethod
+    def _samples(cls) -> Sequence[Net]:
+        return (cls(2),)
+
 
 _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_quick": lambda x: x * torch.sigmoid(1.702 * x),
     "silu": F.silu,
     "tanh": torch.tanh,
+    "tanhshrink": lambda x: x - torch.tanh(x),
     "sigmoid": torch.sigmoid,
+    "logsigmoid": lambda x: -F.softplus(-x),
     "softplus": F.softplus,
+    "softsign": lambda x: x / (1 + x.abs()),
     "elu": F.elu,
-    "mish": F.mish,
+    "mish": lambda x: x * torch.tanh(F.softplus(x)),
+    "exp": torch.exp,
+    "one_minus": lambda x: 1 - x,
 }
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pointwise(_Same):
-    """A smooth activation by name: gelu, gelu_tanh, silu, tanh, sigmoid, softplus, elu, mish.  It leaves no law."""
+    """A smooth activation by name; it leaves no law.
+
+    Names: gelu, gelu_tanh, gelu_quick (`x sigmoid(1.702 x)`), silu, tanh, tanhshrink, sigmoid, logsigmoid, softplus,
+    softsign, elu, mish, exp, and one_minus (`1 - x`), which passes constants on with the other sign.
+    """
 
     function: str
 
@@ -119,10 +149,14 @@ class Pointwise(_Same):
             raise ShapeError(f"no point-wise function {self.function!r}; there are {', '.join(_FUNCTIONS)}")
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return PointwiseRule()
+        return OffsetRule(-1) if self.function == "one_minus" else PointwiseRule(exponential=self.function == "exp")
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return _FUNCTIONS[self.function](x[0])
+
+    @classmethod
+    def _samples(cls) -> Sequence[Net]:
+        return tuple(cls(f) for f in ("gelu", "tanh", "softplus", "mish", "softsign"))
 
 
 def GELU() -> Pointwise:
@@ -172,6 +206,64 @@ class Dropout(_Same):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class StochasticDepth(_Same):
+    """Drops a whole branch at random in training, example by example; passes everything in evaluation.
+
+    Any matrix passes, but no constant: what it adds would be there for some examples only.
+    """
+
+    probability: float = 0.1
+
+    summary = "x * random bit per example / (1 - p)"
+    source = "theory of wires: S_out = S_in, t = 0"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.probability < 1:
+            raise ShapeError(f"{self}: the probability must lie in [0, 1)")
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return PassRule(keeps_constants=False, noisy=True)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        if not run.training:
+            return x[0]
+        one = x[0].new_empty((x[0].shape[0], *[1] * (x[0].ndim - 1)))
+        gate = run.gate(one, 4)  # kept three times of four, so that several in a row still let something through
+        kept = torch.rand_like(one) >= self.probability if gate is None else gate > 0
+        return x[0] * kept.to(x[0].dtype) / (1 - self.probability)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scale(_Same):
+    """`x * factor / divisor`, a fixed number: scaled embeddings, logit scales, the mean of several branches.
+
+    Any matrix passes, and constants times the number.  The divisor is apart so that means stay exact.
+    """
+
+    factor: float = 1.0
+    divisor: int = 1
+
+    summary = "x * factor / divisor"
+    source = "theory of wires: S_out = S_in, t_out = a t_in"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.factor) or not self.factor:
+            raise ShapeError(f"{self}: the factor must be a finite number other than 0")
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return PassRule(factor=Fraction(self.factor) / self.divisor)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0] * (self.factor / self.divisor)
+
+    @classmethod
+    def _samples(cls) -> Sequence[Net]:
+        return (cls(0.5), cls(-1.0, 3))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Softmax(_Same):
     """Softmax over the features: the weights of a router; router column sums are conserved (tran2026, theorem 4.5)."""
 
@@ -183,6 +275,11 @@ class Softmax(_Same):
 
     def width_minimum(self, port: int) -> int:
         return 3
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """The block before an activation, on three features or more."""
+        return () if signal.tokens or signal.features < 3 else (Series.of(cls(), Pointwise("tanh")),)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         e = torch.exp(x[0] - x[0].detach().amax(run.axis, keepdim=True))

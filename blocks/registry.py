@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import types
 import typing
@@ -75,8 +76,12 @@ def check(kind: Any, config: Any, where: str) -> None:
         ShapeError: as `build`.
     """
     if not isinstance(kind, str) or kind not in _KINDS:
-        known = f"expected one of {', '.join(sorted(_KINDS))}"
-        raise ShapeError(f"{where}.kind is {shown(kind)}, {known}; register your own with blocks.register")
+        close = difflib.get_close_matches(kind, _KINDS, 4) if isinstance(kind, str) and len(kind) < 100 else []
+        near = ", ".join(close) or f"{', '.join(sorted(_KINDS)[:8])}, ..."
+        raise ShapeError(
+            f"{where}.kind is {shown(kind)}, expected one of the {len(_KINDS)} kinds ({near}; blocks.kinds() has all); "
+            "register your own with blocks.register"
+        )
     check_fields(_KINDS[kind], config, f"{where}.config", without=("frozen", "tie"))
 
 

@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from lawful.theory.rules import FlattenRule, HomogeneousRule, PassRule, Rule
 
-from .base import Block, ShapeError, Signal, WidthRelation, small_window
+from .base import Block, Net, Parallel, Series, ShapeError, Signal, WidthRelation
+from .joins import Add, Product
+from .pointwise import Identity, Pointwise, ReLU
 from .run import Run
 
 
@@ -41,6 +42,14 @@ class GlobalAveragePool(Block):
         axes = _space_axes(run, x[0])
         return x[0].mean(axes) if axes else x[0]
 
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """A gate per feature from the means, and the means added to every position."""
+        if signal.tokens or not signal.space:
+            return ()
+        gate = Parallel((("stream", Identity()), ("gate", Series.of(cls(), Pointwise("sigmoid")))), Product())
+        return (gate, Parallel((("stream", Identity()), ("mean", cls())), Add()))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SelectToken(Block):
@@ -64,75 +73,46 @@ class SelectToken(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0][:, self.index]
 
-
-@dataclass(frozen=True, eq=False, repr=False)
-class AveragePool2d(Block):
-    """Mean over windows of `kernel x kernel`, stride `kernel`, no padding."""
-
-    kernel: int = 2
-
-    summary = "mean over windows"
-    source = "marcotte2025, section 3"
-
-    def output(self, *signals: Signal) -> Sequence[Signal]:
-        return (_pooled(self, signals[0], self.kernel, self.kernel, 0),)
-
-    def shrunk(self) -> AveragePool2d:
-        """Windows of two."""
-        return dataclasses.replace(self, kernel=min(self.kernel, 2))
-
-    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return PassRule(mixes=self.kernel > 1)
-
-    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        return F.avg_pool2d(x[0], self.kernel)
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """One token as a gate of all of them."""
+        if signal.tokens or signal.channels_first or len(signal.space) != 1:
+            return ()
+        return (Parallel((("stream", Identity()), ("gate", Series.of(cls(), Pointwise("tanh")))), Product()),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MaxPool2d(Block):
-    """Maximum over windows."""
+class GlobalMaxPool(Block):
+    """The largest value over all positions, feature by feature."""
 
-    kernel: int = 2
-    stride: int = 2
-    padding: int = 0
-
-    summary = "maximum over windows"
+    summary = "maximum over positions"
     source = "marcotte2025, section 3"
-    least = MappingProxyType({"padding": 0})
 
     def output(self, *signals: Signal) -> Sequence[Signal]:
-        return (_pooled(self, signals[0], self.kernel, self.stride, self.padding),)
-
-    def shrunk(self) -> MaxPool2d:
-        """Windows of at most three that move by one, so that small images survive."""
-        kernel, _, padding = small_window(self.kernel, 1, self.padding)
-        return dataclasses.replace(self, kernel=kernel, stride=1, padding=padding)
+        if signals[0].tokens:
+            raise ShapeError(f"{self} reads numbers but gets {signals[0]}; put an Embedding before it")
+        return (Signal(signals[0].features),)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return HomogeneousRule(shifts=True, mixes=True)
+        return HomogeneousRule(shifts=True, mixes=inputs[0].positions > 1)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        gate = run.gate(x[0].new_empty(self._windows(x[0])), self.kernel**2)
+        y = x[0].movedim(run.axis, -1)
+        if y.ndim == 2:
+            return y
+        y = y.flatten(1, -2)
+        gate = run.gate(y[:, 0], y.shape[1])
         if gate is None:
-            return F.max_pool2d(x[0], self.kernel, self.stride, self.padding)
-        batch, channels = x[0].shape[:2]
-        columns = F.unfold(x[0], self.kernel, padding=self.padding, stride=self.stride)
-        columns = columns.reshape(batch, channels, self.kernel**2, *gate.shape[2:])
-        picked = (gate.unsqueeze(2) == torch.arange(self.kernel**2).reshape(-1, 1, 1)).to(columns.dtype)
-        return (columns * picked).sum(2)
+            return y.amax(1)
+        picked = gate.unsqueeze(1) == torch.arange(y.shape[1], device=y.device)[:, None]
+        return (y * picked.to(y.dtype)).sum(1)
 
-    def _windows(self, x: torch.Tensor) -> tuple[int, ...]:
-        space = ((n + 2 * self.padding - self.kernel) // self.stride + 1 for n in x.shape[2:])
-        return (*x.shape[:2], *space)
-
-
-def _pooled(block: Block, s: Signal, kernel: int, stride: int, padding: int) -> Signal:
-    if len(s.space) != 2 or not s.channels_first:
-        raise ShapeError(f"{block} reads channels first with height and width but gets {s}")
-    space = tuple((n + 2 * padding - kernel) // stride + 1 for n in s.space)
-    if min(space) < 1:
-        raise ShapeError(f"{block} has windows of {kernel} but gets {s}; use a larger input")
-    return dataclasses.replace(s, space=space)
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """A gate per feature from the largest values."""
+        if signal.tokens or not signal.space:
+            return ()
+        return (Parallel((("stream", Identity()), ("gate", Series.of(cls(), Pointwise("sigmoid")))), Product()),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,6 +127,8 @@ class Flatten(Block):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         n = inputs[0].positions
+        if n == 1:
+            return PassRule()
         return FlattenRule(after=n) if inputs[0].channels_first else FlattenRule(before=n)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
@@ -155,21 +137,90 @@ class Flatten(Block):
     def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
         return [WidthRelation(-1, {0: Fraction(signals[0].positions)})]
 
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """The block by itself where there are no positions to keep."""
+        return () if signal.tokens or signal.space else (cls(),)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ToTokens(Block):
-    """An image `(batch, channels, height, width)` as tokens `(batch, height * width, channels)`."""
+    """An image or a grid as tokens.
+
+    `(batch, channels, height, width)` or `(batch, height, width, channels)` to `(batch, height * width, channels)`.
+    """
 
     summary = "pixels as tokens"
     source = "marcotte2025, section 3"
 
     def output(self, *signals: Signal) -> Sequence[Signal]:
-        if not signals[0].channels_first or not signals[0].space:
-            raise ShapeError(f"{self} reads channels first but gets {signals[0]}")
+        if signals[0].tokens or not signals[0].space:
+            raise ShapeError(f"{self} reads an image or a grid but gets {signals[0]}")
         return (Signal(signals[0].features, (signals[0].positions,)),)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         return PassRule(weights="uniform")
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        return x[0].flatten(2).transpose(1, 2)
+        return x[0].movedim(run.axis, -1).flatten(1, -2)
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """To tokens and back, with an activation between."""
+        if signal.tokens or not signal.channels_first or len(signal.space) != 2:
+            return ()
+        return (Series.of(cls(), ReLU(0.3), ToImage(*signal.space)),)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ToImage(Block):
+    """Tokens `(batch, height * width, channels)` as an image `(batch, channels, height, width)`."""
+
+    height: int
+    width: int
+
+    summary = "tokens as pixels"
+    source = "marcotte2025, section 3"
+
+    def input_signal(self) -> Signal:
+        return Signal(4, (self.height * self.width,))
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        expect_tokens(self, signals[0], self.height * self.width)
+        return (Signal(signals[0].features, (self.height, self.width), channels_first=True),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return PassRule(weights="uniform")
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0].transpose(1, 2).unflatten(2, (self.height, self.width))
+
+    def resize(self, signals: Sequence[Signal], width: int) -> Block:
+        height, across = sides(signals[0].positions, self.height, self.width)
+        return dataclasses.replace(self, height=height, width=across)
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """To an image and back, with an activation between."""
+        if signal.tokens or signal.channels_first or len(signal.space) != 1:
+            return ()
+        return (Series.of(cls(*sides(signal.space[0], 1, 1)), ReLU(0.3), ToTokens()),)
+
+
+def expect_tokens(block: Block, s: Signal, tokens: int) -> None:
+    """Checks that a signal is a sequence of so many tokens with features last.
+
+    Raises:
+        ShapeError: with both numbers.
+    """
+    if s.tokens or s.channels_first or s.space != (tokens,):
+        raise ShapeError(f"{block} reads {tokens} tokens with features last but gets {s}; change one of the two")
+
+
+def sides(positions: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of an image of so many positions, with the proportions of `height x width` if possible."""
+    for h in range(1, positions + 1):
+        if positions % h == 0 and h * width == positions // h * height:
+            return h, positions // h
+    h = max(k for k in range(1, math.isqrt(positions) + 1) if positions % k == 0)
+    return h, positions // h

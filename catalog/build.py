@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from .entry import Entry
-from .generate import generate, settings
+from .generate import generate
+from .groups import settings
 
 
 def build() -> list[Entry]:

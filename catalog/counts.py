@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,47 +12,147 @@ import sympy as sp
 from lawful.graph.engine import derive
 from lawful.theory.laws import Law, LawSet
 
+from .optimizers import MATRIX
 from .polynomials import evaluate, fit, monomials, written
 from .settings import Setting
 
 CHECKS = 12  # sizes beyond those that determine a formula
+WIDE = 30  # added to widths that should exceed all others
+SPAN = 6  # of the other widths
+
+Sizes = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Formulas:
+    """Numbers of a law as functions of the widths.
+
+    Attributes:
+        count: of its scalars.
+        independent: of the independent ones; empty where all are.
+        skew: of the skew-symmetric matrices that commutators of its matrices span; empty where there are none.
+    """
+
+    count: str
+    independent: str = ""
+    skew: str = ""
 
 
 @dataclass(frozen=True)
 class _Observation:
-    """One law at some sizes: its counts, the width of its matrices, and the vectors that its parameters put there."""
+    """One law at some sizes: its counts and the width of its matrices."""
 
-    sizes: Mapping[str, int]
+    sizes: Sizes
     count: int
     independent: int
     width: int
-    vectors: int
+
+    @staticmethod
+    def of(law: Law, sizes: Sizes) -> _Observation:
+        return _Observation(sizes, law.count, law.independent, law.shape[-1] if has_matrices(law) else 1)
 
 
-def count_formulas(setting: Setting, laws: LawSet) -> dict[str, tuple[str, str]]:
-    """Count and independent count (empty where it is the same) of every law, as formulas in the widths.
+def has_matrices(law: Law) -> bool:
+    """Whether a law is indexed by full symmetric matrices (of one or of two wires), and not by numbers."""
+    return bool(set(law.axis_kinds) & set(MATRIX))
+
+
+class _Family:
+    """The laws of a setting at many sizes."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.widths = list(setting.sizes)
+        self._known: dict[tuple[int, ...], dict[str, Law]] = {}
+
+    def see(self, name: str, sizes: Sizes) -> _Observation:
+        """A law at some sizes.
+
+        Raises:
+            ValueError: if it does not exist there.
+        """
+        key = tuple(sizes.values())
+        if key not in self._known:
+            found = derive(self.setting.architecture(**sizes), self.setting.loss)
+            self._known[key] = {law.name: law for law in found}
+        there = self._known[key]
+        if name not in there:
+            raise ValueError(f"{self.setting.name}: {name!r} does not exist at {sizes}, only {', '.join(there)}")
+        return _Observation.of(there[name], sizes)
+
+    def formulas(self, law: Law) -> Formulas:
+        """The formulas of one law."""
+        where = f"{self.setting.name}, {law.name}"
+        rows = [self.see(law.name, sizes) for sizes in sample_sizes(self.setting)]
+        total = self._polynomial(f"{where}: the counts", {tuple(r.sizes.values()): r.count for r in rows})
+        width = sp.Integer(1)
+        if has_matrices(law):
+            width = self._polynomial(f"{where}: the widths", {tuple(r.sizes.values()): r.width for r in rows})
+        skew = ""
+        if has_matrices(law):
+            # As many as symmetric ones between two wires; on one wire n (n - 1) / 2 for every n (n + 1) / 2.
+            skew = written(total if "cross" in law.axis_kinds else sp.cancel(total * (width - 1) / (width + 1)))
+        if all(r.count == r.independent for r in rows):
+            return Formulas(written(total), "", skew)
+        independent = fit(self.widths, [(r.sizes, r.independent) for r in rows])
+        if independent is not None:
+            return Formulas(written(total), written(independent), skew)
+        return Formulas(written(total), self._by_rank(where, law.name, rows, total, width), skew)
+
+    def _polynomial(self, what: str, values: Mapping[tuple[int, ...], int]) -> sp.Expr:
+        found = fit(self.widths, [(dict(zip(self.widths, k, strict=True)), v) for k, v in values.items()])
+        if found is None:
+            raise ValueError(f"{what} are no polynomial of degree 3 in {', '.join(self.widths)}")
+        return found
+
+    def _by_rank(self, where: str, name: str, rows: list[_Observation], total: sp.Expr, n: sp.Expr) -> str:
+        """`copies rank (2 n + 1 - rank) / 2`, `rank = min(n, v)`: full matrices on a wire that `v` vectors span.
+
+        `v` is read off sizes at which it is below `n`.
+        """
+        copies = sp.cancel(total / (n * (n + 1) / 2))
+        wide = {str(s) for s in n.free_symbols}
+        others = [w for w in self.widths if w not in wide]
+        chooser = random.Random(1)
+        low = lowest(self.setting)
+        for _ in range(3 * (len(monomials(others)) + CHECKS)):
+            drawn = {w: low[w] + chooser.randrange(SPAN) + (WIDE if w in wide else 0) for w in self.widths}
+            rows = [*rows, self.see(name, drawn)]
+        ranks = []
+        for r in rows:
+            size, blocks = evaluate(n, r.sizes), evaluate(copies, r.sizes)
+            fits = [k for k in range(size + 1) if blocks * k * (2 * size + 1 - k) == 2 * r.independent]
+            if not fits:
+                raise ValueError(f"{where}: {r.independent} independent laws at {r.sizes}, which no rank explains")
+            ranks.append((r.sizes, size, fits[0]))
+        v = fit(others, [(sizes, rank) for sizes, size, rank in ranks if rank < size])
+        if v is None or any(min(size, evaluate(v, sizes)) != rank for sizes, size, rank in ranks):
+            raise ValueError(f"{where}: the independent counts follow no formula that the generator knows")
+        factor = "" if copies == 1 else f"{written(copies)} "
+        return f"{factor}rank ({written(2 * n + 1)} - rank) / 2 with rank = min({written(n)}, {written(v)})"
+
+
+def count_formulas(setting: Setting, laws: LawSet) -> dict[str, Formulas]:
+    """The formulas of every law by name.
 
     Raises:
         ValueError: for a law whose counts are no polynomial of the widths, or that some sizes do not have.
     """
-    widths = list(setting.sizes)
-    seen: dict[str, list[_Observation]] = {law.name: [] for law in laws}
-    for sizes in sample_sizes(setting):
-        there = {law.name: law for law in derive(setting.architecture(**sizes), setting.loss)}
-        still = {p for law in there.values() if law.kind == "frozen" for p in law.parameters}
-        for name in seen:
-            if name not in there:
-                raise ValueError(f"{setting.name}: {name!r} does not exist at {sizes}, only {', '.join(there)}")
-            seen[name].append(_observe(there[name], sizes, still))
-    return {name: _formulas(f"{setting.name}, {name}", widths, rows) for name, rows in seen.items()}
+    family = _Family(setting)
+    return {law.name: family.formulas(law) for law in laws}
 
 
-def sample_sizes(setting: Setting) -> list[dict[str, int]]:
+def lowest(setting: Setting) -> Sizes:
+    """The smallest widths that are sampled."""
+    return {w: 40 if w in setting.ample else setting.least.get(w, 2) for w in setting.sizes}
+
+
+def sample_sizes(setting: Setting) -> list[Sizes]:
     """Sizes that determine a polynomial in the widths, and more to check it; always the same ones."""
     chooser = random.Random(0)
     widths = list(setting.sizes)
     wanted = len(monomials(widths)) + CHECKS
-    low = {w: 40 if w in setting.ample else setting.least.get(w, 2) for w in widths}
+    low = lowest(setting)
     span = 4
     while (span + 1) ** len(widths) < 2 * wanted:
         span += 1
@@ -70,44 +169,4 @@ def sample_sizes(setting: Setting) -> list[dict[str, int]]:
 
 def _extremes(widths: list[str], low: Mapping[str, int]) -> list[tuple[int, ...]]:
     """One width far above all others: there a full matrix has fewer independent entries than entries."""
-    return [tuple(30 + low[w] if w == wide else low[w] for w in widths) for wide in widths]
-
-
-def _observe(law: Law, sizes: Mapping[str, int], still: set[str]) -> _Observation:
-    vectors = 0
-    for t in law.terms:
-        if t.part.parameter in still:
-            continue
-        summed = math.prod(d for d, a in zip(t.part.dims, t.part.axes, strict=True) if a < 0)
-        vectors += summed * (math.prod(t.part.view.shape) // t.part.sizes[0])
-    width = law.shape[-1] if law.kind == "balance" and len(law.axis_kinds) < len(law.shape) else 1
-    return _Observation(sizes, law.count, law.independent, width, vectors)
-
-
-def _formulas(where: str, widths: list[str], rows: list[_Observation]) -> tuple[str, str]:
-    total = fit(widths, [(r.sizes, r.count) for r in rows])
-    if total is None:
-        raise ValueError(f"{where}: the counts are no polynomial of degree 3 in {', '.join(widths)}")
-    if all(r.count == r.independent for r in rows):
-        return written(total), ""
-    independent = fit(widths, [(r.sizes, r.independent) for r in rows])
-    if independent is not None:
-        return written(total), written(independent)
-    return written(total), _by_rank(where, widths, rows, total)
-
-
-def _by_rank(where: str, widths: list[str], rows: list[_Observation], total: sp.Expr) -> str:
-    """`copies rank (2 n + 1 - rank) / 2`, `rank = min(n, vectors)`: a full matrix on a wire that few vectors span."""
-    n = fit(widths, [(r.sizes, r.width) for r in rows])
-    v = fit(widths, [(r.sizes, r.vectors) for r in rows])
-    if n is None or v is None:
-        raise ValueError(f"{where}: the independent counts follow no formula that the generator knows")
-    copies = sp.cancel(total / (n * (n + 1) / 2))
-    for r in rows:
-        rank = min(evaluate(n, r.sizes), evaluate(v, r.sizes))
-        if evaluate(copies, r.sizes) * rank * (2 * evaluate(n, r.sizes) + 1 - rank) // 2 != r.independent:
-            raise ValueError(
-                f"{where}: {r.independent} independent laws at {dict(r.sizes)}, the rank formula gives another number"
-            )
-    factor = "" if copies == 1 else f"{written(copies)} "
-    return f"{factor}rank ({written(2 * n + 1)} - rank) / 2 with rank = min({written(n)}, {written(v)})"
+    return [tuple(WIDE + low[w] if w == wide else low[w] for w in widths) for wide in widths]

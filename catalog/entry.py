@@ -47,6 +47,7 @@ class Entry:
     Attributes:
         id: `setting/kind/wire`, stable over versions.
         setting: name of the network that shows the law.
+        group: kind of block that it is about, a heading of the table of all blocks.
         title: what that network is.
         network: the network as an expression of blocks, at the sizes of the certificate.
         block: the block or composite that the setting is about.
@@ -61,12 +62,17 @@ class Entry:
         hypotheses: what has to be true for it to hold.
         count_formula: number of scalars as a function of the widths.
         independent_formula: number of independent ones; empty where it is the same.
+        momentum: what heavy-ball momentum does to it, from rest: `kept`, or `drifts` and the number of momentum laws that
+            its skew matrices have; empty where there is no law.
+        decay: how it shrinks under weight decay `λ` at time `t`.
+        adam: what Adam and sign descent do to it: `kept` or `broken`.
         source: paper (short name) and theorem, or the theorem of this library.
         certificate: the check that was run.
     """
 
     id: str
     setting: str
+    group: str
     title: str
     network: str
     block: str
@@ -81,6 +87,9 @@ class Entry:
     hypotheses: tuple[str, ...]
     count_formula: str
     independent_formula: str
+    momentum: str
+    decay: str
+    adam: str
     source: str
     certificate: Certificate
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from lawful.graph.module import Network
+from lawful.graph.naming import losses_of
 from lawful.theory.laws import Law
+from lawful.theory.losses import Loss, LossLike
+from lawful.theory.modules import Axes, fit_losses, named_outputs
 
 from .identities import sgd_change
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, Any]  # an input, and a target or a sequence of one for each output
+Objective = Callable[[Any, Any], torch.Tensor]
 Progress = Callable[[int, float], None]
 
 
@@ -100,24 +106,28 @@ def train(
     laws: Sequence[Law],
     batches: Iterable[Batch],
     rate: float,
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    loss: LossLike | Objective,
     progress: Progress | None = None,
+    *,
+    axis: Axes = -1,
 ) -> Recording:
     """Trains a module in place by plain SGD and records every law at every step.
 
     Args:
         module: a module in float64 whose parameters have the names in the laws.
         laws: the laws to follow; each needs memory for `2 * steps * law.count` numbers.
-        batches: inputs and targets; one step is made for each.
+        batches: inputs and targets (one for every output of a module with several); one step is made for each.
         rate: the learning rate.
-        loss: from output and target to a scalar.
+        loss: the loss of every output by name (see `derive`), or a function from output and target to a scalar.
         progress: called after each step with the number of steps made and the loss before the last.
+        axis: the axis of the features (the classes) in the output of a module, for a loss by name; that of a module
+            made from an architecture is known.
 
     Returns:
         The losses and a trace for every law.
 
     Raises:
-        ValueError: if the module is not in float64, there is no batch, or a loss is not finite.
+        ValueError: if the module is not in float64, there is no batch, or a loss is not finite or does not fit.
     """
     parameters = dict(module.named_parameters())
     for name, p in parameters.items():
@@ -125,6 +135,7 @@ def train(
             raise ValueError(
                 f"parameter {name} is {p.dtype}, recording needs torch.float64; call module.double() first"
             )
+    value = loss if callable(loss) and not isinstance(loss, Loss) else _objective(module, loss, axis)
     optimizer = torch.optim.SGD((p for p in parameters.values() if p.requires_grad), lr=rate)
     scales = _scales(laws, parameters)
     values = [[_scalars(law, parameters)] for law in laws]
@@ -132,7 +143,7 @@ def train(
     losses: list[float] = []
     for x, y in batches:
         optimizer.zero_grad()
-        objective = loss(module(x), y)
+        objective = value(module(x), y)
         if not bool(torch.isfinite(objective.detach())):
             raise ValueError(f"the loss is {objective.item()} at step {len(losses)}; lower the learning rate {rate:g}")
         objective.backward()
@@ -172,6 +183,23 @@ def drifts_by_rate(recordings: Sequence[Recording], equal_time: bool = False) ->
     time = min(r.rate * r.steps for r in recordings)
     steps = min(r.steps for r in recordings)
     return [(r.rate, r.total_drift(round(time / r.rate) if equal_time else steps)) for r in recordings]
+
+
+def _objective(module: torch.nn.Module, loss: LossLike, axis: Axes) -> Objective:
+    """The sum of the losses on all outputs."""
+    if isinstance(module, Network):
+        loss, axis = losses_of(module.arch, loss), module.output_axes
+
+    def value(output: Any, target: Any) -> torch.Tensor:
+        outputs = named_outputs(module, output)
+        losses, axes = fit_losses(outputs, loss, axis)
+        targets = (target,) if isinstance(target, torch.Tensor) else tuple(target)
+        if len(targets) != len(outputs):
+            raise ValueError(f"a batch has {len(targets)} targets for {len(outputs)} outputs; give one for each output")
+        values = [m(z, y, a) for m, z, y, a in zip(losses, outputs.values(), targets, axes, strict=True)]
+        return sum(values[1:], start=values[0])
+
+    return value
 
 
 def _detached(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

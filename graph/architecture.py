@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import networkx as nx
 import torch
 
-from lawful.blocks import Block, Net, Run, ShapeError, Signal, Spec, Tie, draw_gates
-from lawful.blocks.registry import LARGEST
-from lawful.theory.diagram import Diagram, Parameter, Site, Wire
-from lawful.theory.rewrites import representatives
-from lawful.theory.rules import OutputRule, SourceRule
-from lawful.theory.verification import Point, point_of
+from lawful.blocks import Block, Net, Run, ShapeError, Signal, Spec
+from lawful.theory.diagram import Diagram, Parameter
+from lawful.theory.losses import LossLike
+from lawful.theory.verification import Point
 
 from .compile import Nodes, Port
+from .diagrams import diagram
+from .forward import points, random_inputs, random_parameters, run_forward
+from .naming import only, parameter_names, port_name
+from .shapes import ENDS, infer_signals, read_sources, topological_order
 
-LOSSES = ("mse", "cross_entropy")
 Edge = tuple[str, int, str, int]
 
 
@@ -33,7 +33,8 @@ class Architecture:
     Attributes:
         graph: a `networkx.MultiDiGraph`; nodes carry `block`, edges carry `source` and `target` port numbers.
         inputs: signals of the network's inputs.
-        output: signal of its output.
+        outputs: signals of its outputs, in the order in which the expression ends in them.
+        signals: the signal on every port `(node, number)`.
 
     Raises:
         ShapeError: for widths that do not fit, open ports and cycles; names the node, both sides and the way out.
@@ -64,137 +65,36 @@ class Architecture:
     def _build(
         self, blocks: Mapping[str, Block], edges: list[Edge], outputs: list[Port], inputs: tuple[Signal, ...]
     ) -> None:
-        if len(outputs) != 1:
-            raise ShapeError(f"the network ends in {len(outputs)} wires, expected one; join them with Add or Concat")
+        if not outputs:
+            raise ShapeError("the network ends in 0 wires, expected one or more; name its outputs")
         graph = nx.MultiDiGraph()
         graph.add_node("input")
         for name, block in blocks.items():
-            if name in graph or name == "output":
+            if name in graph or name == "output" or name.startswith("output:"):
                 raise ShapeError(
                     f"a node is named {name!r}, which stands for an end of the network; give it another name"
                 )
             graph.add_node(name, block=block)
         graph.add_node("output")
-        for source, out, target, port in [*edges, (*outputs[0], "output", 0)]:
-            for end in (source, target):
-                if end not in graph:
-                    raise ShapeError(f"the edge {source} -> {target} names the node {end!r}, which does not exist")
+        ends = [(*port, "output", i) for i, port in enumerate(outputs)]
+        for source, out, target, port in [*edges, *ends]:
+            for name in (source, target):
+                if name not in graph:
+                    raise ShapeError(f"the edge {source} -> {target} names the node {name!r}, which does not exist")
             graph.add_edge(source, target, source=out, target=port)
         self.graph = graph
         self._sources: dict[str, list[Port]] = {}
         self.inputs = inputs
-        self._order = self._topological_order()
-        self.signals = self._signals()
-        self.output = self.signals[outputs[0]]
-        self._names = self._parameter_names()
-
-    def _topological_order(self) -> list[str]:
-        try:
-            return [
-                n
-                for n in nx.lexicographical_topological_sort(self.graph, key=self._rank())
-                if n not in ("input", "output")
-            ]
-        except nx.NetworkXUnfeasible:
-            cycle = [u for u, _, _ in nx.find_cycle(self.graph)]
-            raise ShapeError(f"the nodes {' -> '.join(cycle)} form a cycle; unroll it with blocks.Recurrent") from None
-
-    def _rank(self) -> Callable[[str], int]:
-        order = {n: i for i, n in enumerate(self.graph.nodes)}
-        return order.__getitem__
+        self._order = topological_order(graph)
+        reads = {n: self.sources(n) for n in self._order}
+        self.signals = infer_signals({n: self.block(n) for n in reads}, reads, inputs, self.sources("output"))
+        self._names = parameter_names({n: self.block(n) for n in graph.nodes if n not in ENDS})
 
     def sources(self, name: str) -> list[Port]:
-        """The ports a node reads, in the order of its own ports."""
+        """The ports a node reads, in the order of its own ports; `"output"` reads those that the network ends in."""
         if name not in self._sources:
-            self._sources[name] = self._read_sources(name)
+            self._sources[name] = read_sources(self.graph, name)
         return list(self._sources[name])
-
-    def _read_sources(self, name: str) -> list[Port]:
-        found: dict[int, Port] = {}
-        for u, _, data in self.graph.in_edges(name, data=True):
-            if data["target"] in found:
-                raise ShapeError(f"input port {data['target']} of {name} has two wires; add them with Add")
-            found[data["target"]] = (u, data["source"])
-        if sorted(found) != list(range(len(found))):
-            missing = next(i for i in range(len(found) + 1) if i not in found)
-            raise ShapeError(f"input port {missing} of {name} is open; wire something to it")
-        return [found[i] for i in range(len(found))]
-
-    def _signals(self) -> dict[Port, Signal]:
-        signals: dict[Port, Signal] = {("input", i): s for i, s in enumerate(self.inputs)}
-        read: set[Port] = set()
-        for name in self._order:
-            block = self.block(name)
-            ports = self.sources(name)
-            wanted = block.inputs
-            if (wanted is not None and len(ports) != wanted) or (wanted is None and len(ports) < 2):
-                raise ShapeError(
-                    f"{name}: {block} has {wanted or '2 or more'} input ports, {len(ports)} are wired; "
-                    "wire every port once"
-                )
-            for p in ports:
-                if p not in signals:
-                    raise ShapeError(f"{name} reads port {p[1]} of {p[0]}, which has no such port")
-            read.update(ports)
-            try:
-                out = block.output(*(signals[p] for p in ports))
-            except ShapeError as error:
-                after = ", ".join(p[0] for p in ports)
-                raise ShapeError(f"{name} (after {after or 'nothing'}): {error}") from error
-            for i, s in enumerate(out):
-                if max(s.features, s.positions) > LARGEST:
-                    raise ShapeError(
-                        f"{name} (after {', '.join(p[0] for p in ports)}) makes a wire wider than {LARGEST}; "
-                        "make it narrower"
-                    )
-                signals[name, i] = s
-        read.update(self.sources("output"))
-        for port in signals:
-            if port not in read:
-                raise ShapeError(
-                    f"output port {port[1]} of {port[0]} is open; wire it to something or remove the block"
-                )
-        for s in signals.values():
-            if s.features < 1:
-                raise ShapeError(f"a wire has {s.features} features; every width must be at least 1")
-        return signals
-
-    def _parameter_names(self) -> dict[str, dict[str, str]]:
-        """For every node its parameters' global names; a block that appears twice owns them where it appears first."""
-        owner: dict[int, str] = {}
-        for name in self.graph.nodes:
-            if name not in ("input", "output"):
-                owner.setdefault(id(self.block(name)), name)
-        names = {}
-        for name in self._order:
-            block = self.block(name)
-            own = {local: f"{owner[id(block)]}.{local}" for local in block.parameters}
-            for local, tie in block.ties.items():
-                if id(tie.block) not in owner:
-                    raise ShapeError(
-                        f"{name} takes its {local} from {tie.block}, which is not in the network; add that block"
-                    )
-                self._check_tie(name, block, local, tie)
-                own[local] = f"{owner[id(tie.block)]}.{tie.parameter}"
-            names[name] = own
-        return names
-
-    @staticmethod
-    def _check_tie(name: str, block: Block, local: str, tie: Tie) -> None:
-        owned = tie.block.parameters
-        if tie.parameter not in owned:
-            known = ", ".join(owned) or "no parameter"
-            raise ShapeError(
-                f"{name} takes its {local} from {tie.parameter!r} of {tie.block}, which owns {known}; tie to the owner"
-            )
-        untied = dataclasses.replace(block, tie=None)  # type: ignore[call-arg]
-        wanted, found = untied.parameters[local].shape, owned[tie.parameter].shape
-        if wanted != (found[::-1] if tie.transposed else found):
-            read = "transposed" if tie.transposed else "as it is"
-            raise ShapeError(
-                f"{name} has a {local} of shape {wanted} but takes one of shape {found} from {tie.block}, {read}; "
-                "make them fit"
-            )
 
     def block(self, name: str) -> Block:
         """The block of a node."""
@@ -244,100 +144,82 @@ class Architecture:
         """The same wiring with other blocks; ties follow the blocks they name."""
         new: dict[int, Block] = {}
         for n in self.graph.nodes:
-            if n not in ("input", "output"):
+            if n not in ENDS:
                 new.setdefault(id(self.block(n)), change(n, self.block(n)))
         for key, block in list(new.items()):
             for tie in block.ties.values():
                 target = new.get(id(tie.block), tie.block)
                 if target is not tie.block:
                     new[key] = dataclasses.replace(block, tie=dataclasses.replace(tie, block=target))  # type: ignore[call-arg]
-        blocks = {n: new[id(self.block(n))] for n in self.graph.nodes if n not in ("input", "output")}
+        blocks = {n: new[id(self.block(n))] for n in self.graph.nodes if n not in ENDS}
         return Architecture.from_parts(blocks, self.edges(), self.sources("output"), self.inputs)
 
     def edges(self) -> list[Edge]:
-        """All edges but the one to the output."""
+        """All edges but those to the outputs."""
         return [(u, d["source"], v, d["target"]) for u, v, d in self.graph.edges(data=True) if v != "output"]
 
-    def diagram(self, loss: str = "mse") -> Diagram:
-        """The network as the theorems see it.
+    @property
+    def outputs(self) -> tuple[Signal, ...]:
+        """Signals of the network's outputs."""
+        return tuple(self.signals[p] for p in self.sources("output"))
+
+    @property
+    def output(self) -> Signal:
+        """Signal of the only output.
 
         Raises:
-            ShapeError: for an unknown loss.
+            ShapeError: if there are several.
         """
-        if loss not in LOSSES:
-            raise ShapeError(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
-        index: dict[Port, int] = {}
-        wires: list[Wire] = []
-        sites: list[Site] = []
-        for port, s in self.signals.items():
-            index[port] = len(wires)
-            tokens = s.space[0] if len(s.space) == 1 and not s.channels_first else 1
-            label = port[0] if self._single_port(port[0]) else f"{port[0]}:{port[1]}"
-            wires.append(Wire(label, s.features, tokens))
-        sources = tuple(index["input", i] for i in range(len(self.inputs)))
-        sites.append(Site("input", SourceRule(), (), sources))
-        for n in self._order:
-            ports = self.sources(n)
-            outs = [(n, i) for i in range(self.block(n).outputs)]
-            rule = self.block(n).rule(self._names[n], [self.signals[p] for p in ports], [self.signals[p] for p in outs])
-            function = (self.block(n).kind, *self.block(n).config().items())
-            sites.append(Site(n, rule, tuple(index[p] for p in ports), tuple(index[p] for p in outs), function))
-        sites.append(Site("output", OutputRule(loss), (index[self.sources("output")[0]],), ()))
-        return Diagram(tuple(wires), tuple(sites), self.parameters)
+        return only(self.outputs, self.output_names)
 
-    def _single_port(self, name: str) -> bool:
-        return (len(self.inputs) if name == "input" else self.block(name).outputs) == 1
+    @property
+    def output_names(self) -> list[str]:
+        """The node that writes each output, with the number of its port where it has several."""
+        return [port_name(self, p) for p in self.sources("output")]
+
+    @property
+    def output_axes(self) -> tuple[int, ...]:
+        """Index of the feature axis in a batch of each output."""
+        return tuple(s.axis for s in self.outputs)
+
+    def diagram(self, loss: LossLike = "mse") -> Diagram:
+        """The network as the theorems see it.
+
+        Args:
+            loss: a name for all outputs, or one for each, in their order or by name (see `theory.losses.read`).
+
+        Raises:
+            ShapeError: for losses that do not fit the outputs.
+        """
+        return diagram(self, loss)
 
     def forward(
         self, params: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], run: Run | None = None
-    ) -> torch.Tensor:
-        """The network's output, in primitive torch operations that can be differentiated any number of times.
+    ) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """The network's output (a tuple for several), in primitive operations that can be differentiated repeatedly.
 
         Args:
             params: tensors by name.
             inputs: one batch per network input; tokens as integers, everything else with the shape of its signal.
             run: gates, mode and running statistics.
-        """
-        if len(inputs) != len(self.inputs):
-            raise ShapeError(
-                f"the network has {len(self.inputs)} inputs but gets {len(inputs)} tensors; give one per input"
-            )
-        run = run or Run()
-        gate_name = self._gate_names() if run.gates is not None or run.recording else {}
-        values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}
-        for n in self._order:
-            ports = self.sources(n)
-            run.name = gate_name.get(n, n)
-            run.axis = self.signals[ports[0]].axis if ports else -1
-            p = {local: params[name] for local, name in self._names[n].items()}
-            out = self.block(n).forward(p, [values[q] for q in ports], run)
-            for i, y in enumerate(out if isinstance(out, tuple) else (out,)):
-                values[n, i] = y
-        return values[self.sources("output")[0]]
 
-    def _gate_names(self) -> dict[str, str]:
-        """Nodes that compute the same thing draw the same gates."""
-        return representatives(self.diagram().sites)
+        Raises:
+            ShapeError: for another number of inputs.
+        """
+        outputs = run_forward(self, params, inputs, run)
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def random_inputs(
         self, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
     ) -> list[torch.Tensor]:
         """Random inputs of the right shapes."""
-        return [
-            torch.randint(s.features, (batch, *s.shape), generator=generator)
-            if s.tokens
-            else torch.randn((batch, *s.shape), generator=generator, dtype=dtype)
-            for s in self.inputs
-        ]
+        return random_inputs(self, batch, generator, dtype)
 
     def random_parameters(
         self, generator: torch.Generator, dtype: torch.dtype = torch.float64
     ) -> dict[str, torch.Tensor]:
         """A generic point: every parameter random, none at the special values of an initialisation."""
-        return {
-            n: s.mean + max(s.std, 0.5) * torch.randn(s.shape, generator=generator, dtype=dtype)
-            for n, s in self.specs().items()
-        }
+        return random_parameters(self, generator, dtype)
 
     def with_epsilon(self, epsilon: float) -> Architecture:
         """The same architecture with another constant under every root of a norm."""
@@ -347,41 +229,19 @@ class Architecture:
 
         return self._with_blocks(change)
 
-    def points(self, loss: str, samples: int, seed: int, exact_norms: bool) -> list[Point]:
+    def points(self, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
         """Random parameters, data and losses with their gradients; every other point draws activation patterns freely.
 
         Args:
-            loss: `"mse"` or `"cross_entropy"`.
+            loss: the loss of every output (see `diagram`).
             samples: number of points.
             seed: of everything random.
             exact_norms: read every epsilon as 0.
+
+        Raises:
+            ShapeError: for losses that do not fit the outputs.
         """
-        network = self.with_epsilon(0.0) if exact_norms else self
-        generator = torch.Generator().manual_seed(seed)
-        out = []
-        for i in range(samples):
-            values = network.random_parameters(generator)
-            inputs = network.random_inputs(6, generator)
-            gates = None
-            if i % 2:
-                recording = Run(recording=True)
-                network.forward(values, inputs, recording)
-                gates = draw_gates(recording.recorded, (), generator)
-            frozen = {n: v for n, v in values.items() if n in self.frozen}
-            trainable = {n: v for n, v in values.items() if n not in self.frozen}
-
-            def forward(
-                p: Mapping[str, torch.Tensor],
-                x: Sequence[torch.Tensor],
-                fixed: dict[str, torch.Tensor] = frozen,
-                patterns: Any = gates,
-            ) -> torch.Tensor:
-                return network.forward({**fixed, **p}, x, Run(gates=patterns))
-
-            point = point_of(forward, trainable, inputs, loss, generator, self.output.axis)
-            still = {n: torch.zeros_like(v) for n, v in frozen.items()}
-            out.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
-        return out
+        return points(self, loss, samples, seed, exact_norms)
 
     def to_torch(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
         """A trainable `nn.Module` with this graph's parameter names, freshly initialised."""
@@ -413,8 +273,9 @@ class Architecture:
         return shrink(self)
 
     def __repr__(self) -> str:
-        total = sum(p.size for p in self.parameters.values())
-        return f"<Architecture: {len(self._order)} blocks, {total:,} parameters, {self.inputs[0]} -> {self.output}>"
+        size = sum(p.size for p in self.parameters.values())
+        ends = " and ".join(map(str, self.outputs))
+        return f"<Architecture: {len(self._order)} blocks, {size:,} parameters, {self.inputs[0]} -> {ends}>"
 
 
 def _input_signals(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from lawful.blocks import Block, DotProductAttention, Identity, ShapeError, Signal
 from lawful.theory.laws import Law
 
 from .architecture import Architecture
 from .compile import Port
+from .naming import output_sites
 
 # One family per type of gauge rule: (caption, fill, line).  What a rule allows is what decides which laws there are.
 FAMILIES = {
@@ -28,21 +30,36 @@ FAMILIES = {
 _RULES = {
     "LinearRule": "linear",
     "TableRule": "linear",
+    "BilinearRule": "linear",
+    "RecurrentRule": "linear",
+    "TokenMixRule": "linear",
+    "UnitRowsRule": "linear",
+    "UnitNormRule": "linear",
     "GainRule": "gain",
+    "HeadGainRule": "gain",
     "HomogeneousRule": "homogeneous",
+    "ScanRule": "homogeneous",
     "PointwiseRule": "pointwise",
     "NormRule": "norm",
     "BatchNormRule": "norm",
+    "FrozenNormRule": "norm",
     "AttentionRule": "attention",
     "RotaryRule": "attention",
     "SoftmaxRule": "attention",
+    "SelectiveScanRule": "attention",
+    "SimilarityRule": "attention",
     "AddRule": "join",
     "ProductRule": "join",
     "ConcatRule": "join",
     "TokensRule": "join",
     "MixtureRule": "join",
+    "BlendRule": "join",
+    "RepeatRule": "join",
+    "SumFeaturesRule": "join",
     "PassRule": "spectator",
     "FlattenRule": "spectator",
+    "UnflattenRule": "spectator",
+    "OffsetRule": "spectator",
     "SourceRule": "end",
     "OutputRule": "end",
 }
@@ -112,12 +129,13 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
     for law in laws:
         if law.kind != "balance":
             linear.setdefault(law.wire, []).append(f"{law.kind}: {law.count:,}")
+    outputs = zip(output_sites(len(arch.outputs)), arch.outputs, strict=True)
+    ends = {"input": arch.inputs} | {name: (signal,) for name, signal in outputs}
     out = {}
     for site in arch.diagram().sites:
         family = _RULES.get(type(site.rule).__name__, "opaque")
-        if site.name in ("input", "output"):
-            signals = arch.inputs if site.name == "input" else [arch.output]
-            out[site.name] = Card(site.name, site.name, "", tuple(map(describe, signals)), family)
+        if site.name in ends:
+            out[site.name] = Card(site.name, site.name, "", tuple(map(describe, ends[site.name])), family)
             continue
         block = arch.block(site.name)
         if isinstance(block, Identity):
@@ -143,21 +161,21 @@ def links(arch: Architecture, laws: Sequence[Law] = ()) -> list[Link]:
     names = _wire_names(arch)
     for i, law in enumerate(w for w in laws if w.kind == "balance"):
         for wire in law.wires:
-            carried.setdefault(names[wire], []).append((i, law))
+            if (port := names[wire]) is not None:
+                carried.setdefault(port, []).append((i, law))
     said: set[Port | int] = set()
     out = []
-    for target in (*arch.nodes, "output"):
-        if target != "output" and isinstance(arch.block(target), Identity):
-            continue
-        for port in arch.sources(target):
-            found = carried.get(port, [])
-            source = _behind(arch, port)
-            new = source not in said and target != "output" and _changes(arch, source)
-            label = describe(arch.signals[source]) if new else ""
-            texts = tuple(f"{w.algebra}: {w.count:,} law{'s' * (w.count > 1)}" for i, w in found if i not in said)
-            said |= {source, *(i for i, _ in found)}
-            colour = PALETTE[found[0][0] % len(PALETTE)] if found else WIRE
-            out.append(Link(source[0], target, label, texts, colour, not found or found[0][1].exact, source != port))
+    reads = [(n, p) for n in arch.nodes if not isinstance(arch.block(n), Identity) for p in arch.sources(n)]
+    ends = list(zip(output_sites(len(arch.outputs)), arch.sources("output"), strict=True))
+    for at, (target, port) in enumerate([*reads, *ends]):
+        found = carried.get(port, [])
+        source = _behind(arch, port)
+        new = source not in said and at < len(reads) and _changes(arch, source)
+        label = describe(arch.signals[source]) if new else ""
+        texts = tuple(f"{w.algebra}: {w.count:,} law{'s' * (w.count > 1)}" for i, w in found if i not in said)
+        said |= {source, *(i for i, _ in found)}
+        colour = PALETTE[found[0][0] % len(PALETTE)] if found else WIRE
+        out.append(Link(source[0], target, label, texts, colour, not found or found[0][1].exact, source != port))
     return out
 
 
@@ -194,8 +212,9 @@ def _behind(arch: Architecture, port: Port) -> Port:
     return port
 
 
-def _wire_names(arch: Architecture) -> Mapping[str, Port]:
-    return {wire.name: port for wire, port in zip(arch.diagram().wires, arch.signals, strict=True)}
+def _wire_names(arch: Architecture) -> Mapping[str, Port | None]:
+    """The port of every wire, None for those inside a block."""
+    return {wire.name: port for wire, port in zip_longest(arch.diagram().wires, arch.signals)}
 
 
 def _expect(arch: Architecture, laws: Sequence[Law]) -> None:

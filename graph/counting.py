@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch.func import functional_call
 
 from lawful.blocks import BatchNormCore, Run, ShapeError, draw_gates
+from lawful.theory.losses import LossError, LossLike, pair
+from lawful.theory.modules import Axes, fit_losses, named_outputs
 from lawful.theory.oracle import Count, count_fields
 from lawful.theory.verdict import Verdict
 
-from .architecture import LOSSES, Architecture
+from .architecture import Architecture
+from .forward import run_forward
+from .module import Network
+from .naming import losses_of
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
+SURE_GAP = 1e8  # below it one point is not enough: rounding has been seen as a gap of 4e6
 COMBINED = 3  # fields in one random combination
 # a potential of parameters and data, the parameters, and a source of data
 Fields = tuple[Callable[[torch.Tensor, Any], torch.Tensor], torch.Tensor, Callable[[int], Any]]
@@ -22,9 +29,10 @@ Fields = tuple[Callable[[torch.Tensor, Any], torch.Tensor], torch.Tensor, Callab
 
 def count(
     network: Architecture | torch.nn.Module,
-    loss: str = "mse",
+    loss: LossLike = "mse",
     *,
     args: Sequence[torch.Tensor] = (),
+    axis: Axes = -1,
     seed: int = 0,
     known: int | None = None,
     progress: Callable[[str], None] | None = None,
@@ -34,47 +42,68 @@ def count(
     Args:
         network: an architecture (activation patterns are then drawn freely, so that the laws counted hold for all
             parameters), or a module with example inputs in `args` (its real activations at one random point).
-        loss: `"mse"` or `"cross_entropy"` over the last axis of the output (the features of an architecture).
+        loss: the loss of every output (see `derive`).
         args: example inputs of a module; only shapes and dtypes are used.
+        axis: the axis of the features (the classes) in a module's output, or one for every output; that of an
+            architecture is known.
         seed: of the point and the data.
         known: a number of laws proved already; reaching it ends the search early.
         progress: called with a line before each level of brackets.
 
     Returns:
-        `Count` with `laws`, `ranks`, `gap`, `verdict`, `method`.
+        `Count` with `laws`, `ranks`, `gap`, `verdict`, `method`.  A count whose gap is clear but not wide is repeated
+        at another point, and is undecided if the two differ.
+
+    Raises:
+        ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
     """
-    if loss not in LOSSES:
-        raise ShapeError(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
+    if isinstance(network, Network):
+        loss, axis = losses_of(network.arch, loss), network.output_axes
+    doubtful: Count | None = None
     for attempt in range(ATTEMPTS):
         generator = torch.Generator().manual_seed(seed + 1000 * attempt)
         if isinstance(network, Architecture):
             potential, theta, sample = _architecture_fields(network, loss, generator)
         else:
-            potential, theta, sample = _module_fields(network, loss, args, generator)
+            potential, theta, sample = _module_fields(network, loss, args, axis, generator)
         found = count_fields(potential, theta, sample, known=known, progress=progress)
-        if found.verdict is not Verdict.UNDECIDED:
-            break
-    return found
+        if found.verdict is Verdict.UNDECIDED:
+            continue
+        if found.gap >= SURE_GAP or (doubtful and doubtful.laws == found.laws):
+            return found
+        if doubtful:
+            return replace(found, verdict=Verdict.UNDECIDED)
+        doubtful = found
+    return replace(doubtful or found, verdict=Verdict.UNDECIDED)
 
 
-def _weights(shape: Sequence[int], axis: int, loss: str, generator: torch.Generator) -> torch.Tensor:
-    """Random output gradients; those of cross-entropy sum to zero over the classes."""
-    w = torch.randn(tuple(shape), generator=generator, dtype=torch.float64)
-    return w - w.mean(axis, keepdim=True) if loss == "cross_entropy" else w
+def _paired(
+    probes: Sequence[str], outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], axes: Sequence[int]
+) -> torch.Tensor:
+    """The potential of random output gradients that the losses can send."""
+    terms = [pair(probe, z, w, a) for probe, z, w, a in zip(probes, outputs, weights, axes, strict=True)]
+    return sum(terms[1:], start=terms[0])
 
 
-def _architecture_fields(arch: Architecture, loss: str, generator: torch.Generator) -> Fields:
+def _weights(
+    lead: tuple[int, ...], outputs: Sequence[torch.Tensor], generator: torch.Generator
+) -> tuple[torch.Tensor, ...]:
+    """A random tensor for every output, with leading axes."""
+    return tuple(torch.randn((*lead, *z.shape), generator=generator, dtype=torch.float64) for z in outputs)
+
+
+def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Generator) -> Fields:
+    probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
     values = arch.random_parameters(generator)
     trainable = [n for n in values if n not in arch.frozen]
     fixed = {n: v for n, v in values.items() if n in arch.frozen}
     shapes = [values[n].shape for n in trainable]
     sizes = [values[n].numel() for n in trainable]
     theta = torch.cat([values[n].reshape(-1) for n in trainable]) if trainable else torch.zeros(0, dtype=torch.float64)
-    coupled = any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes)
+    coupled = any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes) or "batch" in probes
     batch = 5 if coupled else 1
     recording = Run(recording=True)
-    out = arch.forward(values, arch.random_inputs(batch, generator), recording)
-    axis = arch.output.axis
+    outputs = run_forward(arch, values, arch.random_inputs(batch, generator), recording)
 
     def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
         inputs, gates, w = data
@@ -82,7 +111,8 @@ def _architecture_fields(arch: Architecture, loss: str, generator: torch.Generat
         total = t.new_zeros(())
         for i in range(COMBINED):
             run = Run(gates={n: g[i] for n, g in gates.items()})
-            total = total + (arch.forward(params, [x[i] for x in inputs], run) * w[i]).sum()
+            found = run_forward(arch, params, [x[i] for x in inputs], run)
+            total = total + _paired(probes, found, [v[i] for v in w], axes)
         return total
 
     def sample(n: int) -> Any:
@@ -93,14 +123,13 @@ def _architecture_fields(arch: Architecture, loss: str, generator: torch.Generat
             else torch.randn((*lead, batch, *s.shape), generator=generator, dtype=torch.float64)
             for s in arch.inputs
         )
-        weights = _weights((*lead, *out.shape), axis if axis < 0 else axis + 2, loss, generator)
-        return inputs, draw_gates(recording.recorded, lead, generator), weights
+        return inputs, draw_gates(recording.recorded, lead, generator), _weights(lead, outputs, generator)
 
     return potential, theta, sample
 
 
 def _module_fields(
-    module: torch.nn.Module, loss: str, args: Sequence[torch.Tensor], generator: torch.Generator
+    module: torch.nn.Module, loss: LossLike, args: Sequence[torch.Tensor], axis: Axes, generator: torch.Generator
 ) -> Fields:
     if not args:
         raise ShapeError("counting a module needs example inputs; pass args=(x,)")
@@ -115,20 +144,30 @@ def _module_fields(
     ]
     theta = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
-    def run(t: torch.Tensor, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    def run(t: torch.Tensor, inputs: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         params = {n: p.reshape(s) for n, p, s in zip(named, t.split(sizes), shapes, strict=True)}
-        return functional_call(module, params | other, tuple(inputs))
+        return named_outputs(module, functional_call(module, params | other, tuple(inputs)))
+
+    outputs = run(theta, [_like(a, (), generator) for a in args])
+    try:
+        losses, axes = fit_losses(outputs, loss, axis)
+    except LossError as error:
+        raise ShapeError(str(error)) from error
+    probes, ends = [m.probe for m in losses], list(outputs.values())
 
     def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
         inputs, w = data
-        return cast(torch.Tensor, sum((run(t, [x[i] for x in inputs]) * w[i]).sum() for i in range(COMBINED)))
+        terms = [
+            _paired(probes, list(run(t, [x[i] for x in inputs]).values()), [v[i] for v in w], axes)
+            for i in range(COMBINED)
+        ]
+        return sum(terms[1:], start=terms[0])
 
     def sample(n: int) -> Any:
         lead = (n, COMBINED)
         inputs = tuple(_like(a, lead, generator) for a in args)
-        return inputs, _weights((*lead, *out.shape), -1, loss, generator)
+        return inputs, _weights(lead, ends, generator)
 
-    out = run(theta, [_like(a, (), generator) for a in args])
     return potential, theta, sample
 
 

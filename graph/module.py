@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from lawful.blocks import BatchNormCore, Run
+from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run
 
 if TYPE_CHECKING:
     from .architecture import Architecture
@@ -32,7 +32,7 @@ class Network(nn.Module):
             self._home(name).register_parameter(name.rpartition(".")[2], parameter)
         for node in arch.nodes:
             block = arch.block(node)
-            if isinstance(block, BatchNormCore):
+            if isinstance(block, (BatchNormCore, FrozenBatchNorm)):
                 home = self._home(f"{node}.running")
                 home.register_buffer("running_mean", torch.zeros(block.features, dtype=dtype))
                 home.register_buffer("running_var", torch.ones(block.features, dtype=dtype))
@@ -45,7 +45,12 @@ class Network(nn.Module):
             module = module.get_submodule(part)
         return module
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """The output for one batch per network input."""
+    @property
+    def output_axes(self) -> tuple[int, ...]:
+        """Index of the feature axis in a batch of each output."""
+        return self.arch.output_axes
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """The output for one batch per network input, a tuple if there are several."""
         run = Run(training=self.training, state=dict(self.named_buffers()))
         return self.arch.forward(dict(self.named_parameters()), inputs, run)

@@ -16,10 +16,11 @@ from lawful.blocks.registry import LONGEST, build, check, check_fields, shown
 from .architecture import Architecture, Edge
 from .compile import Port
 from .plain import MOST_BYTES, entries, fields, name, parse, row
+from .shapes import ENDS
 
 FORMAT, VERSION = "lawful-architecture", 1
 MOST_NODES, MOST_EDGES = 200_000, 2_000_000
-ENDS = ("input", "output")
+SOURCE = ("source node", "source port")
 
 
 def to_json(arch: Architecture) -> str:
@@ -39,14 +40,14 @@ def to_json(arch: Architecture) -> str:
         name(node, f"nodes[{i}].name")
         first = owner[id(block)]
         nodes.append({"name": node} | ({"shares": first} if first != node else _entry(block, f"nodes[{i}]", owner)))
-    (output,) = arch.sources("output")
+    outputs = arch.sources("output")
     lines = {
         "format": json.dumps(FORMAT),
         "version": json.dumps(VERSION),
         "inputs": _lines(map(dataclasses.asdict, arch.inputs)),
         "nodes": _lines(nodes),
         "edges": _lines(arch.edges()),
-        "output": json.dumps(output),
+        "output": json.dumps(outputs[0]) if len(outputs) == 1 else _lines(outputs),
     }
     return "{\n" + ",\n".join(f' "{key}": {text}' for key, text in lines.items()) + "\n}\n"
 
@@ -109,8 +110,15 @@ def from_json(text: str | bytes) -> Architecture:
     blocks = _blocks(_nodes(entries(file["nodes"], "nodes", MOST_NODES)))
     ports = {"input": len(inputs)} | {node: block.outputs for node, block in blocks.items()}
     edges = [_edge(e, f"edges[{i}]", ports) for i, e in enumerate(entries(file["edges"], "edges", MOST_EDGES))]
-    output = _source(row(file["output"], "output", ("source node", "source port")), "output", ports)
-    return Architecture.from_parts(blocks, edges, [output], inputs)
+    return Architecture.from_parts(blocks, edges, _outputs(file["output"], ports), inputs)
+
+
+def _outputs(value: Any, ports: Mapping[str, int]) -> list[Port]:
+    """The port that the network ends in, or a list of several."""
+    if not (isinstance(value, list) and value and all(isinstance(v, list) for v in value)):
+        return [_source(row(value, "output", SOURCE), "output", ports)]
+    found = entries(value, "output", MOST_EDGES)
+    return [_source(row(v, f"output[{i}]", SOURCE), f"output[{i}]", ports) for i, v in enumerate(found)]
 
 
 def _signal(value: Any, where: str) -> Signal:
@@ -129,7 +137,7 @@ def _source(value: list[Any], where: str, ports: Mapping[str, int]) -> Port:
 
 
 def _edge(value: Any, where: str, ports: Mapping[str, int]) -> Edge:
-    _, _, target, port = row(value, where, ("source node", "source port", "target node", "target port"))
+    _, _, target, port = row(value, where, (*SOURCE, "target node", "target port"))
     source = _source(value[:2], where, ports)
     if not isinstance(target, str) or target not in ports or target == "input":
         raise ShapeError(

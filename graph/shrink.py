@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import networkx as nx
 
-from lawful.blocks import Block, DotProductAttention, Rotary, SelectToken, ShapeError, Signal, Split, Table
+from lawful.blocks import (
+    Block,
+    DotProductAttention,
+    HeadAffine,
+    HeadNormCore,
+    Rotary,
+    SelectToken,
+    ShapeError,
+    Signal,
+    Split,
+    Table,
+)
+from lawful.blocks.spectators import sides
 
 from .architecture import Architecture
 from .compile import Port
-from .depth import cut_repeats
+from .depth import cut_experts, cut_repeats
 from .widths import Widths
 
 TOKENS = 4
@@ -22,10 +34,10 @@ SIDES = (*range(3, 13), 14, 16, 20, 24, 28, 32, 48, 64)
 def shrink(arch: Architecture) -> Architecture:
     """The same architecture with tiny axes and few repeated blocks, small enough for the oracle.
 
-    Repeated groups of nodes are cut to one (two if they share parameters or one token is selected at the end), token
-    axes to 4, images to the least side that leaves two positions wherever there were several, kernels to at most 3,
-    strides to 1, attention to two key heads with at most two query heads each, and every width to the least that keeps
-    norms, classes and heads meaningful.
+    Repeated groups of nodes are cut to one (two if they share parameters or one token is selected at the end), equal
+    experts to as many as their router can tell apart, token axes to 4, images to the least side that leaves two
+    positions wherever there were several, kernels to at most 3, strides to 1, attention to two key heads with at most
+    two query heads each, and every width to the least that keeps norms, classes and heads meaningful.
     What cannot be narrowed keeps its size.
 
     Args:
@@ -37,7 +49,7 @@ def shrink(arch: Architecture) -> Architecture:
     # Where one token is selected, what writes the others before the last layer is seen through norms alone: a single
     # layer has laws of its first map that a deep network does not have.
     selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)
-    short = cut_repeats(arch, keep=2 if selects else 1)
+    short = cut_repeats(cut_experts(arch), keep=2 if selects else 1)
     for change in (_small_blocks(short), _same_blocks(short)):
         for side in SIDES:
             try:
@@ -61,19 +73,26 @@ class _Draft:
 
 
 def _small_blocks(arch: Architecture) -> dict[str, Block]:
-    """Every block with fewer heads and smaller windows; a rotation has the heads of the attention that reads it."""
+    """Every block with fewer heads and smaller windows; what turns or norms heads has those of the attention."""
     blocks = {n: arch.block(n).shrunk() for n in arch.nodes}
     for name in arch.nodes:
         block = blocks[name]
         if isinstance(block, DotProductAttention):
-            for port, heads in enumerate((block.heads, block.kv_heads)):
-                source = arch.sources(name)[port][0]
-                while source != "input" and not arch.block(source).chooses_width and arch.sources(source):
-                    turning = blocks[source]
-                    if isinstance(turning, Rotary):
-                        blocks[source] = dataclasses.replace(turning, heads=heads)
-                    source = arch.sources(source)[0][0]
+            for port, heads in enumerate((block.heads, block.kv_heads, block.kv_heads)):
+                for source in _up_to_its_map(arch, arch.sources(name)[port][0]):
+                    before = blocks[source]
+                    if isinstance(before, (Rotary, HeadNormCore, HeadAffine)):
+                        blocks[source] = dataclasses.replace(before, heads=heads)
     return _once(arch, blocks)
+
+
+def _up_to_its_map(arch: Architecture, node: str) -> Iterator[str]:
+    """The nodes from one back to the map, or the attention, that writes what it reads."""
+    while node != "input" and not arch.block(node).chooses_width and arch.sources(node):
+        if isinstance(arch.block(node), DotProductAttention):
+            return
+        yield node
+        node = arch.sources(node)[0][0]
 
 
 def _same_blocks(arch: Architecture) -> dict[str, Block]:
@@ -96,25 +115,52 @@ def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int)
     pairs = zip(arch.inputs, inputs, strict=True)
     lengths = {n: m for old, new in pairs for n, m in zip(old.space, new.space, strict=True)}
 
+    draft = _Draft(signals={("input", i): s for i, s in enumerate(inputs)})
+
     def adapt(name: str, block: Block, signals: list[Signal]) -> Block:
         if isinstance(block, Table):
+            rows = _bias_rows(arch, blocks, draft, name)
             short = lengths.get(block.tokens, min(block.tokens, TOKENS)) if block.tokens > 1 else 1
-            return dataclasses.replace(block, tokens=short)
-        if isinstance(block, (Split, DotProductAttention, Rotary)):
-            return arch.block(name)  # fewer heads need other widths, which come later
+            return dataclasses.replace(block, tokens=rows or short)
+        old = arch.block(name)
+        if isinstance(old, DotProductAttention) and isinstance(block, DotProductAttention):
+            few = _few_biases(block, signals[0])
+            return dataclasses.replace(old, rows=few.rows, distance=few.distance, window_shape=few.window_shape)
+        if isinstance(block, (Split, Rotary, HeadAffine, HeadNormCore)):
+            return old  # fewer heads need other widths, which come later
         return block.resize(signals, arch.signals[name, 0].features)
 
-    draft = _Draft(signals={("input", i): s for i, s in enumerate(inputs)})
     for name in _tables_last(arch):
-        _run(arch, draft, name, blocks[name], adapt)
-        for i in range(blocks[name].outputs):
+        block = blocks[name]
+        _run(arch, draft, name, block, adapt)
+        for i in range(block.outputs):
             old, new = arch.signals[name, i], draft.signals[name, i]
             _check_positions(name, old, new)
-            if len(new.space) == 1:
+            if len(new.space) == 1 and not isinstance(block, Table):
                 lengths.setdefault(old.space[0], new.space[0])
-        if not isinstance(draft.blocks[name], Table):
-            draft.blocks[name] = blocks[name]
+        if isinstance(block, DotProductAttention):
+            block = _few_biases(block, draft.signals[arch.sources(name)[0]])
+        if not isinstance(block, Table):
+            draft.blocks[name] = block
     return draft
+
+
+def _few_biases(block: DotProductAttention, queries: Signal) -> DotProductAttention:
+    """Attention whose relative biases are those of so many positions."""
+    if block.relative != "window":
+        return block
+    shape = block.window_shape
+    few = sides(queries.space[-1], *shape) if len(shape) == 2 else (queries.space[-1],)
+    return dataclasses.replace(block, window_shape=few)
+
+
+def _bias_rows(arch: Architecture, blocks: Mapping[str, Block], draft: _Draft, name: str) -> int:
+    """The rows of a table of relative biases, 0 for any other table."""
+    for _, reader, wire in arch.graph.out_edges(name, data=True):
+        block = blocks.get(reader)
+        if isinstance(block, DotProductAttention) and wire["target"] == 3:
+            return _few_biases(block, draft.signals[arch.sources(reader)[0]]).rows
+    return 0
 
 
 def _length(signal: Signal, n: int, side: int) -> int:

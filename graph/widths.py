@@ -76,6 +76,8 @@ class Widths:
             for use in site.rule.uses(site):
                 for axis, terms in enumerate(use.axes):
                     for w, _ in terms:
+                        if w >= len(ports):  # a wire inside a block
+                            continue
                         self._unite(ports[w], first.setdefault((use.parameter, axis), ports[w]))
         seen: dict[int, str] = {}
         for name in self._arch.nodes:
@@ -105,7 +107,8 @@ class Widths:
             ports = (*range(len(self._arch.sources(name))), *(~i for i in range(block.outputs)))
             for p in ports:
                 self._bound(self._port(name, p), block.width_minimum(p), block.width_multiple(p))
-        self._bound(self._arch.sources("output")[0], OUTPUT_MINIMUM)
+        for port in self._arch.sources("output"):
+            self._bound(port, OUTPUT_MINIMUM)
 
     def _choose(self) -> dict[Port, int]:
         roots = {self._find(p) for p in self._parent}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lawful.graph.check import CheckReport, check, verify
     from lawful.graph.counting import count
     from lawful.graph.engine import derive
+    from lawful.graph.lora import lora
+    from lawful.theory import losses
     from lawful.theory.laws import Law, LawSet
     from lawful.theory.oracle import Count
     from lawful.theory.verdict import Verdict
@@ -34,12 +36,14 @@ _HOMES = {
     "check": "lawful.graph.check",
     "count": "lawful.graph.counting",
     "derive": "lawful.graph.engine",
+    "lora": "lawful.graph.lora",
     "verify": "lawful.graph.check",
 }
 _MODULES = {
     "blocks": "lawful.blocks",
     "catalog": "lawful.catalog",
     "families": "lawful.graph.families",
+    "losses": "lawful.theory.losses",
     "testing": "lawful.testing",
 }
 
@@ -58,6 +62,8 @@ __all__ = [
     "count",
     "derive",
     "families",
+    "lora",
+    "losses",
     "testing",
     "verify",
 ]

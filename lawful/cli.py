@@ -29,7 +29,10 @@ app.add_typer(catalog_app, name="catalog")
 Spec = Annotated[
     str, typer.Argument(help="a network: family:resnet18, family:mlp:widths=3,4,2, file.py:function or arch.json")
 ]
-Loss = Annotated[str, typer.Option(help="mse or cross_entropy")]
+Loss = Annotated[
+    str,
+    typer.Option(help="mse, cross_entropy, bce, l1, hinge, kl, cosine, ...; one for every output: cross_entropy+mse"),
+]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
 Shrink = Annotated[bool, typer.Option("--shrink", help="use the network's copy with tiny axes")]
 

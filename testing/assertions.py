@@ -11,11 +11,14 @@ import torch
 
 from lawful.blocks import Net
 from lawful.graph.architecture import Architecture
-from lawful.graph.check import COUNTABLE, VERIFIABLE
+from lawful.graph.check import COUNTABLE, VERIFIABLE, agreed_losses
 from lawful.graph.counting import count
 from lawful.graph.engine import derive
 from lawful.graph.module import Network
-from lawful.theory.laws import Law, LawSet
+from lawful.graph.naming import losses_of
+from lawful.theory.laws import Law
+from lawful.theory.losses import LossLike, label, shown
+from lawful.theory.modules import Axes
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import LawReport, Report, verify
 
@@ -42,10 +45,11 @@ def quiet_helpers() -> Iterator[None]:
 def assert_lawful(
     network: Architecture | Net | torch.nn.Module,
     args: Sequence[Any] = (),
-    loss: str | None = None,
+    loss: LossLike | None = None,
     *,
     laws: Sequence[Law] | None = None,
     architecture: Architecture | None = None,
+    axis: Axes = -1,
     samples: int = 4,
     seed: int = 0,
     epsilon_tolerance: float = EPSILON_TOLERANCE,
@@ -59,9 +63,11 @@ def assert_lawful(
     Args:
         network: an architecture, an expression of blocks, or a module.
         args: example inputs of a module, `(x, ...)`; not needed for one made by `Architecture.to_torch`.
-        loss: `"mse"` or `"cross_entropy"`; by default the one the laws were derived for, or the squared error.
+        loss: the loss of every output (see `derive`); by default those the laws were derived for, or the squared error.
         laws: the laws of a module, whose parameter names must be those of the module.
         architecture: what a module computes, with the module's parameter names; its laws are derived.
+        axis: the axis of the features (the classes) in a module's output, or one for every output; that of an
+            architecture is known.
         samples: number of random points.
         seed: of everything random.
         epsilon_tolerance: how far a law of a module that holds up to the epsilon of a norm may be off.
@@ -82,11 +88,11 @@ def assert_lawful(
         return _assert_architecture(network, loss or "mse", samples, seed)
     if not isinstance(network, torch.nn.Module):
         raise ValueError(f"expected an architecture or a torch module, got {type(network).__name__}")
-    known, loss, axis = _laws_of(network, laws, architecture, loss)
+    known, losses, axis = _laws_of(network, laws, architecture, loss, axis)
     if isinstance(network, Network) and not args:
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
     report = verify(
-        known, network, loss, args=args, samples=samples, seed=seed, axis=axis, training=True if training else None
+        known, network, losses, args=args, samples=samples, seed=seed, axis=axis, training=True if training else None
     )
     failed = [
         r
@@ -98,7 +104,7 @@ def assert_lawful(
     if failed or not known:
         frozen = [n for n, p in network.named_parameters() if not p.requires_grad]
         note = f"frozen in the module: {', '.join(frozen[:6])}" if frozen else ""
-        raise AssertionError(failure(type(network).__name__, loss, failed, known, note))
+        raise AssertionError(failure(type(network).__name__, shown(losses), failed, known, note))
     return report
 
 
@@ -120,23 +126,24 @@ def failure(name: str, loss: str, failed: Sequence[LawReport], laws: Sequence[La
     return "\n".join([*lines, note] if note else lines)
 
 
-def _assert_architecture(arch: Architecture, loss: str, samples: int, seed: int) -> Report:
+def _assert_architecture(arch: Architecture, loss: LossLike, samples: int, seed: int) -> Report:
+    losses = losses_of(arch, loss)
     size = sum(p.size for p in arch.parameters.values())
     target = arch if size <= VERIFIABLE else arch.shrink()
-    laws = derive(target, loss)
-    report = verify(laws, target, loss, samples=samples, seed=seed)
+    laws = derive(target, losses)
+    report = verify(laws, target, losses, samples=samples, seed=seed)
     exact = {law.name: law.exact for law in laws}
     failed = [
         r for r in report.laws if not (r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and not exact[r.law]))
     ]
     if failed:
-        raise AssertionError(failure(repr(arch), loss, failed, laws))
+        raise AssertionError(failure(repr(arch), label(losses), failed, laws))
     if size > COUNTABLE:
         if not laws:
-            raise AssertionError(failure(repr(arch), loss, [], laws))
+            raise AssertionError(failure(repr(arch), label(losses), [], laws))
         return report
     ideal = arch.with_epsilon(0.0)
-    derived, counted = derive(ideal, loss).independent, count(ideal, loss, seed=seed)
+    derived, counted = derive(ideal, losses).independent, count(ideal, losses, seed=seed)
     if not counted.verdict.passed:
         raise AssertionError(
             f"{arch!r}: the oracle is {counted.verdict} (gap {counted.gap:.0e}, {counted.method}); try another seed"
@@ -150,9 +157,13 @@ def _assert_architecture(arch: Architecture, loss: str, samples: int, seed: int)
 
 
 def _laws_of(
-    module: torch.nn.Module, laws: Sequence[Law] | None, architecture: Architecture | None, loss: str | None
-) -> tuple[Sequence[Law], str, int]:
-    """The laws to test on a module, their loss and the axis of the classes.
+    module: torch.nn.Module,
+    laws: Sequence[Law] | None,
+    architecture: Architecture | None,
+    loss: LossLike | None,
+    axis: Axes,
+) -> tuple[Sequence[Law], LossLike, Axes]:
+    """The laws to test on a module, the loss of every output and the axis of its features.
 
     Raises:
         ValueError: where they are not known or do not fit.
@@ -163,19 +174,16 @@ def _laws_of(
     arch = architecture or (module.arch if isinstance(module, Network) and laws is None else None)
     if arch is not None:
         _expect_same_parameters(module, arch)
-        return derive(arch, loss or "mse"), loss or "mse", arch.output.axis
+        losses = losses_of(arch, loss or "mse")
+        return derive(arch, losses), losses, arch.output_axes
     if laws is None:
         raise ValueError(
             f"the laws of a {name} are not known; pass architecture= (blocks with the module's parameter names) or "
             "laws=lawful.derive(architecture)"
         )
-    derived_for = laws.loss if isinstance(laws, LawSet) else loss or "mse"
-    if loss not in (None, derived_for):
-        raise ValueError(
-            f"the laws were derived for the loss {derived_for}, the test asks for {loss}; derive them for {loss}"
-        )
-    axis = module.arch.output.axis if isinstance(module, Network) else -1
-    return laws, derived_for, axis
+    if isinstance(module, Network):
+        return laws, agreed_losses(laws, loss, module.arch), module.output_axes
+    return laws, agreed_losses(laws, loss), axis
 
 
 def _expect_same_parameters(module: torch.nn.Module, arch: Architecture) -> None:

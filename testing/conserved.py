@@ -11,8 +11,10 @@ from torch.func import jacrev
 from lawful.blocks import Net
 from lawful.graph.architecture import Architecture
 from lawful.graph.module import Network
+from lawful.graph.naming import losses_of
 from lawful.theory.laws import Law
-from lawful.theory.modules import Point, module_points
+from lawful.theory.losses import LossLike, shown
+from lawful.theory.modules import Axes, Point, module_points
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import TOLERANCE, LawReport, verify
 
@@ -26,8 +28,9 @@ def assert_conserved(
     invariant: Law | Invariant,
     network: Architecture | Net | torch.nn.Module,
     args: Sequence[Any] = (),
-    loss: str = "mse",
+    loss: LossLike = "mse",
     *,
+    axis: Axes = -1,
     samples: int = 4,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -44,7 +47,9 @@ def assert_conserved(
             torch operations: `lambda p: p["up.weight"].square().sum(1) - p["down.weight"].square().sum(0)`.
         network: an architecture (tested at random parameters) or a module (at its own and near them; left as it was).
         args: example inputs of a module, `(x, ...)`; not needed for one made by `Architecture.to_torch`.
-        loss: `"mse"` or `"cross_entropy"`.
+        loss: the loss of every output (see `derive`).
+        axis: the axis of the features (the classes) in a module's output, or one for every output; that of an
+            architecture, and of a module made from one, is known.
         samples: number of random points.
         seed: of everything random.
         tolerance: largest relative residual.
@@ -61,11 +66,13 @@ def assert_conserved(
     name = invariant.name if isinstance(invariant, Law) else getattr(invariant, "__name__", type(invariant).__name__)
     if isinstance(network, Net):
         network = Architecture(network)
-    if isinstance(network, Network) and not args:
-        args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
+    if isinstance(network, Network):
+        loss, axis = losses_of(network.arch, loss), network.output_axes
+        args = args or network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
     mode = True if training else None
     if isinstance(invariant, Law):
-        module_options: dict[str, Any] = {} if isinstance(network, Architecture) else {"args": args, "training": mode}
+        given = {"args": args, "training": mode, "axis": axis}
+        module_options: dict[str, Any] = {} if isinstance(network, Architecture) else given
         report = verify(
             [invariant], network, loss, samples=samples, seed=seed, tolerance=tolerance, **module_options
         ).laws[0]
@@ -75,13 +82,13 @@ def assert_conserved(
         points = (
             network.points(loss, samples, seed, False)
             if isinstance(network, Architecture)
-            else module_points(network, loss, args, samples, seed, training=mode)
+            else module_points(network, loss, args, samples, seed, axis, mode)
         )
         report = judge(name, invariant, points, seed, tolerance)
         passed = report.verdict.passed
     if not passed:
         raise AssertionError(
-            f"{name} is not shown to be conserved under {loss}: residual {report.residual:.1e}, control "
+            f"{name} is not shown to be conserved under {shown(loss)}: residual {report.residual:.1e}, control "
             f"{report.control:.1e}\n{HINTS[report.verdict]}"
         )
     return report

@@ -1,5 +1,6 @@
 """How the tests run: the hypothesis profile that HYPOTHESIS_PROFILE names, and one torch thread per worker."""
 
+import importlib
 import os
 
 import hypothesis
@@ -21,3 +22,26 @@ for name, examples in {"quick": 30, "ci": 300, "nightly": 5000}.items():
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A table of the families whose laws were counted in this run, and of those that only `make nightly` counts."""
+    ran: dict[str, list] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            counted = "complete_and_lawful[" in report.nodeid or "engine_and_oracle_agree" in report.nodeid
+            if report.when == "call" and "test_families" in report.nodeid and counted:
+                ran.setdefault(report.nodeid.split("[")[1].rstrip("]"), []).append((outcome, report.duration))
+    if not ran:
+        return
+    terminalreporter.section("families: engine = oracle on a small copy, every law verified")
+    for name, results in sorted(ran.items()):
+        seconds = sum(s for _, s in results)
+        verdict = "FAILED" if any(o == "failed" for o, _ in results) else "complete and lawful"
+        terminalreporter.write_line(f"{name:60} {verdict:20} {seconds:6.1f} s")
+    rest = []
+    for module in ("test_families_vision", "test_families_language"):
+        rest += list(getattr(importlib.import_module(module), "LONG", {}))
+    left = sorted(n for n in rest if not any(n in key for key in ran))
+    if left:
+        terminalreporter.write_line("only in `make nightly`: " + ", ".join(left))

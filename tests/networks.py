@@ -101,7 +101,7 @@ def known_counts() -> list[Known]:
             {"input": b.Signal(3)},
         ),
         ("conv 1-2-1", conv, 2, {"space": (6,)}),
-        ("linear attention", b.SelfAttention(2, 1, head_width=2, softmax=False), 7, {"input": tokens(2)}),
+        ("linear attention", b.SelfAttention(2, 1, head_width=2, scores="linear"), 7, {"input": tokens(2)}),
         ("two readers of one wire", two_readers, 5, {}),
         ("Llama layer", llama(), 24, {"loss": "cross_entropy", "space": (4,)}),
     ]

@@ -177,7 +177,7 @@ def test_laws_up_to_epsilon_have_a_limit() -> None:
         ({}, "the laws of a Mlp are not known; pass architecture="),
         ({"architecture": Architecture(b.Linear(3, 2))}, r"the parameter bias is missing in Mlp|is .* in Mlp and"),
         ({"architecture": Architecture(MLP), "laws": []}, "pass one of them"),
-        ({"laws": derive(Architecture(MLP), "cross_entropy"), "loss": "mse"}, "derived for the loss cross_entropy"),
+        ({"laws": derive(Architecture(MLP), "cross_entropy"), "loss": "mse"}, "for cross_entropy, the loss is mse"),
         ({"laws": derive(Architecture(b.Linear(3, 2) >> b.Linear(2, 3)))}, "reads '0.weight', which is no parameter"),
         ({"architecture": Architecture(MLP), "args": ()}, r"needs example inputs; pass args=\(x,\)"),
     ],
@@ -187,13 +187,19 @@ def test_unclear_calls_say_what_to_pass(options: dict, message: str) -> None:
         assert_lawful(Mlp(), **{"args": (X,), **options})
 
 
-def test_a_module_must_give_one_tensor() -> None:
+def test_a_module_gives_one_tensor_for_every_loss() -> None:
     class Pair(Mlp):
-        def forward(self, x: torch.Tensor) -> tuple:  # type: ignore[override]
-            return super().forward(x), x
+        def __init__(self, second: object) -> None:
+            super().__init__()
+            self.second = second
 
-    with pytest.raises(TypeError, match="Pair gives a tuple, expected one tensor"):
-        assert_lawful(Pair(), (X,), architecture=Architecture(MLP))
+        def forward(self, x: torch.Tensor) -> tuple:  # type: ignore[override]
+            return super().forward(x), self.second
+
+    with pytest.raises(TypeError, match="Pair gives a tuple with a dict, expected one tensor"):
+        assert_lawful(Pair({}), (X,), architecture=Architecture(MLP))
+    with pytest.raises(ValueError, match=r"1 loss \(mse\) for 2 outputs"):
+        assert_lawful(Pair(X), (X,), architecture=Architecture(MLP))
 
 
 class Stateful(nn.Module):

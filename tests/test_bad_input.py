@@ -46,7 +46,7 @@ MISMATCHED = {
     "image to linear": (b.Conv2d(3, 4, 3) >> b.Linear(4, 2), ["features last", "channels first", "flatten or pool"]),
     "linear to image": (b.Linear(3, 4) >> b.Conv2d(4, 2, 3), ["channels first", "gets 4 features"]),
     "embedding later": (b.Linear(3, 4) >> b.Embedding(4, 2), ["reads integer tokens", "gets 4 features", "first"]),
-    "small image": (b.Conv2d(3, 4, 9) >> b.Conv2d(4, 4, 9), ["kernel of 9", "at (8, 8)", "larger input or padding"]),
+    "small image": (b.Conv2d(3, 4, 9) >> b.Conv2d(4, 4, 9), ["kernel that spans 9", "at (8, 8)", "input or padding"]),
     "split": (b.Linear(3, 4) >> b.Split((2, 3)) >> b.Concat(), ["reads 5 features", "gets 4 features"]),
     "experts": (b.MixtureOfExperts(3, [b.Linear(3, 2), b.Linear(3, 4)]), ["2 features and 4 features", "equally wide"]),
 }
@@ -68,7 +68,6 @@ def test_mismatched_shapes_name_the_node_and_both_sides(name: str) -> None:
         ),
         (wired({"a": b.Split((1, 2))}, {"a": ("input",)}, "a:0"), ["output port 1 of a is open", "wire it"]),
         (wired({"a": b.Linear(3, 3)}, {"a": ("input",)}), ["ends in 0 wires", "expected one"]),
-        (wired({"a": b.Split((1, 2))}, {"a": ("input",)}, "a"), ["ends in 2 wires", "expected one", "Add or Concat"]),
         (wired({"a": b.Linear(3, 3)}, {"a": ("input", "input")}, "a"), ["a: Linear", "1 input ports", "2 wires"]),
         (wired({"a": b.Add()}, {"a": ("input",)}, "a"), ["a: Add()", "two or more", "1"]),
         (wired({"a": b.Linear(3, 3)}, {"a": ("z",)}, "a"), ["a reads 'z'", "no such node", "there are input"]),
@@ -146,12 +145,12 @@ def test_ties_have_to_fit() -> None:
 @pytest.mark.parametrize("check", [derive, count, lambda a, loss: verify(derive(a), a, loss)])
 def test_an_unknown_loss_lists_those_there_are(check: Callable[[Architecture, str], object]) -> None:
     arch = Architecture(b.Linear(3, 4) >> b.Linear(4, 2))
-    refused(lambda: check(arch, "mae"), "'mae'", "mse, cross_entropy", kind=ValueError)
+    refused(lambda: check(arch, "nope"), "'nope'", "mse, cross_entropy", kind=ValueError)
 
 
 def test_counting_a_module_checks_the_loss_and_the_inputs() -> None:
     module = torch.nn.Linear(2, 2)
-    refused(lambda: count(module, "mae", args=(torch.zeros(1, 2),)), "'mae'", "mse, cross_entropy")
+    refused(lambda: count(module, "nope", args=(torch.zeros(1, 2),)), "'nope'", "mse, cross_entropy")
     refused(lambda: count(module), "example inputs", "args=(x,)")
 
 

@@ -53,13 +53,13 @@ AGREE = {
         "a shared map feels a factor also where S = 0",
     ),
     "grouped linear attention": (
-        b.SelfAttention(3, 2, 1, 2, softmax=False) >> b.GlobalAveragePool(),
+        b.SelfAttention(3, 2, 1, 2, scores="linear") >> b.GlobalAveragePool(),
         9,
         {"input": tokens(3, 4)},
         "heads of one key may be mixed",
     ),
     "grouped linear attention with rotary": (
-        b.SelfAttention(3, 2, 1, 2, softmax=False, rotary=10.0) >> b.GlobalAveragePool(),
+        b.SelfAttention(3, 2, 1, 2, scores="linear", rotary=10.0) >> b.GlobalAveragePool(),
         7,
         {"input": tokens(3, 4)},
         "the same plane of all heads turns alike",

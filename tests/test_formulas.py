@@ -45,7 +45,7 @@ NETWORKS: dict[str, tuple[b.Net, dict]] = {
     "heads": (b.SelfAttention(4, 2, 0, 2), {"input": tokens(4)}),
     "grouped queries": (b.SelfAttention(3, 4, 2, 2), {"input": tokens(3)}),
     "rotary": (b.SelfAttention(3, 2, 0, 4, rotary=100.0), {"input": tokens(3)}),
-    "linear attention": (b.SelfAttention(2, 1, 0, 2, softmax=False), {"input": tokens(2)}),
+    "linear attention": (b.SelfAttention(2, 1, 0, 2, scores="linear"), {"input": tokens(2)}),
     "ReLU squared": (linear(2, 3) >> b.ReLU(0.0, 2) >> linear(3, 2), {}),
     "layer norm": (linear(3, 4, True) >> b.LayerNorm(4, epsilon=0.0) >> linear(4, 2, True), {}),
     "core": (linear(3, 4, True) >> b.LayerNormCore(4, 0.0) >> linear(4, 2), {}),
@@ -56,9 +56,9 @@ NETWORKS: dict[str, tuple[b.Net, dict]] = {
     "experts": (b.MixtureOfExperts(2, [relu(2, 2, 2), relu(2, 2, 2)]), {"input": b.Signal(2)}),
     "low rank": (b.parallel(linear(3, 2) >> linear(2, 2), b.frozen(linear(3, 2))), {"input": b.Signal(3)}),
     "two low ranks": (b.parallel(linear(3, 2) >> linear(2, 3), linear(3, 2) >> linear(2, 3)), {"input": b.Signal(3)}),
-    "convolutions": (b.Conv1d(1, 2, 3) >> b.ReLU() >> b.Conv1d(2, 1, 3, bias=False), {"space": (6,)}),
+    "convolutions": (b.Conv1d(1, 2, 3) >> b.ReLU() >> b.Conv1d(2, 2, 3, bias=False), {"space": (6,)}),
     "grouped convolution": (
-        b.Conv1d(1, 2, 3, bias=False) >> b.ReLU() >> CONV >> b.ReLU() >> b.Conv1d(4, 1, 1),
+        b.Conv1d(1, 2, 3, bias=False) >> b.ReLU() >> CONV >> b.ReLU() >> b.Conv1d(4, 2, 1),
         {"space": (9,)},
     ),
     "linear convolutions": (b.Conv1d(2, 3, 1) >> b.Conv1d(3, 2, 2, bias=False), {"space": (6,)}),
@@ -78,9 +78,22 @@ NETWORKS: dict[str, tuple[b.Net, dict]] = {
     ),
     "linear skip": (linear(2, 3) >> b.residual(linear(3, 3)) >> linear(3, 2), {}),
     "skip of convolutions": (
-        b.Conv1d(1, 2, 2) >> b.residual(b.Conv1d(2, 2, 3, padding=1)) >> b.Conv1d(2, 1, 1),
+        b.Conv1d(1, 2, 2) >> b.residual(b.Conv1d(2, 2, 3, padding=1)) >> b.Conv1d(2, 2, 1),
         {"space": (6,)},
     ),
+    "shared frequencies": (
+        b.SelfAttention(3, 1, 0, 8, rotary=10.0, shared=2, bias=True),
+        {"input": tokens(3)},
+    ),
+    "shared frequencies, neighbours": (
+        b.SelfAttention(3, 2, 0, 6, rotary=10.0, shared=3, interleaved=True),
+        {"input": tokens(3)},
+    ),
+    "partial rotary": (b.SelfAttention(3, 2, 0, 3, rotary=10.0, rotated=2), {"input": tokens(3)}),
+    "query norms": (b.SelfAttention(3, 2, 0, 4, rotary=10.0, qk_norm="rms", epsilon=0.0), {"input": tokens(3)}),
+    "bilinear": (b.parallel(linear(3, 2), linear(3, 2), join=b.Bilinear(2, 2, 2)), {"input": b.Signal(3)}),
+    "weight norm": (linear(3, 3) >> b.WeightNormLinear(3, 2), {}),
+    "token mixing": (linear(2, 3) >> b.TokenMLP(3, 2, "relu") >> b.LayerNorm(3, epsilon=0.0), {"input": tokens(2)}),
     "tied table": ((table := b.Embedding(4, 3)) >> b.residual(relu(3, 2, 3)) >> b.TiedHead(table), {"space": (3,)}),
 }
 

@@ -65,7 +65,7 @@ def test_the_valid_file_is_valid() -> None:
         (("nodes", 1, "name"), "n" * 5000, r"nodes[1].name is 'nnn"),
         (("nodes", 1, "name"), "output", r"nodes[1].name is 'output', which stands for an end"),
         (("nodes", 1, "name"), "0", r"nodes[1].name is '0', the name of nodes[0]"),
-        (("nodes", 1, "kind"), "Linaer", r"nodes[1].kind is 'Linaer', expected one of Add, Affine"),
+        (("nodes", 1, "kind"), "Linaer", r"nodes[1].kind is 'Linaer', expected one of the"),
         (("nodes", 1, "kind"), "__import__('os')", r"nodes[1].kind is "),
         (("nodes", 1, "kind"), ["Linear"], r"nodes[1].kind is a list of 1, expected one of"),
         (("nodes", 1, "config"), [4, 4], r"nodes[1].config is a list of 2, expected an object"),

@@ -37,9 +37,9 @@ def one_block_three_times() -> b.Net:
 
 
 def two_ports() -> b.Net:
-    nodes = {"cut": b.Split((1, 3)), "wide": b.Linear(3, 1), "sum": b.Add()}
+    nodes = {"cut": b.Split((2, 3)), "wide": b.Linear(3, 2), "sum": b.Add()}
     reads = {"cut": ("input",), "wide": ("cut:1",), "sum": ("cut:0", "wide")}
-    return b.chain(stem=b.Linear(2, 4), wiring=b.Wiring(nodes, reads, ("sum",)))
+    return b.chain(stem=b.Linear(2, 5), wiring=b.Wiring(nodes, reads, ("sum",)))
 
 
 def convolutions() -> b.Net:

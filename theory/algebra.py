@@ -8,8 +8,9 @@ of *sectors*, one label per axis:
     c   multiples of the identity          d   diagonal, trace zero
     j   multiples of 11^T - I              o   zero diagonal, rows summing to zero
     x   trace zero on the complement of 1 (present only where a centring acts; it overlaps d and o)
+    k   skew-symmetric: always on two axes at once, whose product is then symmetric (planes that turn alike)
 
-At most one axis of a sector is off the diagonal (j, o, x).  Cost therefore never depends on the width.
+At most one axis of a sector is off the diagonal (j, o, x), or two are (k).  Cost therefore never depends on the width.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def axis_dimension(label: str, n: int) -> int:
         return 1 if label == "c" or n > 1 else 0
     if label == "d":
         return n - 1
+    if label == "k":
+        return n * (n - 1) // 2
     return max(n * (n - 1) // 2 - 1, 0)
 
 
@@ -100,6 +103,7 @@ def _split_axis(labels: set[str], i: int, k: int) -> set[str]:
     """Replaces axis `i` of every label by `k` axes."""
     diagonal = ["".join(p) for p in itertools.product("cd", repeat=k)]
     single = {a: [p[:q] + a + p[q + 1 :] for p in diagonal for q in range(k) if p[q] == "c"] for a in "jox"}
+    single["o"] += _skew_labels(k)
     out: set[str] = set()
     for s in labels:
         head, a, tail = s[:i], s[i], s[i + 1 :]
@@ -213,11 +217,12 @@ class Algebra:
         start = 0
         for i, box in enumerate(self.boxes):
             if start < position < start + box.size:
-                pieces, tied = _cut_box(box, position - start)
-                group = [self.ties[i] if tied or k == 0 else max(self.ties) + k for k in range(len(pieces))]
+                pieces, groups = _cut_box(box, position - start)
+                fresh = max(self.ties) + 1
+                ties = [self.ties[i] if g == groups[0] else fresh + g for g in groups]
                 return Algebra(
                     self.boxes[:i] + tuple(pieces) + self.boxes[i + 1 :],
-                    self.ties[:i] + tuple(group) + self.ties[i + 1 :],
+                    self.ties[:i] + tuple(ties) + self.ties[i + 1 :],
                 )
             start += box.size
         return self
@@ -255,32 +260,45 @@ def _all_labels(k: int) -> frozenset[str]:
 
 def _full_labels(k: int) -> set[str]:
     diagonal = {"".join(p) for p in itertools.product("cd", repeat=k)}
-    return diagonal | {p[:q] + a + p[q + 1 :] for p in diagonal for q in range(k) if p[q] == "c" for a in "jox"}
+    single = {p[:q] + a + p[q + 1 :] for p in diagonal for q in range(k) if p[q] == "c" for a in "jox"}
+    return diagonal | single | set(_skew_labels(k))
 
 
-def _cut_box(box: Box, position: int) -> tuple[list[Box], bool]:
-    """Cuts a box at an index; says whether the pieces keep one multiple of the identity."""
+def _skew_labels(k: int) -> list[str]:
+    """Skew-symmetric on two of `k` axes, diagonal on the others."""
+    return [
+        "".join("k" if i in pair else next(rest) for i in range(k))
+        for pair in itertools.combinations(range(k), 2)
+        for rest in map(iter, itertools.product("cd", repeat=k - 2))
+    ]
+
+
+def _cut_box(box: Box, position: int) -> tuple[list[Box], list[int]]:
+    """Cuts a box at an index; pieces of one number keep one multiple of the identity."""
     inner = math.prod(box.dims[1:])
     if position % inner:
-        pieces, tied = _rows(box)
+        pieces, groups = _rows(box)
         row, offset = divmod(position, inner)
-        middle, tied_inside = _cut_box(pieces[row], offset)
-        if tied != tied_inside:
+        middle, within = _cut_box(pieces[row], offset)
+        if len(set(groups)) < len(groups) and len(set(within)) > 1:
             raise LayoutError(f"a cut at {position} runs through one of {box.dims[0]} blocks that share a scalar")
-        return pieces[:row] + middle + pieces[row + 1 :], tied
+        fresh = [groups[row] if g == within[0] else len(groups) + g for g in within]
+        return pieces[:row] + middle + pieces[row + 1 :], groups[:row] + fresh + groups[row + 1 :]
     rows = [position // inner, box.dims[0] - position // inner]
     return _outer_pieces(box, rows)
 
 
-def _rows(box: Box) -> tuple[list[Box], bool]:
+def _rows(box: Box) -> tuple[list[Box], list[int]]:
     return _outer_pieces(box, [1] * box.dims[0])
 
 
-def _outer_pieces(box: Box, rows: list[int]) -> tuple[list[Box], bool]:
+def _outer_pieces(box: Box, rows: list[int]) -> tuple[list[Box], list[int]]:
     labels: set[str] = set()
     tied = False
     for s in box.labels:
         a, tail = s[0], s[1:]
+        if a == "k":
+            continue
         if a in OFF and not all(b + tail in box.labels for b in "cdjo"):
             continue
         if a == "c" and "d" + tail not in box.labels:
@@ -288,7 +306,7 @@ def _outer_pieces(box: Box, rows: list[int]) -> tuple[list[Box], bool]:
                 raise LayoutError(f"a cut runs through copies that carry one {s!r} part")
             tied = True
         labels |= {"c" + tail, "d" + tail} if a == "d" else {s}
-    return [Box.of((r, *box.dims[1:]), labels) for r in rows], tied
+    return [Box.of((r, *box.dims[1:]), labels) for r in rows], [0 if tied else i for i in range(len(rows))]
 
 
 def _clashing_edges(left: Algebra, right: Algebra) -> list[int]:
@@ -320,6 +338,8 @@ def _box_name(box: Box) -> str:
         return f"Nothing({box.size})"
     if not box.dims:
         return "Full(1)"
+    if all("k" in s for s in box.labels):
+        return _skew_name(box)
     axis = _axis_name(frozenset(s[-1] for s in box.labels if set(s[:-1]) <= {"c"}), box.dims[-1])
     if len(box.dims) == 1:
         return axis
@@ -327,6 +347,18 @@ def _box_name(box: Box) -> str:
     for n, kind in zip(reversed(box.dims[:-1]), reversed(kinds), strict=True):
         axis = f"Blocks({n}, {axis})" if kind == "blocks" else f"Copies({n}, {axis})"
     return axis
+
+
+def _skew_name(box: Box) -> str:
+    """Skew-symmetric matrices on planes: the axis of the two coordinates is not counted."""
+    label = min(box.labels)
+    pair = [i for i, a in enumerate(label) if a == "k"]
+    plane = next((i for i in pair if box.dims[i] == 2), pair[0])
+    name = f"Skew({box.dims[pair[1] if plane == pair[0] else pair[0]]})"
+    for i, n in enumerate(box.dims):
+        if i not in pair:
+            name = f"Blocks({n}, {name})" if any(s[i] == "d" for s in box.labels) else f"Copies({n}, {name})"
+    return name
 
 
 def _axis_name(labels: frozenset[str], n: int) -> str:

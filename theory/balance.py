@@ -10,8 +10,9 @@ from .diagram import Diagram
 from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
+from .repeats import axes_over, repeated
 from .rules import Use
-from .subspace import ones
+from .subspace import Subspace, ones
 
 MatrixKey = tuple  # (wire, box, label) for a sector of S, (site name, label) for a factor c
 Row = dict[MatrixKey, Number]
@@ -32,7 +33,9 @@ class Balance:
             site.rule.balance(self, site)
         for name, uses in layouts.uses.items():
             # The first use speaks for the parameter, so it should feel as much as possible.
-            uses.sort(key=lambda u: sum(self._blind_along_ones(u, axis) for axis in range(len(u.axes))))
+            uses.sort(
+                key=lambda u: (self._unseen(u), sum(self._blind_along_ones(u, axis) for axis in range(len(u.axes))))
+            )
             self.share(name, uses)
             if layouts.diagram.parameters[name].frozen:
                 self._freeze(name, uses[0])
@@ -56,6 +59,10 @@ class Balance:
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
         return self._layouts.algebras[w]
+
+    def is_cut(self, w: int) -> bool:
+        """Whether a wire is cut into parts of different kinds."""
+        return len(self.layout(w).boxes) > 1
 
     def key(self, w: int, box: int, label: str) -> MatrixKey | None:
         """The variable of a sector, None where the wire's algebra does not have it."""
@@ -95,21 +102,69 @@ class Balance:
             if (box, label) not in hit and (boxes is None or box in boxes):
                 self.require({(b, box, label): 1})
 
-    def total(self, wires: Iterable[tuple[int, int]]) -> None:
-        """The signed sum of the matrices of several wires is zero."""
+    def total(self, wires: Iterable[tuple[int, int]], scalar: tuple[MatrixKey, Number] | None = None) -> None:
+        """The signed sum of the matrices of several wires is zero, with a free multiple of the identity if given."""
         wires = list(wires)
-        for box, label in sorted({k for w, _ in wires for k in self.keys(w)}):
+        identity = {(b, box.constant) for b, box in enumerate(self.layout(wires[0][0]).boxes)} if scalar else set()
+        for box, label in sorted(identity | {k for w, _ in wires for k in self.keys(w)}):
             row: Row = {}
             for w, sign in wires:
                 key = self.key(w, box, label)
                 if key is not None:
                     row[key] = row.get(key, 0) + sign
+            if scalar and set(label) <= {"c"}:
+                row[scalar[0]] = scalar[1]
             self.require(row)
 
+    def copied(self, many: Sequence[tuple[int, int]], few: int, groups: int, copies: int) -> None:
+        """The signed sum of some wires is, head by head, the matrix of a wire whose heads it repeats."""
+        hit = set()
+        for pair in repeated(self.layout(many[0][0]), self.layout(few), groups, copies):
+            for box, label in self.axis_keys(many):
+                if box != pair.many:
+                    continue
+                row = self.axis(many, box, label)
+                key = self.key(few, pair.few, pair.gathered(label))
+                if key is not None and set(pair.copies(label)) <= {"c"}:
+                    hit.add((pair.many, key))
+                    row[key] = row.get(key, 0) - 1
+                self.require(row)
+            for box, label in self.keys(few):
+                if box == pair.few and (pair.many, (few, box, label)) not in hit:
+                    self.require({(few, box, label): 1})
+
+    def acts_on_copies(self, many: int, few: int, copies: int) -> None:
+        """A matrix maps a vector that all copies repeat to one that they repeat; `few` carries what it does to it."""
+        for pair in repeated(self.layout(many), self.layout(few), 1, copies):
+            images: dict[str, Row] = {s: {} for _, s in self.axis_keys([(few, 1)])}
+            for box, label in self.keys(many):
+                if box != pair.many:
+                    continue
+                across = pair.copies(label)
+                if set(across) <= {"c"} or across == "j":
+                    row = images.setdefault(pair.gathered(label), {})
+                    row[(many, box, label)] = 1 if across != "j" else copies - 1
+                elif across != "o":
+                    self.require({(many, box, label): 1})
+            for label, row in images.items():
+                key = self.key(few, pair.few, label)
+                self.require(row | ({key: -1} if key else {}))
+
+    def same_scalar(self, a: int, b: int) -> None:
+        """The multiples of the identity on two wires are equal."""
+        self.require({self.key(w, 0, self.layout(w).boxes[0].constant): s for w, s in ((a, 1), (b, -1))})
+
+    def equal_traceless(self, a: int, b: int, power: int) -> None:
+        """`S_b = power * S_a` but for the multiples of the identity, in wires of one box."""
+        for box, label in sorted({*self.keys(a), *self.keys(b)}):
+            if set(label) - {"c"}:
+                self.require({self.key(a, box, label): power, self.key(b, box, label): -1})
+
     def only_ones(self, w: int) -> None:
-        """`S` is a multiple of `11^T = I + (11^T - I)`."""
-        if self.key(w, 0, "c") and self.key(w, 0, "j"):
-            self.require({(w, 0, "c"): 1, (w, 0, "j"): -1})
+        """`S` is a multiple of `11^T = I + (11^T - I)`, in every block of the last axis."""
+        for b, box in enumerate(self.layout(w).boxes):
+            for label in sorted({s[:-1] for s in box.labels if s[-1:] in "cj" and s}):
+                self.require({self.key(w, b, label + "c"): 1, self.key(w, b, label + "j"): -1})
 
     def centre(self, x: int, y: int) -> None:
         """`S_x` and `S_y` agree on the complement of 1, where `c I + j (11^T - I)` acts as `c - j`."""
@@ -120,7 +175,7 @@ class Balance:
         """The parts of a concatenation with the index of their first box."""
         return box_offsets(self._layouts, parts)
 
-    def axis(self, terms: tuple[tuple[int, int], ...], box: int, label: str) -> Row:
+    def axis(self, terms: Sequence[tuple[int, int]], box: int, label: str) -> Row:
         """The signed sum of one sector over the wires that act on a parameter's axis."""
         row: Row = {}
         for w, sign in terms:
@@ -129,13 +184,15 @@ class Balance:
                 row[key] = row.get(key, 0) + sign
         return row
 
-    def axis_keys(self, terms: tuple[tuple[int, int], ...]) -> list[tuple[int, str]]:
+    def axis_keys(self, terms: Sequence[tuple[int, int]]) -> list[tuple[int, str]]:
         """The sectors of the wires that act on a parameter's axis."""
         return sorted({k for w, _ in terms for k in self.keys(w)})
 
     def share(self, name: str, uses: list[Use]) -> None:
         """Every use must move the parameter alike; a matrix up to `S_0 = c I`, `S_1 = -c I`, which moves nothing."""
         for i, other in enumerate(uses[1:]):
+            if self._unseen(other):
+                continue
             for axis, (mine, theirs) in enumerate(zip(uses[0].axes, other.axes, strict=True)):
                 keys = {*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}
                 if self._blind_along_ones(other, axis):
@@ -145,20 +202,32 @@ class Balance:
                     for key, a in self.axis(theirs, box, label).items():
                         row[key] = row.get(key, 0) - a
                     free = self.scalar_key(other, axis, box, label)
-                    if free is not None:
-                        row[(f"{name}*{i}", free)] = 1 if axis == 0 else -1
+                    row |= _factors(f"{name}*{i}", free, axis, len(other.axes))
                     if label in ("c", "j") and self._blind_along_ones(other, axis):
                         row[(f"{name}*{i}", f"ones {axis}")] = 1
                     self.require(row)
 
+    def _constants_unseen(self, use: Use) -> Subspace:
+        """The shifts of a use as a constant that no reader sees, the same for all tokens or one for each of a table."""
+        w = use.axes[0][0][0]
+        table = len(self.diagram.parameters[use.parameter].shape) == 2
+        return self._directions.moving(w) if table else self._directions.still(w)
+
+    def _unseen(self, use: Use) -> bool:
+        """Whether nothing sees what a use as a constant adds (a bias before BatchNorm): it asks for nothing."""
+        return use.constant and self._constants_unseen(use).covers(self.layout(use.axes[0][0][0]))
+
     def _blind_along_ones(self, use: Use, axis: int) -> bool:
         """Whether a use does not feel `S = 11^T` on an axis: unseen as an output, absent as an input."""
-        if len(use.axes) != 2 or use.constant or use.groups > 1:
+        plain = (use.constant and not axis) or (not use.constant and len(use.axes) == 2)
+        if not plain or use.groups > 1:
             return False
         w, sign = use.axes[axis][0]
         layout = self.layout(w)
         if len(layout.boxes) != 1 or len(layout.boxes[0].dims) != 1:
             return False
+        if use.constant:
+            return self._constants_unseen(use).contains(ones(layout))
         known = self._directions.moving(w) if sign > 0 else self._directions.absent(w)
         return known.contains(ones(layout))
 
@@ -167,23 +236,23 @@ class Balance:
 
         There is one factor per group of a grouped map: a label over the groups, or their number where the wire is cut.
         """
-        if len(use.axes) != 2 or use.constant:
+        if len(use.axes) < 2 or use.constant:
             return None
         boxes = self.layout(use.axes[axis][0][0]).boxes
         if use.groups > 1 and len(boxes) > 1:
             width = sum(b.size for b in boxes) // use.groups
             return f"#{sum(b.size for b in boxes[:box]) // width}" if set(label) <= {"c"} else None
-        shared = _axes_over(boxes[box].dims, use.groups)
+        shared = axes_over(boxes[box].dims, use.groups)
         return "*" + label[:shared] if set(label[shared:]) <= {"c"} else None
 
     def _scalars(self, use: Use, axis: int) -> list[tuple[int, str]]:
         """The scalar sectors of a matrix's axis, also where the wire does not have them: a factor is felt there too."""
-        if len(use.axes) != 2 or use.constant:
+        if len(use.axes) < 2 or use.constant:
             return []
         boxes = self.layout(use.axes[axis][0][0]).boxes
         out = []
         for i, box in enumerate(boxes):
-            shared = _axes_over(box.dims, use.groups) if len(boxes) == 1 else 0
+            shared = axes_over(box.dims, use.groups) if len(boxes) == 1 else 0
             out += [(i, "".join(p) + "c" * (len(box.dims) - shared)) for p in product("cd", repeat=shared)]
         return out
 
@@ -203,9 +272,7 @@ class Balance:
         for axis, terms in enumerate(use.axes):
             for box, label in sorted({*self.axis_keys(terms), *self._scalars(use, axis)}):
                 row = self.axis(terms, box, label)
-                free = self.scalar_key(use, axis, box, label)
-                if free is not None:
-                    row[(f"{name}*frozen", free)] = 1 if axis == 0 else -1
+                row |= _factors(f"{name}*frozen", self.scalar_key(use, axis, box, label), axis, len(use.axes))
                 if ones_unseen and label == "j":
                     continue
                 if ones_unseen and label == "c":
@@ -229,15 +296,15 @@ class Recorder(Balance):
         self.rows.append({k: a for k, a in terms.items() if k is not None})
 
 
+def _factors(name: str, free: str | None, axis: int, axes: int) -> Row:
+    """The part of `S_axis` that moves nothing: factors `c_k I` on the axes of a tensor whose sum is zero."""
+    if free is None:
+        return {}
+    if axis:
+        return {(name, f"{free}/{axis}"): 1}
+    return {(name, f"{free}/{k}"): -1 for k in range(1, axes)}
+
+
 def has_centring(diagram: Diagram) -> bool:
     """Whether some norm was reduced to its centring, which needs the x sectors."""
     return any(getattr(s.rule, "scale", True) is False for s in diagram.sites)
-
-
-def _axes_over(dims: tuple[int, ...], groups: int) -> int:
-    """How many leading axes of a box run over the groups of a grouped map."""
-    size, at = 1, 0
-    while size < groups:
-        size *= dims[at]
-        at += 1
-    return at

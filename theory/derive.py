@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from .algebra import Algebra, Box, sector_dimension
 from .diagram import Diagram, View
-from .families import Family, SectorRow, gather, has_off_diagonal, is_matrix
+from .families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
 from .laws import Law, LawSet, Part, Term
 from .limits import limits
 from .linalg import Equations
@@ -113,6 +113,8 @@ class _Builder:
                 self._full.append((solution, family, exact))
             shape = tuple(n for n, k in zip(box.dims, family.kinds, strict=False) if k in ("free", "traceless"))
             matrix = [n for n, k in zip(box.dims, family.kinds, strict=False) if is_matrix(k)]
+            skew = skew_axes(family.kinds, box.dims)
+            matrix += [box.dims[skew[1]]] if skew else []
             shape += tuple(matrix * 2) + ((2,) if "pair" in family.kinds else ())
             kinds = tuple(k for k in family.kinds if k != "sum")
             name = self._name(f"balance of {wire}")
@@ -206,7 +208,8 @@ class _Builder:
         count = sum(sector_dimension(s, dims) for s in family.labels) * (size // math.prod(terms[0].part.sizes))
         kinds = tuple(k for k in family.kinds if k != "sum")
         shape = tuple(n for n, k in zip(dims, family.kinds, strict=True) if k != "sum")
-        kind = "frozen" if len(terms) == 1 and count == size else "shift"
+        single = all(k == "free" or (k == "sum" and n == 1) for n, k in zip(dims, family.kinds, strict=True))
+        kind = "frozen" if len(terms) == 1 and single else "shift"  # every scalar is one entry that never moves
         title = self._name(f"{kind} {name}")
         algebra = f"Vector({count})"
         self._append(title, kind, name, algebra, count, count, exact, shape, kinds, tuple(terms), solution, family)

@@ -22,11 +22,13 @@ class Wire:
         name: the port that writes it, as printed in laws and proofs.
         size: number of features.
         tokens: length of its token axis (1 where it has none).
+        positions: number of positions, of tokens or of pixels.
     """
 
     name: str
     size: int
     tokens: int = 1
+    positions: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class View:
 class Site:
     """A block in place: its rule and the wires on its ports.
 
-    `function` tells blocks with one rule apart (ReLU and LeakyReLU); None stands for a function of its own.
+    `function` tells blocks with one rule apart (ReLU and LeakyReLU); None stands for a function of its own.  `inner`
+    are wires inside the block, which no other block reads: the axes along which its own parameters move unseen.
     """
 
     name: str
@@ -69,6 +72,12 @@ class Site:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     function: tuple[object, ...] | None = None
+    inner: tuple[int, ...] = ()
+
+    @property
+    def wires(self) -> tuple[int, ...]:
+        """All wires that its rule speaks about."""
+        return (*self.inputs, *self.outputs, *self.inner)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from .algebra import Algebra
 from .layouts import Layouts
+from .linalg import Number
 from .rules import Blind
-from .subspace import Subspace, VectorKey, ones, vector_keys
+from .subspace import Subspace, Vector, VectorKey, ones, vector_keys
 
 
 class Directions:
@@ -21,12 +22,14 @@ class Directions:
         for site in reversed(diagram.sites):
             for w, blind in zip(site.inputs, site.rule.blind(self, site), strict=True):
                 known = self._seen[w]
-                self._seen[w] = (
-                    blind if known is None else Blind(known.moving.meet(blind.moving), known.still.meet(blind.still))
-                )
+                self._seen[w] = blind if known is None else known.meet(blind)
+        self._fixed: dict[int, list[tuple[Vector, Number]]] = {}
         for site in diagram.sites:
             for w, absent in zip(site.outputs, site.rule.silent(self, site), strict=True):
                 self._absent[w] = absent
+            for w, fixed in zip(site.outputs, site.rule.fixed(self, site), strict=True):
+                if fixed:
+                    self._fixed[w] = list(fixed)
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
@@ -42,9 +45,22 @@ class Directions:
         blind = self._seen[w]
         return blind.still if blind else Subspace()
 
+    def shared(self, w: int) -> Subspace:
+        """Shifts that all positions of an example share and that no reader sees."""
+        blind = self._seen[w]
+        return blind.shared if blind else Subspace()
+
+    def positions(self, w: int) -> int:
+        """Number of positions of a wire."""
+        return self._layouts.diagram.wires[w].positions
+
     def absent(self, w: int) -> Subspace:
         """Directions orthogonal to everything the wire carries."""
         return self._absent[w]
+
+    def fixed(self, w: int) -> list[tuple[Vector, Number]]:
+        """Vectors whose product with everything that the wire carries is one number, and that number (not 0)."""
+        return self._fixed.get(w, [])
 
     def ones(self, w: int) -> Subspace:
         """The line of the all-ones vector."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .families import is_matrix
+from .families import is_matrix, skew_axes
 
 if TYPE_CHECKING:
     from .laws import Law, Part, Term
@@ -52,6 +52,11 @@ def _quadratic(law: Law, term: Term, params: Mapping[str, torch.Tensor], magnitu
     matrix = next((i for i, k in enumerate(law.axis_kinds) if is_matrix(k) or k == "pair"), None)
     if term.partner is not None:
         return x @ y.transpose(-1, -2)
+    skew = skew_axes(law.axis_kinds, tuple(x.shape))
+    if skew is not None:
+        u, v = x.movedim(skew, (0, -2))
+        first, second = u @ v.transpose(-1, -2), v @ u.transpose(-1, -2)
+        return _remove_means(first + second if magnitude else first - second, law, magnitude)
     if matrix is None:
         return _remove_means(x.square().sum(-1), law, magnitude)
     kind = law.axis_kinds[matrix]
@@ -99,7 +104,7 @@ def _remove_means(x: torch.Tensor, law: Law, magnitude: bool) -> torch.Tensor:
     """Projects `traceless` axes on the vectors of sum zero."""
     at = 0
     for kind in law.axis_kinds:
-        if is_matrix(kind) or kind == "pair":
+        if is_matrix(kind) or kind in ("pair", "skew"):
             continue
         if kind == "traceless":
             mean = x.mean(at, keepdim=True)

@@ -24,7 +24,7 @@ class Family:
     Attributes:
         support: coefficient per entity (a box of a wire or of a parameter), the first one being the reference.
         labels: the sectors of the reference that take part.
-        kinds: per axis of the reference `sum`, `free`, `traceless`, `matrix`, `centred` or `pair`.
+        kinds: per axis of the reference `sum`, `free`, `traceless`, `matrix`, `centred`, `pair` or `skew`.
         axes: for every entity the reference axis of each of its own axes, -1 where it is summed.
         rows: indices of the solutions that were gathered.
         mixed: whether it is one scalar made of several sectors of a wire; `support` then has `(entity, label)`.
@@ -107,7 +107,8 @@ def gather(rows: list[SectorRow]) -> list[Family]:
             continue
         lead = next(iter(row.values()))
         key = tuple((e, a if lead > 0 else -a) for (e, _), a in row.items())
-        groups.setdefault(tuple(sorted(key, key=repr)), []).append(i)
+        skew = any("k" in label for _, label in row)  # a matrix of its own kind
+        groups.setdefault((skew, *sorted(key, key=repr)), []).append(i)
     out = [f for members in groups.values() for f in _families(rows, members)]
     return out + [_mixed(rows[i], i) for i in mixed]
 
@@ -173,6 +174,7 @@ _AXIS_KINDS = {
     frozenset("cdj"): "matrix",
     frozenset("cjx"): "centred",
     frozenset("cj"): "pair",
+    frozenset("k"): "skew",
 }
 
 
@@ -194,6 +196,15 @@ def _mixed(row: SectorRow, index: int) -> Family:
 def is_matrix(kind: str) -> bool:
     """Whether an axis contributes a matrix to a law's value."""
     return kind in ("matrix", "centred") or kind.startswith("sectors:")
+
+
+def skew_axes(kinds: tuple[str, ...], dims: tuple[int, ...]) -> tuple[int, int] | None:
+    """Of the two skew axes of a family the one of the planes' two coordinates, and the other."""
+    found = [i for i, k in enumerate(kinds) if k == "skew"]
+    if not found:
+        return None
+    first, second = found
+    return (first, second) if dims[first] == 2 else (second, first)
 
 
 def has_off_diagonal(family: Family) -> bool:

@@ -9,11 +9,12 @@ A law that is one matrix product is a matrix expression; every other law is its 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import cache
 
 import sympy as sp
 
-from .families import is_matrix
+from .families import is_matrix, skew_axes
 from .laws import Law, Part, Term
 from .notation import latex, letters, text
 from .unfold import arrays, columns, matrix_name
@@ -57,7 +58,8 @@ def indices(law: Law) -> tuple[tuple[sp.Symbol, int], ...]:
     free, matrix = _axis_symbols(law)
     sizes = _kept_sizes(law.terms[0].part)
     out = [(s, sizes[i]) for i, s in enumerate(free) if s is not None]
-    at = next((i for i, s in enumerate(free) if s is None), None)
+    skew = skew_axes(law.axis_kinds, tuple(sizes))
+    at = skew[1] if skew else next((i for i, s in enumerate(free) if s is None), None)
     if matrix and at is not None and "pair" not in law.axis_kinds:
         partner = law.terms[0].partner
         out += [(matrix[0], sizes[at]), (matrix[1], _kept_sizes(partner)[0] if partner else sizes[at])]
@@ -131,7 +133,7 @@ def _centred_product(law: Law, product: sp.MatrixExpr) -> sp.MatrixExpr:
 def _axis_symbols(law: Law) -> tuple[list[sp.Symbol | None], tuple[sp.Symbol, ...]]:
     """A symbol per law axis (None for the axis of a matrix) and the two of the matrix."""
     kinds = ("matrix",) if law.axis_kinds == ("cross", "cross") else law.axis_kinds
-    double = [is_matrix(k) or k == "pair" for k in kinds]
+    double = [is_matrix(k) or k in ("pair", "skew") for k in kinds]
     names = iter(letters(len(kinds), any(double)))
     free = [None if d else _symbol(next(names)) for d in double]
     return free, (_symbol("i"), _symbol("k")) if None in free else ()
@@ -215,12 +217,36 @@ def _term_entry(
         i = _symbol("i")
         square = _element(part, free, (i,), column, limits) ** 2
         return _sum(square, [*limits, (i, 0, _kept_sizes(part)[at] - 1)])
+    if "skew" in law.axis_kinds:
+        return _skew_entry(law, part, free, matrix, column, limits)
     if matrix:
         inner: list[tuple[sp.Symbol, int, int]] = []
         left = _element(part, free, matrix[:1], column, inner)
         right = _element(part, free, matrix[1:], column, [])
         return _sum(left * right, [*inner, *limits])
     return _sum(_element(part, free, (), column, limits) ** 2, limits)
+
+
+def _skew_entry(
+    law: Law,
+    part: Part,
+    free: list[sp.Symbol | None],
+    matrix: tuple[sp.Symbol, ...],
+    column: sp.Expr,
+    limits: list[tuple[sp.Symbol, int, int]],
+) -> sp.Expr:
+    """`sum X_0i X_1k - X_1i X_0k` over the two coordinates of the planes."""
+    skew = skew_axes(law.axis_kinds, tuple(_kept_sizes(part)))
+    assert skew is not None
+    inner: list[tuple[sp.Symbol, int, int]] = []
+
+    def at(coordinate: int, index: sp.Symbol) -> sp.Expr:
+        inner.clear()
+        places = [sp.Integer(coordinate) if a == skew[0] else s for a, s in enumerate(free)]
+        return _element(part, places, (index,), column, inner)
+
+    i, k = matrix
+    return _sum(at(0, i) * at(1, k) - at(1, i) * at(0, k), [*inner, *limits])
 
 
 def _pairs(
@@ -240,7 +266,7 @@ def _pairs(
 
 def _element(
     part: Part,
-    free: list[sp.Symbol | None],
+    free: Sequence[sp.Expr | None],
     matrix: tuple[sp.Symbol, ...],
     column: sp.Expr,
     limits: list[tuple[sp.Symbol, int, int]],
@@ -250,7 +276,9 @@ def _element(
     spare = itertools.count(1)
     chosen: list[sp.Expr] = []
     for d, n in enumerate(part.dims):
-        index = kept.get(d) or (matrix[0] if d in kept and matrix else None)
+        index = kept.get(d)
+        if index is None and d in kept and matrix:
+            index = matrix[0]
         if index is None:
             index = _symbol(f"s{next(spare)}")
             limits.append((index, 0, n - 1))

@@ -32,7 +32,7 @@ class Part:
         slices: the run of each of them that belongs to the law.
         dims: the multi-index of those runs.
         axes: the law axis of every entry of `dims`, -1 where it is summed over.
-        offset: add the identity first (`I + W` of a skip around a linear branch).
+        offset: add this multiple of the identity first (`I + W` of a skip around a linear branch).
         ramp: weigh the entries unevenly, which makes a true law false (the control of a check).
     """
 
@@ -42,13 +42,13 @@ class Part:
     slices: tuple[tuple[int, int], ...]
     dims: tuple[int, ...]
     axes: tuple[int, ...]
-    offset: bool = False
+    offset: Fraction = Fraction(0)
     ramp: bool = False
 
     def read(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor with the law's axes first, then what is summed, then the rest as one axis each."""
         if self.offset:
-            tensor = tensor + identity_like(tensor)
+            tensor = tensor + float(self.offset) * identity_like(tensor)
         if self.ramp:
             tensor = tensor * tensor.new_tensor([1.5 + math.cos(i * i) for i in range(tensor.numel())]).reshape(
                 tensor.shape

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
 
-from .algebra import Algebra, Blocks, Box, Centred, Copies, LayoutError, Nothing, ScalarPlusOnes
+from .algebra import Algebra, Blocks, Box, Centred, Copies, LayoutError, Nothing, Scalar, ScalarPlusOnes, common_dims
 from .diagram import Diagram
+from .repeats import axes_over
 from .rules import Use
 
 
@@ -36,8 +38,7 @@ class Layouts:
         """Asks every block for its restrictions, and again those next to a wire that changed."""
         near: dict[int, list[int]] = {}
         for i, site in enumerate(self.diagram.sites):
-            rows = getattr(site.rule, "rows", None)
-            for w in {*site.inputs, *site.outputs, *(() if rows is None else (rows,))}:
+            for w in set(site.wires):
                 near.setdefault(w, []).append(i)
         waiting: Sequence[int] = range(len(self.diagram.sites))
         while waiting:
@@ -146,26 +147,43 @@ class Layouts:
                 at += 1
             self.meet(p, Algebra(tuple(merged.boxes[i] for i in mine), tuple(merged.ties[i] for i in mine)))
 
-    def grouped(self, many: int, few: int, groups: int, copies: int) -> None:
-        """Aligns a wire of query heads with one of key heads."""
-        for w in (many, few):
-            if len(self.algebras[w].boxes) != 1:
-                raise LayoutError(f"the heads on {self.diagram.wires[w].name} are cut into parts of different kinds")
-        few_dims, many_dims = self.algebras[few].boxes[0].dims, self.algebras[many].boxes[0].dims
-        at, size = 0, 1
-        while size < groups:
-            size *= few_dims[at]
-            at += 1
+    def repeated(self, many: int, few: int, groups: int, copies: int, apart: bool = False) -> None:
+        """Cuts a wire of `groups x copies x width` features and one of `groups x width` alike.
+
+        Where either is cut into parts of different kinds, or with `apart`, both are cut at every head and every head
+        alike.
+        """
+        if apart or self.is_cut(many) or self.is_cut(few):
+            self._cut_heads({many: groups * copies, few: groups})
+            return
+        few_dims = self.algebras[few].boxes[0].dims
+        at = axes_over(few_dims, groups)
         target = few_dims[:at] + ((copies,) if copies > 1 else ()) + few_dims[at:]
         self.algebras[many] = self.algebras[many].restrict(_cut(target))
         refined = self.algebras[many].boxes[0].dims
-        if refined != many_dims or refined != target:
-            at, size = 0, 1
-            while size < groups:
-                size *= refined[at]
-                at += 1
-            back = refined[:at] + refined[at + (copies > 1) :]
+        at = axes_over(refined, groups)
+        back = refined[:at] + refined[at + axes_over(refined[at:], copies) :]
+        if back != few_dims:
             self.algebras[few] = self.algebras[few].restrict(_cut(back))
+
+    def _cut_heads(self, heads: dict[int, int]) -> None:
+        """Cuts every head of some wires, given with their number of heads, at the same places."""
+        width = min(self.size(w) // n for w, n in heads.items())
+        edges = {e % width for w in heads for e in self.algebras[w].edges()} - {0}
+        places = sorted({0, *edges})
+        for w in heads:
+            starts = range(0, self.size(w), width)
+            self.algebras[w] = self.algebras[w].cut(s + e for s in starts for e in places if s + e)
+        dims: list[tuple[int, ...]] = [
+            functools.reduce(common_dims, (b.dims for w in heads for b in self.algebras[w].boxes[p :: len(places)]))
+            for p in range(len(places))
+        ]
+        for w, n in heads.items():
+            self.algebras[w] = self.algebras[w].restrict(_cut(*dims * n))
+
+    def cut_at(self, w: int, position: int) -> None:
+        """Cuts a wire in two."""
+        self.algebras[w] = self.algebras[w].cut([position])
 
     def cut_groups(self, x: int, y: int, groups: int) -> None:
         """Where a grouped map's input or output is cut into parts, both are cut into groups."""
@@ -174,10 +192,37 @@ class Layouts:
                 width = self.size(w) // groups
                 self.algebras[w] = self.algebras[w].cut(range(width, self.size(w), width))
 
-    def cut_tokens(self, w: int, index: int) -> None:
-        """One token of a wire is read apart from the others."""
+    def off_diagonal(self, w: int) -> int:
+        """Width of the largest block on which a wire carries matrices off the diagonal, 0 if there is none."""
+        found = 0
+        for box in self.algebras[w].boxes:
+            for label in box.labels:
+                for i, a in enumerate(label):
+                    with_diagonal = label[:i] + "d" + label[i + 1 :] in box.labels  # 11^T beside the diagonal
+                    if a in "oxk" or (a == "j" and with_diagonal):
+                        found = max(found, box.dims[i])
+        return found
+
+    def frozen_matrix(self, x: int, y: int) -> None:
+        """A generic frozen matrix: `S_y W = W S_x` makes both commute with `W W^T` and `W^T W`.
+
+        Where one side carries nothing off the diagonal both are one multiple of the identity, on the other side as far
+        as `W` reaches.
+        """
+        for one, other in ((x, y), (y, x)):
+            if not self.off_diagonal(one) and self.off_diagonal(other) <= self.size(one):
+                nothing = not self.algebras[one].count
+                for w in (one, other):
+                    self.meet(w, Nothing(self.size(w)) if nothing else Scalar(self.size(w)))
+
+    def is_cut(self, w: int) -> bool:
+        """Whether a wire is cut into parts of different kinds."""
+        return len(self.algebras[w].boxes) > 1
+
+    def cut_tokens(self, w: int, index: int, length: int = 1) -> None:
+        """A run of tokens of a wire is read apart from the others."""
         total = sum(self.tokens[w])
-        ends = [index, 1, total - index - 1]
+        ends = [index, length, total - index - length]
         self.tokens[w] = _merge_cuts(self.tokens[w], tuple(n for n in ends if n))
 
     def join_tokens(self, whole: int, parts: Sequence[int]) -> None:
@@ -198,8 +243,8 @@ def _start(n: int) -> Algebra:
     return Algebra((Box.of((n,), "cdjox"),), (0,))
 
 
-def _cut(dims: tuple[int, ...]) -> Algebra:
-    return Algebra((Box.of(dims, ["c" * len(dims)]),), (0,))
+def _cut(*boxes: tuple[int, ...]) -> Algebra:
+    return Algebra(tuple(Box.of(dims, ["c" * len(dims)]) for dims in boxes), tuple(range(len(boxes))))
 
 
 def _alone(box: Box) -> Algebra:
@@ -210,7 +255,7 @@ def _unflatten(box: Box, before: int, after: int) -> tuple[tuple[int, ...], set[
     """Dims and labels of the box without the axes of the copies."""
     head, tail = int(before > 1), int(after > 1)
     end = len(box.dims) - tail
-    if (head and box.dims[0] != before) or (tail and box.dims[-1] != after):
+    if (head and (not box.dims or box.dims[0] != before)) or (tail and (not box.dims or box.dims[-1] != after)):
         raise LayoutError("flattened features are cut across the copies of one feature")
     return box.dims[head:end], {s[head:end] for s in box.labels}
 

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from .algebra import OFF
+from collections.abc import Iterator
+
 from .diagram import Site
-from .rewrites import bundles, leaves
+from .families import gather
+from .limits_paths import averaged, path_limits
+from .ranks import vectors_on
+from .rewrites import invisible
 from .rules import (
     AddRule,
     AttentionRule,
     ConcatRule,
     FlattenRule,
+    FrozenNormRule,
     GainRule,
-    HomogeneousRule,
     LinearRule,
     MixtureRule,
+    NormRule,
+    OffsetRule,
     PassRule,
-    ProductRule,
+    PointwiseRule,
     Rule,
+    SimilarityRule,
+    SoftmaxRule,
     TableRule,
+    TokenMixRule,
     TokensRule,
+    UnitRowsRule,
+    Use,
 )
 from .solution import Solution
 
 # readers through which another constant can answer for a frozen one
-PASSES_CONSTANTS = (AddRule, ConcatRule, FlattenRule, GainRule, LinearRule, MixtureRule, PassRule, TokensRule)
+PASSES_CONSTANTS = (AddRule, ConcatRule, FlattenRule, MixtureRule, PassRule, TokensRule)
 
 
 def limits(solution: Solution) -> list[str]:
@@ -32,101 +43,154 @@ def limits(solution: Solution) -> list[str]:
     A frozen matrix lets laws pass that follow its own singular directions, and a frozen vector leaves those of its
     complement; both depend on the frozen values and are not listed.
     """
-    out = []
-    rules = [site.rule for site in solution.drawn.sites]
-    if any(isinstance(r, TableRule) for r in rules) and not any(isinstance(r, AttentionRule) for r in rules):
-        out.append("no block lets tokens see one another: laws of the row of a single token may be missing")
-    out += _maps_in_a_row(solution)
-    out += _products_of_rows(solution)
-    out += _unlike_parallel_maps(solution)
-    taken = [s.name for s in solution.drawn.sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
-    if taken and any(isinstance(r, TokensRule) for r in rules):
-        out.append(f"{taken[0]} reads one token of several kinds: laws that move the tokens apart are not listed")
-    frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
+    found = [
+        *_tokens_alone(solution),
+        *path_limits(solution.drawn),
+        *_fixed_numbers(solution),
+        *_thin_wires(solution),
+        *_unseen_scales(solution),
+        *_opaque(solution),
+        *_frozen(solution),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _opaque(solution: Solution) -> Iterator[str]:
+    for site in solution.drawn.sites:
+        if type(site.rule) is Rule:
+            yield f"{site.name} is opaque: no law crosses it, so laws through it may be missing"
+
+
+def _tokens_alone(solution: Solution) -> Iterator[str]:
+    """Tokens whose place is known have gauges of their own, token by token."""
+    sites = solution.drawn.sites
+    rules = [site.rule for site in sites]
+    tables = {w for s in sites if isinstance(s.rule, TableRule) for w in s.outputs}
+    joined = [s for s in sites if isinstance(s.rule, TokensRule)]
+    if tables and not any(isinstance(r, AttentionRule) for r in rules):
+        yield "no block lets tokens see one another: laws of the row of a single token may be missing"
+    taken = [s.name for s in sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
+    if taken and joined:
+        yield f"{taken[0]} reads one token of several kinds: laws that move the tokens apart are not listed"
+    if any(s.inputs[0] in tables for s in joined):
+        ordered = [s.name for s in sites if isinstance(s.rule, AttentionRule) and s.rule.ordered]
+        if ordered:
+            yield f"{ordered[0]} lets the learned first token see nothing else: laws of that token are not listed"
+
+
+def _fixed_numbers(solution: Solution) -> Iterator[str]:
+    """Fixed numbers: matrices that kill them, or that a trained constant answers, depend on their values."""
+    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
     for site in solution.drawn.sites:
         rule = site.rule
-        if isinstance(rule, AddRule) and _meets_its_own_parts(solution, site):
-            out.append(f"{site.name} adds parts of one wire: laws of the differences of their writers are not listed")
-        if type(rule) is Rule:
-            out.append(f"{site.name} is opaque: no law crosses it, so laws through it may be missing")
-        for use in rule.uses(site):
+        live = bool(site.inputs) and solution.shifts.live(site.inputs[0])
+        if isinstance(rule, OffsetRule):
+            x = site.inputs[0]
+            few = rule.rows - live < solution.layouts.size(x) or averaged(solution.drawn, site)
+            if few and not isinstance(writer[x].rule, (PointwiseRule, SoftmaxRule)):
+                yield f"{site.name} adds fixed numbers: laws that depend on their values are not listed"
+        if isinstance(rule, FrozenNormRule):
+            unseen = solution.directions.moving(site.outputs[0]) or solution.directions.still(site.outputs[0])
+            if live or unseen:
+                yield f"{site.name} has fixed statistics: laws that depend on their values are not listed"
+        if isinstance(rule, PointwiseRule) and rule.exponential and live:
+            yield f"{site.name} turns constants into factors: laws that join the two are not listed"
+
+
+def _thin_wires(solution: Solution) -> Iterator[str]:
+    """A wire before a norm that is wider than all vectors on it: the space that they span never changes."""
+    blind = (NormRule, UnitRowsRule, SimilarityRule)
+    read = {w: s for s in solution.drawn.sites if isinstance(s.rule, blind) for w in s.inputs}
+    for family in gather(solution.gauges):
+        if family.mixed or family.kinds != ("sum",):
+            continue
+        wires = {w for (w, _), _ in family.support}
+        name = next((read[w].name for w in sorted(wires & set(read))), None)
+        size = max(solution.layouts.size(w) for w in wires)
+        found = sum(vectors_on(solution, w) for w in wires)
+        # As many vectors as features still have a determinant, which a map with normalised rows keeps.
+        exact = any(isinstance(read[w].rule, UnitRowsRule) for w in wires & set(read))
+        if name and (found < size or (exact and found == size)):
+            yield f"{name} reads {size} features that only {found} vectors span: laws of their space are not listed"
+
+
+def _unseen_scales(solution: Solution) -> Iterator[str]:
+    """Blocks that give every token, or every choice of an expert, a scale of its own which nothing sees."""
+    sites = list(solution.drawn.sites)
+    chosen = {w for s in sites if isinstance(s.rule, SoftmaxRule) and s.rule.unseen == "everything" for w in s.outputs}
+    for i, site in enumerate(sites):
+        rule = site.rule
+        hard = isinstance(rule, MixtureRule) and site.inputs[0] in chosen
+        sunk = isinstance(rule, AttentionRule) and rule.heads == 1 and not rule.normalised
+        if (hard or sunk or isinstance(rule, TokenMixRule)) and invisible(sites, i, local=True):
+            yield f"{site.name} scales what readers blind to a scale see: laws of that scale are not listed"
+
+
+def _frozen(solution: Solution) -> Iterator[str]:
+    """What frozen values let through: it depends on these values, and so it is not listed."""
+    frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
+    matrices: dict[str, None] = {}
+    vectors: dict[str, None] = {}
+    for site in solution.drawn.sites:
+        for use in site.rule.uses(site):
             if use.parameter not in frozen:
                 continue
-            matrix = len(use.axes) == 2 and not use.constant
-            if _matters(solution, site, matrix):
-                what = "its singular directions" if matrix else "the complement of its value"
-                out.append(f"{use.parameter} is frozen: laws along {what} are not listed")
-    return out
+            if len(use.axes) > 1 and not use.constant:
+                if _matrix_matters(solution, site, use):
+                    matrices[use.parameter] = None
+            elif _constant_matters(solution, site) if use.constant else _gain_matters(solution, site):
+                vectors[use.parameter] = None
+    for found, what in ((matrices, "their singular directions"), (vectors, "the complement of their values")):
+        if found:
+            first, *others = found
+            more = f"and {len(others)} more parameters are frozen" if others else "is frozen"
+            yield f"{first} {more}: laws along {what} are not listed"
 
 
-def _maps_in_a_row(solution: Solution) -> list[str]:
-    """A shared matrix applied to its own result has laws that are no polynomials of degree two."""
-    written = {w: s.rule.weight for s in solution.drawn.sites if isinstance(s.rule, LinearRule) for w in s.outputs}
-    return [
-        f"{site.name} applies {site.rule.weight} a second time in a row: laws of degree above two are not listed"
-        for site in solution.drawn.sites
-        if isinstance(site.rule, LinearRule) and written.get(site.inputs[0]) == site.rule.weight
-    ]
+def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
+    """Whether a frozen matrix may let a law or a constant through.
+
+    `S_out W = W S_in` makes both commute with `W W^T` and `W^T W`.  Where one side carries no matrix off the diagonal a
+    generic `W` leaves `c I` on it, so the other has `c I` as well but for what `W` kills: nothing if it is no wider.
+    """
+    if any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
+        return True
+    blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
+    sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
+    return all(blocks) or any(block > sizes[1 - i] for i, block in enumerate(blocks))
 
 
-def _products_of_rows(solution: Solution) -> list[str]:
-    """Products of values that are read off a table without a map between: each row then has laws of its own."""
-    rows: set[int] = set()
-    out = []
-    for site in solution.drawn.sites:
-        rule = site.rule
-        if isinstance(rule, TableRule) or (isinstance(rule, LinearRule) and rule.lookup):
-            rows.update(site.outputs)
-        elif site.inputs and rows.issuperset(site.inputs):
-            if isinstance(rule, ProductRule):
-                out.append(
-                    f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
-                )
-            if isinstance(rule, (AddRule, ConcatRule, HomogeneousRule, PassRule, TokensRule)):
-                rows.update(site.outputs)
-    return out
+def _gain_matters(solution: Solution, site: Site) -> bool:
+    """Whether constants reach a frozen gain, or a direction that its input never has is read by a trained map."""
+    x, y = site.inputs[0], site.outputs[0]
+    if solution.shifts.live(x) or solution.directions.moving(y) or solution.directions.still(y):
+        return True
+    if not solution.directions.absent(x):
+        return False
+    return any(
+        solution.directions.still(r.outputs[0]) or solution.shifts.live(r.outputs[0])
+        for r, _ in solution.drawn.readers()[y]
+        if isinstance(r.rule, LinearRule)
+    )
 
 
-def _unlike_parallel_maps(solution: Solution) -> list[str]:
-    """Sums of linear maps of one wire with different shapes: entries that act alike keep their difference."""
-    readers = solution.drawn.readers()
-    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
-    bundled = bundles(solution.drawn)
-    out = []
-    for site in solution.drawn.sites:
-        if not isinstance(site.rule, AddRule):
-            continue
-        maps: dict[int, set[str]] = {}
-        weights = [leaf.rule.weight for leaf in leaves(site, readers, writer) if isinstance(leaf.rule, LinearRule)]
-        if len(set(weights)) < len(weights):
-            out.append(
-                f"{site.name} adds one shared map of several wires: laws of the differences of these are not listed"
-            )
-        for leaf in leaves(site, readers, writer):
-            if isinstance(leaf.rule, LinearRule) or (isinstance(leaf.rule, GainRule) and leaf.rule.gain):
-                maps.setdefault(leaf.inputs[0], set()).add(bundled.get(leaf.name, leaf.name))
-        if any(len(kinds) > 1 for kinds in maps.values()):
-            out.append(f"{site.name} adds unlike linear maps of one wire: laws of their differences are not listed")
-    return out
+def _constant_matters(solution: Solution, site: Site) -> bool:
+    """Whether a matrix may kill a frozen constant `b`, or another constant may answer `S b`."""
+    y = site.outputs[0]
+    if solution.layouts.off_diagonal(y):
+        return True
+    if not solution.layouts.algebras[y].count:
+        return False
+    unseen = solution.directions.moving(y) or solution.directions.still(y)
+    return bool(unseen) or solution.shifts.live(y) or any(_passes(solution, r) for r, _ in solution.drawn.readers()[y])
 
 
-def _meets_its_own_parts(solution: Solution, site: Site) -> bool:
-    cuts = [w for s in solution.drawn.sites if isinstance(s.rule, ConcatRule) and s.rule.cut for w in [s.outputs]]
-    return any(len(set(site.inputs) & set(outputs)) > 1 for outputs in cuts)
-
-
-def _matters(solution: Solution, site: Site, matrix: bool) -> bool:
-    algebras = [solution.layouts.algebras[w] for w in (*site.inputs, *site.outputs)]
-    live = any(solution.shifts.live(w) for w in site.inputs)
-    if matrix:
-        writers = {w: s for s in solution.drawn.sites for w in s.outputs}
-        learned = any(isinstance(writers[w].rule, (LinearRule, TableRule, GainRule)) for w in site.inputs)
-        return live or learned or any(b.labels for a in algebras for b in a.boxes)
-    if isinstance(site.rule, GainRule):
-        unseen = solution.directions.moving(site.outputs[0]) or solution.directions.still(site.outputs[0])
-        if live or unseen or solution.directions.absent(site.inputs[0]):
-            return True
-    if any(isinstance(r.rule, PASSES_CONSTANTS) for r, _ in solution.drawn.readers()[site.outputs[0]]):
-        return bool(algebras[-1].count)
-    out = solution.layouts.algebras[site.outputs[0]]
-    return any(set(s) & OFF for b in out.boxes for s in b.labels)
+def _passes(solution: Solution, site: Site) -> bool:
+    """Whether a constant, or its image under something frozen, goes through a block."""
+    rule = site.rule
+    if isinstance(rule, LinearRule):
+        y = site.outputs[0]
+        return solution.diagram.parameters[rule.weight].frozen or solution.directions.still(y).covers(
+            solution.directions.layout(y)
+        )
+    return isinstance(rule, PASSES_CONSTANTS) or (isinstance(rule, GainRule) and rule.gain is None)

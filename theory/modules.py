@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -12,7 +12,10 @@ from typing import Any, cast
 import torch
 from torch.func import functional_call
 
+from .losses import Loss, LossError, LossLike, read, total
+
 Tensors = dict[str, torch.Tensor]
+Axes = int | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,11 @@ def norm(tensors: Tensors) -> torch.Tensor:
 
 def module_points(
     module: torch.nn.Module,
-    loss: str,
+    loss: LossLike,
     args: Sequence[Any],
     samples: int,
     seed: int,
-    axis: int = -1,
+    axis: Axes = -1,
     training: bool | None = None,
 ) -> list[Point]:
     """Gradients of random losses at a module's own parameters and, every other time, at perturbed ones.
@@ -51,17 +54,17 @@ def module_points(
     random state stay exactly as they are.
 
     Args:
-        module: any module whose forward gives one tensor.
-        loss: `"mse"` or `"cross_entropy"`.
+        module: any module whose forward gives one tensor, or a tuple, list or dict of tensors.
+        loss: the loss of its output, or one for every output (see `losses.read`).
         args: example inputs; tensors of numbers are drawn anew with the same shape, everything else is passed on.
         samples: number of points.
         seed: of data, targets, perturbations and of what the module itself draws (dropout).
-        axis: the axis of the classes in the output.
+        axis: the axis of the features (the classes) in the output, or one for every output.
         training: put every submodule in training mode (True) or evaluation mode (False); None keeps their modes.
 
     Raises:
-        ValueError: without example inputs.
-        TypeError: for a module that cannot be copied or whose output is not one tensor.
+        ValueError: without example inputs, and for losses that do not fit the outputs.
+        TypeError: for a module that cannot be copied or whose output holds something that is no tensor.
     """
     if not args:
         raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
@@ -73,15 +76,9 @@ def module_points(
     own = {n: _double(p) for n, p in named.items()}
     buffers = {n: _double(v) for n, v in module.named_buffers()}
 
-    def run(parameters: Tensors, inputs: Sequence[Any]) -> torch.Tensor:
+    def run(parameters: Tensors, inputs: Sequence[Any]) -> Tensors:
         state = {n: v.clone() for n, v in buffers.items()}
-        out = functional_call(twin, {**parameters, **state}, tuple(inputs))
-        if not isinstance(out, torch.Tensor):
-            raise TypeError(
-                f"{type(module).__name__} gives a {type(out).__name__}, expected one tensor; "
-                "wrap it in a module that picks the output"
-            )
-        return out
+        return named_outputs(module, functional_call(twin, {**parameters, **state}, tuple(inputs)))
 
     points = []
     with _own_randomness(seed, chain(own.values(), buffers.values())):
@@ -90,7 +87,7 @@ def module_points(
             frozen = {n: v for n, v in values.items() if not named[n].requires_grad}
             trainable = {n: v for n, v in values.items() if named[n].requires_grad}
 
-            def forward(p: Tensors, x: Sequence[Any], fixed: Tensors = frozen) -> torch.Tensor:
+            def forward(p: Tensors, x: Sequence[Any], fixed: Tensors = frozen) -> Tensors:
                 return run({**fixed, **p}, x)
 
             point = point_of(forward, trainable, [_like(a, generator) for a in args], loss, generator, axis)
@@ -148,27 +145,72 @@ def _like(example: Any, generator: torch.Generator) -> Any:
     return torch.randint(high, example.shape, generator=generator, dtype=example.dtype).to(example.device)
 
 
+def named_outputs(module: torch.nn.Module, out: Any) -> Tensors:
+    """What a module gave, as tensors by name; a tuple's are numbered.
+
+    Raises:
+        TypeError: if it is neither a tensor nor a tuple, list or dict of tensors.
+    """
+    found: dict[Any, Any] = {}
+    if isinstance(out, torch.Tensor):
+        found = {"output": out}
+    elif isinstance(out, (Mapping, tuple, list)):
+        found = dict(out) if isinstance(out, Mapping) else dict(enumerate(out))
+    strange = [t for t in found.values() if not isinstance(t, torch.Tensor) or not t.is_floating_point()]
+    if not found or strange:
+        kinds = [f"{t.dtype} tensor" if isinstance(t, torch.Tensor) else type(t).__name__ for t in strange]
+        raise TypeError(
+            f"{type(module).__name__} gives a {' with a '.join([type(out).__name__, *kinds[:1]])}, expected one tensor "
+            "of real numbers or several; wrap it in a module that picks the outputs"
+        )
+    return {str(name): t for name, t in found.items()}
+
+
+def fit_losses(outputs: Tensors, loss: LossLike, axis: Axes) -> tuple[tuple[Loss, ...], tuple[int, ...]]:
+    """The loss and the feature axis of every output of a module; a single loss stands for a single output only.
+
+    Raises:
+        LossError: for losses or axes that do not fit the outputs.
+    """
+    losses = read(loss, list(outputs), broadcast=False)
+    axes = (axis,) * len(outputs) if isinstance(axis, int) else tuple(axis)
+    if len(axes) != len(outputs):
+        raise LossError(f"{len(axes)} axes are given for {len(outputs)} outputs; give one axis for each output")
+    for each, (name, z), a in zip(losses, outputs.items(), axes, strict=True):
+        if z.ndim and not -z.ndim <= a < z.ndim:
+            raise LossError(f"{name} has the shape {tuple(z.shape)}, which has no axis {a}; say where its features are")
+        each.expect(z.shape[a] if z.ndim else 1, name)
+    return losses, axes
+
+
 def point_of(
-    forward: Any, parameters: Mapping[str, torch.Tensor], inputs: Any, loss: str, generator: torch.Generator, axis: int
+    forward: Callable[[Tensors, Any], Tensors],
+    parameters: Mapping[str, torch.Tensor],
+    inputs: Any,
+    loss: LossLike,
+    generator: torch.Generator,
+    axis: Axes,
 ) -> Point:
-    """The gradient of a loss with random targets at given parameters."""
+    """The gradient of a loss with random targets at given parameters.
+
+    Args:
+        forward: from parameters and inputs to the outputs by name.
+        parameters: tensors by name.
+        inputs: what `forward` reads.
+        loss: the loss of every output.
+        generator: of the targets.
+        axis: the axis of the features in the output, or one for every output.
+
+    Raises:
+        LossError: for losses that do not fit the outputs.
+    """
     leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
-    value = random_loss(forward(leaves, inputs), loss, generator, axis)
+    outputs = forward(leaves, inputs)
+    losses, axes = fit_losses(outputs, loss, axis)
+    value = total(losses, list(outputs.values()), generator, axes)
     if leaves and value.requires_grad:
         grads: tuple[torch.Tensor | None, ...] = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     else:  # everything is frozen or detached: the gradient is zero
         grads = (None,) * len(leaves)
     gradient = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
     return Point({n: p.detach() for n, p in leaves.items()}, gradient, float(value.detach()))
-
-
-def random_loss(output: torch.Tensor, loss: str, generator: torch.Generator, axis: int) -> torch.Tensor:
-    """Squared error or softmax cross-entropy against random targets."""
-    if loss == "mse":
-        target = torch.randn(output.shape, generator=generator, dtype=output.dtype).to(output.device)
-        return (output - target).square().mean()
-    if loss != "cross_entropy":
-        raise ValueError(f"no loss {loss!r}; there are mse, cross_entropy")
-    logits = output.movedim(axis, -1).flatten(0, -2)
-    classes = torch.randint(logits.shape[-1], logits.shape[:1], generator=generator).to(output.device)
-    return torch.nn.functional.cross_entropy(logits, classes)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from .families import skew_axes
 from .style import LATEX, TEXT, Style
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def _write(law: Law, style: Style) -> str:
         return style.both(_sum(law, style, names, _norm), _sum(law, style, names, _norm_of_sum))
     if law.kind != "balance":
         out = _sum(law, style, names, _short_linear if _is_short(law) else _linear)
+    elif "skew" in law.axis_kinds:
+        out = _sum(law, style, names, partial(_skew, law))
     elif any(map(_is_product, law.axis_kinds)):
         out = _sum(law, style, names, _product)
     else:
@@ -57,7 +61,7 @@ def _write(law: Law, style: Style) -> str:
 
 def axis_letters(law: Law) -> list[str]:
     """A letter for every axis of a law; `:` for the one of a matrix or a pair."""
-    double = [_is_product(k) or k == "pair" for k in law.axis_kinds]
+    double = [_is_product(k) or k in ("pair", "skew") for k in law.axis_kinds]
     names = iter(letters(len(double), any(double)))
     return [":" if d else next(names) for d in double]
 
@@ -83,7 +87,7 @@ def _name(part: Part, style: Style) -> str:
     name = style.name(part.parameter, len(part.view.shape))
     if part.view.lead > 1:  # a grouped map: the groups come first
         name = f"{name}_(groups)" if style is TEXT else rf"{name}^{{(\mathrm{{groups}})}}"
-    return style.plus_identity(name) if part.offset else name
+    return style.plus_identity(name, style.multiple(part.offset)) if part.offset else name
 
 
 def _where(part: Part, letters: list[str], summed: str = ":") -> list[str]:
@@ -143,6 +147,17 @@ def _product(term: Term, style: Style, letters: list[str]) -> str:
     summed = sum(a < 0 for a in part.axes)
     product = style.product(first[0], second[1])
     return style.over(["stuv"[i] for i in range(summed)], product) if summed else product
+
+
+def _skew(law: Law, term: Term, style: Style, letters: list[str]) -> str:
+    """`X_0 X_1^T - X_1 X_0^T` of the two coordinates of planes that turn alike."""
+    part = term.part
+    sizes = tuple(part.dims[i] for _, i in sorted((a, i) for i, a in enumerate(part.axes) if a >= 0))
+    skew = skew_axes(law.axis_kinds, sizes)
+    assert skew is not None
+    coordinates = [_oriented(part, style, [c if a == skew[0] else x for a, x in enumerate(letters)]) for c in "01"]
+    (x0, y0), (x1, y1) = coordinates
+    return f"({style.product(x0, y1)} - {style.product(x1, y0)})"
 
 
 def _oriented(part: Part, style: Style, letters: list[str]) -> tuple[str, str]:

@@ -26,6 +26,7 @@ Sampler = Callable[[int], Any]
 CLEAR_GAP = 1e4
 NOISE = 1e-8  # relative size below which a singular value may be rounding
 FLOOR = 1e-17
+ROUNDING = 1e-6  # a bracket far below the product of its fields, over the size of the parameters, is rounding
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,9 @@ def _level_rows(
         inner = fields[-1]
         for outer in reversed(fields[1:-1]):
             inner = _bracket(outer, inner)
-        a, b = _terms(fields[0], inner, theta)
-        return a - b, a.norm() + b.norm()
+        a, b, size = _terms(fields[0], inner, theta)
+        # Where the function is linear in all that moves, both terms are rounding and must stay small.
+        return a - b, a.norm() + b.norm() + ROUNDING * size / theta.norm()
 
     blocks, scales = [], []
     for start in range(0, n, chunk):
@@ -142,15 +144,15 @@ def _level_rows(
     return torch.cat(blocks) / torch.maximum(scale, typical * 1e-3).clamp_min(1e-300)[:, None]
 
 
-def _terms(a: Callable, b: Callable, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The two terms of a bracket: the derivative of `b` along `a`, and of `a` along `b`."""
+def _terms(a: Callable, b: Callable, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The two terms of a bracket, the derivative of `b` along `a` and of `a` along `b`, and the size of both fields."""
     va, vb = a(theta), b(theta)
-    return jvp(b, (theta,), (va,))[1], jvp(a, (theta,), (vb,))[1]
+    return jvp(b, (theta,), (va,))[1], jvp(a, (theta,), (vb,))[1], va.norm() * vb.norm()
 
 
 def _bracket(a: Callable, b: Callable) -> Callable:
     def field_(theta: torch.Tensor) -> torch.Tensor:
-        first, second = _terms(a, b, theta)
+        first, second, _ = _terms(a, b, theta)
         return first - second
 
     return field_

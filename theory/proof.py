@@ -120,7 +120,7 @@ def _balance_proof(law: Law, solution: Solution, family: Family) -> Proof:
     rows = [solution.gauge_rows[i] for i in family.rows]
     steps = _rewrite_steps(solution, wires)
     for site in solution.drawn.sites:
-        if wires & {*site.inputs, *site.outputs}:
+        if wires & set(site.wires):
             steps.append(
                 Proof(
                     f"rule of {site.name}",
@@ -161,7 +161,7 @@ def _times(a: object) -> str:
 
 
 def _rewrite_steps(solution: Solution, wires: set[int]) -> list[Proof]:
-    near = {s.name for s in solution.diagram.sites if wires & {*s.inputs, *s.outputs}}
+    near = {s.name for s in solution.diagram.sites if wires & set(s.wires)}
     return [Proof("rewrite", f"{r.site}: {r.reason}") for r in solution.rewrites if r.site in near]
 
 

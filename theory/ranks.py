@@ -7,9 +7,11 @@ neighbour wire whose own vectors span only `r'` dimensions contributes `r'` of i
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from .families import Family, gather, has_off_diagonal, is_matrix
+from .subspace import key_dimension, vector_keys
 
 if TYPE_CHECKING:
     from .solution import Solution
@@ -36,6 +38,11 @@ def deficits(solution: Solution, family: Family) -> int:
 def full_rank(solution: Solution, wire: int, box: int = 0) -> int:
     """Number of generic vectors on a box of a wire that carries full matrices (it may exceed the width)."""
     return _ranks(solution)[wire, box]
+
+
+def vectors_on(solution: Solution, wire: int) -> int:
+    """Number of vectors that the parameters next to a wire put on it, each as wide as the wire."""
+    return sum(per_index for per_index, _ in _reads(solution).get(wire, []))
 
 
 def _ranks(solution: Solution) -> dict[Entity, int]:
@@ -70,7 +77,7 @@ def _ranks(solution: Solution) -> dict[Entity, int]:
                 if vectors and neighbour is not None and all(m[0] != neighbour for m in members[entity]):
                     found = found * spanned(neighbour) // solution.layouts.size(neighbour)
                 total += found
-        return total
+        return total - _settled(solution, members[entity])
 
     def spanned(wire: int) -> int:
         """Dimension of what the parameters of a wire put on it, at most its width."""
@@ -107,7 +114,45 @@ def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
         if not vector and solution.matrix_is_constant(name, use):
             continue
         for axis, wires in enumerate(use.axes):
-            other = None if vector else use.axes[1 - axis][0][0]
+            other = use.axes[1 - axis][0][0] if len(use.axes) == 2 and not vector else None
             for w, _ in wires:
-                out.setdefault(w, []).append((parameter.size // solution.layouts.size(w), other))
+                per_index = parameter.size // solution.layouts.size(w)
+                if other is not None:
+                    size = solution.layouts.size(other)
+                    per_index = per_index * (size - _still(solution, name, axis, w, other)) // size
+                out.setdefault(w, []).append((per_index, other))
     return out
+
+
+def _settled(solution: Solution, entities: list[Entity]) -> int:
+    """How many vectors on some boxes only act through others: a linear law for every feature takes one away.
+
+    Two biases that are added up are one vector; so are the means of a table of tokens and of one of positions.
+    """
+    found: dict[str, int] = {}
+    for row in solution.fields:
+        names = {name for name, _ in row}
+        if len(names) < 2 or any(solution.vector_is_constant(n, solution.uses[n][0]) for n in names):
+            continue
+        hit: dict[str, int] = {}
+        for name, cell in row:
+            use = solution.uses[name][0]
+            for axis, wires in enumerate(use.axes):
+                box, label = cell[-1] if use.constant or len(use.axes) == 1 else cell[axis]
+                for w, _ in wires:
+                    if (w, box) in entities:
+                        layout = solution.layouts.algebras[w]
+                        hit[label] = solution.field_dimension(row) // key_dimension(layout, (box, label))
+        for label, n in hit.items():
+            found[label] = found.get(label, 0) + n
+    w, b = entities[0]
+    dims = solution.layouts.algebras[w].boxes[b].dims
+    return min(found.get("".join(p), 0) for p in product("cd", repeat=len(dims)))
+
+
+def _still(solution: Solution, name: str, axis: int, w: int, other: int) -> int:
+    """Directions of the other side of a matrix in which its vectors on a wire never move."""
+    layout = solution.layouts.algebras[other]
+    mine = vector_keys(solution.layouts.algebras[w])
+    cells = {k: [(a, k) if axis == 0 else (k, a) for a in mine] for k in vector_keys(layout)}
+    return sum(key_dimension(layout, k) for k, row in cells.items() if all(solution.constant(name, c) for c in row))

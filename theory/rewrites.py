@@ -12,10 +12,23 @@ into norms that are blind to such a number, the division is invisible and only t
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from .diagram import Diagram, Site, Wire
-from .rules import AddRule, ConcatRule, GainRule, HomogeneousRule, LinearRule, NormRule, PassRule, TableRule
+from .rules import (
+    AddRule,
+    ConcatRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    NormRule,
+    PassRule,
+    TableRule,
+    UnflattenRule,
+    UnitNormRule,
+)
 
 
 @dataclass(frozen=True)
@@ -56,18 +69,19 @@ def merge_repeated(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     return diagram.with_sites(kept), notes
 
 
-def drop_invisible_norms(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
-    """Removes divisions that nothing downstream can see."""
-    sites = list(diagram.sites)
-    notes: list[Rewrite] = []
-    sites, notes = _drop_norms_of_norms(sites)
-    for i, site in enumerate(sites):
+def drop_invisible_norms(diagram: Diagram, exact: bool = False) -> tuple[Diagram, list[Rewrite]]:
+    """Removes divisions that nothing downstream can see; if `exact`, not even through the epsilon of another norm."""
+    sites, notes = (list(diagram.sites), []) if exact else _drop_norms_of_norms(list(diagram.sites))
+    for i, site in reversed(list(enumerate(sites))):
         rule = site.rule
+        if type(rule) is UnitNormRule and invisible(sites, i, False, exact):
+            notes.append(Rewrite(site.name, "every reader is blind to its scale, so the size of the weight is unseen"))
+            sites[i] = replace(site, rule=LinearRule(rule.weight, rule.shape_, geometry=("linear",)), inner=())
         if not isinstance(rule, NormRule) or not rule.scale or rule.groups > 1:
             continue
-        if _invisible(sites, i, rule.local):
+        if invisible(sites, i, rule.local, exact):
             notes.append(Rewrite(site.name, "every reader is blind to its scale, so only the centring is left"))
-            rest = replace(rule, scale=False) if rule.centre else PassRule()
+            rest = replace(rule, scale=False, epsilon=0.0) if rule.centre else PassRule()
             sites[i] = replace(site, rule=rest)
     return diagram.with_sites(sites), notes
 
@@ -96,15 +110,17 @@ def _drop_norms_of_norms(sites: list[Site]) -> tuple[list[Site], list[Rewrite]]:
     return out, notes
 
 
-def _invisible(sites: list[Site], start: int, local: bool) -> bool:
-    """Whether a positive factor (`local`: one per token) on the output of a site never reaches the network's output."""
+def invisible(sites: list[Site], start: int, local: bool, exact: bool = False) -> bool:
+    """Whether a positive factor (`local`: one per token) on the output of a site is seen by no loss."""
     degree: dict[int, int] = {sites[start].outputs[0]: 1}
     for site in itertools.islice(sites, start + 1, None):
         degrees = [degree.get(w, 0) for w in site.inputs]
         if not any(degrees):
             continue
+        if exact and float(getattr(site.rule, "epsilon", 0.0)) > 0:
+            return False
         result = site.rule.degree(degrees, local)
-        if result is None or not site.outputs:
+        if result is None:
             return False
         for w in site.outputs:
             degree[w] = result
@@ -137,7 +153,7 @@ def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             uses[use.parameter] = uses.get(use.parameter, 0) + 1
     sites = list(diagram.sites)
     notes: list[Rewrite] = []
-    origin = _identity_sources(sites)
+    origin = identity_sources(sites)
     readers = diagram.readers()
     place = {w: i for i, s in enumerate(sites) for w in s.outputs}
     for i, site in enumerate(sites):
@@ -145,29 +161,34 @@ def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             continue
         for skip, w in itertools.permutations(site.inputs, 2):
             branch = sites[place[w]]
+            while isinstance(branch.rule, GainRule) and branch.rule.gain is None and len(readers[w]) == 1:
+                w = branch.inputs[0]  # x + (W x + b) = (I + W) x + b
+                branch = sites[place[w]]
             rule = branch.rule
             if not isinstance(rule, (LinearRule, GainRule)) or len(readers[w]) > 1 or rule.offset:
                 continue
-            if origin.get(skip, skip) != origin.get(branch.inputs[0], branch.inputs[0]) or not _keeps_positions(rule):
+            (start, times), (same, by) = (origin.get(x, (x, Fraction(1))) for x in (skip, branch.inputs[0]))
+            if start != same or not by or not _keeps_positions(rule):
                 continue
             weight = rule.weight if isinstance(rule, LinearRule) else rule.gain
             if weight is None or uses[weight] > 1 or diagram.parameters[weight].frozen:
                 continue
             rest = list(site.inputs)
             rest.remove(skip)
-            sites[place[w]] = replace(branch, rule=replace(rule, offset=True))
+            sites[place[w]] = replace(branch, rule=replace(rule, offset=times / by))
             sites[i] = replace(site, inputs=tuple(rest), rule=site.rule if len(rest) > 1 else PassRule())
             notes.append(Rewrite(branch.name, f"with the skip into {site.name} it is the one linear map I + W"))
             break
     return diagram.with_sites(sites), notes
 
 
-def _identity_sources(sites: list[Site]) -> dict[int, int]:
-    """The wire that an unchanged copy is a copy of."""
-    origin: dict[int, int] = {}
+def identity_sources(sites: list[Site]) -> dict[int, tuple[int, Fraction]]:
+    """The wire that a copy, or a fixed multiple, is one of."""
+    origin: dict[int, tuple[int, Fraction]] = {}
     for site in sites:
-        if isinstance(site.rule, PassRule) and site.rule == PassRule():
-            origin[site.outputs[0]] = origin.get(site.inputs[0], site.inputs[0])
+        if isinstance(site.rule, PassRule) and replace(site.rule, factor=Fraction(1)) == PassRule():
+            source, factor = origin.get(site.inputs[0], (site.inputs[0], Fraction(1)))
+            origin[site.outputs[0]] = (source, factor * site.rule.factor)
     return origin
 
 
@@ -175,29 +196,62 @@ def _keeps_positions(rule: LinearRule | GainRule) -> bool:
     """Whether the identity is a map of this shape."""
     if isinstance(rule, GainRule):
         return True
-    square = rule.shape_[0] == rule.shape_[1] * rule.groups and not rule.transposed
+    square = rule.shape_[0] == rule.shape_[1] * rule.groups
     if not rule.shape_[2:]:
-        return square and rule.geometry == ("linear",)
-    _, stride, padding = rule.geometry
-    return square and stride == 1 and all(k % 2 and 2 * padding == k - 1 for k in rule.shape_[2:])
+        return square and not rule.transposed and rule.geometry == ("linear",)
+    if rule.geometry[:1] not in (("conv",), ("transposed conv",)):
+        return False
+    _, stride, padding, dilation, *extra = rule.geometry
+    centred = all(k % 2 and 2 * padding == dilation * (k - 1) for k in rule.shape_[2:])
+    return square and stride == 1 and centred and not any(extra)
 
 
-def scale_rows(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
-    """Gives tables a wire for their rows where nothing sees the scale of a single token."""
+def scale_rows(diagram: Diagram, exact: bool = False) -> tuple[Diagram, list[Rewrite]]:
+    """Gives rows of tables, and pieces that become positions, a scale each where nothing sees that of one position."""
+    diagram, notes = _split_patches(diagram)
     sites = list(diagram.sites)
     wires = list(diagram.wires)
-    notes = []
     for i, site in enumerate(sites):
         rule = site.rule
+        if isinstance(rule, UnflattenRule) and not rule.choose and invisible(sites, i, local=True):
+            reason = "every reader is blind to the scale of a position, so each piece has its own"
+            notes.append(Rewrite(site.name, reason))
+            sites[i] = replace(site, rule=replace(rule, apart=True))
+            continue
         if not isinstance(rule, TableRule) and not (isinstance(rule, LinearRule) and rule.lookup and rule.bias is None):
             continue
-        if _invisible(sites, i, local=True):
+        if invisible(sites, i, True, exact):
             rows = rule.shape_[0]
             notes.append(
                 Rewrite(site.name, "every reader is blind to the scale of a token, so each row has a scale of its own")
             )
-            sites[i] = replace(site, rule=replace(rule, rows=len(wires)))
+            sites[i] = replace(site, rule=replace(rule, rows=True), inner=(len(wires),))
             wires.append(Wire(f"rows of {site.name}", rows))
+    return replace(diagram, sites=tuple(sites), wires=tuple(wires)), notes
+
+
+def _split_patches(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws a transposed convolution whose patches do not overlap as a linear map and a move of features to pixels."""
+    uses: dict[str, int] = {}
+    for site in diagram.sites:
+        for use in site.rule.uses(site):
+            uses[use.parameter] = uses.get(use.parameter, 0) + 1
+    before = list(diagram.sites)
+    sites, wires, notes = [], list(diagram.wires), []
+    for i, site in enumerate(before):
+        rule = site.rule
+        sites.append(site)
+        if not isinstance(rule, LinearRule) or rule.geometry[:1] != ("transposed conv",) or rule.mixes:
+            continue
+        pieces = math.prod(_kernel(rule))
+        if rule.bias is not None or pieces == 1 or uses[rule.weight] > 1 or not invisible(before, i, local=True):
+            continue
+        inner = len(wires)
+        wires.append(Wire(f"patches of {site.name}", rule.shape_[1] * rule.groups * pieces))
+        flat = replace(rule, shape_=(rule.shape_[0], rule.shape_[1] * pieces), geometry=("patches", site.name))
+        sites[-1] = replace(site, rule=flat, outputs=(inner,))
+        sites.append(Site(f"{site.name} to pixels", UnflattenRule(pieces), (inner,), site.outputs))
+        notes.append(Rewrite(site.name, "a linear map to patches, whose pixels are features that lie together"))
     return replace(diagram, sites=tuple(sites), wires=tuple(wires)), notes
 
 

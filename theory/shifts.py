@@ -6,14 +6,16 @@ the shift `t` of every wire, token by token; both live on sectors (see `subspace
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import accumulate, product
 
 from .algebra import Algebra
 from .diagram import Site
 from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
+from .repeats import repeated
 from .rules.maps import LinearRule
 from .subspace import Vector, VectorKey, ones, vector_keys
 
@@ -21,6 +23,7 @@ Token = tuple[int, str]
 Cell = tuple  # (key,) for a vector, (token, key) for a table, (key, key) for a matrix
 Row = dict[tuple, Number]
 Terms = dict[tuple[Token, VectorKey], Row]
+Move = tuple[tuple, dict[Cell, Number]]
 
 
 class Shifts:
@@ -38,7 +41,7 @@ class Shifts:
         self._bundles = bundles
         self.equations: Equations[tuple] = Equations()
         self._live: set[int] = set()
-        self._moves: dict[str, list[list[tuple[tuple, dict[Cell, Number]]]]] = {}
+        self._moves: dict[str, list[list[Move]]] = {}
         for site in layouts.diagram.sites:
             site.rule.shift(self, site)
         self._settle_bundles()
@@ -90,6 +93,18 @@ class Shifts:
             (t, k): {("p", name, (k,)): 1} for t in self.tokens(w) if t[1] == "c" for k in vector_keys(self.layout(w))
         }
 
+    def copied_terms(self, name: str, own: int, w: int, copies: int) -> Terms:
+        """A bias that all heads share, where `own` is a wire of one head: the same shift for every token and head."""
+        if self._frozen(name):
+            return {}
+        return {
+            (t, (p.many, p.spread(key[1]))): {("p", name, (key,)): 1}
+            for p in repeated(self.layout(w), self.layout(own), 1, copies)
+            for key in vector_keys(self.layout(own))
+            for t in self.tokens(w)
+            if key[0] == p.few and t[1] == "c"
+        }
+
     def table_terms(self, name: str, w: int) -> Terms:
         """A table of positions: a shift per token."""
         if self._frozen(name):
@@ -97,12 +112,17 @@ class Shifts:
         return {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
 
     def row_terms(self, site: Site, w: int) -> Terms:
-        """A lookup table: all its rows together add one shift to every token."""
+        """What a map adds along vectors whose product with its input never changes (all rows of a lookup table)."""
         assert isinstance(site.rule, LinearRule)
         if self._frozen(site.rule.weight):
             return {}
-        keys = vector_keys(self.layout(w))
-        return {(t, k): {("row", site.name, k): 1} for t in self.tokens(w) if t[1] == "c" for k in keys}
+        sums = site.rule.known_sums(self.directions, site)
+        return {
+            (t, k): {("row", site.name, i, k): c for i, (_, c) in enumerate(sums)}
+            for t in self.tokens(w)
+            for k in vector_keys(self.layout(w))
+            if t[1] == "c" and sums
+        }
 
     def wire_terms(
         self,
@@ -110,8 +130,12 @@ class Shifts:
         y: int,
         weights: str | int = "same",
         rename: Callable[[VectorKey], VectorKey] = lambda k: k,
+        keys: Mapping[VectorKey, VectorKey] | None = None,
     ) -> Terms:
-        """The shift that `y` inherits from `x`; `weights` says which average of tokens it takes."""
+        """The shift that `y` inherits from `x`; `weights` says which average of tokens it takes.
+
+        Sectors of `x` are renamed to those of `y`; with `keys` only those in it are passed on.
+        """
         if x not in self._live:
             return {}
         out: Terms = {}
@@ -123,9 +147,9 @@ class Shifts:
                 continue
             else:
                 sources = self._sources(x, weights)
-            for key in vector_keys(self.layout(x)):
+            for key in keys or vector_keys(self.layout(x)):
                 row: Row = {("t", x, t, key): a for t, a in sources}
-                target = rename(key)
+                target = keys[key] if keys else rename(key)
                 if target[0] >= 0 and target[0] < len(self.layout(y).boxes):
                     out[(token, target)] = row
         return out
@@ -209,6 +233,34 @@ class Shifts:
                     row[("t", w, (0, "c"), key)] = -1
                 self.equations.require(row)
 
+    def require_equal_sets(self, w: int, sets: Sequence[int], free: bool, sink: str | None) -> None:
+        """Shifts of the rows of a table that only meet within their own set.
+
+        Args:
+            w: the wire of the table.
+            sets: the set of every row, -1 for rows that nothing reads.
+            free: whether a common shift of a set is unseen.
+            sink: a parameter that must take a common shift of all sets, so that it is unseen.
+        """
+        if w not in self._live:
+            return
+        starts = (0, *accumulate(self._layouts.tokens[w]))
+        first: dict[int, int] = {}
+        for run, kind in self.tokens(w):
+            group = sets[starts[run]]
+            if group < 0:
+                continue
+            for key in vector_keys(self.layout(w)):
+                row: Row = {("t", w, (run, kind), key): 1}
+                lead = first.setdefault(group, run)
+                if kind == "c" and sink is not None and not self._frozen(sink):
+                    row[("p", sink, (key,))] = -1
+                elif kind == "c" and lead != run:
+                    row[("t", w, (lead, "c"), key)] = -1
+                elif kind == "c" and free:
+                    continue
+                self.equations.require(row)
+
     def require_equal(self, a: int, b: int) -> None:
         """Two wires shift alike."""
         for token in self.tokens(a):
@@ -228,19 +280,18 @@ class Shifts:
             return
         x, y = site.inputs[0], site.outputs[0]
         outs, ins = vector_keys(self.layout(y)), vector_keys(self.layout(x))
-        moves: list[tuple[tuple, dict[Cell, Number]]] = []
+        moves: list[Move] = []
 
         def cell(out: VectorKey, inn: VectorKey) -> Cell:
             return (inn, out) if rule.transposed else (out, inn)
 
         if rule.groups == 1:
-            for i, u in enumerate(self.directions.moving(y).vectors):
-                moves += [(("out", site.name, i, k), {cell(a, k): c for a, c in u.items()}) for k in ins]
-            for i, u in enumerate(self.directions.absent(x).vectors):
-                moves += [(("in", site.name, i, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
-            if rule.lookup:
-                line = ones(self.layout(x))
-                moves += [(("row", site.name, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
+            ends = (x, y) if rule.transposed else (y, x)
+            moves += self._unseen_moves(site, ends)
+            for u in rule.unread(self.layout(x)).vectors:
+                moves += [(("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
+            for i, (line, _) in enumerate(rule.known_sums(self.directions, site)):
+                moves += [(("row", site.name, i, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
         if site.name in self._bundles:
             moves += [
                 (("bundle", self._bundles[site.name], site.name, cell(a, b)), {cell(a, b): 1})
@@ -248,6 +299,38 @@ class Shifts:
                 for b in ins
             ]
         self._moves.setdefault(rule.weight, []).append(moves)
+
+    def move_tensor(self, site: Site, name: str, wires: Sequence[int]) -> None:
+        """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
+        if not self._frozen(name):
+            self._moves.setdefault(name, []).append(self._unseen_moves(site, wires))
+
+    def _unseen_moves(self, site: Site, wires: Sequence[int]) -> list[Move]:
+        """`unseen out (x) anything + anything (x) absent in`."""
+        moves: list[Move] = []
+        keys = [vector_keys(self.layout(w)) for w in wires]
+        for axis, w in enumerate(wires):
+            space = self.directions.moving(w) if w in site.outputs else self.directions.absent(w)
+            for i, u in enumerate(space.vectors):
+                for rest in product(*keys[:axis], *keys[axis + 1 :]):
+                    field = {(*rest[:axis], k, *rest[axis:]): c for k, c in u.items()}
+                    moves.append((("unseen field", site.name, axis, i, rest), field))
+        return moves
+
+    def start(self, w: int, box: int) -> int:
+        """Index of the first feature of a box of a wire."""
+        return sum(b.size for b in self.layout(w).boxes[:box])
+
+    def sum_to_zero(self, names: Sequence[str], cells: Iterable[Cell]) -> None:
+        """Parameters that are only seen through their sum: what one gains the others lose."""
+        for cell in cells:
+            self.equations.require({("p", n, cell): 1 for n in names if not self._frozen(n)})
+
+    def free_fields(self, name: str, cells: Iterable[Cell]) -> None:
+        """Constant fields of a parameter that no loss feels, whatever the rest does."""
+        if not self._frozen(name):
+            for cell in cells:
+                self.equations.declare(("p", name, cell))
 
     def _settle_bundles(self) -> None:
         """Maps that are only ever summed: what one gains the others lose."""
@@ -260,7 +343,7 @@ class Shifts:
         for row in totals.values():
             self.equations.require(row)
 
-    def _settle_matrix(self, name: str, uses: list[list[tuple[tuple, dict[Cell, Number]]]]) -> None:
+    def _settle_matrix(self, name: str, uses: list[list[Move]]) -> None:
         """Every use must admit the same field."""
         if not any(uses):
             return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 
 from .algebra import sector_dimension
@@ -48,10 +50,15 @@ class Solution:
         self.field_rows: list[FieldRow] = []
         self.drawn, notes = merge_repeated(self.diagram)
         self.rewrites += notes
-        exact_norms = all(not getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
-        steps = [join_what_was_cut, merge_linear_skips]
-        if self.lax or exact_norms:
-            steps += [drop_invisible_norms, scale_rows]
+        # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
+        exact = not self.lax and any(getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
+        steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
+            join_what_was_cut,
+            merge_linear_skips,
+            partial(drop_invisible_norms, exact=exact),
+            merge_linear_skips,
+            partial(scale_rows, exact=exact),
+        ]
         for rewrite in steps:
             self.drawn, notes = rewrite(self.drawn)
             self.rewrites += notes
@@ -125,10 +132,10 @@ class Solution:
         """Number of scalars in one sector of a parameter."""
         use = self.uses[name][0]
         parameter = self.diagram.parameters[name]
-        if not use.constant and len(use.axes) == 2:
-            first, second = (self.layouts.algebras[axis[0][0]] for axis in use.axes)
-            kernel = parameter.size // (first.size * second.size)
-            return key_dimension(first, cell[0]) * key_dimension(second, cell[1]) * kernel
+        if not use.constant and len(use.axes) > 1:
+            sides = [self.layouts.algebras[axis[0][0]] for axis in use.axes]
+            kernel = parameter.size // math.prod(side.size for side in sides)
+            return math.prod(map(key_dimension, sides, cell)) * kernel
         wire = use.axes[0][0][0]
         total = key_dimension(self.layouts.algebras[wire], cell[-1])
         if len(cell) == 2:
@@ -157,20 +164,22 @@ class Solution:
         if len(sides) == 1:
             return [row for _, row in sides[0]]
         rows: list[Row] = []
-        scalars: dict[str, list[Row]] = {}
+        scalars: dict[str, list[list[Row]]] = {}  # one list for every axis: a factor of each is felt in their sum only
         for axis, side in enumerate(sides):
             for (box, label), row in side:
                 key = self.balance.scalar_key(use, axis, box, label) if not use.constant else self._table_key(label)
                 if key is None:
                     rows.append(row)
                 else:
-                    scalars.setdefault(key, []).append(row if axis == 0 else {k: -a for k, a in row.items()})
+                    scalars.setdefault(key, [[] for _ in sides])[axis].append(row)
         for group in scalars.values():
-            everything = [*group]
-            zero_sides = self._missing_scalars(use, group)
-            rows += [_difference(everything[0], other) for other in everything[1:]]
-            if zero_sides:
-                rows.append(everything[0])
+            total: Row = {}
+            for axis, found in enumerate(group):
+                if len(found) < self._scalar_boxes(use, axis):
+                    found = [{}, *found]  # some box has no scalar part: its S is zero there
+                rows += [_difference(found[0], other) for other in found[1:]]
+                total = _difference(total, {k: -a for k, a in found[0].items()})
+            rows.append(total)
         return rows
 
     @staticmethod
@@ -178,11 +187,10 @@ class Solution:
         """All scalar sectors of a table with row scales belong together."""
         return "*" if set(label) <= {"c"} else None
 
-    def _missing_scalars(self, use: Use, group: list[Row]) -> bool:
-        """Whether some box of the two axes has no scalar part at all (its `S` is zero there)."""
-        boxes = sum(len(self.layouts.algebras[axis[0][0]].boxes) for axis in use.axes)
-        cut = use.groups if use.groups > 1 and boxes > 2 else 1
-        return len(group) < boxes // cut
+    def _scalar_boxes(self, use: Use, axis: int) -> int:
+        """Number of boxes of an axis that one factor acts on: all, or those of one group of a grouped map."""
+        boxes = len(self.layouts.algebras[use.axes[axis][0][0]].boxes)
+        return boxes // use.groups if use.groups > 1 and boxes > 1 else boxes
 
     def _axis_effects(self, name: str, use: Use, axis: int) -> list[tuple[tuple[int, str], Row]]:
         """One row per sector of an axis; where the axis is blind along 1 the `11^T` combination has no effect."""
@@ -215,8 +223,8 @@ class Solution:
         """Whether a matrix never moves."""
         if use.constant or len(use.axes) == 1:
             return False
-        first, second = (vector_keys(self.layouts.algebras[axis[0][0]]) for axis in use.axes)
-        return all(self.constant(name, (a, b)) for a in first for b in second)
+        sides = (vector_keys(self.layouts.algebras[axis[0][0]]) for axis in use.axes)
+        return all(self.constant(name, cell) for cell in product(*sides))
 
     def _blind_along_ones(self, name: str, use: Use, axis: int, box: int, label: str) -> bool:
         """Whether `(anything (x) 1) (x) anything` on this box of an axis never moves."""
@@ -226,8 +234,9 @@ class Solution:
             return axis == 0 and self._is_constant_on(name, use.axes[0][0][0], lines)
         if len(use.axes) == 1:
             return False
-        others = vector_keys(self.layouts.algebras[use.axes[1 - axis][0][0]])
-        return all(self.constant(name, (k, o) if axis == 0 else (o, k)) for k in lines for o in others)
+        sides = [vector_keys(self.layouts.algebras[a[0][0]]) for a in use.axes]
+        sides[axis] = lines
+        return all(self.constant(name, cell) for cell in product(*sides))
 
     def effect(self, row: SectorRow) -> dict[int, Number]:
         """What a solution does to the parameters, up to constant fields."""

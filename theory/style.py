@@ -21,7 +21,7 @@ class Style:
         ones: the sum over all rows of a matrix (True) or over all its columns.
         fraction: a positive fraction.
         more: what stands for the terms that are not printed.
-        plus_identity: `I + W`.
+        plus_identity: `I + W`, with what stands before `I`.
         both: two components side by side.
         centre: a matrix with its mean removed on both sides.
         mean_removed: an expression with its mean over a letter removed.
@@ -37,11 +37,17 @@ class Style:
     ones: Callable[[str, bool], str]
     fraction: Callable[[Fraction], str]
     more: Callable[[int], str]
-    plus_identity: Callable[[str], str]
+    plus_identity: Callable[[str, str], str]
     both: Callable[[str, str], str]
     centre: Callable[[str], str]
     mean_removed: Callable[[str, str], str]
     part_of: Callable[[str, str], str]
+
+    def multiple(self, value: Fraction) -> str:
+        """A factor in front of a matrix, nothing for 1."""
+        if value == 1:
+            return ""
+        return "-" if value == -1 else ("-" if value < 0 else "") + self.fraction(abs(value)) + " "
 
     def coefficient(self, value: Fraction | int, first: bool = False) -> str:
         """A sign and a factor, ready to be followed by a term."""
@@ -77,7 +83,7 @@ TEXT = Style(
     ones=lambda x, rows: f"1ᵀ {x}" if rows else f"{x} 1",
     fraction=str,
     more=lambda n: f"+ ... ({n} more)",
-    plus_identity=lambda x: f"(I + {x})",
+    plus_identity=lambda x, multiple: f"({multiple}I + {x})",
     both=lambda x, y: f"({x}, {y})",
     centre=lambda x: f"C ({x}) C with C = I - 11ᵀ/n",
     mean_removed=lambda x, i: f"{x}, minus its mean over {i}",
@@ -94,7 +100,7 @@ LATEX = Style(
     ones=lambda x, rows: rf"\mathbf{{1}}^\top {x}" if rows else rf"{x} \mathbf{{1}}",
     fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\tfrac{{{f.numerator}}}{{{f.denominator}}}",
     more=lambda n: rf"+ \cdots \; ({n}\text{{ more}})",
-    plus_identity=lambda x: rf"\left(I + {x}\right)",
+    plus_identity=lambda x, multiple: rf"\left({multiple}I + {x}\right)",
     both=lambda x, y: rf"\left({x},\; {y}\right)",
     centre=lambda x: rf"C \left({x}\right) C,\; C = I - \tfrac1n \mathbf{{1}}\mathbf{{1}}^\top",
     mean_removed=lambda x, i: rf"{x} - \tfrac1n \textstyle\sum_{{{i}}}(\cdot)",

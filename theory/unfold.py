@@ -26,7 +26,7 @@ def arrays(law: Law, params: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
     for part in dict.fromkeys(p for t in law.terms for p in (t.part, t.partner) if p is not None):
         tensor = params[part.parameter]
         if part.offset:
-            tensor = tensor + identity_like(tensor)
+            tensor = tensor + float(part.offset) * identity_like(tensor)
         name, plain = matrix_name(part)
         if not plain:
             tensor = tensor.reshape(part.view.shape).permute(part.view.order)
@@ -36,7 +36,8 @@ def arrays(law: Law, params: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
 
 def matrix_name(part: Part) -> tuple[str, bool]:
     """Name of the symbol that a part reads, and whether it is the parameter itself."""
-    name = f"(I + {part.parameter})" if part.offset else part.parameter
+    multiple = "" if part.offset == 1 else f"{part.offset} "
+    name = f"({multiple}I + {part.parameter})" if part.offset else part.parameter
     if len(part.view.shape) <= 2:
         return name, True
     along = part.view.order[0] if part.view.lead == 1 else "groups"

@@ -15,7 +15,8 @@ import torch
 from torch.func import jvp
 
 from .laws import Law
-from .modules import Point, module_points, norm, point_of, random_loss
+from .losses import LossLike
+from .modules import Axes, Point, module_points, norm, point_of
 from .verdict import Verdict
 
 TOLERANCE = 1e-10
@@ -28,7 +29,6 @@ __all__ = [
     "Report",
     "corruptions",
     "point_of",
-    "random_loss",
     "residuals",
     "verify",
 ]
@@ -38,7 +38,7 @@ __all__ = [
 class Differentiable(Protocol):
     """A network that can produce points by itself."""
 
-    def points(self, loss: str, samples: int, seed: int, exact_norms: bool) -> Sequence[Point]:
+    def points(self, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> Sequence[Point]:
         """Random parameters, data and losses; `exact_norms` reads every epsilon as 0."""
         ...
 
@@ -93,13 +93,13 @@ class Report:
 def verify(
     laws: Sequence[Law],
     network: Differentiable | torch.nn.Module,
-    loss: str = "mse",
+    loss: LossLike = "mse",
     *,
     args: Sequence[torch.Tensor] = (),
     samples: int = 4,
     seed: int = 0,
     tolerance: float = TOLERANCE,
-    axis: int = -1,
+    axis: Axes | None = None,
     training: bool | None = None,
 ) -> Report:
     """Checks laws by gradients at random points.
@@ -107,12 +107,13 @@ def verify(
     Args:
         laws: the laws.
         network: an architecture, or a module whose parameters have the names in the laws.
-        loss: the loss the laws were derived for.
+        loss: the loss the laws were derived for, one for every output (see `losses.read`).
         args: example inputs of a module; one random batch of their shapes is drawn per sample.
         samples: number of random points; a module is tried at its own parameters and at perturbed ones, in turn.
         seed: of points and data.
         tolerance: largest relative residual of a law that holds.
-        axis: the axis of the classes in a module's output.
+        axis: the axis of the features (the classes) in a module's output, or one for every output; by default the
+            module's own `output_axes`, else the last.
         training: the mode of a module's submodules during the check; None keeps the mode of each.
 
     A module is left exactly as it was (see `module_points`).
@@ -124,6 +125,7 @@ def verify(
         ValueError: for a module without example inputs, and for laws of parameters that the network does not have.
     """
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
+        axis = getattr(network, "output_axes", -1) if axis is None else axis
         points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training)
         # A module that does not move at its own parameters was not tested, whatever holds near them.
         points = [p for p in points if not p.moves] or points

@@ -1,9 +1,94 @@
 """Published architectures as functions that return an `Architecture`; no weight is allocated."""
 
+from .convnext import convnext, convnext_base, convnext_small, convnext_tiny
+from .decoders import gemma2, gpt_neox, gptj, pythia, qwen3
+from .densenet import densenet, densenet121, densenet169, densenet201
+from .efficientnet import efficientnet, efficientnet_b0
+from .encdec import t5, whisper
+from .encoders import bert
+from .experts import deepseek_moe, mixtral
+from .graphs import gcn, graphsage
 from .language import gpt2, llama
-from .perceptron import mlp
-from .resnet import resnet, resnet18, resnet34, resnet50
-from .vgg import vgg, vgg16
-from .vision import vit
+from .mixer import mlp_mixer
+from .mobilenet import mobilenet_v2, mobilenet_v3, mobilenet_v3_large, mobilenet_v3_small
+from .multimodal import clip
+from .perceptron import autoencoder, deep_linear, mlp
+from .preact import preact_resnet, wide_resnet
+from .recurrent import lstm_lm
+from .resnet import (
+    resnet,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+    resnext101_32x8d,
+    wide_resnet50_2,
+)
+from .state_space import mamba
+from .swin import swin, swin_b, swin_s, swin_t
+from .unet import unet
+from .vgg import vgg, vgg11, vgg13, vgg16, vgg19
+from .vit import deit, vit
 
-__all__ = ["gpt2", "llama", "mlp", "resnet", "resnet18", "resnet34", "resnet50", "vgg", "vgg16", "vit"]
+__all__ = [
+    "autoencoder",
+    "bert",
+    "clip",
+    "convnext",
+    "convnext_base",
+    "convnext_small",
+    "convnext_tiny",
+    "deep_linear",
+    "deepseek_moe",
+    "deit",
+    "densenet",
+    "densenet121",
+    "densenet169",
+    "densenet201",
+    "efficientnet",
+    "efficientnet_b0",
+    "gcn",
+    "gemma2",
+    "gpt2",
+    "gpt_neox",
+    "gptj",
+    "graphsage",
+    "llama",
+    "lstm_lm",
+    "mamba",
+    "mixtral",
+    "mlp",
+    "mlp_mixer",
+    "mobilenet_v2",
+    "mobilenet_v3",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "preact_resnet",
+    "pythia",
+    "qwen3",
+    "resnet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "swin",
+    "swin_b",
+    "swin_s",
+    "swin_t",
+    "t5",
+    "unet",
+    "vgg",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+    "vit",
+    "whisper",
+    "wide_resnet",
+    "wide_resnet50_2",
+]

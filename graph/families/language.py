@@ -1,4 +1,4 @@
-"""Decoder-only transformers on text."""
+"""Decoder-only transformers on text: GPT-2 and Llama 2."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def gpt2(
 
     Source: Radford et al., *Language Models are Unsupervised Multitask Learners* (2019), section 2.3.
     """
-    _check_heads(width, heads)
+    check_heads(width, heads)
     embedding = Embedding(vocabulary, width)
 
     def layer() -> Net:
@@ -96,7 +96,7 @@ def llama(
 
     Source: Touvron et al., *Llama 2: Open Foundation and Fine-Tuned Chat Models* (2023), section 2.2.
     """
-    _check_heads(width, heads)
+    check_heads(width, heads)
     embedding = Embedding(vocabulary, width)
 
     def norm() -> Net:
@@ -118,6 +118,11 @@ def llama(
     return Architecture(net, space=(context,))
 
 
-def _check_heads(width: int, heads: int) -> None:
+def check_heads(width: int, heads: int) -> None:
+    """Checks that the heads divide the stream.
+
+    Raises:
+        ShapeError: with both numbers.
+    """
     if width % heads:
         raise ShapeError(f"{heads} heads do not divide a width of {width}; change one of the two")

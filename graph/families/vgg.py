@@ -8,6 +8,39 @@ from lawful.blocks import BatchNorm, Conv2d, Dropout, Flatten, Linear, MaxPool2d
 
 from ..architecture import Architecture
 
+CONVOLUTIONS = {"A": (1, 1, 2, 2, 2), "B": (2, 2, 2, 2, 2), "D": (2, 2, 3, 3, 3), "E": (2, 2, 4, 4, 4)}  # per stage
+WIDENING = (1, 2, 4, 8, 8)  # channels of every stage over those of the first
+
+
+def vgg11(
+    classes: int = 1000,
+    batch_norm: bool = False,
+    width: int = 64,
+    hidden: int = 4096,
+    space: Sequence[int] = (224, 224),
+    dropout: float = 0.5,
+) -> Architecture:
+    """VGG-11 (configuration A): 8 convolutions, 3 linear layers, 132,863,336 parameters (132,868,840 with BatchNorm).
+
+    Arguments and source as in `vgg16`.
+    """
+    return _published("A", width, classes, batch_norm, hidden, space, dropout)
+
+
+def vgg13(
+    classes: int = 1000,
+    batch_norm: bool = False,
+    width: int = 64,
+    hidden: int = 4096,
+    space: Sequence[int] = (224, 224),
+    dropout: float = 0.5,
+) -> Architecture:
+    """VGG-13 (configuration B): 10 convolutions, 3 linear layers, 133,047,848 parameters (133,053,736 with BatchNorm).
+
+    Arguments and source as in `vgg16`.
+    """
+    return _published("B", width, classes, batch_norm, hidden, space, dropout)
+
 
 def vgg16(
     classes: int = 1000,
@@ -17,7 +50,7 @@ def vgg16(
     space: Sequence[int] = (224, 224),
     dropout: float = 0.5,
 ) -> Architecture:
-    """VGG-16 (configuration D): 13 convolutions and 3 linear layers, 138,357,544 parameters.
+    """VGG-16 (configuration D): 13 convolutions, 3 linear layers, 138,357,544 parameters (138,365,992 with BatchNorm).
 
     Args:
         classes: features of the output.
@@ -35,8 +68,22 @@ def vgg16(
 
     Source: Simonyan, Zisserman, *Very Deep Convolutional Networks for Large-Scale Image Recognition* (2015), table 1.
     """
-    stages = [[width * m] * n for m, n in ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))]
-    return vgg(stages, classes, batch_norm, hidden, space, dropout)
+    return _published("D", width, classes, batch_norm, hidden, space, dropout)
+
+
+def vgg19(
+    classes: int = 1000,
+    batch_norm: bool = False,
+    width: int = 64,
+    hidden: int = 4096,
+    space: Sequence[int] = (224, 224),
+    dropout: float = 0.5,
+) -> Architecture:
+    """VGG-19 (configuration E): 16 convolutions, 3 linear layers, 143,667,240 parameters (143,678,248 with BatchNorm).
+
+    Arguments and source as in `vgg16`.
+    """
+    return _published("E", width, classes, batch_norm, hidden, space, dropout)
 
 
 def vgg(
@@ -86,3 +133,16 @@ def vgg(
     classifier.append(Linear(before, classes))
     net = chain(features=repeat(features), flatten=Flatten(), classifier=repeat(classifier))
     return Architecture(net, space=tuple(space))
+
+
+def _published(
+    configuration: str,
+    width: int,
+    classes: int,
+    batch_norm: bool,
+    hidden: int,
+    space: Sequence[int],
+    dropout: float,
+) -> Architecture:
+    stages = [[width * m] * n for m, n in zip(WIDENING, CONVOLUTIONS[configuration], strict=True)]
+    return vgg(stages, classes, batch_norm, hidden, space, dropout)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from typing import TYPE_CHECKING
 
-from ..algebra import Algebra, Blocks, Box, Copies, Full
-from ..subspace import Subspace
-from .base import Blind, Rule
+from ..algebra import Algebra, Blocks, Box, Copies, Full, Nothing
+from ..diagram import View
+from ..repeats import Pairing, axes_over, repeated
+from ..subspace import Subspace, VectorKey, vector_keys
+from .base import Blind, Rule, Use
 
 if TYPE_CHECKING:
     from ..balance import Balance, MatrixKey
@@ -17,146 +19,186 @@ if TYPE_CHECKING:
     from ..directions import Directions
     from ..layouts import Layouts
     from ..linalg import Number
-    from ..shifts import Shifts
+    from ..shifts import Shifts, Terms
 
 
 @dataclass(frozen=True)
 class AttentionRule(Rule):
-    """Heads of `q k^T` and `A v`; the ports are q, k, v.
+    """Heads of `q k^T` and `A v`; the ports are q, k, v and, if `buckets` is given, a table of relative biases.
 
-    Scores: `S_q + S_k = c I` per head, softmax forces `c = 0`; mixing: `S_out = S_v + c I`.  A key head that serves
-    several query heads carries the same `S` for all of them; without softmax these heads may also be mixed linearly.
+    Scores: `S_q + S_k = c I` per head.  Weights that are homogeneous of degree p in the scores pass `p c` on to the
+    output, all others force `c = 0`; mixing: `S_out = S_v + p c I`.  A key head that serves several query heads carries
+    the same `S` for all of them; where the weights are the scores these heads may also be mixed linearly.
+
+    Attributes:
+        heads: query heads.
+        kv_heads: key and value heads.
+        power: degree of homogeneity of the weights in the scores, 0 if they are not homogeneous.
+        linear: whether the weights are the scores themselves.
+        unseen: whether a common shift of a query's scores is unseen (softmax over all of them).
+        normalised: whether the weights of a query sum to 1.
+        buckets: for every row of the table of relative biases the set it belongs to: rows of two sets never meet in
+            the scores of one query, so each set may be shifted by itself; -1 for rows that are never read.
+        ordered: whether no query sees a later key.
+        keys: number of keys.
+        sink: name of the learned scores of a sink, which follow a common shift of all others, or None.
     """
 
     heads: int
     kv_heads: int
-    softmax: bool = True
+    power: int = 0
+    linear: bool = False
+    unseen: bool = True
+    normalised: bool = True
+    buckets: tuple[int, ...] = ()
+    sink: str | None = None
+    ordered: bool = False
+    keys: int = 0
+
+    def uses(self, site: Site) -> list[Use]:
+        if self.sink is None or not self.buckets:
+            return []
+        return [Use(self.sink, (((site.inputs[3], 1),),), (View.axis((self.heads,), 0),), constant=True)]
 
     @property
     def statement(self) -> str:
-        if self.softmax:
-            return "softmax attention: S_q = -S_k per head, S_out = S_v per head; keys blind to shifts"
-        return "linear attention: S_q + S_k = c I and S_out = S_v + c I per head"
+        if self.power:
+            factor = "" if self.power == 1 else f"{self.power} "
+            return f"attention of degree {self.power} in the scores: S_q + S_k = c I and S_out = S_v + {factor}c I"
+        unseen = "; keys blind to shifts" if self.unseen else ""
+        return f"attention: S_q = -S_k per head, S_out = S_v per head{unseen}"
 
     def _many(self, width: int) -> Algebra:
         """What a wire of query heads may carry, `width` features per head."""
-        repeated = Copies(self.heads // self.kv_heads, Full(width)) if self.heads > self.kv_heads else Full(width)
-        if not self.softmax and self.heads > self.kv_heads:
-            box = repeated.boxes[0]
-            mixes = {a + "c" * (len(box.dims) - 1) for a in "djo"}  # heads of one key may be mixed
-            repeated = Algebra((Box.of(box.dims, box.labels | mixes),), (0,))
-        return Blocks(self.kv_heads, repeated) if self.kv_heads > 1 else repeated
+        repeats = Copies(self.heads // self.kv_heads, Full(width)) if self.heads > self.kv_heads else Full(width)
+        if self.power and self.heads > self.kv_heads:
+            box = repeats.boxes[0]
+            mixes = {a + "c" * (len(box.dims) - 1) for a in self._mixes}
+            repeats = Algebra((Box.of(box.dims, box.labels | mixes),), (0,))
+        return Blocks(self.kv_heads, repeats) if self.kv_heads > 1 else repeats
 
-    def _few(self, width: int) -> Algebra:
-        return Blocks(self.kv_heads, Full(width)) if self.kv_heads > 1 else Full(width)
+    @property
+    def _mixes(self) -> str:
+        """How query heads of one key may differ: a factor each; where weights are scores they may be mixed too."""
+        return "djo" if self.linear else "d" if self.power else ""
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        q, k, v = site.inputs
+        q, k, v = site.inputs[:3]
         y = site.outputs[0]
-        for many, few in ((q, k), (y, v)):
-            layouts.meet(many, self._many(layouts.size(many) // self.heads))
-            layouts.meet(few, self._few(layouts.size(few) // self.kv_heads))
-            layouts.grouped(many, few, self.kv_heads, self.heads // self.kv_heads)
+        cut = [layouts.is_cut(many) or layouts.is_cut(few) for many, few in ((q, k), (y, v))]
+        apart = [any(cut)] * 2 if self.power else cut  # the factor of a head is written for boxes of one kind
+        for (many, few), heads_apart in zip(((q, k), (y, v)), apart, strict=True):
+            width = layouts.size(few) // self.kv_heads
+            if not heads_apart:
+                layouts.meet(many, self._many(width))
+                layouts.meet(few, Blocks(self.kv_heads, Full(width)) if self.kv_heads > 1 else Full(width))
+            layouts.repeated(many, few, self.kv_heads, self.heads // self.kv_heads, heads_apart)
+        for table in site.inputs[3:]:
+            layouts.meet(table, Nothing(layouts.size(table)))
+            at = 0
+            for _, same in groupby(self.buckets):
+                length = len(tuple(same))
+                layouts.cut_tokens(table, at, length)
+                at += length
 
-    def _place(self, layout: Algebra) -> int:
-        """Position of the axis of repeated heads on a key or value wire's label."""
-        dims, size, at = layout.boxes[0].dims, 1, 0
-        while size < self.kv_heads:
-            size *= dims[at]
-            at += 1
-        return at
+    def _pairs(self, many: Algebra, few: Algebra) -> list[Pairing]:
+        return repeated(many, few, self.kv_heads, self.heads // self.kv_heads)
 
-    def _spread(self, layout: Algebra, label: str, repeat: str = "c") -> str:
-        """The label on a wire of query heads that belongs to one on a wire of key heads."""
-        at = self._place(layout)
-        return label[:at] + (repeat if self.heads > self.kv_heads else "") + label[at:]
+    def _heads(self, layout: Algebra, box: int) -> int:
+        """How many axes of a box of a key or value wire run over heads."""
+        return axes_over(layout.boxes[box].dims, self.kv_heads) if len(layout.boxes) == 1 else 0
 
     def balance(self, balance: Balance, site: Site) -> None:
-        q, k, v = site.inputs
+        q, k, v = site.inputs[:3]
         y = site.outputs[0]
-        for many, few, sign in ((q, k, -1), (y, v, 1)):
-            layout = balance.layout(few)
-            at = self._place(layout)
-            for label in sorted(layout.boxes[0].labels | self._heads_only(layout) | self._gathered(balance, many, at)):
-                terms: dict[MatrixKey | None, Number] = {
-                    balance.key(many, 0, self._spread(layout, label)): 1,
-                    balance.key(few, 0, label): -sign,
+        for many, few, sign, power in ((q, k, -1, 1), (y, v, 1, self.power)):
+            wide, narrow = balance.layout(many), balance.layout(few)
+            for pair in self._pairs(wide, narrow):
+                box = narrow.boxes[pair.few]
+                labels = set(box.labels) | {
+                    "".join(p) + "c" * (pair.axes - pair.at) for p in product("cd", repeat=pair.at)
                 }
-                if not self.softmax and set(label[at:]) <= {"c"}:
-                    terms[(site.name, label[:at])] = -1
-                balance.require(terms)
-        if not self.softmax and self.heads > self.kv_heads:
-            narrow, wide = balance.layout(k), balance.layout(v)
-            for p, a in product(self._patterns(narrow), "djo"):
-                one = self._spread(narrow, self._head_label(p, narrow), a)
-                two = self._spread(wide, self._head_label(p, wide), a)
-                balance.require({balance.key(q, 0, one): 1, balance.key(y, 0, two): -1})
-
-    def _heads_only(self, layout: Algebra) -> set[str]:
-        return {self._head_label(p, layout) for p in self._patterns(layout)}
-
-    def _gathered(self, balance: Balance, many: int, at: int) -> set[str]:
-        """The labels of a wire of query heads that do not depend on the copy, as labels of its key heads."""
-        labels = balance.layout(many).boxes[0].labels
-        return {s[:at] + s[at + 1 :] for s in labels if s[at] == "c"} if self.heads > self.kv_heads else set(labels)
-
-    def _patterns(self, layout: Algebra) -> list[str]:
-        return ["".join(p) for p in product("cd", repeat=self._place(layout))]
-
-    def _head_label(self, pattern: str, layout: Algebra) -> str:
-        return pattern + "c" * (len(layout.boxes[0].dims) - self._place(layout))
+                labels |= {pair.gathered(s) for s in wide.boxes[pair.many].labels if set(pair.copies(s)) <= {"c"}}
+                for label in sorted(labels):
+                    terms: dict[MatrixKey | None, Number] = {
+                        balance.key(many, pair.many, pair.spread(label)): 1,
+                        balance.key(few, pair.few, label): -sign,
+                    }
+                    if self.power and set(label[pair.at :]) <= {"c"}:
+                        head = pair.many * self.heads // len(wide.boxes) if len(wide.boxes) > 1 else 0
+                        terms[(site.name, f"{head}{label[: pair.at]}")] = -power
+                    balance.require(terms)
+        if self.heads > self.kv_heads and not (balance.is_cut(q) or balance.is_cut(v)):
+            (p,), (r,) = self._pairs(*map(balance.layout, (q, k))), self._pairs(*map(balance.layout, (y, v)))
+            for lead, a in product(map("".join, product("cd", repeat=p.at)), self._mixes):
+                one = p.spread(lead + "c" * (p.axes - p.at), a)
+                two = r.spread(lead + "c" * (r.axes - r.at), a)
+                balance.require({balance.key(q, 0, one): self.power, balance.key(y, 0, two): -1})
 
     def shift(self, shifts: Shifts, site: Site) -> None:
-        q, k, v = site.inputs
+        q, k, v = site.inputs[:3]
         y = site.outputs[0]
         shifts.forbid(q)
-        if not self.softmax:
-            super().shift(shifts, site)
+        if self.unseen:
+            shifts.require_uniform(k)
+        else:
+            shifts.forbid(k)
+        for table in site.inputs[3:]:
+            # Scores that are seen as they are let no row move but those that no pair of positions reads.
+            shifts.require_equal_sets(table, self.buckets, free=self.unseen, sink=self.sink)
+        if not self.normalised:
+            shifts.forbid(v)
+            shifts.emit(site, y, {})
             return
-        shifts.require_uniform(k)
         shifts.require_uniform(v)
-        layout = shifts.layout(v)
-        shifts.emit(
-            site,
-            y,
-            shifts.wire_terms(v, y, rename=lambda key: (key[0], self._spread(layout, key[1])), weights="uniform"),
-        )
+        terms: Terms = {}
+        for key, image in self._images(shifts.layout(y), shifts.layout(v), "c"):
+            one = shifts.wire_terms(v, y, keys={key: image}, weights="uniform")
+            terms = shifts.add_terms(terms, one)
+        shifts.emit(site, y, terms)
+
+    def _images(self, many: Algebra, few: Algebra, repeat: str) -> list[tuple[VectorKey, VectorKey]]:
+        """Sectors of a value wire and of the output that repeat each other."""
+        return [
+            (key, (pair.many, pair.spread(key[1], repeat)))
+            for pair in self._pairs(many, few)
+            for key in vector_keys(few)
+            if key[0] == pair.few and (repeat == "c" or pair.span)
+        ]
+
+    def _any_head(self, layout: Algebra, key: VectorKey) -> list[VectorKey]:
+        """The sectors that a sector of single heads meets when every head has weights of its own."""
+        at = self._heads(layout, key[0])
+        return [(key[0], "".join(p) + key[1][at:]) for p in product("cd", repeat=at)]
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
-        _, k, v = site.inputs
+        k, v = site.inputs[1:3]
         y = site.outputs[0]
         layout = directions.layout(v)
-        names = {key: (0, self._spread(layout, key[1])) for key in directions.keys(v)}
-        still = directions.still(y).preimage(names) if self.softmax else Subspace()
-        moving = self._free(directions, v, lambda m: directions.moving(y).contains({m: 1}))
-        keys = Subspace.everything(directions.layout(k)) if self.softmax else Subspace()
-        return [Blind(), Blind(still=keys), Blind(moving, still.join(moving))]
+        images = self._images(directions.layout(y), layout, "c")
+        still = Subspace()
+        if self.normalised and len({key for key, _ in images}) == len(images):
+            still = directions.still(y).preimage(dict(images))
+        spread: dict[VectorKey, list[VectorKey]] = {}
+        for key, image in (*images, *self._images(directions.layout(y), layout, "d")):
+            spread.setdefault(key, []).append(image)
+        unseen = directions.moving(y)
+        good = [
+            key
+            for key in directions.keys(v)
+            if all(unseen.contains({m: 1}) for other in self._any_head(layout, key) for m in spread[other])
+        ]
+        moving = Subspace(tuple({key: 1} for key in good))
+        keys = Subspace.everything(directions.layout(k)) if self.unseen else Subspace()
+        tables = [Blind() for _ in site.inputs[3:]]
+        return [Blind(), Blind(still=keys), Blind(moving, still.join(moving)), *tables]
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
-        v = site.inputs[2]
-        layout = directions.layout(v)
-        known = directions.absent(v)
-        whole = [
-            k
-            for k in directions.keys(v)
-            if all(known.contains({(0, p + k[1][self._place(layout) :]): 1}) for p in self._patterns(layout))
-        ]
-        return [Subspace(tuple({m: 1} for k in whole for m in self._images(layout, k)))]
-
-    def _images(self, layout: Algebra, key: tuple[int, str]) -> list[tuple[int, str]]:
-        repeats = "cd" if self.heads > self.kv_heads else "c"
-        return [(0, self._spread(layout, key[1], r)) for r in repeats]
-
-    def _free(self, directions: Directions, v: int, seen: Callable[[tuple[int, str]], bool]) -> Subspace:
-        """The value directions that stay unseen whatever each head's weights are."""
-        layout = directions.layout(v)
-        at = self._place(layout)
-        good = [
-            k
-            for k in directions.keys(v)
-            if all(seen(m) for p in self._patterns(layout) for m in self._images(layout, (0, p + k[1][at:])))
-        ]
-        return Subspace(tuple({k: 1} for k in good))
+        v, y = site.inputs[2], site.outputs[0]
+        layout, known = directions.layout(v), directions.absent(v)
+        whole = {k for k in directions.keys(v) if all(known.contains({m: 1}) for m in self._any_head(layout, k))}
+        images = [m for r in "cd" for k, m in self._images(directions.layout(y), layout, r) if k in whole]
+        return [Subspace(tuple({m: 1} for m in dict.fromkeys(images)))]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return None if any(degrees) else 0

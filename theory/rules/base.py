@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ..algebra import Nothing
 from ..diagram import Site, View
-from ..subspace import Subspace
+from ..subspace import Subspace, Vector
 
 if TYPE_CHECKING:
     from ..balance import Balance
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 Terms = tuple[tuple[int, int], ...]
@@ -28,8 +30,8 @@ Terms = tuple[tuple[int, int], ...]
 class Use:
     """One use of a parameter, seen through the gauge.
 
-    A matrix moves by `xi = S_0 p + p S_1`, a vector by `xi = S_0 p`, where `S_k` is the signed sum of the wires in
-    `axes[k]`.
+    A matrix moves by `xi = S_0 p + p S_1`, a vector by `xi = S_0 p`, a tensor of three axes by all three, where `S_k`
+    is the signed sum of the wires in `axes[k]`.
 
     Attributes:
         parameter: its name.
@@ -37,7 +39,7 @@ class Use:
         views: how a law sees the parameter from each of those axes.
         groups: number of blocks of a grouped map (the leading axis that both sides share).
         constant: True where the parameter is added to a wire as it is (bias, position, token).
-        offset: True where the map is the identity plus the parameter.
+        offset: the multiple of the identity that the map adds to the parameter.
     """
 
     parameter: str
@@ -45,15 +47,30 @@ class Use:
     views: tuple[View, ...]
     groups: int = 1
     constant: bool = False
-    offset: bool = False
+    offset: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)
 class Blind:
-    """Directions in which an input may move unseen: for any data (`moving`), or by one constant (`still`)."""
+    """Directions in which an input may move unseen.
+
+    Attributes:
+        moving: by any amount at every position of every example.
+        still: by one constant.
+        shared: by an amount that depends on the example but is the same at all of its positions.
+    """
 
     moving: Subspace = field(default_factory=Subspace)
     still: Subspace = field(default_factory=Subspace)
+    shared: Subspace = field(default_factory=Subspace)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shared", self.shared.join(self.moving) if self.moving else self.shared)
+
+    def meet(self, other: Blind) -> Blind:
+        """What neither of two readers sees."""
+        shared = self.shared.meet(other.shared)
+        return Blind(self.moving.meet(other.moving), self.still.meet(other.still), shared)
 
 
 @dataclass(frozen=True)
@@ -65,13 +82,18 @@ class Rule:
         """The row of the table, in words, as a proof quotes it."""
         return "nothing passes: S = 0 and t = 0 on every port"
 
+    @property
+    def inner(self) -> tuple[tuple[str, int], ...]:
+        """Name and width of the wires inside the block."""
+        return ()
+
     def uses(self, site: Site) -> list[Use]:
         """The parameters it uses."""
         return []
 
     def shape(self, layouts: Layouts, site: Site) -> None:
         """Restricts and aligns the algebras of its wires; called until nothing changes."""
-        for w in (*site.inputs, *site.outputs):
+        for w in site.wires:
             layouts.meet(w, Nothing(layouts.size(w)))
 
     def balance(self, balance: Balance, site: Site) -> None:
@@ -91,6 +113,10 @@ class Rule:
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         """For every output, the directions it never has (`u^T x = 0` for every input)."""
         return [Subspace() for _ in site.outputs]
+
+    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+        """For every output, vectors `u` with `u^T x = c` for every input, and `c` (not 0)."""
+        return [() for _ in site.outputs]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         """Degree of homogeneity of the output in a positive factor on the inputs, None if there is none.

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..algebra import Diagonal, Nothing
-from ..subspace import Subspace
+from ..subspace import Subspace, Vector
 from .base import Blind, Rule
+from .norms import whole_boxes
 
 if TYPE_CHECKING:
     from ..balance import Balance
     from ..diagram import Site
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -36,12 +38,17 @@ class AddRule(Rule):
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         y = site.outputs[0]
-        terms = shifts.add_terms(*(shifts.wire_terms(x, y) for x in site.inputs))
+        # What has one position is added to all of them.
+        single = [shifts.tokens(x) == [(0, "c")] for x in site.inputs]
+        pairs = zip(site.inputs, single, strict=True)
+        terms = shifts.add_terms(*(shifts.wire_terms(x, y, "uniform" if one else "same") for x, one in pairs))
         shifts.emit(site, y, terms)
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
-        return [Blind(directions.moving(y), directions.still(y)) for _ in site.inputs]
+        moving, still, shared = directions.moving(y), directions.still(y), directions.shared(y)
+        many = directions.positions(y) > 1  # what has one position only ever adds what all positions share
+        return [Blind(shared if many and directions.positions(x) == 1 else moving, still, shared) for x in site.inputs]
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         common = directions.absent(site.inputs[0])
@@ -123,6 +130,44 @@ class MixtureRule(Rule):
 
 
 @dataclass(frozen=True)
+class BlendRule(Rule):
+    """`y = g a + (1 - g) b` feature by feature: one diagonal `S` and one `t` on `a`, `b` and `y`, none on `g`.
+
+    Port 0 is `g`, then `a` and `b`.
+    """
+
+    @property
+    def statement(self) -> str:
+        return "blend g a + (1 - g) b: S_a = S_b = S_out diagonal, t_a = t_b = t_out; S = 0 on the gate"
+
+    def shape(self, layouts: Layouts, site: Site) -> None:
+        gate, y = site.inputs[0], site.outputs[0]
+        layouts.meet(gate, Nothing(layouts.size(gate)))
+        layouts.meet(y, Diagonal(layouts.size(y)))
+        for x in site.inputs[1:]:
+            layouts.equal(x, y)
+        layouts.align(gate, y)
+
+    def balance(self, balance: Balance, site: Site) -> None:
+        for x in site.inputs[1:]:
+            balance.equal(x, site.outputs[0])
+
+    def shift(self, shifts: Shifts, site: Site) -> None:
+        gate, a, b = site.inputs
+        shifts.forbid(gate)
+        shifts.require_equal(a, b)
+        shifts.emit(site, site.outputs[0], shifts.wire_terms(a, site.outputs[0]))
+
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+        y = site.outputs[0]
+        free = whole_boxes(directions.moving(y), directions.layout(y))
+        return [Blind(free, free) for _ in site.inputs]
+
+    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        return degrees[1] if not degrees[0] and degrees[1] == degrees[2] else None
+
+
+@dataclass(frozen=True)
 class ConcatRule(Rule):
     """Features side by side (`cut` False) or taken apart (`cut` True): `S` block diagonal."""
 
@@ -155,15 +200,17 @@ class ConcatRule(Rule):
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         whole, parts = self._parts(site)
         if self.cut:
-            moving, still = Subspace(), Subspace()
+            moving, still, shared = Subspace(), Subspace(), Subspace()
             for p, o in directions.offsets(parts):
                 moving = moving.join(directions.moving(p).relabel(_lift(o)))
                 still = still.join(directions.still(p).relabel(_lift(o)))
-            return [Blind(moving, still)]
+                shared = shared.join(directions.shared(p).relabel(_lift(o)))
+            return [Blind(moving, still, shared)]
         out = []
         for p, o in directions.offsets(parts):
             names = {k: _lift(o)(k) for k in directions.keys(p)}
-            out.append(Blind(directions.moving(whole).preimage(names), directions.still(whole).preimage(names)))
+            seen = (directions.moving(whole), directions.still(whole), directions.shared(whole))
+            out.append(Blind(*(space.preimage(names) for space in seen)))
         return out
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
@@ -177,6 +224,12 @@ class ConcatRule(Rule):
         for p, o in directions.offsets(parts):
             total = total.join(directions.absent(p).relabel(_lift(o)))
         return [total]
+
+    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+        if self.cut:
+            return [() for _ in site.outputs]
+        lifted = [(u, c, _lift(o)) for p, o in directions.offsets(site.inputs) for u, c in directions.fixed(p)]
+        return [[({up(k): a for k, a in u.items()}, c) for u, c, up in lifted]]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return degrees[0] if len(set(degrees)) == 1 else None

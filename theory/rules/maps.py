@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ..algebra import Blocks, Diagonal, Full, Nothing
+from ..algebra import Algebra, Blocks, Diagonal, Full, Nothing
 from ..diagram import Site, View
-from ..subspace import Subspace
+from ..subspace import Subspace, Vector, ones
 from .base import Blind, Rule, Use
 
 if TYPE_CHECKING:
     from ..balance import Balance
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -24,7 +26,8 @@ class LinearRule(Rule):
     """`y = W x + b`, also a convolution or a lookup: `xi_W = S_out W - W S_in`, `xi_b = S_out b`.
 
     Attributes:
-        weight: parameter name; its shape is `(out, in / groups, kernel...)`, or `(in, out)` if `transposed`.
+        weight: parameter name; its shape is `(out, in / groups, kernel...)`, or `(in, out / groups, kernel...)` if
+            `transposed`.
         shape_: the weight's shape.
         bias: parameter name or None.
         groups: number of blocks.
@@ -32,8 +35,9 @@ class LinearRule(Rule):
         lookup: whether the input is one-hot, so that all rows of the table together add a constant.
         geometry: anything two maps must share to be summed into one (stride, padding, ...).
         mixes: whether it reads several positions (a kernel wider than 1).
-        offset: whether the map is `I + W` (a skip around a linear branch).
-        rows: a wire that scales the rows of a table one by one, where nothing sees such a scale.
+        offset: the factor c of a map `c I + W` (a skip around a linear branch).
+        rows: whether the rows of a table have a scale each (an inner wire), where nothing sees such a scale.
+        padding: the token of a lookup that is read as zeros, so that its row never moves.
     """
 
     weight: str
@@ -45,15 +49,16 @@ class LinearRule(Rule):
     lookup: bool = False
     geometry: tuple[Any, ...] = ()
     mixes: bool = False
-    offset: bool = False
-    rows: int | None = None
+    offset: Fraction = Fraction(0)
+    rows: bool = False
+    padding: int | None = None
 
     @property
     def statement(self) -> str:
         return "linear: xi_W = S_out W - W S_in" + (", xi_b = S_out b + t_out" if self.bias else "; t = 0 through it")
 
     def uses(self, site: Site) -> list[Use]:
-        out, inn = ((site.outputs[0], 1),), ((site.inputs[0] if self.rows is None else self.rows, -1),)
+        out, inn = ((site.outputs[0], 1),), ((site.inner[0] if self.rows else site.inputs[0], -1),)
         if self.groups > 1:
             o, i, *kernel = self.shape_
             grouped = (self.groups, o // self.groups, i, math.prod(kernel))
@@ -71,9 +76,20 @@ class LinearRule(Rule):
             for w in (site.inputs[0], site.outputs[0]):
                 layouts.meet(w, Blocks(self.groups, Full(layouts.size(w) // self.groups)))
             layouts.cut_groups(site.inputs[0], site.outputs[0], self.groups)
-        if self.rows is not None:
-            layouts.meet(self.rows, Diagonal(layouts.size(self.rows)))
-            layouts.align(self.rows, site.inputs[0])
+        if self.padding is not None:
+            layouts.meet(site.inputs[0], Nothing(layouts.size(site.inputs[0])).cut((self.padding, self.padding + 1)))
+        if layouts.diagram.parameters[self.weight].frozen and self.groups == 1:
+            layouts.frozen_matrix(site.inputs[0], site.outputs[0])
+        if self.rows:
+            layouts.meet(site.inner[0], _row_scales(layouts.size(site.inner[0]), self.padding))
+            layouts.align(site.inner[0], site.inputs[0])
+
+    def unread(self, layout: Algebra) -> Subspace:
+        """The directions of the input that are never there: that of the padding token."""
+        if self.padding is None:
+            return Subspace()
+        at = [0, *layout.edges()].index(self.padding)
+        return Subspace(({(at, layout.boxes[at].constant): 1},))
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
@@ -82,13 +98,24 @@ class LinearRule(Rule):
         else:
             shifts.require_uniform(x)
         shifts.move_matrix(site, self)
-        terms = shifts.row_terms(site, y) if self.lookup else {}
+        terms = shifts.row_terms(site, y)
         shifts.emit(site, y, shifts.add_terms(terms, shifts.parameter_terms(self.bias, y) if self.bias else {}))
+
+    def known_sums(self, directions: Directions, site: Site) -> list[tuple[Vector, Number]]:
+        """Vectors whose product with the input never changes: along them the weight adds a constant."""
+        x = site.inputs[0]
+        if self.groups > 1 or self.mixes:
+            return []
+        if self.lookup:
+            return [(ones(directions.layout(x)), 1)] if self.padding is None else []
+        return directions.fixed(x)
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         y, x = site.outputs[0], site.inputs[0]
         if self.keeps_constants and directions.still(y).covers(directions.layout(y)):
-            return [Blind(still=Subspace.everything(directions.layout(x)))]
+            everything = Subspace.everything(directions.layout(x))
+            same = directions.shared(y).covers(directions.layout(y))
+            return [Blind(still=everything, shared=everything if same else Subspace())]
         return [Blind()]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
@@ -97,9 +124,19 @@ class LinearRule(Rule):
         return degrees[0]
 
 
+def _row_scales(n: int, padding: int | None) -> Algebra:
+    """A scale for each of n rows; one that never moves has none of its own."""
+    if padding is None:
+        return Diagonal(n)
+    apart = Diagonal(n).cut((padding, padding + 1))
+    at = [0, *apart.edges()].index(padding)
+    ties = [i if i != at else (at - 1 if at else 1) for i in range(len(apart.boxes))]
+    return Algebra(apart.boxes, tuple(ties))
+
+
 def layout_out(rule: LinearRule) -> int:
     """Width of the output of a linear rule."""
-    return rule.shape_[1] if rule.transposed else rule.shape_[0]
+    return rule.shape_[1] * rule.groups if rule.transposed else rule.shape_[0]
 
 
 @dataclass(frozen=True)
@@ -108,7 +145,7 @@ class TableRule(Rule):
 
     table: str
     shape_: tuple[int, int]
-    rows: int | None = None
+    rows: bool = False
 
     @property
     def statement(self) -> str:
@@ -116,13 +153,13 @@ class TableRule(Rule):
 
     def uses(self, site: Site) -> list[Use]:
         features, rows = ((site.outputs[0], 1),), View.axis(self.shape_, 0)
-        if self.rows is None:
+        if not self.rows:
             return [Use(self.table, (features,), (View.axis(self.shape_, 1),), constant=True)]
-        return [Use(self.table, (features, ((self.rows, -1),)), (View.axis(self.shape_, 1), rows), constant=True)]
+        return [Use(self.table, (features, ((site.inner[0], -1),)), (View.axis(self.shape_, 1), rows), constant=True)]
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        if self.rows is not None:
-            layouts.meet(self.rows, Diagonal(layouts.size(self.rows)))
+        if self.rows:
+            layouts.meet(site.inner[0], Diagonal(layouts.size(site.inner[0])))
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         w = site.outputs[0]
@@ -136,7 +173,7 @@ class GainRule(Rule):
     size: int
     gain: str | None
     bias: str | None
-    offset: bool = False
+    offset: Fraction = Fraction(0)
 
     @property
     def statement(self) -> str:
@@ -176,55 +213,12 @@ class GainRule(Rule):
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         if not self.gain:
-            return [Blind(directions.moving(y), directions.still(y))]
+            return [Blind(directions.moving(y), directions.still(y), directions.shared(y))]
         if directions.still(y).covers(directions.layout(y)):
-            return [Blind(still=Subspace.everything(directions.layout(x)))]
+            everything = Subspace.everything(directions.layout(x))
+            same = directions.shared(y).covers(directions.layout(y))
+            return [Blind(still=everything, shared=everything if same else Subspace())]
         return [Blind()]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return degrees[0] if self.bias is None or not degrees[0] else None
-
-
-@dataclass(frozen=True)
-class SourceRule(Rule):
-    """The network's input: `S = 0`, `t = 0`."""
-
-    @property
-    def statement(self) -> str:
-        return "network input: S = 0, t = 0"
-
-
-@dataclass(frozen=True)
-class OutputRule(Rule):
-    """The network's output: `S = 0`; under cross-entropy `S` in the span of `11^T`, and a shift along 1 is unseen."""
-
-    loss: str
-
-    @property
-    def statement(self) -> str:
-        if self.loss == "cross_entropy":
-            return "output under softmax cross-entropy: S in span{11^T}, blind to shifts along 1"
-        return "output under the squared loss: S = 0, t = 0"
-
-    def shape(self, layouts: Layouts, site: Site) -> None:
-        w = site.inputs[0]
-        if self.loss == "cross_entropy":
-            layouts.ones(w)
-        else:
-            layouts.meet(w, Nothing(layouts.size(w)))
-
-    def balance(self, balance: Balance, site: Site) -> None:
-        if self.loss == "cross_entropy":
-            balance.only_ones(site.inputs[0])
-
-    def shift(self, shifts: Shifts, site: Site) -> None:
-        if self.loss == "cross_entropy":
-            shifts.allow_ones(site.inputs[0])
-        else:
-            shifts.forbid(site.inputs[0])
-
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
-        if self.loss == "cross_entropy":
-            line = directions.ones(site.inputs[0])
-            return [Blind(line, line)]
-        return [Blind()]

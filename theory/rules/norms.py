@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Blocks, Diagonal, Nothing, Scalar, ScalarPlusOnes
-from ..subspace import Subspace, Vector
+from ..repeats import axes_over
+from ..subspace import Subspace, Vector, VectorKey, ones, vector_keys
 from .base import Blind, Rule
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class NormRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         if not self.scale:
             balance.centre(x, y)
+            if not self.local:  # the mean runs over positions too, so S moves 1 alike on both sides
+                balance.require({balance.key(x, 0, "c"): 1, balance.key(y, 0, "c"): -1})
             return
         if self.centre and self.local:
             if self.groups == 1:
@@ -80,13 +84,7 @@ class NormRule(Rule):
         """The vectors along which a constant shift is unseen."""
         if not self.centre:
             return []
-        if self.groups == 1:
-            return [{(i, b.constant): 1 for i, b in enumerate(layout.boxes)}]
-        box = layout.boxes[0]
-        if len(layout.boxes) != 1 or box.dims[0] != self.groups:
-            return []
-        tail = "c" * (len(box.dims) - 1)
-        return [{(0, "c" + tail): 1}, {(0, "d" + tail): 1}]
+        return [ones(layout)] if self.groups == 1 else _group_lines(layout, self.groups)
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
@@ -101,12 +99,13 @@ class NormRule(Rule):
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         still = Subspace(tuple(self._lines(directions.layout(x))))
-        moving = still if self.local else Subspace()
+        moving, shared = still if self.local else Subspace(), still
         if not self.scale:
             waves = Subspace(tuple({k: 1} for k in directions.keys(y) if "d" in k[1]))
             still = still.join(directions.still(y).meet(waves))
             moving = moving.join(directions.moving(y).meet(waves))
-        return [Blind(moving, still)]
+            shared = shared.join(directions.shared(y).meet(waves))
+        return [Blind(moving, still, shared)]
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         x, y = site.inputs[0], site.outputs[0]
@@ -118,6 +117,28 @@ class NormRule(Rule):
         if not self.scale:
             return degrees[0]
         return 0 if self.local or not local or not degrees[0] else None
+
+
+def _group_lines(layout: Algebra, groups: int) -> list[Vector]:
+    """The all-ones vectors of the groups, as sectors; none where a box is cut across groups."""
+    width = layout.size // groups
+    out: list[Vector] = []
+    group: Vector = {}  # the boxes of one group so far
+    filled = 0
+    for i, box in enumerate(layout.boxes):
+        if not filled and box.size % width == 0:
+            lead = axes_over(box.dims, box.size // width)
+            tail = "c" * (len(box.dims) - lead)
+            out += [{(i, "".join(p) + tail): 1} for p in product("cd", repeat=lead)]
+            continue
+        group[(i, box.constant)] = 1
+        filled += box.size
+        if filled > width:
+            return []
+        if filled == width:
+            out.append(group)
+            group, filled = {}, 0
+    return out
 
 
 @dataclass(frozen=True)
@@ -142,3 +163,44 @@ class BatchNormRule(Rule):
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         return [Blind(still=Subspace.everything(directions.layout(site.inputs[0])))]
+
+
+@dataclass(frozen=True)
+class FrozenNormRule(Rule):
+    """BatchNorm core in evaluation: a fixed gain and shift per feature, `S = 0`.
+
+    A trained bias before it can answer for its mean, and one behind it for its gain; these laws depend on the
+    statistics and are not listed.
+    """
+
+    @property
+    def statement(self) -> str:
+        return "BatchNorm core, evaluation: a fixed gain and shift, S_in = S_out = 0"
+
+    def shape(self, layouts: Layouts, site: Site) -> None:
+        super().shape(layouts, site)
+        layouts.equal(site.inputs[0], site.outputs[0])
+
+    def shift(self, shifts: Shifts, site: Site) -> None:
+        x, y = site.inputs[0], site.outputs[0]
+        if shifts.directions.still(y).covers(shifts.layout(y)):
+            shifts.require_uniform(x)
+        else:
+            shifts.forbid(x)
+        shifts.emit(site, y, {})
+
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+        y = site.outputs[0]
+        moving = whole_boxes(directions.moving(y), directions.layout(y))
+        if directions.still(y).covers(directions.layout(y)):
+            return [Blind(moving, Subspace.everything(directions.layout(y)))]
+        return [Blind(moving, moving)]
+
+
+def whole_boxes(space: Subspace, layout: Algebra) -> Subspace:
+    """The part of a subspace that any gain per feature maps to itself: boxes that lie in it as a whole."""
+    boxes: dict[int, list[VectorKey]] = {}
+    for key in vector_keys(layout):
+        boxes.setdefault(key[0], []).append(key)
+    whole = [k for keys in boxes.values() if all(space.contains({k: 1}) for k in keys) for k in keys]
+    return Subspace(tuple({k: 1} for k in whole))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from ..algebra import Algebra, Box, Copies, Diagonal
-from ..subspace import Subspace
+from ..algebra import Diagonal
+from ..subspace import Subspace, Vector, ones
 from .base import Blind, Rule
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from ..diagram import Site
     from ..directions import Directions
     from ..layouts import Layouts
-    from ..shifts import Shifts
+    from ..linalg import Number
+    from ..shifts import Shifts, Terms
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class HomogeneousRule(Rule):
     """A point-wise map of degree `p` (ReLU family: 1, ReLU^p and x^p: p): `S_out = p S_in`, diagonal.
 
     `shifts` is True for a map that passes constants on (max-pooling); `isometric` for one that keeps the norm (abs);
-    `noisy` for one that draws at random (dropout); `mixes` for one that reads several positions (pooling).
+    `noisy` for one that draws at random (dropout); `mixes` for one that reads several positions (pooling); `slope`
+    names a trained slope, which no gauge moves, so that maps with slopes of their own are told apart.
     """
 
     power: int = 1
@@ -31,6 +34,7 @@ class HomogeneousRule(Rule):
     isometric: bool = False
     noisy: bool = False
     mixes: bool = False
+    slope: str | None = None
 
     @property
     def statement(self) -> str:
@@ -55,7 +59,8 @@ class HomogeneousRule(Rule):
             shifts.emit(site, y, {})
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
-        return [Blind(still=directions.still(site.outputs[0]) if self.shifts else Subspace())]
+        y = site.outputs[0]
+        return [Blind(still=directions.still(y), shared=directions.shared(y)) if self.shifts else Blind()]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return None if self.mixes and local and degrees[0] else self.power * degrees[0]
@@ -63,7 +68,12 @@ class HomogeneousRule(Rule):
 
 @dataclass(frozen=True)
 class PointwiseRule(Rule):
-    """Any point-wise map that is not homogeneous: `S_in = S_out = 0`."""
+    """Any point-wise map that is not homogeneous: `S_in = S_out = 0`.
+
+    `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.
+    """
+
+    exponential: bool = False
 
     @property
     def statement(self) -> str:
@@ -72,21 +82,28 @@ class PointwiseRule(Rule):
 
 @dataclass(frozen=True)
 class PassRule(Rule):
-    """Averages and moves of the spectator axes: `S_out = S_in`, constants pass.
+    """Averages and moves of the spectator axes, and fixed factors: `S_out = S_in`, constants pass.
 
     Attributes:
-        weights: for every output token the average of input tokens it is, as `"same"`, `"mean"` or the index taken.
-        keeps_constants: False where zero padding breaks constants.
+        weights: for every output token the average of input tokens it is, as `"same"`, `"mean"` or the index taken;
+            `"uniform"` moves positions, so that only a constant that all of them share passes.
+        keeps_constants: False where zero padding or a random factor breaks constants.
         mixes: True where values of several positions are averaged (a factor per token does not pass).
+        factor: what everything is multiplied by.
+        noisy: whether it draws at random.
     """
 
     weights: str | int = "same"
     keeps_constants: bool = True
     mixes: bool = False
+    factor: Fraction = Fraction(1)
+    noisy: bool = False
 
     @property
     def statement(self) -> str:
-        return "acts on spectator axes: S_out = S_in, t_out = t_in"
+        if self.factor != 1:
+            return "fixed factor a: S_out = S_in, t_out = a t_in"
+        return "acts on spectator axes: S_out = S_in, " + ("t_out = t_in" if self.keeps_constants else "t = 0")
 
     def shape(self, layouts: Layouts, site: Site) -> None:
         layouts.equal(site.inputs[0], site.outputs[0])
@@ -101,112 +118,114 @@ class PassRule(Rule):
         if not self.keeps_constants:
             shifts.forbid(x)
             shifts.emit(site, y, {})
-        else:
-            shifts.emit(site, y, shifts.wire_terms(x, y, self.weights))
+            return
+        if self.weights == "uniform":
+            shifts.require_uniform(x)
+        shifts.emit(site, y, scaled(shifts.wire_terms(x, y, self.weights), self.factor))
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
-        return [Blind(directions.moving(y), directions.still(y) if self.keeps_constants else Subspace())]
+        moving, shared = directions.moving(y), directions.shared(y)
+        still = directions.still(y) if self.keeps_constants else moving
+        return [Blind(moving, still, shared if self.keeps_constants or self.noisy else moving)]
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         return [directions.absent(site.inputs[0])]
+
+    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+        known = directions.fixed(site.inputs[0]) if self.keeps_constants and self.factor else []
+        return [[(u, c * self.factor) for u, c in known]]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return None if self.mixes and local and degrees[0] else degrees[0]
 
 
 @dataclass(frozen=True)
-class FlattenRule(Rule):
-    """Spectator indices become features: every feature stands for `before x after` copies with one `S`."""
+class OffsetRule(Rule):
+    """Adds something fixed (a table of sines, a one): `S = 0`, since no `S` kills a generic table; shifts pass.
 
-    before: int = 1
-    after: int = 1
+    Where the table spans fewer dimensions than there are features some `S` survive, which depend on its values, and so
+    they do where a trained bias or table can answer; they are not listed.
+
+    Attributes:
+        factor: what the input is multiplied by first.
+        rows: how many rows the table has.
+    """
+
+    factor: int = 1
+    rows: int = 1
 
     @property
     def statement(self) -> str:
-        return "flatten: S_out = I (x) S_in (x) I"
-
-    def _label(self, label: str) -> str:
-        return "c" * (self.before > 1) + label + "c" * (self.after > 1)
+        return "adds something fixed: S = 0, t_out = " + ("" if self.factor == 1 else f"{self.factor} ") + "t_in"
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        x, y = site.inputs[0], site.outputs[0]
-        layouts.flatten(x, y, self.before, self.after)
-
-    def balance(self, balance: Balance, site: Site) -> None:
-        balance.equal(site.inputs[0], site.outputs[0], rename=lambda b, s: (b, self._label(s)))
+        super().shape(layouts, site)
+        layouts.equal(site.inputs[0], site.outputs[0])
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
-        shifts.require_uniform(x)
-        shifts.emit(site, y, shifts.wire_terms(x, y, rename=lambda k: (k[0], self._label(k[1])), weights="uniform"))
+        shifts.emit(site, y, scaled(shifts.wire_terms(x, y), self.factor))
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
-        x, y = site.inputs[0], site.outputs[0]
-        keys = directions.keys(x)
-        still = directions.still(y).preimage({k: (k[0], self._label(k[1])) for k in keys})
-        unseen = directions.moving(y)
-        moving = [k for k in keys if all(unseen.contains({m: 1}) for m in self._spread(k))]
-        return [Blind(Subspace(tuple({k: 1} for k in moving)), still)]
-
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
-        vectors = directions.absent(site.inputs[0]).vectors
-        return [Subspace(tuple({m: 1} for v in vectors if len(v) == 1 for k in v for m in self._spread(k)))]
-
-    def _spread(self, key: tuple[int, str]) -> list[tuple[int, str]]:
-        fronts = "cd" if self.before > 1 else [""]
-        backs = "cd" if self.after > 1 else [""]
-        return [(key[0], f + key[1] + b) for f in fronts for b in backs]
-
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
-        return None if degrees[0] and local and self.before * self.after > 1 else degrees[0]
+        y = site.outputs[0]
+        return [Blind(directions.moving(y), directions.still(y), directions.shared(y))]
 
 
-@dataclass(frozen=True)
-class RotaryRule(Rule):
-    """Rotations of planes by position, per head: `S` commutes with them, one scalar per plane of distinct frequency."""
-
-    heads: int
-    width: int
-    interleaved: bool = False
-
-    @property
-    def statement(self) -> str:
-        return "rotary position: S a scalar on every plane of one frequency, S_out = S_in"
-
-    def shape(self, layouts: Layouts, site: Site) -> None:
-        x, y = site.inputs[0], site.outputs[0]
-        planes = Copies(2, Diagonal(self.width // 2), inner=self.interleaved).boxes[0]
-        labels = {a + s for a in "cdjo" for s in planes.labels}  # the same plane of all heads turns alike
-        layouts.meet(x, Algebra((Box.of((self.heads, *planes.dims), labels),), (0,)))
-        layouts.equal(x, y)
-
-    def balance(self, balance: Balance, site: Site) -> None:
-        balance.equal(site.inputs[0], site.outputs[0])
-
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
-        return degrees[0]
+def scaled(terms: Terms, factor: Number) -> Terms:
+    """Shifts times a number."""
+    return {at: {k: a * factor for k, a in row.items()} for at, row in terms.items()}
 
 
 @dataclass(frozen=True)
 class SoftmaxRule(Rule):
-    """Softmax over the features (a router): blind along 1, `S_in` in the span of `11^T`, `S_out = 0`."""
+    """Weights over the features (a router), `S_out = 0`.
+
+    Attributes:
+        unseen: what they do not see of their input: the direction of the `ones` (softmax), `nothing` (sigmoids), or
+            `everything` (a single chosen expert of weight 1).
+        normalised: whether the weights sum to 1.
+    """
+
+    unseen: str = "ones"
+    normalised: bool = True
 
     @property
     def statement(self) -> str:
-        return "softmax over features: blind to shifts along 1, S_out = 0"
+        if self.unseen == "everything":
+            return "one expert of weight 1: nothing of the logits is seen, S_out = 0"
+        if self.unseen == "nothing":
+            return "sigmoid weights: S_in = S_out = 0"
+        return "softmax over features: S_in in span{11^T}, blind to shifts along 1, S_out = 0"
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        layouts.ones(site.inputs[0])
-        layouts.meet(site.outputs[0], layouts.nothing(site.outputs[0]))
+        x, y = site.inputs[0], site.outputs[0]
+        if self.unseen == "ones":
+            layouts.ones(x)
+        elif self.unseen == "nothing":
+            layouts.meet(x, layouts.nothing(x))
+        layouts.meet(y, layouts.nothing(y))
 
     def balance(self, balance: Balance, site: Site) -> None:
-        balance.only_ones(site.inputs[0])
+        if self.unseen == "ones":
+            balance.only_ones(site.inputs[0])
 
     def shift(self, shifts: Shifts, site: Site) -> None:
-        shifts.allow_ones(site.inputs[0])
+        if self.unseen == "ones":
+            shifts.allow_ones(site.inputs[0])
+        elif self.unseen == "nothing":
+            shifts.forbid(site.inputs[0])
         shifts.emit(site, site.outputs[0], {})
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
-        line = directions.ones(site.inputs[0])
-        return [Blind(line, line)]
+        x = site.inputs[0]
+        if self.unseen == "nothing":
+            return [Blind()]
+        unseen = directions.ones(x) if self.unseen == "ones" else Subspace.everything(directions.layout(x))
+        return [Blind(unseen, unseen)]
+
+    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+        return [[(ones(directions.layout(site.outputs[0])), 1)] if self.normalised else []]
+
+    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        return 0 if self.unseen == "everything" or not any(degrees) else None

@@ -1,0 +1,47 @@
+"""An architecture as the theorems see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lawful.theory.diagram import Diagram, Site, Wire
+from lawful.theory.losses import LossLike
+from lawful.theory.rules import OutputRule, SourceRule
+
+from .compile import Port
+from .naming import losses_of, output_sites, port_name
+
+if TYPE_CHECKING:
+    from .architecture import Architecture
+
+
+def diagram(arch: Architecture, loss: LossLike) -> Diagram:
+    """Wires, sites and parameters; each output is a site of its own, with the rule of its loss.
+
+    Wires come in the order of `arch.signals`; those inside a block come after them.
+
+    Raises:
+        ShapeError: for losses that do not fit the outputs.
+    """
+    losses = losses_of(arch, loss)
+    index: dict[Port, int] = {}
+    wires: list[Wire] = []
+    sites: list[Site] = []
+    for port, s in arch.signals.items():
+        index[port] = len(wires)
+        tokens = s.space[0] if len(s.space) == 1 and not s.channels_first else 1
+        wires.append(Wire(port_name(arch, port), s.features, tokens, s.positions))
+    sites.append(Site("input", SourceRule(), (), tuple(index["input", i] for i in range(len(arch.inputs)))))
+    for n in arch.nodes:
+        block, ports = arch.block(n), arch.sources(n)
+        outs = [(n, i) for i in range(block.outputs)]
+        rule = block.rule(arch.parameter_names(n), [arch.signals[p] for p in ports], [arch.signals[p] for p in outs])
+        function = (block.kind, *block.config().items())
+        inner = range(len(wires), len(wires) + len(rule.inner))
+        wires += [Wire(f"{label} of {n}", size) for label, size in rule.inner]
+        ends = (tuple(index[p] for p in ports), tuple(index[p] for p in outs))
+        sites.append(Site(n, rule, *ends, function, tuple(inner)))
+    ports = arch.sources("output")
+    for name, port, each in zip(output_sites(len(ports)), ports, losses, strict=True):
+        sites.append(Site(name, OutputRule(each), (index[port],), ()))
+    return Diagram(tuple(wires), tuple(sites), arch.parameters)

@@ -1,0 +1,161 @@
+"""Random search for networks on which engine and oracle disagree: `python -m lawful.testing.search`.
+
+A disagreement is a missing rule, a wrong rule, or an accidental law.  Blocks that are registered take part: `--module`
+imports a package that registers its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from lawful.graph.architecture import Architecture
+from lawful.graph.counting import count
+from lawful.graph.engine import derive
+from lawful.theory.verdict import Verdict
+
+from .strategies import architectures, losses
+
+LARGEST = 90  # trainable scalars that the oracle counts in about a second
+BATCH = 50  # networks in one piece of work
+
+
+@dataclass
+class Found:
+    """What a search has seen.
+
+    Attributes:
+        agreed: networks on which engine and oracle give the same number.
+        limited: networks that name a limit of the rules and on which the engine claims no more than the oracle.
+        undecided: networks whose oracle count is not clear.
+        disagreements: the others, each as a line for people and the network as JSON.
+    """
+
+    agreed: int = 0
+    limited: int = 0
+    undecided: int = 0
+    disagreements: list[tuple[str, str]] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Found) -> None:
+        """Counts those of another search as well."""
+        self.agreed += other.agreed
+        self.limited += other.limited
+        self.undecided += other.undecided
+        self.disagreements += other.disagreements
+        self.kinds += other.kinds
+
+    @property
+    def compared(self) -> int:
+        """Number of networks that were decided."""
+        return self.agreed + self.limited + len(self.disagreements)
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return (
+            f"{self.compared} random networks compared: engine = oracle on {self.agreed}, "
+            f"{self.limited} with a named limit, {len(self.disagreements)} disagreements; "
+            f"{self.undecided} undecided, {len(self.kinds)} kinds of blocks"
+        )
+
+
+def compare(arch: Architecture, loss: str, found: Found) -> None:
+    """Compares engine and oracle on one network."""
+    laws = derive(arch, loss)
+    oracle = count(arch, loss, known=None if laws.notes else laws.independent)
+    if oracle.verdict is not Verdict.HOLDS:
+        found.undecided += 1
+        return
+    found.kinds.update({arch.block(n).kind for n in arch.nodes})
+    if oracle.laws == laws.independent:
+        found.agreed += 1
+    elif laws.notes and oracle.laws > laws.independent:
+        found.limited += 1
+    else:
+        line = f"{loss}: engine {laws.independent}, oracle {oracle.laws} (gap {oracle.gap:.0e})"
+        found.disagreements.append((line, arch.to_json()))
+
+
+def search(networks: int, start: int, depth: int = 2) -> Found:
+    """Compares so many random networks.
+
+    Args:
+        networks: how many, all different from those of another `start`.
+        start: seed.
+        depth: how deep residuals and branches nest.
+    """
+    found = Found()
+    torch.set_num_threads(1)
+
+    @seed(start)
+    @settings(
+        max_examples=20 * networks,
+        phases=[Phase.generate],
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(architectures(depth), losses)
+    def run(arch: Architecture, loss: str) -> None:
+        size = sum(p.size for p in arch.parameters.values() if not p.frozen)
+        if found.compared + found.undecided < networks and 0 < size <= LARGEST:
+            compare(arch, loss, found)
+
+    run()
+    return found
+
+
+def _piece(task: tuple[int, int, int, tuple[str, ...]]) -> Found:
+    networks, start, depth, modules = task
+    for name in modules:
+        importlib.import_module(name)
+    return search(networks, start, depth)
+
+
+def _pieces(networks: int, start: int, depth: int, modules: tuple[str, ...]) -> Iterator[tuple[int, int, int, Any]]:
+    for i in range(-(-networks // BATCH)):
+        yield min(BATCH, networks - i * BATCH), start + i, depth, modules
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: exit code 0 if nothing disagrees, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m lawful.testing.search", description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", type=int, default=5000, help="how many random networks (default: 5000)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first piece (default: the time)")
+    parser.add_argument("--depth", type=int, default=2, help="how deep residuals and branches nest (default: 2)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--module", action="append", default=[], help="imported first: it registers your own blocks")
+    parser.add_argument("--output", type=Path, default=Path("disagreements"), help="folder for what disagrees, as JSON")
+    options = parser.parse_args(argv)
+    found = Found()
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(options.workers) as pool:
+        tasks = _pieces(options.networks, options.seed, options.depth, tuple(options.module))
+        for part in pool.imap_unordered(_piece, tasks):
+            found.add(part)
+            done = found.compared + found.undecided
+            print(f"\r{done}/{options.networks}, {len(found.disagreements)} disagreements", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    print(f"{found.summary}; seed {options.seed}")
+    for i, (line, text) in enumerate(found.disagreements):
+        options.output.mkdir(parents=True, exist_ok=True)
+        path = options.output / f"{options.seed}-{i}.json"
+        path.write_text(text, encoding="utf-8")
+        print(f"{line}: {path}")
+    return 1 if found.disagreements else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""Shapes of a network that have laws which the rules do not see, found by following its wires."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from .diagram import Diagram, Site
+from .rewrites import bundles, identity_sources, invisible, leaves
+from .rules import (
+    AddRule,
+    AttentionRule,
+    BlendRule,
+    ConcatRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    NormRule,
+    OffsetRule,
+    OutputRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    RepeatRule,
+    Rule,
+    SimilarityRule,
+    SourceRule,
+    SumFeaturesRule,
+    TableRule,
+    TokenMixRule,
+    TokensRule,
+    UnflattenRule,
+    UnitRowsRule,
+)
+
+
+def path_limits(diagram: Diagram) -> Iterator[str]:
+    """Reasons why laws may be missing that only depend on how the blocks are joined, one sentence each."""
+    yield from _maps_in_a_row(diagram)
+    yield from _products_of_rows(diagram)
+    yield from _unlike_parallel_maps(diagram)
+    yield from _parts_added(diagram)
+    yield from _averaged_positions(diagram)
+    yield from _skips_into_sums(diagram)
+    yield from _fixed_sums(diagram)
+    yield from _accidents(diagram)
+
+
+def _maps_in_a_row(diagram: Diagram) -> Iterator[str]:
+    """A shared matrix applied to its own result has laws that are no polynomials of degree two."""
+    written = {w: s.rule.weight for s in diagram.sites if isinstance(s.rule, LinearRule) for w in s.outputs}
+    for site in diagram.sites:
+        if isinstance(site.rule, LinearRule) and written.get(site.inputs[0]) == site.rule.weight:
+            again = f"{site.name} applies {site.rule.weight} a second time in a row"
+            yield f"{again}: laws of degree above two are not listed"
+
+
+# what values read off a table stay values of single entries through
+ROWS = (AddRule, BlendRule, ConcatRule, GainRule, HomogeneousRule, OffsetRule, PassRule, PointwiseRule, ProductRule)
+ROWS += (TokensRule,)
+
+
+def _products_of_rows(diagram: Diagram) -> Iterator[str]:
+    """Products of values that are read off a table without a map between: each row then has laws of its own."""
+    rows: set[int] = set()
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, TableRule) or (isinstance(rule, LinearRule) and rule.lookup):
+            rows.update(site.outputs)
+        elif site.inputs and rows.issuperset(site.inputs):
+            if isinstance(rule, ProductRule):
+                yield f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
+            if isinstance(rule, PointwiseRule) or (isinstance(rule, HomogeneousRule) and rule.power > 1):
+                yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
+            if isinstance(rule, ROWS):
+                rows.update(site.outputs)
+
+
+def _unlike_parallel_maps(diagram: Diagram) -> Iterator[str]:
+    """Sums of linear maps of one wire with different shapes: entries that act alike keep their difference."""
+    readers = diagram.readers()
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    bundled = bundles(diagram)
+    for site in diagram.sites:
+        if not isinstance(site.rule, AddRule):
+            continue
+        maps: dict[int, set[str]] = {}
+        found = leaves(site, readers, writer)
+        weights = [leaf.rule.weight for leaf in found if isinstance(leaf.rule, LinearRule)]
+        if len(set(weights)) < len(weights):
+            yield f"{site.name} adds one shared map of several wires: laws of the differences of these are not listed"
+        for leaf in found:
+            if isinstance(leaf.rule, LinearRule) or (isinstance(leaf.rule, GainRule) and leaf.rule.gain):
+                maps.setdefault(leaf.inputs[0], set()).add(bundled.get(leaf.name, leaf.name))
+        if any(len(kinds) > 1 for kinds in maps.values()):
+            yield f"{site.name} adds unlike linear maps of one wire: laws of their differences are not listed"
+
+
+def _parts_added(diagram: Diagram) -> Iterator[str]:
+    """Parts of one wire, or copies of one feature, that are added up again."""
+    cuts = [s.outputs for s in diagram.sites if isinstance(s.rule, ConcatRule) and s.rule.cut]
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    for site in diagram.sites:
+        if isinstance(site.rule, AddRule) and any(len(set(site.inputs) & set(outputs)) > 1 for outputs in cuts):
+            yield f"{site.name} adds parts of one wire: laws of the differences of their writers are not listed"
+        if isinstance(site.rule, SumFeaturesRule):
+            before = writer[site.inputs[0]]
+            while isinstance(before.rule, GainRule):
+                before = writer[before.inputs[0]]
+            if isinstance(before.rule, RepeatRule):
+                yield f"{site.name} adds copies that differ by a gain alone: laws of their differences are not listed"
+
+
+# maps through which single positions stay apart until they are averaged
+SPREADS = (AddRule, ConcatRule, GainRule, LinearRule, OffsetRule, PassRule, ProductRule)
+
+
+def averaged(diagram: Diagram, site: Site) -> str | None:
+    """The site that averages or picks the positions that a site writes, where nothing but maps lies between."""
+    readers = diagram.readers()
+    seen: set[int] = set()
+    waiting = list(site.outputs)
+    while waiting:
+        w = waiting.pop()
+        if w in seen:
+            continue
+        seen.add(w)
+        for reader, _ in readers[w]:
+            rule = reader.rule
+            if isinstance(rule, PassRule) and (rule.mixes or isinstance(rule.weights, int)):
+                return reader.name
+            if isinstance(rule, SPREADS):
+                waiting += reader.outputs
+    return None
+
+
+def _averaged_positions(diagram: Diagram) -> Iterator[str]:
+    """Positions that are mixed, made or centred, and then averaged with nothing but maps between."""
+    sites = list(diagram.sites)
+    for i, site in enumerate(sites):
+        rule = site.rule
+        kernel = isinstance(rule, LinearRule) and math.prod(rule.shape_[2:]) > 1
+        pieces = isinstance(rule, UnflattenRule) and not rule.choose
+        unit = isinstance(rule, UnitRowsRule) and rule.mixes
+        if not (kernel or pieces or unit or isinstance(rule, (NormRule, TokenMixRule))):
+            continue
+        name = averaged(diagram, site)
+        if name and isinstance(rule, TokenMixRule):
+            yield f"{name} averages the positions that {site.name} mixes: laws of single positions are not listed"
+        if name and isinstance(rule, NormRule) and not rule.local and rule.centre:
+            yield f"{name} averages what {site.name} centres over the positions: laws of that mean are not listed"
+        if name and (pieces or unit or (isinstance(rule, LinearRule) and _every_tap(rule))):
+            yield f"{name} averages all that {site.name} spreads: laws of the differences of its taps are not listed"
+        if isinstance(rule, LinearRule) and rule.geometry[:1] == ("transposed conv",) and rule.bias is None:
+            if rule.mixes and rule.geometry[1] > 1 and invisible(sites, i, local=True):
+                yield f"{site.name} has a scale for every place in its stride: these laws are not listed"
+
+
+def _every_tap(rule: LinearRule) -> bool:
+    """Whether every tap of a kernel meets every pixel."""
+    kind, *window = rule.geometry
+    if kind != "conv":
+        return kind == "transposed conv"
+    stride, padding, dilation = window
+    return stride == 1 and all(padding >= dilation * (k - 1) for k in rule.shape_[2:])
+
+
+def _skips_into_sums(diagram: Diagram) -> Iterator[str]:
+    """`x + f(W x)` where the skip could be drawn into `W`, but for what stands between."""
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    origin = identity_sources(list(diagram.sites))
+
+    def start(w: int) -> int:
+        return origin[w][0] if w in origin else w
+
+    for site in diagram.sites:
+        if not isinstance(site.rule, AddRule):
+            continue
+        starts = {start(w) for w in site.inputs}
+        for w in site.inputs:
+            branch = writer[w]
+            while isinstance(branch.rule, GainRule) and not branch.rule.gain:
+                branch = writer[branch.inputs[0]]
+            noisy = isinstance(branch.rule, PassRule) and branch.rule.noisy
+            chosen = noisy or (isinstance(branch.rule, UnflattenRule) and branch.rule.choose)
+            if chosen:
+                branch = writer[branch.inputs[0]]
+            if _multiplies(branch.rule):
+                if _multiplies(writer[branch.inputs[0]].rule):
+                    what = f"{site.name} adds to something the product of two gains"
+                    yield f"{what}: laws of degree above two are not listed"
+            if not isinstance(branch.rule, LinearRule):
+                continue
+            source, shifted = branch.inputs[0], False
+            while isinstance(writer[source].rule, GainRule) and not writer[source].rule.gain:  # type: ignore[attr-defined]
+                source, shifted = writer[source].inputs[0], True
+            if start(source) in starts and (chosen or shifted):
+                what = "a choice of maps" if chosen else "a map of a shift"
+                yield f"{site.name} adds to its input {what} of it: laws of the map with the skip in it are not listed"
+
+
+def _multiplies(rule: Rule) -> bool:
+    """Whether a rule is that of a gain per feature, also of one that is written as a depthwise map of kernel 1."""
+    if isinstance(rule, LinearRule):
+        return rule.groups > 1 and math.prod(rule.shape_[1:]) == 1
+    return isinstance(rule, GainRule) and rule.gain is not None
+
+
+def _fixed_sums(diagram: Diagram) -> Iterator[str]:
+    """Squares of normalised features add up to a constant; an exponential scale answers a factor by a constant."""
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    readers = diagram.readers()
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, HomogeneousRule) and rule.power > 1 and isinstance(writer[site.inputs[0]].rule, NormRule):
+            yield f"{site.name} squares normalised features, whose sum is fixed: laws of that sum are not listed"
+        if isinstance(rule, SimilarityRule) and rule.scaled:
+            if any(not isinstance(r.rule, OutputRule) for r, _ in readers[site.outputs[0]]):
+                yield f"{site.name} has an exponential scale before trained blocks: laws of it are not listed"
+
+
+def _accidents(diagram: Diagram) -> Iterator[str]:
+    """Axes so short that a block is another function: its accidental laws hold for these widths only."""
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, NormRule) and rule.scale and rule.local:
+            left = diagram.wires[site.inputs[0]].size // rule.groups - rule.centre
+            if left < 2:
+                yield f"{site.name} normalises so few features that only a sign is left: nothing before it moves"
+        if isinstance(rule, AttentionRule) and rule.keys == 1:
+            yield f"{site.name} has one key, whose weight is fixed: laws of what writes the scores are not listed"
+        if isinstance(rule, OutputRule):
+            maps, w = 0, site.inputs[0]
+            while diagram.wires[w].size == 1 or maps:
+                before = writer[w]
+                if before.rule != PassRule() and (not isinstance(before.rule, LinearRule) or before.rule.bias):
+                    break
+                maps, w = maps + isinstance(before.rule, LinearRule), before.inputs[0]
+            if maps > 2 and isinstance(writer[w].rule, SourceRule) and diagram.wires[w].size == 1:
+                yield "a chain of maps from one number to one number is a single product: its extra laws are not listed"

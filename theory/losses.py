@@ -1,0 +1,291 @@
+"""Losses: which gradients they can send into an output, which is all that the laws of a network know of its loss.
+
+For an output `z` let `W(z)` be the span, over all targets, of the gradients of the loss in `z` (Marcotte, Gribonval,
+Peyré 2023, section 2).  Three spans cover the losses in use:
+
+* `"all"`: every direction;
+* `"shift"`: the directions of sum zero, since `z + c 1` gives the same loss: functions of a softmax or of differences;
+* `"scale"`: the directions orthogonal to `z`, since `c z` gives the same loss for `c > 0`: functions of `z / |z|`.
+
+A span belongs to one position of one example: the features are what is shifted or normalised.  A contrastive loss sees
+the cosines of the outputs in a batch, so its gradient at one output is a combination of the others: where all outputs
+lie in a subspace, gradients never leave it, and the subspace is conserved beside the laws of `"scale"`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from .loss_table import BY_ALIAS, KINDS, NAMES, LossError
+
+__all__ = [
+    "NAMES",
+    "SPANS",
+    "CrossEntropy",
+    "Loss",
+    "LossError",
+    "LossLike",
+    "label",
+    "pair",
+    "parse",
+    "read",
+    "shown",
+    "spans",
+    "total",
+]
+
+SPANS = ("all", "shift", "scale")
+LARGEST_LOG_RATE = 20.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss on one output.
+
+    Attributes:
+        name: one of `NAMES`, or another common name of one.  `nll` reads log-probabilities, all others read logits or
+            values; `bce` takes any number of logits, each its own yes or no.
+        weight: a positive weight per class (cross-entropy only); empty for equal ones.
+        smoothing: label smoothing, at least 0 and below 1 (cross-entropy only).
+
+    Raises:
+        LossError: for an unknown name, and for options that are out of range or belong to another loss.
+    """
+
+    name: str
+    weight: tuple[float, ...] = ()
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        key = str(self.name).strip().lower().replace("-", "_").replace(" ", "_")
+        if key not in BY_ALIAS:
+            raise LossError(f"no loss {self.name!r}; there are {', '.join(NAMES)}")
+        object.__setattr__(self, "name", BY_ALIAS[key])
+        object.__setattr__(self, "weight", tuple(map(float, self.weight)))
+        if self.name != "cross_entropy" and (self.weight or self.smoothing):
+            raise LossError(f"{self.name} has no weight and no smoothing; only cross_entropy has")
+        if not all(0 < w < float("inf") for w in self.weight):
+            raise LossError(f"the class weights are {self.weight}; each must be positive, or its class is never seen")
+        if not 0 <= self.smoothing < 1:
+            raise LossError(f"the label smoothing is {self.smoothing}; it must be at least 0 and below 1")
+
+    @property
+    def span(self) -> str:
+        """What its gradients span: one of `SPANS`."""
+        return KINDS[self.name].span
+
+    @property
+    def probe(self) -> str:
+        """What `pair` sends to count laws: its span, or `"batch"` where the outputs of a batch are compared."""
+        return "batch" if self.name == "contrastive" else self.span
+
+    @property
+    def limit(self) -> str:
+        """Which of its laws are not derived, empty where all are."""
+        if self.name != "contrastive":
+            return ""
+        return "a contrastive loss keeps the subspace that all outputs lie in: laws of that subspace are not listed"
+
+    @property
+    def statement(self) -> str:
+        """What an output under it may do, in words."""
+        seen = {
+            "all": "S = 0, t = 0",
+            "shift": "S in span{11^T}, blind to shifts along 1",
+            "scale": "S in span{I}, blind to its norm",
+        }
+        return f"output under {self.name}: {seen[self.span]}"
+
+    def expect(self, features: int, output: str) -> None:
+        """Checks that an output is wide enough for it.
+
+        Raises:
+            LossError: names the output.
+        """
+        if features < 2 and self.span != "all":
+            raise LossError(f"{output} has one feature, on which {self.name} is constant; use bce or mse")
+        if self.weight and len(self.weight) != features:
+            raise LossError(f"{output} has {features} classes, but {len(self.weight)} class weights are given")
+
+    def __call__(self, output: torch.Tensor, target: torch.Tensor, axis: int = -1) -> torch.Tensor:
+        """Its value, the mean over examples.
+
+        Args:
+            output: any shape, the features on `axis`.
+            target: class indices without that axis (for `contrastive`, of the partner of every row in the batch), or
+                values (for `cross_entropy` also class probabilities) in the shape of the output.
+            axis: the feature axis.
+
+        Raises:
+            LossError: for a target of another shape.
+        """
+        kind = KINDS[self.name]
+        indices = kind.indices and not (self.name == "cross_entropy" and target.is_floating_point())
+        fits = target.numel() * output.shape[axis] == output.numel() if indices else target.shape == output.shape
+        if not fits:
+            raise LossError(f"{self.name} compares {tuple(output.shape)} with a target of shape {tuple(target.shape)}")
+        rows = _rows(output, axis)
+        wanted = target.reshape(-1) if indices else _rows(target, axis)
+        if self.weight or self.smoothing:
+            weight = rows.new_tensor(self.weight) if self.weight else None
+            return F.cross_entropy(rows, wanted, weight, label_smoothing=self.smoothing)
+        return kind.value(rows, wanted)
+
+    def random(self, output: torch.Tensor, generator: torch.Generator, axis: int = -1) -> torch.Tensor:
+        """Its value against random targets.
+
+        The rates `exp(z)` of a Poisson loss overflow at the outputs of a random deep network, so these are scaled down.
+        """
+        rows = _rows(output, axis)
+        if self.name == "poisson":
+            rows = rows / (rows.detach().abs().amax() / LARGEST_LOG_RATE).clamp_min(1)
+        return self(rows, KINDS[self.name].target(rows, generator))
+
+    def __str__(self) -> str:
+        weight = [f"weight={','.join(map(repr, self.weight))}"] if self.weight else []
+        smoothing = [f"smoothing={self.smoothing!r}"] if self.smoothing else []
+        return ":".join([self.name, *weight, *smoothing])
+
+
+LossLike = str | Loss | Sequence[str | Loss] | Mapping[str, str | Loss]
+
+
+def CrossEntropy(weight: Sequence[float] = (), smoothing: float = 0.0) -> Loss:
+    """Softmax cross-entropy with class weights and label smoothing; neither changes its laws."""
+    return Loss("cross_entropy", tuple(weight), smoothing)
+
+
+def parse(text: str | Loss) -> tuple[Loss, ...]:
+    """Losses from text: one name, or several with plus signs between; `cross_entropy:smoothing=0.1 + mse`.
+
+    Raises:
+        LossError: for anything else.
+    """
+    if isinstance(text, Loss):
+        return (text,)
+    if not isinstance(text, str):
+        raise LossError(f"a loss is a name or a Loss, got {type(text).__name__}; there are {', '.join(NAMES)}")
+    return tuple(_parse_one(part.strip()) for part in re.split(r"\+\s*(?=[A-Za-z])", text))
+
+
+def _parse_one(text: str) -> Loss:
+    name, *options = text.split(":")
+    given: dict[str, tuple[float, ...]] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        try:
+            numbers = tuple(float(v) for v in value.split(","))
+        except ValueError:
+            numbers = ()
+        if key.strip() not in ("weight", "smoothing") or not equals or not numbers:
+            raise LossError(f"option {option!r} of the loss {name} is none of weight=1,2,... and smoothing=0.1")
+        given[key.strip()] = numbers
+    smoothing = given.get("smoothing", (0.0,))
+    if len(smoothing) > 1:
+        raise LossError(f"the label smoothing is {smoothing}; it must be one number")
+    return Loss(name, given.get("weight", ()), smoothing[0])
+
+
+def read(loss: LossLike, outputs: Sequence[str], broadcast: bool = True) -> tuple[Loss, ...]:
+    """The loss of every output.
+
+    Args:
+        loss: a name or `Loss`; several with plus signs between; a sequence in the order of the outputs; or a mapping
+            from output name (or a part of it between dots) to loss.
+        outputs: names of the outputs.
+        broadcast: whether a single loss stands for one on every output.
+
+    Raises:
+        LossError: for an unknown loss, and for a number or names that do not fit.
+    """
+    if isinstance(loss, Mapping):
+        return _by_name(loss, outputs)
+    if isinstance(loss, (str, Loss)):
+        found = parse(loss)
+        if len(found) == 1 and broadcast:
+            return found * len(outputs)
+    elif isinstance(loss, Sequence):
+        found = tuple(each for part in loss for each in parse(part))
+    else:
+        raise LossError(
+            f"a loss is a name, a Loss, a sequence of these or a dict by output name, got {type(loss).__name__}; "
+            f"there are {', '.join(NAMES)}"
+        )
+    if len(found) != len(outputs):
+        raise LossError(
+            f"{_number(found, 'loss', 'es')} ({label(found)}) for {_number(outputs, 'output', 's')} "
+            f"({', '.join(outputs)}); give one loss for each output"
+        )
+    return found
+
+
+def _number(things: Sequence[object], name: str, plural: str) -> str:
+    return f"{len(things)} {name}{plural if len(things) != 1 else ''}"
+
+
+def _by_name(loss: Mapping[str, str | Loss], outputs: Sequence[str]) -> tuple[Loss, ...]:
+    found: dict[int, Loss] = {}
+    for key, value in loss.items():
+        hits = [i for i, name in enumerate(outputs) if name == key]
+        hits = hits or [i for i, name in enumerate(outputs) if f".{key}." in f".{name.partition(':')[0]}."]
+        if len(hits) != 1:
+            problem = "is no output" if not hits else "stands for several outputs"
+            raise LossError(f"{key!r} {problem}; the outputs are {', '.join(outputs)}")
+        if hits[0] in found:
+            raise LossError(f"the output {outputs[hits[0]]} is given two losses; give it one")
+        (found[hits[0]],) = parse(value)
+    for i, name in enumerate(outputs):
+        if i not in found:
+            raise LossError(f"the output {name} has no loss; give one for each of {', '.join(outputs)}")
+    return tuple(found[i] for i in range(len(outputs)))
+
+
+def label(losses: Sequence[Loss]) -> str:
+    """Text that `parse` reads back: the losses with plus signs between."""
+    return " + ".join(map(str, losses))
+
+
+def shown(loss: LossLike) -> str:
+    """Losses as messages show them, whether they fit or not."""
+    if isinstance(loss, Mapping):
+        return ", ".join(f"{name}: {each}" for name, each in loss.items())
+    return str(loss) if isinstance(loss, (str, Loss)) else " + ".join(map(str, loss))
+
+
+def spans(losses: Sequence[Loss]) -> tuple[str, ...]:
+    """What the gradients into every output span."""
+    return tuple(loss.span for loss in losses)
+
+
+def total(
+    losses: Sequence[Loss], outputs: Sequence[torch.Tensor], generator: torch.Generator, axes: Sequence[int]
+) -> torch.Tensor:
+    """The sum of the losses against random targets, a scalar."""
+    values = [m.random(z, generator, a) for m, z, a in zip(losses, outputs, axes, strict=True)]
+    return sum(values[1:], start=values[0])
+
+
+def pair(probe: str, output: torch.Tensor, w: torch.Tensor, axis: int) -> torch.Tensor:
+    """`<w, f(z)>`, whose gradient in `z` is anything that a loss can send as `w` runs through all tensors.
+
+    `f` is the identity (`"all"`), the removal of the mean over the features (`"shift"`), or the division by their norm
+    (`"scale"`); `"batch"` gives the cosines of all pairs of outputs with random weights.  An output of norm zero gives
+    zero.  Made of operations that can be differentiated again and again.
+    """
+    if probe == "shift":
+        w = w - w.mean(axis, keepdim=True)
+    elif probe in ("scale", "batch"):
+        square = (output * output).sum(axis, keepdim=True)
+        output = output / torch.sqrt(torch.where(square == 0, 1.0, square))
+    if probe == "batch":
+        return (_rows(output, axis).T @ _rows(w, axis)).square().sum()
+    return (output * w).sum()
+
+
+def _rows(x: torch.Tensor, axis: int) -> torch.Tensor:
+    return x.movedim(axis, -1).reshape(-1, x.shape[axis]) if x.ndim else x.reshape(1, 1)
