@@ -130,7 +130,15 @@ class Architecture:
         return dict(self._names[node])
 
     def freeze(self, *prefixes: str) -> Architecture:
-        """The same architecture with all parameters frozen whose names begin with one of the prefixes."""
+        """The same architecture with all parameters frozen whose names begin with one of the prefixes.
+
+        Raises:
+            ShapeError: for a prefix that no parameter begins with.
+        """
+        names = list(self.parameters)
+        for prefix in prefixes:
+            if not any(n.startswith(prefix) for n in names):
+                raise ShapeError(f"no parameter begins with {prefix!r}; there are {', '.join(names[:8])}")
         replaced: dict[int, Block] = {}
         for n in self._order:
             block = self.block(n)
