@@ -62,8 +62,8 @@ class Entry:
         hypotheses: what has to be true for it to hold.
         count_formula: number of scalars as a function of the widths.
         independent_formula: number of independent ones; empty where it is the same.
-        momentum: what heavy-ball momentum does to it, from rest: `kept`, or `drifts` and the number of momentum laws that
-            its skew matrices have; empty where there is no law.
+        momentum: what heavy-ball momentum does to it, from rest: `kept`, or `drifts` and the number of momentum laws
+            that its skew matrices have; empty where there is no law.
         decay: how it shrinks under weight decay `λ` at time `t`.
         adam: what Adam and sign descent do to it: `kept` or `broken`.
         source: paper (short name) and theorem, or the theorem of this library.

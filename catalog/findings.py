@@ -56,9 +56,7 @@ def _frozen() -> list[Finding]:
             lambda: linear(2, 3, True) >> b.FrozenBatchNorm(3) >> b.ReLU() >> linear(3, 3),
             3,
             "bias and mean act together: `‖W_i‖² + (b_i - mean_i)² - ‖V_:i‖²`",
-            lambda p: (
-                p["0.weight"].square().sum(1) + (p["0.bias"] - MEAN).square() - p["3.weight"].square().sum(0)
-            ),
+            lambda p: p["0.weight"].square().sum(1) + (p["0.bias"] - MEAN).square() - p["3.weight"].square().sum(0),
         ),
         Finding(
             "frozen variances before LayerNorm",
@@ -109,9 +107,7 @@ def _sums() -> list[Finding]:
         ),
         Finding(
             "copies with gains, added",
-            lambda: (
-                linear(2, 2) >> b.RepeatFeatures(2) >> b.Affine(4, shift=False) >> b.SumFeatures(2) >> linear(2, 2)
-            ),
+            lambda: linear(2, 2) >> b.RepeatFeatures(2) >> b.Affine(4, shift=False) >> b.SumFeatures(2) >> linear(2, 2),
             6,
             "the gains of one feature only enter as a sum: their difference is conserved",
             lambda p: p["2.weight"][0::2] - p["2.weight"][1::2],

@@ -34,8 +34,8 @@ def generate(setting: Setting) -> list[Entry]:
     """The entries of one setting, each with the certificate of the check that is run here.
 
     Raises:
-        ValueError: if a law does not hold, the oracle counts another number, the engine knows that a law may be missing, or a
-            count is no polynomial.
+        ValueError: if a law does not hold, the oracle counts another number, the engine knows that one may be missing,
+            or a count is no polynomial.
     """
     arch = setting.architecture(**setting.sizes)
     laws = derive(arch, setting.loss)

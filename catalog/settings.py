@@ -1,4 +1,4 @@
-"""The networks that show the laws: small, named after the papers' letters, one or more for every block and composite."""
+"""The networks that show the laws: small, named after the papers' letters, one or more for every block."""
 
 from __future__ import annotations
 

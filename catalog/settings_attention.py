@@ -24,6 +24,7 @@ def _heads(name: str, title: str, sizes: dict[str, int], source: str = ATTENTION
 
 def attention_settings() -> list[Setting]:
     """Heads, biases, rotary positions, norms of queries and keys."""
+
     def rotary(name: str, title: str, sizes: dict[str, int]) -> Setting:
         def build(n: int, r: int, k: int = 0, h: int = 1) -> b.Net:
             return b.SelfAttention(n, h, 0, 2 * r + k, rotary=100.0, rotated=2 * r if k else 0)
@@ -94,9 +95,7 @@ def score_settings() -> list[Setting]:
         def build(n: int, d: int) -> b.Net:
             return b.SelfAttention(n, 1, 0, d, **options)
 
-        return Setting(
-            name, title, "DotProductAttention", build, ONE, input=lambda n, d: tokens(n), source=source
-        )
+        return Setting(name, title, "DotProductAttention", build, ONE, input=lambda n, d: tokens(n), source=source)
 
     return [
         _heads("linear-attention", "attention without softmax", {"n": 2, "d": 2}, BALANCE, scores="linear"),
@@ -112,9 +111,7 @@ def score_settings() -> list[Setting]:
             "relative-bias",
             "softmax attention with a trained bias for every offset in a window",
             "DotProductAttention",
-            lambda n, d, h: b.SelfAttention(
-                n, h, 0, d, relative="window", window_shape=(3,), table=b.Table(5, h)
-            ),
+            lambda n, d, h: b.SelfAttention(n, h, 0, d, relative="window", window_shape=(3,), table=b.Table(5, h)),
             {"n": 2, "d": 2, "h": 2},
             input=lambda n, d, h: tokens(n),
             source=ATTENTION,

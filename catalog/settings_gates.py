@@ -15,9 +15,7 @@ def gate_settings() -> list[Setting]:
     """Gated linear units and other gates."""
 
     def unit(name: str, title: str, block: str, build: Callable[[int, int], b.Net]) -> Setting:
-        return Setting(
-            name, title, block, build, {"n": 2, "h": 3}, input=lambda n, h: b.Signal(n), source=GATE
-        )
+        return Setting(name, title, block, build, {"n": 2, "h": 3}, input=lambda n, h: b.Signal(n), source=GATE)
 
     return [
         unit("swiglu", "a SwiGLU unit", "SwiGLU", lambda n, h: b.SwiGLU(n, h)),

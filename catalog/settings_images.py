@@ -58,9 +58,7 @@ def convolution_settings() -> list[Setting]:
             "dilated",
             "a convolution with gaps in its kernel",
             "Conv1d",
-            lambda m, n, p: b.chain(
-                W=b.Conv1d(m, n, 2, dilation=2), act=b.ReLU(), V=b.Conv1d(n, p, 2, bias=False)
-            ),
+            lambda m, n, p: b.chain(W=b.Conv1d(m, n, 2, dilation=2), act=b.ReLU(), V=b.Conv1d(n, p, 2, bias=False)),
             (5,),
         ),
         _image(
@@ -104,9 +102,7 @@ def convolution_settings() -> list[Setting]:
             "transposed-conv3d",
             "a transposed convolution in three dimensions",
             "ConvTranspose3d",
-            lambda m, n, p: b.chain(
-                W=b.ConvTranspose3d(m, n, 2, 2), act=b.ReLU(), V=b.Conv3d(n, p, 1, bias=False)
-            ),
+            lambda m, n, p: b.chain(W=b.ConvTranspose3d(m, n, 2, 2), act=b.ReLU(), V=b.Conv3d(n, p, 1, bias=False)),
             (2, 2, 2),
         ),
         _image(

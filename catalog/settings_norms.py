@@ -28,7 +28,13 @@ def _of_features() -> list[Setting]:
         return lambda m, n, p: b.chain(W=linear(m, n, bias), norm=norm(n), V=linear(n, p, bias))
 
     def of(
-        name: str, title: str, block: str, norm: Norm, bias: bool = False, at: dict[str, int] = sizes, source: str = NORM
+        name: str,
+        title: str,
+        block: str,
+        norm: Norm,
+        bias: bool = False,
+        at: dict[str, int] = sizes,
+        source: str = NORM,
     ) -> Setting:
         return Setting(name, title, block, around(norm, bias), at, least=least, source=source, linear_source=MEANS)
 

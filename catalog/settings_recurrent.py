@@ -31,12 +31,15 @@ def recurrent_settings() -> list[Setting]:
     """Recurrent layers."""
     return [
         _layer(
-            "recurrent", "a ReLU recurrent network, unrolled", "Recurrent", lambda m, n: b.Recurrent(m, n, 3), THREE, BALANCE
+            "recurrent",
+            "a ReLU recurrent network, unrolled",
+            "Recurrent",
+            lambda m, n: b.Recurrent(m, n, 3),
+            THREE,
+            BALANCE,
         ),
         _layer("rnn-relu", "a recurrent layer with ReLU", "RNN", lambda m, n: b.RNN(m, n, nonlinearity="relu"), TWO),
-        _layer(
-            "rnn-linear", "a linear recurrent layer", "RNN", lambda m, n: b.RNN(m, n, nonlinearity="linear"), TWO
-        ),
+        _layer("rnn-linear", "a linear recurrent layer", "RNN", lambda m, n: b.RNN(m, n, nonlinearity="linear"), TWO),
         _layer("rnn", "a recurrent layer with tanh", "RNN", b.RNN, TWO),
         _layer("gru", "a gated recurrent unit", "GRU", b.GRU, TWO),
         _layer("lstm", "a long short-term memory", "LSTM", b.LSTM, TWO),
@@ -54,7 +57,8 @@ def scan_settings() -> list[Setting]:
             "dt": b.chain(proj=b.Linear(m, n), softplus=b.Pointwise("softplus")),
             "scan": b.SelectiveScan(n, s),
         }
-        reads = {name: ("input",) for name in ("U", "B", "C", "dt")} | {"scan": ("U", "dt", "B", "C")}
+        reads: dict[str, tuple[str, ...]] = {name: ("input",) for name in ("U", "B", "C", "dt")}
+        reads["scan"] = ("U", "dt", "B", "C")
         return b.Wiring(nodes, reads, ("scan",))
 
     return [

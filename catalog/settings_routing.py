@@ -38,12 +38,13 @@ def routing_settings() -> list[Setting]:
         mixture("shared-expert", "ReLU experts behind a dense softmax router, and one for all", shared=True),
         mixture("top-2-router", "the two best experts, their weights divided by their sum", b.Router(top=2), TOP),
         mixture(
-            "top-2-router-plain", "the two best experts, their weights as they are", b.Router(top=2, renormalise=False), TOP
+            "top-2-router-plain",
+            "the two best experts, their weights as they are",
+            b.Router(top=2, renormalise=False),
+            TOP,
         ),
         mixture("top-1-router", "the best expert with weight 1", b.Router(top=1), TOP),
-        mixture(
-            "top-1-router-plain", "the best expert with its own weight", b.Router(top=1, renormalise=False), TOP
-        ),
+        mixture("top-1-router-plain", "the best expert with its own weight", b.Router(top=1, renormalise=False), TOP),
         mixture("sigmoid-router", "experts with sigmoid weights", b.Router("sigmoid"), SIGMOID),
         mixture(
             "normalised-sigmoid-router",

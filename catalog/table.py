@@ -243,7 +243,9 @@ def _line(cells: Iterable[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Writes the page."""
-    parser = argparse.ArgumentParser(prog="python -m lawful.catalog.table", description="Write the table of all blocks.")
+    parser = argparse.ArgumentParser(
+        prog="python -m lawful.catalog.table", description="Write the table of all blocks."
+    )
     parser.add_argument("path", nargs="?", type=Path, default=Path("docs/blocks.md"), help="the file to write")
     path = parser.parse_args(arguments).path
     path.write_text(page(), encoding="utf-8")

@@ -221,7 +221,9 @@ def test_the_missing_laws_hold_and_fill_the_gap(name: str) -> None:
         assert float(gradient.norm()) > 1e-8
         assert float((missing @ gradient).abs().max()) <= 1e-10 * float(missing.norm(dim=1).max() * gradient.norm())
     derived = [
-        torch.cat([g.reshape(-1, theta[n].numel()) for n, g in jacrev(_moving(law, theta))(_only(theta, trained)).items()], 1)
+        torch.cat(
+            [g.reshape(-1, theta[n].numel()) for n, g in jacrev(_moving(law, theta))(_only(theta, trained)).items()], 1
+        )
         for law in laws
     ]
     both = torch.cat([missing, *derived])

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from repository import ROOT, modules
 
+import lawful.blocks
+
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MODULES = {name: path for name, path in modules().items() if ">>>" in path.read_text(encoding="utf-8")}
@@ -51,7 +53,9 @@ def test_docstrings(module: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_pages(path: Path) -> None:
+def test_pages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Blocks that a page registers are forgotten with it: random architectures of other tests must not draw them.
+    monkeypatch.setattr("lawful.blocks.registry._KINDS", lawful.blocks.kinds())
     run_page(path.read_text(encoding="utf-8"), path)
 
 

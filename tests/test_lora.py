@@ -39,7 +39,7 @@ def test_a_llama_with_adapters_is_complete():
 
 
 def test_adapters_behind_a_frozen_layer_norm_are_a_finding():
-    """Keys do not see a constant, and (1 / gamma) times a normalised feature is one: `A (1 / gamma)` of the key moves not."""
+    """Keys do not see a constant, and 1 / gamma times the features is one: `A (1 / gamma)` of the key does not move."""
     layer = b.TransformerLayer(4, 2, 5, epsilon=0.0) >> b.Linear(4, 3)
     report = lw.check(lw.lora(Architecture(layer, input=TOKENS), 2))
     assert report.holds

@@ -167,11 +167,9 @@ def _gain_matters(solution: Solution, site: Site) -> bool:
         return True
     if not solution.directions.absent(x):
         return False
-    return any(
-        solution.directions.still(r.outputs[0]) or solution.shifts.live(r.outputs[0])
-        for r, _ in solution.drawn.readers()[y]
-        if isinstance(r.rule, LinearRule)
-    )
+    parameters = solution.diagram.parameters
+    readers = (r.rule for r, _ in solution.drawn.readers()[y])
+    return any(isinstance(rule, LinearRule) and not parameters[rule.weight].frozen for rule in readers)
 
 
 def _constant_matters(solution: Solution, site: Site) -> bool:

@@ -56,8 +56,18 @@ def _maps_in_a_row(diagram: Diagram) -> Iterator[str]:
 
 
 # what values read off a table stay values of single entries through
-ROWS = (AddRule, BlendRule, ConcatRule, GainRule, HomogeneousRule, OffsetRule, PassRule, PointwiseRule, ProductRule)
-ROWS += (TokensRule,)
+ROWS = (
+    AddRule,
+    BlendRule,
+    ConcatRule,
+    GainRule,
+    HomogeneousRule,
+    OffsetRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    TokensRule,
+)
 
 
 def _products_of_rows(diagram: Diagram) -> Iterator[str]:
