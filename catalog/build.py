@@ -1,6 +1,6 @@
 """Generates the entries: `python -m lawful.catalog.build [PATH]`.
 
-Without a path it replaces the data file of the library.  It takes about a minute on one core.
+Without a path it replaces the data file of the library.  It takes two minutes on one core.
 """
 
 from __future__ import annotations

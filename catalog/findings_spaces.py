@@ -118,6 +118,13 @@ def accident_findings() -> list[Finding]:
     """Axes so short that a block is another function."""
     return [
         Finding(
+            "LayerNorm over two features",
+            lambda: linear(2, 2) >> b.LayerNormCore(2, 0.0) >> linear(2, 2),
+            6,
+            "only the sign of their difference is left: nothing before the norm moves",
+            lambda p: p["0.weight"],
+        ),
+        Finding(
             "attention over one token",
             lambda: b.SelfAttention(2, 1),
             11,

@@ -46,7 +46,7 @@ def search(
     """The entries that match everything that is given, by id; upper and lower case do not matter.
 
     Args:
-        text: words that must all occur in the id, title, statement, hypotheses, source or names of blocks.
+        text: words that must all occur in the id, group, title, statement, hypotheses, source or names of blocks.
         block: a block or composite the setting is about, or a kind of block in it (`"ReLU"`, `"SelfAttention"`).
         kind: `balance`, `shift`, `frozen` or `none`.
         source: part of the source (`"marcotte2025"`).
@@ -72,5 +72,5 @@ def search(
 
 
 def _haystack(e: Entry) -> str:
-    parts = (e.id, e.title, e.statement_text, *e.hypotheses, e.source, e.block, *e.blocks, e.algebra, e.loss)
+    parts = (e.id, e.group, e.title, e.statement_text, *e.hypotheses, e.source, e.block, *e.blocks, e.algebra, e.loss)
     return " ".join(parts).lower()

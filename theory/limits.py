@@ -177,6 +177,8 @@ def _constant_matters(solution: Solution, site: Site) -> bool:
     y = site.outputs[0]
     if solution.layouts.off_diagonal(y):
         return True
+    if any(solution.directions.absent(x) for x in site.inputs):
+        return True  # a sum that was 0 is now a fixed number
     if not solution.layouts.algebras[y].count:
         return False
     unseen = solution.directions.moving(y) or solution.directions.still(y)
