@@ -7,16 +7,19 @@ gradient `g`.  Expanding `h` at the next point leaves only the second-order term
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
 
 import torch
 
-from lawful.theory.laws import Law
+from lawful.theory.laws import Law, Part
 
 
 def quadratic_form(law: Law, direction: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """`Q(direction)`: the quadratic part of a law, evaluated on a direction in parameter space.
 
-    A balance law has no linear part, so its value is its quadratic form; shift and frozen laws have no quadratic part.
+    The quadratic form of a balance law is its value, read without the identity of a skip (`I + W`); shift and frozen
+    laws have no quadratic part.
 
     Args:
         law: the law.
@@ -28,8 +31,15 @@ def quadratic_form(law: Law, direction: Mapping[str, torch.Tensor]) -> torch.Ten
     Raises:
         KeyError: if a parameter of the law is missing.
     """
-    value = law.value(direction)
-    return value if law.kind == "balance" else torch.zeros_like(value)
+    if law.kind != "balance":
+        return torch.zeros_like(law.value(direction))
+    terms = tuple(replace(t, part=_plain(t.part), partner=t.partner and _plain(t.partner)) for t in law.terms)
+    return replace(law, terms=terms).value(direction)
+
+
+def _plain(part: Part) -> Part:
+    """A reading without the identity of a skip, which a direction does not have."""
+    return replace(part, offset=Fraction(0))
 
 
 def sgd_change(law: Law, gradient: Mapping[str, torch.Tensor], rate: float) -> torch.Tensor:

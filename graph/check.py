@@ -24,6 +24,7 @@ from .module import Network
 from .naming import losses_of
 
 COUNTABLE = 400  # trainable scalars that the oracle counts in seconds
+MANY = 16  # random points where a few leave a law untested
 VERIFIABLE = 2_000_000  # parameters whose gradients are quick to take in float64
 
 
@@ -220,6 +221,8 @@ def check(
     target, checked = (arch, laws) if size <= VERIFIABLE else (small, small_laws)
     say(f"verifying {len(checked)} families of laws")
     report = verify(target, checked, seed=seed)
+    if report.verdict in (Verdict.VACUOUS, Verdict.UNDECIDED):  # a unit that was dead in all samples
+        report = verify(target, checked, samples=MANY, seed=seed)
     counted = count(small, plain, seed=seed, progress=lambda line: say(f"counting: {line}"))
     rank = gradient_rank(small, small_laws, seed)
     return CheckReport(laws, report, target, small, small_laws, counted, rank)

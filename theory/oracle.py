@@ -140,7 +140,7 @@ def _level_rows(
         blocks.append(x)
         scales.append(scale)
     scale = torch.cat(scales)
-    typical = scale.median()
+    typical = scale[scale >= NOISE * scale.max()].median()  # most samples may be degenerate, and only rounding
     return torch.cat(blocks) / torch.maximum(scale, typical * 1e-3).clamp_min(1e-300)[:, None]
 
 

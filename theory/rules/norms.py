@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -65,7 +66,8 @@ class NormRule(Rule):
         if self.centre and self.local and self.groups == 1:
             layouts.ones(y)
         else:
-            layouts.meet(y, Nothing(size))
+            none = Nothing(per_group)
+            layouts.meet(y, Blocks(self.groups, none) if self.groups > 1 else none)
 
     def balance(self, balance: Balance, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
@@ -128,6 +130,8 @@ def _group_lines(layout: Algebra, groups: int) -> list[Vector]:
     for i, box in enumerate(layout.boxes):
         if not filled and box.size % width == 0:
             lead = axes_over(box.dims, box.size // width)
+            if math.prod(box.dims[:lead]) * width != box.size:
+                return []
             tail = "c" * (len(box.dims) - lead)
             out += [{(i, "".join(p) + tail): 1} for p in product("cd", repeat=lead)]
             continue
