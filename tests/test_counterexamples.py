@@ -37,7 +37,49 @@ def one_wire_of_three() -> b.Net:
 
 CE = {"loss": "cross_entropy"}
 # name: (network, laws, options, what it taught)
+def shared_before_batch_norm() -> b.Net:
+    shared = b.Linear(2, 2)
+    branch = shared >> b.ReLU(0.0, 2) >> shared
+    return b.Affine(2) >> b.residual(branch) >> b.BatchNorm(2, True, False, 0.0) >> b.Linear(2, 4)
+
+
 AGREE = {
+    "groups of an uncut axis": (
+        linear(3, 6) >> b.GroupNormCore(6, 2, 0.0) >> b.Linear(6, 3),
+        14,
+        {},
+        "a group that is no block of the wire is not blind by itself",
+    ),
+    "a map that reads softmax weights": (
+        linear(3, 3) >> b.Softmax() >> b.Linear(3, 3),
+        6,
+        {},
+        "the weights sum to 1, so W 1 acts as the bias",
+    ),
+    "two biases that only add up": (
+        b.Linear(3, 8) >> b.Affine(8, gain=False) >> b.Linear(8, 3),
+        43,
+        {},
+        "they are one vector on a wide wire",
+    ),
+    "skip around a multiple of a map": (
+        linear(2, 3) >> b.residual(b.Scale(-1.0, 3) >> linear(3, 3)) >> linear(3, 2),
+        12,
+        {},
+        "x - W x / 3 is one map",
+    ),
+    "a shared bias that BatchNorm does not see": (
+        shared_before_batch_norm(),
+        3,
+        {},
+        "a use that nothing sees asks for nothing",
+    ),
+    "grouped ReLU attention": (
+        b.SelfAttention(3, 2, 1, 2, scores="relu") >> b.GlobalAveragePool(),
+        8,
+        {"input": tokens(3, 4)},
+        "every query head has a factor of its own",
+    ),
     "skip around a linear map": (linear(2, 3) >> b.residual(linear(3, 3)) >> linear(3, 2), 12, {}, "x + W x is I + W"),
     "skip around a gain": (linear(2, 3) >> b.residual(b.Affine(3)) >> b.ReLU() >> linear(3, 2), 6, {}, "(1 + gamma) x"),
     "rows of a table before a norm": (
