@@ -36,6 +36,8 @@ def one_wire_of_three() -> b.Net:
 
 
 CE = {"loss": "cross_entropy"}
+
+
 # name: (network, laws, options, what it taught)
 def shared_before_batch_norm() -> b.Net:
     shared = b.Linear(2, 2)
