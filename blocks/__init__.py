@@ -5,6 +5,8 @@ from . import (
     batchnorm,
     bilinear,
     conv,
+    experts,
+    given,
     graphs,
     heads,
     joins,
@@ -13,15 +15,21 @@ from . import (
     mixture,
     normalised,
     norms,
+    opaque,
     piecewise,
     pointwise,
     pooling,
     position,
+    rearrange,
     recurrent,
     resample,
     rotary,
+    scaling,
     scans,
     spectators,
+    standard,
+    uneven,
+    whole,
     windows,
 )
 from .attention import DotProductAttention
@@ -51,9 +59,11 @@ from .gates import (
     SwiGLU,
     mean_of,
 )
+from .experts import GroupProduct, TopChoice
+from .given import AddNumbers, Given, TableRotary, TimesNumbers
 from .graphs import GCN, Aggregate, GraphSAGE
 from .heads import HeadAffine, HeadNorm, HeadNormCore
-from .joins import Add, Blend, Concat, ConcatTokens, Mixture, Product, Split
+from .joins import Add, Blend, Concat, ConcatPositions, ConcatTokens, Mixture, Product, Split
 from .linear import Affine, Embedding, Linear, Table
 from .mixer import TokenMLP
 from .mixture import MixtureOfExperts, Router
@@ -69,6 +79,8 @@ from .norms import (
     RMSNorm,
     RMSNormCore,
 )
+from .numbers import Numbers
+from .opaque import Discard, Opaque
 from .piecewise import CELU, ELU, SELU, GroupMax, HardSigmoid, HardSwish, HardTanh, Maxout, Piecewise, PReLU, ReLU6
 from .pointwise import (
     GELU,
@@ -88,14 +100,19 @@ from .pointwise import (
 )
 from .pooling import AveragePool1d, AveragePool2d, AveragePool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from .position import Sinusoidal
+from .rearrange import Positions, Rearrange
 from .recurrent import GRU, LSTM, RNN, Recurrent
 from .registry import build, kinds, register
 from .resample import PixelShuffle, PixelUnshuffle, UpSample
 from .rotary import Rotary
 from .run import Run, draw_gates
+from .scaling import ScalarGain
 from .scans import CausalConv, DiagonalScan, Mamba, RepeatFeatures, SelectiveScan, SumFeatures
 from .spectators import Flatten, GlobalAveragePool, GlobalMaxPool, SelectToken, ToImage, ToTokens
 from .transformer import CrossAttention, SelfAttention, TransformerLayer
+from .standard import StandardConv
+from .uneven import UnevenConv, UnevenPool
+from .whole import Whole
 from .windows import (
     ChannelsFirst,
     ChannelsLast,
@@ -113,6 +130,8 @@ _MODULES = (
     batchnorm,
     bilinear,
     conv,
+    experts,
+    given,
     graphs,
     heads,
     joins,
@@ -121,15 +140,21 @@ _MODULES = (
     mixture,
     normalised,
     norms,
+    opaque,
     piecewise,
     pointwise,
     pooling,
     position,
+    rearrange,
     recurrent,
     resample,
     rotary,
+    scaling,
     scans,
     spectators,
+    standard,
+    uneven,
+    whole,
     windows,
 )
 for _module in _MODULES:
@@ -143,6 +168,12 @@ for _module in _MODULES:
             register(_value)
 
 __all__ = [
+    "ScalarGain",
+    "Whole",
+    "StandardConv",
+    "ConcatPositions",
+    "UnevenPool",
+    "UnevenConv",
     "CELU",
     "ELU",
     "GCN",
@@ -156,6 +187,7 @@ __all__ = [
     "SELU",
     "Abs",
     "Add",
+    "AddNumbers",
     "Affine",
     "Aggregate",
     "AveragePool1d",
@@ -183,18 +215,21 @@ __all__ = [
     "CrossAttention",
     "CyclicShift",
     "DiagonalScan",
+    "Discard",
     "DotProductAttention",
     "Dropout",
     "Embedding",
     "Flatten",
     "FrozenBatchNorm",
     "GatedLinearUnit",
+    "Given",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "GraphSAGE",
     "GroupMax",
     "GroupNorm",
     "GroupNormCore",
+    "GroupProduct",
     "HardSigmoid",
     "HardSwish",
     "HardTanh",
@@ -221,6 +256,8 @@ __all__ = [
     "Mixture",
     "MixtureOfExperts",
     "Net",
+    "Numbers",
+    "Opaque",
     "PReLU",
     "PackedGate",
     "Parallel",
@@ -230,6 +267,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "Pointwise",
+    "Positions",
     "Power",
     "Product",
     "RMSNorm",
@@ -237,6 +275,7 @@ __all__ = [
     "ReGLU",
     "ReLU",
     "ReLU6",
+    "Rearrange",
     "Recurrent",
     "RepeatFeatures",
     "Rotary",
@@ -262,12 +301,15 @@ __all__ = [
     "SumFeatures",
     "SwiGLU",
     "Table",
+    "TableRotary",
     "Tanh",
     "Tie",
     "TiedHead",
+    "TimesNumbers",
     "ToGrid",
     "ToImage",
     "ToTokens",
+    "TopChoice",
     "TokenMLP",
     "TransformerLayer",
     "UnitConv2d",

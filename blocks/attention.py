@@ -16,6 +16,7 @@ from lawful.theory.rules import AttentionRule, Rule
 
 from .base import Block, Net, Parallel, ShapeError, Signal, Spec, WidthRelation
 from .linear import Linear
+from .numbers import Numbers
 from .relative import bucket_sets, buckets
 from .run import Run
 
@@ -45,6 +46,11 @@ class DotProductAttention(Block):
         rows: number of rows of the bias table.
         distance: largest distance that T5 tells apart.
         window_shape: height and width of the window (or its length) for `relative="window"`.
+        mask: fixed numbers added to the scores, shape `(queries, keys)` or `(heads, queries, keys)`, `-inf` where a
+            query does not see a key.
+        index: with `relative="given"`, the row of the bias table for every pair, shape `(queries, keys)`.
+        masked: whether one more port, the last, reads a mask that depends on the data: numbers that are added to the
+            scores, of shape `(batch, ..., queries or 1, keys)`.
 
     Law: `Q^T Q - K^T K` and `V^T V - O O^T` per head (Marcotte et al. 2025, corollary 3.9; Tran et al. 2026,
     theorem 4.3).
@@ -63,6 +69,9 @@ class DotProductAttention(Block):
     rows: int = 0
     distance: int = 128
     window_shape: tuple[int, ...] = ()
+    mask: Numbers | None = None
+    index: Numbers | None = None
+    masked: bool = False
     frozen: tuple[str, ...] = ()
 
     summary = "softmax(q k^T) v per head"
@@ -79,7 +88,7 @@ class DotProductAttention(Block):
         for name, value, known in (
             ("scores", self.scores, SCORES),
             ("sink", self.sink, ("none", "zero", "learned")),
-            ("relative", self.relative, ("none", "t5", "window")),
+            ("relative", self.relative, ("none", "t5", "window", "given")),
         ):
             if value not in known:
                 raise ShapeError(f"{self} has the {name} {value!r}; there are {', '.join(known)}")
@@ -87,13 +96,15 @@ class DotProductAttention(Block):
             raise ShapeError(f"{self}: only a softmax has a sink; leave it out for {self.scores} scores")
         if (self.relative == "t5" and self.rows < 4) or (self.relative == "window" and not self.window_shape):
             raise ShapeError(f"{self}: relative='t5' needs rows=4 or more, relative='window' needs window_shape")
+        if (self.relative == "given") != (self.index is not None):
+            raise ShapeError(f"{self}: relative='given' and index belong together; give both or neither")
         if self.relative == "window" and self.rows != math.prod(2 * n - 1 for n in self.window_shape):
             object.__setattr__(self, "rows", math.prod(2 * n - 1 for n in self.window_shape))
 
     @property
     def inputs(self) -> int:  # type: ignore[override]
-        """Three ports, and one for the table of relative biases."""
-        return 3 + (self.relative != "none")
+        """Three ports, one for the table of relative biases, and one for a mask."""
+        return 3 + (self.relative != "none") + self.masked
 
     @property
     def parameters(self) -> dict[str, Spec]:
@@ -112,7 +123,7 @@ class DotProductAttention(Block):
             )
         if k.space != v.space or q.space[:-1] != k.space[:-1]:
             raise ShapeError(f"{self}: keys are at {k.space} positions, values at {v.space}, queries at {q.space}")
-        for table in signals[3:]:
+        for table in signals[3 : 3 + (self.relative != "none")]:
             if table.features != self.heads or table.space != (self.rows,):
                 raise ShapeError(f"{self} reads {self.rows} rows of {self.heads} biases but gets {table}")
         if self.relative == "window" and math.prod(self.window_shape) != q.space[-1]:
@@ -121,7 +132,7 @@ class DotProductAttention(Block):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         softmax = self.scores == "softmax"
-        plain = not (self.cap or self.alibi or self.relative != "none")
+        plain = not (self.cap or self.alibi or self.relative != "none" or self.masked or self._shifts)
         sets: tuple[int, ...] = ()
         if self.relative != "none":
             table = buckets(self, inputs[0].space[-1], inputs[1].space[-1])
@@ -137,7 +148,13 @@ class DotProductAttention(Block):
             sink=names.get("sink") if not self.cap else None,
             ordered=self.causal,
             keys=inputs[1].space[-1],
+            masked=self.masked,
         )
+
+    @property
+    def _shifts(self) -> bool:
+        """Whether the fixed mask is more than zeros and minus infinity."""
+        return self.mask is not None and not bool(torch.isin(self.mask.tensor, torch.tensor([0.0, -math.inf])).all())
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         copies = self.heads // self.kv_heads
@@ -146,6 +163,11 @@ class DotProductAttention(Block):
             k, v = k.repeat_interleave(copies, -3), v.repeat_interleave(copies, -3)
         scores = q @ k.transpose(-1, -2) * (self.scale or q.shape[-1] ** -0.5)
         scores = self._biased(scores, x[3] if self.relative != "none" else None)
+        if self.mask is not None:
+            scores = scores + self.mask.on(scores)
+        if self.masked:
+            m = x[-1]
+            scores = scores + (m if m.ndim == scores.ndim else m.unflatten(0, (m.shape[0], *[1] * (scores.ndim - m.ndim))))
         if self.cap:
             scores = self.cap * torch.tanh(scores / self.cap)
         mask = visible(self, *scores.shape[-2:]).to(scores.device)

@@ -42,7 +42,7 @@ class BatchNormCore(_Norm):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = x[0].movedim(run.axis, -1)
         axes = tuple(range(y.ndim - 1))
-        if run.training or run.state is None:
+        if run.training or run.state is None or f"{run.name}.running_mean" not in run.state:
             mean = y.mean(axes)
             self._remember(run, y, mean)
             z = divide(y - mean, axes, self.epsilon, y)

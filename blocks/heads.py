@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -90,7 +91,7 @@ class HeadNormCore(_PerHead):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HeadAffine(_PerHead):
-    """`y = gain * x + shift` with one gain and shift of shape `(width,)` for all heads.
+    """`y = (gain + offset) * x + shift` with one gain and shift of shape `(width,)` for all heads.
 
     Law: `sum over heads` of what a gain has: with query and key norms `gamma_q^2 - gamma_k^2`.
     """
@@ -99,13 +100,14 @@ class HeadAffine(_PerHead):
     width: int
     shift: bool = False
     frozen: tuple[str, ...] = ()
+    offset: float = 0.0
 
     summary = "y = gamma * x + beta, one gamma for all heads"
     source = "wire-balance theorem (lawful)"
 
     @property
     def parameters(self) -> dict[str, Spec]:
-        own = {"weight": Spec((self.width,), 0.0, 1.0)}
+        own = {"weight": Spec((self.width,), 0.0, 1.0 - self.offset)}
         return own | ({"bias": Spec((self.width,))} if self.shift else {})
 
     def input_signal(self) -> Signal:
@@ -116,10 +118,10 @@ class HeadAffine(_PerHead):
         return (signals[0],)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return HeadGainRule(self.heads, self.width, names["weight"], names.get("bias"))
+        return HeadGainRule(self.heads, self.width, names["weight"], names.get("bias"), Fraction(self.offset))
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        y = self._apart(x[0], run.axis) * p["weight"]
+        y = self._apart(x[0], run.axis) * (p["weight"] + self.offset if self.offset else p["weight"])
         if self.shift:
             y = y + p["bias"]
         return self._together(y, run.axis)

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from lawful.theory.rules import AddRule, BlendRule, ConcatRule, MixtureRule, ProductRule, Rule, TokensRule
+from lawful.theory.rules import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, Rule, TokensRule
 
 from .base import Block, Net, Parallel, Series, ShapeError, Signal, WidthRelation
 from .pointwise import Identity, Pointwise, ReLU
@@ -224,6 +225,36 @@ class ConcatTokens(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         batch = max(y.shape[0] for y in x)
         return torch.cat([y.expand(batch, *y.shape[1:]) for y in x], 1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ConcatPositions(Block):
+    """Positions of its inputs beside each other along one position axis (from 0)."""
+
+    axis: int = 0
+
+    inputs = None
+    summary = "positions beside each other"
+    source = "theory of wires: S and t equal"
+    least = MappingProxyType({"axis": 0})
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        first = signals[0]
+        for s in signals:
+            same = [n for i, n in enumerate(s.space) if i != self.axis], s.features, s.channels_first
+            wanted = [n for i, n in enumerate(first.space) if i != self.axis], first.features, first.channels_first
+            if same != wanted or len(s.space) <= self.axis or s.tokens:
+                raise ShapeError(f"{self} joins " + " and ".join(map(str, signals)) + "; only that axis may differ")
+        space = list(first.space)
+        space[self.axis] = sum(s.space[self.axis] for s in signals)
+        return (dataclasses.replace(first, space=tuple(space)),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return PlacesRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        batch = max(y.shape[0] for y in x)
+        return torch.cat([y.expand(batch, *y.shape[1:]) for y in x], self.axis + (2 if run.axis == 1 else 1))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +30,7 @@ class Linear(Block):
         bias: whether there is a `b` of shape `(width,)`.
         tie: take `W` from another block (see `Tie`).
         frozen: local names of parameters that training does not move.
+        transposed: whether the weight is stored as `(features, width)`, as in GPT-2.
 
     Law: `U^T U - V V^T` between two of them (Marcotte et al. 2023, proposition 4.2).
     """
@@ -38,13 +40,15 @@ class Linear(Block):
     bias: bool = True
     tie: Tie | None = None
     frozen: tuple[str, ...] = ()
+    transposed: bool = False
 
     summary = "y = W x + b"
     source = "marcotte2023, theorem 4.1"
 
     @property
     def parameters(self) -> dict[str, Spec]:
-        own = {} if self.tie else {"weight": Spec((self.width, self.features), self.features**-0.5)}
+        shape = (self.features, self.width) if self.transposed else (self.width, self.features)
+        own = {} if self.tie else {"weight": Spec(shape, self.features**-0.5)}
         return own | ({"bias": Spec((self.width,), 0.1)} if self.bias else {})
 
     @property
@@ -61,12 +65,17 @@ class Linear(Block):
         return (dataclasses.replace(signals[0].with_features(self.width), channels_first=False),)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        flipped = self.tie is not None and self.tie.transposed
+        flipped = self._flipped
         shape = (self.features, self.width) if flipped else (self.width, self.features)
         return LinearRule(names["weight"], shape, names.get("bias"), transposed=flipped, geometry=("linear",))
 
+    @property
+    def _flipped(self) -> bool:
+        """Whether the weight it reads is `(features, width)`."""
+        return self.transposed != (self.tie is not None and self.tie.transposed)
+
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        w = p["weight"].transpose(0, 1) if self.tie is not None and self.tie.transposed else p["weight"]
+        w = p["weight"].transpose(0, 1) if self._flipped else p["weight"]
         y = x[0] @ w.transpose(0, 1)
         return y + p["bias"] if self.bias else y
 
@@ -90,13 +99,15 @@ class Embedding(Block):
     """A lookup table: tokens of shape `(batch, tokens)` to `(batch, tokens, width)`; weight `(vocabulary, width)`.
 
     It is a linear map of one-hot tokens, so it has the laws of one; all its rows together can add a constant.
-    With a `padding_index` that token is read as zeros: its row never moves, and no constant can be added to it.
+    With a `padding_index` that token is read as zeros: its row never moves, and no constant can be added to it.  With
+    `padding_zero=False` the row is read as it is, and only its gradient is stopped, as in `torch.nn.Embedding`.
     """
 
     vocabulary: int
     width: int
     padding_index: int = -1
     frozen: tuple[str, ...] = ()
+    padding_zero: bool = True
 
     summary = "row of a table for every token"
     source = "marcotte2025, section 3"
@@ -124,11 +135,18 @@ class Embedding(Block):
         shape = (self.vocabulary, self.width)
         padding = None if self.padding_index < 0 else self.padding_index
         geometry = ("lookup", padding)
-        return LinearRule(names["weight"], shape, transposed=True, lookup=True, geometry=geometry, padding=padding)
+        still = padding is not None and not self.padding_zero
+        return LinearRule(
+            names["weight"], shape, transposed=True, lookup=True, geometry=geometry, padding=padding, still=still
+        )
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = F.embedding(x[0], p["weight"])
-        return y if self.padding_index < 0 else y * (x[0] != self.padding_index).unsqueeze(-1).to(y.dtype)
+        if self.padding_index < 0:
+            return y
+        moves = (x[0] != self.padding_index).unsqueeze(-1)
+        still = torch.zeros_like(y) if self.padding_zero else y.detach()
+        return torch.where(moves, y, still)
 
     @property
     def chooses_width(self) -> bool:
@@ -197,20 +215,28 @@ class Table(Block):
 class Affine(Block):
     """`y = gain * x + shift`, feature by feature; parameters `weight` and `bias` of shape `(features,)`.
 
-    Law: `gamma_i^2 + beta_i^2 - ||W_:i||^2` against the maps that read it.
+    Law: `gamma_i^2 + beta_i^2 - ||W_:i||^2` against the maps that read it, with `gamma_i = weight_i + offset`.
+
+    Args:
+        features: of x.
+        gain: whether there is a gain.
+        shift: whether there is a shift.
+        frozen: local names of parameters that training does not move.
+        offset: what is added to the weight to make the gain (1 in Gemma).
     """
 
     features: int
     gain: bool = True
     shift: bool = True
     frozen: tuple[str, ...] = field(default=())
+    offset: float = 0.0
 
     summary = "y = gamma * x + beta"
     source = "tran2026, section 4; kunin2021, theorem 1"
 
     @property
     def parameters(self) -> dict[str, Spec]:
-        own = {"weight": Spec((self.features,), 0.0, 1.0)} if self.gain else {}
+        own = {"weight": Spec((self.features,), 0.0, 1.0 - self.offset)} if self.gain else {}
         return own | ({"bias": Spec((self.features,))} if self.shift else {})
 
     def input_signal(self) -> Signal:
@@ -221,12 +247,12 @@ class Affine(Block):
         return (signals[0],)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return GainRule(self.features, names.get("weight"), names.get("bias"))
+        return GainRule(self.features, names.get("weight"), names.get("bias"), Fraction(self.offset))
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = x[0].movedim(run.axis, -1)
         if self.gain:
-            y = y * p["weight"]
+            y = y * (p["weight"] + self.offset if self.offset else p["weight"])
         if self.shift:
             y = y + p["bias"]
         return y.movedim(-1, run.axis)

@@ -127,6 +127,15 @@ _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mish": lambda x: x * torch.tanh(F.softplus(x)),
     "exp": torch.exp,
     "one_minus": lambda x: 1 - x,
+    "erf": torch.erf,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "log": torch.log,
+    "log1p": torch.log1p,
+    "expm1": torch.expm1,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "reciprocal": torch.reciprocal,
 }
 
 
@@ -135,7 +144,8 @@ class Pointwise(_Same):
     """A smooth activation by name; it leaves no law.
 
     Names: gelu, gelu_tanh, gelu_quick (`x sigmoid(1.702 x)`), silu, tanh, tanhshrink, sigmoid, logsigmoid, softplus,
-    softsign, elu, mish, exp, and one_minus (`1 - x`), which passes constants on with the other sign.
+    softsign, elu, mish, exp, erf, sin, cos, log, log1p, expm1, sqrt, rsqrt, reciprocal, and one_minus (`1 - x`), which
+    passes constants on with the other sign.
     """
 
     function: str

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import torch
 
 from lawful.theory.rules import RecurrentRule, Rule
 
-from .base import Block, Net, ShapeError, Signal, Spec, Wiring
+from .base import Block, Net, ShapeError, Signal, Spec, WidthRelation, Wiring
 from .joins import Add
 from .linear import Linear
 from .pointwise import ReLU
@@ -25,15 +26,24 @@ class _Recurrent(Block):
 
     x of shape `(batch, tokens, features)` to h of `(batch, tokens, hidden)`, `h_0 = 0`.  `weight_ih` is
     `(gates * hidden, features)`, `weight_hh` is `(gates * hidden, hidden)`, both biases are `(gates * hidden,)`.
+    With `given` the next port (two of them behind LSTMs, for h and c) has the initial state, of shape
+    `(batch, 1, hidden)`.
     """
 
     features: int
     hidden: int
     bias: bool = True
     frozen: tuple[str, ...] = ()
+    given: bool = False
 
     gates: ClassVar[int] = 1
+    states: ClassVar[int] = 1
     source = "wire-balance theorem (lawful)"
+
+    @property
+    def inputs(self) -> int:  # type: ignore[override]
+        """Tokens, and initial states where they are given."""
+        return 1 + self.states * self.given
 
     @property
     def parameters(self) -> dict[str, Spec]:
@@ -51,7 +61,10 @@ class _Recurrent(Block):
         self.expect(signals[0], self.features)
         if len(signals[0].space) != 1 or signals[0].channels_first:
             raise ShapeError(f"{self} reads tokens but gets {signals[0]}")
-        return (signals[0].with_features(self.hidden),)
+        for s in signals[1:]:
+            if s != Signal(self.hidden, (1,)):
+                raise ShapeError(f"{self} begins at a state of {Signal(self.hidden, (1,))} but gets {s}")
+        return (signals[0].with_features(self.hidden),) * self.outputs
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         biases = (names["bias_ih"], names["bias_hh"]) if self.bias else None
@@ -69,8 +82,10 @@ class _Recurrent(Block):
             inner = inner + p["bias_ih"]
         state = inner.new_zeros(*inner.shape[:-2], self.hidden)
         memory = state
+        if self.given:
+            state, memory = (state + x[i][..., 0, :] for i in (1, self.states))
         gate = run.gate(inner[..., : self.hidden])
-        out = []
+        out, memories = [], []
         for t in range(inner.shape[-2]):
             back = state @ p["weight_hh"].transpose(0, 1)
             if self.bias:
@@ -78,7 +93,9 @@ class _Recurrent(Block):
             drawn = None if gate is None else gate[..., t, :]
             state, memory = self._step(inner[..., t, :], back, state, memory, drawn)
             out.append(state)
-        return torch.stack(out, -2)
+            memories.append(memory)
+        h = torch.stack(out, -2)
+        return (h, torch.stack(memories, -2)) if self.outputs == 2 else h
 
     def _step(
         self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, gate: Any
@@ -92,6 +109,10 @@ class _Recurrent(Block):
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
         return dataclasses.replace(self, features=signals[0].features, hidden=width)
+
+    def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
+        own = (*range(1, self.inputs), *range(-2, -self.outputs - 1, -1))
+        return [WidthRelation(port, {-1: Fraction(1)}) for port in own]
 
     @classmethod
     def examples(cls, signal: Signal) -> Sequence[Net]:
@@ -160,13 +181,20 @@ class GRU(_Recurrent):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LSTM(_Recurrent):
-    """Long short-term memory; gates i, f, g, o as in `torch.nn.LSTM`.
+    """Long short-term memory; gates i, f, g, o as in `torch.nn.LSTM`.  With `cell` a second port has c of all tokens.
 
     Law: the difference of its two biases, `4 * hidden` scalars.
     """
 
+    cell: bool = False
+
     gates = 4
+    states = 2
     summary = "c = f c + i g, h = o tanh(c)"
+
+    @property
+    def outputs(self) -> int:
+        return 2 if self.cell else 1
 
     def _step(
         self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, gate: Any

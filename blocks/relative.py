@@ -16,6 +16,8 @@ def buckets(block: DotProductAttention, rows: int, cols: int) -> torch.Tensor:
 
     Source: `t5`: Raffel et al. 2020, section 2.1; `window`: Liu et al. 2021 (Swin), equation 4.
     """
+    if block.index is not None:
+        return block.index.tensor
     if block.relative == "t5":
         return _t5(block, rows, cols)
     shape = block.window_shape

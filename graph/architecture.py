@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import networkx as nx
 import torch
@@ -18,6 +19,9 @@ from .diagrams import diagram
 from .forward import points, random_inputs, random_parameters, run_forward
 from .naming import only, parameter_names, port_name
 from .shapes import ENDS, infer_signals, read_sources, topological_order
+
+if TYPE_CHECKING:
+    from .tracing.report import Trace
 
 Edge = tuple[str, int, str, int]
 
@@ -35,10 +39,13 @@ class Architecture:
         inputs: signals of the network's inputs.
         outputs: signals of its outputs, in the order in which the expression ends in them.
         signals: the signal on every port `(node, number)`.
+        trace: where it came from, if a torch module was traced (see `lawful.trace`), else None.
 
     Raises:
         ShapeError: for widths that do not fit, open ports and cycles; names the node, both sides and the way out.
     """
+
+    trace: Trace | None
 
     def __init__(
         self, net: Net, input: Signal | Sequence[Signal] | None = None, space: Sequence[int] | None = None
@@ -55,16 +62,36 @@ class Architecture:
 
     @classmethod
     def from_parts(
-        cls, blocks: Mapping[str, Block], edges: Sequence[Edge], outputs: Sequence[Port], inputs: Sequence[Signal]
+        cls,
+        blocks: Mapping[str, Block],
+        edges: Sequence[Edge],
+        outputs: Sequence[Port],
+        inputs: Sequence[Signal],
+        names: Mapping[str, Mapping[str, str]] | None = None,
     ) -> Architecture:
-        """An architecture from named blocks and edges; `"input"` is the source of the network's inputs."""
+        """An architecture from named blocks and edges; `"input"` is the source of the network's inputs.
+
+        Args:
+            blocks: by the name of their node.
+            edges: source node and port, target node and port.
+            outputs: the ports that the network ends in.
+            inputs: signals of its inputs.
+            names: for every node the names of its parameters by local name, where they are not those of the node (a
+                traced module); nodes that name one parameter share it.
+        """
         self = cls.__new__(cls)
-        self._build(blocks, list(edges), list(outputs), tuple(inputs))
+        self._build(blocks, list(edges), list(outputs), tuple(inputs), names)
         return self
 
     def _build(
-        self, blocks: Mapping[str, Block], edges: list[Edge], outputs: list[Port], inputs: tuple[Signal, ...]
+        self,
+        blocks: Mapping[str, Block],
+        edges: list[Edge],
+        outputs: list[Port],
+        inputs: tuple[Signal, ...],
+        names: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
+        self.trace = None
         if not outputs:
             raise ShapeError("the network ends in 0 wires, expected one or more; name its outputs")
         graph = nx.MultiDiGraph()
@@ -88,7 +115,9 @@ class Architecture:
         self._order = topological_order(graph)
         reads = {n: self.sources(n) for n in self._order}
         self.signals = infer_signals({n: self.block(n) for n in reads}, reads, inputs, self.sources("output"))
-        self._names = parameter_names({n: self.block(n) for n in graph.nodes if n not in ENDS})
+        own = {n: self.block(n) for n in graph.nodes if n not in ENDS}
+        self._given = names
+        self._names = {n: dict(names[n]) for n in own} if names is not None else parameter_names(own)
 
     def sources(self, name: str) -> list[Port]:
         """The ports a node reads, in the order of its own ports; `"output"` reads those that the network ends in."""
@@ -160,7 +189,10 @@ class Architecture:
                 if target is not tie.block:
                     new[key] = dataclasses.replace(block, tie=dataclasses.replace(tie, block=target))  # type: ignore[call-arg]
         blocks = {n: new[id(self.block(n))] for n in self.graph.nodes if n not in ENDS}
-        return Architecture.from_parts(blocks, self.edges(), self.sources("output"), self.inputs)
+        ends = (self.edges(), self.sources("output"), self.inputs)
+        changed = Architecture.from_parts(blocks, *ends, self._given)
+        changed.trace = self.trace
+        return changed
 
     def edges(self) -> list[Edge]:
         """All edges but those to the outputs."""

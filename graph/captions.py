@@ -34,6 +34,7 @@ _RULES = {
     "RecurrentRule": "linear",
     "TokenMixRule": "linear",
     "UnitRowsRule": "linear",
+    "WholeRule": "linear",
     "UnitNormRule": "linear",
     "GainRule": "gain",
     "HeadGainRule": "gain",

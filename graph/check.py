@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.func import jacrev
@@ -128,7 +129,9 @@ def verify(
     laws: Sequence[Law] | LawSet | None = None,
     loss: LossLike | None = None,
     *,
-    args: Sequence[torch.Tensor] = (),
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    redraw: bool = True,
     axis: Axes | None = None,
     samples: int = 4,
     seed: int = 0,
@@ -140,6 +143,9 @@ def verify(
         laws: the laws; derived from the architecture where they are not given.
         loss: the loss of every output (see `derive`); by default those the laws were derived for, or the squared error.
         args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
+        kwargs: example keyword inputs of a module; masks and what is no tensor are passed on.
+        redraw: whether the inputs of a module are drawn anew for every sample, like the examples; if not, they are
+            data to be checked on as they are.
         axis: the axis of the features (the classes) in a module's output, or one for every output: the last by default,
             and that of an architecture, or of a module made from one, is known.
         samples: number of random points or batches.
@@ -157,9 +163,10 @@ def verify(
             raise ShapeError(f"no laws are known for a {type(network).__name__}; pass laws=lawful.derive(...)")
         laws = derive(arch, loss or "mse")
     losses = agreed_losses(laws, loss, arch)
-    if isinstance(network, Network) and not args:
+    if isinstance(network, Network) and not args and not kwargs:
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
-    return verify_laws(laws, network, losses, args=args, axis=axis, samples=samples, seed=seed)
+    where = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
+    return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
 
 
 def agreed_losses(laws: Sequence[Law] | LawSet, loss: LossLike | None, arch: Architecture | None = None) -> LossLike:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import torch
 from torch.func import functional_call
 
 from lawful.blocks import BatchNormCore, Run, ShapeError, draw_gates
+from lawful.theory.double import double
 from lawful.theory.losses import LossError, LossLike, pair
-from lawful.theory.modules import Axes, fit_losses, named_outputs
+from lawful.theory.modules import Axes, Inputs, fit_losses, fresh_inputs, named_outputs
 from lawful.theory.oracle import Count, count_fields
 from lawful.theory.verdict import Verdict
 
@@ -31,7 +32,8 @@ def count(
     network: Architecture | torch.nn.Module,
     loss: LossLike = "mse",
     *,
-    args: Sequence[torch.Tensor] = (),
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
     axis: Axes = -1,
     seed: int = 0,
     known: int | None = None,
@@ -43,7 +45,8 @@ def count(
         network: an architecture (activation patterns are then drawn freely, so that the laws counted hold for all
             parameters), or a module with example inputs in `args` (its real activations at one random point).
         loss: the loss of every output (see `derive`).
-        args: example inputs of a module; only shapes and dtypes are used.
+        args: example inputs of a module; only shapes and dtypes are used, except for masks.
+        kwargs: example keyword inputs of a module, likewise.
         axis: the axis of the features (the classes) in a module's output, or one for every output; that of an
             architecture is known.
         seed: of the point and the data.
@@ -65,7 +68,7 @@ def count(
         if isinstance(network, Architecture):
             potential, theta, sample = _architecture_fields(network, loss, generator)
         else:
-            potential, theta, sample = _module_fields(network, loss, args, axis, generator)
+            potential, theta, sample = _module_fields(network, loss, (tuple(args), dict(kwargs or {})), axis, generator)
         found = count_fields(potential, theta, sample, known=known, progress=progress)
         if found.verdict is Verdict.UNDECIDED:
             continue
@@ -129,9 +132,9 @@ def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Ge
 
 
 def _module_fields(
-    module: torch.nn.Module, loss: LossLike, args: Sequence[torch.Tensor], axis: Axes, generator: torch.Generator
+    module: torch.nn.Module, loss: LossLike, examples: Inputs, axis: Axes, generator: torch.Generator
 ) -> Fields:
-    if not args:
+    if not any(examples):
         raise ShapeError("counting a module needs example inputs; pass args=(x,)")
     named = {n: p for n, p in module.named_parameters() if p.requires_grad}
     shapes = [p.shape for p in named.values()]
@@ -144,11 +147,20 @@ def _module_fields(
     ]
     theta = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
-    def run(t: torch.Tensor, inputs: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(t: torch.Tensor, tensors: Mapping[int | str, torch.Tensor]) -> dict[str, torch.Tensor]:
         params = {n: p.reshape(s) for n, p, s in zip(named, t.split(sizes), shapes, strict=True)}
-        return named_outputs(module, functional_call(module, params | other, tuple(inputs)))
+        args = tuple(tensors.get(i, a) for i, a in enumerate(examples[0]))
+        kwargs = {k: tensors.get(k, v) for k, v in examples[1].items()}
+        with double():
+            return named_outputs(module, functional_call(module, params | other, args, kwargs))
 
-    outputs = run(theta, [_like(a, (), generator) for a in args])
+    def draw(lead: tuple[int, ...]) -> dict[int | str, torch.Tensor]:
+        """Random inputs by place: what is no tensor cannot be mapped over and stays in the examples."""
+        args, kwargs = fresh_inputs(*examples, generator, lead)
+        places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+        return {k: v for k, v in places if isinstance(v, torch.Tensor)}
+
+    outputs = run(theta, draw(()))
     try:
         losses, axes = fit_losses(outputs, loss, axis)
     except LossError as error:
@@ -158,22 +170,13 @@ def _module_fields(
     def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
         inputs, w = data
         terms = [
-            _paired(probes, list(run(t, [x[i] for x in inputs]).values()), [v[i] for v in w], axes)
+            _paired(probes, list(run(t, {k: x[i] for k, x in inputs.items()}).values()), [v[i] for v in w], axes)
             for i in range(COMBINED)
         ]
         return sum(terms[1:], start=terms[0])
 
     def sample(n: int) -> Any:
         lead = (n, COMBINED)
-        inputs = tuple(_like(a, lead, generator) for a in args)
-        return inputs, _weights(lead, ends, generator)
+        return draw(lead), _weights(lead, ends, generator)
 
     return potential, theta, sample
-
-
-def _like(example: torch.Tensor, lead: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Random data of the shape and kind of an example."""
-    shape = (*lead, *example.shape)
-    if example.is_floating_point():
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-    return torch.randint(int(example.max()) + 1, shape, generator=generator)

@@ -36,7 +36,8 @@ def diagram(arch: Architecture, loss: LossLike) -> Diagram:
         block, ports = arch.block(n), arch.sources(n)
         outs = [(n, i) for i in range(block.outputs)]
         rule = block.rule(arch.parameter_names(n), [arch.signals[p] for p in ports], [arch.signals[p] for p in outs])
-        function = (block.kind, *block.config().items())
+        # What a traced call computes is no plain data: it is a function of its own.
+        function = None if getattr(block, "call", None) else (block.kind, *block.config().items())
         inner = range(len(wires), len(wires) + len(rule.inner))
         wires += [Wire(f"{label} of {n}", size) for label, size in rule.inner]
         ends = (tuple(index[p] for p in ports), tuple(index[p] for p in outs))

@@ -41,11 +41,18 @@ def shrink(arch: Architecture) -> Architecture:
     What cannot be narrowed keeps its size.
 
     Args:
-        arch: the architecture, composed, traced or read from a file.
+        arch: the architecture, composed or read from a file.
 
     Returns:
         A smaller architecture, or the same one if nothing can be cut.
+
+    Raises:
+        ShapeError: for a traced architecture.
     """
+    if arch.trace is not None:
+        raise ShapeError(
+            "a traced network has the sizes of its module built in and cannot be shrunk; trace a smaller instance of it"
+        )
     # Where one token is selected, what writes the others before the last layer is seen through norms alone: a single
     # layer has laws of its first map that a deep network does not have.
     selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)

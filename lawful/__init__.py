@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lawful.graph.counting import count
     from lawful.graph.engine import derive
     from lawful.graph.lora import lora
+    from lawful.graph.tracing import Trace, TraceError, register_op, trace
     from lawful.theory import losses
     from lawful.theory.laws import Law, LawSet
     from lawful.theory.oracle import Count
@@ -37,6 +38,10 @@ _HOMES = {
     "count": "lawful.graph.counting",
     "derive": "lawful.graph.engine",
     "lora": "lawful.graph.lora",
+    "Trace": "lawful.graph.tracing",
+    "TraceError": "lawful.graph.tracing",
+    "register_op": "lawful.graph.tracing",
+    "trace": "lawful.graph.tracing",
     "verify": "lawful.graph.check",
 }
 _MODULES = {
@@ -54,6 +59,8 @@ __all__ = [
     "Law",
     "LawSet",
     "Report",
+    "Trace",
+    "TraceError",
     "Verdict",
     "__version__",
     "blocks",
@@ -64,7 +71,9 @@ __all__ = [
     "families",
     "lora",
     "losses",
+    "register_op",
     "testing",
+    "trace",
     "verify",
 ]
 

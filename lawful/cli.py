@@ -1,4 +1,4 @@
-"""The command line: `lawful demo | derive | verify | count | check | catalog`.
+"""The command line: `lawful demo | derive | verify | count | check | catalog | atlas`.
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from .cli_atlas import atlas
 from .cli_catalog import catalog_app
 from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
@@ -25,9 +26,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(catalog_app, name="catalog")
+app.command()(atlas)
 
 Spec = Annotated[
-    str, typer.Argument(help="a network: family:resnet18, family:mlp:widths=3,4,2, file.py:function or arch.json")
+    str,
+    typer.Argument(
+        help="a network: family:resnet18, family:mlp:widths=3,4,2, torchvision:vgg16, timm:resnet50, hf:gpt2, "
+        "file.py:function or arch.json"
+    ),
 ]
 Loss = Annotated[
     str,
@@ -65,9 +71,11 @@ def derive(
     """List the laws of a network, or print the proof of one."""
     from lawful.graph.engine import derive as derive_laws
 
+    from .cli_trace import trace_data, trace_lines
     from .tables import law_data, law_line, law_table, laws_data
 
-    laws = derive_laws(load(spec), loss)
+    arch = load(spec)
+    laws = derive_laws(arch, loss)
     if proof is not None:
         try:
             law = laws[proof]
@@ -80,11 +88,11 @@ def derive(
             print(text)
         finish(law.proof.holds)
     if as_json:
-        print_json(laws_data(laws))
+        print_json({**laws_data(laws), **trace_data(arch)})
         return
     terminal = console(False)
     terminal.print(law_table(laws, spec, latex=latex))
-    terminal.print(law_line(laws), *laws.notes, sep="\n", highlight=False, markup=False)
+    terminal.print(law_line(laws), *laws.notes, *trace_lines(arch), sep="\n", highlight=False, markup=False)
 
 
 @app.command()
@@ -101,21 +109,23 @@ def verify(
     from lawful.graph.check import verify as verify_laws
     from lawful.graph.engine import derive as derive_laws
 
+    from .cli_trace import trace_data, trace_lines
     from .tables import law_line, law_table, laws_data, report_data
 
-    arch = _load(spec, shrink, VERIFIABLE, "verification")
+    arch, whole = _load(spec, shrink, VERIFIABLE, "verification")
     laws = derive_laws(arch, loss)
     with status(as_json, "verifying"):
         report = verify_laws(arch, laws, samples=samples, seed=seed)
     if as_json:
-        print_json({**report_data(report), "derived": laws_data(laws)})
+        print_json({**report_data(report), "derived": laws_data(laws), **trace_data(whole)})
     else:
         terminal = console(False)
         terminal.print(law_table(laws, spec, report))
         outcome = (
             f"verdict: {report.verdict}" if laws else "there is no law to verify; check says whether one is missing"
         )
-        terminal.print(law_line(laws), *laws.notes, outcome, sep="\n", highlight=False, markup=False)
+        lines = (law_line(laws), *laws.notes, *trace_lines(whole), outcome)
+        terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(acceptable(report, laws))
 
 
@@ -130,21 +140,24 @@ def count(
     """Count the independent laws of a network by brute force, without deriving them."""
     from lawful.graph.counting import count as count_laws
 
+    from .cli_trace import trace_data, trace_lines
     from .tables import count_data
 
-    arch = _load(spec, shrink, COUNTABLE, "brute force")
+    arch, whole = _load(spec, shrink, COUNTABLE, "brute force")
     single_thread()
     with status(as_json, "counting") as say:
         found = count_laws(arch, loss, seed=seed, progress=say)
     if as_json:
-        print_json(count_data(found))
+        print_json({**count_data(found), **trace_data(whole)})
     else:
         console(False).print(
             f"{found.laws} independent laws: {found.parameters} parameters, "
             f"rank {found.ranks[-1]} of the fields and their brackets",
+            *trace_lines(whole),
             f"verdict: {found.verdict} ({found.method}, spectral gap {found.gap:.0e})",
             sep="\n",
             highlight=False,
+            markup=False,
         )
     finish(found.verdict.passed)
 
@@ -154,6 +167,7 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     """Derive, verify and count: do the laws hold, and is the list complete?"""
     from lawful.graph.check import check as check_laws
 
+    from .cli_trace import trace_data, trace_lines
     from .tables import check_data, law_table
 
     arch = load(spec)
@@ -161,12 +175,13 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     with status(as_json, "checking") as say:
         found = check_laws(arch, loss, seed=seed, progress=say)
     if as_json:
-        print_json(check_data(found))
+        print_json({**check_data(found), **trace_data(arch)})
     else:
         terminal = console(False)
         title = spec if found.verified_laws is found.laws else f"{spec}, on its shrunken copy"
         terminal.print(law_table(found.verified_laws, title, found.report))
-        terminal.print(found.summary, f"verdict: {found.verdict}", sep="\n", highlight=False, markup=False)
+        lines = (found.summary, *trace_lines(arch), f"verdict: {found.verdict}")
+        terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(found.lawful)
 
 
@@ -193,12 +208,12 @@ def _refuse(message: str, code: int = 2) -> NoReturn:
     sys.exit(code)
 
 
-def _load(spec: str, shrink: bool, limit: int, what: str) -> Architecture:
-    """The network of a spec, or its shrunken copy, if it is not too large."""
-    arch = load(spec)
-    arch = arch.shrink() if shrink else arch
+def _load(spec: str, shrink: bool, limit: int, what: str) -> tuple[Architecture, Architecture]:
+    """The network of a spec, or its shrunken copy, if it is not too large; and the network as it was read."""
+    whole = load(spec)
+    arch = whole.shrink() if shrink else whole
     size = sum(p.size for p in arch.parameters.values())
     if size > limit:
         way_out = "choose smaller options" if shrink else "add --shrink"
         raise BadInput(f"{spec} has {size:,} parameters, {what} takes up to {limit:,}; {way_out}")
-    return arch
+    return arch, whole

@@ -2,7 +2,11 @@
 
     family:resnet18                       a family with its defaults
     family:mlp:widths=3,4,2:bias=false    a family with options
-    path/to/file.py:function              what a function of the user's own file returns
+    torchvision:vgg16, timm:resnet50      a published image classifier, without its weights
+    hf:gpt2, hf:path/to/folder            a model type of transformers, or a folder with a config.json, likewise
+    path/to/file.py:function              what a function of the user's own file returns: an architecture, an
+                                          expression of blocks, or a torch module with what it reads, `(module, args)`
+                                          or `(module, args, kwargs)`
     arch.json                             a file that `Architecture.to_json` wrote
 
 No character in a spec means anything to a shell.  Option values are literals: integers, floats, `true`, `false`, names,
@@ -17,16 +21,19 @@ import runpy
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from lawful.graph.architecture import Architecture
 
-FORMS = "family:NAME, path/to/file.py:function or arch.json"
+MODELS = ("torchvision", "timm", "hf")
+FORMS = "family:NAME, torchvision:NAME, timm:NAME, hf:TYPE, path/to/file.py:function or arch.json"
 
 
 class BadInput(ValueError):
@@ -42,6 +49,8 @@ def load(spec: str) -> Architecture:
     head, _, rest = spec.partition(":")
     if head == "family":
         return _family(rest)
+    if head in MODELS:
+        return _published(spec)
     if spec.endswith(".json"):
         return _json(Path(spec))
     path, _, function = spec.rpartition(":")
@@ -115,6 +124,26 @@ def _value(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
+def _published(spec: str) -> Architecture:
+    from .atlas.built import NotBuilt
+    from .atlas.models import build
+
+    try:
+        built = build(spec, full=True)
+    except NotBuilt as error:
+        raise BadInput(f"{spec}: {error}") from error
+    return _traced(spec, built.module, built.args, built.kwargs)
+
+
+def _traced(spec: str, module: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Architecture:
+    from lawful.graph.tracing import TraceError, trace
+
+    try:
+        return trace(module, *args, **kwargs)
+    except TraceError as error:
+        raise BadInput(f"{spec}: {error}") from error
+
+
 def _json(path: Path) -> Architecture:
     from lawful.blocks import ShapeError
     from lawful.graph.architecture import Architecture
@@ -147,8 +176,28 @@ def _file(path: Path, function: str) -> Architecture:
             return Architecture(made)
         if isinstance(made, Architecture):
             return made
+    return _traced(f"{path}:{function}", *_module_call(made, f"{path}:{function}"))
+
+
+def _module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[str, Any]]:
+    """A module of the user's with what its forward reads."""
+    from torch import nn
+
+    match made:
+        case nn.Module():
+            raise BadInput(f"{where} returns a {type(made).__name__} without inputs; return (module, args)")
+        case (nn.Module() as module, tuple() | list() as args):
+            return module, tuple(args), {}
+        case (nn.Module() as module, tuple() | list() as args, dict() as kwargs):
+            return module, tuple(args), kwargs
+        case (nn.Module(), *rest):
+            kinds = ", ".join(type(x).__name__ for x in rest) or "nothing"
+            raise BadInput(
+                f"{where} returns a module with {kinds}; return (module, args) or (module, args, kwargs), "
+                "args a tuple and kwargs a dict"
+            )
     raise BadInput(
-        f"{path}:{function} returns a {type(made).__name__}; return an Architecture or an expression of blocks"
+        f"{where} returns a {type(made).__name__}; return an Architecture, an expression of blocks, or (module, args)"
     )
 
 

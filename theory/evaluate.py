@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .families import is_matrix, skew_axes
+from .parts import read
 
 if TYPE_CHECKING:
     from .laws import Law, Part, Term
@@ -28,12 +29,13 @@ def evaluate(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = Fal
 
 
 def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
-    if part.parameter not in params:
+    try:
+        tensor = read(part.parameter, params)
+    except KeyError:
         raise KeyError(
             f"no parameter {part.parameter!r}; there are {', '.join(sorted(params)[:8])}; "
             "pass the module the law was derived from"
-        )
-    tensor = params[part.parameter]
+        ) from None
     if tensor.numel() != math.prod(part.view.shape):
         raise ValueError(
             f"{part.parameter} has shape {tuple(tensor.shape)} but "

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 from .diagram import View
+from .parts import base
 
 if TYPE_CHECKING:
     import sympy as sp
@@ -50,9 +51,7 @@ class Part:
         if self.offset:
             tensor = tensor + float(self.offset) * identity_like(tensor)
         if self.ramp:
-            tensor = tensor * tensor.new_tensor([1.5 + math.cos(i * i) for i in range(tensor.numel())]).reshape(
-                tensor.shape
-            )
+            tensor = tensor * ramp_like(tensor)
         x = tensor.reshape(self.view.shape).permute(self.view.order).reshape(*self.sizes, -1)
         for axis, (start, stop) in enumerate(self.slices):
             x = x.narrow(axis, start, stop - start)
@@ -62,6 +61,14 @@ class Part:
         x = x.permute(*(i for _, i in kept), *summed, len(self.dims))
         lead = [self.dims[i] for _, i in kept]
         return x.reshape(*lead, math.prod(self.dims[i] for i in summed), -1)
+
+
+def ramp_like(tensor: torch.Tensor) -> torch.Tensor:
+    """Uneven weights for the entries of a tensor."""
+    import torch
+
+    i = torch.arange(tensor.numel(), dtype=torch.float64, device=tensor.device)
+    return (1.5 + torch.cos(i * i)).to(tensor.dtype).reshape(tensor.shape)
 
 
 def identity_like(tensor: torch.Tensor) -> torch.Tensor:
@@ -174,7 +181,7 @@ class Law:
         return evaluate(self, as_parameters(params), magnitude)
 
     def gradient(self, params: object, index: Sequence[int] | int = ()) -> dict[str, torch.Tensor]:
-        """The gradient of one scalar of the family.
+        """The gradient of one scalar of the family, by parameter (whole ones, where the law reads parts).
 
         Args:
             params: a module, a state dict or a dict of tensors.
@@ -182,7 +189,8 @@ class Law:
         """
         import torch
 
-        leaves = {n: as_parameters(params, [n])[n].detach().clone().requires_grad_() for n in self.parameters}
+        names = list(dict.fromkeys(base(n) for n in self.parameters))
+        leaves = {n: t.detach().clone().requires_grad_() for n, t in as_parameters(params, names).items() if n in names}
         value = self.value(leaves)
         index = (index,) if isinstance(index, int) else tuple(index)
         if not index and value.numel() != 1:
@@ -306,7 +314,7 @@ class LawSet(Sequence[Law]):
         if isinstance(parameters, str):
             return self._subset([w for w in self._laws if all(p.startswith(parameters) for p in w.parameters)])
         allowed = set(parameters)
-        return self._subset([w for w in self._laws if set(w.parameters) <= allowed])
+        return self._subset([w for w in self._laws if all(allowed & {p, base(p)} for p in w.parameters)])
 
     def verify(self, network: object, **options: Any) -> Report:
         """Checks every law by gradients in float64 (see `verification.verify` for the options).

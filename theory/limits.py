@@ -13,6 +13,7 @@ from .rules import (
     AddRule,
     AttentionRule,
     ConcatRule,
+    DiscardRule,
     FlattenRule,
     FrozenNormRule,
     GainRule,
@@ -20,6 +21,7 @@ from .rules import (
     MixtureRule,
     NormRule,
     OffsetRule,
+    OpaqueRule,
     PassRule,
     PointwiseRule,
     Rule,
@@ -29,6 +31,7 @@ from .rules import (
     TokenMixRule,
     TokensRule,
     UnitRowsRule,
+    WholeRule,
     Use,
 )
 from .solution import Solution
@@ -50,6 +53,7 @@ def limits(solution: Solution) -> list[str]:
         *_thin_wires(solution),
         *_unseen_scales(solution),
         *_opaque(solution),
+        *_narrow(solution),
         *_frozen(solution),
     ]
     return list(dict.fromkeys(found))
@@ -57,15 +61,23 @@ def limits(solution: Solution) -> list[str]:
 
 def _opaque(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
-        if type(site.rule) is Rule:
+        if type(site.rule) in (Rule, OpaqueRule):
             yield f"{site.name} is opaque: no law crosses it, so laws through it may be missing"
+
+
+def _narrow(solution: Solution) -> Iterator[str]:
+    """Operations of which only the degrees are known."""
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, WholeRule) and site.rule.narrow:
+            yield f"{site.name} is known by its degrees only: other laws through it than those of sizes may be missing"
 
 
 def _tokens_alone(solution: Solution) -> Iterator[str]:
     """Tokens whose place is known have gauges of their own, token by token."""
     sites = solution.drawn.sites
     rules = [site.rule for site in sites]
-    tables = {w for s in sites if isinstance(s.rule, TableRule) for w in s.outputs}
+    unread = {s.inputs[0] for s in sites if isinstance(s.rule, DiscardRule)}
+    tables = {w for s in sites if isinstance(s.rule, TableRule) for w in s.outputs} - unread
     joined = [s for s in sites if isinstance(s.rule, TokensRule)]
     if tables and not any(isinstance(r, AttentionRule) for r in rules):
         yield "no block lets tokens see one another: laws of the row of a single token may be missing"
@@ -128,6 +140,10 @@ def _unseen_scales(solution: Solution) -> Iterator[str]:
 
 def _frozen(solution: Solution) -> Iterator[str]:
     """What frozen values let through: it depends on these values, and so it is not listed."""
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, LinearRule) and site.rule.still:
+            name = site.rule.weight
+            yield f"{name} has a row for padding that is read and never trained: laws that leave it alone are not listed"
     frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
     matrices: dict[str, None] = {}
     vectors: dict[str, None] = {}

@@ -6,16 +6,36 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any, cast
 
 import torch
 from torch.func import functional_call
 
+from .double import double
 from .losses import Loss, LossError, LossLike, read, total
 
 Tensors = dict[str, torch.Tensor]
 Axes = int | Sequence[int]
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+# What language models return beside their answer: what the next call reads again, and states of inner layers.
+CARRIED = frozenset(
+    {
+        "attentions",
+        "cache_params",
+        "cross_attentions",
+        "decoder_attentions",
+        "decoder_hidden_states",
+        "encoder_attentions",
+        "encoder_hidden_states",
+        "encoder_last_hidden_state",
+        "hidden_states",
+        "mems",
+        "past_key_values",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +46,15 @@ class Point:
     gradient: Tensors
     loss: float
 
-    @property
+    @cached_property
+    def slope(self) -> torch.Tensor:
+        """The length of the gradient; every law asks for it."""
+        return norm(self.gradient)
+
+    @cached_property
     def moves(self) -> bool:
         """Whether the gradient is more than the rounding of the loss (False never for what is not a number)."""
-        slope = float(norm(self.gradient))
-        size = float(norm(self.parameters))
-        return not slope * size <= 1e-12 * abs(self.loss)
+        return not float(self.slope) * float(norm(self.parameters)) <= 1e-12 * abs(self.loss)
 
 
 def norm(tensors: Tensors) -> torch.Tensor:
@@ -47,6 +70,8 @@ def module_points(
     seed: int,
     axis: Axes = -1,
     training: bool | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    redraw: bool = True,
 ) -> list[Point]:
     """Gradients of random losses at a module's own parameters and, every other time, at perturbed ones.
 
@@ -61,36 +86,41 @@ def module_points(
         seed: of data, targets, perturbations and of what the module itself draws (dropout).
         axis: the axis of the features (the classes) in the output, or one for every output.
         training: put every submodule in training mode (True) or evaluation mode (False); None keeps their modes.
+        kwargs: example keyword inputs, drawn anew likewise; those with `mask` in their name are passed on.
+        redraw: whether inputs are drawn anew; if not, they are data, passed on as they are.
+
+    What runs is computed in float64 even where the module casts to narrower numbers (see `double`).
 
     Raises:
         ValueError: without example inputs, and for losses that do not fit the outputs.
         TypeError: for a module that cannot be copied or whose output holds something that is no tensor.
     """
-    if not args:
+    if not args and not kwargs:
         raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
     twin = structural_copy(module)
     if training is not None:
         twin.train(training)
     generator = torch.Generator().manual_seed(seed)
     named = dict(module.named_parameters())
-    own = {n: _double(p) for n, p in named.items()}
-    buffers = {n: _double(v) for n, v in module.named_buffers()}
+    own = {n: as_double(p) for n, p in named.items()}
+    buffers = {n: as_double(v) for n, v in module.named_buffers()}
 
-    def run(parameters: Tensors, inputs: Sequence[Any]) -> Tensors:
+    def run(parameters: Tensors, inputs: Inputs) -> Tensors:
         state = {n: v.clone() for n, v in buffers.items()}
-        return named_outputs(module, functional_call(twin, {**parameters, **state}, tuple(inputs)))
+        return named_outputs(module, functional_call(twin, {**parameters, **state}, *inputs))
 
     points = []
-    with _own_randomness(seed, chain(own.values(), buffers.values())):
+    with _own_randomness(seed, chain(own.values(), buffers.values())), double():
         for i in range(samples):
-            values = {n: _perturbed(p, generator) for n, p in own.items()} if i % 2 else own
+            values = {n: perturbed(p, generator) for n, p in own.items()} if i % 2 else own
             frozen = {n: v for n, v in values.items() if not named[n].requires_grad}
             trainable = {n: v for n, v in values.items() if named[n].requires_grad}
 
-            def forward(p: Tensors, x: Sequence[Any], fixed: Tensors = frozen) -> Tensors:
+            def forward(p: Tensors, x: Inputs, fixed: Tensors = frozen) -> Tensors:
                 return run({**fixed, **p}, x)
 
-            point = point_of(forward, trainable, [_like(a, generator) for a in args], loss, generator, axis)
+            inputs = fresh_inputs(args, kwargs or {}, generator) if redraw else as_given(args, kwargs or {})
+            point = point_of(forward, trainable, inputs, loss, generator, axis)
             still = {n: torch.zeros_like(v) for n, v in frozen.items()}
             points.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
     return points
@@ -123,39 +153,74 @@ def _own_randomness(seed: int, tensors: Iterator[torch.Tensor]) -> Iterator[None
         yield
 
 
-def _double(tensor: torch.Tensor) -> torch.Tensor:
+def as_double(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy without history, in float64 if it holds real numbers."""
     out = tensor.detach()
     return out.to(torch.float64, copy=True) if out.is_floating_point() else out.clone()
 
 
-def _perturbed(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def perturbed(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """A generic point near a tensor: weights that start at zero or one hide laws and their failures."""
     size = float(tensor.square().mean().sqrt()) if tensor.numel() else 0.0
     noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype).to(tensor.device)
     return tensor + 0.5 * (size or 0.2) * noise
 
 
-def _like(example: Any, generator: torch.Generator) -> Any:
-    """Random data of the shape and kind of an example; masks and what is no tensor stay as they are."""
-    if not isinstance(example, torch.Tensor) or example.dtype == torch.bool:
-        return example
-    if example.is_floating_point():
-        return torch.randn(example.shape, generator=generator, dtype=torch.float64).to(example.device)
-    high = int(example.max()) + 1 if example.numel() else 1
-    return torch.randint(high, example.shape, generator=generator, dtype=example.dtype).to(example.device)
+def as_given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
+    """Inputs as they are, real numbers in float64."""
+    double = {k: as_double(v) if isinstance(v, torch.Tensor) else v for k, v in kwargs.items()}
+    return tuple(as_double(a) if isinstance(a, torch.Tensor) else a for a in args), double
+
+
+def fresh_inputs(
+    args: Sequence[Any], kwargs: Mapping[str, Any], generator: torch.Generator, lead: Sequence[int] = ()
+) -> Inputs:
+    """Random inputs like some examples.
+
+    Tensors of real numbers are drawn in float64, those of integers up to the largest one of the example.  Masks (of
+    booleans, or keyword inputs with `mask` in their name) keep their values, and what is no tensor is passed on.
+
+    Args:
+        args: the examples.
+        kwargs: the examples by keyword.
+        generator: of the data.
+        lead: leading axes to add to every tensor.
+    """
+
+    def draw(example: Any, name: str = "") -> Any:
+        if not isinstance(example, torch.Tensor):
+            return example
+        shape = (*lead, *example.shape)
+        if example.dtype == torch.bool or "mask" in name:
+            kept = example.double() if example.is_floating_point() else example
+            return kept.expand(shape)
+        if example.is_floating_point():
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device)
+        high = int(example.max()) + 1 if example.numel() else 1
+        return torch.randint(high, shape, generator=generator, dtype=example.dtype).to(example.device)
+
+    return tuple(draw(a) for a in args), {k: draw(v, k) for k, v in kwargs.items()}
+
+
+def named_items(out: Any) -> dict[Any, Any]:
+    """What a mapping, a tuple or a list holds, by key, field or number; nothing for anything else."""
+    if isinstance(out, Mapping):
+        return dict(out)
+    if isinstance(out, tuple) and hasattr(out, "_fields"):
+        return dict(zip(out._fields, out, strict=True))
+    return dict(enumerate(out)) if isinstance(out, (tuple, list)) else {}
 
 
 def named_outputs(module: torch.nn.Module, out: Any) -> Tensors:
     """What a module gave, as tensors by name; a tuple's are numbered.
 
+    None is left out, and so is what a language model carries to its next call or shows of inner layers (`CARRIED`).
+
     Raises:
         TypeError: if it is neither a tensor nor a tuple, list or dict of tensors.
     """
-    found: dict[Any, Any] = {}
-    if isinstance(out, torch.Tensor):
-        found = {"output": out}
-    elif isinstance(out, (Mapping, tuple, list)):
-        found = dict(out) if isinstance(out, Mapping) else dict(enumerate(out))
+    items = {"output": out} if isinstance(out, torch.Tensor) else named_items(out)
+    found = {name: t for name, t in items.items() if t is not None and name not in CARRIED}
     strange = [t for t in found.values() if not isinstance(t, torch.Tensor) or not t.is_floating_point()]
     if not found or strange:
         kinds = [f"{t.dtype} tensor" if isinstance(t, torch.Tensor) else type(t).__name__ for t in strange]

@@ -102,6 +102,9 @@ def _ranks(solution: Solution) -> dict[Entity, int]:
 
 def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
     """For every wire the parameters on it: number of entries per index, and the wire on their other side."""
+    cached = getattr(solution, "_wire_reads", None)
+    if cached is not None:
+        return cached
     out: dict[int, list[tuple[int, int | None]]] = {}
     for name, uses in solution.uses.items():
         parameter = solution.diagram.parameters[name]
@@ -121,6 +124,7 @@ def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
                     size = solution.layouts.size(other)
                     per_index = per_index * (size - _still(solution, name, axis, w, other)) // size
                 out.setdefault(w, []).append((per_index, other))
+    solution._wire_reads = out  # type: ignore[attr-defined]
     return out
 
 

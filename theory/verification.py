@@ -7,16 +7,17 @@ each law has to fail the same check, otherwise the check proved nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.func import jvp
 
 from .laws import Law
 from .losses import LossLike
-from .modules import Axes, Point, module_points, norm, point_of
+from .modules import Axes, Point, module_points, point_of
+from .parts import is_part, with_parts
 from .verdict import Verdict
 
 TOLERANCE = 1e-10
@@ -95,12 +96,14 @@ def verify(
     network: Differentiable | torch.nn.Module,
     loss: LossLike = "mse",
     *,
-    args: Sequence[torch.Tensor] = (),
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
     samples: int = 4,
     seed: int = 0,
     tolerance: float = TOLERANCE,
     axis: Axes | None = None,
     training: bool | None = None,
+    redraw: bool = True,
 ) -> Report:
     """Checks laws by gradients at random points.
 
@@ -109,6 +112,9 @@ def verify(
         network: an architecture, or a module whose parameters have the names in the laws.
         loss: the loss the laws were derived for, one for every output (see `losses.read`).
         args: example inputs of a module; one random batch of their shapes is drawn per sample.
+        kwargs: example keyword inputs of a module, likewise; masks and what is no tensor are passed on.
+        redraw: whether the inputs of a module are drawn anew for every sample, like the examples; if not, they are
+            data to be checked on as they are.
         samples: number of random points; a module is tried at its own parameters and at perturbed ones, in turn.
         seed: of points and data.
         tolerance: largest relative residual of a law that holds.
@@ -126,7 +132,7 @@ def verify(
     """
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
         axis = getattr(network, "output_axes", -1) if axis is None else axis
-        points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training)
+        points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training, kwargs, redraw)
         # A module that does not move at its own parameters was not tested, whatever holds near them.
         points = [p for p in points if not p.moves] or points
         ideal = points
@@ -134,8 +140,18 @@ def verify(
         assert isinstance(network, Differentiable)
         points = network.points(loss, samples, seed, False)
         ideal = network.points(loss, samples, seed, True) if any(not w.exact for w in laws) else points
+    parts = [n for law in laws for n in law.parameters if is_part(n)]
+    if parts:
+        plain = ideal is points
+        points = [_with_parts(p, parts) for p in points]
+        ideal = points if plain else [_with_parts(p, parts) for p in ideal]
     _expect_parameters(laws, points)
     return Report(tuple(_judge(law, points, ideal, tolerance) for law in laws))
+
+
+def _with_parts(point: Point, names: Sequence[str]) -> Point:
+    """A point with the parts of parameters that laws read, and their gradients."""
+    return Point(with_parts(point.parameters, names), with_parts(point.gradient, names), point.loss)
 
 
 def _expect_parameters(laws: Sequence[Law], points: Sequence[Point]) -> None:
@@ -179,7 +195,7 @@ def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
         names = law.parameters
         theta = {n: point.parameters[n] for n in names}
         direction = {n: point.gradient[n] for n in names}
-        total = norm(point.gradient)
+        total = point.slope
         if not bool(torch.isfinite(total)):
             return float("inf"), True
         change = jvp(lambda p: law.value(p), (theta,), (direction,))[1]

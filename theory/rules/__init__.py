@@ -1,10 +1,11 @@
 """One rule per primitive block: the rows of the gauge calculus."""
 
 from .attention import AttentionRule
-from .base import OPAQUE, Blind, Rule, Use
+from .base import OPAQUE, Blind, DiscardRule, OpaqueRule, Rule, Use
 from .copies import RepeatRule, SumFeaturesRule
 from .ends import OutputRule, SourceRule
-from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, ProductRule, TokensRule
+from .experts import ChoiceRule, GroupProductRule
+from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import TokenMixRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
@@ -18,7 +19,9 @@ from .pointwise import (
 from .recurrent import RecurrentRule, ScanRule, SelectiveScanRule
 from .reshape import FlattenRule, UnflattenRule
 from .rotary import RotaryRule
+from .scaling import ScalarGainRule
 from .tensors import BilinearRule, HeadGainRule, SimilarityRule, UnitNormRule, UnitRowsRule
+from .whole import WholeRule
 
 __all__ = [
     "OPAQUE",
@@ -28,24 +31,30 @@ __all__ = [
     "BilinearRule",
     "BlendRule",
     "Blind",
+    "ChoiceRule",
     "ConcatRule",
+    "DiscardRule",
     "FlattenRule",
     "FrozenNormRule",
     "GainRule",
+    "GroupProductRule",
     "HeadGainRule",
     "HomogeneousRule",
     "LinearRule",
     "MixtureRule",
     "NormRule",
     "OffsetRule",
+    "OpaqueRule",
     "OutputRule",
     "PassRule",
+    "PlacesRule",
     "PointwiseRule",
     "ProductRule",
     "RecurrentRule",
     "RepeatRule",
     "RotaryRule",
     "Rule",
+    "ScalarGainRule",
     "ScanRule",
     "SelectiveScanRule",
     "SimilarityRule",
@@ -59,4 +68,5 @@ __all__ = [
     "UnitNormRule",
     "UnitRowsRule",
     "Use",
+    "WholeRule",
 ]

@@ -41,6 +41,7 @@ class AttentionRule(Rule):
             the scores of one query, so each set may be shifted by itself; -1 for rows that are never read.
         ordered: whether no query sees a later key.
         keys: number of keys.
+        masked: whether the last port reads a mask that depends on data.
         sink: name of the learned scores of a sink, which follow a common shift of all others, or None.
     """
 
@@ -54,6 +55,7 @@ class AttentionRule(Rule):
     sink: str | None = None
     ordered: bool = False
     keys: int = 0
+    masked: bool = False
 
     def uses(self, site: Site) -> list[Use]:
         if self.sink is None or not self.buckets:
@@ -93,13 +95,19 @@ class AttentionRule(Rule):
                 layouts.meet(many, self._many(width))
                 layouts.meet(few, Blocks(self.kv_heads, Full(width)) if self.kv_heads > 1 else Full(width))
             layouts.repeated(many, few, self.kv_heads, self.heads // self.kv_heads, heads_apart)
-        for table in site.inputs[3:]:
+        if self.masked:
+            layouts.meet(site.inputs[-1], Nothing(layouts.size(site.inputs[-1])))
+        for table in self._tables(site):
             layouts.meet(table, Nothing(layouts.size(table)))
             at = 0
             for _, same in groupby(self.buckets):
                 length = len(tuple(same))
                 layouts.cut_tokens(table, at, length)
                 at += length
+
+    def _tables(self, site: Site) -> tuple[int, ...]:
+        """The port of the table of relative biases, if there is one."""
+        return site.inputs[3:4] if self.buckets else ()
 
     def _pairs(self, many: Algebra, few: Algebra) -> list[Pairing]:
         return repeated(many, few, self.kv_heads, self.heads // self.kv_heads)
@@ -143,7 +151,9 @@ class AttentionRule(Rule):
             shifts.require_uniform(k)
         else:
             shifts.forbid(k)
-        for table in site.inputs[3:]:
+        if self.masked:
+            shifts.forbid(site.inputs[-1])
+        for table in self._tables(site):
             # Scores that are seen as they are let no row move but those that no pair of positions reads.
             shifts.require_equal_sets(table, self.buckets, free=self.unseen, sink=self.sink)
         if not self.normalised:
@@ -190,7 +200,7 @@ class AttentionRule(Rule):
         ]
         moving = Subspace(tuple({key: 1} for key in good))
         keys = Subspace.everything(directions.layout(k)) if self.unseen else Subspace()
-        tables = [Blind() for _ in site.inputs[3:]]
+        tables = [Blind() for _ in site.inputs[3:]]  # and masks
         return [Blind(), Blind(still=keys), Blind(moving, still.join(moving)), *tables]
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:

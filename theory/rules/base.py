@@ -126,4 +126,56 @@ class Rule:
         return None if any(degrees) else 0
 
 
+@dataclass(frozen=True)
+class OpaqueRule(Rule):
+    """An operation that nobody understands: nothing passes, and the parameters that it uses never answer.
+
+    Attributes:
+        parameters: names and shapes of its parameters.
+    """
+
+    parameters: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @property
+    def statement(self) -> str:
+        return "opaque: S = 0 and t = 0 on every port, and its parameters stay"
+
+    @property
+    def inner(self) -> tuple[tuple[str, int], ...]:
+        return tuple((f"axis {i} of {name}", n) for name, shape in self.parameters for i, n in enumerate(shape))
+
+    def uses(self, site: Site) -> list[Use]:
+        wires = iter(site.inner)
+        return [
+            Use(
+                name,
+                tuple(((next(wires), 1),) for _ in shape),
+                tuple(View.axis(shape, i) for i in range(len(shape))),
+            )
+            for name, shape in self.parameters
+        ]
+
+
+@dataclass(frozen=True)
+class DiscardRule(Rule):
+    """The end of a wire that nothing reads: whatever moves there is unseen."""
+
+    @property
+    def statement(self) -> str:
+        return "nothing reads it: every S and every t is unseen"
+
+    def shape(self, layouts: Layouts, site: Site) -> None:
+        pass
+
+    def shift(self, shifts: Shifts, site: Site) -> None:
+        pass
+
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+        everything = Subspace.everything(directions.layout(site.inputs[0]))
+        return [Blind(everything, everything, everything)]
+
+    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+        return 0
+
+
 OPAQUE = Rule()

@@ -272,3 +272,24 @@ class TokensRule(Rule):
         if local and len({d for d in degrees if d}) == 1:
             return max(degrees)  # a factor of its own for every token is 1 on the others
         return degrees[0] if len(set(degrees)) == 1 else None
+
+
+@dataclass(frozen=True)
+class PlacesRule(TokensRule):
+    """Positions of any kind beside each other: `S` equal on all wires, and one constant for all positions of all."""
+
+    @property
+    def statement(self) -> str:
+        return "positions beside each other: S and t equal on all wires"
+
+    def shape(self, layouts: Layouts, site: Site) -> None:
+        for x in site.inputs:
+            layouts.equal(x, site.outputs[0])
+
+    def shift(self, shifts: Shifts, site: Site) -> None:
+        first = site.inputs[0]
+        for x in site.inputs:
+            shifts.require_uniform(x)
+            if x != first:
+                shifts.require_equal(first, x)
+        shifts.emit(site, site.outputs[0], shifts.wire_terms(first, site.outputs[0], "uniform"))

@@ -38,6 +38,7 @@ class LinearRule(Rule):
         offset: the factor c of a map `c I + W` (a skip around a linear branch).
         rows: whether the rows of a table have a scale each (an inner wire), where nothing sees such a scale.
         padding: the token of a lookup that is read as zeros, so that its row never moves.
+        still: whether that row is read as it is and only its gradient is stopped: no `S` moves the others alone.
     """
 
     weight: str
@@ -52,6 +53,7 @@ class LinearRule(Rule):
     offset: Fraction = Fraction(0)
     rows: bool = False
     padding: int | None = None
+    still: bool = False
 
     @property
     def statement(self) -> str:
@@ -78,6 +80,8 @@ class LinearRule(Rule):
             layouts.cut_groups(site.inputs[0], site.outputs[0], self.groups)
         if self.padding is not None:
             layouts.meet(site.inputs[0], Nothing(layouts.size(site.inputs[0])).cut((self.padding, self.padding + 1)))
+        if self.still:
+            layouts.meet(site.outputs[0], Nothing(layouts.size(site.outputs[0])))
         if layouts.diagram.parameters[self.weight].frozen and self.groups == 1:
             layouts.frozen_matrix(site.inputs[0], site.outputs[0])
         if self.rows:

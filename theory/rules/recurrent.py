@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class RecurrentRule(Rule):
     """`h_t = f(W x_t + b + U h_{t-1} + c)`: `xi_W = S_z W - W S_x`, `xi_U = S_z U - U S_h`, `xi_b = S_z b`.
 
-    `z` is the wire of all gates.  A single homogeneous `f` gives `S_z = S_h`; gates force both to 0.
+    `z` is the wire of all gates.  A single homogeneous `f` gives `S_z = S_h`; gates force both to 0.  Further inputs
+    are initial states, which have the `S` of the states they stand for; a further output is the memory behind gates.
 
     Attributes:
         weight_ih: `W`, of shape `(gates * hidden, features)`.
@@ -67,23 +68,28 @@ class RecurrentRule(Rule):
 
     def shape(self, layouts: Layouts, site: Site) -> None:
         h, z = site.outputs[0], site.inner[0]
+        states = (*site.outputs, *site.inputs[1:])
         if self.state == "nothing":
-            layouts.meet(z, Nothing(layouts.size(z)))
-            layouts.meet(h, Nothing(layouts.size(h)))
+            for w in (z, *states):
+                layouts.meet(w, Nothing(layouts.size(w)))
             layouts.cut_at(z, self.summed * self.hidden)
             return
         if self.state == "diagonal":
             layouts.meet(h, Diagonal(layouts.size(h)))
-        layouts.equal(h, z)
+        for w in (z, *states[1:]):
+            layouts.equal(h, w)
 
     def balance(self, balance: Balance, site: Site) -> None:
         if self.state != "nothing":
-            balance.equal(site.outputs[0], site.inner[0])
+            for w in (site.inner[0], *site.inputs[1:]):
+                balance.equal(site.outputs[0], w)
 
     def shift(self, shifts: Shifts, site: Site) -> None:
-        x, h, z = site.inputs[0], site.outputs[0], site.inner[0]
-        shifts.forbid(x)
-        shifts.emit(site, h, {})
+        x, z = site.inputs[0], site.inner[0]
+        for w in site.inputs:
+            shifts.forbid(w)
+        for w in site.outputs:
+            shifts.emit(site, w, {})
         shifts.move_tensor(site, self.weight_ih, (z, x))
         if self.biases:
             keys = vector_keys(shifts.layout(z))

@@ -87,11 +87,13 @@ class UnflattenRule(Rule):
         choose: True where one of them is taken (maxout), so that only a scale per feature passes; False where each
             goes to a position of its own (pixel shuffle).
         apart: True where nothing sees the scale of a single position, so that each piece has a scale of its own.
+        outer: True where features that lie far apart become one (heads that are treated as positions).
     """
 
     pieces: int
     choose: bool = False
     apart: bool = False
+    outer: bool = False
 
     @property
     def statement(self) -> str:
@@ -99,7 +101,8 @@ class UnflattenRule(Rule):
         return f"{what}: S_in = S_out (x) I" + (", diagonal" if self.choose else "") + ", t_in = t_out (x) 1"
 
     def _piece(self, key: VectorKey, kind: str = "c") -> VectorKey:
-        return (key[0], key[1] + kind * (self.pieces > 1))
+        piece = kind * (self.pieces > 1)
+        return (key[0], piece + key[1] if self.outer else key[1] + piece)
 
     def shape(self, layouts: Layouts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
@@ -107,7 +110,7 @@ class UnflattenRule(Rule):
             layouts.meet(y, Diagonal(layouts.size(y)))
         boxes = layouts.algebras[y].boxes
         if not self.apart or len(boxes) > 1:
-            layouts.flatten(y, x, 1, self.pieces)
+            layouts.flatten(y, x, *((self.pieces, 1) if self.outer else (1, self.pieces)))
             return
         whole = Copies(self.pieces, layouts.algebras[y], inner=True).boxes[0]
         layouts.meet(x, Algebra((Box.of(whole.dims, {*whole.labels, self._scale(boxes[0])}),), (0,)))

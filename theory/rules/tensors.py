@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,7 @@ class UnitRowsRule(Rule):
         centred: whether the mean of every row is removed first (weight standardisation); it is then unseen as well.
         keeps_constants: whether a constant input gives a constant output.
         mixes: whether it reads several positions.
+        epsilon: the constant under the root; above 0 the length of a row is unseen only approximately.
     """
 
     weight: str
@@ -77,6 +79,7 @@ class UnitRowsRule(Rule):
     centred: bool = False
     keeps_constants: bool = True
     mixes: bool = False
+    epsilon: float = 0.0
 
     @property
     def statement(self) -> str:
@@ -95,7 +98,8 @@ class UnitRowsRule(Rule):
     def shape(self, layouts: Layouts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         rows, entries = site.inner
-        layouts.meet(rows, Diagonal(layouts.size(rows)))
+        seen = self.epsilon and not layouts.lax
+        layouts.meet(rows, Nothing(layouts.size(rows)) if seen else Diagonal(layouts.size(rows)))
         layouts.meet(entries, Nothing(layouts.size(entries)))
         for w in (x, y):
             layouts.meet(w, Scalar(layouts.size(w)))
@@ -155,12 +159,14 @@ class HeadGainRule(Rule):
         width: features of a head.
         gain: parameter name.
         bias: parameter name or None.
+        offset: what is added to the gain.
     """
 
     heads: int
     width: int
     gain: str
     bias: str | None
+    offset: Fraction = Fraction(0)
 
     @property
     def statement(self) -> str:
@@ -173,7 +179,7 @@ class HeadGainRule(Rule):
 
     def uses(self, site: Site) -> list[Use]:
         view = (View.axis((self.width,), 0),)
-        uses = [Use(self.gain, (((site.inner[0], 1),),), view)]
+        uses = [Use(self.gain, (((site.inner[0], 1),),), view, offset=self.offset)]
         return uses + ([Use(self.bias, (((site.inner[1], 1),),), view, constant=True)] if self.bias else [])
 
     def shape(self, layouts: Layouts, site: Site) -> None:

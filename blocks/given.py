@@ -1,0 +1,128 @@
+"""Fixed numbers in a network: sources of them, sums and products with them, rotations by given angles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lawful.theory.rules import HomogeneousRule, OffsetRule, PassRule, RotaryRule, Rule, SourceRule
+
+from .base import Block, ShapeError, Signal
+from .numbers import Numbers
+from .run import Run
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Given(Block):
+    """Numbers that no training moves, the same for every example, of the shape of a signal."""
+
+    numbers: Numbers
+    signal: Signal
+
+    inputs = 0
+    summary = "fixed numbers"
+    source = "theory of wires: S = 0, t = 0"
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if tuple(self.numbers.tensor.shape) != self.signal.shape:
+            raise ShapeError(f"{self} has the shape {tuple(self.numbers.tensor.shape)}, expected {self.signal.shape}")
+        return (self.signal,)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return SourceRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return self.numbers.tensor.unsqueeze(0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AddNumbers(Block):
+    """`x + numbers`, a fixed table that broadcasts against one example of x.  No matrix passes, constants do."""
+
+    numbers: Numbers
+
+    summary = "x + fixed numbers"
+    source = "theory of wires: S = 0, t_out = t_in"
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        return (signals[0],)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return OffsetRule(rows=max(inputs[0].positions, 1))
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0] + self.numbers.on(x[0])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TimesNumbers(Block):
+    """`x * numbers`, fixed factors that broadcast against one example of x.
+
+    One factor for a whole position lets every matrix pass, factors of single features only diagonal ones; constants do
+    not pass.
+    """
+
+    numbers: Numbers
+
+    summary = "x * fixed numbers"
+    source = "theory of wires: S_out = S_in, t = 0"
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        return (signals[0],)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        shape = (1,) * (len(inputs[0].shape) - self.numbers.tensor.ndim) + tuple(self.numbers.tensor.shape)
+        alike = shape[0 if inputs[0].channels_first else -1] == 1
+        return PassRule(keeps_constants=False) if alike else HomogeneousRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0] * self.numbers.on(x[0])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TableRotary(Block):
+    """Rotates planes of every head by given angles: `x * cos + turned(x) * sin`.
+
+    Args:
+        heads: heads on the wire.
+        cos: cosines of shape `(tokens, rotated)`, one column for every feature of a head that is rotated.
+        sin: sines of the same shape, with the signs of the rotation.
+        interleaved: planes are neighbouring features and not the two halves of the rotated ones.
+    """
+
+    heads: int
+    cos: Numbers
+    sin: Numbers
+    interleaved: bool = False
+
+    summary = "planes rotated by position"
+    source = "tran2026, theorem 4.4"
+
+    @property
+    def rotated(self) -> int:
+        """Features of a head that are rotated; they come first."""
+        return int(self.cos.tensor.shape[-1])
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        s = signals[0]
+        wide = s.features // self.heads
+        if s.features % self.heads or self.rotated > wide or self.rotated % 2 or s.channels_first or not s.space:
+            raise ShapeError(f"{self} rotates {self.rotated} features of {self.heads} heads but gets {s}")
+        return (s,)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return RotaryRule(self.heads, inputs[0].features // self.heads, self.rotated, self.interleaved)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        y = x[0].unflatten(-1, (self.heads, -1))
+        y, rest = y[..., : self.rotated], y[..., self.rotated :]
+        if self.interleaved:
+            turned = torch.stack([-y[..., 1::2], y[..., 0::2]], -1).flatten(-2)
+        else:
+            half = self.rotated // 2
+            turned = torch.cat([-y[..., half:], y[..., :half]], -1)
+        cos, sin = (t.on(y).unsqueeze(-2) for t in (self.cos, self.sin))
+        return torch.cat([y * cos + turned * sin, rest], -1).flatten(-2)

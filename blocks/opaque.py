@@ -1,0 +1,93 @@
+"""Operations that no rule covers, and outputs that nothing reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lawful.theory.rules import DiscardRule, OpaqueRule, Rule
+
+from .base import Block, ShapeError, Signal, Spec
+from .run import Run
+
+Call = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Opaque(Block):
+    """An operation that is known by what it computes only: no law crosses it.
+
+    It is what tracing makes of an operation that it does not understand.
+
+    Args:
+        operation: its name.
+        reads: number of streams that it reads.
+        writes: the signals that it writes.
+        shapes: shapes of the parameters that it uses by itself, by local name.
+        call: computes the outputs from the inputs and the parameters; it is no plain data, so an architecture with an
+            opaque block cannot be written as JSON.
+        frozen: local names of parameters that training does not move.
+    """
+
+    operation: str
+    reads: int
+    writes: tuple[Signal, ...]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    call: Call | None = field(default=None, compare=False)
+    frozen: tuple[str, ...] = ()
+
+    summary = "an operation without a rule"
+    source = "nothing passes"
+    least = {"reads": 0}  # noqa: RUF012
+
+    @property
+    def inputs(self) -> int:  # type: ignore[override]
+        """As many ports as it reads streams."""
+        return self.reads
+
+    @property
+    def outputs(self) -> int:
+        return len(self.writes)
+
+    @property
+    def parameters(self) -> dict[str, Spec]:
+        return {name: Spec(shape, 0.5) for name, shape in self.shapes}
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        return self.writes
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return OpaqueRule(tuple((names[local], shape) for local, shape in self.shapes))
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        if self.call is None:
+            raise ShapeError(f"{self} does not say how it is computed; trace the module that it comes from")
+        return self.call(x, p)
+
+    def config(self) -> dict[str, Any]:
+        """Its fields, without how it is computed."""
+        return {k: v for k, v in super().config().items() if k != "call"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Discard(Block):
+    """The end of a wire that nothing reads: a part of a map that a network computes and drops."""
+
+    summary = "nothing reads it"
+    source = "theory of wires: everything is unseen"
+
+    @property
+    def outputs(self) -> int:
+        return 0
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        return ()
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return DiscardRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return ()

@@ -1,0 +1,165 @@
+"""Moves of positions and features that a traced network makes by views, permutations, slices and paddings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from lawful.theory.rules import FlattenRule, PassRule, Rule, UnflattenRule
+
+from .base import Block, ShapeError, Signal
+from .run import Run
+
+MOVES = ("same", "flatten", "inner", "outer")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rearrange(Block):
+    """Cuts the axes of a signal into pieces, puts them in another order and joins them to new axes.
+
+    Args:
+        pieces: sizes of the pieces of every axis behind the batch, one after the other.
+        order: the pieces in their new order; -1 stands for an axis along which everything is repeated.
+        repeats: how often, for every -1 in `order`.
+        joined: how many pieces make each new axis.
+        reads: the signal it reads.
+        first: whether the first of the new axes is the feature axis, and not the last.
+        moved: whether positions change their places (or their number).
+        move: what happens to features: `same`, `flatten` (positions join them), `inner` or `outer` (their inner or
+            outer pieces become positions).
+        before: positions that become the outer part of the features, or features of the outer part that leave.
+        after: positions that become the inner part of the features, or features of the inner part that leave.
+    """
+
+    pieces: tuple[int, ...]
+    order: tuple[int, ...]
+    joined: tuple[int, ...]
+    reads: Signal
+    first: bool = False
+    moved: bool = True
+    repeats: tuple[int, ...] = ()
+    move: str = "same"
+    before: int = 1
+    after: int = 1
+
+    summary = "axes cut, permuted and joined"
+    source = "marcotte2025, section 3 and theorem 3.6"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.move not in MOVES:
+            raise ShapeError(f"{self} moves features by {self.move!r}; there are {', '.join(MOVES)}")
+
+    def input_signal(self) -> Signal:
+        return self.reads
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if signals[0] != self.reads:
+            raise ShapeError(f"{self} reads {self.reads} but gets {signals[0]}; it fits one size only")
+        lengths = self._lengths()
+        features, space = (lengths[0], lengths[1:]) if self.first else (lengths[-1], lengths[:-1])
+        return (Signal(features, tuple(space), channels_first=self.first),)
+
+    def _ordered(self) -> list[int]:
+        repeats = iter(self.repeats)
+        return [self.pieces[i] if i >= 0 else next(repeats) for i in self.order]
+
+    def _lengths(self) -> list[int]:
+        sizes = iter(self._ordered())
+        return [math.prod(next(sizes) for _ in range(n)) for n in self.joined]
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        if self.move == "flatten":
+            return FlattenRule(self.before, self.after)
+        if self.move == "same":
+            return PassRule(weights="uniform" if self.moved else "same")
+        return UnflattenRule(self.before * self.after, outer=self.move == "outer")
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        y = x[0].reshape(x[0].shape[0], *self.pieces).permute(0, *(i + 1 for i in self.order if i >= 0))
+        repeats = iter(self.repeats)
+        for at, i in enumerate(self.order):
+            if i < 0:
+                n = next(repeats)
+                y = y.unsqueeze(at + 1)
+                y = y.expand(*y.shape[: at + 1], n, *y.shape[at + 2 :])
+        return y.reshape(x[0].shape[0], *self._lengths())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Positions(Block):
+    """A fixed linear map of positions, the same for every feature.
+
+    Args:
+        operation: `pad` (zeros around, `numbers` as in `torch.nn.functional.pad` from the last position axis on), `slice`
+            (`axis`, start, stop, step), `roll` (`axis`, shift), `flip` (`axis`), `pick` (`axis`, indices), `mean` (over
+            the `axis`), `sum`, `average` (adaptive average pooling to the lengths `numbers`), `resize` (interpolation
+            to the lengths `numbers` by `mode`).
+        numbers: what the operation needs.
+        axis: the position axis that it acts on, from 0.
+        mode: of an interpolation, as in `torch.nn.functional.interpolate`; `+corners` aligns the corners.
+    """
+
+    operation: str
+    numbers: tuple[int, ...] = ()
+    axis: int = 0
+    mode: str = "nearest"
+
+    summary = "a fixed linear map of positions"
+    source = "marcotte2025, section 3"
+    least = {"axis": 0}  # noqa: RUF012
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        s = signals[0]
+        if not 0 <= self.axis < max(len(s.space), 1) or s.tokens:
+            raise ShapeError(f"{self} acts on the position axis {self.axis} but gets {s}")
+        probe = torch.empty((1, 1, *s.space), device="meta")
+        try:
+            space = tuple(self._apply(probe).shape[2:])
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise ShapeError(f"{self} does not fit {s}: {error}") from error
+        return (Signal(s.features, space, channels_first=s.channels_first and bool(space)),)
+
+    def _apply(self, y: torch.Tensor) -> torch.Tensor:
+        """The operation on `(batch, features, *space)`."""
+        n, axis = self.numbers, self.axis + 2
+        if self.operation == "pad":
+            return F.pad(y, list(n))
+        if self.operation == "slice":
+            start, stop, step = n
+            return y[(slice(None),) * axis + (slice(start, stop, step),)]
+        if self.operation == "roll":
+            return torch.roll(y, n[0], axis)
+        if self.operation == "flip":
+            return torch.flip(y, (axis,))
+        if self.operation == "pick":
+            return y.index_select(axis, torch.tensor(n, device=y.device))
+        if self.operation == "mean":
+            return y.mean(axis)
+        if self.operation == "sum":
+            return y.sum(axis)
+        if self.operation == "average":
+            pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(n) - 1]
+            return pool(y, list(n))
+        if self.operation == "resize":
+            mode, _, corners = self.mode.partition("+")
+            return F.interpolate(y, list(n), mode=mode, align_corners=True if corners else None)
+        raise ShapeError(f"no operation {self.operation!r} on positions")
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        keeps = self.operation not in ("pad", "sum")
+        mixes = self.operation in ("mean", "sum", "average") or not self.mode.startswith("nearest")
+        if self.operation == "mean" and len(inputs[0].space) == 1:
+            return PassRule(weights="mean", mixes=True)
+        return PassRule(weights="uniform", keeps_constants=keeps, mixes=mixes)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        first = run.axis == 1
+        y = x[0] if first else x[0].movedim(-1, 1)
+        z = self._apply(y)
+        return z if first else z.movedim(1, -1)

@@ -1,0 +1,96 @@
+"""Convolutions whose kernels are standardised: mean 0 and variance 1 over the entries of every filter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from lawful.theory.rules import Rule, UnitRowsRule
+
+from .base import Block, Net, ShapeError, Signal, Spec
+from .run import Run
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StandardConv(Block):
+    """A convolution by filters `(w - mean w) / sqrt(var w + epsilon)`, with any window (weight standardisation).
+
+    Its rule lets multiples of the identity through; with groups, a multiple of its own for every group would pass too,
+    which is not listed.
+
+    Args:
+        channels: channels of x, shape `(batch, channels, *space)`.
+        width: channels of y.
+        kernel: length of the window on every axis; `stride`, `padding` likewise.
+        stride: steps of the window.
+        padding: zeros around.
+        dilation: distance of the window's entries.
+        groups: blocks of channels that are mapped apart.
+        epsilon: what is added to the variance; above 0 the laws of the lengths hold approximately.
+        frozen: local names of parameters that training does not move.
+
+    Law: the sum of the entries of every filter, and `||w_j||^2` (Qiao et al. 2019, section 3; Brock et al. 2021).
+    """
+
+    channels: int
+    width: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    epsilon: float = 0.0
+    frozen: tuple[str, ...] = ()
+
+    summary = "filters of mean 0 and variance 1"
+    source = "kunin2021, theorem 1"
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self.width, self.channels // self.groups, *self.kernel)
+
+    @property
+    def parameters(self) -> dict[str, Spec]:
+        return {"weight": Spec(self._shape, prod(self._shape[1:]) ** -0.5)}
+
+    def input_signal(self) -> Signal:
+        return Signal(self.channels, (16,) * len(self.kernel), channels_first=True)
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        x = signals[0]
+        self.expect(x, self.channels)
+        if len(x.space) != len(self.kernel) or not x.channels_first:
+            raise ShapeError(f"{self} reads channels first with {len(self.kernel)} space axes but gets {x}")
+        sizes = zip(x.space, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        space = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
+        if min(space) < 1:
+            raise ShapeError(f"{self} has windows that are larger than {x}; use a larger input")
+        return (Signal(self.width, space, channels_first=True),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return UnitRowsRule(
+            names["weight"],
+            self._shape,
+            centred=True,
+            keeps_constants=not any(self.padding),
+            mixes=prod(self.kernel) > 1,
+            epsilon=self.epsilon,
+        )
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        w = p["weight"].flatten(1)
+        w = w - w.mean(-1, keepdim=True)
+        w = (w / torch.sqrt((w * w).mean(-1, keepdim=True) + self.epsilon)).reshape(p["weight"].shape)
+        conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
+        return conv(x[0], w, None, self.stride, self.padding, self.dilation, self.groups)
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        if signal.tokens or not signal.channels_first or len(signal.space) != 2 or signal.features < 2:
+            return ()
+        return [cls(signal.features, 2, (3, 3), (1, 1), (1, 1), (1, 1))]

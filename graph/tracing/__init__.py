@@ -1,0 +1,9 @@
+"""Reading torch modules as architectures."""
+
+from .errors import TraceError
+from .register import OpCall, register_op
+from .report import OpaqueOp, Trace
+from .trace import trace, trace_module
+from .values import NotUnderstood
+
+__all__ = ["NotUnderstood", "OpCall", "OpaqueOp", "Trace", "TraceError", "register_op", "trace", "trace_module"]

@@ -1,0 +1,226 @@
+"""Brings streams into the arrangement that a block reads, with a `Rearrange` block where views are not enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lawful.blocks import Rearrange
+
+from .layout import COPIES, Atom, Dim, Dims, Tangled, canonical, common, merged, shape
+from .values import NotUnderstood, Stream
+
+if TYPE_CHECKING:
+    from torch.fx import Node
+
+    from .lowering import Lowering
+
+
+def focus(low: Lowering, node: Node, s: Stream, feature: int) -> Stream:
+    """A stream with features last whose feature axis is one dimension of the traced tensor.
+
+    Raises:
+        NotUnderstood: if no rule covers such a move.
+    """
+    feature %= len(s.dims)
+    whole = (Atom(s.feature_axis, s.signal.features, 1),) if s.signal.features > 1 else ()
+    if s.dims[feature] == whole and not (s.signal.channels_first and s.signal.space):
+        return s
+    return _rearranged(low, node, s, feature, first=False, every=False)
+
+
+def exact(low: Lowering, node: Node, s: Stream, feature: int, first: bool = False) -> Stream:
+    """A stream whose port carries the traced tensor as it is: the batch, then features first or last.
+
+    Raises:
+        NotUnderstood: if no rule covers such a move.
+    """
+    feature %= len(s.dims)
+    wanted = (1 if first else len(s.dims) - 1) == feature and s.feature_axis == feature
+    if wanted and s.dims == canonical((s.shape[0], *s.signal.shape)) and (s.signal.channels_first or not first):
+        return s
+    if wanted and s.dims == canonical((s.shape[0], *s.signal.shape)) and len(s.dims) == 2:
+        return s
+    return _rearranged(low, node, s, feature, first, every=True)
+
+
+def _rearranged(low: Lowering, node: Node, s: Stream, feature: int, first: bool, every: bool) -> Stream:
+    pieces, index = _pieces(s)
+    batch = [i for i, d in enumerate(s.dims) if any(a.axis == 0 for a in d)]
+    if len(batch) > 1 or (batch and batch[0] == feature):
+        raise NotUnderstood("examples of a batch are mixed")
+    alone = all(a.axis == COPIES for a in s.dims[0])  # the same for every example
+    home = batch[0] if batch else (0 if alone and feature != 0 else None)
+    axes: list[Dim] = []  # the new axes without the batch and the features
+    where: dict[int, Dim] = {}
+    at = 2 if first else 1
+    for i, dim in enumerate(s.dims):
+        if i == feature:
+            continue
+        rest = tuple(a for a in dim if a.axis != 0)
+        if i == home and not batch:
+            rest = ()
+        if not rest and (i == home or not every):
+            where[i] = dim
+            continue
+        axes.append(rest)
+        new = Atom(at, math.prod(a.size for a in rest))
+        parts: list[Atom] = []
+        for a in dim:
+            parts += [a] if a.axis == 0 else [new] if new not in parts else []
+        if any(a.axis == 0 for a in dim) and dim[0].axis != 0 and dim[-1].axis != 0:
+            raise NotUnderstood("examples of a batch are mixed with positions")
+        where[i] = tuple(p for p in parts if p.size > 1)
+        at += 1
+    features = s.dims[feature]
+    ordered = [features, *axes] if first else [*axes, features]
+    place = 1 if first else len(axes) + 1
+    where[feature] = (Atom(place, math.prod(a.size for a in features)),) if features else ()
+    order = tuple(index[a.axis, a.stride] if a.axis != COPIES else -1 for d in ordered for a in d)
+    repeats = tuple(a.size for d in ordered for a in d if a.axis == COPIES)
+    joined = tuple(len(d) for d in ordered)
+    if any(a.axis == COPIES for a in features):
+        raise NotUnderstood("features are repeated")
+    move, before, after = _move(s, features)
+    still = [i for d in axes for i in (index.get((a.axis, a.stride), -1) for a in d)]
+    same = [n for n in s.signal.space if n > 1] == [n for n in (math.prod(a.size for a in d) for d in axes) if n > 1]
+    moved = not (same and still == sorted(still) and not repeats and move == "same")
+    block = Rearrange(tuple(pieces), order, joined, s.signal, first, moved, repeats, move, before, after)
+    (out,) = low.emit(node, block, [s], label="view")
+    return out.arranged(tuple(where[i] for i in range(len(s.dims))))
+
+
+def _pieces(s: Stream) -> tuple[list[int], dict[tuple[int, int], int]]:
+    """Sizes of the pieces of every axis behind the batch, and the number of every piece by axis and stride."""
+    atoms: dict[int, list[Atom]] = {}
+    for d in s.dims:
+        for a in d:
+            atoms.setdefault(a.axis, []).append(a)
+    batch = atoms.pop(0, [])
+    if len(batch) > 1:
+        raise NotUnderstood("the batch axis is cut")
+    pieces: list[int] = []
+    index: dict[tuple[int, int], int] = {}
+    for axis, n in enumerate(s.signal.shape, 1):
+        found = sorted(atoms.get(axis, []), key=lambda a: -a.stride)
+        if math.prod(a.size for a in found) != n:
+            raise NotUnderstood("only a part of an axis is there")
+        for a in found:
+            index[axis, a.stride] = len(pieces)
+            pieces.append(a.size)
+    return pieces, index
+
+
+def _move(s: Stream, features: Dim) -> tuple[str, int, int]:
+    """What a new feature axis made of some atoms does to the features (see `Rearrange`)."""
+    own = [a for a in features if a.axis == s.feature_axis]
+    every = s.feature_atoms
+    if [a.stride for a in own] != sorted((a.stride for a in own), reverse=True):
+        raise NotUnderstood("features are permuted")
+    if not every:  # a single feature: positions may stand in its place
+        before = math.prod(a.size for a in features)
+        return ("flatten", before, 1) if before > 1 else ("same", 1, 1)
+    if len(own) == len(every):
+        at = [i for i, a in enumerate(features) if a.axis == s.feature_axis]
+        if not at:
+            raise NotUnderstood("positions become features of a stream without features")
+        if at[-1] - at[0] + 1 != len(at):
+            raise NotUnderstood("positions come between the features")
+        before = math.prod(a.size for a in features[: at[0]])
+        after = math.prod(a.size for a in features[at[-1] + 1 :])
+        return ("flatten", before, after) if before * after > 1 else ("same", 1, 1)
+    if len(own) != len(features) or not own:
+        raise NotUnderstood("positions and a part of the features change places")
+    rest = math.prod(a.size for a in every) // math.prod(a.size for a in own)
+    if tuple(own) == every[: len(own)]:
+        return "inner", 1, rest
+    if tuple(own) == every[-len(own) :]:
+        return "outer", rest, 1
+    raise NotUnderstood("a middle part of the features is used by itself")
+
+
+def aligned(low: Lowering, node: Node, a: Stream, b: Stream) -> tuple[Stream, Stream]:
+    """Two streams that broadcast against each other, the second in the arrangement of the first.
+
+    Raises:
+        NotUnderstood: if the second has no features, or their axes cut each other.
+    """
+    if a.signal == b.signal and a.dims == b.dims:
+        return a, b
+    rank = max(len(a.dims), len(b.dims))
+    dims_a, dims_b = ((),) * (rank - len(a.dims)) + a.dims, ((),) * (rank - len(b.dims)) + b.dims
+    lengths = [max(m, n) for m, n in zip(shape(dims_a), shape(dims_b), strict=True)]
+    try:
+        cut_a, cut_b = common(lengths, dims_a, dims_b)
+    except Tangled as error:
+        raise NotUnderstood(str(error)) from error
+    pairs = [(x, y) for da, db in zip(cut_a, cut_b, strict=True) for x, y in zip(da, db, strict=True)]
+    if any(x.axis == COPIES and y.axis != COPIES for x, y in pairs):
+        raise NotUnderstood("both sides of an operation are repeated along axes of the other")
+    axes: dict[int, list[tuple[Atom, Atom]]] = {}
+    for x, y in pairs:
+        axes.setdefault(x.axis, []).append((x, y))
+    dims: list[Dim] = []
+    for axis in range(len(a.signal.shape) + 1):
+        own = sorted(axes.get(axis, []), key=lambda p: -p[0].stride)
+        taken = [y for _, y in own]
+        if all(y.axis == COPIES for y in taken):
+            if axis == a.feature_axis and taken:
+                raise NotUnderstood("one factor for all features")
+            dims.append(())
+        else:
+            dims.append(merged(taken))
+    other = b.arranged(tuple(dims))
+    wanted = exact(low, node, other, a.feature_axis, a.signal.channels_first)
+    return a.arranged(dims_a), wanted
+
+
+def spread(a: Dims, b: Dims) -> list[tuple[Atom, Atom]]:
+    """The atoms of a tensor beside those of one that broadcasts against it.
+
+    Raises:
+        NotUnderstood: if they cut each other, or the first one would have to be repeated.
+    """
+    if len(b) > len(a):
+        if any(b[: len(b) - len(a)]):
+            raise NotUnderstood("the other side has more axes")
+        b = b[len(b) - len(a) :]
+    b = ((),) * (len(a) - len(b)) + b
+    try:
+        cut_a, cut_b = common([max(m, n) for m, n in zip(shape(a), shape(b), strict=True)], a, b)
+    except Tangled as error:
+        raise NotUnderstood(str(error)) from error
+    pairs = [(x, y) for da, db in zip(cut_a, cut_b, strict=True) for x, y in zip(da, db, strict=True)]
+    if any(x.axis == COPIES and y.axis != COPIES for x, y in pairs):
+        raise NotUnderstood("a stream is repeated along an axis of a parameter")
+    return pairs
+
+
+def own_axes(s: Stream) -> Sequence[int]:
+    """The axes of a stream's tensor that hold positions."""
+    return [i for i in range(1, len(s.signal.shape) + 1) if i != s.feature_axis]
+
+
+def straight(s: Stream, dim: int) -> int | None:
+    """Which position axis of the port's tensor (from 0) a dimension is the whole of, None if it is something else."""
+    atoms = s.dims[dim]
+    if len(atoms) != 1 or atoms[0].axis in (0, COPIES, s.feature_axis):
+        return None
+    (atom,) = atoms
+    return own_axes(s).index(atom.axis) if atom.size == s.signal.shape[atom.axis - 1] else None
+
+
+def relength(s: Stream, out: Stream, dim: int) -> Stream:
+    """What a block wrote that changed the length of one position axis only, arranged as what it read.
+
+    Args:
+        s: what it read; the dimension is the whole of a position axis of its port (see `straight`).
+        out: what it wrote.
+        dim: the dimension.
+    """
+    (atom,) = s.dims[dim]
+    n = out.signal.shape[atom.axis - 1]
+    dims = list(s.dims)
+    dims[dim] = (Atom(atom.axis, n),) if n > 1 else ()
+    return out.arranged(tuple(dims))

@@ -1,0 +1,192 @@
+"""A module's call as a function from tensors to tensors: its inputs and outputs by name, wherever they are nested."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lawful.theory.modules import CARRIED, named_items
+
+from .errors import TraceError
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where an input goes, by its number."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of a module with its tensors taken out.
+
+    Attributes:
+        args: positional arguments, with a `Slot` for every tensor.
+        kwargs: keyword arguments, likewise.
+        names: of the tensors, in order: the forward's own names, `batch[mask]` inside of a container.
+        turned: the tensors that the module takes with examples on their second axis; here they are on the first one.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    names: tuple[str, ...]
+    turned: frozenset[int] = frozenset()
+
+    def turn(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The module's own tensors with examples first, and back."""
+        return tuple(t.transpose(0, 1) if i in self.turned else t for i, t in enumerate(tensors))
+
+    def fill(self, tensors: Sequence[torch.Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with given tensors (examples first) in their places."""
+        own = self.turn(tensors)
+
+        def put(leaf: Any) -> Any:
+            return own[leaf.index] if isinstance(leaf, Slot) else leaf
+
+        return tuple(_mapped(a, put) for a in self.args), {k: _mapped(v, put) for k, v in self.kwargs.items()}
+
+
+def read_call(
+    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], second: bool = False
+) -> tuple[Call, tuple[torch.Tensor, ...]]:
+    """Takes the tensors out of the arguments of a module.
+
+    Args:
+        module: the module, whose forward names them.
+        args: its positional arguments: tensors, nested tuples, lists and dicts of tensors, anything else.
+        kwargs: its keyword arguments, likewise.
+        second: whether examples are on the second axis of what it takes: of real numbers of three axes, or of integers
+            of two where there are none.
+
+    Raises:
+        TraceError: if there is no tensor among them.
+    """
+    found: list[torch.Tensor] = []
+
+    def take(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        found.append(leaf)
+        return Slot(len(found) - 1)
+
+    rest = tuple(_mapped(a, take) for a in args), {k: _mapped(v, take) for k, v in kwargs.items()}
+    if not found:
+        raise TraceError(
+            f"no tensor is among the inputs of {type(module).__name__}; pass example inputs as its forward takes them, "
+            "lawful.trace(module, x)"
+        )
+    places = {i: name for argument, name in _named_arguments(module, *rest) for i, name in _slots(argument, name)}
+    real = [i for i, t in enumerate(found) if t.is_floating_point() and t.ndim == 3]
+    turned = real or [i for i, t in enumerate(found) if not t.is_floating_point() and t.ndim == 2]
+    call = Call(*rest, tuple(places[i] for i in range(len(found))), frozenset(turned if second else ()))
+    return call, call.turn(found)
+
+
+def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """The same containers with other leaves."""
+    if isinstance(tree, Mapping):
+        out = {k: _mapped(v, change) for k, v in tree.items()}
+        return _as_type(tree, out) if isinstance(tree, dict) else out
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(_mapped(v, change) for v in tree))
+    if type(tree) in (tuple, list):
+        return type(tree)(_mapped(v, change) for v in tree)
+    return change(tree)
+
+
+def _as_type(tree: Any, items: dict[Any, Any]) -> Any:
+    """A dict of the given one's own kind, where that can be made from items."""
+    try:
+        return type(tree)(items)
+    except TypeError:
+        return items
+
+
+def _named_arguments(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+    """Every argument with the name that the forward gives it."""
+    try:
+        signature = inspect.signature(module.forward)
+        bound = signature.bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):  # the forward itself will say what is wrong with them
+        yield from ((a, f"args[{i}]") for i, a in enumerate(args))
+        yield from ((v, f"kwargs[{k}]") for k, v in kwargs.items())
+        return
+    for name, value in bound.items():
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            yield from ((v, k) for k, v in value.items())
+        else:
+            yield value, name
+
+
+def _slots(tree: Any, name: str) -> Iterator[tuple[int, str]]:
+    if isinstance(tree, Slot):
+        yield tree.index, name
+    elif isinstance(tree, (Mapping, tuple, list)):
+        for key, value in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+            yield from _slots(value, f"{name}[{key}]")
+
+
+@dataclass
+class Outputs:
+    """What a forward gave, by name: filled in when it runs.
+
+    Attributes:
+        tensors: its tensors of real numbers.
+        left: names of what was left out: integers, caches, states of inner layers.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    left: tuple[str, ...] = ()
+
+
+def read_outputs(out: Any) -> Outputs:
+    """The tensors of real numbers in what a module gave, by name; a single one is called `output`.
+
+    What language models carry from call to call, or show of their inner layers, is left out (see `CARRIED`).
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    left: list[str] = []
+
+    def walk(tree: Any, name: str) -> None:
+        if isinstance(tree, torch.Tensor) and tree.is_floating_point():
+            tensors[name or "output"] = tree
+        elif isinstance(tree, (Mapping, tuple, list)):
+            for key, value in named_items(tree).items():
+                if key in CARRIED:
+                    left.append(str(key))
+                else:
+                    walk(value, f"{name}[{key}]" if name else str(key))
+        elif tree is not None:
+            left.append(name or "output")
+
+    walk(out, "")
+    return Outputs(tensors, tuple(left))
+
+
+class FlatCall(torch.nn.Module):
+    """A module that takes its input tensors in a row and gives its output tensors in a row.
+
+    Args:
+        module: the module.
+        call: where the inputs go.
+        seen: is told the outputs of the last run.
+    """
+
+    def __init__(self, module: torch.nn.Module, call: Call, seen: Callable[[Outputs], None]):
+        super().__init__()
+        self.module = module
+        self.call = call
+        self.seen = seen
+        self.training = module.training
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The outputs of the module at some inputs."""
+        args, kwargs = self.call.fill(tensors)
+        outputs = read_outputs(self.module(*args, **kwargs))
+        self.seen(outputs)
+        return tuple(outputs.tensors.values())

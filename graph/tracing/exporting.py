@@ -1,0 +1,92 @@
+"""A call of `torch.export` that leaves no trace, and what it could not read in our words."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
+import torch
+from torch.export import ExportedProgram
+
+from .calls import FlatCall
+from .errors import TraceError, first_line, user_line
+
+LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._subclasses.fake_tensor", "torch._export")
+
+
+@contextmanager
+def left_alone() -> Iterator[None]:
+    """Restores the random state, and keeps quiet what torch.export logs and prints beside its errors."""
+    numpy = sys.modules.get("numpy")
+    states = random.getstate(), numpy.random.get_state() if numpy else None
+    quiet = [logging.getLogger(name) for name in LOGGERS]
+    before = [logger.level for logger in quiet]
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        for logger in quiet:
+            logger.setLevel(logging.CRITICAL + 1)
+        with torch.random.fork_rng(devices=devices), torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(quiet, before, strict=True):
+            logger.setLevel(level)
+        random.setstate(states[0])
+        if numpy:
+            numpy.random.set_state(states[1])
+
+
+def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.Module) -> ExportedProgram:
+    """Exports a call of a module.
+
+    Args:
+        flat: the call.
+        examples: its tensors.
+        module: the user's module, for the error.
+
+    Raises:
+        TraceError: for what torch.export cannot read.
+    """
+    try:
+        with redirect_stderr(io.StringIO()):
+            return torch.export.export(flat, examples, strict=False)
+    except Exception as error:
+        raise _explained(error, flat, examples, module) from error
+
+
+def _explained(
+    error: Exception, flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.Module
+) -> TraceError:
+    """What torch.export raised, in our words."""
+    kind, line = type(module).__name__, user_line(error.__traceback__)
+    at = f" at {line}" if line else ""
+    if "DataDependent" in type(error).__name__:
+        return TraceError(
+            f"the forward of {kind} branches on the values of a tensor{at}; a graph has no such branch: use "
+            "torch.where, or trace each branch as a module of its own"
+        )
+    if own := _own_error(flat, examples):
+        return TraceError(
+            f"the forward of {kind} raises {first_line(own)}{at}; call it with the example inputs to see the whole "
+            "error"
+        )
+    return TraceError(
+        f"torch.export cannot read {kind}: {first_line(error)}{at}; rewrite that line, or trace the submodules around "
+        "it"
+    )
+
+
+def _own_error(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exception | None:
+    """What the forward raises without torch.export; it runs on copies of the buffers."""
+    buffers = {n: b.detach().clone() for n, b in flat.named_buffers()}
+    try:
+        with torch.no_grad():
+            torch.func.functional_call(flat, buffers, tuple(t.clone() for t in examples))
+    except Exception as error:
+        return error
+    return None

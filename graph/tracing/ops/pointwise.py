@@ -1,0 +1,190 @@
+"""Activations and other maps of single numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.fx import Node
+
+from lawful.blocks import (
+    CELU,
+    ELU,
+    SELU,
+    Abs,
+    Block,
+    Dropout,
+    HardSigmoid,
+    HardSwish,
+    HardTanh,
+    LeakyReLU,
+    Pointwise,
+    Power,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Scale,
+    Softmax,
+)
+
+from ..arrange import focus
+from ..lowering import Lowering, handles
+from ..values import NotUnderstood, Scores, Stream, Value, Weight
+from .maps import bias_name
+
+
+def mapped(low: Lowering, node: Node, x: Value, block: Block, label: str = "") -> Stream:
+    """A map of single numbers, in whatever arrangement they are."""
+    s = low.stream(x, node)
+    (y,) = low.emit(node, block, [s], label=label)
+    return y.arranged(s.dims)
+
+
+_PLAIN: dict[str, Block] = {
+    "relu": ReLU(),
+    "relu6": ReLU6(),
+    "silu": Pointwise("silu"),
+    "tanh": Pointwise("tanh"),
+    "sigmoid": Pointwise("sigmoid"),
+    "mish": Pointwise("mish"),
+    "exp": Pointwise("exp"),
+    "log_sigmoid": Pointwise("logsigmoid"),
+    "hardswish": HardSwish(),
+    "hardsigmoid": HardSigmoid(),
+    "selu": SELU(),
+    "abs": Abs(),
+    "square": Power(2),
+    "erf": Pointwise("erf"),
+    "sin": Pointwise("sin"),
+    "cos": Pointwise("cos"),
+    "log": Pointwise("log"),
+    "rsqrt": Pointwise("rsqrt"),
+    "sqrt": Pointwise("sqrt"),
+    "reciprocal": Pointwise("reciprocal"),
+    "log1p": Pointwise("log1p"),
+    "expm1": Pointwise("expm1"),
+}
+
+
+@handles(*_PLAIN)
+def plain(low: Lowering, node: Node, x: Value) -> Value:
+    """Activations without options."""
+    if isinstance(x, Scores):
+        from .attention import on_scores
+
+        return on_scores(low, node, x)
+    return mapped(low, node, x, _PLAIN[str(node.target).split(".")[1]])
+
+
+@handles("neg")
+def neg(low: Lowering, node: Node, x: Value) -> Value:
+    """`-x`."""
+    return mapped(low, node, x, Scale(-1.0), "neg")
+
+
+@handles("gelu")
+def gelu(low: Lowering, node: Node, x: Value, approximate: str = "none") -> Value:
+    """GELU."""
+    return mapped(low, node, x, Pointwise("gelu" if approximate == "none" else "gelu_tanh"))
+
+
+@handles("leaky_relu")
+def leaky_relu(low: Lowering, node: Node, x: Value, slope: float = 0.01) -> Value:
+    """LeakyReLU."""
+    return mapped(low, node, x, LeakyReLU(slope))
+
+
+@handles("hardtanh")
+def hardtanh(low: Lowering, node: Node, x: Value, least: float = -1.0, most: float = 1.0) -> Value:
+    """Clamping."""
+    block = ReLU6() if (least, most) == (0, 6) else HardTanh(float(least), float(most))
+    return mapped(low, node, x, block)
+
+
+@handles("clamp", "clip")
+def clamp(low: Lowering, node: Node, x: Value, least: Any = None, most: Any = None) -> Value:
+    """Clamping."""
+    if most is None and least == 0:
+        return mapped(low, node, x, ReLU())
+    if least is None or most is None or not isinstance(least, (int, float)) or not isinstance(most, (int, float)):
+        raise NotUnderstood("clamping on one side")
+    return hardtanh(low, node, x, least, most)
+
+
+@handles("clamp_min")
+def clamp_min(low: Lowering, node: Node, x: Value, least: Any) -> Value:
+    """ReLU written as a maximum."""
+    if least != 0:
+        raise NotUnderstood("clamping on one side")
+    return mapped(low, node, x, ReLU())
+
+
+@handles("elu")
+def elu(low: Lowering, node: Node, x: Value, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> Value:
+    """ELU."""
+    if scale != 1 or rate != 1:
+        raise NotUnderstood("an ELU with factors")
+    return mapped(low, node, x, ELU(float(alpha)))
+
+
+@handles("celu")
+def celu(low: Lowering, node: Node, x: Value, alpha: float = 1.0) -> Value:
+    """CELU."""
+    return mapped(low, node, x, CELU(float(alpha)))
+
+
+@handles("softplus")
+def softplus(low: Lowering, node: Node, x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
+    """Softplus."""
+    if beta != 1:
+        raise NotUnderstood("a softplus with a factor")
+    return mapped(low, node, x, Pointwise("softplus"))
+
+
+@handles("prelu")
+def prelu(low: Lowering, node: Node, x: Value, weight: Value) -> Value:
+    """ReLU with a trained slope."""
+    if not isinstance(weight, Weight):
+        raise NotUnderstood("a slope that is computed")
+    s = low.stream(x, node, channels_first=len(node.meta["val"].shape) > 2)
+    slopes = weight.shape[0]
+    (y,) = low.emit(node, PReLU(slopes), [s], {"weight": bias_name(weight, slopes)["bias"]})
+    return y.arranged(s.dims)
+
+
+@handles("pow.Tensor_Scalar")
+def power(low: Lowering, node: Node, x: Value, n: Any) -> Value:
+    """A fixed power."""
+    if n == 1:
+        return x
+    if isinstance(n, (int, float)) and n == int(n) and n > 1:
+        return mapped(low, node, x, Power(int(n)), "power")
+    raise NotUnderstood(f"the power {n}")
+
+
+@handles("dropout", "feature_dropout")
+def dropout(low: Lowering, node: Node, x: Value, probability: float, training: bool) -> Value:
+    """Dropout: nothing in evaluation."""
+    if not training or not probability:
+        return x
+    if isinstance(x, Scores):
+        return x
+    if "feature" in str(node.target):
+        raise NotUnderstood("dropout of whole channels")
+    return mapped(low, node, x, Dropout(probability))
+
+
+@handles("softmax", "_softmax", "log_softmax", "_log_softmax")
+def softmax(low: Lowering, node: Node, x: Value, dim: int, *rest: Any, **options: Any) -> Value:
+    """Softmax: over the keys of attention, or over features."""
+    if isinstance(x, Scores):
+        from .attention import weights
+
+        return weights(low, node, x, dim)
+    s = low.stream(x, node)
+    if dim % len(s.dims) not in s.feature_dims:
+        raise NotUnderstood("a softmax over positions")
+    s = focus(low, node, s, dim)
+    (y,) = low.emit(node, Softmax(), [s], label="softmax")
+    if "log" in str(node.target):
+        (y,) = low.emit(node, Pointwise("log"), [y], label="log")
+    return y.arranged(s.dims)

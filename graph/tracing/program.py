@@ -1,0 +1,291 @@
+"""What a torch module computes, as a flat graph of ATen calls."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Graph, Node
+
+from lawful.theory.modules import structural_copy
+
+from .calls import Call, FlatCall, Outputs, read_call
+from .errors import TraceError, foreign, short_path
+from .exporting import export, left_alone
+from .flatten import Flattener, Value
+from .purity import name_of
+
+FRAME = re.compile(r'File "(.+?)", line (\d+), in .*\n\s*(.*)')
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a call stands in the module and in its code.
+
+    Attributes:
+        module: path of the innermost submodule; empty for the module itself.
+        module_type: its class.
+        line: `file:line: code` of the innermost line that is not torch's own.
+        op: the ATen operation.
+    """
+
+    module: str
+    module_type: str
+    line: str
+    op: str
+
+    def __str__(self) -> str:
+        where = f"{self.module or 'the module'} ({self.module_type.rpartition('.')[2]})"
+        return f"{self.op} in {where}" + (f" at {self.line}" if self.line else "")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor that the module reads.
+
+    Attributes:
+        node: its placeholder.
+        name: by the forward's own names.
+        example: the example it was traced with.
+    """
+
+    node: Node
+    name: str
+    example: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What a module computes.
+
+    Attributes:
+        graph: pure ATen calls in topological order, only those that an output needs; no output node.
+        inputs: the tensors among its arguments, in order.
+        parameters: placeholders of trained tensors, with the first name that the module has for each.
+        aliases: other names of a parameter, with the first one.
+        buffers: placeholders of buffers, with their names and the module's own tensors.
+        constants: placeholders of tensors that the forward makes from numbers or keeps in plain attributes.
+        outputs: the tensors of real numbers it gives, by name.
+        frozen: parameters that take no gradient.
+        unused: parameters that no output depends on.
+        detached: nodes that are computed without gradients.
+        call: the arguments of the module without their tensors.
+        notes: what a reader should know.
+        seconds: what took how long.
+    """
+
+    graph: Graph
+    inputs: tuple[Input, ...]
+    parameters: dict[Node, str]
+    aliases: dict[str, str]
+    buffers: dict[Node, tuple[str, torch.Tensor]]
+    constants: dict[Node, torch.Tensor]
+    outputs: tuple[tuple[str, Node], ...]
+    frozen: frozenset[str]
+    unused: tuple[str, ...]
+    detached: frozenset[Node]
+    call: Call = field(repr=False)
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def place(self, node: Node) -> Place:
+        """Where a call stands in the module and in its code."""
+        return place_of(node)
+
+
+def place_of(node: Node) -> Place:
+    """Where a call of an exported graph stands in the module and in its code."""
+    path, kind = "", ""
+    for name, value in (node.meta.get("nn_module_stack") or {}).values():
+        path, kind = name, value if isinstance(value, str) else f"{value.__module__}.{value.__qualname__}"
+    path = "" if path == "module" else path.removeprefix("module.")
+    frames = FRAME.findall(node.meta.get("stack_trace") or "")
+    line = next((f"{short_path(f)}:{n}: {c}" for f, n, c in reversed(frames) if foreign(f)), "")
+    return Place(path.split("@")[0], kind, line, name_of(node) or getattr(node.target, "__name__", str(node.target)))
+
+
+def export_program(
+    module: torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, second: bool = False
+) -> Program:
+    """Reads a module as a flat graph, in the mode that it is in.
+
+    What is exported is a copy of its structure, so the module keeps its modes, buffers, gradients and hooks; the random
+    state is restored.  A batch of one example is doubled: with a single one torch would take broadcasting for granted.
+
+    Args:
+        module: any module, also on the meta device.
+        args: its example inputs: tensors in any nesting; everything else is passed on as it is.
+        kwargs: its keyword inputs, likewise.
+        second: whether examples are on the second axis of its inputs (see `read_call`).
+
+    Raises:
+        TraceError: for what cannot be read, with the line of code.
+    """
+    call, given = read_call(module, args, kwargs or {}, second)
+    notes = list(_shared(call.names, given))
+    examples = tuple(t.detach().clone(memory_format=torch.contiguous_format) for t in given)
+    try:
+        twin = structural_copy(module)
+    except TypeError as error:
+        raise TraceError(str(error)) from error
+    seen: list[Outputs] = []
+    flat = FlatCall(twin, call, seen.append)
+    start = time.perf_counter()
+    with left_alone():
+        if all(t.ndim and t.shape[0] == 1 for t in examples):
+            doubled = tuple(t.repeat(2, *[1] * (t.ndim - 1)) for t in examples)
+            try:
+                exported, examples = export(flat, doubled, module), doubled
+            except TraceError:  # a forward with a batch of one built in
+                exported = export(flat, examples, module)
+                notes.append("the forward takes a single example only: its numbers hold for a batch of one")
+        else:
+            exported = export(flat, examples, module)
+    exporting = time.perf_counter() - start
+    start = time.perf_counter()
+    program = _read(module, exported, call, examples, seen[-1], notes)
+    program.seconds.update(export=exporting, flatten=time.perf_counter() - start)
+    return program
+
+
+def _shared(names: Sequence[str], tensors: Sequence[torch.Tensor]) -> Iterator[str]:
+    """Notes on inputs that were one tensor, which are two inputs of the program."""
+    first: dict[int, str] = {}
+    for name, tensor in zip(names, tensors, strict=True):
+        other = first.setdefault(id(tensor), name)
+        if other != name:
+            yield f"the inputs {other} and {name} were one tensor; they are traced as two"
+
+
+def _read(
+    module: torch.nn.Module,
+    exported: ExportedProgram,
+    call: Call,
+    examples: Sequence[torch.Tensor],
+    given: Outputs,
+    notes: list[str],
+) -> Program:
+    """The flat graph of an exported program, with the module's own names."""
+    flat = Flattener()
+    first = {id(p): n for n, p in module.named_parameters()}
+    names = {n: first[id(p)] for n, p in module.named_parameters(remove_duplicate=False)}
+    tensors = dict(module.named_buffers(remove_duplicate=False))
+    parameters: dict[str, Value] = {}
+    buffers: dict[Node, tuple[str, torch.Tensor]] = {}
+    constants: dict[Node, torch.Tensor] = {}
+    inputs: list[Node] = []
+    values: list[Any] = []
+    placeholders = exported.graph.find_nodes(op="placeholder")
+    for node, spec in zip(placeholders, exported.graph_signature.input_specs, strict=True):
+        target = (spec.target or "").removeprefix("module.")
+        if spec.kind is InputKind.PARAMETER:
+            values.append(parameters.setdefault(names[target], flat.placeholder(node)))
+            continue
+        value = flat.placeholder(node)
+        values.append(value)
+        if spec.kind is InputKind.USER_INPUT:
+            inputs.append(value.node)
+        elif spec.kind is InputKind.BUFFER:
+            buffers[value.node] = (target, tensors[target])
+        elif spec.kind is InputKind.CONSTANT_TENSOR:
+            constants[value.node] = exported.constants[spec.target or ""]
+    placed = {v.node: n for n, v in parameters.items()}
+    found = [flat.read(v) for v in flat.inline(exported.graph_module, values)]
+    _refuse_writes(module, flat, {**placed, **dict(zip(inputs, call.names, strict=True))}, inputs)
+
+    moving = _dependent(flat.graph, {*inputs, *placed})
+    outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)
+    if not outputs:
+        raise TraceError(
+            f"{type(module).__name__} gives no tensor of real numbers that depends on its inputs or parameters; "
+            "return what a loss reads"
+        )
+    live = _needed([node for _, node in outputs])
+    for node in reversed(flat.graph.nodes):
+        if node not in live and node not in inputs:
+            flat.graph.erase_node(node)
+    _refuse_open_shapes(module, flat.graph)
+
+    left = [*given.left, *(n for n, node in zip(given.tensors, found, strict=True) if node not in moving)]
+    if left:
+        notes.append(f"left out of the outputs: {', '.join(dict.fromkeys(left))}")
+    notes.extend(_unregistered(module) if any(node in live for node in constants) else ())
+    used = {n for node, n in placed.items() if node in live}
+    return Program(
+        graph=flat.graph,
+        inputs=tuple(Input(*each) for each in zip(inputs, call.names, examples, strict=True)),
+        parameters={node: n for node, n in placed.items() if node in live},
+        aliases={n: canonical for n, canonical in names.items() if n != canonical},
+        buffers={node: b for node, b in buffers.items() if node in live},
+        constants={node: t for node, t in constants.items() if node in live},
+        outputs=outputs,
+        frozen=frozenset(n for n, p in module.named_parameters() if not p.requires_grad),
+        unused=tuple(n for n in first.values() if n not in used),
+        detached=frozenset(flat.detached & live),
+        call=call,
+        notes=tuple(notes),
+    )
+
+
+def _unregistered(module: torch.nn.Module) -> Iterator[str]:
+    """Notes on trained tensors that no submodule registers, which no optimizer sees."""
+    for path, owner in module.named_modules():
+        for name, value in vars(owner).items():
+            items = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else (value,)
+            )
+            if not name.startswith("_") and any(isinstance(t, torch.Tensor) and t.requires_grad for t in items):
+                yield (
+                    f"{f'{path}.' if path else ''}{name} holds a trained tensor that is no registered parameter; it is "
+                    "read as a constant"
+                )
+
+
+def _dependent(graph: Graph, sources: set[Node]) -> set[Node]:
+    """The nodes that depend on some others."""
+    found = set(sources)
+    for node in graph.nodes:
+        if any(n in found for n in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def _needed(nodes: Sequence[Node]) -> set[Node]:
+    """The nodes that some others depend on."""
+    found, todo = set(nodes), list(nodes)
+    while todo:
+        for node in todo.pop().all_input_nodes:
+            if node not in found:
+                found.add(node)
+                todo.append(node)
+    return found
+
+
+def _refuse_writes(module: torch.nn.Module, flat: Flattener, names: Mapping[Node, str], inputs: Sequence[Node]) -> None:
+    """A forward that changes its inputs or parameters has no gradient flow; buffers are its own."""
+    kind = type(module).__name__
+    for node, call in flat.written.items():
+        if node in names:
+            what = "its input" if node in inputs else "its parameter"
+            raise TraceError(f"{kind} changes {what} {names[node]} in place ({place_of(call)}); let it work on a copy")
+    for call in flat.hidden:
+        raise TraceError(
+            f"{kind} writes into a view whose elements overlap ({place_of(call)}); write into a copy (clone) of it"
+        )
+
+
+def _refuse_open_shapes(module: torch.nn.Module, graph: Graph) -> None:
+    """The shape of a tensor must not depend on values."""
+    for node in graph.nodes:
+        value = node.meta.get("val")
+        if isinstance(value, torch.Tensor) and not all(type(n) is int for n in value.shape):
+            raise TraceError(
+                f"the forward of {type(module).__name__} makes a tensor whose shape depends on values "
+                f"({place_of(node)}); keep the shape and use torch.where or a mask"
+            )

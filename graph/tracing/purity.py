@@ -1,0 +1,141 @@
+"""What each ATen call writes to or is a view of, and the pure call that gives the same values."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+aten = torch.ops.aten
+OpOverload = type(aten.relu.default)
+Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+RESHAPED = frozenset({"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "_unsafe_view", "view_as"})
+SAME = frozenset({"detach", "alias", "to", "contiguous", "lift_fresh", "positive", "expand_as", "expand"})
+CUT = frozenset({"split", "chunk", "split_with_sizes", "tensor_split", "unbind"})
+# flags of autograd that a write does not change
+HARMLESS = frozenset({"detach_", "requires_grad_", "retain_grad"})
+
+
+def name_of(node: Node) -> str:
+    """The name of an ATen operation without its overload; empty for other calls."""
+    return node.target.overloadpacket.__name__ if isinstance(node.target, OpOverload) else ""
+
+
+def writes(node: Node) -> bool:
+    """Whether a call writes into its first argument and gives it back."""
+    target = node.target
+    if not isinstance(target, OpOverload) or not target._schema.is_mutable:
+        return False
+    alias = target._schema.arguments[0].alias_info
+    return alias is not None and alias.is_write and isinstance(node.args[0], Node)
+
+
+def is_view(node: Node, source: Node | None = None) -> bool:
+    """Whether a call gives its first argument's storage, or may do so (see `shares_storage`).
+
+    Args:
+        node: the call.
+        source: the view that its first argument is, if it is one: a piece of it is a view too.
+    """
+    if node.target is operator.getitem:
+        return source is not None
+    return isinstance(node.target, OpOverload) and node.target.is_view
+
+
+def shares_storage(view: Node, parent: Node) -> bool:
+    """Whether a call that may copy did give a view of its argument."""
+    name, old, new = name_of(view), parent.meta["val"], view.meta["val"]
+    if name == "to":
+        return bool(old.dtype == new.dtype and old.device == new.device)
+    if name == "contiguous":
+        return bool(old.is_contiguous())
+    if name in ("reshape", "flatten"):
+        try:
+            old.view(new.shape)
+        except (RuntimeError, ValueError):  # fake tensors say it by the second
+            return False
+    return True
+
+
+def pure(call: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """The pure call with the values of one that writes, or the same call where there is none (random numbers).
+
+    Args:
+        call: the call that writes.
+        args: the arguments to give it.
+        kwargs: the keyword arguments to give it.
+    """
+    name = name_of(call)
+    if name == "copy_":
+        return _copied(call, args[1])
+    if name == "fill_" and not isinstance(args[1], Node):
+        return aten.full_like.default, args[:2], {}
+    if name == "zero_":
+        return aten.zeros_like.default, args[:1], {}
+    plain = f"__{name[3:]}" if name.startswith("__i") else name.removesuffix("_")
+    packet = getattr(aten, plain, None)
+    overload = call.target._overloadname  # type: ignore[union-attr]
+    if packet is None or overload not in packet.overloads():
+        return call.target, args, kwargs
+    return getattr(packet, overload), args, kwargs
+
+
+def _copied(call: Node, source: Node) -> Call:
+    """What a tensor holds after another was copied into it."""
+    old, new = call.meta["val"], source.meta["val"]
+    if old.shape != new.shape:
+        return aten.expand.default, (source, list(old.shape)), {}
+    if old.dtype != new.dtype:
+        return aten.to.dtype, (source, old.dtype), {}
+    return aten.clone.default, (source,), {}
+
+
+def put_back(view: Node, parent: Node, part: Node) -> Call | None:
+    """The tensor that a view was taken of, with another content of that view; None for views that overlap.
+
+    Args:
+        view: the call that took the view.
+        parent: what it was taken of.
+        part: the content that the view has now.
+    """
+    name, whole = name_of(view), parent.meta["val"]
+    rest: tuple[Any, ...] = view.args[1:]
+    if name in ("slice", "select", "diagonal"):
+        return getattr(aten, f"{name}_scatter").default, (parent, part, *rest), dict(view.kwargs)
+    if name == "narrow":
+        dim, start, length = rest
+        return aten.slice_scatter.default, (parent, part, dim, start, start + length), {}
+    if name in ("transpose", "t"):
+        return view.target, (part, *rest), {}
+    if name == "permute":
+        order = [d % whole.ndim for d in rest[0]]
+        return aten.permute.default, (part, [order.index(i) for i in range(whole.ndim)]), {}
+    if name in RESHAPED:
+        return aten.reshape.default, (part, list(whole.shape)), {}
+    if name in SAME and view.meta["val"].shape == whole.shape:
+        return aten.clone.default, (part,), {}
+    return None
+
+
+def put_back_piece(cut: Node, index: int, parent: Node, part: Node) -> Call | None:
+    """The tensor that was cut into pieces, with another content of one piece.
+
+    Args:
+        cut: the call that cut it (split, chunk, unbind).
+        index: of the piece.
+        parent: what was cut.
+        part: the content that the piece has now.
+    """
+    name = name_of(cut)
+    if name not in CUT:
+        return None
+    at = 1 if name == "unbind" else 2
+    dim = cut.kwargs.get("dim", cut.args[at] if len(cut.args) > at else 0)
+    if name == "unbind":
+        return aten.select_scatter.default, (parent, part, dim, index), {}
+    sizes = [piece.shape[dim] for piece in cut.meta["val"]]
+    start = sum(sizes[:index])
+    return aten.slice_scatter.default, (parent, part, dim, start, start + sizes[index]), {}

@@ -1,0 +1,81 @@
+"""What is known about a traced architecture besides its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from .compare import Comparison
+
+
+@dataclass(frozen=True)
+class OpaqueOp:
+    """An operation that no rule covers: no law crosses it.
+
+    Attributes:
+        node: the node of the architecture.
+        op: the ATen operation.
+        module: path of the submodule that it stands in, empty for the module itself.
+        module_type: class of that submodule.
+        line: `file:line: code`.
+        reason: why no rule covers it.
+        shadowed: number of trained scalars that it uses itself; they are in no law.
+    """
+
+    node: str
+    op: str
+    module: str
+    module_type: str
+    line: str
+    reason: str
+    shadowed: int
+
+    def __str__(self) -> str:
+        where = f"{self.module or 'the module'} ({self.module_type.rpartition('.')[2]})"
+        at = f" at {self.line}" if self.line else ""
+        lost = f", which hides {self.shadowed:,} parameters" if self.shadowed else ""
+        return f"{self.op} in {where}{at}: {self.reason}{lost}"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where an architecture came from.
+
+    Attributes:
+        opaque: operations that no rule covers, in the order of the forward.
+        aliases: other names of parameters, with the first one.
+        unused: parameters that no output depends on.
+        notes: what a reader of the laws should know.
+        comparison: the rebuilt network against the module; None on the meta device.
+        seconds: what took how long.
+        inputs: from the tensors of the module's inputs to those of the architecture.
+        state: running statistics and other buffers that the rebuilt network reads.
+    """
+
+    opaque: tuple[OpaqueOp, ...]
+    aliases: dict[str, str]
+    unused: tuple[str, ...]
+    notes: tuple[str, ...]
+    comparison: Comparison | None
+    seconds: dict[str, float]
+    inputs: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = field(repr=False)
+    state: dict[str, torch.Tensor] = field(repr=False)
+
+    @property
+    def summary(self) -> str:
+        """A few lines for people."""
+        lines = []
+        if self.comparison is not None:
+            lines.append(f"the rebuilt network {self.comparison.summary}")
+        if self.opaque:
+            lost = sum(o.shadowed for o in self.opaque)
+            lines.append(f"{len(self.opaque)} opaque operations, which hide {lost:,} parameters; laws may be missing:")
+            lines += [f"  {o}" for o in self.opaque]
+        if self.aliases:
+            shown = ", ".join(f"{a} is {b}" for a, b in list(self.aliases.items())[:6])
+            lines.append(f"shared parameters: {shown}" + (", ..." if len(self.aliases) > 6 else ""))
+        if self.unused:
+            lines.append(f"parameters that no output depends on: {', '.join(self.unused[:6])}")
+        return "\n".join([*lines, *self.notes])

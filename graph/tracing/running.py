@@ -1,0 +1,124 @@
+"""The networks that tracing compares, as functions of parameters and inputs, and inputs for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch.func import functional_call
+from torch.fx.node import map_arg
+from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from lawful.theory.modules import as_double, structural_copy
+
+from .calls import FlatCall, Outputs
+from .program import Program
+
+DROPOUTS = frozenset(
+    {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d"}
+)
+ATTENTION = (scaled_dot_product_attention, torch.ops.aten.scaled_dot_product_attention.default)
+RECURRENT = tuple(getattr(torch.ops.aten, n).input for n in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
+
+Tensors = dict[str, torch.Tensor]
+Inputs = list[torch.Tensor]
+Forward = Callable[[Tensors, Inputs], tuple[torch.Tensor, ...]]
+
+
+def batch_of(program: Program) -> int:
+    """The batch size that was traced: the leading size of the first input that has one."""
+    return next((i.example.shape[0] for i in program.inputs if i.example.ndim), 1)
+
+
+def draw_inputs(program: Program, batch: int, generator: torch.Generator) -> Inputs:
+    """Random inputs of a batch size, like the examples of a program, in float64.
+
+    Inputs whose leading size is not that of the batch keep their shape.  Masks (of booleans, or with `mask` in their
+    name) are repeated; integers stay below the largest of the example.
+    """
+    traced, out = batch_of(program), []
+    for each in program.inputs:
+        example = each.example
+        batched = example.ndim > 0 and example.shape[0] == traced
+        shape = (batch, *example.shape[1:]) if batched else example.shape
+        if example.dtype == torch.bool or "mask" in each.name:
+            kept = example[torch.arange(batch) % traced] if batched else example
+            out.append(as_double(kept))
+        elif example.is_floating_point():
+            out.append(torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device))
+        else:
+            high = int(example.max()) + 1 if example.numel() else 1
+            out.append(torch.randint(high, shape, generator=generator, dtype=example.dtype).to(example.device))
+    return out
+
+
+def program_forward(program: Program) -> Forward:
+    """The exported graph itself as a function, for inputs of the traced shape; its gradients are autograd's own."""
+
+    def forward(parameters: Tensors, inputs: Inputs) -> tuple[torch.Tensor, ...]:
+        env: dict[Any, Any] = {node: parameters[n] for node, n in program.parameters.items()}
+        env |= {node: as_double(b) for node, (_, b) in program.buffers.items()}
+        env |= {node: as_double(c) for node, c in program.constants.items()}
+        env |= {i.node: x for i, x in zip(program.inputs, inputs, strict=True)}
+        for node in program.graph.nodes:
+            if node.op != "placeholder":
+                args = map_arg(node.args, env.__getitem__)
+                kwargs = map_arg(node.kwargs, env.__getitem__)
+                with torch.set_grad_enabled(node not in program.detached):
+                    env[node] = node.target(*args, **kwargs)
+        return tuple(env[node] for _, node in program.outputs)
+
+    return forward
+
+
+def module_forward(program: Program, module: torch.nn.Module) -> Forward:
+    """The module as a function of its parameters and inputs, by a copy of its structure.
+
+    Submodules without parameters, buffers and children are in evaluation mode: training could only mean randomness.
+    """
+    found: list[Outputs] = []
+    twin = structural_copy(module)
+    for each in twin.modules():
+        if isinstance(each, torch.nn.RNNBase | torch.nn.MultiheadAttention):
+            each.dropout = 0.0
+        if not any(True for _ in chain(each.parameters(), each.buffers(), each.children())):
+            each.eval()
+    flat = FlatCall(twin, program.call, found.append)
+    buffers = {f"module.{n}": b for n, b in module.named_buffers()}
+
+    def forward(parameters: Tensors, inputs: Inputs) -> tuple[torch.Tensor, ...]:
+        own = {f"module.{n}": p for n, p in parameters.items()}
+        functional_call(flat, own | {n: as_double(b) for n, b in buffers.items()}, tuple(inputs))
+        tensors = found.pop().tensors
+        return tuple(tensors[n] for n, _ in program.outputs)
+
+    return forward
+
+
+@contextmanager
+def dropout_off() -> Iterator[None]:
+    """Inside, the functions of dropout give back what they get."""
+    with _NoDropout():
+        yield
+
+
+class _NoDropout(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if getattr(func, "__name__", "").partition(".")[0].removesuffix("_") in DROPOUTS:
+            return args[0] if args else options["input"]
+        if func is multi_head_attention_forward:
+            options["training"] = False
+        elif func in ATTENTION and len(args) > 4:
+            args = (*args[:4], 0.0, *args[5:])
+        elif func in ATTENTION:
+            options["dropout_p"] = 0.0
+        elif func in RECURRENT:
+            args = (*args[:5], 0.0, *args[6:])
+        return func(*args, **options)

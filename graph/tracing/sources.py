@@ -1,0 +1,143 @@
+"""Parameters and fixed numbers as streams: what a network adds to or puts beside what depends on data."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from lawful.blocks import Given, Numbers, Positions, Signal, Table
+
+from .layout import COPIES, Atom, Dim, Tangled
+from .values import Fixed, Lazy, NotUnderstood, Rows, Scores, Stream, Value, Weight
+
+if TYPE_CHECKING:
+    from torch.fx import Node
+
+    from .lowering import Lowering
+
+
+def source(low: Lowering, node: Node, value: Value, feature: int = -1) -> Stream:
+    """A stream that reads nothing.
+
+    Args:
+        low: the program.
+        node: the call that needs it.
+        value: a parameter, fixed numbers, or something lazy that turned out to be used otherwise.
+        feature: the dimension of the traced tensor that is to be the features.
+
+    Raises:
+        NotUnderstood: if it has no such form.
+    """
+    if isinstance(value, Fixed):
+        return _numbers(low, node, value.tensor)
+    if isinstance(value, Weight):
+        return _table(low, node, value, feature)
+    if isinstance(value, Rows):
+        return _rows(low, node, value)
+    if isinstance(value, Scores) and value.done:
+        from .ops.attention import shown
+
+        try:
+            return shown(low, node, value)
+        except (NotUnderstood, Tangled):
+            return _unknown(low, value)
+    if isinstance(value, Lazy) and value.origin is not None:
+        return _unknown(low, value)
+    raise NotUnderstood(f"a {type(value).__name__.lower()} is used as a tensor")
+
+
+def _unknown(low: Lowering, value: Lazy) -> Stream:
+    """Something lazy as an opaque block of the call that it comes from."""
+    if value.origin is not None:
+        from .opaque import opaque_call
+
+        origin, args, kwargs = value.origin
+        out = opaque_call(low, origin, args, kwargs, "what it gives is used in a way that no rule covers")
+        if isinstance(out, Stream):
+            return out
+    raise NotUnderstood(f"a {type(value).__name__.lower()} is used as a tensor")
+
+
+def _numbers(low: Lowering, node: Node, tensor: torch.Tensor) -> Stream:
+    if not tensor.is_floating_point():
+        raise NotUnderstood("fixed integers are used as numbers")
+    shape = tuple(tensor.shape) or (1,)
+    inner = shape[1:] if shape[0] == 1 and len(shape) > 1 else shape
+    signal = Signal(inner[-1], tuple(inner[:-1]))
+    (out,) = low.emit(node, Given(Numbers(tensor.reshape(inner)), signal), [], label="numbers")
+    dims = out.dims if len(inner) < len(shape) else out.dims[1:]
+    return out.arranged(dims)
+
+
+def _table(low: Lowering, node: Node, w: Weight, feature: int) -> Stream:
+    """A table whose rows are what the traced tensor has along all dimensions but one."""
+    name, rows, width = ordered(w, feature % len(w.dims))
+    block = Table(rows, width)
+    (out,) = low.emit(node, block, [], {"weight": name}, label=w.base.rpartition(".")[2], key=("table", name, rows))
+    if rows == 1:
+        flat: list[Dim] = [tuple(a for a in d if a.axis == COPIES) for d in w.dims]
+    else:
+        flat = _row_dims(w, feature % len(w.dims))
+    flat[feature % len(w.dims)] = (Atom(2, width),) if width > 1 else ()
+    return out.arranged(tuple(flat))
+
+
+def ordered(w: Weight, feature: int) -> tuple[str, int, int]:
+    """The name of a parameter as rows of features, their number and width.
+
+    Raises:
+        NotUnderstood: if features are mixed with rows, or repeated.
+    """
+    axes = [a for i, d in enumerate(w.dims) if i != feature for a in d if a.axis != COPIES]
+    own = list(w.dims[feature])
+    if any(a.axis == COPIES for a in own):
+        raise NotUnderstood("a parameter is repeated along the features")
+    width = math.prod(a.size for a in own)
+    total = math.prod(w.full)
+    if width * math.prod(a.size for a in axes) != total:
+        raise NotUnderstood("only a part of a parameter is there")
+    return arranged_name(w, [*axes, *own]), total // width, width
+
+
+def arranged_name(w: Weight, atoms: list[Atom]) -> str:
+    """The name of a parameter whose axes are in another order."""
+    memory = sorted(atoms, key=lambda a: (a.axis, -a.stride))
+    if memory == atoms:
+        return w.name
+    sizes = ",".join(str(a.size) for a in memory)
+    order = ",".join(str(memory.index(a)) for a in atoms)
+    plain = tuple(a.size for a in memory) == tuple(n for n in w.full)
+    return f"{w.name}{'' if plain else f'.view({sizes})'}.permute({order})"
+
+
+def _row_dims(w: Weight, feature: int) -> list[Dim]:
+    """The dimensions of a table's stream: runs of its row axis."""
+    atoms = [a for i, d in enumerate(w.dims) if i != feature for a in d if a.axis != COPIES]
+    strides: dict[tuple[int, int], int] = {}
+    step = 1
+    for a in reversed(atoms):
+        strides[a.axis, a.stride] = step
+        step *= a.size
+    out: list[Dim] = []
+    for i, d in enumerate(w.dims):
+        if i == feature:
+            out.append(())
+            continue
+        out.append(
+            tuple(a if a.axis == COPIES else Atom(1, a.size, strides[a.axis, a.stride]) for a in d),
+        )
+    return out
+
+
+def _rows(low: Lowering, node: Node, value: Rows) -> Stream:
+    """Rows of a table that fixed indices pick."""
+    s = _table(low, node, value.weight, -1)
+    index = value.index.reshape(-1)
+    if not torch.equal(index, torch.arange(s.signal.space[0])):
+        (s,) = low.emit(node, Positions("pick", tuple(index.tolist())), [s], label="pick")
+    out = []
+    for d in value.dims:
+        out.append(tuple(Atom(a.axis + 1 if a.axis != COPIES else COPIES, a.size, a.stride) for a in d))
+    return s.arranged(tuple(out))

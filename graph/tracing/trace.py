@@ -1,0 +1,152 @@
+"""From a torch module to an architecture."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lawful.theory.double import double
+
+from ..architecture import Architecture
+from . import ops  # noqa: F401  (registers how operations are lowered)
+from .compare import compare
+from .errors import TraceError
+from .lowering import Lowering
+from .program import Program, export_program
+from .rebuilt import inputs_of, rebuilt
+from .report import OpaqueOp, Trace
+from .values import NotUnderstood, Stream
+
+NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
+COMPARABLE = 300_000_000  # parameters that are compared in float64
+
+
+def trace(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Architecture:
+    """The architecture of any torch module, by `torch.export`.
+
+    Every operation becomes a block with a rule, a change of view, or, where none is known, an opaque block that no law
+    crosses; `arch.trace` lists these and everything else that is worth knowing.  The rebuilt network is compared with the
+    module: outputs and gradients of all parameters, in float64, on new inputs of another batch size.  Parameters have
+    the names that they have in the module; parts of one that are used apart are called `in_proj_weight[0:64]`.  The
+    module stays exactly as it was, and is read in the mode that it is in (training or evaluation).
+
+    Args:
+        module: any module; on the meta device only shapes are read, and nothing is compared.
+        *args: example inputs, with the batch as their first axis; or as the second one for modules with layers of torch
+            that are not `batch_first`.
+        **kwargs: example keyword inputs.
+
+    Returns:
+        The architecture; `arch.trace` is a `Trace`.
+
+    Raises:
+        TraceError: for a module that cannot be exported, and for one that does not do what its graph says (a backward
+            of its own, a branch that depends on shapes or data); the message names the place.
+    """
+    return trace_module(module, args, kwargs)
+
+
+def trace_module(
+    module: torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, check: bool = True
+) -> Architecture:
+    """As `trace`, with the inputs as a sequence and a mapping.
+
+    Args:
+        module: any module.
+        args: example inputs.
+        kwargs: example keyword inputs.
+        check: whether the rebuilt network is compared with the module.
+
+    Raises:
+        TraceError: as `trace`.
+    """
+    turnable = any(getattr(m, "batch_first", None) is False for m in module.modules())
+    try:
+        arch = _attempt(module, args, kwargs, check, second=False)
+        if not turnable or not arch.trace.opaque:
+            return arch
+    except TraceError:
+        if not turnable:
+            raise
+        arch = None
+    try:  # layers of torch take examples on the second axis unless they are told otherwise
+        other = _attempt(module, args, kwargs, check, second=True)
+    except TraceError:
+        if arch is None:
+            raise
+        return arch
+    return other if arch is None or len(other.trace.opaque) < len(arch.trace.opaque) else arch
+
+
+def _attempt(
+    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None, check: bool, second: bool
+) -> Architecture:
+    """A trace with examples on the first or the second axis of the inputs."""
+    collecting = gc.isenabled()
+    gc.disable()  # a graph of many thousand nodes makes the collector look at all of them again and again
+    try:
+        program = export_program(module, args, kwargs, second)
+        start = time.perf_counter()
+        low = Lowering(program)
+        arch, outputs = _architecture(low, module)
+        seconds = {**program.seconds, "lower": time.perf_counter() - start}
+    finally:
+        if collecting:
+            gc.enable()
+    comparison, prepare = None, inputs_of(low)
+    notes = list(program.notes)
+    if second:
+        notes.append("examples are on the second axis of the inputs, where the module takes them")
+    if check and any(p.device.type == "meta" for p in module.parameters()):
+        notes.append("on the meta device there are no numbers: the rebuilt network was not compared with the module")
+    elif check and sum(p.numel() for p in module.parameters()) > COMPARABLE:
+        notes.append(f"more than {COMPARABLE:,} parameters: the rebuilt network was not compared with the module")
+    elif check:
+        start = time.perf_counter()
+        known = not any(n in low.reasons or n in low.narrow for n in arch.nodes)
+        comparison = compare(program, module, rebuilt(low, arch, outputs), same_batch=not known)
+        seconds["compare"] = time.perf_counter() - start
+        if comparison.summary.startswith(NOT_COMPARED):
+            notes.append(comparison.summary)
+        elif not comparison.agrees:
+            raise TraceError(f"{type(module).__name__}: {comparison.summary}")
+    arch.trace = Trace(
+        opaque=_opaque(low, arch, program),
+        aliases=dict(program.aliases),
+        unused=tuple(program.unused),
+        notes=tuple(notes),
+        comparison=comparison,
+        seconds=seconds,
+        inputs=lambda tensors: prepare(program.call.turn(tensors)),
+        state=low.builder.state,
+    )
+    return arch
+
+
+def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture, list[Stream]]:
+    try:
+        with double():  # what is folded is compared with the module in float64
+            outputs = low.run()
+    except NotUnderstood as error:
+        raise TraceError(f"an output cannot be read: {error}") from error
+    shapes = {n: tuple(int(k) for k in p.shape) for n, p in module.named_parameters()}
+    return low.builder.architecture([s.port for s in outputs], shapes), outputs
+
+
+def _opaque(low: Lowering, arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:
+    found = []
+    parameters = arch.parameters
+    for name, (node, reason) in low.reasons.items():
+        if name in arch.graph:
+            place = program.place(node)
+            own = arch.parameter_names(name).values()
+            shadowed = sum(parameters[n].size for n in own if not parameters[n].frozen)
+            found.append(OpaqueOp(name, place.op, place.module, place.module_type, place.line, reason, shadowed))
+    return tuple(found)
+
+
+__all__ = ["trace", "trace_module"]

@@ -1,0 +1,62 @@
+"""What the commands say about a network that was read from torch: what was not understood, and what was compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .tables import number
+
+if TYPE_CHECKING:
+    from lawful.graph.architecture import Architecture
+    from lawful.graph.tracing import OpaqueOp
+
+MOST = 20  # opaque operations that are listed one by one
+
+
+def trace_lines(arch: Architecture) -> list[str]:
+    """The findings of tracing, one a line; none for an architecture that was composed."""
+    trace = arch.trace
+    if trace is None:
+        return []
+    lines = []
+    if trace.opaque:
+        hidden = sum(op.shadowed for op in trace.opaque)
+        lines.append(f"traced with {len(trace.opaque)} opaque operations: laws that reach through them are missing")
+        lines += [_opaque_line(op) for op in trace.opaque[:MOST]]
+        if len(trace.opaque) > MOST:
+            lines.append(f"  and {len(trace.opaque) - MOST} more; they hide {hidden:,} trainable scalars in all")
+    else:
+        lines.append("traced: every operation is understood")
+    if trace.comparison is not None:
+        lines.append(trace.comparison.summary)
+    else:
+        lines.append("the module has no weights, so the traced network was not compared with it")
+    if trace.unused:
+        lines.append(f"parameters that the output does not depend on: {', '.join(trace.unused)}")
+    return [*lines, *trace.notes]
+
+
+def _opaque_line(op: OpaqueOp) -> str:
+    place = ", ".join(filter(None, (f"{op.module} ({op.module_type})" if op.module else op.module_type, op.line)))
+    return f"  {op.op} in {place or op.node}: hides {op.shadowed:,} trainable scalars"
+
+
+def trace_data(arch: Architecture) -> dict[str, Any]:
+    """The findings of tracing as plain data, under `trace`; nothing for an architecture that was composed."""
+    trace = arch.trace
+    if trace is None:
+        return {}
+    found = trace.comparison
+    compared = {"outputs": number(found.outputs), "gradients": number(found.gradients)} if found is not None else None
+    names = {"node": "node", "op": "op", "module": "module", "type": "module_type", "line": "line", "hides": "shadowed"}
+    opaque = [{name: getattr(op, attribute) for name, attribute in names.items()} for op in trace.opaque]
+    return {
+        "trace": {
+            "opaque": opaque,
+            "aliases": dict(trace.aliases),
+            "unused": list(trace.unused),
+            "comparison": compared,
+            "notes": list(trace.notes),
+            "seconds": dict(trace.seconds),
+        }
+    }
