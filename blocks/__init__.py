@@ -5,6 +5,7 @@ from . import (
     batchnorm,
     bilinear,
     conv,
+    curve,
     experts,
     given,
     graphs,
@@ -106,6 +107,7 @@ from .registry import build, kinds, register
 from .resample import PixelShuffle, PixelUnshuffle, UpSample
 from .rotary import Rotary
 from .run import Run, draw_gates
+from .curve import Temperature
 from .scaling import ScalarGain
 from .scans import CausalConv, DiagonalScan, Mamba, RepeatFeatures, SelectiveScan, SumFeatures
 from .spectators import Flatten, GlobalAveragePool, GlobalMaxPool, SelectToken, ToImage, ToTokens
@@ -130,6 +132,7 @@ _MODULES = (
     batchnorm,
     bilinear,
     conv,
+    curve,
     experts,
     given,
     graphs,
@@ -164,11 +167,13 @@ for _module in _MODULES:
             and issubclass(_value, Block)
             and not _value.__name__.startswith("_")
             and _value is not Block
+            and _value.portable
         ):
             register(_value)
 
 __all__ = [
     "ScalarGain",
+    "Temperature",
     "Whole",
     "StandardConv",
     "ConcatPositions",

@@ -122,12 +122,15 @@ class Block(Net, ABC):
         summary: one line on what it computes.
         source: where its law is from.
         least: smallest value of its integer fields where that is not 1.
+        portable: whether its fields are plain data, so that a file can hold it and anyone may compose with it; blocks
+            that only tracing makes are not.
     """
 
     inputs: ClassVar[int | None] = 1
     summary: ClassVar[str] = ""
     source: ClassVar[str] = ""
     least: ClassVar[Mapping[str, int]] = {}
+    portable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):

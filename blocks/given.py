@@ -23,6 +23,7 @@ class Given(Block):
     signal: Signal
 
     inputs = 0
+    portable = False
     summary = "fixed numbers"
     source = "theory of wires: S = 0, t = 0"
 
@@ -44,6 +45,7 @@ class AddNumbers(Block):
 
     numbers: Numbers
 
+    portable = False
     summary = "x + fixed numbers"
     source = "theory of wires: S = 0, t_out = t_in"
 
@@ -67,6 +69,7 @@ class TimesNumbers(Block):
 
     numbers: Numbers
 
+    portable = False
     summary = "x * fixed numbers"
     source = "theory of wires: S_out = S_in, t = 0"
 
@@ -98,6 +101,7 @@ class TableRotary(Block):
     sin: Numbers
     interleaved: bool = False
 
+    portable = False
     summary = "planes rotated by position"
     source = "tran2026, theorem 4.4"
 

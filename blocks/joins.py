@@ -142,7 +142,8 @@ class Concat(Block):
         return ConcatRule()
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        return torch.cat(list(x), run.axis)
+        batch = max(y.shape[0] for y in x)  # a source without input is the same for every example
+        return torch.cat([y.expand(batch, *y.shape[1:]) for y in x], run.axis)
 
     def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
         return [WidthRelation(-1, {i: Fraction(1) for i in range(len(signals))})]
@@ -255,6 +256,17 @@ class ConcatPositions(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         batch = max(y.shape[0] for y in x)
         return torch.cat([y.expand(batch, *y.shape[1:]) for y in x], self.axis + (2 if run.axis == 1 else 1))
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Positions beside themselves, every second of which is taken again by a mean of neighbours."""
+        if signal.tokens or len(signal.space) != 1 or signal.space[0] < 3:
+            return ()
+        from .rearrange import Positions
+
+        twice = Parallel((("a", Identity()), ("b", ReLU(-1.0))), cls())
+        n = signal.space[0]
+        return (Series.of(twice, ReLU(0.3), Positions("pick", tuple(range(n // 2, n + n // 2)))),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

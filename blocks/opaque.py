@@ -10,7 +10,8 @@ import torch
 
 from lawful.theory.rules import DiscardRule, OpaqueRule, Rule
 
-from .base import Block, ShapeError, Signal, Spec
+from .base import Block, Net, ShapeError, Signal, Spec, Wiring
+from .joins import Split
 from .run import Run
 
 Call = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
@@ -39,6 +40,7 @@ class Opaque(Block):
     call: Call | None = field(default=None, compare=False)
     frozen: tuple[str, ...] = ()
 
+    portable = False
     summary = "an operation without a rule"
     source = "nothing passes"
     least = {"reads": 0}  # noqa: RUF012
@@ -91,3 +93,12 @@ class Discard(Block):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return ()
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """The first half of the features, the other one dropped."""
+        half = signal.features // 2
+        if signal.tokens or half < 2:
+            return ()
+        nodes = {"halves": Split((half, signal.features - half)), "end": cls()}
+        return (Wiring(nodes, {"halves": ("input",), "end": ("halves:1",)}, ("halves:0",)),)

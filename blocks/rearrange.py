@@ -12,7 +12,8 @@ import torch.nn.functional as F
 
 from lawful.theory.rules import FlattenRule, PassRule, Rule, UnflattenRule
 
-from .base import Block, ShapeError, Signal
+from .base import Block, Net, Series, ShapeError, Signal
+from .pointwise import ReLU
 from .run import Run
 
 MOVES = ("same", "flatten", "inner", "outer")
@@ -47,6 +48,7 @@ class Rearrange(Block):
     before: int = 1
     after: int = 1
 
+    portable = False
     summary = "axes cut, permuted and joined"
     source = "marcotte2025, section 3 and theorem 3.6"
 
@@ -102,7 +104,8 @@ class Positions(Block):
             to the lengths `numbers` by `mode`).
         numbers: what the operation needs.
         axis: the position axis that it acts on, from 0.
-        mode: of an interpolation, as in `torch.nn.functional.interpolate`; `+corners` aligns the corners.
+        mode: of an interpolation, as in `torch.nn.functional.interpolate`; `+corners` aligns the corners, `+smooth`
+            filters before (antialiasing).
     """
 
     operation: str
@@ -147,8 +150,9 @@ class Positions(Block):
             pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(n) - 1]
             return pool(y, list(n))
         if self.operation == "resize":
-            mode, _, corners = self.mode.partition("+")
-            return F.interpolate(y, list(n), mode=mode, align_corners=True if corners else None)
+            mode, *extra = self.mode.split("+")
+            corners = True if "corners" in extra else None
+            return F.interpolate(y, list(n), mode=mode, align_corners=corners, antialias="smooth" in extra)
         raise ShapeError(f"no operation {self.operation!r} on positions")
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
@@ -163,3 +167,15 @@ class Positions(Block):
         y = x[0] if first else x[0].movedim(-1, 1)
         z = self._apply(y)
         return z if first else z.movedim(1, -1)
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Positions rolled, in the other order, padded and cut again, and interpolated."""
+        if signal.tokens or not signal.space or signal.space[0] < 3:
+            return ()
+        n, last = signal.space[0], len(signal.space) - 1
+        padded = Series.of(cls("pad", (1, 1)), ReLU(0.3), cls("slice", (1, 1 + signal.space[-1], 1), last))
+        nets: list[Net] = [cls("roll", (1,)), cls("flip"), cls("pick", (*range(1, n), 1)), padded]
+        if len(signal.space) == 2:
+            nets.append(cls("resize", signal.space, 0, "bilinear+corners"))
+        return nets

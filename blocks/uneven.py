@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 
 from lawful.theory.rules import HomogeneousRule, LinearRule, PassRule, Rule
 
-from .base import Block, ShapeError, Signal, Spec
+from .base import Block, Net, ShapeError, Signal, Spec
 from .run import Run
 
 
@@ -44,6 +45,7 @@ class UnevenConv(Block):
     output_padding: tuple[int, ...] = ()
     frozen: tuple[str, ...] = ()
 
+    least = MappingProxyType({"padding": 0, "output_padding": 0})
     summary = "y = W * x + b over channels, windows of any shape"
     source = "marcotte2025, theorem 3.6"
 
@@ -99,6 +101,16 @@ class UnevenConv(Block):
         conv = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
         return conv(x[0], w, b, self.stride, self.padding, self.dilation, self.groups)
 
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """A window over the last axis only, plain and in groups."""
+        rank, n = len(signal.space), signal.features
+        if signal.tokens or not signal.channels_first or not 1 <= rank <= 3 or signal.space[-1] < 3:
+            return ()
+        flat = (1,) * (rank - 1)
+        window = ((*flat, 3), (1,) * rank, (*(0 for _ in flat), 1), (1,) * rank)
+        return (cls(n, 2, *window), cls(n, n, *window, groups=n, bias=False), cls(n, 2, *window, transposed=True))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class UnevenPool(Block):
@@ -124,6 +136,7 @@ class UnevenPool(Block):
     adaptive: tuple[int, ...] = ()
     around: tuple[int, ...] = ()
 
+    least = MappingProxyType({"padding": 0})
     summary = "mean or maximum over windows of any shape"
     source = "marcotte2025, section 3"
 
@@ -160,3 +173,13 @@ class UnevenPool(Block):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return self._pool(x[0])
+
+    @classmethod
+    def examples(cls, signal: Signal) -> Sequence[Net]:
+        """Means and maxima over windows of the last axis."""
+        rank = len(signal.space)
+        if signal.tokens or not signal.channels_first or not 1 <= rank <= 3 or signal.space[-1] < 3:
+            return ()
+        flat = (1,) * (rank - 1)
+        window = ((*flat, 3), (1,) * rank, (*(0 for _ in flat), 1), (1,) * rank)
+        return (cls(False, *window), cls(True, *window), cls(False, *window, count_padding=False))

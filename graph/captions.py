@@ -35,6 +35,7 @@ _RULES = {
     "TokenMixRule": "linear",
     "UnitRowsRule": "linear",
     "WholeRule": "linear",
+    "CurveRule": "linear",
     "UnitNormRule": "linear",
     "GainRule": "gain",
     "HeadGainRule": "gain",

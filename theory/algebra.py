@@ -28,6 +28,8 @@ FULL_AXIS = "cdjox"
 class LayoutError(ValueError):
     """Two readers cut one feature axis in ways that do not nest."""
 
+    site: str | None = None  # the block that asked for it
+
 
 def axis_dimension(label: str, n: int) -> int:
     """Dimension of one sector of `Sym(n)`."""

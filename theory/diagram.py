@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ class Diagram:
             for port, w in enumerate(site.inputs):
                 out[w].append((site, port))
         return out
+
+    @cached_property
+    def reading(self) -> dict[int, list[tuple[Site, int]]]:
+        """What `readers` gives, computed once."""
+        return self.readers()
 
     def with_sites(self, sites: list[Site]) -> Diagram:
         """The same wires and parameters with other sites."""

@@ -48,7 +48,9 @@ class Layouts:
                 try:
                     site.rule.shape(self, site)
                 except LayoutError as error:
-                    raise LayoutError(f"{site.name}: {error}") from error
+                    failed = LayoutError(f"{site.name}: {error}")
+                    failed.site = site.name
+                    raise failed from error
             self._share()
             moved = [
                 w
@@ -61,6 +63,11 @@ class Layouts:
         """Uses of one parameter see its axes cut alike."""
         for uses in self.uses.values():
             for other in uses[1:]:
+                if len(other.axes) != len(uses[0].axes):
+                    # One of the two is known by the size of the parameter only: nothing is claimed of either.
+                    for w, _ in (t for use in (uses[0], other) for axis in use.axes for t in axis):
+                        self.meet(w, Nothing(self.size(w)))
+                    continue
                 for mine, theirs in zip(uses[0].axes, other.axes, strict=True):
                     for w, _ in (*mine, *theirs):
                         self.align(mine[0][0], w)

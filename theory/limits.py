@@ -13,6 +13,7 @@ from .rules import (
     AddRule,
     AttentionRule,
     ConcatRule,
+    CurveRule,
     DiscardRule,
     FlattenRule,
     FrozenNormRule,
@@ -31,8 +32,8 @@ from .rules import (
     TokenMixRule,
     TokensRule,
     UnitRowsRule,
-    WholeRule,
     Use,
+    WholeRule,
 )
 from .solution import Solution
 
@@ -70,6 +71,16 @@ def _narrow(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if isinstance(site.rule, WholeRule) and site.rule.narrow:
             yield f"{site.name} is known by its degrees only: other laws through it than those of sizes may be missing"
+        if isinstance(site.rule, CurveRule) and not _normed(solution, site.inputs[0]):
+            yield f"{site.name} is a factor that answers sizes by a function of its own: such laws are not listed"
+
+
+def _normed(solution: Solution, wire: int) -> bool:
+    """Whether a norm wrote what a wire carries, so that nothing before it can be scaled."""
+    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    while isinstance(writer[wire].rule, PassRule):
+        wire = writer[wire].inputs[0]
+    return isinstance(writer[wire].rule, (NormRule, SimilarityRule))
 
 
 def _tokens_alone(solution: Solution) -> Iterator[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 
-from .algebra import sector_dimension
+from .algebra import LayoutError, sector_dimension
 from .balance import Balance, MatrixKey, Row
 from .diagram import Diagram
 from .directions import Directions
@@ -24,12 +24,13 @@ from .rewrites import (
     merge_repeated,
     scale_rows,
 )
-from .rules import Use
+from .rules import FlattenRule, Rule, UnflattenRule, Use
 from .shifts import Cell, Shifts
 from .subspace import key_dimension, vector_keys
 
 FieldKey = tuple[str, Cell]
 FieldRow = dict[FieldKey, Number]
+MOVES = (FlattenRule, UnflattenRule)  # blocks that cut features by their sizes and not by what they mean
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Solution:
         for rewrite in steps:
             self.drawn, notes = rewrite(self.drawn)
             self.rewrites += notes
-        self.layouts = Layouts(self.drawn, self.lax)
+        self.layouts = self._layouts()
         self.directions = Directions(self.layouts)
         self.balance = Balance(self.layouts, self.directions)
         self.shifts = Shifts(self.layouts, self.directions, bundles(self.drawn))
@@ -72,6 +73,19 @@ class Solution:
             if self.constants.reduce(row):
                 self.constants.require(row)
                 self.fields.append(row)
+
+    def _layouts(self) -> Layouts:
+        """How all wires are cut; a move of features that would cut one in two ways lets nothing through."""
+        while True:
+            try:
+                return Layouts(self.drawn, self.lax)
+            except LayoutError as error:
+                sites = self.drawn.sites
+                found = [i for i, s in enumerate(sites) if s.name == error.site and isinstance(s.rule, MOVES)]
+                if not found:
+                    raise
+                closed = replace(sites[found[0]], rule=Rule(), function=None)
+                self.drawn = replace(self.drawn, sites=(*sites[: found[0]], closed, *sites[found[0] + 1 :]))
 
     @property
     def uses(self) -> dict[str, list[Use]]:

@@ -87,6 +87,17 @@ class Builder:
             count += 1
         return f"{name}#{count + 1}" if count else name
 
+    def alive(self, outputs: Sequence[Port]) -> set[str]:
+        """The nodes that some ports need."""
+        found: set[str] = set()
+        stack = [p[0] for p in outputs]
+        while stack:
+            node = stack.pop()
+            if node not in found and node != "input":
+                found.add(node)
+                stack += [p[0] for p in self.reads[node]]
+        return found
+
     def architecture(self, outputs: Sequence[Port], parameters: Mapping[str, tuple[int, ...]]) -> Architecture:
         """The network that ends in some ports; what nothing reads is left out.
 
@@ -95,14 +106,7 @@ class Builder:
             parameters: shapes of all parameters of the module; those that nothing reads become tables that nothing
                 reads, so that the laws say that they never move.
         """
-        alive: set[str] = set()
-        stack = [p[0] for p in outputs]
-        while stack:
-            node = stack.pop()
-            if node in alive or node == "input":
-                continue
-            alive.add(node)
-            stack += [p[0] for p in self.reads[node]]
+        alive = self.alive(outputs)
         read = {*outputs, *(p for n in alive for p in self.reads[n])}
         blocks = {n: b for n, b in self.blocks.items() if n in alive}
         edges: list[Edge] = [(*p, n, i) for n in blocks for i, p in enumerate(self.reads[n])]

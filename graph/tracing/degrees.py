@@ -1,4 +1,4 @@
-"""How an ATen call answers when the tensors that it reads are scaled as a whole: what is known of every product and map.
+"""How an ATen call answers when the tensors that it reads are scaled as a whole: what every product and map obeys.
 
 Where no finer rule covers a call (positions and features mixed in an unusual way), its degrees still give a true rule.
 """
@@ -8,23 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .values import Data, Fixed, Lazy, Stream, Weight
-
-Slots = Mapping[str, Sequence[str]]  # for every argument the tensors in it: x0, x1, ... streams, p0, ... parameters, f fixed
+Slots = Mapping[
+    str, Sequence[str]
+]  # for every argument the tensors in it: x0, x1, ... streams, p0, ... parameters, f fixed
 Equation = tuple[tuple[str, int], ...]
 
 MOVES = frozenset(
-    "view reshape _unsafe_view _reshape_alias flatten unflatten squeeze unsqueeze permute transpose t numpy_T mT movedim "
+    "view reshape _unsafe_view _reshape_alias flatten unflatten squeeze unsqueeze permute transpose t numpy_T mT "
     "moveaxis expand broadcast_to repeat repeat_interleave select slice narrow chunk split split_with_sizes unbind "
     "tensor_split contiguous clone to _to_copy type_as im2col col2im unfold roll flip rot90 constant_pad_nd pad "
     "pixel_shuffle pixel_unshuffle channel_shuffle index index_select gather sum mean cumsum diagonal tril triu neg "
     "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
-    "upsample_nearest1d upsample_nearest2d upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa "
+    "movedim alias dropout tile lift_fresh_copy swapaxes upsample_nearest1d upsample_nearest2d upsample_bilinear2d "
+    "upsample_bicubic2d _upsample_bilinear2d_aa "
     "_upsample_bicubic2d_aa _upsample_nearest_exact2d upsample_linear1d grid_sampler_2d".split()
 )
 TOPS = frozenset(
-    "relu leaky_relu abs amax amin max min max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool2d "
-    "linalg_vector_norm norm std".split()
+    "relu leaky_relu abs amax amin max min max_pool1d max_pool2d max_pool3d max_pool2d_with_indices "
+    "adaptive_max_pool2d linalg_vector_norm norm std".split()
 )
 PRODUCTS = frozenset("mul matmul bmm einsum mm mv dot".split())
 SUMS = frozenset("add sub cat concat stack maximum minimum".split())
@@ -36,7 +37,9 @@ NOTHING = frozenset(
 )
 
 
-def equations(name: str, slots: Slots, arguments: Sequence[Any], outputs: int) -> tuple[tuple[Equation, ...], bool] | None:
+def equations(
+    name: str, slots: Slots, arguments: Sequence[Any], outputs: int
+) -> tuple[tuple[Equation, ...], bool] | None:
     """What the factors of a call obey, and whether more may pass than that; None for a call that is not known.
 
     Args:
@@ -53,8 +56,10 @@ def equations(name: str, slots: Slots, arguments: Sequence[Any], outputs: int) -
         fixed_pad = name in ("constant_pad_nd", "pad") and any(
             isinstance(a, (int, float)) and a != 0 for a in arguments[2:]
         )
-        if len(read) != 1 or list(first) != read or fixed_pad:
+        if len(read) != 1 or list(first) != read:
             return None
+        if fixed_pad:
+            return _rows([{s: 1} for s in (*ends, *read)]), True
         return _rows([{y: 1, read[0]: -1} for y in ends]), True
     if name in PRODUCTS:
         return _rows([_counted({y: 1}, read, -1) for y in ends]), True
@@ -102,10 +107,3 @@ def _counted(row: dict[str, int], names: Sequence[str], sign: int) -> dict[str, 
 
 def _rows(rows: Sequence[Mapping[str, int]]) -> tuple[Equation, ...]:
     return tuple(tuple((n, a) for n, a in row.items() if a) for row in rows if any(row.values()))
-
-
-def tensors_in(value: Any) -> bool:
-    """Whether an argument holds a tensor."""
-    if isinstance(value, (list, tuple)):
-        return any(tensors_in(v) for v in value)
-    return isinstance(value, (Stream, Weight, Fixed, Data, Lazy))

@@ -22,8 +22,14 @@ from .values import Data, Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 
 Handler = Callable[..., Value]
 HANDLERS: dict[str, Handler] = {}
-VIEWS = frozenset({"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"})
+VIEWS = frozenset(
+    {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
+    | {"repeat_interleave"}
+)
 PASSED = (TypeError, IndexError, KeyError, AttributeError, RuntimeError, ZeroDivisionError, ShapeError, AssertionError)  # arguments that a handler does not foresee
+
+# operations that read a shape only, and what they fill it with (None: their last argument)
+MAKERS = {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": None, "full_like": None}
 
 
 def handles(*operations: str) -> Callable[[Handler], Handler]:
@@ -54,6 +60,7 @@ class Lowering:
         builder: the blocks so far.
         data: for every input of the architecture the node of the program that holds it, and how it is read.
         reasons: why a node became opaque.
+        origins: the call that every node of the architecture comes from.
         narrow: why only the degrees of a node are known.
     """
 
@@ -63,6 +70,7 @@ class Lowering:
         self.builder = Builder(program.frozen)
         self.data: list[tuple[Node, str]] = []
         self.reasons: dict[str, tuple[Node, str]] = {}
+        self.origins: dict[str, Node] = {}
         self.narrow: dict[str, tuple[Node, str]] = {}
         self._inputs: dict[tuple[Node, str], Stream] = {}
         self._seen: dict[Any, tuple[Stream, ...]] = {}
@@ -115,6 +123,8 @@ class Lowering:
         kinds = {type(v) for v in _tensors((*args, *kwargs.values()))}
         if kinds <= {Fixed}:
             return self._fold(node, args, kwargs)
+        if made := _made(node, kwargs):
+            return made
         if kinds <= {Fixed, Data}:
             return self._data(node, args, kwargs)
         handler = next((HANDLERS[n] for n in _names(node) if n in HANDLERS), None)
@@ -197,6 +207,8 @@ class Lowering:
             return self._seen[key]
         batch = max((s.shape_batch for s in reads), default=1)
         out = self.builder.emit(self._title(node, label), block, [s.port for s in reads], weights or {}, batch)
+        if out:
+            self.origins[out[0].port[0]] = node
         if key is not None:
             self._seen[key] = out
         return out
@@ -225,7 +237,8 @@ class Lowering:
     def _input(self, value: Data, channels_first: bool | None) -> Stream:
         if value.moved and value.base is not None:
             last = value.dims[-1]
-            first = channels_first is not True and bool(last) and len(value.base.meta["val"].shape) > 2 and last[0].axis == 1
+            image = len(value.base.meta["val"].shape) > 2
+            first = channels_first is not True and image and bool(last) and last[0].axis == 1
             whole = self._input(Data(value.base), first if last else channels_first)
             return whole.arranged(value.dims)
         example = value.example
@@ -277,6 +290,21 @@ def _tensors(values: Sequence[Any]) -> list[Any]:
         elif isinstance(v, (Stream, Weight, Fixed, Data, Lazy)):
             found.append(v)
     return found
+
+
+def _made(node: Node, kwargs: Mapping[str, Any]) -> Fixed | None:
+    """What a call makes of the shape of a tensor alone: zeros, ones, or one number everywhere."""
+    name = _names(node)[1]
+    example = node.meta.get("val")
+    if name not in MAKERS or not isinstance(example, torch.Tensor):
+        return None
+    dtype = torch.float64 if example.is_floating_point() else example.dtype
+    value = MAKERS[name]
+    if value is None:
+        value = kwargs.get("fill_value", node.args[-1])
+        if not isinstance(value, (int, float, bool)):
+            return None
+    return Fixed(torch.full(tuple(int(n) for n in example.shape), value, dtype=dtype))
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -12,6 +12,7 @@ from lawful.blocks import Block, Opaque, Signal, Whole
 
 from .degrees import Equation, equations
 from .layout import COPIES, canonical
+from .sources import same_rows
 from .values import Data, Fixed, Lazy, Stream, Value, Weight
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ def opaque_call(
             if example.ndim < 2 or example.shape[0] != low.batch:
                 kind = "raw"
             shape = tuple(int(n) for n in example.shape[1:]) or (1,)
-            value = low.add_input(value.node, Signal(shape[-1], shape[:-1]), f"opaque {kind}")
+            signal = Signal(shape[-1], shape[:-1])
+            if kind == "tokens":
+                given = next((i.example for i in low.program.inputs if i.node is value.node), None)
+                known = given is not None and given.device.type != "meta" and given.numel()
+                signal = Signal(int(given.max()) + 1 if known and given is not None else 2, shape, tokens=True)
+            value = low.add_input(value.node, signal, f"opaque {kind}")
             raw = tuple(int(n) for n in example.shape)
             reads.append(value)
             at = len(reads) - 1
@@ -51,7 +57,14 @@ def opaque_call(
             return lambda x, p: restore(p[local])
         if isinstance(value, Fixed):
             here.append("f")
-            return lambda x, p: value.tensor.to(x[0]) if x and value.tensor.is_floating_point() else value.tensor
+            t = value.tensor
+            spread = t.ndim > 1 and t.shape[0] == low.batch > 1 and same_rows(t)
+
+            def fixed(x: Sequence[torch.Tensor], p: Mapping[str, torch.Tensor]) -> torch.Tensor:
+                found = t[:1].expand(x[0].shape[0], *t.shape[1:]) if spread and x else t
+                return found.to(x[0]) if x and t.is_floating_point() else found
+
+            return fixed
         if isinstance(value, (list, tuple)) and any(not isinstance(v, (int, float, bool, str)) for v in value):
             parts = [plan(v) for v in value]
             return lambda x, p: [part(x, p) for part in parts]
@@ -88,9 +101,18 @@ def opaque_call(
     return emit_opaque(low, node, reads, reason, call, names=names, known=known)
 
 
+SIZED = ("view", "reshape", "_unsafe_view", "_reshape_alias", "expand", "broadcast_to", "unflatten", "full", "zeros",
+         "ones", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "rand", "randn", "as_strided")
+
+
+def has_sizes(node: Node) -> bool:
+    """Whether the lists among the arguments of a call are sizes, whose first one may be the batch."""
+    return str(node.target).partition(".")[2].partition(".")[0] in SIZED
+
+
 def _rebatched(value: Any, argument: Any, sizes: Mapping[int, int], node: Node) -> Any:
     """Sizes of a view follow the batch: a leading number that is the traced batch becomes the batch that runs."""
-    if not sizes or not isinstance(argument, (list, tuple)) or not argument:
+    if not sizes or not has_sizes(node) or not isinstance(argument, (list, tuple)) or not argument:
         return value
     (old, new), *_ = sizes.items()
     if old != new and all(isinstance(n, int) for n in argument) and argument[0] == old:
@@ -107,7 +129,7 @@ def emit_opaque(
     names: Mapping[str, tuple[str, tuple[int, ...]]] | None = None,
     known: tuple[tuple[Equation, ...], bool] | None = None,
 ) -> Any:
-    """An opaque block with the outputs of a node, and their streams; one with the degrees of the call if they are known.
+    """An opaque block with the outputs of a node, and their streams; one with the degrees of the call if known.
 
     Raises:
         NotUnderstood: for a call that gives no tensor of real numbers with a batch axis.

@@ -16,7 +16,7 @@ from lawful.theory.parts import read
 from ..architecture import Architecture
 from ..forward import run_forward
 from .lowering import Lowering
-from .opaque import restored
+from .opaque import has_sizes, restored
 from .values import Stream
 
 Tensors = Mapping[str, torch.Tensor]
@@ -38,7 +38,7 @@ def inputs_of(low: Lowering) -> Callable[[Sequence[torch.Tensor]], list[torch.Te
             if node not in env:
                 args = map_arg(node.args, env.__getitem__)
                 kwargs = map_arg(node.kwargs, env.__getitem__)
-                args = tuple(_sized(a, low.batch, batch) for a in args)
+                args = tuple(_sized(a, low.batch, batch) for a in args) if has_sizes(node) else args
                 env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
         return [_shaped(env[n], kind, signal.shape) for (n, kind), signal in zip(wanted, _signals(low), strict=True)]
 

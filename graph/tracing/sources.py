@@ -63,12 +63,21 @@ def _unknown(low: Lowering, value: Lazy) -> Stream:
 def _numbers(low: Lowering, node: Node, tensor: torch.Tensor) -> Stream:
     if not tensor.is_floating_point():
         raise NotUnderstood("fixed integers are used as numbers")
+    copies = len(tensor.shape) > 1 and tensor.shape[0] == low.batch > 1 and same_rows(tensor)
+    if copies:  # made for the batch that was traced, the same for every example
+        one = _numbers(low, node, tensor[:1])
+        return one.arranged(((Atom(COPIES, low.batch),), *one.dims[1:]))
     shape = tuple(tensor.shape) or (1,)
     inner = shape[1:] if shape[0] == 1 and len(shape) > 1 else shape
     signal = Signal(inner[-1], tuple(inner[:-1]))
     (out,) = low.emit(node, Given(Numbers(tensor.reshape(inner)), signal), [], label="numbers")
     dims = out.dims if len(inner) < len(shape) else out.dims[1:]
     return out.arranged(dims)
+
+
+def same_rows(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is the same all along its first axis (on the meta device there is nothing to differ)."""
+    return tensor.device.type == "meta" or bool((tensor == tensor[:1]).all())
 
 
 def _table(low: Lowering, node: Node, w: Weight, feature: int) -> Stream:

@@ -16,6 +16,7 @@ from . import ops  # noqa: F401  (registers how operations are lowered)
 from .compare import compare
 from .errors import TraceError
 from .lowering import Lowering
+from .overlaps import REASON, make_opaque
 from .program import Program, export_program
 from .rebuilt import inputs_of, rebuilt
 from .report import OpaqueOp, Trace
@@ -129,12 +130,15 @@ def _attempt(
 
 def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture, list[Stream]]:
     try:
-        with double():  # what is folded is compared with the module in float64
+        with torch.device("cpu"), double():  # what is folded is compared with the module in float64
             outputs = low.run()
     except NotUnderstood as error:
         raise TraceError(f"an output cannot be read: {error}") from error
     shapes = {n: tuple(int(k) for k in p.shape) for n, p in module.named_parameters()}
-    return low.builder.architecture([s.port for s in outputs], shapes), outputs
+    ports = [s.port for s in outputs]
+    for node in make_opaque(low.builder, ports, shapes):
+        low.reasons[node] = (low.origins[node], REASON)
+    return low.builder.architecture(ports, shapes), outputs
 
 
 def _opaque(low: Lowering, arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:

@@ -3,6 +3,7 @@
 from .attention import AttentionRule
 from .base import OPAQUE, Blind, DiscardRule, OpaqueRule, Rule, Use
 from .copies import RepeatRule, SumFeaturesRule
+from .curve import CurveRule
 from .ends import OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
 from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
@@ -33,6 +34,7 @@ __all__ = [
     "Blind",
     "ChoiceRule",
     "ConcatRule",
+    "CurveRule",
     "DiscardRule",
     "FlattenRule",
     "FrozenNormRule",

@@ -162,10 +162,13 @@ class DiscardRule(Rule):
 
     @property
     def statement(self) -> str:
-        return "nothing reads it: every S and every t is unseen"
+        return "nothing reads it: every t is unseen, so that what writes it never moves"
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        pass
+        # What never moves has a law for every entry; those of S would only say so again.
+        (w,) = site.inputs
+        if all(isinstance(reader.rule, DiscardRule) for reader, _ in layouts.diagram.reading[w]):
+            layouts.meet(w, Nothing(layouts.size(w)))
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         pass

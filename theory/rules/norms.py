@@ -86,7 +86,7 @@ class NormRule(Rule):
         """The vectors along which a constant shift is unseen."""
         if not self.centre:
             return []
-        return [ones(layout)] if self.groups == 1 else _group_lines(layout, self.groups)
+        return [ones(layout)] if self.groups == 1 else group_lines(layout, self.groups)
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
@@ -121,7 +121,7 @@ class NormRule(Rule):
         return 0 if self.local or not local or not degrees[0] else None
 
 
-def _group_lines(layout: Algebra, groups: int) -> list[Vector]:
+def group_lines(layout: Algebra, groups: int) -> list[Vector]:
     """The all-ones vectors of the groups, as sectors; none where a box is cut across groups."""
     width = layout.size // groups
     out: list[Vector] = []

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Box, Diagonal, Nothing, Scalar
 from ..diagram import Site, View
-from ..subspace import Subspace, ones, vector_keys
+from ..subspace import Subspace, Vector, ones, vector_keys
 from .base import Blind, Rule, Use
+from .norms import group_lines
 
 if TYPE_CHECKING:
     from ..balance import Balance
@@ -112,7 +113,7 @@ class UnitRowsRule(Rule):
         if self.keeps_constants and shifts.directions.still(y).covers(shifts.layout(y)):
             shifts.require_uniform(x)
         else:
-            shifts.forbid(x)
+            shifts.forbid(x, allow=self._lines(shifts.layout(x)), every_token=False)
         if self.centred:
             rows, entries = site.inner
             shifts.free_fields(self.weight, product(vector_keys(shifts.layout(rows)), ones(shifts.layout(entries))))
@@ -122,7 +123,15 @@ class UnitRowsRule(Rule):
         y, x = site.outputs[0], site.inputs[0]
         if self.keeps_constants and directions.still(y).covers(directions.layout(y)):
             return [Blind(still=Subspace.everything(directions.layout(x)))]
-        return [Blind()]
+        alike = Subspace(tuple(self._lines(directions.layout(x))))
+        return [Blind(still=alike, shared=alike)]
+
+    def _lines(self, layout: Algebra) -> list[Vector]:
+        """The constants that filters of mean 0 do not see: the same number in all channels that one filter reads."""
+        if not self.centred or not self.keeps_constants:
+            return []
+        groups = layout.size // self.shape_[1]
+        return [ones(layout)] if groups == 1 else group_lines(layout, groups)
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return None if degrees[0] and self.mixes and local else degrees[0]

@@ -1,5 +1,5 @@
 """How ATen operations are lowered; importing the package registers all of them."""
 
-from . import attention, joins, maps, norms, pointwise, positions, recurrent, views
+from . import attention, composed, einsum, joins, maps, norms, pointwise, positions, recurrent, views
 
-__all__ = ["attention", "joins", "maps", "norms", "pointwise", "positions", "recurrent", "views"]
+__all__ = ["attention", "composed", "einsum", "joins", "maps", "norms", "pointwise", "positions", "recurrent", "views"]

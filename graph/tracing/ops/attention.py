@@ -16,6 +16,7 @@ from ..layout import COPIES, Atom, Dim, Dims, Tangled, shape, size, view
 from ..lowering import Lowering, handles
 from ..values import Bias, Data, Fixed, NotUnderstood, Rows, Scores, Stream, Value, Weight
 from .maps import dense
+from .temperature import computed_bias, temperature
 
 LARGEST = 10**7  # numbers in the values that show the weights of attention
 SMALL = -1e29  # what is added to hide a key
@@ -60,6 +61,11 @@ def matmul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     """A product of two tensors: a linear map, scores, or values mixed by weights."""
     if isinstance(b, Weight) and len(b.dims) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
+    if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
+        rows = [2] if len(b.feature_dims) != 1 else b.feature_dims
+        if rows == [1] or (b.signal.features == 1 and not b.dims[1]):
+            y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
+            return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
     if isinstance(a, Scores) and a.done and not isinstance(b, Scores):
         return mixed(low, node, a, b)
     return product(low, node, a, b)
@@ -132,6 +138,9 @@ def scaled(low: Lowering, node: Node, scores: Scores, other: Value) -> Value:
     from .joins import number
 
     c = number(other)
+    warmed = None if scores.done or c is not None else temperature(low, node, scores)
+    if warmed is not None:
+        return warmed
     if scores.done or c is None:
         raise NotUnderstood("scores of attention are multiplied by something that is no number")
     if any(b.fixed is None or not bool(((b.fixed == 0) | (b.fixed == -math.inf)).all()) for b in scores.biases):
@@ -169,6 +178,8 @@ def _masked(low: Lowering, node: Node, scores: Scores, mask: Value) -> Scores:
         return with_bias(scores, Bias(fixed=_squared(scores, t)))
     if isinstance(mask, Data):
         return with_bias(scores, Bias(data=mask))
+    if isinstance(mask, (Stream, Weight)):
+        return with_bias(scores, computed_bias(low, node, scores, mask))
     if isinstance(mask, Rows):
         for t in mask.masks:
             scores = with_bias(scores, Bias(fixed=_squared(scores, t)))
@@ -240,6 +251,11 @@ def masked_fill(low: Lowering, node: Node, x: Value, mask: Value, value: Value) 
     if isinstance(x, Rows) and isinstance(mask, Fixed) and mask.known and c is not None and c < SMALL:
         hidden = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor, -math.inf)
         return replace(x, masks=(*x.masks, hidden))
+    if isinstance(x, Stream) and isinstance(mask, Fixed) and mask.known and c is not None and (c == 0 or c < SMALL):
+        from .joins import add, mul
+
+        kept = torch.zeros(mask.tensor.shape, dtype=torch.float64).masked_fill(mask.tensor, -math.inf)
+        return mul(low, node, x, Fixed((kept == 0).to(kept))) if c == 0 else add(low, node, x, Fixed(kept))
     if not isinstance(x, Scores) or not isinstance(mask, Fixed) or c is None or c > SMALL or not mask.known:
         raise NotUnderstood("some entries are replaced")
     t = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor, -math.inf)
@@ -344,6 +360,8 @@ class _cut:
 
 def _tokens(low: Lowering, node: Node, s: Stream, heads: int) -> tuple[Stream, int]:
     """Queries, keys or values as a stream of tokens with heads as features, and the number of heads."""
+    if s.shape_batch == 1 and s.dims[0] and all(a.axis == COPIES for a in s.dims[0]):
+        s = s.arranged(((), *s.dims[1:]))  # learned queries are the same for every example
     lead = [a for d in s.dims[:-2] for a in d]
     copies = [a for a in lead if a.axis == COPIES]
     inside = [a for a in lead if a.axis == s.feature_axis]

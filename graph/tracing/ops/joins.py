@@ -210,7 +210,14 @@ def _with_numbers(low: Lowering, node: Node, s: Stream, b: Fixed, kind: Any) -> 
     t = b.tensor
     if not t.is_floating_point():
         t = t.to(torch.float64) if t.dtype != torch.bool or kind is TimesNumbers else t
-    pairs = spread(s.dims, canonical(tuple(t.shape)))
+    try:
+        pairs = spread(s.dims, canonical(tuple(t.shape)))
+    except NotUnderstood:  # numbers along an axis of copies: these become positions
+        found = s.feature_dims
+        if not any(a.axis == COPIES for d in s.dims for a in d) or len(found) > 1:
+            raise
+        s = exact(low, node, s, found[0] if found else len(s.dims) - 1)
+        pairs = spread(s.dims, canonical(tuple(t.shape)))
     shape = [1] * (len(s.signal.shape) + 1)
     axes: dict[int, list[tuple[Atom, Atom]]] = {}
     for x, y in pairs:
@@ -401,6 +408,11 @@ def stack(low: Lowering, node: Node, parts: Sequence[Value], dim: int = 0) -> Va
     """Tensors on a new axis."""
     rank = len(node.meta["val"].shape)
     dim %= rank
+    from .scans import selective_scan
+
+    scan = selective_scan(low, node, node.args[0], dim) if isinstance(node.args[0], (list, tuple)) else None
+    if scan is not None:
+        return scan
     opened = [low.stream(v, node) for v in parts]
     opened = [s.arranged((*s.dims[:dim], (), *s.dims[dim:])) for s in opened]
     return cat(low, node, opened, dim)
@@ -411,7 +423,12 @@ def reduce(
     low: Lowering, node: Node, x: Value, dims: Sequence[int] | None, keep: bool = False, **options: Any
 ) -> Value:
     """A mean or a sum over positions."""
+    from .experts import mixture_of_experts
     from .positions import reduced
 
+    rank = len(node.args[0].meta["val"].shape)
+    experts = None if "mean" in str(node.target) or not dims else mixture_of_experts(low, node, [d % rank for d in dims])
+    if experts is not None:
+        return experts
     return reduced(low, node, x, dims, keep, mean="mean" in str(node.target))
 

@@ -52,6 +52,10 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     Raises:
         NotUnderstood: for weights that are no plain parameter, and maps of positions.
     """
+    from .composed import Directed, directed_map
+
+    if isinstance(weight, Directed) and (out, inn) == (0, 1):
+        return directed_map(low, node, x, weight, bias)
     if not isinstance(weight, Weight) or len(weight.dims) != 2:
         raise NotUnderstood("a linear map whose weight is computed")
     name, transposed = matrix_name(weight, weight.dims[out], weight.dims[inn])

@@ -25,7 +25,7 @@ from lawful.blocks import (
 )
 
 from ..arrange import exact, focus
-from ..layout import size
+from ..layout import Atom, size
 from ..lowering import Lowering, handles
 from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 from .maps import bias_name
@@ -185,7 +185,9 @@ def batch_norm(
         gain = node.args[1] if len(node.args) > 1 else None
         return standardised(low, node, x, gain if isinstance(gain, Node) else None, epsilon)
     first = len(node.meta["val"].shape) > 2 if not isinstance(node.meta["val"], (tuple, list)) else True
-    s = exact(low, node, low.stream(x, node, channels_first=first), 1, first=first)
+    s = low.stream(x, node, channels_first=first)
+    if s.dims[1] != (Atom(s.feature_axis, s.signal.features),):  # positions may stand in any order
+        s = exact(low, node, s, 1, first=first)
     if training or mean is None:
         (y,) = low.emit(node, BatchNormCore(s.signal.features, epsilon), [s])
     else:

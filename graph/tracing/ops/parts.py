@@ -11,7 +11,7 @@ from torch.fx import Node
 from lawful.blocks import AddNumbers, Affine, Concat, Linear, Numbers, Scale, StandardConv
 
 from ..layout import Atom, Dim, Dims, size
-from ..lowering import Lowering
+from ..lowering import Lowering, handles
 from ..sources import arranged_name
 from ..values import Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 from .views import piece_of
@@ -113,6 +113,18 @@ def joined_vectors(parts: Sequence[Value]) -> Joined | None:
     if all(isinstance(p, (Weight, Fixed)) and len(p.shape) == 1 for p in parts):
         return Joined(parts=tuple(parts))
     return None
+
+
+@handles("slice_scatter")
+def written_over(
+    low: Lowering, node: Node, w: Value, x: Value, dim: int = 0, start: int = 0, stop: int | None = None, step: int = 1
+) -> Value:
+    """A parameter a run of which was overwritten by fixed numbers (Swin v2 has no bias for keys)."""
+    if not isinstance(w, Weight) or not isinstance(x, Fixed) or len(w.shape) != 1 or dim or step != 1:
+        raise NotUnderstood("a run of a tensor is overwritten")
+    first, last, _ = slice(start, stop).indices(w.shape[0])
+    ends = [piece_of(w, 0, a, b) for a, b in ((0, first), (last, w.shape[0])) if b > a]
+    return Joined(parts=(*ends[: int(first > 0)], x, *ends[int(first > 0) :]))
 
 
 def dense_in_parts(low: Lowering, node: Node, s: Stream, weight: Weight, bias: Joined, out: int, inn: int) -> Stream:

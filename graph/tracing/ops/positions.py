@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,10 +27,10 @@ from lawful.blocks import (
     UnevenPool,
 )
 
-from ..arrange import exact, relength, straight
-from ..layout import canonical
+from ..arrange import exact, own_axes, relength, straight
 from ..lowering import Lowering, handles
-from ..values import Lazy, NotUnderstood, Stream, Value
+from ..sources import source
+from ..values import Lazy, NotUnderstood, Stream, Value, Weight
 from .maps import per_axis
 
 _MEANS: tuple[type[Block], ...] = (AveragePool1d, AveragePool2d, AveragePool3d)
@@ -60,7 +60,7 @@ class Walled(Lazy):
 
 def image(low: Lowering, node: Node, x: Value, rank: int) -> Stream:
     """A tensor `(batch, channels, ...)` with some position axes."""
-    s = low.stream(x, node, channels_first=True)
+    s = source(low, node, x, 1) if isinstance(x, Weight) else low.stream(x, node, channels_first=True)
     if len(s.dims) != rank + 2:
         raise NotUnderstood("an image without a batch axis")
     return exact(low, node, s, 1, first=True)
@@ -192,12 +192,12 @@ def reduced(
     gone = [d for d in gone if s.shape[d] > 1]
     asked = sorted(d % rank for d in dims) if dims else list(range(rank))
     kept = [d for d in s.feature_dims if d not in gone]
-    if not kept or not asked or 0 in gone:
+    if not kept or not asked or any(a.axis == 0 for d in gone for a in s.dims[d]):
         raise NotUnderstood("a mean or a sum over features or examples")
     count = math.prod(s.shape[d] for d in gone)
-    feature = kept[0] if len(s.feature_dims) == 1 or gone and len(kept) == 1 else rank - 1
-    if feature == 0:
-        raise NotUnderstood("examples and features are mixed")
+    feature = kept[0] if len(s.feature_dims) == 1 or (gone and len(kept) == 1) else rank - 1
+    if feature == 0 or feature in gone:
+        raise NotUnderstood("a mean or a sum over features or examples")
     spaces = [d for d in range(1, rank) if d != feature and s.shape[d] > 1]
     if not gone:
         y, left = s, list(s.dims)
@@ -208,14 +208,14 @@ def reduced(
         left[0], left[feature] = y.dims[0], y.dims[-1]
     else:
         s = exact(low, node, s, feature, first=s.signal.channels_first and feature == 1)
-        axes = [i for i in range(1, rank) if i != s.feature_axis]
-        y, current = s, list(range(rank))
-        for d in reversed(gone):
-            (y,) = low.emit(node, Positions("mean", (), [i for i in axes].index(d)), [y], label="mean")
-            current.remove(d)
-            axes = [i for i in axes if i != d]
-        own = dict(zip(current, canonical((s.shape_batch, *y.signal.shape)), strict=True))
-        left = [own.get(i, ()) for i in range(rank)]
+        if any(len(s.dims[d]) != 1 for d in gone):
+            raise NotUnderstood("positions and examples are averaged together")
+        y, left = s, list(s.dims)
+        for d in sorted(gone, key=lambda d: -s.dims[d][0].axis):
+            axis = left[d][0].axis
+            (y,) = low.emit(node, Positions("mean", (), own_axes(y).index(axis)), [y], label="mean")
+            left[d] = ()
+            left = [tuple(replace(a, axis=a.axis - 1) if a.axis > axis else a for a in dim) for dim in left]
     if not mean and count != 1:
         (y,) = low.emit(node, Scale(float(count)), [y], label="sum")
     dims_left = tuple(d for i, d in enumerate(left) if keep or i not in asked)
@@ -301,17 +301,21 @@ _MODES = {"upsample_nearest": "nearest", "upsample_bilinear": "bilinear", "upsam
 @handles(
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d", "upsample_bicubic2d",
     "upsample_linear1d", "upsample_trilinear3d", "_upsample_nearest_exact2d", "_upsample_bilinear2d_aa",
+    "_upsample_bicubic2d_aa",
 )
 def upsample(low: Lowering, node: Node, x: Value, *rest: Any) -> Value:
     """Interpolation to another size."""
     name = str(node.target).split(".")[1]
-    mode = next((m for n, m in _MODES.items() if name.startswith(n)), None)
+    smooth = name.endswith("_aa")
+    mode = next((m for n, m in _MODES.items() if name.removeprefix("_" * smooth).startswith(n)), None)
     if mode is None:
         raise NotUnderstood(f"interpolation by {name}")
     lengths = tuple(int(n) for n in node.meta["val"].shape[2:])
     s = image(low, node, x, len(lengths))
     corners = any(v is True for v in rest)
-    block = Positions("resize", lengths, 0, mode + ("+corners" if corners else ""))
+    if s.signal.space == lengths and mode.startswith(("bi", "nearest")):
+        return s
+    block = Positions("resize", lengths, 0, mode + ("+corners" if corners else "") + ("+smooth" if smooth else ""))
     return low.emit(node, block, [s], label="resize")[0]
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch.fx import Node
 
-from lawful.blocks import Concat, Linear, Positions, SelectToken, Split
+from lawful.blocks import Concat, Positions, SelectToken, Split
 
 from ..arrange import exact, relength, straight
 from ..layout import COPIES, Atom, Dim, Dims, canonical, merged, size, view
 from ..lowering import Lowering, handles
 from ..values import NotUnderstood, Stacked, Stream, Value, Weight
+from .apart import apart
 
 
 @handles("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "type_as", "_conj")
@@ -98,7 +99,7 @@ def repeat_interleave(low: Lowering, node: Node, x: Value, times: int, dim: int 
 def select(low: Lowering, node: Node, x: Value, dim: int, index: int) -> Value:
     """One entry of a dimension."""
     n = x.shape[dim]
-    return _piece(low, node, x, dim, [1] * n, index % n, gone=True)
+    return piece(low, node, x, dim, [1] * n, index % n, gone=True)
 
 
 @handles("slice.Tensor", "narrow")
@@ -116,24 +117,24 @@ def slice_(
     if step != 1:
         return _positions(low, node, x, dim, (first, last, step))
     widths = [w for w in (first, last - first, n - last) if w]
-    return _piece(low, node, x, dim, widths, 1 if first else 0, gone=False)
+    return piece(low, node, x, dim, widths, 1 if first else 0, gone=False)
 
 
 @handles("chunk", "split.Tensor", "split_with_sizes", "unsafe_chunk", "unsafe_split.Tensor", "split.sizes", "tensor_split.sections")
 def split(low: Lowering, node: Node, x: Value, pieces: Any, dim: int = 0) -> Value:
     """A dimension in pieces."""
     widths = [int(t.shape[dim]) for t in node.meta["val"]]
-    return tuple(_piece(low, node, x, dim, widths, i, gone=False) for i in range(len(widths)))
+    return tuple(piece(low, node, x, dim, widths, i, gone=False) for i in range(len(widths)))
 
 
 @handles("unbind.int")
 def unbind(low: Lowering, node: Node, x: Value, dim: int = 0) -> Value:
     """A dimension entry by entry."""
     n = x.shape[dim]
-    return tuple(_piece(low, node, x, dim, [1] * n, i, gone=True) for i in range(n))
+    return tuple(piece(low, node, x, dim, [1] * n, i, gone=True) for i in range(n))
 
 
-def _piece(low: Lowering, node: Node, x: Value, dim: int, widths: list[int], which: int, gone: bool) -> Value:
+def piece(low: Lowering, node: Node, x: Value, dim: int, widths: list[int], which: int, gone: bool) -> Value:
     """One of the pieces that a dimension is cut into.
 
     Args:
@@ -212,7 +213,8 @@ def _features(low: Lowering, node: Node, x: Stream, dim: int, widths: list[int],
         dims = kept[:dim] + kept[dim + 1 :] if gone else kept
         moved = tuple(tuple(Atom(s.feature_axis if a.axis == x.feature_axis else a.axis, a.size, a.stride) for a in d) for d in dims)
         return s.arranged(moved)
-    return _own_map(low, node, x, dim, first, runs, which, gone)
+    out = apart(low, node, x, first, runs, which)
+    return out.arranged(out.dims[:dim] + out.dims[dim + 1 :]) if gone else out
 
 
 def _joined(low: Lowering, x: Stream, parts: tuple[int, ...]) -> tuple[Stream, ...] | None:
@@ -233,37 +235,6 @@ def _without(x: Stream, cut: Atom, left: int) -> Dims:
     return tuple(
         tuple(Atom(a.axis, left, a.stride) if a == cut else a for a in d if a != cut or left > 1) for d in x.dims
     )
-
-
-def _own_map(
-    low: Lowering, node: Node, x: Stream, dim: int, cut: Atom, runs: list[int], which: int, gone: bool
-) -> Stream:
-    """A part of the outputs of a linear map that lie apart (q of every head in a packed map) as a map of its own."""
-    builder = low.builder
-    block = builder.blocks.get(x.port[0])
-    if not isinstance(block, Linear):
-        raise NotUnderstood("features that lie apart are used by themselves")
-    names = builder.names[x.port[0]]
-    sizes = [a.size for a in x.feature_atoms]
-    at = x.feature_atoms.index(cut)
-    start = sum(runs[:which])
-    stop = start + runs[which]
-    index = ",".join(":" if i != at else f"{start}:{stop}" for i in range(len(sizes)))
-    own = {}
-    for local, name in names.items():
-        lengths = [*sizes, block.features] if local == "weight" else sizes
-        if local == "weight" and block.transposed:
-            raise NotUnderstood("features of a transposed map that lie apart")
-        own[local] = f"{name}.view({','.join(map(str, lengths))})[{index}]"
-    width = math.prod(sizes) // cut.size * runs[which]
-    (read,) = builder.reads[x.port[0]]
-    base = Stream(read, builder.signals[read], canonical((x.shape_batch, *builder.signals[read].shape)))
-    (out,) = low.emit(node, Linear(block.features, width, block.bias), [base], own, label="part", key=("part", x.port, index))
-    left = [runs[which] if i == at else n for i, n in enumerate(sizes)]
-    strides = [math.prod(left[i + 1 :]) for i in range(len(left))]
-    new = {a: Atom(out.feature_axis, n, st) for a, n, st in zip(x.feature_atoms, left, strides, strict=True)}
-    dims = tuple(tuple(b for b in (new.get(a, a) for a in d) if b.size > 1) for d in x.dims)
-    return out.arranged(dims[:dim] + dims[dim + 1 :] if gone else dims)
 
 
 def _part(w: Weight, dim: int, widths: list[int], which: int, gone: bool) -> Weight:

@@ -1,0 +1,94 @@
+"""Contractions written as `einsum`: linear maps by a parameter, scores of attention, and values mixed by its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch.fx import Node
+
+from ..layout import Dims, view
+from ..lowering import Lowering, handles
+from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
+from .attention import mixed, product
+from .maps import dense
+
+
+@handles("einsum")
+def einsum(low: Lowering, node: Node, equation: str, operands: Sequence[Value], **options: object) -> Value:
+    """A contraction of two tensors.
+
+    Raises:
+        NotUnderstood: for more tensors, diagonals, and contractions that are neither a map nor attention.
+    """
+    left, _, out = equation.replace(" ", "").partition("->")
+    names = left.split(",")
+    if len(operands) != 2 or not out or "." in equation or any(len(set(n)) < len(n) for n in (*names, out)):
+        raise NotUnderstood(f"the contraction {equation}")
+    (a, b), (i, j) = operands, names
+    if isinstance(a, Weight) or (isinstance(b, Scores) and not isinstance(a, Scores)):
+        (a, b), (i, j) = (b, a), (j, i)
+    gone = [k for k in i if k in j and k not in out]
+    if not gone or any(k not in out and k not in gone for k in (*i, *j)):
+        raise NotUnderstood(f"the contraction {equation}")
+    if isinstance(b, Weight) and isinstance(a, (Stream, Data)):
+        return _map(low, node, a, b, i, j, out, gone)
+    if isinstance(a, (Stream, Data)) and isinstance(b, (Stream, Data)):
+        return _scores(low, node, a, b, i, j, out, gone)
+    if isinstance(a, Scores) and a.done:
+        return _mix(low, node, a, b, i, j, out, gone)
+    raise NotUnderstood(f"the contraction {equation}")
+
+
+def _sorted(dims: Dims, names: str, wanted: str) -> Dims:
+    """The dimensions in another order."""
+    return tuple(dims[names.index(k)] for k in wanted)
+
+
+def _map(
+    low: Lowering, node: Node, a: Stream | Data, w: Weight, i: str, j: str, out: str, gone: list[str]
+) -> Value:
+    """A linear map: what is contracted are the features, what only the parameter has is new."""
+    new = [k for k in j if k not in gone]
+    if any(k in i for k in new):
+        raise NotUnderstood("a map of its own for every position or head")
+    x = low.stream(a, node, channels_first=False)
+    kept = [k for k in i if k not in gone]
+    inner = "".join(gone)
+    lengths = {k: n for names, v in ((i, x), (j, w)) for k, n in zip(names, v.shape, strict=True)}
+    wide = math.prod(lengths[k] for k in gone)
+    flat = view(_sorted(x.dims, i, "".join(kept) + inner), [*(lengths[k] for k in kept), wide])
+    rows = math.prod(lengths[k] for k in new)
+    matrix = w.arranged(view(_sorted(w.dims, j, "".join(new) + inner), [rows, wide]))
+    y = dense(low, node, x.arranged(flat), matrix, None, out=0, inn=1)
+    cut = view(y.dims, [*(lengths[k] for k in kept), *(lengths[k] for k in new)])
+    return y.arranged(_sorted(cut, "".join([*kept, *new]), out))
+
+
+def _scores(
+    low: Lowering, node: Node, a: Stream | Data, b: Stream | Data, i: str, j: str, out: str, gone: list[str]
+) -> Value:
+    """Queries with keys: one dimension is contracted, one of each side is left, all others are shared."""
+    own, other = [k for k in i if k not in j], [k for k in j if k not in i]
+    if len(gone) != 1 or len(own) != 1 or len(other) != 1 or isinstance(a, Data) or isinstance(b, Data):
+        raise NotUnderstood("a product of two streams that is no attention")
+    lead = "".join(k for k in out if k in i and k in j)
+    q = a.arranged(_sorted(a.dims, i, lead + own[0] + gone[0]))
+    k = b.arranged(_sorted(b.dims, j, lead + gone[0] + other[0]))
+    s = product(low, node, q, k)
+    return s.arranged(_sorted(s.dims, lead + own[0] + other[0], out))
+
+
+def _mix(low: Lowering, node: Node, a: Scores, b: Value, i: str, j: str, out: str, gone: list[str]) -> Value:
+    """Values mixed by the weights of attention."""
+    if len(gone) != 1:
+        raise NotUnderstood("weights of attention that are contracted twice")
+    lead = "".join(k for k in i if k in j and k != gone[0])
+    rows = [k for k in i if k not in j]
+    features = [k for k in j if k not in i]
+    if len(rows) != 1 or len(features) != 1:
+        raise NotUnderstood("weights of attention with other dimensions")
+    weights = a.arranged(_sorted(a.dims, i, lead + rows[0] + gone[0]))
+    v = low.stream(b, node, channels_first=False)
+    y = mixed(low, node, weights, v.arranged(_sorted(v.dims, j, lead + gone[0] + features[0])))
+    return y.arranged(_sorted(y.dims, lead + rows[0] + features[0], out))
