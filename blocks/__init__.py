@@ -47,6 +47,8 @@ from .composites import (
     residual,
 )
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .curve import Temperature
+from .experts import GroupProduct, TopChoice
 from .gates import (
     GEGLU,
     GLU,
@@ -60,7 +62,6 @@ from .gates import (
     SwiGLU,
     mean_of,
 )
-from .experts import GroupProduct, TopChoice
 from .given import AddNumbers, Given, TableRotary, TimesNumbers
 from .graphs import GCN, Aggregate, GraphSAGE
 from .heads import HeadAffine, HeadNorm, HeadNormCore
@@ -107,12 +108,11 @@ from .registry import build, kinds, register
 from .resample import PixelShuffle, PixelUnshuffle, UpSample
 from .rotary import Rotary
 from .run import Run, draw_gates
-from .curve import Temperature
 from .scaling import ScalarGain
 from .scans import CausalConv, DiagonalScan, Mamba, RepeatFeatures, SelectiveScan, SumFeatures
 from .spectators import Flatten, GlobalAveragePool, GlobalMaxPool, SelectToken, ToImage, ToTokens
-from .transformer import CrossAttention, SelfAttention, TransformerLayer
 from .standard import StandardConv
+from .transformer import CrossAttention, SelfAttention, TransformerLayer
 from .uneven import UnevenConv, UnevenPool
 from .whole import Whole
 from .windows import (
@@ -172,13 +172,6 @@ for _module in _MODULES:
             register(_value)
 
 __all__ = [
-    "ScalarGain",
-    "Temperature",
-    "Whole",
-    "StandardConv",
-    "ConcatPositions",
-    "UnevenPool",
-    "UnevenConv",
     "CELU",
     "ELU",
     "GCN",
@@ -209,6 +202,7 @@ __all__ = [
     "ChannelsLast",
     "ClassToken",
     "Concat",
+    "ConcatPositions",
     "ConcatTokens",
     "Conv1d",
     "Conv2d",
@@ -286,6 +280,7 @@ __all__ = [
     "Rotary",
     "Router",
     "Run",
+    "ScalarGain",
     "Scale",
     "SelectToken",
     "SelectiveScan",
@@ -301,6 +296,7 @@ __all__ = [
     "SpectralLinear",
     "Split",
     "SqueezeExcite",
+    "StandardConv",
     "StandardisedConv2d",
     "StochasticDepth",
     "SumFeatures",
@@ -308,19 +304,23 @@ __all__ = [
     "Table",
     "TableRotary",
     "Tanh",
+    "Temperature",
     "Tie",
     "TiedHead",
     "TimesNumbers",
     "ToGrid",
     "ToImage",
     "ToTokens",
-    "TopChoice",
     "TokenMLP",
+    "TopChoice",
     "TransformerLayer",
+    "UnevenConv",
+    "UnevenPool",
     "UnitConv2d",
     "UnitLinear",
     "UpSample",
     "WeightNormLinear",
+    "Whole",
     "WidthRelation",
     "WindowPartition",
     "WindowReverse",

@@ -167,7 +167,8 @@ class DotProductAttention(Block):
             scores = scores + self.mask.on(scores)
         if self.masked:
             m = x[-1]
-            scores = scores + (m if m.ndim == scores.ndim else m.unflatten(0, (m.shape[0], *[1] * (scores.ndim - m.ndim))))
+            ones = [1] * (scores.ndim - m.ndim)
+            scores = scores + (m.unflatten(0, (m.shape[0], *ones)) if ones else m)
         if self.cap:
             scores = self.cap * torch.tanh(scores / self.cap)
         mask = visible(self, *scores.shape[-2:]).to(scores.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from lawful.theory.rules import CurveRule, Rule
 from .base import Block, Net, ShapeError, Signal, Spec
 from .run import Run
 
-STEPS = {
+STEPS: dict[str, Callable[..., torch.Tensor]] = {
     "exp": torch.exp,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,

@@ -100,5 +100,5 @@ class Discard(Block):
         half = signal.features // 2
         if signal.tokens or half < 2:
             return ()
-        nodes = {"halves": Split((half, signal.features - half)), "end": cls()}
+        nodes: dict[str, Net] = {"halves": Split((half, signal.features - half)), "end": cls()}
         return (Wiring(nodes, {"halves": ("input",), "end": ("halves:1",)}, ("halves:0",)),)

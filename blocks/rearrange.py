@@ -98,7 +98,7 @@ class Positions(Block):
     """A fixed linear map of positions, the same for every feature.
 
     Args:
-        operation: `pad` (zeros around, `numbers` as in `torch.nn.functional.pad` from the last position axis on), `slice`
+        operation: `pad` (zeros around, `numbers` as in `torch.nn.functional.pad`, the last axis first), `slice`
             (`axis`, start, stop, step), `roll` (`axis`, shift), `flip` (`axis`), `pick` (`axis`, indices), `mean` (over
             the `axis`), `sum`, `average` (adaptive average pooling to the lengths `numbers`), `resize` (interpolation
             to the lengths `numbers` by `mode`).
@@ -147,7 +147,7 @@ class Positions(Block):
         if self.operation == "sum":
             return y.sum(axis)
         if self.operation == "average":
-            pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(n) - 1]
+            pool: Any = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(n) - 1]
             return pool(y, list(n))
         if self.operation == "resize":
             mode, *extra = self.mode.split("+")

@@ -160,11 +160,9 @@ class UnevenPool(Block):
     def _pool(self, x: torch.Tensor) -> torch.Tensor:
         at = len(self.kernel or self.adaptive) - 1
         if self.adaptive:
-            mean, top = (
-                (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d),
-                (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d),
-            )
-            return (top if self.maximum else mean)[at](x, list(self.adaptive))
+            mean: Any = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[at]
+            top: Any = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[at]
+            return (top if self.maximum else mean)(x, list(self.adaptive))
         k, s, p = list(self.kernel), list(self.stride), list(self.padding)
         if self.maximum:
             x = F.pad(x, list(self.around), value=-torch.inf) if self.around else x

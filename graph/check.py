@@ -165,7 +165,7 @@ def verify(
     losses = agreed_losses(laws, loss, arch)
     if isinstance(network, Network) and not args and not kwargs:
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
-    where = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
+    where: dict[str, Any] = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
     return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
 
 

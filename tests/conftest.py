@@ -6,6 +6,8 @@ import os
 import hypothesis
 import torch
 
+from lawful.atlas.stubs import declare_torchvision
+
 for name, examples in {"quick": 30, "ci": 300, "nightly": 5000}.items():
     hypothesis.settings.register_profile(
         name,
@@ -22,6 +24,7 @@ for name, examples in {"quick": 30, "ci": 300, "nightly": 5000}.items():
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 torch.set_num_threads(1)
+declare_torchvision()  # beside the CPU build of torch, before anything imports transformers or timm
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -154,7 +154,7 @@ def _frozen(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if isinstance(site.rule, LinearRule) and site.rule.still:
             name = site.rule.weight
-            yield f"{name} has a row for padding that is read and never trained: laws that leave it alone are not listed"
+            yield f"{name} has a row for padding that is read and never trained: laws that leave it are not listed"
     frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
     matrices: dict[str, None] = {}
     vectors: dict[str, None] = {}

@@ -1,7 +1,7 @@
 """Which axes of a canonical tensor the dimensions of a traced tensor are made of.
 
 Views, permutations and expansions move no numbers that matter: a traced tensor is followed as a product of *atoms*,
-runs of the axes of the tensor that a block wrote.  A block is emitted only where an operation needs another arrangement.
+runs of the axes of the tensor that a block wrote.  A block is added only where an operation needs another arrangement.
 """
 
 from __future__ import annotations

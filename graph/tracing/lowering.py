@@ -26,7 +26,8 @@ VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
     | {"repeat_interleave"}
 )
-PASSED = (TypeError, IndexError, KeyError, AttributeError, RuntimeError, ZeroDivisionError, ShapeError, AssertionError)  # arguments that a handler does not foresee
+# what handlers raise for arguments that they do not foresee
+PASSED = (TypeError, IndexError, KeyError, AttributeError, RuntimeError, ZeroDivisionError, ShapeError, AssertionError)
 
 # operations that read a shape only, and what they fill it with (None: their last argument)
 MAKERS = {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": None, "full_like": None}
@@ -136,7 +137,8 @@ class Lowering:
         except (NotUnderstood, Tangled) as error:
             return self._fallback(node, args, kwargs, str(error))
         except PASSED as error:
-            return self._fallback(node, args, kwargs, f"its arguments are not foreseen ({type(error).__name__}: {error})")
+            reason = f"its arguments are not foreseen ({type(error).__name__}: {error})"
+            return self._fallback(node, args, kwargs, reason)
 
     def _data(self, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Data:
         """What is made of inputs alone; views of one input stay views of it."""
@@ -266,9 +268,7 @@ class Lowering:
 
         return opaque_call(self, node, args, kwargs, reason)
 
-    def opaque(
-        self, node: Node, reads: Sequence[Stream], reason: str, call: Callable[..., Any], **options: Any
-    ) -> Any:
+    def opaque(self, node: Node, reads: Sequence[Stream], reason: str, call: Callable[..., Any], **options: Any) -> Any:
         """An opaque block; its reason is kept for the report."""
         from .opaque import emit_opaque
 

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from .lowering import Lowering
 
 
-def opaque_call(
-    low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str
-) -> Value:
+def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
     """The call of a node as an opaque block with a port for every stream that it reads."""
     reads: list[Stream] = []
     names: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -101,8 +99,26 @@ def opaque_call(
     return emit_opaque(low, node, reads, reason, call, names=names, known=known)
 
 
-SIZED = ("view", "reshape", "_unsafe_view", "_reshape_alias", "expand", "broadcast_to", "unflatten", "full", "zeros",
-         "ones", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "rand", "randn", "as_strided")
+SIZED = (
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "_reshape_alias",
+    "expand",
+    "broadcast_to",
+    "unflatten",
+    "full",
+    "zeros",
+    "ones",
+    "empty",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+    "new_empty",
+    "rand",
+    "randn",
+    "as_strided",
+)
 
 
 def has_sizes(node: Node) -> bool:
@@ -192,13 +208,13 @@ def restored(dims: Any, shape: Sequence[int], batch: bool) -> Callable[[torch.Te
                 atoms.setdefault(a.axis, []).append(a)
     pieces: list[int] = []
     index: dict[tuple[int, int], int] = {}
-    for axis, n in enumerate(shape):
+    for axis in range(len(shape)):
         found = sorted(atoms.get(axis, []), key=lambda a: -a.stride)
         for a in found:
             index[axis, a.stride] = len(pieces)
             pieces.append(-1 if batch and axis == 0 and len(found) == 1 else a.size)
         if not found:
-            pieces.append(1 if not (batch and axis == 0) else 1)
+            pieces.append(1)
             index[axis, -1 - axis] = len(pieces) - 1
     flat = [a for d in dims for a in d if a.axis != COPIES]
     order = [index[a.axis, a.stride] for a in flat]

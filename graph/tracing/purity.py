@@ -77,7 +77,7 @@ def pure(call: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return aten.zeros_like.default, args[:1], {}
     plain = f"__{name[3:]}" if name.startswith("__i") else name.removesuffix("_")
     packet = getattr(aten, plain, None)
-    overload = call.target._overloadname  # type: ignore[union-attr]
+    overload = call.target._overloadname
     if packet is None or overload not in packet.overloads():
         return call.target, args, kwargs
     return getattr(packet, overload), args, kwargs

@@ -39,7 +39,7 @@ def inputs_of(low: Lowering) -> Callable[[Sequence[torch.Tensor]], list[torch.Te
                 args = map_arg(node.args, env.__getitem__)
                 kwargs = map_arg(node.kwargs, env.__getitem__)
                 args = tuple(_sized(a, low.batch, batch) for a in args) if has_sizes(node) else args
-                env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                env[node] = node.target(*args, **kwargs)
         return [_shaped(env[n], kind, signal.shape) for (n, kind), signal in zip(wanted, _signals(low), strict=True)]
 
     return run

@@ -30,10 +30,10 @@ def trace(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Architecture:
     """The architecture of any torch module, by `torch.export`.
 
     Every operation becomes a block with a rule, a change of view, or, where none is known, an opaque block that no law
-    crosses; `arch.trace` lists these and everything else that is worth knowing.  The rebuilt network is compared with the
-    module: outputs and gradients of all parameters, in float64, on new inputs of another batch size.  Parameters have
-    the names that they have in the module; parts of one that are used apart are called `in_proj_weight[0:64]`.  The
-    module stays exactly as it was, and is read in the mode that it is in (training or evaluation).
+    crosses; `arch.trace` lists these and everything else that is worth knowing.  The rebuilt network is compared with
+    the module: outputs and gradients of all parameters, in float64, on new inputs of another batch size.  Parameters
+    have the names that they have in the module; parts of one that are used apart are called `in_proj_weight[0:64]`.
+    The module stays exactly as it was, and is read in the mode that it is in (training or evaluation).
 
     Args:
         module: any module; on the meta device only shapes are read, and nothing is compared.
@@ -66,21 +66,26 @@ def trace_module(
         TraceError: as `trace`.
     """
     turnable = any(getattr(m, "batch_first", None) is False for m in module.modules())
+    arch: Architecture | None = None
     try:
         arch = _attempt(module, args, kwargs, check, second=False)
-        if not turnable or not arch.trace.opaque:
+        if not turnable or not _unknown(arch):
             return arch
     except TraceError:
         if not turnable:
             raise
-        arch = None
     try:  # layers of torch take examples on the second axis unless they are told otherwise
         other = _attempt(module, args, kwargs, check, second=True)
     except TraceError:
         if arch is None:
             raise
         return arch
-    return other if arch is None or len(other.trace.opaque) < len(arch.trace.opaque) else arch
+    return other if arch is None or _unknown(other) < _unknown(arch) else arch
+
+
+def _unknown(arch: Architecture) -> int:
+    """How many operations of a trace are opaque."""
+    return len(arch.trace.opaque) if arch.trace else 0
 
 
 def _attempt(

@@ -279,7 +279,7 @@ def where(low: Lowering, node: Node, mask: Value, a: Value, b: Value) -> Value:
 
 def weights(low: Lowering, node: Node, scores: Scores, dim: int) -> Value:
     """Softmax over the keys."""
-    if scores.done or scores.dims[dim] != (Atom(3, scores.shape[dim]),) and scores.shape[dim] > 1:
+    if scores.done or (scores.dims[dim] != (Atom(3, scores.shape[dim]),) and scores.shape[dim] > 1):
         raise NotUnderstood("a softmax of scores over something that is no key")
     return replace(scores, done="softmax")
 
@@ -300,7 +300,11 @@ def mixed(low: Lowering, node: Node, scores: Scores, value: Value) -> Stream:
         raise NotUnderstood("values at other positions than the keys")
     if math.prod(scores.shape) != math.prod((*shape(q.dims[:-1]), k.shape[-2])):
         raise NotUnderstood("scores of attention were cut or repeated")
-    q3, (k3, groups), (v3, same) = _tokens(low, node, q, heads)[0], _tokens(low, node, k, heads), _tokens(low, node, v, heads)
+    q3, (k3, groups), (v3, same) = (
+        _tokens(low, node, q, heads)[0],
+        _tokens(low, node, k, heads),
+        _tokens(low, node, v, heads),
+    )
     if groups != same or heads % groups:
         raise NotUnderstood("heads of keys and values that differ")
     block, reads = _block(low, node, scores, heads, groups, q3)
@@ -380,7 +384,6 @@ def _tokens(low: Lowering, node: Node, s: Stream, heads: int) -> tuple[Stream, i
     flat = s.arranged(dims)
     merged = flat.arranged((*dims[:2], view((dims[2],), [size(dims[2])])[0]))
 
-
     return exact(low, node, merged, 2), groups
 
 
@@ -411,9 +414,7 @@ def _block(
         options |= _fixed_mask(total, n, m, q)
     weights = {"softmax": "softmax", "relu": "relu", "sigmoid": "sigmoid", "": "linear"}[scores.done]
     scale = scores.scale if scores.scale != 1 else 1.0
-    return DotProductAttention(
-        heads, groups, scores=weights, scale=scale, cap=scores.cap, **options
-    ), reads
+    return DotProductAttention(heads, groups, scores=weights, scale=scale, cap=scores.cap, **options), reads
 
 
 def _fixed_mask(t: torch.Tensor, n: int, m: int, q: Stream) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def embedding_bag(
 ) -> Value:
     """The mean or the sum of rows of a table, as many for every example."""
     bags = node.args[1]
-    source = bags.args[0] if isinstance(bags, Node) and bags.op == "call_function" else None
+    source: Any = bags.args[0] if isinstance(bags, Node) and bags.op == "call_function" else None
     shape = tuple(source.meta["val"].shape) if isinstance(source, Node) else ()
     weighed = len(rest) > 3 and rest[3] is not None
     mode = rest[1] if len(rest) > 1 else 0

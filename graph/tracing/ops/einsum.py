@@ -1,4 +1,4 @@
-"""Contractions written as `einsum`: linear maps by a parameter, scores of attention, and values mixed by its weights."""
+"""Contractions written as `einsum`: maps by a parameter, scores of attention, values mixed by its weights."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def _sorted(dims: Dims, names: str, wanted: str) -> Dims:
     return tuple(dims[names.index(k)] for k in wanted)
 
 
-def _map(
-    low: Lowering, node: Node, a: Stream | Data, w: Weight, i: str, j: str, out: str, gone: list[str]
-) -> Value:
+def _map(low: Lowering, node: Node, a: Stream | Data, w: Weight, i: str, j: str, out: str, gone: list[str]) -> Value:
     """A linear map: what is contracted are the features, what only the parameter has is new."""
     new = [k for k in j if k not in gone]
     if any(k in i for k in new):

@@ -243,8 +243,8 @@ def _with_numbers(low: Lowering, node: Node, s: Stream, b: Fixed, kind: Any) -> 
     at = iter(order)
     dims = tuple(merged([next(at) for _ in range(n)]) for n in sizes)
     table = restored(dims, tuple(t.shape), batch=False)(t).reshape(shape)[0]
-    (y,) = low.emit(node, kind(Numbers(table)), [s], label="add" if kind is AddNumbers else "times")
-    return y.arranged(s.dims)
+    (out,) = low.emit(node, kind(Numbers(table)), [s], label="add" if kind is AddNumbers else "times")
+    return out.arranged(s.dims)
 
 
 def _covered(s: Stream, w: Weight) -> tuple[list[Atom], dict[int, list[Atom]]]:
@@ -387,7 +387,7 @@ def _examples_first(low: Lowering, node: Node, streams: Sequence[Stream], dim: i
 
 
 def _beside(low: Lowering, node: Node, streams: Sequence[Stream], dim: int) -> Stream | None:
-    """Streams with equal axes end to end along one position axis of their ports, None if they are arranged otherwise."""
+    """Streams with equal axes end to end along a position axis of their ports, None if they are arranged otherwise."""
     first = next((s for s in streams if straight(s, dim) is not None), streams[0])
     axis = straight(first, dim)
     rest = first.dims[:dim] + first.dims[dim + 1 :]
@@ -426,9 +426,8 @@ def reduce(
     from .experts import mixture_of_experts
     from .positions import reduced
 
-    rank = len(node.args[0].meta["val"].shape)
-    experts = None if "mean" in str(node.target) or not dims else mixture_of_experts(low, node, [d % rank for d in dims])
-    if experts is not None:
-        return experts
+    if dims and "sum" in str(node.target):
+        experts = mixture_of_experts(low, node, dims)
+        if experts is not None:
+            return experts
     return reduced(low, node, x, dims, keep, mean="mean" in str(node.target))
-

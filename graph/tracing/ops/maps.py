@@ -197,8 +197,7 @@ def _conv(
     border, more = per_axis(padding, rank), per_axis(extra, rank)
     s = exact(low, node, low.stream(before, node, channels_first=True), 1, first=True)
     if isinstance(weight, Standard):
-        window = {"stride": step, "padding": border, "dilation": hole}
-        return standard_conv(low, node, s, weight, bias, window, groups)
+        return standard_conv(low, node, s, weight, bias, (step, border, hole), groups)
     name = arranged_name(weight, [a for d in weight.dims for a in d])
     names = {"weight": name} | bias_name(bias, width)
     even = all(len(set(t)) == 1 for t in (kernel, step, hole, border, more))
@@ -255,7 +254,7 @@ def embedding(low: Lowering, node: Node, weight: Value, tokens: Value, padding: 
     s = low.add_input(tokens.node, signal, "tokens")
     name = arranged_name(weight, [a for d in weight.dims for a in d])
     still = padding if padding is not None and padding >= 0 else -1
-    block = Embedding(*weight.shape, padding_index=still, padding_zero=False)
+    block = Embedding(weight.shape[0], weight.shape[1], padding_index=still, padding_zero=False)
     (y,) = low.emit(node, block, [s], {"weight": name})
     return y
 

@@ -224,7 +224,7 @@ def rms_pattern(node: Node) -> tuple[Node, float, list[int]] | None:
             continue
         x = _squared(plain(square.args[0]))
         if x is not None and plain(x) is plain(a):
-            return a, epsilon, list(square.args[1])
+            return plain(a), epsilon, list(square.args[1])
     return None
 
 

@@ -16,6 +16,8 @@ from ..sources import arranged_name
 from ..values import Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 from .views import piece_of
 
+Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # stride, padding, dilation
+
 
 @dataclass(frozen=True, kw_only=True)
 class Joined(Lazy):
@@ -83,21 +85,21 @@ def standardised(low: Lowering, node: Node, w: Weight, gain: Node | None, epsilo
             gain = gain.args[0]  # type: ignore[assignment]
         else:
             raise NotUnderstood("a gain of kernels that is computed")
-        value = low.env.get(gain)  # type: ignore[arg-type]
+        value = low.env.get(gain)
     if value is not None and (not isinstance(value, Weight) or math.prod(value.full) != w.full[0]):
         raise NotUnderstood("a gain of kernels that is computed")
     return Standard(weight=w, epsilon=epsilon, gain=value, factor=factor)
 
 
 def standard_conv(
-    low: Lowering, node: Node, s: Stream, w: Standard, bias: Value, window: dict[str, tuple[int, ...]], groups: int
+    low: Lowering, node: Node, s: Stream, w: Standard, bias: Value, window: Window, groups: int
 ) -> Stream:
     """A convolution by standardised kernels, with gain and bias behind it."""
     from .maps import bias_name
 
     shape = w.shape
     names = {"weight": arranged_name(w.weight, [a for d in w.weight.dims for a in d])}
-    block = StandardConv(shape[1] * groups, shape[0], shape[2:], **window, groups=groups, epsilon=w.epsilon)
+    block = StandardConv(shape[1] * groups, shape[0], shape[2:], *window, groups, w.epsilon)
     (y,) = low.emit(node, block, [s], names, label="standard")
     if w.factor != 1:
         (y,) = low.emit(node, Scale(w.factor), [y], label="scale")

@@ -28,6 +28,7 @@ from lawful.blocks import (
 )
 
 from ..arrange import exact, own_axes, relength, straight
+from ..layout import Dim
 from ..lowering import Lowering, handles
 from ..sources import source
 from ..values import Lazy, NotUnderstood, Stream, Value, Weight
@@ -182,9 +183,7 @@ def _adaptive(low: Lowering, node: Node, x: Value, size: Any, maximum: bool) -> 
     return low.emit(node, UnevenPool(maximum, adaptive=lengths), [s])[0]
 
 
-def reduced(
-    low: Lowering, node: Node, x: Value, dims: Sequence[int] | None, keep: bool, mean: bool
-) -> Value:
+def reduced(low: Lowering, node: Node, x: Value, dims: Sequence[int] | None, keep: bool, mean: bool) -> Value:
     """A mean or a sum over some dimensions."""
     s = low.stream(x, node)
     rank = len(s.dims)
@@ -203,7 +202,9 @@ def reduced(
         y, left = s, list(s.dims)
     elif set(gone) == set(spaces) and len(s.feature_dims) == 1:
         s = exact(low, node, s, feature, first=s.signal.channels_first and feature == 1)
-        (y,) = low.emit(node, GlobalAveragePool(), [s], label="mean" if low.place(node).op.startswith("mean") else "sum")
+        (y,) = low.emit(
+            node, GlobalAveragePool(), [s], label="mean" if low.place(node).op.startswith("mean") else "sum"
+        )
         left = [() for _ in range(rank)]
         left[0], left[feature] = y.dims[0], y.dims[-1]
     else:
@@ -234,7 +235,7 @@ def largest(low: Lowering, node: Node, x: Value, dims: Any = (), keep: bool = Fa
         raise NotUnderstood("a maximum over some of the positions")
     s = exact(low, node, s, found[0], first=s.signal.channels_first and found[0] == 1)
     (y,) = low.emit(node, GlobalMaxPool(), [s], label="max")
-    left = [() for _ in range(rank)]
+    left: list[Dim] = [() for _ in range(rank)]
     left[0], left[found[0]] = y.dims[0], y.dims[-1]
     out = y.arranged(tuple(d for i, d in enumerate(left) if keep or i not in asked))
     return out if str(node.target).startswith("aten.amax") else (out, None)
@@ -294,13 +295,26 @@ def flip(low: Lowering, node: Node, x: Value, dims: Sequence[int]) -> Value:
     return out
 
 
-_MODES = {"upsample_nearest": "nearest", "upsample_bilinear": "bilinear", "upsample_bicubic": "bicubic",
-          "upsample_linear": "linear", "upsample_trilinear": "trilinear", "_upsample_nearest_exact": "nearest-exact"}
+_MODES = {
+    "upsample_nearest": "nearest",
+    "upsample_bilinear": "bilinear",
+    "upsample_bicubic": "bicubic",
+    "upsample_linear": "linear",
+    "upsample_trilinear": "trilinear",
+    "_upsample_nearest_exact": "nearest-exact",
+}
 
 
 @handles(
-    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d", "upsample_bicubic2d",
-    "upsample_linear1d", "upsample_trilinear3d", "_upsample_nearest_exact2d", "_upsample_bilinear2d_aa",
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "upsample_nearest3d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+    "upsample_linear1d",
+    "upsample_trilinear3d",
+    "_upsample_nearest_exact2d",
+    "_upsample_bilinear2d_aa",
     "_upsample_bicubic2d_aa",
 )
 def upsample(low: Lowering, node: Node, x: Value, *rest: Any) -> Value:

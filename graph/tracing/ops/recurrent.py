@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch.fx import Node
 
@@ -20,7 +22,7 @@ _KINDS: dict[str, Kind] = {
     "lstm": LSTM,
     "gru": GRU,
     "rnn_tanh": RNN,
-    "rnn_relu": lambda *args, **options: RNN(*args, **options, nonlinearity="relu"),
+    "rnn_relu": functools.partial(RNN, nonlinearity="relu"),
 }
 _LOCAL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 

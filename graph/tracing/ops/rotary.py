@@ -48,10 +48,10 @@ def _read(low: Lowering, node: Any) -> tuple[Node, torch.Tensor, torch.Tensor, b
         return None
     a, b = plain(node.args[0]), plain(node.args[1])
     for straight, turned in ((a, b), (b, a)):
-        found = _factors(low, straight), _factors(low, turned)
-        if found[0] is None or found[1] is None:
+        one, two = _factors(low, straight), _factors(low, turned)
+        if one is None or two is None:
             continue
-        (x, cos), (y, sin) = found
+        (x, cos), (y, sin) = one, two
         turn = _turned(plain(y))
         if turn is None or plain(turn[0]) is not plain(x):
             continue
@@ -74,10 +74,10 @@ def _turned(node: Any) -> tuple[Node, bool] | None:
     node = _reshaped(node)
     if not isinstance(node, Node):
         return None
-    name = str(node.target)
-    if not name.startswith(("aten.cat", "aten.stack")) or len(node.args[0]) != 2:
+    name, parts = str(node.target), list(node.args[:1])
+    if not name.startswith(("aten.cat", "aten.stack")) or not isinstance(parts[0], (list, tuple)) or len(parts[0]) != 2:
         return None
-    minus, plus = (plain(n) for n in node.args[0])
+    minus, plus = (plain(n) for n in parts[0])
     if not isinstance(minus, Node) or not str(minus.target).startswith("aten.neg"):
         return None
     second, first = _run(plain(minus.args[0])), _run(plus)
@@ -102,11 +102,11 @@ def _run(node: Any) -> tuple[Node, int, int, int] | None:
     """The run of the last dimension that a node takes: what of, start, stop, step."""
     if not isinstance(node, Node):
         return None
-    name = str(node.target)
+    name, args = str(node.target), list[Any](node.args)
     if name == "<built-in function getitem>":
-        whole, i = node.args
+        whole, i = args
         if isinstance(whole, Node) and str(whole.target).startswith(("aten.chunk", "aten.split", "aten.unbind")):
-            x = whole.args[0]
+            x: Any = whole.args[0]
             dim = whole.args[2] if len(whole.args) > 2 else whole.kwargs.get("dim", 0)
             widths = [int(t.shape[-1]) for t in whole.meta["val"]]
             if isinstance(x, Node) and dim in (-1, len(x.meta["val"].shape) - 1) and "unbind" not in str(whole.target):
@@ -114,9 +114,11 @@ def _run(node: Any) -> tuple[Node, int, int, int] | None:
                 return x, start, start + widths[i], 1
         return None
     if name.startswith("aten.slice.Tensor"):
-        x, dim, start, stop, *step = (*node.args, *(None,) * (4 - len(node.args)))
+        padded: list[Any] = [*args, *[None] * (4 - len(args))]
+        x, dim, start, stop, *step = padded
         if dim in (-1, len(x.meta["val"].shape) - 1):
-            return (x, *slice(start, stop, step[0] if step else 1).indices(int(x.meta["val"].shape[-1])))
+            first, last, by = slice(start, stop, step[0] if step else 1).indices(int(x.meta["val"].shape[-1]))
+            return x, first, last, by
         x2 = _run(plain(x))
         whole = slice(start, stop).indices(int(x.meta["val"].shape[dim])) == (0, int(x.meta["val"].shape[dim]), 1)
         return x2 if whole else None

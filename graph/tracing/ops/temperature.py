@@ -69,10 +69,10 @@ def _chain(low: Lowering, node: Node | None) -> tuple[Weight, tuple[tuple[str, f
             found = [("least", least), ("most", most)]
             if any(n is not None and not isinstance(n, (int, float)) for _, n in found):
                 return None
-            steps += [(f, float(n)) for f, n in found if n is not None]  # type: ignore[arg-type]
+            steps += [(f, float(n)) for f, n in found if n is not None]
         elif op not in LOOKS:
             return None
-        current = args[0]  # type: ignore[assignment]
+        current = args[0]
     return None
 
 

@@ -32,7 +32,18 @@ def cast(low: Lowering, node: Node, x: Value, *rest: Any, **options: Any) -> Val
     return x
 
 
-@handles("view", "reshape", "_unsafe_view", "_reshape_alias", "view_as", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze")
+@handles(
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "_reshape_alias",
+    "view_as",
+    "reshape_as",
+    "flatten",
+    "unflatten",
+    "squeeze",
+    "unsqueeze",
+)
 def reshape(low: Lowering, node: Node, x: Value, *rest: Any, **options: Any) -> Value:
     """Any reshape: the new sizes are those of the traced result."""
     return x.arranged(view(x.dims, [int(n) for n in node.meta["val"].shape]))
@@ -120,7 +131,15 @@ def slice_(
     return piece(low, node, x, dim, widths, 1 if first else 0, gone=False)
 
 
-@handles("chunk", "split.Tensor", "split_with_sizes", "unsafe_chunk", "unsafe_split.Tensor", "split.sizes", "tensor_split.sections")
+@handles(
+    "chunk",
+    "split.Tensor",
+    "split_with_sizes",
+    "unsafe_chunk",
+    "unsafe_split.Tensor",
+    "split.sizes",
+    "tensor_split.sections",
+)
 def split(low: Lowering, node: Node, x: Value, pieces: Any, dim: int = 0) -> Value:
     """A dimension in pieces."""
     widths = [int(t.shape[dim]) for t in node.meta["val"]]
@@ -207,11 +226,16 @@ def _features(low: Lowering, node: Node, x: Stream, dim: int, widths: list[int],
     runs = [w // inner for w in widths]
     if first == every[0]:
         parts = tuple(r * first.stride for r in runs)
-        streams = _joined(low, x, parts) or low.emit(node, Split(parts), [x], label="split", key=("split", x.port, parts))
+        streams = _joined(low, x, parts) or low.emit(
+            node, Split(parts), [x], label="split", key=("split", x.port, parts)
+        )
         s = streams[which]
         kept = _without(x, first, runs[which])
         dims = kept[:dim] + kept[dim + 1 :] if gone else kept
-        moved = tuple(tuple(Atom(s.feature_axis if a.axis == x.feature_axis else a.axis, a.size, a.stride) for a in d) for d in dims)
+        moved = tuple(
+            tuple(Atom(s.feature_axis if a.axis == x.feature_axis else a.axis, a.size, a.stride) for a in d)
+            for d in dims
+        )
         return s.arranged(moved)
     out = apart(low, node, x, first, runs, which)
     return out.arranged(out.dims[:dim] + out.dims[dim + 1 :]) if gone else out
@@ -225,9 +249,7 @@ def _joined(low: Lowering, x: Stream, parts: tuple[int, ...]) -> tuple[Stream, .
     signals = [low.builder.signals[p] for p in ports]
     if tuple(s.features for s in signals) != parts:
         return None
-    return tuple(
-        Stream(p, s, canonical((x.shape_batch, *s.shape))) for p, s in zip(ports, signals, strict=True)
-    )
+    return tuple(Stream(p, s, canonical((x.shape_batch, *s.shape))) for p, s in zip(ports, signals, strict=True))
 
 
 def _without(x: Stream, cut: Atom, left: int) -> Dims:
