@@ -42,6 +42,7 @@ class Temperature(Block):
     steps: tuple[tuple[str, float], ...] = (("exp", 0.0),)
     frozen: tuple[str, ...] = ()
 
+    portable = False
     summary = "a learned factor f(p) per head"
     source = "wire-balance theorem (lawful)"
 

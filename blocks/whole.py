@@ -46,6 +46,7 @@ class Whole(Block):
     narrow: bool = True
     frozen: tuple[str, ...] = ()
 
+    portable = False
     summary = "homogeneous as a whole"
     source = "wire-balance theorem (lawful)"
     least = {"reads": 0}  # noqa: RUF012

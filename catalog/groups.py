@@ -16,6 +16,7 @@ from .settings_recurrent import recurrent_settings, scan_settings
 from .settings_routing import routing_settings
 from .settings_streams import stream_settings, transformer_settings
 from .settings_tokens import mixing_settings, table_settings
+from .settings_traced import traced_settings
 
 GROUPS: dict[str, tuple[Callable[[], list[Setting]], ...]] = {
     "Linear maps": (linear_settings,),
@@ -30,6 +31,7 @@ GROUPS: dict[str, tuple[Callable[[], list[Setting]], ...]] = {
     "Tables and positions": (table_settings,),
     "Transformer layers": (transformer_settings,),
     "Mixtures of experts": (routing_settings,),
+    "What published models add": (traced_settings,),
     "Recurrence and state spaces": (recurrent_settings, scan_settings),
     "Mixing of tokens, graphs": (mixing_settings,),
     "Losses": (loss_settings,),

@@ -25,8 +25,13 @@ def trace_lines(arch: Architecture) -> list[str]:
         lines += [_opaque_line(op) for op in trace.opaque[:MOST]]
         if len(trace.opaque) > MOST:
             lines.append(f"  and {len(trace.opaque) - MOST} more; they hide {hidden:,} trainable scalars in all")
-    else:
+    elif not trace.narrow:
         lines.append("traced: every operation is understood")
+    if trace.narrow:
+        lines.append(
+            f"{len(trace.narrow)} operations are known by their degrees only: laws through them may be missing"
+        )
+        lines += [_opaque_line(op) for op in trace.narrow[:MOST]]
     if trace.comparison is not None:
         lines.append(trace.comparison.summary)
     else:

@@ -62,6 +62,7 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
     arch = lw.Architecture(b.chain(fc1=b.Linear(3, 4), act=b.ReLU(), fc2=b.Linear(4, 2)))
     arch.trace = SimpleNamespace(  # type: ignore[assignment]
         opaque=(OPAQUE,),
+        narrow=(),
         aliases={"tied": "fc1.weight"},
         unused=("extra",),
         comparison=None,

@@ -22,9 +22,9 @@ def verified(module: nn.Module, *args: torch.Tensor, loss: str = "mse") -> lw.La
 
 
 def complete(module: nn.Module, *args: torch.Tensor, loss: str = "mse") -> lw.LawSet:
-    """As `verified`, and as many independent laws as the oracle counts on the module."""
+    """As `verified`, and as many independent laws as the oracle counts."""
     laws = verified(module, *args, loss=loss)
-    count = lw.count(module, loss, args=args)
+    count = lw.count(lw.trace(module, *args), loss)
     assert count.verdict.passed and count.laws == laws.independent, (count, laws.independent, list(laws))
     return laws
 

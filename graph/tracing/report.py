@@ -12,7 +12,7 @@ from .compare import Comparison
 
 @dataclass(frozen=True)
 class OpaqueOp:
-    """An operation that no rule covers: no law crosses it.
+    """An operation that no rule covers, or of which only the degrees are known.
 
     Attributes:
         node: the node of the architecture.
@@ -45,6 +45,7 @@ class Trace:
 
     Attributes:
         opaque: operations that no rule covers, in the order of the forward.
+        narrow: operations of which only the degrees are known: they let laws of sizes pass, and may hide others.
         aliases: other names of parameters, with the first one.
         unused: parameters that no output depends on.
         notes: what a reader of the laws should know.
@@ -55,6 +56,7 @@ class Trace:
     """
 
     opaque: tuple[OpaqueOp, ...]
+    narrow: tuple[OpaqueOp, ...]
     aliases: dict[str, str]
     unused: tuple[str, ...]
     notes: tuple[str, ...]
@@ -73,6 +75,9 @@ class Trace:
             lost = sum(o.shadowed for o in self.opaque)
             lines.append(f"{len(self.opaque)} opaque operations, which hide {lost:,} parameters; laws may be missing:")
             lines += [f"  {o}" for o in self.opaque]
+        if self.narrow:
+            lines.append(f"{len(self.narrow)} operations are known by their degrees only; laws may be missing:")
+            lines += [f"  {o}" for o in self.narrow]
         if self.aliases:
             shown = ", ".join(f"{a} is {b}" for a, b in list(self.aliases.items())[:6])
             lines.append(f"shared parameters: {shown}" + (", ..." if len(self.aliases) > 6 else ""))

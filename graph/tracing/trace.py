@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.fx import Node
 
 from lawful.theory.double import double
 
@@ -121,7 +122,8 @@ def _attempt(
         elif not comparison.agrees:
             raise TraceError(f"{type(module).__name__}: {comparison.summary}")
     arch.trace = Trace(
-        opaque=_opaque(low, arch, program),
+        opaque=_places(low.reasons, arch, program),
+        narrow=_places(low.narrow, arch, program),
         aliases=dict(program.aliases),
         unused=tuple(program.unused),
         notes=tuple(notes),
@@ -146,10 +148,11 @@ def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture,
     return low.builder.architecture(ports, shapes), outputs
 
 
-def _opaque(low: Lowering, arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:
+def _places(reasons: Mapping[str, tuple[Node, str]], arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:
+    """Where the nodes of an architecture stand that no rule, or a narrow one, covers."""
     found = []
     parameters = arch.parameters
-    for name, (node, reason) in low.reasons.items():
+    for name, (node, reason) in reasons.items():
         if name in arch.graph:
             place = program.place(node)
             own = arch.parameter_names(name).values()

@@ -130,16 +130,17 @@ def _with_laws(record: Record, arch: Architecture, laws: LawSet) -> Record:
     kinds: Counter[str] = Counter()
     for law in laws:
         kinds[law.kind] += law.count
-    found = _findings(arch).opaque
+    found, narrow = _findings(arch).opaque, _findings(arch).narrow
     record = replace(
         record,
-        status="opaque" if found else "laws",
+        status="opaque" if found else "narrow" if narrow else "laws",
         nodes=len(arch.nodes),
         families=len(laws),
         scalars=laws.count,
         independent=laws.independent,
         exact=sum(law.count for law in laws if law.exact),
         kinds=dict(sorted(kinds.items())),
+        narrow=dict(Counter(op.op for op in narrow).most_common()),
         opaque=dict(Counter(op.op for op in found).most_common()),
         shadowed=sum(op.shadowed for op in found),
     )

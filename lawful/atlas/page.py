@@ -12,7 +12,16 @@ from .record import STATUSES, Record, write_csv
 from .run import versions
 
 HEADINGS = (
-    *("source", "models", "derived", "without opaque", "with opaque", "failed", "not built"),
+    *(
+        "source",
+        "models",
+        "derived",
+        "with a rule for every operation",
+        "by degrees",
+        "with opaque",
+        "failed",
+        "not built",
+    ),
     *("verified", "by a sibling", "violated", "scalar laws"),
 )
 SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-STATUSES = ("laws", "opaque", "failed", "not built")
-NESTED = ("kinds", "opaque", "seconds")  # written as JSON in a cell
+STATUSES = ("laws", "narrow", "opaque", "failed", "not built")
+NESTED = ("kinds", "narrow", "opaque", "seconds")  # written as JSON in a cell
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Record:
     Attributes:
         name: `source:model`.
         family: what its siblings share.
-        status: `laws` (derived, no opaque block), `opaque` (derived, with opaque blocks), `failed` or `not built`.
+        status: `laws` (derived, every operation has a rule of its own), `narrow` (of some only the degrees are known),
+            `opaque` (derived, with opaque blocks), `failed` or `not built`.
         reason: why it failed or was not built; empty otherwise.
         published: whether the laws are those of the published sizes, and not of a tiny instance.
         training: whether it was traced in training mode; else BatchNorm uses its running statistics.
@@ -31,6 +32,7 @@ class Record:
         independent: of them, at a generic point.
         exact: scalar laws that hold exactly; the others hold up to the epsilon of a norm.
         kinds: scalar laws by kind (balance, shift, frozen).
+        narrow: number of blocks of which only the degrees are known, by operation.
         opaque: number of opaque blocks by operation.
         shadowed: trainable scalars that opaque blocks hide.
         seconds: for build, export, lower, derive and verify.
@@ -54,6 +56,7 @@ class Record:
     independent: int = 0
     exact: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
+    narrow: dict[str, int] = field(default_factory=dict)
     opaque: dict[str, int] = field(default_factory=dict)
     shadowed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -71,7 +74,7 @@ class Record:
     @property
     def derived(self) -> bool:
         """Whether laws were derived."""
-        return self.status in ("laws", "opaque")
+        return self.status in ("laws", "narrow", "opaque")
 
     @property
     def verified(self) -> bool:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -100,14 +101,15 @@ def versions() -> dict[str, str]:
 
 
 def left_to_do(names: Iterable[str], done: dict[str, Record], again: str | None) -> list[str]:
-    """The models that have no record, or are asked for once more.
+    """The models that have no record, or are asked for once more, families mixed: a part of a run is a fair sample.
 
     Args:
         names: all models.
         done: the records that there are.
         again: a status, `"all"`, or a pattern of names.
     """
-    return [n for n in names if n not in done or (again is not None and _repeats(done[n], again))]
+    left = [n for n in names if n not in done or (again is not None and _repeats(done[n], again))]
+    return sorted(left, key=lambda name: sha256(name.encode()).digest())
 
 
 def _repeats(record: Record, again: str) -> bool:
