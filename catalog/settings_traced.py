@@ -1,4 +1,4 @@
-"""Settings of the blocks that published models need beyond those of the papers: windows of any shape, moves, experts."""
+"""Settings of the blocks that published models need beyond the papers: windows of any shape, moves, experts."""
 
 from __future__ import annotations
 

@@ -54,7 +54,11 @@ def atlas(
             raise BadInput(f"cannot read {table}: {error.strerror}; run lawful atlas first") from error
         except ValueError as error:
             raise BadInput(str(error)) from error
-        for path in write_docs(DOCS, records):
+        try:
+            listed = Counter(name.partition(":")[0] for name in names("*"))
+        except NotBuilt:
+            listed = Counter()
+        for path in write_docs(DOCS, records, listed):
             print(path)
         return
     if importlib.util.find_spec("jinja2") is None:  # said now, and not after hours

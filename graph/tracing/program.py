@@ -134,6 +134,11 @@ def export_program(
         twin = structural_copy(module)
     except TypeError as error:
         raise TraceError(str(error)) from error
+    if any(p.device.type == "meta" for p in twin.parameters()):
+        # buffers may have numbers all the same: they are read, and stand on the meta device for the export only
+        for part in twin.modules():
+            part._buffers.update({n: b.to("meta") for n, b in part._buffers.items() if b is not None})
+        examples = tuple(t.to("meta") for t in examples)
     seen: list[Outputs] = []
     flat = FlatCall(twin, call, seen.append)
     start = time.perf_counter()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 
 from .record import STATUSES, Record, write_csv
 from .run import versions
@@ -82,22 +83,32 @@ def _versions() -> str:
     return ", ".join(f"{library} {number}" for library, number in versions().items() if number)
 
 
-def write_docs(folder: Path, records: Sequence[Record]) -> tuple[Path, Path]:
-    """Writes `atlas.md`, the summary, and `atlas.csv`, the table, into a folder."""
+def write_docs(folder: Path, records: Sequence[Record], listed: Mapping[str, int] | None = None) -> tuple[Path, Path]:
+    """Writes `atlas.md`, the summary, and `atlas.csv`, the table, into a folder.
+
+    Args:
+        folder: where they go.
+        records: what was measured.
+        listed: how many models every source lists, where that is known.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     page, table = folder / "atlas.md", folder / "atlas.csv"
-    page.write_text(docs_text(records), encoding="utf-8")
+    page.write_text(docs_text(records, listed or {}), encoding="utf-8")
     write_csv(table, records)
     return page, table
 
 
-def docs_text(records: Sequence[Record]) -> str:
-    """The summary in Markdown."""
+def docs_text(records: Sequence[Record], listed: Mapping[str, int] = MappingProxyType({})) -> str:
+    """The summary in Markdown (see `write_docs`)."""
+    measured = Counter(r.source for r in records)
+    missing = [f"{measured[s]:,} of {n:,} of {SOURCES[s]}" for s, n in listed.items() if measured[s] < n]
     derived = [r for r in records if r.derived]
     kinds: Counter[str] = Counter()
     opaque: Counter[str] = Counter()
+    narrow: Counter[str] = Counter()
     for r in derived:
         kinds.update(r.kinds)
+        narrow.update(r.narrow.keys())
         opaque.update(r.opaque.keys())
     reasons = Counter(r.reason for r in records if not r.derived and r.reason)
     largest = sorted(derived, key=lambda r: -r.scalars)[:MOST]
@@ -118,8 +129,11 @@ def docs_text(records: Sequence[Record]) -> str:
             "",
             f"Written by `lawful atlas --docs` from [atlas.csv](atlas.csv), with {_versions()}.",
             "",
+            *([f"**Not complete**: {', '.join(missing)}, in an order that mixes families.", ""] if missing else []),
             *_table(HEADINGS, summary(records)),
             "",
+            "*by degrees*: of some operations only the degrees are known; laws of sizes cross them, others may be "
+            "missing.",
             "*verified*: every law held on the model itself or a small instance of it; *by a sibling*: on the smallest "
             "verified",
             "model of its family, which the table names.",
@@ -133,6 +147,10 @@ def docs_text(records: Sequence[Record]) -> str:
                 ("model", "parameters", "scalar laws", "exact", "verdict"),
                 [(f"`{r.name}`", f"{r.parameters:,}", f"{r.scalars:,}", f"{r.exact:,}", r.verdict) for r in largest],
             ),
+            "",
+            "## Operations that are known by their degrees only",
+            "",
+            *_counts("operation", narrow, "There are none."),
             "",
             "## Opaque operations",
             "",

@@ -110,13 +110,30 @@ def _built(make: Maker, native: Size, option: str, family: str, full: bool, trai
 def _on_meta(make: Maker, **options: Any) -> tuple[torch.nn.Module, str]:
     """The model without weights; with them, if its constructor reads values."""
     try:
-        with torch.device("meta"):
+        with parameters_on_meta():
             return make(**options), "meta"
     except Exception as first:
         try:
             return make(**options), "cpu"
         except Exception as error:
             raise NotBuilt(f"it cannot be made: {said(error)}") from first
+
+
+@contextmanager
+def parameters_on_meta() -> Iterator[None]:
+    """Modules made inside have parameters without numbers, and buffers with: masks and indices decide about laws."""
+    register = torch.nn.Module.register_parameter
+
+    def without_numbers(self: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
+        register(self, name, parameter)
+        if parameter is not None:
+            self._parameters[name] = torch.nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+
+    torch.nn.Module.register_parameter = without_numbers  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
 def _smallest(make: Maker, native: Size, option: str) -> tuple[Size, dict[str, Any]]:
