@@ -189,7 +189,7 @@ class Strange(nn.Module):
         self.scale = nn.Parameter(torch.randn(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = torch.logcumsumexp(self.second(torch.relu(self.first(x))), -1)
+        y = torch.logcumsumexp(self.second(F.leaky_relu(self.first(x), 0.3)), -1)
         return self.third(torch.cumprod(y * 0.5 + self.scale, -1))
 
 
