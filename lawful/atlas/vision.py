@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -129,11 +130,8 @@ def parameters_on_meta() -> Iterator[None]:
         if parameter is not None:
             self._parameters[name] = torch.nn.Parameter(parameter.to("meta"), parameter.requires_grad)
 
-    torch.nn.Module.register_parameter = without_numbers  # type: ignore[method-assign]
-    try:
+    with patch.object(torch.nn.Module, "register_parameter", without_numbers):
         yield
-    finally:
-        torch.nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
 def _smallest(make: Maker, native: Size, option: str) -> tuple[Size, dict[str, Any]]:
