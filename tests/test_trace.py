@@ -250,6 +250,32 @@ def test_a_user_can_teach_an_operation() -> None:
         lw.register_op(3)
 
 
+class Stopped(nn.Module):
+    """A part of the forward that sends no gradient back."""
+
+    def __init__(self, alone: bool) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+        self.alone = alone
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.leaky_relu(self.first(x), 0.3)
+        with torch.no_grad():
+            z = self.middle(y)
+        return self.last(z if self.alone else y + z)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_no_law_crosses_what_is_computed_without_gradients(alone: bool) -> None:
+    arch = lw.trace(Stopped(alone), torch.randn(2, 3))
+    assert arch.trace is not None
+    assert [op.reason for op in arch.trace.opaque] == ["it is computed without gradients"]
+    with torch.device("meta"):
+        unchecked = lw.derive(Stopped(alone), args=(torch.randn(2, 3),))
+    for laws in (lw.derive(arch), unchecked):
+        assert not any(p.startswith(("middle", "last")) for law in laws for p in law.parameters)
+
+
 class Wrong(torch.autograd.Function):
     """A square whose backward is that of something else."""
 

@@ -128,6 +128,8 @@ class Lowering:
             return made
         if kinds <= {Fixed, Data}:
             return self._data(node, args, kwargs)
+        if node in self.program.detached:  # no gradient comes back, whatever the operation is
+            return self._fallback(node, args, kwargs, "it is computed without gradients")
         handler = next((HANDLERS[n] for n in _names(node) if n in HANDLERS), None)
         try:
             if handler is None:

@@ -85,17 +85,20 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
             slots[k], here = here, []
     target: Callable[..., Any] = node.target  # type: ignore[assignment]
 
+    still = node in low.program.detached
+
     def call(x: Sequence[torch.Tensor], p: Mapping[str, torch.Tensor]) -> Any:
-        fixed = list(args)
-        values = [f(x, p) for f in plans]
-        sizes = {low.batch: x[0].shape[0]} if x else {}
-        values = [_rebatched(v, a, sizes, node) for v, a in zip(values, fixed, strict=True)]
-        return target(*values, **{k: f(x, p) for k, f in named.items()})
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not still):
+            fixed = list(args)
+            values = [f(x, p) for f in plans]
+            sizes = {low.batch: x[0].shape[0]} if x else {}
+            values = [_rebatched(v, a, sizes, node) for v, a in zip(values, fixed, strict=True)]
+            return target(*values, **{k: f(x, p) for k, f in named.items()})
 
     many = isinstance(node.meta["val"], (list, tuple))
     real = all(t.is_floating_point() for t in (node.meta["val"] if many else [node.meta["val"]]))
     name = low.place(node).op.partition(".")[0]
-    known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if real else None
+    known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still else None
     return emit_opaque(low, node, reads, reason, call, names=names, known=known)
 
 
