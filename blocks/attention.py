@@ -51,6 +51,8 @@ class DotProductAttention(Block):
         index: with `relative="given"`, the row of the bias table for every pair, shape `(queries, keys)`.
         masked: whether one more port, the last, reads a mask that depends on the data: numbers that are added to the
             scores, of shape `(batch, ..., queries or 1, keys)`.
+        dropout: probability with which each weight is dropped in training; the weights of a query then no longer sum
+            to 1.
 
     Law: `Q^T Q - K^T K` and `V^T V - O O^T` per head (Marcotte et al. 2025, corollary 3.9; Tran et al. 2026,
     theorem 4.3).
@@ -72,6 +74,7 @@ class DotProductAttention(Block):
     mask: Numbers | None = None
     index: Numbers | None = None
     masked: bool = False
+    dropout: float = 0.0
     frozen: tuple[str, ...] = ()
 
     summary = "softmax(q k^T) v per head"
@@ -92,6 +95,8 @@ class DotProductAttention(Block):
         ):
             if value not in known:
                 raise ShapeError(f"{self} has the {name} {value!r}; there are {', '.join(known)}")
+        if not 0 <= self.dropout < 1:
+            raise ShapeError(f"{self} has dropout {self.dropout}; give a probability in [0, 1)")
         if self.sink != "none" and self.scores != "softmax":
             raise ShapeError(f"{self}: only a softmax has a sink; leave it out for {self.scores} scores")
         if (self.relative == "t5" and self.rows < 4) or (self.relative == "window" and not self.window_shape):
@@ -141,9 +146,10 @@ class DotProductAttention(Block):
             self.heads,
             self.kv_heads,
             power=DEGREE.get(self.scores, 0) if plain else 0,
-            linear=self.scores == "linear" and plain,
+            linear=self.scores == "linear" and plain and not self.dropout,
             unseen=softmax and self.sink == "none" and not self.cap,
-            normalised=softmax and self.sink == "none",
+            normalised=softmax and self.sink == "none" and not self.dropout,
+            noisy=self.dropout > 0,
             buckets=sets,
             sink=names.get("sink") if not self.cap else None,
             ordered=self.causal,
@@ -173,6 +179,10 @@ class DotProductAttention(Block):
             scores = self.cap * torch.tanh(scores / self.cap)
         mask = visible(self, *scores.shape[-2:]).to(scores.device)
         weights = self._weights(scores, mask, p, run)
+        if self.dropout and run.training:
+            kept = run.gate(weights)
+            kept = (torch.rand_like(weights) >= self.dropout).to(weights) if kept is None else kept
+            weights = weights * kept / (1 - self.dropout)
         y = (weights @ v).transpose(-2, -3)
         return y.reshape(*y.shape[:-2], -1)
 
@@ -242,6 +252,7 @@ class DotProductAttention(Block):
             {"scores": "relu2"},
             {"cap": 2.0},
             {"sink": "zero"},
+            {"dropout": 0.4},
             {"sink": "learned"},
             {"alibi": True},
             {"window": 2},

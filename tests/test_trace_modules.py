@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import lawful as lw
 from lawful.graph.tracing.overlaps import overlap
@@ -301,3 +302,50 @@ def test_overlapping_parts_of_a_parameter_are_in_no_law() -> None:
 def test_overlaps(parts: Sequence[str], expected: bool) -> None:
     assert overlap((4, 6), parts) is expected
     assert overlap((4, 6), parts[::-1]) is expected
+
+
+class _Normalised(nn.Module):
+    """Attention whose weights may be dropped, in front of batch statistics that take constants away."""
+
+    def __init__(self, dropout: float, fused: bool) -> None:
+        super().__init__()
+        self.q, self.k = nn.Linear(3, 4, bias=False), nn.Linear(3, 4, bias=False)
+        self.v, self.norm, self.out = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)
+        self.dropout, self.fused = dropout, fused
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.q(x), self.k(x), self.v(x)
+        if self.fused:
+            y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout)
+        else:
+            y = F.dropout((q @ k.mT / 2).softmax(-1), self.dropout, self.training) @ v
+        return self.out(F.relu(self.norm(y.mT)).mT)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_weights_that_are_dropped_do_not_sum_to_one(dropout: float, fused: bool) -> None:
+    """The bias of the values was said to be frozen, which only holds without dropout."""
+    torch.manual_seed(0)
+    module, x = _Normalised(dropout, fused).train(), torch.randn(4, 5, 3)
+    laws = lw.derive(module, args=(x,))
+    assert any(law.name == "frozen v.bias" for law in laws) == (not dropout)
+    assert all(law.verdict in GOOD for law in lw.verify(module, laws, args=(x,)).laws)
+
+
+def test_a_mask_without_numbers_is_not_guessed() -> None:
+    """On the meta device nobody knows what a computed mask hides."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.v = nn.Linear(3, 4), nn.Linear(3, 4)
+            self.register_buffer("mask", torch.zeros(5, 5).triu(1), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.scaled_dot_product_attention(self.q(x), self.q(x), self.v(x), attn_mask=self.mask)
+
+    with torch.device("meta"):
+        arch = lw.trace(Masked(), torch.zeros(2, 5, 3))
+    assert arch.trace is not None
+    assert [call.reason for call in arch.trace.narrow] == ["a mask whose numbers are on the meta device"]

@@ -202,6 +202,7 @@ class Scores(Lazy):
         biases: what is added after that.
         cap: soft cap of the scores before the biases.
         done: the function that made them weights, empty before.
+        dropout: probability with which each weight is dropped.
     """
 
     q: Stream
@@ -211,7 +212,7 @@ class Scores(Lazy):
     biases: tuple[Bias, ...] = ()
     cap: float = 0.0
     done: str = ""
-    sink: Weight | None = None
+    dropout: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:

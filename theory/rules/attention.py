@@ -42,6 +42,7 @@ class AttentionRule(Rule):
         ordered: whether no query sees a later key.
         keys: number of keys.
         masked: whether the last port reads a mask that depends on data.
+        noisy: whether weights are dropped at random.
         sink: name of the learned scores of a sink, which follow a common shift of all others, or None.
     """
 
@@ -56,6 +57,7 @@ class AttentionRule(Rule):
     ordered: bool = False
     keys: int = 0
     masked: bool = False
+    noisy: bool = False
 
     def uses(self, site: Site) -> list[Use]:
         if self.sink is None or not self.buckets:

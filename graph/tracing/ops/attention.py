@@ -53,7 +53,7 @@ def fused(
         scores = with_bias(scores, Bias(fixed=torch.zeros(n, m).masked_fill(hidden, -math.inf)))
     if mask is not None:
         scores = _masked(low, node, scores, mask)
-    return mixed(low, node, replace(scores, done="softmax"), v)
+    return mixed(low, node, replace(scores, done="softmax", dropout=dropout), v)
 
 
 @handles("matmul", "bmm")
@@ -414,14 +414,14 @@ def _block(
         options |= _fixed_mask(total, n, m, q)
     weights = {"softmax": "softmax", "relu": "relu", "sigmoid": "sigmoid", "": "linear"}[scores.done]
     scale = scores.scale if scores.scale != 1 else 1.0
-    return DotProductAttention(heads, groups, scores=weights, scale=scale, cap=scores.cap, **options), reads
+    return DotProductAttention(heads, groups, scores=weights, scale=scale, cap=scores.cap, dropout=scores.dropout, **options), reads
 
 
 def _fixed_mask(t: torch.Tensor, n: int, m: int, q: Stream) -> dict[str, Any]:
     """A fixed mask as an option of attention."""
     t = t.reshape((1,) * (4 - t.ndim) + tuple(t.shape)) if t.ndim < 4 else t
     if t.device.type == "meta":
-        return {"causal": n == m}
+        raise NotUnderstood("a mask whose numbers are on the meta device")
     windows = t.shape[0]
     t = t.expand(t.shape[0], t.shape[1], n, m)
     if windows == 1 and t.shape[1] == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch.fx import Node
@@ -167,7 +168,9 @@ def dropout(low: Lowering, node: Node, x: Value, probability: float, training: b
     if not training or not probability:
         return x
     if isinstance(x, Scores):
-        return x
+        if not x.done or x.dropout:
+            raise NotUnderstood("dropout of the scores of attention before their softmax, or twice")
+        return replace(x, dropout=probability)
     if "feature" in str(node.target):
         raise NotUnderstood("dropout of whole channels")
     return mapped(low, node, x, Dropout(probability))
