@@ -349,3 +349,55 @@ def test_a_mask_without_numbers_is_not_guessed() -> None:
         arch = lw.trace(Masked(), torch.zeros(2, 5, 3))
     assert arch.trace is not None
     assert [call.reason for call in arch.trace.narrow] == ["a mask whose numbers are on the meta device"]
+
+
+def test_features_cut_one_by_one_before_a_norm_with_epsilon() -> None:
+    """The scale of all of them is conserved up to epsilon only; it was listed as exact (timm's edgenext)."""
+
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(3, 1), nn.Linear(3, 1), nn.Linear(3, 1)
+            self.norm, self.head = nn.LayerNorm(3, eps=1e-2), nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.norm(torch.cat([self.a(x), self.b(x), self.c(x)], -1)))
+
+    torch.manual_seed(0)
+    _, laws = traced(Cut(), torch.randn(5, 3))
+    assert not laws["balance of a"].exact
+
+
+def test_positions_that_are_resized_share_one_constant() -> None:
+    """Shifts that differ from row to row were said to be unseen (timm's factorised positions)."""
+
+    class Resized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.proj, self.norm, self.head = nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)
+            self.rows = nn.Parameter(torch.randn(1, 8, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = F.interpolate(self.rows.mT, size=6, mode="linear", align_corners=False).mT
+            return self.head(self.norm(self.proj(x) + rows))
+
+    torch.manual_seed(0)
+    _, laws = traced(Resized(), torch.randn(2, 6, 3))
+    assert laws["shift rows"].count == 8
+
+
+def test_a_row_for_padding_moves_where_the_table_is_read_in_another_way() -> None:
+    """It was said to be frozen although an operation without a rule also reads the table (MobileBERT's head)."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.inner = nn.Embedding(5, 4, padding_idx=0), nn.Linear(4, 4)
+            self.rest = nn.Parameter(torch.randn(0, 5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(self.inner(self.table(x))) @ torch.cat([self.table.weight.t(), self.rest])
+
+    torch.manual_seed(0)
+    laws = lw.derive(Tied(), args=(torch.randint(1, 5, (4, 3)),))
+    assert not [law.name for law in laws if "table.weight" in law.parameters]

@@ -165,6 +165,8 @@ class Balance:
         for b, box in enumerate(self.layout(w).boxes):
             for label in sorted({s[:-1] for s in box.labels if s[-1:] in "cj" and s}):
                 self.require({self.key(w, b, label + "c"): 1, self.key(w, b, label + "j"): -1})
+            if "" in box.labels and self.layout(w).size > 1:  # one feature by itself: 11^T also reaches the others
+                self.require({self.key(w, b, ""): 1})
 
     def centre(self, x: int, y: int) -> None:
         """`S_x` and `S_y` agree on the complement of 1, where `c I + j (11^T - I)` acts as `c - j`."""

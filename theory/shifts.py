@@ -138,6 +138,8 @@ class Shifts:
         """
         if x not in self._live:
             return {}
+        if weights == "same" and not set(self.tokens(x)) <= set(self.tokens(y)):
+            self.require_uniform(x)  # positions that are not told apart on y carry one constant
         out: Terms = {}
         for token in self.tokens(y):
             sources: list[tuple[Token, Number]]
@@ -304,6 +306,10 @@ class Shifts:
         """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
         if not self._frozen(name):
             self._moves.setdefault(name, []).append(self._unseen_moves(site, wires))
+
+    def hold(self, name: str) -> None:
+        """A use that admits no constant field of a parameter."""
+        self._moves.setdefault(name, []).append([])
 
     def _unseen_moves(self, site: Site, wires: Sequence[int]) -> list[Move]:
         """`unseen out (x) anything + anything (x) absent in`."""

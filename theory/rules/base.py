@@ -155,6 +155,11 @@ class OpaqueRule(Rule):
             for name, shape in self.parameters
         ]
 
+    def shift(self, shifts: Shifts, site: Site) -> None:
+        super().shift(shifts, site)
+        for name, _ in self.parameters:
+            shifts.hold(name)
+
 
 @dataclass(frozen=True)
 class DiscardRule(Rule):

@@ -63,6 +63,8 @@ class NormRule(Rule):
         else:
             allowed = Scalar(per_group) if exact else Nothing(per_group)
         layouts.meet(x, Blocks(self.groups, allowed) if self.groups > 1 else allowed)
+        if self.centre and self.local and self.groups == 1 and not exact:
+            layouts.ones(x)
         if self.centre and self.local and self.groups == 1:
             layouts.ones(y)
         else:
