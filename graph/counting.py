@@ -11,15 +11,18 @@ from torch.func import functional_call
 
 from lawful.blocks import BatchNormCore, Run, ShapeError, draw_gates
 from lawful.theory.double import double
+from lawful.theory.exact.program import NotPolynomialError
 from lawful.theory.losses import LossError, LossLike, pair
 from lawful.theory.modules import Axes, Inputs, fit_losses, fresh_inputs, named_outputs
 from lawful.theory.oracle import Count, count_fields
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
+from .exact import count_exactly
 from .forward import run_forward
 from .module import Network
 from .naming import losses_of
+from .tracing import trace
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 SURE_GAP = 1e8  # below it one point is not enough: rounding has been seen as a gap of 4e6
@@ -37,6 +40,7 @@ def count(
     axis: Axes = -1,
     seed: int = 0,
     known: int | None = None,
+    exact: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Count:
     """Counts the independent laws of a network by brute force, without the engine.
@@ -51,6 +55,8 @@ def count(
             architecture is known.
         seed: of the point and the data.
         known: a number of laws proved already; reaching it ends the search early.
+        exact: count modulo primes instead of in floats, without rounding (see `lawful.graph.exact.count_exactly`); for
+            networks that are polynomial once their activation patterns are fixed.  A module is traced first.
         progress: called with a line before each level of brackets.
 
     Returns:
@@ -59,9 +65,20 @@ def count(
 
     Raises:
         ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
+        NotPolynomialError: with `exact`, names the operation that is no polynomial.
     """
     if isinstance(network, Network):
         loss, axis = losses_of(network.arch, loss), network.output_axes
+    if exact:
+        arch = network.arch if isinstance(network, Network) else network
+        if not isinstance(arch, Architecture):
+            arch = trace(arch, *args, **dict(kwargs or {}))
+            opaque = [op.op for op in arch.trace.opaque] if arch.trace else []
+            if opaque:
+                raise NotPolynomialError(
+                    f"{', '.join(opaque)}: not understood, so no polynomial; count with exact=False"
+                )
+        return count_exactly(arch, loss, seed=seed, known=known, progress=progress)
     doubtful: Count | None = None
     for attempt in range(ATTEMPTS):
         generator = torch.Generator().manual_seed(seed + 1000 * attempt)

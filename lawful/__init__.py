@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lawful.theory import losses
     from lawful.theory.laws import Law, LawSet
     from lawful.theory.oracle import Count
+    from lawful.theory.search import PolynomialLaws, search_laws
     from lawful.theory.verdict import Verdict
     from lawful.theory.verification import Report
 
@@ -32,6 +33,7 @@ _HOMES = {
     "Count": "lawful.theory.oracle",
     "Law": "lawful.theory.laws",
     "LawSet": "lawful.theory.laws",
+    "PolynomialLaws": "lawful.theory.search",
     "Report": "lawful.theory.verification",
     "Verdict": "lawful.theory.verdict",
     "check": "lawful.graph.check",
@@ -41,6 +43,7 @@ _HOMES = {
     "Trace": "lawful.graph.tracing",
     "TraceError": "lawful.graph.tracing",
     "register_op": "lawful.graph.tracing",
+    "search_laws": "lawful.theory.search",
     "trace": "lawful.graph.tracing",
     "verify": "lawful.graph.check",
 }
@@ -58,6 +61,7 @@ __all__ = [
     "Count",
     "Law",
     "LawSet",
+    "PolynomialLaws",
     "Report",
     "Trace",
     "TraceError",
@@ -72,6 +76,7 @@ __all__ = [
     "lora",
     "losses",
     "register_op",
+    "search_laws",
     "testing",
     "trace",
     "verify",

@@ -135,10 +135,14 @@ def count(
     loss: Loss = "mse",
     seed: Seed = 0,
     shrink: Shrink = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="modulo primes, without rounding (polynomial networks)")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Count the independent laws of a network by brute force, without deriving them."""
     from lawful.graph.counting import count as count_laws
+    from lawful.theory.exact.program import NotPolynomialError
 
     from .cli_trace import trace_data, trace_lines
     from .tables import count_data
@@ -146,7 +150,10 @@ def count(
     arch, whole = _load(spec, shrink, COUNTABLE, "brute force")
     single_thread()
     with status(as_json, "counting") as say:
-        found = count_laws(arch, loss, seed=seed, progress=say)
+        try:
+            found = count_laws(arch, loss, seed=seed, exact=exact, progress=say)
+        except NotPolynomialError as error:
+            raise BadInput(f"{spec} cannot be counted exactly: {error}; leave out --exact") from error
     if as_json:
         print_json({**count_data(found), **trace_data(whole)})
     else:
@@ -154,7 +161,7 @@ def count(
             f"{found.laws} independent laws: {found.parameters} parameters, "
             f"rank {found.ranks[-1]} of the fields and their brackets",
             *trace_lines(whole),
-            f"verdict: {found.verdict} ({found.method}, spectral gap {found.gap:.0e})",
+            f"verdict: {found.verdict} ({found.method}" + ("" if exact else f", spectral gap {found.gap:.0e}") + ")",
             sep="\n",
             highlight=False,
             markup=False,

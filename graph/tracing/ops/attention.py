@@ -414,7 +414,8 @@ def _block(
         options |= _fixed_mask(total, n, m, q)
     weights = {"softmax": "softmax", "relu": "relu", "sigmoid": "sigmoid", "": "linear"}[scores.done]
     scale = scores.scale if scores.scale != 1 else 1.0
-    return DotProductAttention(heads, groups, scores=weights, scale=scale, cap=scores.cap, dropout=scores.dropout, **options), reads
+    options |= {"scale": scale, "cap": scores.cap, "dropout": scores.dropout}
+    return DotProductAttention(heads, groups, scores=weights, **options), reads
 
 
 def _fixed_mask(t: torch.Tensor, n: int, m: int, q: Stream) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Counting exactly: networks as polynomials modulo a prime, their fields and brackets, ranks and certificates."""
