@@ -12,6 +12,7 @@ from torch.func import functional_call
 from lawful.blocks import BatchNormCore, Run, ShapeError, draw_gates
 from lawful.theory.double import double
 from lawful.theory.exact.program import NotPolynomialError
+from lawful.theory.flows import Flow, Layout
 from lawful.theory.losses import LossError, LossLike, pair
 from lawful.theory.modules import Axes, Inputs, fit_losses, fresh_inputs, named_outputs
 from lawful.theory.oracle import Count, count_fields
@@ -41,6 +42,7 @@ def count(
     seed: int = 0,
     known: int | None = None,
     exact: bool = False,
+    flow: Flow | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Count:
     """Counts the independent laws of a network by brute force, without the engine.
@@ -57,6 +59,7 @@ def count(
         known: a number of laws proved already; reaching it ends the search early.
         exact: count modulo primes instead of in floats, without rounding (see `lawful.graph.exact.count_exactly`); for
             networks that are polynomial once their activation patterns are fixed.  A module is traced first.
+        flow: how the network is trained (see `lawful.graph.flows`); the gradient flow if not given.
         progress: called with a line before each level of brackets.
 
     Returns:
@@ -66,9 +69,8 @@ def count(
     Raises:
         ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
         NotPolynomialError: with `exact`, names the operation that is no polynomial.
+        FlowError: for a flow that names parameters that are not there.
     """
-    if isinstance(network, Network):
-        loss, axis = losses_of(network.arch, loss), network.output_axes
     if exact:
         arch = network.arch if isinstance(network, Network) else network
         if not isinstance(arch, Architecture):
@@ -82,11 +84,12 @@ def count(
     doubtful: Count | None = None
     for attempt in range(ATTEMPTS):
         generator = torch.Generator().manual_seed(seed + 1000 * attempt)
-        if isinstance(network, Architecture):
-            potential, theta, sample = _architecture_fields(network, loss, generator)
+        potential, theta, sample = fields_of(network, loss, generator, args=args, kwargs=kwargs, axis=axis)
+        if flow is None:
+            found = count_fields(potential, theta, sample, known=known, progress=progress)
         else:
-            potential, theta, sample = _module_fields(network, loss, (tuple(args), dict(kwargs or {})), axis, generator)
-        found = count_fields(potential, theta, sample, known=known, progress=progress)
+            layout = layout_of(network)
+            found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
         if found.verdict is Verdict.UNDECIDED:
             continue
         if found.gap >= SURE_GAP or (doubtful and doubtful.laws == found.laws):
@@ -95,6 +98,42 @@ def count(
             return replace(found, verdict=Verdict.UNDECIDED)
         doubtful = found
     return replace(doubtful or found, verdict=Verdict.UNDECIDED)
+
+
+def layout_of(network: Architecture | torch.nn.Module) -> Layout:
+    """The trainable parameters of a network, in the order in which `fields_of` lays them end to end."""
+    if isinstance(network, Architecture):
+        return Layout({n: p.shape for n, p in network.parameters.items() if not p.frozen})
+    return Layout({n: tuple(p.shape) for n, p in network.named_parameters() if p.requires_grad})
+
+
+def fields_of(
+    network: Architecture | torch.nn.Module,
+    loss: LossLike,
+    generator: torch.Generator,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    axis: Axes = -1,
+) -> Fields:
+    """A potential whose gradients are those that losses can send, a random point, and a source of data.
+
+    Args:
+        network: an architecture, or a module (see `count`).
+        loss: see `count`.
+        generator: of the point and the data.
+        args: see `count`.
+        kwargs: see `count`.
+        axis: see `count`.
+
+    Raises:
+        ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
+    """
+    if isinstance(network, Architecture):
+        return _architecture_fields(network, loss, generator)
+    if isinstance(network, Network):
+        loss, axis = losses_of(network.arch, loss), network.output_axes
+    return _module_fields(network, loss, (tuple(args), dict(kwargs or {})), axis, generator)
 
 
 def _paired(

@@ -4,9 +4,10 @@ With the fields `X = grad_theta <w, g(theta, x)>` let `W_0` be their span and `W
 generic point the number of independent laws is `D - dim W_k` once `W_k` stops growing (Frobenius; Marcotte, Gribonval,
 Peyré 2023, theorem 3.3).
 
-Each sample is a bracket of random combinations of fields, so that a level is spanned by a few more samples than it has
-dimensions.  Rows are scaled by the size of the two terms that a bracket subtracts, never by their own norm: a bracket
-that cancels to rounding stays as small as rounding.
+`count_span` does the same for any vector fields on any state, which is how flows other than the gradient flow are
+counted.  Each sample is a bracket of random combinations of fields, so that a level is spanned by a few more samples
+than it has dimensions.  Rows are scaled by the size of the two terms that a bracket subtracts, never by their own norm:
+a bracket that cancels to rounding stays as small as rounding.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .verdict import Verdict
 
 Potential = Callable[[torch.Tensor, Any], torch.Tensor]
 Sampler = Callable[[int], Any]
+Field = Callable[[torch.Tensor, Any], torch.Tensor]
 
 CLEAR_GAP = 1e4
 NOISE = 1e-8  # relative size below which a singular value may be rounding
@@ -35,7 +37,7 @@ class Count:
 
     Attributes:
         laws: the number, `parameters - ranks[-1]`.
-        parameters: trainable scalars `D`.
+        parameters: trainable scalars `D`; for a flow on a larger state (with velocity, with time) its dimension.
         ranks: dimension of `W_0, W_1, ...` until it stops growing.
         gap: last kept over first dropped singular value (infinity if nothing was dropped).
         verdict: `HOLDS` with a clear gap and growth that stopped, else `UNDECIDED`.
@@ -78,10 +80,48 @@ def count_fields(
     Returns:
         The count with its verdict.
     """
-    d = theta.numel()
+    return count_span(
+        grad(potential),
+        theta,
+        sample,
+        moves=lambda: potential_moves(potential, theta, sample),
+        known=known,
+        depth=depth,
+        chunk=chunk,
+        progress=progress,
+    )
+
+
+def count_span(
+    field: Field,
+    state: torch.Tensor,
+    sample: Sampler,
+    *,
+    moves: Callable[[], bool],
+    known: int | None = None,
+    depth: int = 5,
+    chunk: int = 64,
+    progress: Callable[[str], None] | None = None,
+) -> Count:
+    """Counts functions of a state that no vector field of a family changes.
+
+    Args:
+        field: `X(state, data)`, a vector like the state in float64 that `torch.func` can differentiate again and again.
+        state: a generic point, shape `(D,)`.
+        sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
+        moves: whether the network moves at all, asked once the first samples are drawn.
+        known: see `count_fields`.
+        depth: see `count_fields`.
+        chunk: see `count_fields`.
+        progress: see `count_fields`.
+
+    Returns:
+        The count with its verdict.
+    """
+    d = state.numel()
     if d == 0:
         return Count(0, 0, (0,), float("inf"), Verdict.VACUOUS, "no trainable parameters")
-    rows = torch.zeros(0, d, dtype=theta.dtype)
+    rows = torch.zeros(0, d, dtype=state.dtype)
     ranks: list[int] = []
     gap, values, clear = float("inf"), torch.zeros(0), True
     closed = False
@@ -89,8 +129,8 @@ def count_fields(
         if progress:
             progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
         missing = d - (ranks[-1] if ranks else 0)
-        fresh = _level_rows(potential, theta, sample, level, missing + missing // 4 + 12, chunk)
-        if level == 0 and not _moves(potential, theta, sample):
+        fresh = _level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
+        if level == 0 and not moves():
             return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.VIOLATED, "the fields are not finite", False)
@@ -109,29 +149,27 @@ def count_fields(
     return Count(d - ranks[-1], d, tuple(ranks), gap, verdict, "lie algebra, float64", closed, values)
 
 
-def _moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
+def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
     """Whether the fields are more than rounding, compared with the size of the function."""
     slope, value = vmap(grad_and_value(potential), (None, 0))(theta, sample(8))
     size = value.abs().median()
     return not float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size)
 
 
-def _level_rows(
-    potential: Potential, theta: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int
-) -> torch.Tensor:
+def _level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:
     """`n` nested brackets of `level + 1` random fields, scaled by the size of their terms."""
 
     def one(data: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        fields = [lambda t, d=d: grad(potential)(t, d) for d in data]
+        fields = [lambda t, d=d: field(t, d) for d in data]
         if level == 0:
-            x = fields[0](theta)
+            x = fields[0](state)
             return x, x.norm()
         inner = fields[-1]
         for outer in reversed(fields[1:-1]):
             inner = _bracket(outer, inner)
-        a, b, size = _terms(fields[0], inner, theta)
+        a, b, size = _terms(fields[0], inner, state)
         # Where the function is linear in all that moves, both terms are rounding and must stay small.
-        return a - b, a.norm() + b.norm() + ROUNDING * size / theta.norm()
+        return a - b, a.norm() + b.norm() + ROUNDING * size / state.norm()
 
     blocks, scales = [], []
     for start in range(0, n, chunk):

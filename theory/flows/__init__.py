@@ -1,0 +1,32 @@
+"""Flows other than the gradient flow: what they conserve, and how many laws there are."""
+
+from .base import Flow, FlowError, Layout, State
+from .derive import flow_laws
+from .kinds import GradientFlow, Mirror, Momentum, NaturalGradient, WeightDecay
+from .laws import FlowLaw, FlowLaws
+from .noise import Noise, noise_drift
+from .potentials import Potential
+from .rate import Rate
+from .sign import SignDescent
+from .verification import check_laws
+
+__all__ = [
+    "Flow",
+    "FlowError",
+    "FlowLaw",
+    "FlowLaws",
+    "GradientFlow",
+    "Layout",
+    "Mirror",
+    "Momentum",
+    "NaturalGradient",
+    "Noise",
+    "Potential",
+    "Rate",
+    "SignDescent",
+    "State",
+    "WeightDecay",
+    "check_laws",
+    "flow_laws",
+    "noise_drift",
+]

@@ -1,0 +1,145 @@
+"""Laws of a flow: functions of parameters, velocity and time that training does not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, overload
+
+import torch
+
+from ..laws import as_parameters, ramp_like
+from ..parts import base, with_parts
+from .base import FlowError, Layout
+
+if TYPE_CHECKING:
+    from .base import Flow
+
+Tensors = Mapping[str, torch.Tensor]
+Measure = Callable[[Tensors, Tensors, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class FlowLaw:
+    """A family of conserved quantities of a flow.
+
+    Attributes:
+        name: readable and unique within its set.
+        kind: `balance`, `shift` or `frozen` as for the gradient flow; under momentum `angular` (bilinear in parameters
+            and velocity), `linear` (a velocity) or `centre` (a position, corrected by the velocity).
+        count: number of scalars.
+        independent: how many of them are independent at a generic state.
+        parameters: names of the parameters that it reads, as laws name them (also parts of parameters).
+        formula: the law in plain text.
+        source: paper and theorem.
+        timed: whether it depends on time.
+        inertial: whether it reads the velocity.
+        measure: its scalars, from parameters, velocities and time.
+    """
+
+    name: str
+    kind: str
+    count: int
+    independent: int
+    parameters: tuple[str, ...]
+    formula: str
+    source: str
+    timed: bool
+    inertial: bool
+    measure: Measure = field(repr=False)
+
+    def value(self, parameters: object, velocity: object = None, time: float | torch.Tensor = 0.0) -> torch.Tensor:
+        """The law's scalars as one tensor.
+
+        Args:
+            parameters: a module, a state dict or a dict of tensors.
+            velocity: their time derivatives, likewise; needed by laws of momentum only.
+            time: how long training has run.
+
+        Raises:
+            KeyError: if a parameter is missing.
+            FlowError: if the law reads velocities and gets none.
+        """
+        names = list(dict.fromkeys(base(n) for n in self.parameters))
+        if self.inertial and velocity is None:
+            raise FlowError(f"{self.name} reads velocities but gets none; pass velocity= with one for each parameter")
+        theta = with_parts(as_parameters(parameters, names), self.parameters)
+        speed = {} if velocity is None else with_parts(as_parameters(velocity, names), self.parameters)
+        some = next(iter(theta.values()))
+        return self.measure(theta, speed, torch.as_tensor(time, dtype=some.dtype, device=some.device))
+
+    @property
+    def corruptions(self) -> tuple[FlowLaw, ...]:
+        """False laws of the same shape: one parameter read through an uneven curve, and the clock read wrongly.
+
+        A parameter that never moves has no false law of its own.
+        """
+        first, measure = self.parameters[0], self.measure
+
+        def uneven(theta: Tensors, speed: Tensors, time: torch.Tensor) -> torch.Tensor:
+            # A factor alone would be forgiven by a logarithm, an offset by a linear law.
+            x = theta[first]
+            bent = x + ramp_like(x) * x * x
+            # A linear law of velocities does not read the parameters.
+            return measure({**theta, first: bent}, {**speed, first: bent} if self.kind == "linear" else speed, time)
+
+        def late(theta: Tensors, speed: Tensors, time: torch.Tensor) -> torch.Tensor:
+            return measure(theta, speed, 0.5 * time)
+
+        out = [] if self.kind == "frozen" else [uneven]
+        return tuple(replace(self, measure=m) for m in out + ([late] if self.timed else []))
+
+
+class FlowLaws(Sequence[FlowLaw]):
+    """The laws of one network under one flow.
+
+    Attributes:
+        flow: the flow.
+        loss: the loss they were derived for.
+        layout: the trainable parameters.
+        independent: number of independent scalar laws at a generic state.
+        notes: what was not derived, with its place.  Without notes the list is all that the theorems give; whether it
+            is complete is for `count` to say.
+    """
+
+    def __init__(
+        self, laws: Sequence[FlowLaw], flow: Flow, loss: str, layout: Layout, independent: int, notes: Sequence[str]
+    ) -> None:
+        self._laws = tuple(laws)
+        self.flow = flow
+        self.loss = loss
+        self.layout = layout
+        self.independent = independent
+        self.notes = tuple(dict.fromkeys(notes))
+
+    @property
+    def count(self) -> int:  # type: ignore[override]
+        """Number of scalar laws, dependent ones included."""
+        return sum(law.count for law in self._laws)
+
+    def __len__(self) -> int:
+        return len(self._laws)
+
+    @overload
+    def __getitem__(self, key: int | str) -> FlowLaw: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[FlowLaw, ...]: ...
+
+    def __getitem__(self, key: int | str | slice) -> FlowLaw | tuple[FlowLaw, ...]:
+        if isinstance(key, str):
+            for law in self._laws:
+                if law.name == key:
+                    return law
+            raise KeyError(f"no law named {key!r}; there are {', '.join(law.name for law in self._laws[:8])}")
+        return self._laws[key]
+
+    def __iter__(self) -> Iterator[FlowLaw]:
+        return iter(self._laws)
+
+    def __repr__(self) -> str:
+        flow = type(self.flow).__name__
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return (
+            f"<FlowLaws of {flow}: {len(self)} families, {self.count} scalars, {self.independent} independent{notes}>"
+        )
