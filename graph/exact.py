@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from lawful.blocks import Run, ShapeError
 from lawful.theory.exact.counting import count_modulo
-from lawful.theory.exact.lowering import Tensors, program_of
-from lawful.theory.exact.program import Program
+from lawful.theory.exact.lowering import Function, Tensors, program_of
+from lawful.theory.exact.program import Program, Shape
 from lawful.theory.exact.residues import PRIMES
 from lawful.theory.losses import LossLike, pair
 from lawful.theory.oracle import Count
@@ -23,18 +24,32 @@ from .naming import losses_of
 EXAMPLES = 3  # in one random combination of fields
 
 
-def potential_program(arch: Architecture, loss: LossLike = "mse") -> Program:
-    """The potential whose gradients, for all data, span the gradient fields of a network, as a polynomial program.
+@dataclass(frozen=True)
+class Polynomial:
+    """The potential of a network as a function that is polynomial in its parameters and its data.
 
-    Its data are the inputs (`x0`, ...) and what the loss sends to the outputs (`w0`, ...) for a few examples, and the
-    frozen parameters; its choices are the free activation patterns, by block, and tokens.
+    Attributes:
+        function: of parameters, data and choices by name; gives a scalar.
+        parameters: examples of the trainable parameters, in the order in which they make up one vector.
+        data: examples of the inputs (`x0`, ...) and of what the loss sends to the outputs (`w0`, ...) for a few
+            examples, and of the frozen parameters.
+        choices: shape and number of options of the free activation patterns, by block, and of tokens.
+    """
+
+    function: Function
+    parameters: Tensors
+    data: Tensors
+    choices: dict[str, tuple[Shape, int]]
+
+
+def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
+    """The potential whose gradients, for all data, span the gradient fields of a network.
 
     Args:
-        arch: a network that is polynomial in its parameters once its activation patterns are fixed.
+        arch: any network.
         loss: the loss of every output.
 
     Raises:
-        NotPolynomialError: names the operation that is no polynomial.
         ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
     """
     probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
@@ -63,7 +78,22 @@ def potential_program(arch: Architecture, loss: LossLike = "mse") -> Program:
         terms = [pair(probe, z, numbers[f"w{i}"], axis) for i, (probe, z, axis) in enumerate(ends)]
         return sum(terms[1:], start=terms[0])
 
-    return program_of(potential, trainable, data, choices)
+    return Polynomial(potential, trainable, data, choices)
+
+
+def potential_program(arch: Architecture, loss: LossLike = "mse") -> Program:
+    """The potential of a network (see `potential_of`) as a polynomial program.
+
+    Args:
+        arch: a network that is polynomial in its parameters once its activation patterns are fixed.
+        loss: the loss of every output.
+
+    Raises:
+        NotPolynomialError: names the operation that is no polynomial.
+        ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
+    """
+    found = potential_of(arch, loss)
+    return program_of(found.function, found.parameters, found.data, found.choices)
 
 
 def count_exactly(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lawful import blocks, catalog, testing
     from lawful.graph import families
     from lawful.graph.architecture import Architecture
+    from lawful.graph.certificate import Certificate, certificate
     from lawful.graph.check import CheckReport, check, verify
     from lawful.graph.counting import count
     from lawful.graph.engine import derive
@@ -29,6 +30,7 @@ __version__ = version("lawful")
 
 _HOMES = {
     "Architecture": "lawful.graph.architecture",
+    "Certificate": "lawful.graph.certificate",
     "CheckReport": "lawful.graph.check",
     "Count": "lawful.theory.oracle",
     "Law": "lawful.theory.laws",
@@ -36,6 +38,7 @@ _HOMES = {
     "PolynomialLaws": "lawful.theory.search",
     "Report": "lawful.theory.verification",
     "Verdict": "lawful.theory.verdict",
+    "certificate": "lawful.graph.certificate",
     "check": "lawful.graph.check",
     "count": "lawful.graph.counting",
     "derive": "lawful.graph.engine",
@@ -57,6 +60,7 @@ _MODULES = {
 
 __all__ = [
     "Architecture",
+    "Certificate",
     "CheckReport",
     "Count",
     "Law",
@@ -69,6 +73,7 @@ __all__ = [
     "__version__",
     "blocks",
     "catalog",
+    "certificate",
     "check",
     "count",
     "derive",

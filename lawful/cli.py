@@ -1,4 +1,4 @@
-"""The command line: `lawful demo | derive | verify | count | check | catalog | atlas`.
+"""The command line: `lawful demo | derive | verify | count | certify | check | catalog | atlas`.
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
 """
@@ -13,6 +13,7 @@ import typer
 
 from .cli_atlas import atlas
 from .cli_catalog import catalog_app
+from .cli_certify import certify, counted_with_certificate
 from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(catalog_app, name="catalog")
 app.command()(atlas)
+app.command()(certify)
 
 Spec = Annotated[
     str,
@@ -43,6 +45,7 @@ Seed = Annotated[int, typer.Option(help="seed of everything random")]
 Shrink = Annotated[bool, typer.Option("--shrink", help="use the network's copy with tiny axes")]
 
 COUNTABLE = 2000  # trainable scalars: more than this takes the oracle minutes and gigabytes
+EXACTLY_COUNTABLE = 5000  # the same modulo a prime
 VERIFIABLE = 50_000_000  # parameters: more than this takes gigabytes in float64
 
 
@@ -138,6 +141,9 @@ def count(
     exact: Annotated[
         bool, typer.Option("--exact", help="modulo primes, without rounding (polynomial networks)")
     ] = False,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="with --exact: write a proof that `lawful certify` checks")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the independent laws of a network by brute force, without deriving them."""
@@ -147,10 +153,14 @@ def count(
     from .cli_trace import trace_data, trace_lines
     from .tables import count_data
 
-    arch, whole = _load(spec, shrink, COUNTABLE, "brute force")
+    if certificate is not None and not exact:
+        raise BadInput("a certificate is written for an exact count only; add --exact")
+    arch, whole = _load(spec, shrink, EXACTLY_COUNTABLE if exact else COUNTABLE, "brute force")
     single_thread()
     with status(as_json, "counting") as say:
         try:
+            if certificate is not None:
+                counted_with_certificate(arch, loss, certificate, as_json, say)
             found = count_laws(arch, loss, seed=seed, exact=exact, progress=say)
         except NotPolynomialError as error:
             raise BadInput(f"{spec} cannot be counted exactly: {error}; leave out --exact") from error

@@ -15,7 +15,7 @@ import numpy as np
 
 from .jets import Differentiator, Jet
 from .program import Program
-from .residues import drawn, minor
+from .residues import determinant, drawn, minor
 
 SPARE = 8  # samples more than there are dimensions left
 MEMORY = 1 << 24  # residues of all values of a chunk of samples
@@ -27,20 +27,22 @@ class Ranks:
 
     Attributes:
         prime: the prime.
-        seed: of the point and of the data.
+        seed: of the point and of the data, a number or a text.
         samples: how many brackets of each depth were drawn.
         ranks: dimension of `W_0, W_1, ...`.
         rows: a largest set of independent brackets, by depth and number.
         columns: parameters in which those have a minor that is not zero.
+        determinant: that minor.
         closed: whether growth was seen to stop (or everything was reached).
     """
 
     prime: int
-    seed: int
+    seed: int | str
     samples: tuple[int, ...]
     ranks: tuple[int, ...]
     rows: tuple[tuple[int, int], ...]
     columns: tuple[int, ...]
+    determinant: int
     closed: bool
 
 
@@ -53,7 +55,7 @@ class Fields:
         seed: of the point and of the data.
     """
 
-    def __init__(self, program: Program, prime: int, seed: int) -> None:
+    def __init__(self, program: Program, prime: int, seed: int | str) -> None:
         self.program, self.prime, self.seed = program, prime, seed
         self._differentiator = Differentiator(program, prime)
 
@@ -111,7 +113,7 @@ def _part(jet: Jet, mark: int) -> Jet:
 def count_modulo(
     program: Program,
     prime: int,
-    seed: int = 0,
+    seed: int | str = 0,
     known: int | None = None,
     depth: int = 5,
     progress: Callable[[str], None] | None = None,
@@ -146,4 +148,5 @@ def count_modulo(
         closed = ranks[-1] == d or (level > 0 and ranks[-1] == ranks[-2]) or ranks[0] == 0
         if closed or (known is not None and ranks[-1] >= d - known):
             break
-    return Ranks(prime, seed, tuple(samples), tuple(ranks), tuple(labels), tuple(columns), closed)
+    found = determinant(rows[:, columns], prime)
+    return Ranks(prime, seed, tuple(samples), tuple(ranks), tuple(labels), tuple(columns), found, closed)

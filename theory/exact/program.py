@@ -136,6 +136,25 @@ class Program:
             "steps": [_step_data(s) for s in self.steps],
         }
 
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> Program:
+        """The program that `to_data` wrote; a file that nobody vouches for goes through `checker.check` first."""
+        parameters, inputs = ({n: tuple(s) for n, s in data[k].items()} for k in ("parameters", "data"))
+        choices = {n: (tuple(s), k) for n, (s, k) in data["choices"].items()}
+        return Program(parameters, inputs, choices, tuple(map(_step, data["steps"])))
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    return Step(
+        data["kind"],
+        tuple(data.get("inputs", ())),
+        tuple(data["shape"]),
+        data.get("name", ""),
+        np.array(data["index"], dtype=np.int64) if "index" in data else None,
+        np.array(data["table"], dtype=np.float64) if "table" in data else None,
+        tuple(map(Fraction, data.get("factors", ()))),
+    )
+
 
 def _step_data(step: Step) -> dict[str, Any]:
     out: dict[str, Any] = {"kind": step.kind, "shape": list(step.shape)}

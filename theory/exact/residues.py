@@ -36,7 +36,7 @@ def residues(values: np.ndarray, p: int) -> np.ndarray:
     return whole * powers % p
 
 
-def drawn(seed: int, label: str, shape: Sequence[int], bound: int) -> np.ndarray:
+def drawn(seed: int | str, label: str, shape: Sequence[int], bound: int) -> np.ndarray:
     """Numbers in `range(bound)` that depend on the seed and the label only, on every machine (SHAKE-256)."""
     n = int(np.prod(shape, dtype=np.int64))
     stream = hashlib.shake_256(f"{seed}/{label}".encode()).digest(8 * n)
