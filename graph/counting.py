@@ -11,19 +11,18 @@ from torch.func import functional_call
 
 from lawful.blocks import BatchNormCore, Run, ShapeError, draw_gates
 from lawful.theory.double import double
-from lawful.theory.exact.program import NotPolynomialError
-from lawful.theory.flows import Flow, Layout
+from lawful.theory.flows import Flow, FlowError, GradientFlow, Layout, as_flow
 from lawful.theory.losses import LossError, LossLike, pair
 from lawful.theory.modules import Axes, Inputs, fit_losses, fresh_inputs, named_outputs
 from lawful.theory.oracle import Count, count_fields
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
+from .engine import architecture_of
 from .exact import count_exactly
 from .forward import run_forward
 from .module import Network
 from .naming import losses_of
-from .tracing import trace
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 SURE_GAP = 1e8  # below it one point is not enough: rounding has been seen as a gap of 4e6
@@ -59,28 +58,32 @@ def count(
         known: a number of laws proved already; reaching it ends the search early.
         exact: count modulo primes instead of in floats, without rounding (see `lawful.graph.exact.count_exactly`); for
             networks that are polynomial once their activation patterns are fixed.  A module is traced first.
-        flow: how the network is trained (see `lawful.graph.flows`); the gradient flow if not given.
+        flow: how the network is trained (see `lawful.graph.flows`); the gradient flow if not given.  Counting is then
+            in floats only.
         progress: called with a line before each level of brackets.
 
     Returns:
-        `Count` with `laws`, `ranks`, `gap`, `verdict`, `method`.  A count whose gap is clear but not wide is repeated
-        at another point, and is undecided if the two differ.
+        `Count` with `laws`, `ranks`, `gap`, `verdict`, `method`.  A count whose gap is narrow is decided in 120 digits
+        if it is small enough (see `lawful.theory.precise`); one whose gap is clear but not wide is repeated at another
+        point, and is undecided if the two differ.
 
     Raises:
         ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
         NotPolynomialError: with `exact`, names the operation that is no polynomial.
-        FlowError: for a flow that names parameters that are not there.
+        FlowError: for a flow that names parameters that are not there, and for `exact` with another flow than the
+            gradient flow.
     """
+    flow = None if flow is None else as_flow(flow)
+    if exact and not (flow is None or isinstance(flow, GradientFlow)):
+        raise FlowError(
+            f"exact counting is for the gradient flow, not for {type(flow).__name__}; leave out exact=True or flow="
+        )
     if exact:
-        arch = network.arch if isinstance(network, Network) else network
-        if not isinstance(arch, Architecture):
-            arch = trace(arch, *args, **dict(kwargs or {}))
-            opaque = [op.op for op in arch.trace.opaque] if arch.trace else []
-            if opaque:
-                raise NotPolynomialError(
-                    f"{', '.join(opaque)}: not understood, so no polynomial; count with exact=False"
-                )
-        return count_exactly(arch, loss, seed=seed, known=known, progress=progress)
+        return count_exactly(architecture_of(network, args, kwargs), loss, seed=seed, known=known, progress=progress)
+    if not isinstance(network, Architecture | torch.nn.Module):
+        raise ShapeError(
+            f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
+        )
     doubtful: Count | None = None
     for attempt in range(ATTEMPTS):
         generator = torch.Generator().manual_seed(seed + 1000 * attempt)

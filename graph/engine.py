@@ -66,7 +66,9 @@ def architecture_of(
     if isinstance(network, Network):
         return network.arch
     if not isinstance(network, torch.nn.Module):
-        raise ShapeError(f"expected an architecture or a torch module, got {type(network).__name__}")
+        raise ShapeError(
+            f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
+        )
     if not args and not kwargs:
         raise ShapeError(f"tracing a {type(network).__name__} needs example inputs; pass args=(x,) or kwargs={{...}}")
     from .tracing import trace_module

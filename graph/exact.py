@@ -11,7 +11,7 @@ import torch
 from lawful.blocks import Run, ShapeError
 from lawful.theory.exact.counting import count_modulo
 from lawful.theory.exact.lowering import Function, Tensors, program_of
-from lawful.theory.exact.program import Program, Shape
+from lawful.theory.exact.program import NotPolynomialError, Program, Shape
 from lawful.theory.exact.residues import PRIMES
 from lawful.theory.losses import LossLike, pair
 from lawful.theory.oracle import Count
@@ -50,8 +50,12 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
         loss: the loss of every output.
 
     Raises:
+        NotPolynomialError: for a traced network with operations that were not understood.
         ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
     """
+    if arch.trace and arch.trace.opaque:
+        names = ", ".join(str(op.op) for op in arch.trace.opaque)
+        raise NotPolynomialError(f"{names}: not understood by tracing, so no polynomial; count in floats")
     probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
     generator = torch.Generator().manual_seed(0)
     values = arch.random_parameters(generator)

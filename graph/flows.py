@@ -23,10 +23,12 @@ from lawful.theory.flows import (
     Potential,
     SignDescent,
     WeightDecay,
+    as_flow,
     check_laws,
     flow_laws,
     noise_drift,
 )
+from lawful.theory.laws import LawSet
 from lawful.theory.losses import LossLike
 from lawful.theory.modules import Axes
 from lawful.theory.oracle import Potential as Function
@@ -82,6 +84,7 @@ def laws(
         FlowError: for a flow that no theorem is known for, and one that names parameters that are not there.
         ShapeError: as for `lawful.derive`.
     """
+    as_flow(flow)
     arch = architecture_of(network, args, kwargs)
     solution = Solution(arch.diagram(losses_of(arch, loss)), lax=False)
     return flow_laws(solution, derive(arch, loss), flow, layout_of(arch))
@@ -89,7 +92,7 @@ def laws(
 
 def verify(
     network: Architecture | torch.nn.Module,
-    laws: Sequence[FlowLaw] | FlowLaws,
+    laws: Sequence[FlowLaw] | FlowLaws | LawSet,
     flow: Flow | None = None,
     loss: LossLike | None = None,
     *,
@@ -104,7 +107,7 @@ def verify(
 
     Args:
         network: an architecture (activation patterns are drawn freely), or a module with example inputs.
-        laws: the laws.
+        laws: the laws; of those of the gradient flow (from `lawful.derive`) it is asked whether the flow keeps them.
         flow: the flow; that of `laws` by default.
         loss: the loss; that of `laws` by default.
         args: example inputs of a module.
@@ -118,14 +121,16 @@ def verify(
         A verdict, a residual and the smallest residual of a corrupted copy for every law.
 
     Raises:
-        FlowError: for laws without a flow, and a flow that does not fit.
+        FlowError: for laws without a flow, a flow that does not fit, and laws of parameters that are not there.
         ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
     """
     if isinstance(laws, FlowLaws):
         flow, loss = flow or laws.flow, loss or laws.loss
+    elif isinstance(laws, LawSet):
+        loss = loss or laws.loss
     if flow is None:
         raise FlowError("laws in a plain list do not say of which flow they are; pass flow=")
-    flow.fit(layout_of(network))
+    as_flow(flow).fit(layout_of(network))
 
     def draw(generator: torch.Generator) -> tuple[Function, torch.Tensor, Sampler]:
         return fields_of(network, loss or "mse", generator, args=args, kwargs=kwargs, axis=axis)

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lawful import blocks, catalog, testing
-    from lawful.graph import families
+    from lawful.graph import families, flows
     from lawful.graph.architecture import Architecture
     from lawful.graph.certificate import Certificate, certificate
     from lawful.graph.check import CheckReport, check, verify
     from lawful.graph.counting import count
     from lawful.graph.engine import derive
     from lawful.graph.lora import lora
+    from lawful.graph.parameters import ParameterCount, parameter_count
+    from lawful.graph.search import search_laws
     from lawful.graph.tracing import Trace, TraceError, register_op, trace
     from lawful.theory import losses
     from lawful.theory.laws import Law, LawSet
     from lawful.theory.oracle import Count
-    from lawful.theory.search import PolynomialLaws, search_laws
+    from lawful.theory.search import PolynomialLaws
     from lawful.theory.verdict import Verdict
     from lawful.theory.verification import Report
 
@@ -36,6 +38,7 @@ _HOMES = {
     "Law": "lawful.theory.laws",
     "LawSet": "lawful.theory.laws",
     "PolynomialLaws": "lawful.theory.search",
+    "ParameterCount": "lawful.graph.parameters",
     "Report": "lawful.theory.verification",
     "Verdict": "lawful.theory.verdict",
     "certificate": "lawful.graph.certificate",
@@ -43,10 +46,11 @@ _HOMES = {
     "count": "lawful.graph.counting",
     "derive": "lawful.graph.engine",
     "lora": "lawful.graph.lora",
+    "parameter_count": "lawful.graph.parameters",
     "Trace": "lawful.graph.tracing",
     "TraceError": "lawful.graph.tracing",
     "register_op": "lawful.graph.tracing",
-    "search_laws": "lawful.theory.search",
+    "search_laws": "lawful.graph.search",
     "trace": "lawful.graph.tracing",
     "verify": "lawful.graph.check",
 }
@@ -54,6 +58,7 @@ _MODULES = {
     "blocks": "lawful.blocks",
     "catalog": "lawful.catalog",
     "families": "lawful.graph.families",
+    "flows": "lawful.graph.flows",
     "losses": "lawful.theory.losses",
     "testing": "lawful.testing",
 }
@@ -65,6 +70,7 @@ __all__ = [
     "Count",
     "Law",
     "LawSet",
+    "ParameterCount",
     "PolynomialLaws",
     "Report",
     "Trace",
@@ -78,8 +84,10 @@ __all__ = [
     "count",
     "derive",
     "families",
+    "flows",
     "lora",
     "losses",
+    "parameter_count",
     "register_op",
     "search_laws",
     "testing",

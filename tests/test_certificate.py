@@ -169,7 +169,7 @@ def test_less_may_be_claimed_than_could_be_proved() -> None:
     arch = mlp(2, 3, 2)
     data = lw.certificate(arch).content
     short = count_modulo(
-        potential_program(arch), data["prime"], checker.drawn_from(statement(data))[1], known=0, depth=0
+        potential_program(arch), data["prime"], checker.drawn_from(statement(data))[1], known=0, levels=0
     )
     rank = {"rows": [list(r) for r in short.rows], "columns": list(short.columns), "determinant": short.determinant}
     claim = data["claim"] | {"at_most": 12 - short.ranks[-1]}

@@ -1,9 +1,11 @@
 """Flows other than the gradient flow: the laws derived hold, are independent, and are all that brute force counts."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from hypothesis import find, given, settings
@@ -19,6 +21,7 @@ from lawful.theory.verdict import Verdict
 MOMENTUM = f.Momentum(0.5)
 ENTROPY = f.Mirror({"*": "entropy"})
 SIZES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3))
+WIDE = st.tuples(st.integers(1, 2), st.integers(1, 10), st.integers(1, 2))
 
 
 def linear(n: int, m: int) -> b.Linear:
@@ -40,6 +43,11 @@ def branches() -> b.Net:
 
 def layer_norm() -> b.Net:
     return b.Linear(2, 3) >> b.LayerNormCore(3, epsilon=0.0) >> b.Linear(3, 2)
+
+
+def affine_after_norm() -> lw.Architecture:
+    """The maps of a skip read what sums to zero, so `(I + W) 1` is a law."""
+    return lw.Architecture(linear(1, 3) >> b.LayerNormCore(3, epsilon=0.0) >> b.residual(linear(3, 3)) >> linear(3, 2))
 
 
 def attention(**options: Any) -> lw.Architecture:
@@ -169,21 +177,52 @@ def test_rows_of_our_own(name: str) -> None:
     agree(build(), flow, brute=not flow.inertial)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(SIZES.filter(lambda s: s[0] * s[2] > 1))
 def test_momentum_of_two_linear_layers(sizes: tuple[int, int, int]) -> None:
     n, r, m = sizes
     agree(pair(n, r, m), MOMENTUM, rotations(r, n + m), brute=False)
 
 
-def test_momentum_of_a_hidden_layer_that_its_vectors_do_not_fill() -> None:
-    """Six of eight dimensions: the rotation of the last two moves nothing, so 27 of 28 scalars are independent."""
-    agree(pair(2, 8, 1), MOMENTUM, 27, brute=False)
+def counted_by_matrices(n: int, r: int, m: int, damping: float = 0.5) -> int:
+    """Laws of two linear layers under momentum, from nothing but matrices.
+
+    For each of `r` neurons let `z = (u, v, u', v')`, a vector of `2 (n + m)`.  The drift and the pushes `u'' = M v`,
+    `v'' = M^T u` are matrices that act on all `z` alike; brackets are commutators.  Time moves with the drift alone.
+    """
+    d = n + m
+    zero, one = np.zeros((d, d)), np.eye(d)
+    drift = np.block([[zero, one], [zero, -damping * one]])
+    algebra = []
+    for i, j in np.ndindex(n, m):
+        push = np.zeros((2 * d, 2 * d))
+        push[d + i, n + j] = push[d + n + j, i] = 1
+        algebra.append(push)
+    pushes, rank = list(algebra), 0
+    while rank < len(algebra):
+        rank = len(algebra)
+        rows = [*algebra, *(a @ b - b @ a for a in (drift, *pushes) for b in algebra)]
+        _, values, basis = np.linalg.svd(np.stack([x.ravel() for x in rows]), full_matrices=False)
+        algebra = [x.reshape(2 * d, 2 * d) for x, s in zip(basis, values, strict=True) if s > 1e-9 * values[0]]
+    z = np.random.default_rng(0).standard_normal((2 * d, r))
+    moves = [np.append(a @ z, 0) for a in algebra] + [np.append(drift @ z, 1)]
+    return 2 * d * r + 1 - int(np.linalg.matrix_rank(np.stack(moves), tol=1e-8))
+
+
+@settings(max_examples=12)
+@given(WIDE.filter(lambda s: s[0] * s[2] > 1))
+def test_momentum_of_two_linear_layers_by_matrices(sizes: tuple[int, int, int]) -> None:
+    """Where the vectors `u, v, u', v'` do not fill the hidden layer, some rotations move nothing."""
+    n, r, m = sizes
+    found = f.laws(pair(n, r, m), MOMENTUM)
+    assert counted_by_matrices(n, r, m) == rotations(r, n + m) == found.independent
+    assert not found or rank(found, pair(n, r, m)) == found.independent
 
 
 def test_the_sizes_reach_wide_and_narrow_hidden_layers() -> None:
     find(SIZES, lambda s: s[1] > s[0] + s[2] and s[0] * s[2] > 1)
     find(SIZES, lambda s: s[1] < min(s[0], s[2]))
+    find(WIDE, lambda s: s[1] > 2 * (s[0] + s[2]) + 1 and s[0] * s[2] > 1)
 
 
 def test_momentum_between_scalars_has_more_laws_than_the_paper_counts() -> None:
@@ -191,8 +230,8 @@ def test_momentum_between_scalars_has_more_laws_than_the_paper_counts() -> None:
 
     A complete characterisation in marcotte2024 gives 1 and 3 here; it needs an input or an output of two features.
     """
-    assert lw.count(pair(1, 2, 1), flow=MOMENTUM).laws == 2 * rotations(2, 1) == 2 > rotations(2, 2)
-    assert lw.count(pair(1, 3, 1), flow=MOMENTUM, known=6).laws == 2 * rotations(3, 1) == 6 > rotations(3, 2)
+    assert counted_by_matrices(1, 2, 1) == 2 * rotations(2, 1) == 2 > rotations(2, 2)
+    assert counted_by_matrices(1, 3, 1) == 2 * rotations(3, 1) == 6 > rotations(3, 2)
 
 
 def test_nmf_keeps_laws_under_momentum_unless_the_metric_is_read_ahead() -> None:
@@ -221,6 +260,44 @@ def test_sign_descent_conserves_the_difference_of_absolute_values() -> None:
         slope = (u * v * x - y) * x
         u, v = u - rate * torch.sign(slope * v), v - rate * torch.sign(slope * u)
     torch.testing.assert_close(u.abs() - v.abs(), before, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("build", "laws"),
+    [
+        (lambda: pair(1, 1, 1), 1),
+        (lambda: lw.Architecture(linear(1, 1) >> b.ReLU() >> linear(1, 1)), 1),
+        (lambda: lw.Architecture(b.Affine(3, shift=False) >> b.Affine(3, shift=False) >> linear(3, 2)), 3),
+        (
+            lambda: lw.Architecture(b.Affine(3, shift=False) >> b.Power(2) >> b.Affine(3, shift=False) >> linear(3, 2)),
+            3,
+        ),
+    ],
+)
+def test_sign_descent_of_pairs_of_entries(build: Callable[[], lw.Architecture], laws: int) -> None:
+    """Every law `a^2 - c b^2` of two entries leaves `|a| - |b|`."""
+    agree(build(), f.SignDescent(), laws)
+
+
+@pytest.mark.parametrize("flow", [MOMENTUM, f.SignDescent(), f.WeightDecay(0.3), ENTROPY, f.GradientFlow()])
+def test_entries_that_only_their_size_is_unseen_of(flow: f.Flow) -> None:
+    """A gain before BatchNorm: `a g_a = 0`, so `a` never moves, which leaves two laws under momentum."""
+    for net in (b.Affine(2, gain=False) >> b.Affine(2, shift=False), b.Affine(2)):
+        arch = lw.Architecture(net >> b.BatchNormCore(2, epsilon=0.0) >> linear(2, 3))
+        agree(arch, flow, 8 if flow.inertial else 4)
+
+
+def test_natural_gradient_keeps_laws_that_the_metric_does_not_bend() -> None:
+    """A metric that is a multiple of the identity only changes the speed; a diagonal one is a mirror flow."""
+    arch = pair(2, 2, 2)
+
+    def flat(p: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.cat([x.reshape(-1) for x in p.values()])
+
+    conformal = f.NaturalGradient(lambda p: torch.eye(8, dtype=torch.float64) * (1 + flat(p).square().sum()))
+    assert lw.count(arch, flow=conformal).laws == lw.count(arch).laws == 3
+    hyper = f.NaturalGradient(lambda p: (1 + flat(p).square()).rsqrt())
+    assert lw.count(arch, flow=hyper).laws == f.laws(arch, f.Mirror({"*": "hypentropy"})).independent == 2
 
 
 def test_natural_gradient_with_a_diagonal_metric_is_mirror_flow_with_weights() -> None:
@@ -270,7 +347,7 @@ def test_the_drift_by_noise_against_simulation() -> None:
     shapes = {n: tuple(p.shape) for n, p in start.items()}
     layout = Layout(shapes)
     root = torch.randn(8, 8, generator=generator, dtype=torch.float64) * 0.5
-    sigma, time, steps, runs = 0.4, 0.5, 50, 2000
+    sigma, time, steps, runs = 0.4, 0.5, 50, 4000
     x, y = (torch.randn(6, 2, generator=generator, dtype=torch.float64) for _ in range(2))
 
     def slope(q: torch.Tensor) -> torch.Tensor:
@@ -287,7 +364,7 @@ def test_the_drift_by_noise_against_simulation() -> None:
     predicted = f.noise_drift(law, start, f.Noise.full(root @ root.T, shapes), sigma)
     error = 5 * (values[:runs] + values[runs:]).std(0) / 2 / runs**0.5 / time
     scale = predicted.diagonal().abs().max()
-    assert float(error.max()) < 0.2 * float(scale), "the simulation can tell a factor of 2"
+    assert float(error.max()) < 0.3 * float(scale), "the simulation can tell a factor of 2"
     assert bool(((measured - predicted).abs() < error + 0.02 * scale).all())
     assert not bool(((measured - 2 * predicted).abs() < error + 0.02 * scale).all())
 
@@ -335,6 +412,14 @@ def test_what_was_not_derived_is_said() -> None:
     assert all("I + W" in note for note in curved.notes) and len(curved.notes) == 2
 
 
+def test_decay_of_a_square_whose_linear_part_is_a_law_by_itself() -> None:
+    """Behind LayerNorm `W 1` is a law of `I + W`, so `|W^T 1|^2 - |V 1|^2` decays by itself: said, but not derived."""
+    found = f.laws(affine_after_norm(), f.WeightDecay(0.2))
+    assert f.verify(affine_after_norm(), found).verdict is Verdict.HOLDS
+    assert lw.count(affine_after_norm(), flow=found.flow).laws == found.independent + 1 == 6
+    assert "no law was derived, since it reads I + W" in found.notes[0]
+
+
 def test_false_laws_fail() -> None:
     for build, flow in [*OURS.values(), *((p[0], p[1]) for p in PAPERS.values())]:
         arch = build()
@@ -357,6 +442,7 @@ def test_what_says_nothing_does_not_pass() -> None:
 
 
 def test_modules() -> None:
+    assert lw.flows is f
     module = pair(2, 2, 2).to_torch(torch.float64)
     laws = f.laws(module, MOMENTUM)
     inputs = (torch.zeros(3, 2),)
@@ -387,19 +473,124 @@ def test_rotations_meet() -> None:
     assert Rotations(1, 2, 4).meet(Rotations(4, 1, 2)) is None
 
 
+def test_exact_counting_is_for_the_gradient_flow() -> None:
+    arch = pair(2, 2, 2)
+    for network, args in ((arch, ()), (torch.nn.Linear(2, 2), (torch.zeros(1, 2),))):
+        with pytest.raises(f.FlowError, match="exact counting is for the gradient flow, not for Momentum; leave out"):
+            lw.count(network, args=args, exact=True, flow=MOMENTUM)
+    assert lw.count(arch, exact=True, flow=f.GradientFlow()).laws == lw.count(arch, exact=True).laws == 3
+
+
+def test_a_law_of_the_gradient_flow_is_refused_by_other_flows() -> None:
+    arch = pair(2, 3, 2)
+    laws = lw.derive(arch)
+    assert f.verify(arch, laws, f.GradientFlow()).verdict is Verdict.HOLDS
+    for flow in (MOMENTUM, ENTROPY, f.WeightDecay(0.2), f.SignDescent(), f.NaturalGradient(lambda p: metric(p))):
+        assert f.verify(arch, laws, flow).verdict is Verdict.VIOLATED, flow
+
+
+def metric(p: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.linspace(1, 2, 12, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: f.Momentum(-0.5), "the damping is -0.5; pass a number of 0 or more, or a function"),
+        (lambda: f.Momentum("0.5"), "the damping is '0.5'; pass a number"),  # type: ignore[arg-type]
+        (lambda: f.Momentum(float("nan")), "the damping is nan; pass"),
+        (lambda: f.Momentum(float("inf")), "the damping is inf; pass"),
+        (lambda: f.Momentum(True), "the damping is True; pass"),
+        (lambda: f.Momentum(lambda t: math.exp(-t)), "gives no number for each time of a tensor of shape"),
+        (lambda: f.Momentum(lambda t: torch.ones(3)), "gives no number for each time of a tensor of shape"),
+        (lambda: f.Momentum(0.5, {"*": "entropy"}), "the metric of momentum is"),  # type: ignore[arg-type]
+        (lambda: f.Momentum(0.5, ENTROPY, ahead=-1.0), "read -1.0 ahead; pass a number"),
+        (lambda: f.WeightDecay(-1), "the decay is -1; pass a number"),
+        (lambda: f.WeightDecay(None), "the decay is None; pass a number"),  # type: ignore[arg-type]
+        (lambda: f.Mirror("entropy"), "the potentials are 'entropy'; pass one for each pattern"),  # type: ignore[arg-type]
+        (lambda: f.Mirror({"*": "entropic"}), "no potential is called 'entropic'; there are euclidean, entropy"),
+        (lambda: f.Mirror({"*": -1.0}), "weight -1.0, a convex one needs a number above 0"),
+        (lambda: f.Mirror({"*": float("inf")}), "weight inf, a convex one needs a number above 0"),
+        (lambda: f.Mirror({"*": None}), "weight None, a convex one needs a number above 0"),  # type: ignore[dict-item]
+        (lambda: f.NaturalGradient(torch.eye(3)), "the metric is Tensor; pass a function"),  # type: ignore[arg-type]
+        (lambda: f.Noise.diagonal({"w": -torch.ones(2)}), "the variances of w go down to -1; a variance is 0 or more"),
+        (lambda: f.Noise.full(torch.full((2, 2), torch.nan), {"w": (2,)}), "the covariance is not finite"),
+        (lambda: f.Noise.of_examples({"w": torch.ones(())}), r"gradients of \[0\] examples"),
+    ],
+)
+def test_flows_that_make_no_sense(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(f.FlowError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (lambda p: torch.ones(3), r"shape \(3,\), 8 parameters need"),
+        (lambda p: 1.0, r"shape float, 8 parameters need"),
+        (lambda p: torch.ones(8), "the metric is torch.float32, the parameters are torch.float64"),
+        (lambda p: torch.ones(8).double() * torch.nan, "the metric is not finite"),
+        (lambda p: torch.ones(8, 8).double().triu(), "the metric is not symmetric"),
+        (
+            lambda p: -torch.eye(8).double(),
+            "not positive definite: its eigenvalues at a random point run from -1 to -1",
+        ),
+        (lambda p: torch.ones(8, 8).double(), "not positive definite"),
+        (lambda p: torch.linspace(0, 1, 8).double(), "not positive definite"),
+    ],
+)
+def test_metrics_that_are_none(values: Callable[[object], Any], message: str) -> None:
+    arch = pair(2, 2, 2)
+    flow = f.NaturalGradient(values)
+    with pytest.raises(f.FlowError, match=message):
+        lw.count(arch, flow=flow)
+    with pytest.raises(f.FlowError, match=message):
+        f.verify(arch, lw.derive(arch), flow)
+
+
+def test_potentials_that_are_not_convex() -> None:
+    arch = pair(2, 2, 2)
+    for function in (lambda x: -x * x, lambda x: x):
+        flow = f.Mirror({"*": f.Potential("bad", function)})
+        with pytest.raises(f.FlowError, match=r"the potential 'bad' of 0.weight has second derivatives down to"):
+            lw.count(arch, flow=flow)
+
+
+def test_positive_parameters() -> None:
+    """Networks are counted and checked at positive parameters; the law of a real network says that it has others."""
+    arch = pair(2, 2, 2)
+    (law,) = f.laws(arch, ENTROPY)
+    values = arch.random_parameters(torch.Generator().manual_seed(0))
+    with pytest.raises(f.FlowError, match=r"reads 0.weight through a potential of positive numbers, but its smallest"):
+        law.value(values)
+    assert bool(torch.isfinite(law.value({n: v.abs() for n, v in values.items()})).all())
+
+
 def test_bad_input() -> None:
     arch = pair(2, 2, 2)
     with pytest.raises(f.FlowError, match=r"'x\*' fits no trainable parameter; there are 0.weight"):
         lw.count(arch, flow=f.Mirror({"x*": "entropy"}))
-    with pytest.raises(f.FlowError, match="no potential is called 'entropic'; there are euclidean, entropy"):
-        f.laws(arch, f.Mirror({"*": "entropic"}))
-    with pytest.raises(f.FlowError, match="a convex one needs a weight above 0"):
-        f.laws(arch, f.Mirror({"*": -1.0}))
+    for wrong in ("momentum", f.Momentum):
+        for use in (lambda w: f.laws(arch, w), lambda w: lw.count(arch, flow=w), lambda w: f.verify(arch, [], w)):
+            with pytest.raises(f.FlowError, match=r"the flow is .*omentum'?; pass an object of lawful.flows"):
+                use(wrong)
     laws = f.laws(arch, MOMENTUM)
     with pytest.raises(f.FlowError, match="reads velocities but gets none"):
         laws[0].value(arch.random_parameters(torch.Generator()))
     with pytest.raises(f.FlowError, match="pass flow="):
         f.verify(arch, list(laws))
+    with pytest.raises(f.FlowError, match=r"reads '0.weight', which is no trainable parameter; there are 0.bias"):
+        f.verify(lw.Architecture(b.Affine(2, gain=False) >> b.Tanh()), laws)
+    with pytest.raises(f.FlowError, match="'law' is no law"):
+        f.verify(arch, ["law"], MOMENTUM)  # type: ignore[list-item]
+    law = lw.derive(arch)[0]
+    start = arch.random_parameters(torch.Generator())
+    with pytest.raises(f.FlowError, match=r"the covariance says nothing of '1.weight'"):
+        f.noise_drift(law, start, f.Noise.diagonal({"0.weight": torch.ones(2, 2)}))
+    with pytest.raises(f.FlowError, match=r"gives 0.weight the shape \(3, 2\), it has \(2, 2\)"):
+        f.noise_drift(law, start, f.Noise.diagonal({n: torch.ones(3, 2) for n in start}))
+    with pytest.raises(f.FlowError, match="the size of the noise is -1"):
+        f.noise_drift(law, start, f.Noise.diagonal({n: p.abs() for n, p in start.items()}), -1)
     with pytest.raises(KeyError, match="no law named 'x'"):
         laws["x"]
 

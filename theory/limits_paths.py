@@ -44,15 +44,20 @@ def path_limits(diagram: Diagram) -> Iterator[str]:
     yield from _skips_into_sums(diagram)
     yield from _fixed_sums(diagram)
     yield from _accidents(diagram)
+    yield from _factors(diagram)
 
 
 def _maps_in_a_row(diagram: Diagram) -> Iterator[str]:
     """A shared matrix applied to its own result has laws that are no polynomials of degree two."""
-    written = {w: s.rule.weight for s in diagram.sites if isinstance(s.rule, LinearRule) for w in s.outputs}
+    written: dict[int, str] = {}
     for site in diagram.sites:
-        if isinstance(site.rule, LinearRule) and written.get(site.inputs[0]) == site.rule.weight:
-            again = f"{site.name} applies {site.rule.weight} a second time in a row"
-            yield f"{again}: laws of degree above two are not listed"
+        if isinstance(site.rule, LinearRule):
+            if written.get(site.inputs[0]) == site.rule.weight:
+                again = f"{site.name} applies {site.rule.weight} a second time in a row"
+                yield f"{again}: laws of degree above two are not listed"
+            written |= dict.fromkeys(site.outputs, site.rule.weight)
+        elif isinstance(site.rule, PassRule) and site.inputs[0] in written:
+            written[site.outputs[0]] = written[site.inputs[0]]
 
 
 # what values read off a table stay values of single entries through
@@ -249,3 +254,22 @@ def _accidents(diagram: Diagram) -> Iterator[str]:
                 maps, w = maps + isinstance(before.rule, LinearRule), before.inputs[0]
             if maps > 2 and isinstance(writer[w].rule, SourceRule) and diagram.wires[w].size == 1:
                 yield "a chain of maps from one number to one number is a single product: its extra laws are not listed"
+
+
+def _factors(diagram: Diagram) -> Iterator[str]:
+    """A linear branch beside a skip of one number is one factor of everything that it stands between."""
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    origin = identity_sources(list(diagram.sites))
+    for site in diagram.sites:
+        if not isinstance(site.rule, AddRule) or diagram.wires[site.outputs[0]].size > 1:
+            continue
+        starts = {origin[w][0] if w in origin else w for w in site.inputs}
+        for w in site.inputs:
+            maps, before = 0, writer[w]
+            while before.rule == PassRule() or (isinstance(before.rule, LinearRule) and not before.rule.bias):
+                maps += isinstance(before.rule, LinearRule)
+                w = before.inputs[0]
+                before = writer[w]
+                if maps > 1 and w in starts:
+                    yield f"{site.name} multiplies one number by a product of maps: extra laws of it are not listed"
+                    break

@@ -77,7 +77,7 @@ def _ranks(solution: Solution) -> dict[Entity, int]:
                 if vectors and neighbour is not None and all(m[0] != neighbour for m in members[entity]):
                     found = found * spanned(neighbour) // solution.layouts.size(neighbour)
                 total += found
-        return total - _settled(solution, members[entity])
+        return total - settled(solution, members[entity])
 
     def spanned(wire: int) -> int:
         """Dimension of what the parameters of a wire put on it, at most its width."""
@@ -128,7 +128,7 @@ def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
     return out
 
 
-def _settled(solution: Solution, entities: list[Entity]) -> int:
+def settled(solution: Solution, entities: list[Entity]) -> int:
     """How many vectors on some boxes only act through others: a linear law for every feature takes one away.
 
     Two biases that are added up are one vector; so are the means of a table of tokens and of one of positions.

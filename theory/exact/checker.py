@@ -34,7 +34,7 @@ FIRST_PRIME = 1 << 30
 POINTS = 4  # where laws and fields must be orthogonal
 MEMORY = 1 << 24  # numbers held at a time
 LARGEST = 1 << 26  # entries of one value
-DEEPEST = 8  # brackets in one another
+DEEPEST = 6  # levels of brackets
 
 
 class Refused(Exception):
@@ -136,14 +136,14 @@ def _minor(rows: list[np.ndarray], columns: list[int], said: int, p: int, what: 
 
 
 def _chunks(program: Program, rows: list[list[int]]) -> list[range]:
-    """Runs of rows of one depth that fit into memory together."""
+    """Runs of rows of one level that fit into memory together."""
     found, at = [], 0
     while at < len(rows):
-        depth = rows[at][0]
-        if not 0 <= depth <= DEEPEST:
-            raise Refused(f"brackets of depth {depth}; up to {DEEPEST} are read")
-        size, end = max(1, MEMORY // (program.width << depth)), at
-        while end < len(rows) and rows[end][0] == depth and end - at < size:
+        level = rows[at][0]
+        if not 0 <= level <= DEEPEST:
+            raise Refused(f"brackets of level {level}; up to {DEEPEST} are read")
+        size, end = max(1, MEMORY // (program.width << level)), at
+        while end < len(rows) and rows[end][0] == level and end - at < size:
             end += 1
         found.append(range(at, end))
         at = end
@@ -151,30 +151,37 @@ def _chunks(program: Program, rows: list[list[int]]) -> list[range]:
 
 
 def brackets(program: Program, theta: np.ndarray, seed: str, p: int, rows: list[list[int]], chunk: range) -> np.ndarray:
-    """Brackets `[X_0, [X_1, ... X_depth]]` of the fields of a network: `rows` says the depth and number of each."""
-    depth, numbers = rows[chunk.start][0], [rows[i][1] for i in chunk]
+    """Fields of a network and brackets of them: `rows` says the level and number of each.
+
+    Level 0 are the fields `X`; level `k + 1` are brackets of two elements `X_1 + [X_2 + [...], X_3 + [...]]` with `k`
+    brackets in one another.
+    """
+    level, numbers = rows[chunk.start][0], [rows[i][1] for i in chunk]
     if min(numbers) < 0 or len(set(numbers)) != len(numbers):
         raise Refused("a bracket is named twice")
     data = []
-    for i in range(depth + 1):
-        label = f"{depth}.{i}"
+    for i in range(2 * (2**level - 1) if level else 1):
+        label = f"{level}.{i}"
         found = {n: draw(seed, f"{label}/{n}", (max(numbers) + 1, *s), p)[numbers] for n, s in program.data.items()}
         for n, (s, options) in program.choices.items():
             picked = draw(seed, f"{label}/{n}", (max(numbers) + 1, *s), options)[numbers]
             found[n] = np.stack([picked == k for k in range(options)], axis=1).astype(np.int64)
         data.append(found)
 
+    def element(which: list[dict[str, np.ndarray]], at: np.ndarray) -> np.ndarray:
+        field = program.gradient(at, which[0])
+        return field if len(which) == 1 else (field + bracket(which[1:], at)) % p
+
     def bracket(which: list[dict[str, np.ndarray]], at: np.ndarray) -> np.ndarray:
-        if len(which) == 1:
-            return program.gradient(at, which[0])
-        first, rest = which[:1], which[1:]
-        x, y = bracket(first, at), bracket(rest, at)
+        first, second = which[: len(which) // 2], which[len(which) // 2 :]
+        x, y = element(first, at), element(second, at)
         # `at + e x` with e^2 = 0: what stands in front of e afterwards is the derivative along x
-        along_x = bracket(rest, _joined(at, x))[len(x) :]
-        along_y = bracket(first, _joined(at, y))[len(y) :]
+        along_x = element(second, _joined(at, x))[len(x) :]
+        along_y = element(first, _joined(at, y))[len(y) :]
         return (along_x - along_y) % p
 
-    return np.broadcast_to(bracket(data, theta[None])[0], (len(numbers), program.size))
+    values = bracket(data, theta[None]) if level else element(data, theta[None])
+    return np.broadcast_to(values[0], (len(numbers), program.size))
 
 
 def _joined(at: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -233,7 +240,8 @@ class Program:
         if self.width > LARGEST or self.steps[-1]["shape"]:
             raise Refused("the program is too large, or does not end in one number")
         self.tables = {i: self._residues(s["table"]) for i, s in enumerate(self.steps) if "table" in s}
-        self.moving, degrees = [], []
+        self.moving: list[bool] = []
+        degrees: list[int] = []
         for i, step in enumerate(self.steps):
             read = step.get("inputs", [])
             if not all(0 <= j < i for j in read):

@@ -28,9 +28,9 @@ class Ranks:
     Attributes:
         prime: the prime.
         seed: of the point and of the data, a number or a text.
-        samples: how many brackets of each depth were drawn.
-        ranks: dimension of `W_0, W_1, ...`.
-        rows: a largest set of independent brackets, by depth and number.
+        samples: how many fields of each level were drawn.
+        ranks: dimension of the span `V_0` of the gradient fields, of `V_1 = V_0 + [V_0, V_0]`, and so on.
+        rows: a largest set of independent fields, by level and number.
         columns: parameters in which those have a minor that is not zero.
         determinant: that minor.
         closed: whether growth was seen to stop (or everything was reached).
@@ -70,34 +70,49 @@ class Fields:
         some = {k: drawn(self.seed, f"{label}/{k}", (n, *s), b) for k, (s, b) in self.program.choices.items()}
         return numbers | some
 
-    def brackets(self, depth: int, n: int) -> np.ndarray:
-        """`n` brackets of `depth + 1` random fields, `[X_0, [X_1, [... X_depth]]]`: shape `(n, D)`."""
-        draws = [self.draws(f"{depth}.{i}", n) for i in range(depth + 1)]
-        size = max(1, MEMORY // (max(self.program.width, self.program.size) << depth))
-        blocks = [
-            self._nested([{k: v[at : at + size] for k, v in d.items()} for d in draws], {0: self.point}, 1)[0]
-            for at in range(0, n, size)
-        ]
-        return np.concatenate([np.broadcast_to(b, (min(size, n), b.shape[1])) for b in blocks])[:n]
+    def brackets(self, level: int, n: int) -> np.ndarray:
+        """`n` random fields of a level: shape `(n, D)`.
+
+        Level 0 are gradient fields `X`.  Level `k + 1` are brackets of two random elements of the span so far, each
+        of them `X_1 + [X_2 + [...], X_3 + [...]]` with `k` brackets in one another, which reaches all brackets of up to
+        `2^(k + 1)` fields.
+        """
+        leaves = 1 if level == 0 else 2 * (2**level - 1)
+        draws = [self.draws(f"{level}.{i}", n) for i in range(leaves)]
+        size = max(1, MEMORY // (max(self.program.width, self.program.size) << level))
+        blocks = []
+        for at in range(0, n, size):
+            chunk = [{k: v[at : at + size] for k, v in d.items()} for d in draws]
+            point = {0: self.point}
+            found = self._bracket(chunk, point, 1) if level else self._element(chunk, point, 1)
+            blocks.append(np.broadcast_to(found[0], (min(size, n - at), found[0].shape[1])))
+        return np.concatenate(blocks)
 
     def gradients(self, theta: np.ndarray, draws: dict[str, np.ndarray]) -> np.ndarray:
         """Gradients at points `(samples, D)`, one sample of data each."""
         return self._differentiator.gradient({0: theta}, draws)[0]
 
-    def _nested(self, draws: list[dict[str, np.ndarray]], theta: Jet, mark: int) -> Jet:
-        """The bracket of the first field with that of all others, at a jet of points.
+    def _element(self, draws: list[dict[str, np.ndarray]], theta: Jet, mark: int) -> Jet:
+        """A field, plus the bracket of two elements made of the other fields if there are any, at a jet of points.
 
         `mark` is an infinitesimal that is still free.
         """
+        field = self._differentiator.gradient(theta, draws[0])
         if len(draws) == 1:
-            return self._differentiator.gradient(theta, draws[0])
-        first, rest = draws[0], draws[1:]
-        x, y = self._nested([first], theta, mark), self._nested(rest, theta, mark)
-        along_x = self._nested(rest, theta | _moved(x, mark), 2 * mark)
-        along_y = self._nested([first], theta | _moved(y, mark), 2 * mark)
-        a, b = _part(along_x, mark), _part(along_y, mark)
+            return field
+        return self._sum(field, self._bracket(draws[1:], theta, mark), 1)
+
+    def _bracket(self, draws: list[dict[str, np.ndarray]], theta: Jet, mark: int) -> Jet:
+        """The bracket of an element made of the first half of some fields with one made of the other half."""
+        left, right = draws[: len(draws) // 2], draws[len(draws) // 2 :]
+        x, y = self._element(left, theta, mark), self._element(right, theta, mark)
+        along_x = self._element(right, theta | _moved(x, mark), 2 * mark)
+        along_y = self._element(left, theta | _moved(y, mark), 2 * mark)
+        return self._sum(_part(along_x, mark), _part(along_y, mark), -1)
+
+    def _sum(self, a: Jet, b: Jet, sign: int) -> Jet:
         zero = np.zeros((1, 1), dtype=np.int64)
-        return {m: (a.get(m, zero) - b.get(m, zero)) % self.prime for m in {*a, *b, 0}}
+        return {m: (a.get(m, zero) + sign * b.get(m, zero)) % self.prime for m in {*a, *b, 0}}
 
 
 def _moved(field: Jet, mark: int) -> Jet:
@@ -115,7 +130,7 @@ def count_modulo(
     prime: int,
     seed: int | str = 0,
     known: int | None = None,
-    depth: int = 5,
+    levels: int = 5,
     progress: Callable[[str], None] | None = None,
 ) -> Ranks:
     """Ranks of the fields of a program and of their brackets, until they stop growing.
@@ -125,7 +140,7 @@ def count_modulo(
         prime: a prime of 31 bits.
         seed: of the point and of the data.
         known: a number of independent laws that are proved; reaching it ends the search.
-        depth: largest number of nested brackets.
+        levels: largest number of levels beyond the first; each doubles the length of the brackets.
         progress: called with a line before each level.
     """
     fields, d = Fields(program, prime, seed), program.size
@@ -135,9 +150,9 @@ def count_modulo(
     ranks: list[int] = []
     samples: list[int] = []
     closed = False
-    for level in range(depth + 1):
+    for level in range(levels + 1):
         if progress:
-            progress(f"brackets of depth {level} modulo {prime}: {len(columns)} of {d} dimensions so far")
+            progress(f"level {level} of brackets modulo {prime}: {len(columns)} of {d} dimensions so far")
         n = d - len(columns) - (known or 0) + SPARE
         rows = np.concatenate([rows, fields.brackets(level, n)])
         labels += [(level, i) for i in range(n)]

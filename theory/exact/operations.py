@@ -151,33 +151,68 @@ def _convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Symbol:
-    if transposed:
-        raise NotPolynomialError("a transposed convolution is not written as windows")
     x, weight = to.symbol(x), to.symbol(weight)
-    (n, _, *space), (out, inner, *kernel) = to.shape(x), to.shape(weight)
-    number = np.arange(1, math.prod(to.shape(x)) + 1).reshape(to.shape(x))
-    number = np.pad(number, [(0, 0), (0, 0), *((q, q) for q in padding)])
-    sizes = [
-        (m + 2 * q - d * (k - 1) - 1) // s + 1
-        for m, q, d, k, s in zip(space, padding, dilation, kernel, stride, strict=True)
-    ]
-    windows = number
-    for i, (size, s, d, k) in enumerate(zip(sizes, stride, dilation, kernel, strict=True)):
-        places = np.arange(size)[:, None] * s + np.arange(k) * d
-        windows = np.moveaxis(np.take(windows, places.ravel(), axis=2 + i), 2 + i, -1)
-        windows = np.moveaxis(windows.reshape(*windows.shape[:-1], size, k), -2, 2 + i)
-    # now (n, channels, *sizes, *kernel): one batch of products for every example and group
-    axes = len(sizes)
-    order = (0, 1, *range(2 + axes, 2 + 2 * axes), *range(2, 2 + axes))
-    cut = windows.transpose(order).reshape(n * groups, inner * math.prod(kernel), math.prod(sizes))
-    rows = to.reshaped(weight, (groups, out // groups, inner * math.prod(kernel)))
-    every = np.arange(math.prod(to.shape(rows))).reshape(to.shape(rows))
-    y = to.matmul(to.take(rows, np.tile(every, (n, 1, 1))), to.take(x, cut - 1))
+    (n, channels, *space), (out, inner, *kernel) = to.shape(x), to.shape(weight)
+    if transposed:
+        inner, out = channels // groups, inner * groups
+        reach = [(m - 1) * s + d * (k - 1) + 1 for m, s, d, k in zip(space, stride, dilation, kernel, strict=True)]
+        sizes = [r - 2 * q + o for r, q, o in zip(reach, padding, output_padding, strict=True)]
+        whole, read = sizes, space  # positions of the input have windows in the output
+    else:
+        reach = [m + 2 * q for m, q in zip(space, padding, strict=True)]
+        sizes = [(m - d * (k - 1) - 1) // s + 1 for m, d, k, s in zip(reach, dilation, kernel, stride, strict=True)]
+        whole, read = space, sizes
+    places = _windows(whole, read, kernel, stride, padding, dilation)
+    taps, positions = places.shape
+    if transposed:
+        # what every position of the input sends to its window; then each output collects what meets there
+        rows = to.take(weight, np.arange(channels * out // groups * taps).reshape(groups, inner, -1).swapaxes(1, 2))
+        sent = to.matmul(_each(to, rows, n), to.reshaped(x, (n * groups, inner, positions)))
+        number = np.arange(n * out * taps * positions).reshape(n * out, taps, positions)
+        terms = []
+        for tap in range(taps):
+            index = np.full((n * out, math.prod(sizes) + 1), -1, dtype=np.int64)
+            index[:, places[tap]] = number[:, tap]  # what falls off the edge goes to the last place
+            terms.append((to.take(sent, index[:, :-1]), Fraction(1)))
+        y = to.add(terms)
+    else:
+        number = np.arange(math.prod(to.shape(x))).reshape(n * groups, inner, -1)
+        number = np.concatenate([number, np.full((*number.shape[:2], 1), -1)], axis=-1)
+        cut = to.take(x, number[..., places].reshape(n * groups, inner * taps, positions))
+        y = to.matmul(_each(to, to.reshaped(weight, (groups, out // groups, inner * taps)), n), cut)
     y = to.reshaped(y, (n, out, *sizes))
     if bias is None:
         return y
-    shift = to.reshaped(to.symbol(bias), (1, out, *[1] * axes))
+    shift = to.reshaped(to.symbol(bias), (1, out, *[1] * len(sizes)))
     return to.add([(y, Fraction(1)), (shift, Fraction(1))])
+
+
+def _windows(
+    whole: Sequence[int],
+    read: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> np.ndarray:
+    """The place in an image of every tap of every window, -1 outside: shape `(taps, windows)`."""
+    axes = [
+        np.arange(k)[:, None] * d + np.arange(r)[None] * s - q
+        for k, r, d, s, q in zip(kernel, read, dilation, stride, padding, strict=True)
+    ]
+    taps, windows = np.indices(kernel).reshape(len(axes), -1, 1), np.indices(read).reshape(len(axes), 1, -1)
+    at = [axis[t, w] for axis, t, w in zip(axes, taps, windows, strict=True)]
+    inside = np.all([(a >= 0) & (a < m) for a, m in zip(at, whole, strict=True)], axis=0)
+    flat = np.zeros_like(at[0])
+    for a, m in zip(at, whole, strict=True):
+        flat = flat * m + a
+    return np.where(inside, flat, -1)
+
+
+def _each(to: Writer, rows: Symbol, examples: int) -> Symbol:
+    """The same matrices for every example."""
+    shape = to.shape(rows)
+    return to.take(rows, np.tile(np.arange(math.prod(shape)).reshape(shape), (examples, 1, 1)))
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {

@@ -1,7 +1,8 @@
 """Flows other than the gradient flow: what they conserve, and how many laws there are."""
 
-from .base import Flow, FlowError, Layout, State
+from .base import Flow, Layout, State, as_flow
 from .derive import flow_laws
+from .errors import FlowError
 from .kinds import GradientFlow, Mirror, Momentum, NaturalGradient, WeightDecay
 from .laws import FlowLaw, FlowLaws
 from .noise import Noise, noise_drift
@@ -26,6 +27,7 @@ __all__ = [
     "SignDescent",
     "State",
     "WeightDecay",
+    "as_flow",
     "check_laws",
     "flow_laws",
     "noise_drift",

@@ -21,12 +21,9 @@ import torch
 from torch.func import grad
 
 from ..oracle import Count, Potential, Sampler, count_span, potential_moves
+from .errors import FlowError
 
 Tensors = Mapping[str, torch.Tensor]
-
-
-class FlowError(ValueError):
-    """A flow that does not fit a network, or a state that a flow cannot have."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,11 @@ class Flow(ABC):
         """
 
     def generic(self, theta: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """A random point moved to where the flow is defined."""
+        """A random point moved to where the flow is defined.
+
+        Raises:
+            FlowError: if the flow is not defined there.
+        """
         return theta
 
     def drift(self, state: State, layout: Layout) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,7 +140,7 @@ class Flow(ABC):
             progress: called with a line before each level.
 
         Raises:
-            FlowError: if the flow names parameters that are not there.
+            FlowError: if the flow names parameters that are not there, or its metric is none.
         """
         self.fit(layout)
         d = theta.numel()
@@ -172,3 +173,15 @@ class Flow(ABC):
     @staticmethod
     def _no_field(state: torch.Tensor, data: Any) -> torch.Tensor:
         return torch.zeros_like(state)
+
+
+def as_flow(flow: object) -> Flow:
+    """A flow as it is.
+
+    Raises:
+        FlowError: for anything else.
+    """
+    if isinstance(flow, Flow):
+        return flow
+    called = flow.__name__ if isinstance(flow, type) else repr(flow)
+    raise FlowError(f"the flow is {called}; pass an object of lawful.flows, such as Momentum(0.5)")

@@ -6,11 +6,13 @@ from functools import singledispatch
 
 from ..laws import Law, LawSet
 from ..solution import Solution
-from .base import Flow, FlowError, Layout
+from .base import Flow, Layout, as_flow
+from .entries import reduced, sign_laws
+from .errors import FlowError
 from .kinds import GradientFlow, Mirror, Momentum, NaturalGradient, WeightDecay
 from .laws import FlowLaw, FlowLaws
 from .momentum import momentum_laws
-from .quadratic import as_flow_law, decay_laws, mirror_laws, sign_laws
+from .quadratic import as_flow_law, decay_laws, mirror_laws
 from .sign import SignDescent
 
 Found = tuple[list[FlowLaw], list[str]]
@@ -28,10 +30,11 @@ def flow_laws(solution: Solution, laws: LawSet, flow: Flow, layout: Layout) -> F
     Raises:
         FlowError: for a flow that no theorem is known for, and one that does not fit the parameters.
     """
-    flow.fit(layout)
-    exact = [law for law in laws if law.exact]
+    as_flow(flow).fit(layout)
+    read = reduced(laws)
+    exact = [law for law in read if law.exact]
     inertial = isinstance(flow, Momentum)
-    approximate = [law for law in laws if not law.exact and not (inertial and law.kind == "balance")]
+    approximate = [law for law in read if not law.exact and not (inertial and law.kind == "balance")]
     notes = [f"{law.name} holds up to an epsilon and was left out" for law in approximate]
     found, missing = _derived(flow, solution, exact)
     independent = sum(law.independent for law in found)
@@ -72,4 +75,4 @@ def _(flow: NaturalGradient, solution: Solution, laws: list[Law]) -> Found:
 
 @_derived.register
 def _(flow: SignDescent, solution: Solution, laws: list[Law]) -> Found:
-    return sign_laws(laws), []
+    return sign_laws(laws)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from numbers import Real
 
 import torch
 
-from .base import Flow, FlowError, Layout, State
+from .base import Flow, Layout, State
+from .errors import FlowError
 from .potentials import EUCLIDEAN, Potential, read_potential
 from .rate import Rate
 
 Time = Callable[[torch.Tensor], torch.Tensor]
+
+SYMMETRIC = 1e-10  # largest relative skew part of a metric
+SINGULAR = 1e-12  # smallest eigenvalue of a metric over the largest
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,17 @@ class WeightDecay(Flow):
 
     decay: float | Time = 0.1
 
-    @property
+    def __post_init__(self) -> None:
+        self.rate  # noqa: B018 (a property that checks)
+
+    @cached_property
     def rate(self) -> Rate:
-        """The decay as a rate."""
-        return Rate(self.decay)
+        """The decay as a rate.
+
+        Raises:
+            FlowError: for a decay that is neither a number of 0 or more nor a function of time.
+        """
+        return Rate(self.decay, "decay")
 
     @property
     def timed(self) -> bool:
@@ -70,23 +83,26 @@ class Mirror(Flow):
 
     potentials: Mapping[str, str | float | Potential] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.potentials, Mapping) or not all(isinstance(p, str) for p in self.potentials):
+            raise FlowError(
+                f"the potentials are {self.potentials!r}; pass one for each pattern of names, as {{'*': 'entropy'}}"
+            )
+        self._read  # noqa: B018 (a property that checks)
+
     @cached_property
     def _read(self) -> dict[str, Potential]:
         return {pattern: read_potential(p) for pattern, p in self.potentials.items()}
 
     def potential(self, name: str) -> Potential:
-        """The potential of a parameter.
-
-        Raises:
-            FlowError: for an unknown potential.
-        """
+        """The potential of a parameter."""
         return next((p for pattern, p in self._read.items() if fnmatchcase(name, pattern)), EUCLIDEAN)
 
     def fit(self, layout: Layout) -> None:
         """Checks that every pattern matches a parameter.
 
         Raises:
-            FlowError: for a pattern that matches none, and an unknown potential.
+            FlowError: for a pattern that matches none.
         """
         for pattern in self._read:
             if not any(fnmatchcase(name, pattern) for name in layout.shapes):
@@ -94,9 +110,20 @@ class Mirror(Flow):
                 raise FlowError(f"the potential of {pattern!r} fits no trainable parameter; there are {known}")
 
     def generic(self, theta: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """The point with positive entries where a potential wants them."""
-        parts = layout.split(theta)
-        return layout.flatten({n: p.abs() + 0.5 if self.potential(n).positive else p for n, p in parts.items()})
+        """The point with positive entries where a potential wants them.
+
+        Raises:
+            FlowError: if a potential is not strictly convex there.
+        """
+        parts = {n: p.abs() + 0.5 if self.potential(n).positive else p for n, p in layout.split(theta).items()}
+        for n, p in parts.items():
+            metric = self.potential(n).metric(p)
+            if not bool((torch.isfinite(metric) & (metric > 0)).all()):
+                raise FlowError(
+                    f"the potential {self.potential(n).name!r} of {n} has second derivatives down to "
+                    f"{float(metric.min()):.3g} at a random point; a mirror flow needs them above 0"
+                )
+        return layout.flatten(parts)
 
     def push(self, state: State, gradient: torch.Tensor, layout: Layout) -> torch.Tensor:
         """The gradient over the metric."""
@@ -123,10 +150,21 @@ class Momentum(Flow):
     metric: Mirror = field(default_factory=Mirror)
     ahead: float = 0.0
 
-    @property
+    def __post_init__(self) -> None:
+        self.rate  # noqa: B018 (a property that checks)
+        if not isinstance(self.metric, Mirror):
+            raise FlowError(f"the metric of momentum is {self.metric!r}; pass a Mirror({{pattern: potential}})")
+        if isinstance(self.ahead, bool) or not isinstance(self.ahead, Real) or not 0 <= self.ahead < math.inf:
+            raise FlowError(f"the metric is read {self.ahead!r} ahead; pass a number of 0 or more, in time")
+
+    @cached_property
     def rate(self) -> Rate:
-        """The damping as a rate."""
-        return Rate(self.damping)
+        """The damping as a rate.
+
+        Raises:
+            FlowError: for a damping that is neither a number of 0 or more nor a function of time.
+        """
+        return Rate(self.damping, "damping")
 
     @property
     def timed(self) -> bool:
@@ -142,7 +180,7 @@ class Momentum(Flow):
         """Checks that the metric fits.
 
         Raises:
-            FlowError: for a pattern that matches no parameter, and an unknown potential.
+            FlowError: for a pattern that matches no parameter.
         """
         self.metric.fit(layout)
 
@@ -172,13 +210,36 @@ class NaturalGradient(Flow):
 
     metric: Callable[[dict[str, torch.Tensor]], torch.Tensor]
 
-    def push(self, state: State, gradient: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """The gradient over the metric.
+    def __post_init__(self) -> None:
+        if not callable(self.metric):
+            raise FlowError(f"the metric is {type(self.metric).__name__}; pass a function of a dict of tensors")
+
+    def generic(self, theta: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """The point itself, where the metric has to be one.
 
         Raises:
-            FlowError: for a metric of another shape.
+            FlowError: for a metric of another shape or dtype, and one that is not symmetric and positive definite.
         """
-        metric, d = self.metric(layout.split(state.theta)), state.theta.numel()
-        if tuple(metric.shape) not in ((d,), (d, d)):
-            raise FlowError(f"the metric has shape {tuple(metric.shape)}, {d} parameters need ({d}, {d}) or ({d},)")
+        metric, d = self.metric(layout.split(theta)), theta.numel()
+        if not isinstance(metric, torch.Tensor) or tuple(metric.shape) not in ((d,), (d, d)):
+            shape = tuple(metric.shape) if isinstance(metric, torch.Tensor) else type(metric).__name__
+            raise FlowError(f"the metric has shape {shape}, {d} parameters need ({d}, {d}) or ({d},)")
+        if metric.dtype != theta.dtype:
+            raise FlowError(f"the metric is {metric.dtype}, the parameters are {theta.dtype}; give both the same dtype")
+        if not bool(torch.isfinite(metric).all()):
+            raise FlowError("the metric is not finite at a random point")
+        if metric.ndim == 2 and not float((metric - metric.T).norm()) <= SYMMETRIC * float(metric.norm()):
+            raise FlowError("the metric is not symmetric at a random point; pass (M + M^T) / 2 if that is meant")
+        values = torch.linalg.eigvalsh(metric) if metric.ndim == 2 else metric
+        least, most = float(values.min()), float(values.max())
+        if not least > SINGULAR * most:
+            raise FlowError(
+                f"the metric is not positive definite: its eigenvalues at a random point run from {least:.3g} to "
+                f"{most:.3g}; add a small multiple of the identity to one that is only semidefinite"
+            )
+        return theta
+
+    def push(self, state: State, gradient: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """The gradient over the metric."""
+        metric = self.metric(layout.split(state.theta))
         return gradient / metric if metric.ndim == 1 else torch.linalg.solve(metric, gradient)

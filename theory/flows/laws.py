@@ -10,7 +10,8 @@ import torch
 
 from ..laws import as_parameters, ramp_like
 from ..parts import base, with_parts
-from .base import FlowError, Layout
+from .base import Layout
+from .errors import FlowError
 
 if TYPE_CHECKING:
     from .base import Flow
@@ -35,6 +36,7 @@ class FlowLaw:
         timed: whether it depends on time.
         inertial: whether it reads the velocity.
         measure: its scalars, from parameters, velocities and time.
+        positive: those of `parameters` whose entries have to be above 0.
     """
 
     name: str
@@ -47,6 +49,7 @@ class FlowLaw:
     timed: bool
     inertial: bool
     measure: Measure = field(repr=False)
+    positive: tuple[str, ...] = ()
 
     def value(self, parameters: object, velocity: object = None, time: float | torch.Tensor = 0.0) -> torch.Tensor:
         """The law's scalars as one tensor.
@@ -58,13 +61,20 @@ class FlowLaw:
 
         Raises:
             KeyError: if a parameter is missing.
-            FlowError: if the law reads velocities and gets none.
+            FlowError: if the law reads velocities and gets none, and for entries of 0 or less where the potential of a
+                mirror flow is defined for positive ones.
         """
         names = list(dict.fromkeys(base(n) for n in self.parameters))
         if self.inertial and velocity is None:
             raise FlowError(f"{self.name} reads velocities but gets none; pass velocity= with one for each parameter")
         theta = with_parts(as_parameters(parameters, names), self.parameters)
         speed = {} if velocity is None else with_parts(as_parameters(velocity, names), self.parameters)
+        for n in self.positive:
+            if not bool((theta[n] > 0).all()):
+                raise FlowError(
+                    f"{self.name} reads {n} through a potential of positive numbers, but its smallest entry is "
+                    f"{float(theta[n].min()):.3g}; start training from positive ones, or take another potential"
+                )
         some = next(iter(theta.values()))
         return self.measure(theta, speed, torch.as_tensor(time, dtype=some.dtype, device=some.device))
 

@@ -21,7 +21,7 @@ import torch
 
 from ..laws import Law, Part
 from ..parts import base
-from ..ranks import _settled
+from ..ranks import settled
 from ..rewrites import Pair, parallel_pairs
 from ..solution import Solution
 from .kinds import Momentum
@@ -29,7 +29,8 @@ from .laws import FlowLaw, Tensors
 from .potentials import ENTROPY
 from .quadratic import as_flow_law, exponential, separable
 from .rate import Rate
-from .skew import Rotations, Skew
+from .rotations import Rotations
+from .skew import Skew
 
 SOURCE = "Noether's theorem for Killing fields; Marcotte, Gribonval, Peyré 2024"
 
@@ -167,7 +168,7 @@ def _vectors(solution: Solution, skew: Skew, wires: Sequence[int]) -> int:
                     skew.rotations(w).groups * skew.rotations(w).width
                 )
     whole = [(w, 0) for w in wires if len(solution.layouts.algebras[w].boxes) == 1]
-    return total - (_settled(solution, whole) if whole else 0)
+    return total - (settled(solution, whole) if whole else 0)
 
 
 def _wedge(one: Sequence[Part], two: Sequence[Part], theta: Tensors, speed: Tensors) -> torch.Tensor:
@@ -191,7 +192,7 @@ def _names(parts: Sequence[Part]) -> tuple[str, ...]:
 
 def _listed(parts: Sequence[Part]) -> str:
     return ", ".join(
-        ("I + " if p.offset else "") + p.parameter + ("^T" if p.view.order[0] and len(p.view.shape) > 1 else "")
+        ("I + " if p.offset else "") + p.parameter + (".T" if p.view.order[0] and len(p.view.shape) > 1 else "")
         for p in parts
     )
 

@@ -12,13 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch.func import jvp, vmap
 
 from ..laws import Law, as_parameters
 from ..parts import base
-from .base import FlowError, Layout
+from .base import Layout
+from .errors import FlowError
 
 CHUNK = 64  # directions that are differentiated at once
 
@@ -42,7 +44,7 @@ class Noise:
         Raises:
             FlowError: for different numbers of examples, or fewer than two.
         """
-        numbers = {len(g) for g in gradients.values()}
+        numbers = {len(g) if g.ndim else 0 for g in gradients.values()}
         if len(numbers) != 1 or min(numbers) < 2:
             raise FlowError(f"gradients of {sorted(numbers)} examples; give the same number of two or more for each")
         (n,) = numbers
@@ -50,7 +52,14 @@ class Noise:
 
     @staticmethod
     def diagonal(variances: Mapping[str, torch.Tensor]) -> Noise:
-        """Independent noise with a variance for every entry, by parameter name."""
+        """Independent noise with a variance for every entry, by parameter name.
+
+        Raises:
+            FlowError: for variances that are not 0 or more.
+        """
+        for n, v in variances.items():
+            if not bool((v >= 0).all()):
+                raise FlowError(f"the variances of {n} go down to {float(v.min()):.3g}; a variance is 0 or more")
 
         def factors(names: Sequence[str]) -> Tensors:
             layout = Layout({n: tuple(variances[n].shape) for n in names})
@@ -75,6 +84,8 @@ class Noise:
             raise FlowError(
                 f"the covariance has shape {tuple(matrix.shape)}, the parameters have {layout.size} entries"
             )
+        if not bool(torch.isfinite(matrix).all()):
+            raise FlowError("the covariance is not finite")
         values, vectors = torch.linalg.eigh(matrix)
         if not torch.allclose(matrix, matrix.T) or not float(values.min()) >= -1e-10 * float(values.abs().max()):
             raise FlowError("the covariance is not symmetric and positive semidefinite; pass E[(g - E g)(g - E g)^T]")
@@ -96,11 +107,20 @@ def noise_drift(law: Law, parameters: object, noise: Noise, sigma: float = 1.0) 
 
     Raises:
         KeyError: if a parameter is missing.
+        FlowError: for a size that is no number of 0 or more, and a covariance that lacks a parameter or its shape.
     """
+    if isinstance(sigma, bool) or not isinstance(sigma, Real) or not 0 <= sigma < math.inf:
+        raise FlowError(f"the size of the noise is {sigma!r}; pass a number of 0 or more")
     names = list(dict.fromkeys(base(n) for n in law.parameters))
     found = as_parameters(parameters, names)
     at = {n: found[n].detach() for n in names}
-    factors = noise.factors(names)
+    try:
+        factors = noise.factors(names)
+    except KeyError as error:
+        raise FlowError(f"the covariance says nothing of {error.args[0]!r}, which {law.name} reads") from error
+    for n, f in factors.items():
+        if f.shape[1:] != at[n].shape:
+            raise FlowError(f"the covariance gives {n} the shape {tuple(f.shape[1:])}, it has {tuple(at[n].shape)}")
 
     def bend(direction: Tensors) -> torch.Tensor:
         def slope(point: Tensors) -> torch.Tensor:

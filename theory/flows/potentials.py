@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch.func import grad
 
-from .base import FlowError
+from .errors import FlowError
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
@@ -55,10 +57,10 @@ def scaled(weight: float) -> Potential:
     """`weight x^2 / 2`: a learning rate of `1 / weight` for these parameters.
 
     Raises:
-        FlowError: for a weight that is not positive.
+        FlowError: for a weight that is no positive number.
     """
-    if not weight > 0:
-        raise FlowError(f"a quadratic potential has weight {weight}, a convex one needs a weight above 0")
+    if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < weight < math.inf:
+        raise FlowError(f"a quadratic potential has weight {weight!r}, a convex one needs a number above 0")
     return Potential(f"{weight:g} euclidean", lambda x: weight * x * x / 2, weight=float(weight))
 
 

@@ -53,8 +53,8 @@ def decay_laws(laws: Sequence[Law], flow: WeightDecay) -> tuple[list[FlowLaw], l
 
     `theta e^{int lambda}` moves by a multiple of the gradient, and `grad h` is linear for a quadratic `h`, so
     `h(theta e^{int lambda})` is conserved: a quadratic law times `e^{2 int lambda}`, a linear one times
-    `e^{int lambda}`.  A law with both parts (of a matrix `I + W`) is none any more; the sum along a chain of such
-    matrices is, since their linear parts cancel.
+    `e^{int lambda}`.  A law with both parts (of a matrix `I + W`) is none any more, unless the linear part is a law by
+    itself, which is not looked for; the sum along a chain of such matrices is one, since their linear parts cancel.
     """
     plain = [law for law in laws if not _offsets(law) or flow.rate.zero]
     mixed = [law for law in laws if _offsets(law) and not flow.rate.zero]
@@ -69,7 +69,8 @@ def decay_laws(laws: Sequence[Law], flow: WeightDecay) -> tuple[list[FlowLaw], l
         if len({(law.shape, law.axis_kinds) for law in chain}) == 1 and not any(linear.values()):
             out.append(_decayed(chain, flow.rate))
         else:
-            notes.append(f"{names}: reads I + W, whose linear part decays at another rate than its square")
+            why = "whose linear part decays at another rate than its square"
+            notes.append(f"{names}: no law was derived, since it reads I + W, {why}")
     return out, notes
 
 
@@ -134,7 +135,10 @@ def mirror_laws(laws: Sequence[Law], flow: Mirror) -> tuple[list[FlowLaw], list[
         elif None not in weights.values():
             out += _weighted(law, {n: w for n, w in weights.items() if w is not None})
         else:
-            out += separable(law, flow)
+            found = list(separable(law, flow))
+            out += found
+            if not found:
+                notes.append(f"{law.name}: no law in this metric was derived from it")
     return out, notes
 
 
@@ -146,7 +150,11 @@ def _dual(law: Law, flow: Mirror) -> FlowLaw:
 
     plain = all(flow.potential(base(n)).weight == 1.0 for n in law.parameters)
     text = law.text if plain else f"{law.text}, each parameter read through its mirror map phi'"
-    return replace(as_flow_law(law, MIRROR), formula=text, measure=measure)
+    return replace(as_flow_law(law, MIRROR), formula=text, measure=measure, positive=_positive(law, flow))
+
+
+def _positive(law: Law, flow: Mirror) -> tuple[str, ...]:
+    return tuple(n for n in law.parameters if flow.potential(base(n)).positive)
 
 
 def _weighted(law: Law, weights: dict[str, float]) -> Iterator[FlowLaw]:
@@ -191,6 +199,7 @@ def separable(law: Law, flow: Mirror) -> Iterator[FlowLaw]:
         independent=count,
         formula=f"diagonal of {law.text}, with theta^2/2 replaced by theta phi' - phi: {read}",
         measure=measure,
+        positive=_positive(law, flow),
     )
 
 
@@ -209,22 +218,3 @@ def _only_scalars(kind: str) -> bool:
 
 def _summed(part: Part, axes: set[int]) -> Part:
     return replace(part, axes=tuple(-1 if a in axes else a for a in part.axes))
-
-
-def sign_laws(laws: Sequence[Law]) -> list[FlowLaw]:
-    """The laws under sign descent: equal gradients have equal signs, and a gradient that is zero has none.
-
-    So parameters that never move stay, and differences (sums) of two entries whose gradients are equal (opposite).
-    """
-    out = []
-    for law in laws:
-        twins = len(law.terms) == 2 and abs(law.terms[0].coefficient) == abs(law.terms[1].coefficient)
-        single = set(law.axis_kinds) <= {"free"} and all(_single(t.part) for t in law.terms)
-        if law.kind == "frozen" or (law.kind == "shift" and twins and single):
-            out.append(as_flow_law(law, "equal gradients have equal signs"))
-    return out
-
-
-def _single(part: Part) -> bool:
-    """Whether every scalar reads one entry."""
-    return math.prod(n for n, a in zip(part.dims, part.axes, strict=True) if a < 0) == 1

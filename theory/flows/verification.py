@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch.func import grad, jvp, vmap
 
+from ..laws import Law
 from ..oracle import Potential, Sampler
 from ..parts import base
 from ..verdict import Verdict
 from ..verification import TOLERANCE, LawReport, Report
 from .base import Flow, Layout, State
+from .errors import FlowError
 from .laws import FlowLaw
+from .quadratic import as_flow_law
 
 FLAT = 1e-9  # a gradient below this fraction of the largest in its family is rounding
 PROBES = 8  # random directions that measure the length of a gradient
@@ -33,7 +36,7 @@ class Motion:
 
 
 def check_laws(
-    laws: Sequence[FlowLaw],
+    laws: Sequence[FlowLaw | Law],
     flow: Flow,
     layout: Layout,
     draw: Callable[[torch.Generator], tuple[Potential, torch.Tensor, Sampler]],
@@ -48,7 +51,7 @@ def check_laws(
     of the motion of what it reads.
 
     Args:
-        laws: the laws.
+        laws: the laws; those of the gradient flow are read as functions of the parameters alone.
         flow: the flow.
         layout: the trainable parameters.
         draw: gives a potential whose gradients losses can send, a random point and a source of data.
@@ -58,9 +61,20 @@ def check_laws(
 
     Returns:
         A verdict, a residual and the smallest residual of a corrupted copy for every law.
+
+    Raises:
+        FlowError: for a law of parameters that are not there, and for a flow that is not defined at a random state.
     """
+    read = [as_flow_law(law) if isinstance(law, Law) else law for law in laws]
+    for law in read:
+        if not isinstance(law, FlowLaw):
+            raise FlowError(f"{law!r} is no law; pass those of lawful.flows.laws or lawful.derive")
+        for name in map(base, law.parameters):
+            if name not in layout.shapes:
+                known = ", ".join(list(layout.shapes)[:8])
+                raise FlowError(f"{law.name} reads {name!r}, which is no trainable parameter; there are {known}")
     motions = list(_motions(flow, layout, draw, samples, seed))
-    return Report(tuple(_judge(law, motions, tolerance, seed) for law in laws))
+    return Report(tuple(_judge(law, motions, tolerance, seed) for law in read))
 
 
 def _motions(flow: Flow, layout: Layout, draw: Callable, samples: int, seed: int) -> Iterator[Motion]:
@@ -69,9 +83,12 @@ def _motions(flow: Flow, layout: Layout, draw: Callable, samples: int, seed: int
         potential, theta, sample = draw(generator)
         theta = flow.generic(theta, layout)
         (gradient,) = vmap(grad(potential), (None, 0))(theta, sample(1))
-        options = {"dtype": theta.dtype, "generator": generator}
-        time = 0.5 + torch.rand((), **options) if flow.timed else torch.zeros((), dtype=theta.dtype)
-        velocity = torch.randn(theta.shape, **options) if flow.inertial else torch.zeros_like(theta)
+        time = torch.zeros((), dtype=theta.dtype)
+        if flow.timed:
+            time = 0.5 + torch.rand((), dtype=theta.dtype, generator=generator)
+        velocity = torch.zeros_like(theta)
+        if flow.inertial:
+            velocity = torch.randn(theta.shape, dtype=theta.dtype, generator=generator)
         state = State(time, theta, velocity)
         motion = flow.motion(state, gradient, layout)
         at = layout.split(theta), layout.split(velocity), time

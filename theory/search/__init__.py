@@ -3,7 +3,8 @@
 from .confirmation import confirm
 from .family import ExactFields, parities_hold
 from .laws import PolynomialLaws
+from .program_fields import ProgramFields
 from .search import search_laws
 from .sympy_fields import SympyFields
 
-__all__ = ["ExactFields", "PolynomialLaws", "SympyFields", "confirm", "parities_hold", "search_laws"]
+__all__ = ["ExactFields", "PolynomialLaws", "ProgramFields", "SympyFields", "confirm", "parities_hold", "search_laws"]

@@ -48,5 +48,9 @@ def confirm(
 
 
 def error_bound(family: ExactFields, degree: int) -> float:
-    """The probability that one false law passes: `(deg <grad P, X> / 2^30) ^ checks` (Schwartz 1980, Zippel 1979)."""
-    return float((family.field_degree + degree - 1) / (1 << DRAWN_BITS)) ** (PRIMES * POINTS)
+    """The probability that one false law passes: `(deg <grad P, X> / 2^30) ^ checks` (Schwartz 1980, Zippel 1979).
+
+    To each check what the family says that a random field may miss is added (`ProgramFields.missed`).
+    """
+    missed = getattr(family, "missed", 0.0)
+    return float(missed + (family.field_degree + degree - 1) / (1 << DRAWN_BITS)) ** (PRIMES * POINTS)

@@ -77,23 +77,44 @@ def parities_of(fields: Iterable[Sequence[Term]], variables: int) -> list[int]:
     Returns:
         A bit mask per variable: which of the generating flips move it.
     """
-    rows: dict[int, int] = {}  # by highest bit, in echelon form
+    equations: set[int] = set()
     for terms in fields:
         masks = [_mask(term) for term in terms]
-        for mask in {m ^ masks[0] for m in masks[1:]}:
-            while mask and (top := mask.bit_length() - 1) in rows:
-                mask ^= rows[top]
-            if mask:
-                rows[mask.bit_length() - 1] = mask
-    free = [v for v in range(variables) if v not in rows]
-    generators = []
-    for v in free:
-        flip = 1 << v
-        for top in sorted(rows):  # lower bits are settled first
-            if (rows[top] & flip).bit_count() % 2:
-                flip |= 1 << top
-        generators.append(flip)
-    return [sum(1 << g for g, flip in enumerate(generators) if flip >> v & 1) for v in range(variables)]
+        equations.update(m ^ masks[0] for m in masks[1:])
+    return flips_of(equations, variables)
+
+
+def flips_of(equations: Iterable[int], variables: int, unknowns: int | None = None) -> list[int]:
+    """All sign flips that solve linear equations over the field of two elements.
+
+    Args:
+        equations: bit masks of unknowns that must add up to 0.
+        variables: number of variables, which are the first unknowns.
+        unknowns: number of unknowns, if there are more.
+
+    Returns:
+        A bit mask per variable: which of the generating flips move it.
+    """
+    rows: dict[int, int] = {}  # by highest bit, in echelon form
+    for mask in equations:
+        _insert(rows, mask)
+    moved: dict[int, int] = {}  # a basis of what the flips do to the variables
+    for v in range(unknowns or variables):
+        if v not in rows:
+            flip = 1 << v
+            for top in sorted(rows):  # lower bits are settled first
+                if (rows[top] & flip).bit_count() % 2:
+                    flip |= 1 << top
+            _insert(moved, flip & ((1 << variables) - 1))
+    return [sum(1 << g for g, flip in enumerate(moved.values()) if flip >> v & 1) for v in range(variables)]
+
+
+def _insert(rows: dict[int, int], mask: int) -> None:
+    """Adds a row to an echelon form, by its highest bit."""
+    while mask and (top := mask.bit_length() - 1) in rows:
+        mask ^= rows[top]
+    if mask:
+        rows[mask.bit_length() - 1] = mask
 
 
 def weights_of(fields: Iterable[Sequence[Term]], variables: int) -> list[tuple[int, ...]]:
