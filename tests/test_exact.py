@@ -110,6 +110,22 @@ def test_brackets_are_those_of_finite_fields() -> None:
     assert np.array_equal(fields.brackets(1, 4), (along(c, x) - along(a, y)) % p)
 
 
+def test_brackets_do_not_depend_on_how_many_are_computed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = Fields(potential_program(mlp(2, 3, 2, act=b.ReLU(), bias=True)), PRIMES[0], 0)
+    together = [fields.brackets(level, 5) for level in range(3)]
+    monkeypatch.setattr("lawful.theory.exact.counting.MEMORY", 2 * max(fields.program.width, fields.program.size))
+    for level, expected in enumerate(together):
+        assert np.array_equal(fields.brackets(level, 5), expected)
+
+
+def test_narrow_deep_networks_need_long_brackets() -> None:
+    """Brackets of six fields reach 268 dimensions of a VGG-11 with two channels, brackets of eight all 281."""
+    arch = lw.families.vgg11().shrink()
+    found = lw.count(arch, exact=True, known=lw.derive(arch).independent)
+    assert found.laws == 18 == 299 - found.ranks[-1]
+    assert len(found.ranks) == 4
+
+
 def test_products_are_exact() -> None:
     rng, p = np.random.default_rng(0), PRIMES[0]
     a, c = rng.integers(0, p, (3, 4, 50)), rng.integers(0, p, (3, 50, 5))
