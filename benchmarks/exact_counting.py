@@ -29,7 +29,7 @@ from lawful import blocks as b
 
 CERTIFIED, SEARCHED, LARGEST, GIGABYTES, GROWTH, FASTER = 10.0, 5.0, 120.0, 4.0, 3.0, 1000.0
 WIDTHS = (5, 7, 10, 14, 20)  # of networks of five layers: D = 5 w^2
-SYMPY_LIMIT = 20  # seconds for one network
+SYMPY_LIMIT, SYMPY_NETWORKS = 20, 20  # seconds for one network; the first networks, that is
 PUBLISHED = 34 * 60 + 23 + 3600 + 53 * 60 + 11  # seconds on 64 cores, as published
 MARKS = ("<!-- benchmark -->", "<!-- end of benchmark -->")
 
@@ -144,14 +144,14 @@ def main() -> int:
         ]
         missed.append(cpu < FASTER * own and "a thousand times faster")
     plain, ours = [], []
-    for (widths, relu, bias), row in zip(networks(), rows, strict=True):
+    for (widths, relu, bias), row in list(zip(networks(), rows, strict=True))[:SYMPY_NETWORKS]:
         seconds = in_sympy(widths, relu, bias)
         if seconds is not None:
             plain.append(seconds)
             ours.append(row["seconds"])
     lines.append(
-        f"| plain sympy, the {len(plain)} networks that it finishes in {SYMPY_LIMIT} s each | {sum(plain):.0f} | "
-        f"{sum(plain) / sum(ours):.0f} |"
+        f"| plain sympy: the {len(plain)} of the first {SYMPY_NETWORKS} that it finishes in {SYMPY_LIMIT} s | "
+        f"{sum(plain):.0f} | {sum(plain) / sum(ours):.0f} |"
     )
     lines += ["", "| D | linear: laws | seconds | GB | ReLU: laws | seconds | GB |", "|---|---|---|---|---|---|---|"]
     times: list[tuple[int, float]] = []

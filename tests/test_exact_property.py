@@ -113,12 +113,14 @@ def counts(arch: lw.Architecture, loss: str) -> tuple[lw.Count, lw.Count, lw.Law
 
 @given(polynomial_networks(), losses)
 @settings(max_examples=EXAMPLES)
-def test_exact_count_is_float_count_is_engine(arch: lw.Architecture, loss: str) -> None:
+def test_exact_count_is_float_count_is_engine_is_certified(arch: lw.Architecture, loss: str) -> None:
     """Without axes of one entry nothing is accidental; a limit that the engine names may hide laws, never add one."""
     assume(loss == "mse" or arch.output.features >= 3)
     note(arch.to_json())
     exact, _, laws = counts(arch, loss)
     assert laws.independent <= exact.laws if laws.notes else laws.independent == exact.laws
+    proved = lw.certificate(arch, loss).check()
+    assert (proved.at_least, proved.at_most) == (laws.independent, exact.laws)
 
 
 def scalar_stream() -> lw.Architecture:
