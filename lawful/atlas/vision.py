@@ -142,7 +142,7 @@ def _smallest(make: Maker, native: Size, option: str) -> tuple[Size, dict[str, A
             module, how = _on_meta(make, **options)
             if how == "meta":
                 with torch.no_grad():
-                    module.eval()(torch.empty(BATCH, *size, device="meta"))
+                    module.to("meta").eval()(torch.empty(BATCH, *size, device="meta"))
             elif size != native:
                 continue  # running it takes too long only to find out
             return size, options
