@@ -139,8 +139,8 @@ def main() -> int:
         done = sum(r["laws"] is not None for r in found)
         lines += [
             f"| {len(found)} of these networks: counting alone, CPU | {own:.2f} | 1 |",
-            f"| the same with its SageMath code on the same machine, CPU; {done} of them ended, the others were stopped "
-            f"after {min(r['limit'] for r in found)} s or more | over {cpu:,.0f} | over {cpu / own:,.0f} |",
+            f"| the same with its SageMath code on the same machine, CPU; {done} of them ended, the others were "
+            f"stopped after {min(r['limit'] for r in found)} s or more | over {cpu:,.0f} | over {cpu / own:,.0f} |",
         ]
         missed.append(cpu < FASTER * own and "a thousand times faster")
     plain, ours = [], []
