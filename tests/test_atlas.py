@@ -16,7 +16,7 @@ import lawful as lw
 from lawful import blocks as b
 from lawful import cli
 from lawful.atlas import measure as measure_module
-from lawful.atlas.built import Built, NotBuilt, awaken, said
+from lawful.atlas.built import Built, NotBuilt, awaken, said, without_caches
 from lawful.atlas.measure import Task, measure
 from lawful.atlas.page import docs_text, summary, write_docs, write_page
 from lawful.atlas.record import Record, inherit, read_csv, unverified_families, write_csv
@@ -397,3 +397,25 @@ def test_a_network_is_brought_to_a_point_where_all_of_it_works() -> None:
     assert torch.equal(net[0].weight, weight) and (net[1].weight == 1).all()
     assert (net[1].bias > 0).all() and (net[3].bias > 1e-5).all()
     assert torch.allclose(net[1].running_mean, net[0](x).mean(0), atol=1e-5)
+
+
+def test_a_cache_of_a_parameter_is_not_read_again() -> None:
+    """LeViT in timm, in evaluation: biases of the first call stay, so that laws of the true ones look violated."""
+
+    class Cached(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.biases = torch.nn.Parameter(torch.ones(3))
+            self.attention_bias_cache: dict[str, torch.Tensor] = {}
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if "cpu" not in self.attention_bias_cache:
+                self.attention_bias_cache["cpu"] = self.biases * 1
+            return x + self.attention_bias_cache["cpu"]
+
+    for module, expected in ((Cached(), 1.0), (without_caches(torch.nn.Sequential(Cached())), 2.0)):
+        x = torch.zeros(3)
+        module(x)
+        with torch.no_grad():
+            next(module.parameters()).fill_(2.0)
+        assert module(x)[0].item() == expected

@@ -48,6 +48,25 @@ class Built:
         return sum(p.numel() for p in self.module.parameters())
 
 
+class _Forgetful(dict[Any, Any]):
+    """A cache that never has what it is asked for."""
+
+    def __contains__(self, key: object) -> bool:
+        return False
+
+
+def without_caches(module: torch.nn.Module) -> torch.nn.Module:
+    """A module that reads its parameters at every call.
+
+    The attention of LeViT and its kin in timm keeps the biases of its first call for as long as it is evaluated: a
+    parameter that is replaced afterwards is not read, and one that was read without gradients gets none.
+    """
+    for part in module.modules():
+        if isinstance(getattr(part, "attention_bias_cache", None), dict):
+            part.attention_bias_cache = _Forgetful()  # type: ignore[assignment]
+    return module
+
+
 def awaken(module: torch.nn.Module, *args: torch.Tensor, **kwargs: torch.Tensor) -> torch.nn.Module:
     """Brings a module with random weights to a point where every part of it takes part in what it does.
 

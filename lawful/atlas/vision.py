@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import torch
 
-from .built import BATCH, Built, NotBuilt, awaken, listed, said
+from .built import BATCH, Built, NotBuilt, awaken, listed, said, without_caches
 from .stubs import declare_torchvision
 
 SIDES = (64, 96, 128, 160, 192, 224, 256)  # image sizes tried for a small instance, the smallest that runs is taken
@@ -98,14 +98,15 @@ def _built(make: Maker, native: Size, option: str, family: str, full: bool, trai
         if full:
             module, how = _on_meta(make)
             x = torch.randn(BATCH, *native, device=next(module.parameters()).device)
-            return Built(module.train(training), (x,), family=family, how=how)
+            return Built(without_caches(module.train(training)), (x,), family=family, how=how)
         size, options = _smallest(make, native, option)
         x = torch.randn(BATCH, *size)
         try:
             module = awaken(make(**options), torch.randn(CALIBRATION, *size))
         except Exception as error:
             raise NotBuilt(f"it cannot be made with weights: {said(error)}") from error
-    return Built(module.train(training), (x,), published=False, family=family, how=f"image {size[-2]}x{size[-1]}")
+    module, how = without_caches(module.train(training)), f"image {size[-2]}x{size[-1]}"
+    return Built(module, (x,), published=False, family=family, how=how)
 
 
 def _on_meta(make: Maker, **options: Any) -> tuple[torch.nn.Module, str]:
