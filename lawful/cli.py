@@ -155,6 +155,8 @@ def count(
 
     if certificate is not None and not exact:
         raise BadInput("a certificate is written for an exact count only; add --exact")
+    if certificate is not None and seed:
+        raise BadInput("the random numbers of a certificate follow from its content; leave out --seed")
     arch, whole = _load(spec, shrink, EXACTLY_COUNTABLE if exact else COUNTABLE, "brute force")
     single_thread()
     with status(as_json, "counting") as say:

@@ -64,8 +64,13 @@ def counted_with_certificate(
 
     if not file.absolute().parent.is_dir():
         raise BadInput(f"there is no folder {file.absolute().parent} for the certificate; make it first")
+    if file.is_dir():
+        raise BadInput(f"{file} is a folder; name a file in it for the certificate")
     found = certificate(arch, loss, progress=progress)
-    found.write(file)
+    try:
+        found.write(file)
+    except OSError as error:
+        raise BadInput(f"the certificate cannot be written to {file} ({error.strerror}); name another file") from error
     if as_json:
         claim = found.content["claim"]
         print_json({**claim, "prime": found.content["prime"], "certificate": str(file)})

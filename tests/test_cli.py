@@ -255,6 +255,59 @@ def test_no_command_prints_the_help(lawful) -> None:
     assert all(command in out for command in ("demo", "derive", "verify", "count", "check", "catalog"))
 
 
+def test_a_certificate_is_written_and_proved_again(lawful, tmp_path: Path) -> None:
+    code, out, _ = lawful("count", MLP, "--exact", "--certificate", "mlp.json")
+    assert code == 0
+    assert "4 independent laws of 26 parameters" in out
+    code, out, _ = lawful("certify", "mlp.json")
+    assert code == 0
+    assert "4 independent laws of 26 parameters" in out
+    assert "22 fields and brackets are independent" in out
+    code, out, _ = lawful("certify", "mlp.json", "--json")
+    assert code == 0
+    assert {k: json.loads(out)[k] for k in ("proved", "at_least", "at_most")} == {
+        "proved": True,
+        "at_least": 4,
+        "at_most": 4,
+    }
+    (tmp_path / "mlp.json").write_text((tmp_path / "mlp.json").read_text().replace('"at_most":4', '"at_most":3'))
+    code, out, _ = lawful("certify", "mlp.json")
+    assert code == 1
+    assert "refused: the digest" in out
+    code, out, _ = lawful("certify", "mlp.json", "--json")
+    assert code == 1
+    assert json.loads(out)["proved"] is False
+
+
+def test_ends_of_a_certificate_that_do_not_meet_are_no_success(lawful) -> None:
+    code, out, _ = lawful("count", "family:deep_linear:widths=1,2,2,1", "--exact", "--certificate", "c.json")
+    assert code == 1
+    assert "6 to 7 independent laws" in out
+    assert lawful("certify", "c.json")[0] == 0  # what it says is true
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("count", MLP, "--certificate", "c.json"), "add --exact"),
+        (("count", MLP, "--exact", "--certificate", "."), "is a folder; name a file"),
+        (("count", MLP, "--exact", "--certificate", "no/c.json"), "make it first"),
+        (("count", MLP, "--exact", "--seed", "3", "--certificate", "c.json"), "leave out --seed"),
+        (("count", "family:gpt2", "--shrink", "--exact", "--certificate", "c.json"), "is no polynomial"),
+        (("certify", "nowhere.json"), "there is no file nowhere.json"),
+        (("certify", "."), "there is no file"),
+    ],
+)
+def test_certificates_that_cannot_be_written_or_read(
+    lawful, tmp_path: Path, words: tuple[str, ...], reason: str
+) -> None:
+    code, _, err = lawful(*words)
+    assert code == 2
+    assert reason in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_bug_is_not_called_bad_input(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
     def buggy(arch: lw.Architecture, loss: str) -> LawSet:
         raise ValueError("a bug")
