@@ -17,7 +17,7 @@ from lawful.theory.exact.conserved import laws_program
 from lawful.theory.exact.evaluate import evaluate
 from lawful.theory.exact.lowering import program_of
 from lawful.theory.exact.program import Program
-from lawful.theory.losses import LossError
+from lawful.theory.losses import LossError, LossLike
 
 from .architecture import Architecture
 from .engine import architecture_of, derive
@@ -91,7 +91,7 @@ class Certificate:
 
 def certificate(
     network: Architecture | torch.nn.Module,
-    loss: str = "mse",
+    loss: LossLike = "mse",
     *,
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
@@ -120,8 +120,9 @@ def certificate(
         ShapeError: as for `lawful.derive`, and for networks that cannot be written as JSON.
     """
     arch = architecture_of(network, args, kwargs)
-    text, found, derived = json.loads(to_json(arch)), potential_of(arch, loss), derive(arch, loss)
+    found = potential_of(arch, loss)
     potential = program_of(found.function, found.parameters, found.data, found.choices)
+    text, derived = json.loads(to_json(arch)), derive(arch, loss)
     laws = [law for law in derived if law.exact]
     conserved = laws_program(laws, found.parameters) if laws else None
     return Certificate(certificate_of(text, derived.loss, potential, conserved, derived.exact_independent, progress))

@@ -27,6 +27,7 @@ from lawful.theory.exact.conserved import laws_program
 from lawful.theory.exact.counting import count_modulo
 from lawful.theory.exact.evaluate import evaluate
 from lawful.theory.exact.residues import PRIMES
+from lawful.theory.losses import CrossEntropy, LossLike
 
 SMALL = mlp(2, 3, 2, act=b.ReLU(0.1), bias=True)
 TEXT = json.dumps(lw.certificate(SMALL).content)
@@ -52,6 +53,30 @@ def test_the_number_of_laws_is_proved(name: str, tmp_path: Path) -> None:
     assert proved.at_most == read.at_most == laws
     assert proved.at_least == read.at_least == (lw.derive(arch, loss).independent if "accidental" in name else laws)
     assert proved.doubt < 1e-30
+
+
+def frozen() -> lw.Architecture:
+    return mlp(2, 3, 2, act=b.ReLU(), bias=True).freeze("fc1.weight")
+
+
+def shared() -> lw.Architecture:
+    twice = b.Linear(2, 2, False)
+    return lw.Architecture(b.Linear(3, 2) >> twice >> b.ReLU() >> twice >> b.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("arch", "loss"),
+    [
+        (frozen(), "mse"),
+        (shared(), "mse"),
+        (mlp(2, 3), "mse"),  # no law at all
+        (mlp(2, 3, 3, act=b.ReLU()), CrossEntropy(weight=(1.0, 2.0, 3.0), smoothing=0.1)),
+    ],
+)
+def test_frozen_shared_and_lawless_networks(arch: lw.Architecture, loss: LossLike) -> None:
+    proved = lw.certificate(arch, loss).check()
+    assert proved.at_most == lw.count(arch, loss, exact=True).laws == lw.count(arch, loss).laws
+    assert proved.at_least == lw.derive(arch, loss).exact_independent
 
 
 def test_modules_are_traced() -> None:

@@ -13,6 +13,7 @@ import lawful as lw
 from lawful import blocks as b
 from lawful.graph.exact import potential_program
 from lawful.theory.exact.counting import Fields
+from lawful.theory.exact.lowering import program_of
 from lawful.theory.exact.program import NotPolynomialError
 from lawful.theory.exact.residues import PRIMES, determinant, matmul, minor, residues
 
@@ -124,6 +125,23 @@ def test_narrow_deep_networks_need_long_brackets() -> None:
     found = lw.count(arch, exact=True, known=lw.derive(arch).independent)
     assert found.laws == 18 == 299 - found.ranks[-1]
     assert len(found.ranks) == 4
+
+
+def test_a_network_that_does_not_move_is_vacuous(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is conserved where nothing moves, and that is no pass."""
+    arch, weight = mlp(2, 2), torch.ones(2, 2, dtype=torch.float64)
+    dead = program_of(lambda p, x, c: (p["w"] * x["x"] * 0.0).sum(), {"w": weight}, {"x": weight}, {})
+    monkeypatch.setattr("lawful.graph.exact.potential_program", lambda *given: dead)
+    found = lw.count(arch, exact=True)
+    assert (found.ranks, found.laws) == ((0,), 4)
+    assert found.verdict is lw.Verdict.VACUOUS
+    assert not found.verdict.passed
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    weight = torch.ones(2, dtype=torch.float64)
+    with pytest.raises(NotPolynomialError, match="not finite"):
+        program_of(lambda p, x, c: (p["w"] * torch.tensor([1.0, float("nan")])).sum(), {"w": weight}, {}, {})
 
 
 def test_products_are_exact() -> None:
