@@ -138,6 +138,19 @@ def test_a_network_that_does_not_move_is_vacuous(monkeypatch: pytest.MonkeyPatch
     assert not found.verdict.passed
 
 
+def test_what_changes_in_place_is_refused() -> None:
+    """A table of options would be made by changing one number again and again."""
+    weight = torch.ones(2, dtype=torch.float64)
+
+    def in_place(p: dict[str, torch.Tensor], x: object, c: dict[str, torch.Tensor]) -> torch.Tensor:
+        gate = torch.full((2,), 3.0, dtype=torch.float64)
+        gate.mul_(c["gate"] + 1)
+        return (p["w"] * gate).sum()
+
+    with pytest.raises(NotPolynomialError, match="mul_ changes a value in place"):
+        program_of(in_place, {"w": weight}, {}, {"gate": ((2,), 2)})
+
+
 def test_what_is_not_finite_is_refused() -> None:
     weight = torch.ones(2, dtype=torch.float64)
     with pytest.raises(NotPolynomialError, match="not finite"):

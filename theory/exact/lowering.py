@@ -86,6 +86,8 @@ class _Recorder(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if not values or name in FRESH:
             return out
+        if func._schema.is_mutable:
+            raise NotPolynomialError(f"{name} changes a value in place, which its other readers would not be told")
         lower = _symbolic if any(isinstance(a, Symbol) for a in values) else _chosen
         found = lower(self.writer, name, func, given, named)
         for tensor, value in zip(_flat(out), _flat(found), strict=True):
