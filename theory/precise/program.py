@@ -78,7 +78,7 @@ class Program:
             if node.op == "output":
                 self._output = flat(node.args)[0]
             elif node.op == "get_attr":
-                self._fixed[node] = self._constant(getattr(self._module, str(node.target)))
+                self._fixed[node] = self._kept(getattr(self._module, str(node.target)))
             elif node.op == "call_function":
                 _check(node)
                 read = set(node.all_input_nodes)
