@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .operations import FRESH, MAPS, MOVES, OPERATIONS, WIDEST
+from ..aten import FRESH, MAPS, MOVES
+from .operations import OPERATIONS, WIDEST
 from .program import NotPolynomialError, Program, Shape
 from .symbols import Choice, Symbol, Writer
 

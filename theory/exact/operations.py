@@ -10,22 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..aten import window_counts, window_places
 from .program import NotPolynomialError
 from .symbols import Choice, Symbol, Writer
 
-# what only moves entries, repeats them or replaces them by zeros
-MOVES = frozenset(
-    "view _unsafe_view reshape permute transpose t expand unsqueeze squeeze slice select flip roll index_select index "
-    "gather unfold im2col repeat alias clone detach _to_copy diagonal split split_with_sizes chunk unbind narrow tril "
-    "triu diag_embed upsample_nearest1d upsample_nearest2d pixel_shuffle pixel_unshuffle reflection_pad1d "
-    "reflection_pad2d replication_pad1d replication_pad2d as_strided lift_fresh_copy constant_pad_nd "
-    "channel_shuffle movedim".split()
-)
-# other linear maps with fixed coefficients, which are measured on a basis
-MAPS = frozenset("avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d cumsum".split())
 WIDEST = 4096  # entries of a value whose map is measured on a basis
-# what gives numbers that do not depend on the value, only on its shape
-FRESH = frozenset("zeros_like ones_like new_zeros new_ones new_full new_empty empty_like full_like".split())
 
 
 def _exact(value: Any) -> Fraction | None:
@@ -160,9 +149,9 @@ def _convolution(
         whole, read = sizes, space  # positions of the input have windows in the output
     else:
         reach = [m + 2 * q for m, q in zip(space, padding, strict=True)]
-        sizes = [(m - d * (k - 1) - 1) // s + 1 for m, d, k, s in zip(reach, dilation, kernel, stride, strict=True)]
+        sizes = window_counts(reach, kernel, stride, dilation)
         whole, read = space, sizes
-    places = _windows(whole, read, kernel, stride, padding, dilation)
+    places = window_places(whole, read, kernel, stride, padding, dilation)
     taps, positions = places.shape
     if transposed:
         # what every position of the input sends to its window; then each output collects what meets there
@@ -185,28 +174,6 @@ def _convolution(
         return y
     shift = to.reshaped(to.symbol(bias), (1, out, *[1] * len(sizes)))
     return to.add([(y, Fraction(1)), (shift, Fraction(1))])
-
-
-def _windows(
-    whole: Sequence[int],
-    read: Sequence[int],
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> np.ndarray:
-    """The place in an image of every tap of every window, -1 outside: shape `(taps, windows)`."""
-    axes = [
-        np.arange(k)[:, None] * d + np.arange(r)[None] * s - q
-        for k, r, d, s, q in zip(kernel, read, dilation, stride, padding, strict=True)
-    ]
-    taps, windows = np.indices(kernel).reshape(len(axes), -1, 1), np.indices(read).reshape(len(axes), 1, -1)
-    at = [axis[t, w] for axis, t, w in zip(axes, taps, windows, strict=True)]
-    inside = np.all([(a >= 0) & (a < m) for a, m in zip(at, whole, strict=True)], axis=0)
-    flat = np.zeros_like(at[0])
-    for a, m in zip(at, whole, strict=True):
-        flat = flat * m + a
-    return np.where(inside, flat, -1)
 
 
 def _each(to: Writer, rows: Symbol, examples: int) -> Symbol:

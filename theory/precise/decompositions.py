@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from ..aten import window_counts, window_places
+
 aten = torch.ops.aten
 Tensor = torch.Tensor
 
@@ -64,13 +66,9 @@ def _windows(
     """The padded input, the places that each window reads in its flat space, and how many windows there are."""
     padded = torch.constant_pad_nd(x, [q for p in reversed(padding) for q in (p, p)])
     space = padded.shape[2:]
-    sizes = [(m - d * (k - 1) - 1) // s + 1 for m, d, k, s in zip(space, dilation, kernel, stride, strict=True)]
-    places = torch.zeros(1, 1, dtype=torch.long)
-    for m, size, s, d, k in zip(space, sizes, stride, dilation, kernel, strict=True):
-        own = torch.arange(k)[:, None] * d + torch.arange(size) * s
-        places = places[:, None, :, None] * m + own[None, :, None, :]
-        places = places.reshape(places.shape[0] * k, -1)
-    return padded, places, sizes
+    sizes = window_counts(space, kernel, stride, dilation)
+    places = window_places(space, sizes, kernel, stride, [0] * len(space), dilation)
+    return padded, torch.from_numpy(places), sizes
 
 
 def _forward(x: Tensor, weight: Tensor, options: tuple[Any, ...]) -> Tensor:

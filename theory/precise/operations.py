@@ -10,20 +10,14 @@ import numpy as np
 import torch
 from flint import arb, arb_series, fmpq
 
+from .. import aten
 from .jets import Jet, Series, UnknownError, compared, joined
 from .numbers import one
 
-# what only moves entries, repeats them or replaces them by zeros; entries of several arrays may come together
-MOVES = frozenset(
-    "view _unsafe_view reshape permute transpose t expand unsqueeze squeeze slice select flip roll index_select index "
-    "gather unfold repeat alias clone detach lift_fresh diagonal split split_with_sizes chunk unbind narrow tril triu "
-    "diag_embed upsample_nearest1d upsample_nearest2d pixel_shuffle pixel_unshuffle as_strided constant_pad_nd "
-    "movedim cat stack slice_scatter select_scatter embedding copy scatter _to_copy".split()
-)
-# other linear maps with fixed coefficients, which are measured on a basis
-MAPS = frozenset(
-    "avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d cumsum avg_pool2d_backward "
-    "avg_pool3d_backward _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward".split()
+# after differentiation there are also those of several values, and the adjoints
+MOVES = aten.MOVES | frozenset("cat stack slice_scatter select_scatter embedding copy scatter".split())
+MAPS = aten.MAPS | frozenset(
+    "avg_pool2d_backward avg_pool3d_backward _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward".split()
 )
 WIDEST = 1024  # entries of a value whose map is measured
 Operation = Callable[..., Any]

@@ -13,6 +13,7 @@ from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree
 
+from ..aten import FRESH
 from .decompositions import table
 from .jets import Jet, UnknownError, Work, compared
 from .numbers import constant, constants, entries, finite, one
@@ -33,10 +34,6 @@ from .operations import (
 )
 
 STORAGE = frozenset("dtype layout device pin_memory memory_format non_blocking".split())  # how numbers are kept
-# what makes numbers from shapes alone
-FRESH = frozenset(
-    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty empty_permuted".split()
-)
 SCALED = frozenset("add sub rsub".split())  # the second argument with a factor
 ARRAYS = frozenset("sum mean amax amin".split())  # only the first argument is made of entries
 Field = Callable[[torch.Tensor, Any], torch.Tensor]
