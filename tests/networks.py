@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lawful import blocks as b
 from lawful.graph.architecture import Architecture
@@ -25,6 +26,16 @@ def linear(features: int, width: int, bias: bool = False) -> b.Linear:
 
 def relu_block(d: int, h: int, bias: bool = False) -> b.Net:
     return b.residual(linear(d, h, bias) >> b.ReLU() >> linear(h, d, bias))
+
+
+def mlp(*widths: int, act: b.Block | None = None, bias: bool = False) -> Architecture:
+    """Linear maps with an activation between them."""
+    parts: dict[str, b.Block] = {}
+    for i, (n, m) in enumerate(pairwise(widths)):
+        parts[f"fc{i}"] = b.Linear(n, m, bias)
+        if act is not None and i < len(widths) - 2:
+            parts[f"act{i}"] = type(act)(**act.config())
+    return Architecture(b.chain(**parts), input=b.Signal(widths[0]))
 
 
 def tokens(d: int, n: int = 3) -> b.Signal:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_exact import COUNTS, mlp
+from networks import mlp
+from test_exact import COUNTS
 from torch import nn, randn
 
 import lawful as lw

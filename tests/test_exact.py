@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
+from networks import mlp
 from torch import nn
 
 import lawful as lw
@@ -18,17 +17,6 @@ from lawful.theory.exact.program import NotPolynomialError
 from lawful.theory.exact.residues import PRIMES, determinant, matmul, minor, residues
 
 IMAGE, TOKENS = b.Signal(2, (8,), channels_first=True), b.Signal(5, tokens=True)
-
-
-def mlp(*widths: int, act: b.Block | None = None, bias: bool = False) -> lw.Architecture:
-    """Linear maps, with an activation between them."""
-    parts: dict[str, b.Block] = {}
-    for i, (n, m) in enumerate(pairwise(widths)):
-        parts[f"fc{i}"] = b.Linear(n, m, bias)
-        if act is not None and i < len(widths) - 2:
-            parts[f"act{i}"] = type(act)(**act.config())
-    return lw.Architecture(b.chain(**parts), input=b.Signal(widths[0]))
-
 
 # network, loss, its number of laws
 COUNTS = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
 
 import networks
 import pytest
 import torch
+from networks import mlp
 from torch import nn
 
 import lawful as lw
@@ -17,16 +17,6 @@ from lawful.graph.parameters import ParameterCount
 from lawful.graph.tangents import Tangents
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import corruptions
-
-
-def mlp(*widths: int, act: b.Block | None = None, bias: bool = False) -> lw.Architecture:
-    """Linear maps with an activation between them."""
-    parts: dict[str, b.Block] = {}
-    for i, (n, m) in enumerate(pairwise(widths)):
-        parts[f"fc{i}"] = b.Linear(n, m, bias)
-        if act is not None and i < len(widths) - 2:
-            parts[f"act{i}"] = type(act)(**act.config())
-    return lw.Architecture(b.chain(**parts), input=b.Signal(widths[0]))
 
 
 def consistent(found: ParameterCount) -> bool:

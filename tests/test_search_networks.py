@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
+from networks import mlp
 from torch import nn
 from torch.func import jacrev
 
@@ -19,17 +18,6 @@ from lawful.theory.search.confirmation import error_bound
 from lawful.theory.search.program_signs import choices_used_twice, sign_flips
 
 IMAGE, TOKENS = b.Signal(2, (6,), channels_first=True), b.Signal(4, (2,), tokens=True)
-
-
-def mlp(*widths: int, act: b.Block | None = None, bias: bool = False) -> lw.Architecture:
-    """Linear maps with an activation between them, and no bias in the last."""
-    parts: dict[str, b.Block] = {}
-    for i, (n, m) in enumerate(pairwise(widths)):
-        inner = i < len(widths) - 2
-        parts[f"fc{i}"] = b.Linear(n, m, bias and inner)
-        if act is not None and inner:
-            parts[f"act{i}"] = type(act)(**act.config())
-    return lw.Architecture(b.chain(**parts), input=b.Signal(widths[0]))
 
 
 def tied() -> lw.Architecture:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from .diagram import View
+from .named import Named
 from .parts import base
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def as_parameters(params: object, names: Sequence[str] | None = None) -> dict[st
     return found
 
 
-class LawSet(Sequence[Law]):
+class LawSet(Named[Law]):
     """The laws of one network under one loss.
 
     Attributes:
@@ -249,37 +250,12 @@ class LawSet(Sequence[Law]):
         parameters: int,
         notes: Sequence[str] = (),
     ) -> None:
-        self._laws = tuple(laws)
+        super().__init__(laws)
         self.independent = independent
         self.exact_independent = exact_independent
         self.loss = loss
         self.parameters = parameters
         self.notes = tuple(notes)
-
-    @property
-    def count(self) -> int:  # type: ignore[override]
-        """Number of scalar laws, dependent ones included."""
-        return sum(law.count for law in self._laws)
-
-    def __len__(self) -> int:
-        return len(self._laws)
-
-    @overload
-    def __getitem__(self, key: int | str) -> Law: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> tuple[Law, ...]: ...
-
-    def __getitem__(self, key: int | str | slice) -> Law | tuple[Law, ...]:
-        if isinstance(key, str):
-            for law in self._laws:
-                if law.name == key:
-                    return law
-            raise KeyError(f"no law named {key!r}; there are {', '.join(law.name for law in self._laws[:8])}")
-        return self._laws[key]
-
-    def __iter__(self) -> Iterator[Law]:
-        return iter(self._laws)
 
     def _subset(self, laws: list[Law]) -> LawSet:
         total = sum(law.independent for law in laws)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..laws import as_parameters, ramp_like
+from ..named import Named
 from ..parts import base, with_parts
 from .base import Layout
 from .errors import FlowError
@@ -100,7 +101,7 @@ class FlowLaw:
         return tuple(replace(self, measure=m) for m in out + ([late] if self.timed else []))
 
 
-class FlowLaws(Sequence[FlowLaw]):
+class FlowLaws(Named[FlowLaw]):
     """The laws of one network under one flow.
 
     Attributes:
@@ -115,37 +116,12 @@ class FlowLaws(Sequence[FlowLaw]):
     def __init__(
         self, laws: Sequence[FlowLaw], flow: Flow, loss: str, layout: Layout, independent: int, notes: Sequence[str]
     ) -> None:
-        self._laws = tuple(laws)
+        super().__init__(laws)
         self.flow = flow
         self.loss = loss
         self.layout = layout
         self.independent = independent
         self.notes = tuple(dict.fromkeys(notes))
-
-    @property
-    def count(self) -> int:  # type: ignore[override]
-        """Number of scalar laws, dependent ones included."""
-        return sum(law.count for law in self._laws)
-
-    def __len__(self) -> int:
-        return len(self._laws)
-
-    @overload
-    def __getitem__(self, key: int | str) -> FlowLaw: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> tuple[FlowLaw, ...]: ...
-
-    def __getitem__(self, key: int | str | slice) -> FlowLaw | tuple[FlowLaw, ...]:
-        if isinstance(key, str):
-            for law in self._laws:
-                if law.name == key:
-                    return law
-            raise KeyError(f"no law named {key!r}; there are {', '.join(law.name for law in self._laws[:8])}")
-        return self._laws[key]
-
-    def __iter__(self) -> Iterator[FlowLaw]:
-        return iter(self._laws)
 
     def __repr__(self) -> str:
         flow = type(self.flow).__name__
