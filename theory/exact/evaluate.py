@@ -15,14 +15,14 @@ def evaluate(program: Program, parameters: Mapping[str, np.ndarray], draws: Mapp
     Args:
         program: any program.
         parameters: by name.
-        draws: one sample of the data and of the choices (integers), by name.
+        draws: one sample of the data, of frozen numbers and of the choices (integers), by name.
     """
     values: list[np.ndarray] = []
     for step in program.steps:
         read = [values[i] for i in step.inputs]
         if step.kind == "parameter":
             value = parameters[step.name]
-        elif step.kind == "data":
+        elif step.kind in ("data", "frozen"):
             value = draws[step.name]
         elif step.kind == "constant":
             assert step.table is not None

@@ -29,6 +29,8 @@ def program_of(
     parameters: Mapping[str, torch.Tensor],
     data: Mapping[str, torch.Tensor],
     choices: Mapping[str, tuple[Shape, int]],
+    frozen: Mapping[str, torch.Tensor] | None = None,
+    realised: Mapping[str, np.ndarray] | None = None,
 ) -> Program:
     """The polynomial that a torch function computes.
 
@@ -37,6 +39,8 @@ def program_of(
         parameters: examples of the parameters, float64.
         data: examples of what is drawn from all numbers, float64.
         choices: shape and number of options of what is drawn from a few; the function gets integers.
+        frozen: examples of what is drawn once; the function gets them beside the data.
+        realised: see `Program`.
 
     Raises:
         NotPolynomialError: names the operation that is no polynomial.
@@ -46,13 +50,16 @@ def program_of(
     inputs = {n: tuple(t.shape) for n, t in data.items()}
     p = {n: recorder.bound(t, recorder.writer.source("parameter", n, shapes[n])) for n, t in parameters.items()}
     x = {n: recorder.bound(t, recorder.writer.source("data", n, inputs[n])) for n, t in data.items()}
+    fixed = {n: tuple(t.shape) for n, t in (frozen or {}).items()}
+    x |= {n: recorder.bound(t, recorder.writer.source("frozen", n, fixed[n])) for n, t in (frozen or {}).items()}
     c = {n: recorder.bound(torch.zeros(s, dtype=torch.long), _options(n, s, k)) for n, (s, k) in choices.items()}
     with torch.no_grad(), recorder:
         result = function(p, x, c)
     out = recorder.read(result)
     if not isinstance(out, Symbol):
         raise NotPolynomialError("nothing that moves reaches the output")
-    return Program(shapes, inputs, dict(choices), recorder.writer.builder.reachable(out.step))
+    steps = recorder.writer.builder.reachable(out.step)
+    return Program(shapes, inputs, dict(choices), steps, fixed, realised or {})
 
 
 def _options(name: str, shape: Shape, options: int) -> Choice:
