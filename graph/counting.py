@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.func import functional_call
 
-from lawful.blocks import BatchNormCore, Run, ShapeError, draw_gates
+from lawful.blocks import BatchNormCore, Run, ShapeError
 from lawful.theory.double import double
 from lawful.theory.flows import Flow, FlowError, GradientFlow, Layout, as_flow
 from lawful.theory.losses import LossError, LossLike, pair
@@ -23,6 +23,7 @@ from .exact import count_exactly
 from .forward import run_forward
 from .module import Network
 from .naming import losses_of
+from .patterns import Patterns
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 SURE_GAP = 1e8  # below it one point is not enough: rounding has been seen as a gap of 4e6
@@ -164,8 +165,7 @@ def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Ge
     theta = torch.cat([values[n].reshape(-1) for n in trainable]) if trainable else torch.zeros(0, dtype=torch.float64)
     coupled = any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes) or "batch" in probes
     batch = 5 if coupled else 1
-    recording = Run(recording=True)
-    outputs = run_forward(arch, values, arch.random_inputs(batch, generator), recording)
+    patterns = Patterns(arch, values, batch, generator)
 
     def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
         inputs, gates, w = data
@@ -185,7 +185,7 @@ def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Ge
             else torch.randn((*lead, batch, *s.shape), generator=generator, dtype=torch.float64)
             for s in arch.inputs
         )
-        return inputs, draw_gates(recording.recorded, lead, generator), _weights(lead, outputs, generator)
+        return inputs, patterns.draw(lead), _weights(lead, patterns.outputs, generator)
 
     return potential, theta, sample
 

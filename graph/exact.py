@@ -14,7 +14,7 @@ from lawful.theory.exact.lowering import Function, Tensors, program_of
 from lawful.theory.exact.program import NotPolynomialError, Program, Shape
 from lawful.theory.exact.residues import PRIMES
 from lawful.theory.losses import LossLike, pair
-from lawful.theory.oracle import Count
+from lawful.theory.oracle import Count, expect_known
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
@@ -123,6 +123,7 @@ def count_exactly(
     Raises:
         NotPolynomialError: names the operation that is no polynomial.
         ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
+        ContradictionError: if fewer laws are counted than are known.
     """
     program = potential_program(arch, loss)
     best = count_modulo(program, PRIMES[0], seed, known, progress=progress)
@@ -134,4 +135,5 @@ def count_exactly(
     verdict = Verdict.HOLDS if best.closed or reached else Verdict.UNDECIDED
     if not best.ranks[-1]:
         verdict = Verdict.VACUOUS
-    return Count(laws, program.size, best.ranks, math.inf, verdict, f"lie algebra modulo {best.prime}", best.closed)
+    found = Count(laws, program.size, best.ranks, math.inf, verdict, f"lie algebra modulo {best.prime}", best.closed)
+    return expect_known(found, known)

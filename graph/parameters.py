@@ -226,8 +226,7 @@ def _ranks(arch: Architecture, loss: LossLike, seed: int, say: Callable[[str], N
     say("counting: the span of the fields")
     for attempt in range(ATTEMPTS):
         potential, theta, sample = fields_of(arch, loss, torch.Generator().manual_seed(seed + 1000 * attempt))
-        # Nothing but the first level is asked for, so that any number of laws ends the search.
-        space = count_fields(potential, theta, sample, known=theta.numel(), depth=0)
+        space = count_fields(potential, theta, sample, depth=0)
         if space.verdict is not Verdict.UNDECIDED:
             break
     return space, found
