@@ -36,6 +36,12 @@ class Run:
     state: MutableMapping[str, torch.Tensor] | None = None
     _asked: dict[str, int] = field(default_factory=dict)
 
+    def next_gate(self) -> str:
+        """The name of the next gate that the block asks for."""
+        at = self._asked.get(self.name, 0)
+        self._asked[self.name] = at + 1
+        return f"{self.name}:{at}" if at else self.name
+
     def gate(
         self, x: torch.Tensor, options: int = 2, real: Callable[[], torch.Tensor] | None = None
     ) -> torch.Tensor | None:
@@ -46,9 +52,7 @@ class Run:
             options: number of pieces; 0 where a gate can be observed but not drawn.
             real: the gate that the values of this pass give; None for noise.
         """
-        at = self._asked.get(self.name, 0)
-        self._asked[self.name] = at + 1
-        key = f"{self.name}:{at}" if at else self.name
+        key = self.next_gate()
         if self.recording and options:
             self.recorded[key] = (tuple(x.shape), options)
         if self.gates is not None and key in self.gates:

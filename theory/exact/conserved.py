@@ -13,7 +13,9 @@ from .lowering import Tensors, program_of
 from .program import Program
 
 
-def laws_program(laws: Sequence[Law], parameters: Mapping[str, torch.Tensor]) -> Program:
+def laws_program(
+    laws: Sequence[Law], parameters: Mapping[str, torch.Tensor], frozen: Mapping[str, torch.Tensor] | None = None
+) -> Program:
     """The sum of all scalars of some laws with weights, which are its data (`weights`).
 
     The scalars stand one law after the other, each law's in the order of `Law.value`.
@@ -21,9 +23,11 @@ def laws_program(laws: Sequence[Law], parameters: Mapping[str, torch.Tensor]) ->
     Args:
         laws: at least one law.
         parameters: all trainable parameters by name, in the order in which they make up one vector.
+        frozen: those that training does not move; laws may name them.
     """
+    fixed = frozen or {}
     single = [[replace(law, terms=(replace(t, coefficient=Fraction(1)),)) for t in law.terms] for law in laws]
-    sizes = [law[0].value(parameters).numel() for law in single]
+    sizes = [law[0].value({**parameters, **fixed}).numel() for law in single]
 
     def potential(params: Tensors, data: Tensors, chosen: Tensors) -> torch.Tensor:
         total, at = torch.zeros((), dtype=torch.float64), 0
@@ -32,8 +36,8 @@ def laws_program(laws: Sequence[Law], parameters: Mapping[str, torch.Tensor]) ->
             at += size
             for term, part in zip(law.terms, parts, strict=True):
                 # the numerator and the denominator by themselves: a third is no float
-                piece = (part.value(params).reshape(-1) * weights).sum() * float(term.coefficient.numerator)
+                piece = (part.value(params | {n: data[n] for n in fixed}).reshape(-1) * weights).sum() * float(term.coefficient.numerator)
                 total = total + piece / float(term.coefficient.denominator)
         return total
 
-    return program_of(potential, parameters, {"weights": torch.ones(sum(sizes), dtype=torch.float64)}, {})
+    return program_of(potential, parameters, {"weights": torch.ones(sum(sizes), dtype=torch.float64)}, {}, fixed)
