@@ -67,7 +67,8 @@ class _Asking(Run):
 
     def gate(self, x: torch.Tensor, options: int = 2, real: Real = None) -> torch.Tensor | None:
         assert self.ask is not None
-        return self.ask(self.next_gate(), x, options, real) if options else None
+        key = self.next_gate()
+        return self.ask(key, x, options, real).to(x.dtype) if options else None
 
 
 def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:

@@ -126,8 +126,11 @@ class Recorder(TorchDispatchMode):
             {n: self.bound(t, self.writer.source(kind, n, tuple(t.shape))) for n, t in examples.items()}
             for kind, examples in kinds
         )
-        c = {n: self.bound(torch.zeros(s, dtype=torch.long), _options(n, s, k)) for n, (s, k) in choices.items()}
-        return p, x | f, c
+        return p, x | f, {n: self.choice(n, s, k) for n, (s, k) in choices.items()}
+
+    def choice(self, name: str, shape: Shape, options: int) -> torch.Tensor:
+        """Integers that stand for choices."""
+        return self.bound(torch.zeros(shape, dtype=torch.long), _options(name, shape, options))
 
     def listen(self, compute: Callable[[], torch.Tensor]) -> tuple[tuple[Heard, ...] | None, torch.Tensor | None]:
         """Runs a comparison; gives the operations in it that are no polynomials, and its result.

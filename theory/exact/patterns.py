@@ -95,7 +95,7 @@ def gates_of(
     def ask(key: str, x: torch.Tensor, options: int, real: Real) -> torch.Tensor:
         heard, outcome = recorder.listen(real) if real else (None, None)
         one = heard is not None and len(heard) == 1 and heard[0].above and heard[0].result is outcome
-        gate = recorder.bound(torch.ones_like(x), recorder.writer.source("data", f"gate {key}", tuple(x.shape)))
+        gate = recorder.choice(f"gate {key}", tuple(x.shape), options)
         site = getattr(real, "__code__", None)
         asked[f"gate {key}"] = _Asked(key, tuple(x.shape), options, heard, one and options == 2, site)
         return gate
@@ -131,6 +131,8 @@ class _Classes:
         for i, step in enumerate(self._steps):
             if step.name in self._asked:
                 self._exact.value(i)
+        for name in self._asked.keys() - self._drawn.keys():  # nothing reads them
+            self._drawn[name] = self._gate(self._asked[name])
         return self._gates
 
     def _source(self, step: Step) -> np.ndarray:
@@ -141,7 +143,7 @@ class _Classes:
 
     def _new(self, step: Step) -> np.ndarray:
         if step.name in self._asked:
-            return self._gate(self._asked[step.name])
+            return self._gate(self._asked[step.name]).reshape(SAMPLES, -1)
         if step.kind == "pick":
             shape, options = self._choices[step.name]
             return self._random.integers(0, options, (SAMPLES, math.prod(shape)))
