@@ -164,17 +164,16 @@ def renamed(arch: Architecture, names: Mapping[str, Mapping[str, str]]) -> Archi
     Raises:
         ShapeError: for names that do not fit the nodes, and for one name for parameters of several kinds.
     """
-    kinds: dict[str, tuple[object, bool]] = {}
-    for node in arch.nodes:
-        block = arch.block(node)
-        own = arch.parameter_names(node)
-        if names.get(node, {}).keys() != own.keys() or set(names) != set(arch.nodes):
-            raise ShapeError(f"the names of the parameters of {node} are not those of its block; write the file again")
-        for local in own:
-            spec = block.parameters.get(local)
-            kind = (spec and spec.shape, local in getattr(block, "frozen", ()))
-            if kinds.setdefault(names[node][local], kind) != kind:
-                raise ShapeError(f"{names[node][local]} names parameters of two kinds; give them two names")
+    own, specs, frozen = {n: arch.parameter_names(n) for n in arch.nodes}, arch.specs(), arch.frozen
+    if {n: set(k) for n, k in names.items()} != {n: set(k) for n, k in own.items()}:
+        raise ShapeError("the names of the parameters are not those of the blocks; write the file again")
+    new: dict[str, str] = {}
+    kinds: dict[str, tuple[tuple[int, ...], bool]] = {}
+    for node, local in ((n, k) for n, found in own.items() for k in found):
+        old, name = own[node][local], names[node][local]
+        kind = (specs[old].shape, old in frozen)
+        if new.setdefault(old, name) != name or kinds.setdefault(name, kind) != kind:
+            raise ShapeError(f"{name} names parameters of two kinds; give them two names")
     ends = (arch.edges(), arch.sources("output"), arch.inputs)
     return Architecture.from_parts({n: arch.block(n) for n in arch.graph.nodes if n not in ENDS}, *ends, names)
 
