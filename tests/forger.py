@@ -183,7 +183,7 @@ def edited(of: Base, change: Callable[[Content], object]) -> Content:
 def false_law(of: Base, by: Fraction, rng: Random) -> Program:
     """The laws with one coefficient that is a little wrong."""
     laws = [law for law in lw.derive(of.arch, of.loss) if law.exact]
-    at = rng.randrange(len(laws))
+    at = rng.choice([i for i, law in enumerate(laws) if len(law.terms) > 1])  # a multiple of a law is one
     first, *rest = laws[at].terms
     laws[at] = replace(laws[at], terms=(replace(first, coefficient=first.coefficient + by), *rest))
     return laws_program(laws, of.found.parameters)
