@@ -14,9 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch.func import jvp
 
-from .laws import Law
+from .laws import Law, LawSet
 from .losses import LossLike
-from .modules import Axes, Point, module_points, point_of
+from .modules import Axes, ClassAxes, Point, module_points, point_of
 from .parts import is_part, with_parts
 from .verdict import Verdict
 
@@ -92,7 +92,7 @@ class Report:
 
 
 def verify(
-    laws: Sequence[Law],
+    laws: Sequence[Law] | LawSet,
     network: Differentiable | torch.nn.Module,
     loss: LossLike = "mse",
     *,
@@ -118,8 +118,8 @@ def verify(
         samples: number of random points; a module is tried at its own parameters and at perturbed ones, in turn.
         seed: of points and data.
         tolerance: largest relative residual of a law that holds.
-        axis: the axis of the features (the classes) in a module's output, or one for every output; by default the
-            module's own `output_axes`, else the last.
+        axis: the axis of the features (the classes) in a module's output, or one for every output; by default the one
+            that the laws of a traced module were derived for, the module's own `output_axes`, else the last.
         training: the mode of a module's submodules during the check; None keeps the mode of each.
 
     A module is left exactly as it was (see `module_points`).
@@ -128,9 +128,12 @@ def verify(
         A verdict, a residual and the residual of a corrupted copy for every law.
 
     Raises:
-        ValueError: for a module without example inputs, and for laws of parameters that the network does not have.
+        ValueError: for a module without example inputs, for laws of parameters that the network does not have, and for
+            another axis than that the laws were derived for.
     """
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
+        if isinstance(laws, LawSet) and laws.axes and not hasattr(network, "output_axes"):
+            axis = axis if isinstance(axis, ClassAxes) else ClassAxes(laws.axes, axis)
         axis = getattr(network, "output_axes", -1) if axis is None else axis
         points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training, kwargs, redraw)
         # A module that does not move at its own parameters was not tested, whatever holds near them.
