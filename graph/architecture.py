@@ -271,7 +271,7 @@ class Architecture:
         return self._with_blocks(change)
 
     def points(self, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
-        """Random parameters, data and losses with their gradients; every other point has an activation pattern of another.
+        """Random parameters, data and losses with their gradients; every other one has a pattern of another.
 
         Args:
             loss: the loss of every output (see `diagram`).

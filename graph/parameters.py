@@ -15,8 +15,9 @@ from lawful.theory.oracle import CLEAR_GAP, Count, count_fields
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
-from .counting import count, fields_of, layout_of
+from .counting import count
 from .engine import architecture_of, derive
+from .fields import fields_of, layout_of
 from .tangents import Tangents, tangents
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def points(arch: Architecture, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
-    """Random parameters, data and losses with their gradients; every other point has an activation pattern of another.
+    """Random parameters, data and losses with their gradients; every other one has a pattern of another.
 
     Args:
         arch: the network.

@@ -88,7 +88,15 @@ def batch_norm(
 
 
 def torch_batch_norm(
-    x: Tensor, weight: Optional, bias: Optional, mean: Optional, var: Optional, training: bool, _: float, eps: float, *__: Any
+    x: Tensor,
+    weight: Optional,
+    bias: Optional,
+    mean: Optional,
+    var: Optional,
+    training: bool,
+    _: float,
+    eps: float,
+    *__: Any,
 ) -> Tensor:
     """`torch.batch_norm`, whose arguments stand in another order."""
     return _batch_norm(x, mean, var, weight, bias, training, eps)
@@ -117,7 +125,15 @@ def instance_norm(
 
 
 def torch_instance_norm(
-    x: Tensor, weight: Optional, bias: Optional, mean: Optional, var: Optional, own: bool, _: float, eps: float, *__: Any
+    x: Tensor,
+    weight: Optional,
+    bias: Optional,
+    mean: Optional,
+    var: Optional,
+    own: bool,
+    _: float,
+    eps: float,
+    *__: Any,
 ) -> Tensor:
     """`torch.instance_norm`, whose arguments stand in another order."""
     return _instance_norm(x, mean, var, weight, bias, own, eps)
