@@ -149,9 +149,7 @@ def certificate(
     text, names = json.loads(to_json(arch)), {n: arch.parameter_names(n) for n in arch.nodes}
     derived = derive(arch, loss)
     laws = conserved([law for law in derived if law.exact], potential, found.parameters, found.frozen)
-    return Certificate(
-        certificate_of(text, names, derived.loss, potential, laws, derived.exact_independent, progress)
-    )
+    return Certificate(certificate_of(text, names, derived.loss, potential, laws, derived.exact_independent, progress))
 
 
 def renamed(arch: Architecture, names: Mapping[str, Mapping[str, str]]) -> Architecture:

@@ -96,9 +96,7 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
     patterns = Patterns(arch, values, EXAMPLES, generator)
     inputs = arch.random_inputs(EXAMPLES, generator)
     numbers = {f"x{i}": x for i, (x, s) in enumerate(zip(inputs, arch.inputs, strict=True)) if not s.tokens}
-    tokens = {
-        f"x{i}": (tuple(x.shape), arch.inputs[i].features) for i, x in enumerate(inputs) if arch.inputs[i].tokens
-    }
+    tokens = {f"x{i}": (tuple(x.shape), arch.inputs[i].features) for i, x in enumerate(inputs) if arch.inputs[i].tokens}
 
     def run(params: Tensors, drawn: Tensors, chosen: Tensors, how: Run) -> tuple[torch.Tensor, ...]:
         xs = [chosen[f"x{i}"] if s.tokens else drawn[f"x{i}"] for i, s in enumerate(arch.inputs)]

@@ -120,7 +120,9 @@ def another_name(rng: Random) -> Content:
     """A valid proof that names another network, or other parameters, or another loss."""
     of, other = base("relu"), base(rng.choice(["linear", "deep", "classes", "frozen", "shared"]))
     network, names, loss = of.head
-    head = rng.choice([(other.head[0], other.head[1], loss), (network, other.head[1], loss), (network, names, "cross_entropy")])
+    head = rng.choice(
+        [(other.head[0], other.head[1], loss), (network, other.head[1], loss), (network, names, "cross_entropy")]
+    )
     return write(head, of.potential, of.laws)
 
 

@@ -75,9 +75,7 @@ def between(arch: lw.Architecture, law: Callable[[dict[str, Tensor]], Tensor]) -
     """The potential of a network and one law, as programs."""
     found = potential_of(arch)
     weights = {"weights": torch.ones(1, dtype=torch.float64)}
-    return found.program, program_of(
-        lambda p, x, c: (law(p) * x["weights"]).sum(), found.parameters, weights, {}
-    )
+    return found.program, program_of(lambda p, x, c: (law(p) * x["weights"]).sum(), found.parameters, weights, {})
 
 
 def orthogonal(arch: lw.Architecture, law: Callable[[dict[str, Tensor]], Tensor]) -> float:

@@ -57,6 +57,8 @@ def test_a_forger_who_chooses_prime_and_point_gains_nothing(prime: int, monkeypa
         for seed in ("a", "b"):
             draw = chosen_prime(prime, seed)
             monkeypatch.setattr(checker, "drawn_from", draw)
-            with pytest.raises(checker.Refused, match=r"too large|not orthogonal|determinant|is 0 modulo|is no square|claim"):
+            with pytest.raises(
+                checker.Refused, match=r"too large|not orthogonal|determinant|is 0 modulo|is no square|claim"
+            ):
                 checker.check(write(of.head, of.potential, laws, draw))
             monkeypatch.undo()

@@ -50,7 +50,14 @@ def certificate_of(
     best: dict[str, Any] = {}
     written, conserved = potential.to_data(), laws and laws.to_data()
     for attempt in range(ATTEMPTS):
-        statement = {"network": network, "names": names, "loss": loss, "potential": written, "laws": conserved, "attempt": attempt}
+        statement = {
+            "network": network,
+            "names": names,
+            "loss": loss,
+            "potential": written,
+            "laws": conserved,
+            "attempt": attempt,
+        }
         prime, seed = checker.drawn_from(statement)
         found = count_modulo(potential, prime, seed, independent, progress=progress)
         chosen = _independent(laws, prime, seed) if laws else None

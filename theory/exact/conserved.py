@@ -36,7 +36,9 @@ def laws_program(
             at += size
             for term, part in zip(law.terms, parts, strict=True):
                 # the numerator and the denominator by themselves: a third is no float
-                piece = (part.value(params | {n: data[n] for n in fixed}).reshape(-1) * weights).sum() * float(term.coefficient.numerator)
+                piece = (part.value(params | {n: data[n] for n in fixed}).reshape(-1) * weights).sum() * float(
+                    term.coefficient.numerator
+                )
                 total = total + piece / float(term.coefficient.denominator)
         return total
 

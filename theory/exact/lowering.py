@@ -56,9 +56,7 @@ def program_of(
     if not isinstance(out, Symbol):
         raise NotPolynomialError("nothing that moves reaches the output")
     steps = recorder.writer.builder.reachable(out.step)
-    return Program(
-        _shapes(parameters), _shapes(data), dict(choices), steps, _shapes(fixed), realised or {}
-    )
+    return Program(_shapes(parameters), _shapes(data), dict(choices), steps, _shapes(fixed), realised or {})
 
 
 def _shapes(examples: Mapping[str, torch.Tensor]) -> dict[str, Shape]:

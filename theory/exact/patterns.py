@@ -195,7 +195,9 @@ class _Classes:
             flipped[j] = largest * self._signs[places[j]] < 0
         gate = Gate(SHARED, asked.shape, 2, places.reshape(asked.shape), flipped.reshape(asked.shape))
         self._gates[asked.key] = gate
-        drawn = np.stack([self._patterns[k] for k in places], axis=1) if len(places) else np.zeros((SAMPLES, 0), np.int64)
+        drawn = (
+            np.stack([self._patterns[k] for k in places], axis=1) if len(places) else np.zeros((SAMPLES, 0), np.int64)
+        )
         return np.where(flipped, 1 - drawn, drawn).reshape(SAMPLES, *asked.shape)
 
 
