@@ -14,7 +14,7 @@ from lawful.blocks import ShapeError
 from lawful.theory.exact.certificate import certificate_of
 from lawful.theory.exact.checker import MALFORMED, Proved, Refused, check, same
 from lawful.theory.exact.evaluate import evaluate
-from lawful.theory.exact.program import NotPolynomialError, Program
+from lawful.theory.exact.program import FROZEN, NotPolynomialError, Program
 from lawful.theory.losses import LossError, LossLike
 
 from .architecture import Architecture
@@ -104,6 +104,7 @@ class Certificate:
         proved = check(self.content)
         arch = self.network if network is None else network
         try:
+            self._expect_size(arch)
             found = potential_of(arch, self.content["loss"])
             program = found.program
             doubt = same(self.content["potential"], json.loads(json.dumps(program.to_data())))
@@ -111,6 +112,14 @@ class Certificate:
         except (ShapeError, LossError, NotPolynomialError, RuntimeError, *MALFORMED) as error:
             raise Refused(f"the network cannot be compared with the polynomial: {error}") from error
         return replace(proved, doubt=proved.doubt + doubt)
+
+    def _expect_size(self, arch: Architecture) -> None:
+        """Refuses a network of another size before it is run, which may take any memory."""
+        own = {n: list(p.shape) for n, p in arch.parameters.items()}
+        written = self.content["potential"]
+        known = written["parameters"] | {n.removeprefix(FROZEN): s for n, s in written["frozen"].items()}
+        for name in own.keys() ^ known.keys() or [n for n in own if own[n] != known[n]]:
+            raise Refused(f"the network and the polynomial differ in their parameters: {name} is not the same in both")
 
 
 def certificate(

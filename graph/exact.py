@@ -13,7 +13,7 @@ from lawful.blocks import Run, ShapeError
 from lawful.theory.exact.counting import count_modulo
 from lawful.theory.exact.lowering import Function, Tensors, program_of
 from lawful.theory.exact.patterns import Ask, Real, choices_of, gates_of, realised
-from lawful.theory.exact.program import NotPolynomialError, Program, Shape
+from lawful.theory.exact.program import FROZEN, NotPolynomialError, Program, Shape
 from lawful.theory.exact.residues import PRIMES
 from lawful.theory.losses import LossLike, pair
 from lawful.theory.oracle import Count, expect_known
@@ -38,7 +38,7 @@ class Polynomial:
         data: examples of the inputs (`x0`, ...) and of what the loss sends to the outputs (`w0`, ...) for a few
             examples.
         choices: shape and number of options of the activation patterns, by what they compare, and of tokens.
-        frozen: the frozen parameters, which are constants of the flow.
+        frozen: the frozen parameters, with `FROZEN` before their names, which are constants of the flow.
         realised: activation patterns that the network has at parameters of their own (see `Patterns`).
     """
 
@@ -90,7 +90,7 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
     generator = torch.Generator().manual_seed(0)
     values = arch.random_parameters(generator)
     trainable = {n: v for n, v in values.items() if n not in arch.frozen}
-    frozen = {n: v for n, v in values.items() if n in arch.frozen}
+    frozen = {FROZEN + n: v for n, v in values.items() if n in arch.frozen}
     if not trainable:
         raise ShapeError("the network has no trainable parameter; unfreeze one to count laws")
     patterns = Patterns(arch, values, EXAMPLES, generator)
@@ -100,7 +100,7 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
 
     def run(params: Tensors, drawn: Tensors, chosen: Tensors, how: Run) -> tuple[torch.Tensor, ...]:
         xs = [chosen[f"x{i}"] if s.tokens else drawn[f"x{i}"] for i, s in enumerate(arch.inputs)]
-        return run_forward(arch, params | {n: drawn[n] for n in frozen}, xs, how)
+        return run_forward(arch, params | {n: drawn[FROZEN + n] for n in arch.frozen}, xs, how)
 
     gates = gates_of(lambda p, x, c, ask: run(p, x, c, _Asking(ask=ask)), trainable, numbers, tokens, frozen)
     seen = {n: g.numpy() for n, g in patterns.draw((REALISED,)).items()}

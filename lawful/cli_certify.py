@@ -66,7 +66,9 @@ def _proof(proved: Proved, network: Architecture, loss: str, which: str) -> list
     about = str(network).strip("<>").removeprefix("Architecture: ")
     lines.append(f"network: {which}, of {about}; loss {loss}")
     if proved.frozen:
-        lines.append(f"frozen: {proved.frozen} numbers are constants; the count is that of almost all their values")
+        lines.append(
+            f"frozen: {proved.frozen} numbers are constants; true of almost all values that allow these patterns"
+        )
     rank = proved.parameters - proved.at_most
     lines.append(f"no more: {rank} fields and brackets are independent modulo {proved.prime}, which is a proof")
     if proved.at_least:

@@ -29,7 +29,7 @@ from lawful.theory.exact.conserved import laws_program
 from lawful.theory.exact.counting import Fields
 from lawful.theory.exact.jets import Differentiator
 from lawful.theory.exact.lowering import program_of
-from lawful.theory.exact.program import Program
+from lawful.theory.exact.program import Program, Step
 from lawful.theory.exact.residues import PRIMES, determinant, drawn, minor
 
 Content = dict[str, Any]
@@ -189,6 +189,27 @@ def false_law(of: Base, by: Fraction, rng: Random) -> Program:
     return laws_program(laws, of.found.parameters)
 
 
+def program(data: Any) -> Program:
+    """A program from what `to_data` wrote."""
+    steps = tuple(
+        Step(
+            s["kind"],
+            tuple(s.get("inputs", ())),
+            tuple(s["shape"]),
+            s.get("name", ""),
+            np.array(s["index"], dtype=np.int64).reshape(s["shape"]) if "index" in s else None,
+            np.array(s["table"], dtype=np.float64) if "table" in s else None,
+            tuple(map(Fraction, s.get("factors", ()))),
+        )
+        for s in data["steps"]
+    )
+    shapes = ({n: tuple(s) for n, s in data[k].items()} for k in ("parameters", "data"))
+    choices = {n: (tuple(s), k) for n, (s, k) in data["choices"].items()}
+    frozen = {n: tuple(s) for n, s in data["frozen"].items()}
+    realised = {n: np.array(t, dtype=np.int64) for n, t in data["realised"].items()}
+    return Program(*shapes, choices, steps, frozen, realised)
+
+
 def chosen_prime(prime: int, seed: str) -> Draw:
     """What a forger draws who tried until prime and seed were these."""
     return lambda statement: (prime, seed)
@@ -207,6 +228,7 @@ __all__ = [
     "laws_with",
     "potential_with",
     "powered",
+    "program",
     "signed",
     "some",
     "write",

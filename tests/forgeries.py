@@ -20,6 +20,7 @@ from forger import (
     laws_with,
     potential_with,
     powered,
+    program,
     some,
     write,
 )
@@ -265,31 +266,6 @@ def huge_polynomials(rng: Random) -> Content:
         return x
 
     return write(of.head, of.potential, laws_with(of, law))
-
-
-def program(data: Any) -> Any:
-    """A program from what `to_data` wrote."""
-    import numpy as np
-
-    from lawful.theory.exact.program import Program, Step
-
-    steps = tuple(
-        Step(
-            s["kind"],
-            tuple(s.get("inputs", ())),
-            tuple(s["shape"]),
-            s.get("name", ""),
-            np.array(s["index"], dtype=np.int64).reshape(s["shape"]) if "index" in s else None,
-            np.array(s["table"], dtype=np.float64) if "table" in s else None,
-            tuple(map(Fraction, s.get("factors", ()))),
-        )
-        for s in data["steps"]
-    )
-    shapes = ({n: tuple(s) for n, s in data[k].items()} for k in ("parameters", "data"))
-    choices = {n: (tuple(s), k) for n, (s, k) in data["choices"].items()}
-    frozen = {n: tuple(s) for n, s in data["frozen"].items()}
-    realised = {n: np.array(t, dtype=np.int64) for n, t in data["realised"].items()}
-    return Program(*shapes, choices, steps, frozen, realised)
 
 
 KINDS: dict[str, Callable[[Random], Content]] = {

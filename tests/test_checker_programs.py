@@ -58,6 +58,8 @@ def test_the_program_that_the_others_are_made_of_is_read() -> None:
         program(*DOT, parameters={"w": [2], "v": [-2]}),
         program(*DOT, parameters={"w": [2], "v": [2.0]}),
         program(*DOT, choices={"g": [[2], 0]}),
+        program(*DOT, choices={"x": [[2], 2]}),
+        program(*DOT, frozen={"x": [2]}),
         program(*DOT, realised={"g": [[0, 2]]}),
         program(*DOT, realised={"g": [[0]]}),
         program(*DOT, realised={"g": []}),
@@ -103,6 +105,14 @@ def test_doubt_is_counted() -> None:
     assert checker.vanishes(lambda p, seed: not primes.append(p), 1e-7, "") == pytest.approx(1e-35)
     assert len(set(primes)) == 5
     assert all(1 << 30 < p < 1 << 31 for p in primes)
+
+
+def test_weights_that_the_network_reads_are_no_weights() -> None:
+    """A sum of laws with weights that are frozen numbers may hold although none of them does."""
+    laws = program(W, {**X, "name": "weights"}, *DOT[2:], data={"weights": [2]})
+    network = program(*DOT, frozen={"weights": [2]})
+    with pytest.raises(checker.Refused, match="that the network reads"):
+        checker.orthogonal(checker.Program(network, PRIMES[0]), checker.Program(laws, PRIMES[0]))
 
 
 def test_fresh_primes_are_all_likely() -> None:

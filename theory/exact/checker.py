@@ -17,7 +17,7 @@ draws the primes and the points itself, anew at each run, when the file is writt
 Primes are drawn until the probability that a false law passes is below 1e-30.
 
 Frozen numbers are variables of the polynomial that have one value in all fields of the rank: what is proved holds for
-almost all values of them.
+almost all values of them that allow the activation patterns in the file.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Proved:
         at_most: `D` minus the size of the minor.
         prime: of the minors.
         doubt: bound on the probability that a law that is none passed as one.
-        frozen: scalars that training does not move; the numbers of laws are those of almost all their values.
+        frozen: scalars that training does not move; the numbers of laws are those of almost all of
+            their values that allow the activation patterns in the file.
     """
 
     parameters: int
@@ -276,6 +277,8 @@ def orthogonal(potential: Program, laws: Program) -> float:
         laws: the sum of all laws with weights, in the same parameters.
     """
     # what is tried is the sum over all parameters of the product of two derivatives
+    if "weights" in potential.frozen:
+        raise Refused("the weights of the laws are numbers that the network reads")
     degree = potential.degree + laws.degree
     bits = sum((f.bound * f.degree * f.denominator).bit_length() for f in (potential, laws))
     one = doubt_of_one(degree, bits + potential.size.bit_length())
@@ -345,6 +348,9 @@ class Program:
         self.choices = {n: (_shape(s), k) for n, (s, k) in text["choices"].items()}
         if not all(type(k) is int and 0 < k <= LARGEST for _, k in self.choices.values()):
             raise Refused("a choice has no options")
+        drawn = [*self.frozen, *self.data, *self.choices]
+        if len(set(drawn)) != len(drawn):
+            raise Refused("one name stands for two things that are drawn")
         self.realised = {n: self._pattern(n, t) for n, t in text["realised"].items()}
         if len({len(t) for t in self.realised.values()}) > 1:
             raise Refused("there are not equally many realised patterns of all choices")

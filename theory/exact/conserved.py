@@ -10,7 +10,7 @@ import torch
 
 from ..laws import Law
 from .lowering import Tensors, program_of
-from .program import Program
+from .program import FROZEN, Program
 
 
 def laws_program(
@@ -23,11 +23,12 @@ def laws_program(
     Args:
         laws: at least one law.
         parameters: all trainable parameters by name, in the order in which they make up one vector.
-        frozen: those that training does not move; laws may name them.
+        frozen: those that training does not move, by the names under which a potential reads them; laws may name them.
     """
     fixed = frozen or {}
+    called = {n: n.removeprefix(FROZEN) for n in fixed}
     single = [[replace(law, terms=(replace(t, coefficient=Fraction(1)),)) for t in law.terms] for law in laws]
-    sizes = [law[0].value({**parameters, **fixed}).numel() for law in single]
+    sizes = [law[0].value({**parameters, **{called[n]: t for n, t in fixed.items()}}).numel() for law in single]
 
     def potential(params: Tensors, data: Tensors, chosen: Tensors) -> torch.Tensor:
         total, at = torch.zeros((), dtype=torch.float64), 0
@@ -36,7 +37,7 @@ def laws_program(
             at += size
             for term, part in zip(law.terms, parts, strict=True):
                 # the numerator and the denominator by themselves: a third is no float
-                piece = (part.value(params | {n: data[n] for n in fixed}).reshape(-1) * weights).sum() * float(
+                piece = (part.value(params | {called[n]: data[n] for n in fixed}).reshape(-1) * weights).sum() * float(
                     term.coefficient.numerator
                 )
                 total = total + piece / float(term.coefficient.denominator)

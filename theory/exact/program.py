@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 Shape = tuple[int, ...]
+FROZEN = "frozen "  # before the name of a frozen parameter, which may be that of an input
 
 
 class NotPolynomialError(ValueError):
