@@ -172,7 +172,7 @@ def frozen_as_something_else(rng: Random) -> Content:
 
 def chosen_primes(rng: Random) -> Content:
     """Prime and point that the file chooses; the checker follows the statement."""
-    of, p = any_base(rng), rng.choice([3, 5, 101, 65537, 1073741827, *PRIMES])
+    of, p = any_base(rng), rng.choice([5, 101, 65537, 1073741827, *PRIMES])
     return write(of.head, of.potential, of.laws, chosen_prime(p, str(rng.random())))
 
 
@@ -222,7 +222,7 @@ def wrong_minors(rng: Random) -> Content:
         if what == 0:
             own["determinant"] = rng.choice([0, 1, own["determinant"] + 1])
         elif what == 1:
-            own["columns"] = [*own["columns"][1:], own["columns"][1]]
+            own["columns"] = [*own["columns"][1:], own["columns"][-1] if own["columns"][1:] else -1]
         elif what == 2:
             own["rows"], own["columns"] = own["rows"][1:], own["columns"][1:]
         else:
