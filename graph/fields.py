@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.func import functional_call
 
-from lawful.blocks import BatchNormCore, Run, ShapeError
+from lawful.blocks import Run, ShapeError
 from lawful.theory.double import double
 from lawful.theory.flows import Layout
 from lawful.theory.losses import LossError, LossLike, pair
@@ -18,7 +18,7 @@ from .architecture import Architecture
 from .forward import run_forward
 from .module import Network
 from .naming import losses_of
-from .patterns import LARGEST_SCALE, Patterns
+from .patterns import LARGEST_SCALE, Patterns, coupled
 
 COMBINED = 3  # fields in one random combination
 BATCH = 5  # examples of one field where the examples of a batch see each other
@@ -88,8 +88,7 @@ def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Ge
     shapes = [values[n].shape for n in trainable]
     sizes = [values[n].numel() for n in trainable]
     theta = torch.cat([values[n].reshape(-1) for n in trainable]) if trainable else torch.zeros(0, dtype=torch.float64)
-    coupled = any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes) or "batch" in probes
-    batch = BATCH if coupled else 1
+    batch = BATCH if coupled(arch) or "batch" in probes else 1
     patterns = Patterns(arch, values, batch, generator)
 
     def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
@@ -146,7 +145,8 @@ def _module_fields(
         args, kwargs = fresh_inputs(*examples, generator, lead)
         places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
         found = {k: v for k, v in places if isinstance(v, torch.Tensor)}
-        sizes = LARGEST_SCALE ** (2 * torch.rand(lead, generator=generator, dtype=torch.float64) - 1)
+        # Thresholds of bounded activations are far out, and no pattern of another point is drawn here.
+        sizes = LARGEST_SCALE ** (3 * torch.rand(lead, generator=generator, dtype=torch.float64) - 1)
         return {
             k: v * sizes.reshape(*lead, *[1] * (v.ndim - len(lead))).to(v.device) if drawn(k, v) else v
             for k, v in found.items()

@@ -11,7 +11,7 @@ import torch
 
 from lawful.theory.exact.program import NotPolynomialError
 from lawful.theory.losses import LossLike
-from lawful.theory.oracle import CLEAR_GAP, Count, count_fields
+from lawful.theory.oracle import CLEAR_GAP, Count, count_fields, expect_known
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
@@ -163,6 +163,7 @@ def parameter_count(
 
     Raises:
         ShapeError: for a module without inputs, losses that do not fit, and a network without trainable parameters.
+        ContradictionError: if fewer laws are counted than hold.
 
     >>> import lawful as lw
     >>> from lawful import blocks as b
@@ -198,6 +199,8 @@ def parameter_count(
     elif true and gauge <= layout.size - dimension and derived <= layout.size - reached:
         verdict = Verdict.HOLDS if dimension <= reached and derived == laws.independent else Verdict.UNDECIDED
     else:
+        if true:
+            expect_known(algebra, derived)
         verdict = Verdict.VIOLATED
     return ParameterCount(
         layout.size,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.func import vmap
 
-from lawful.blocks import Run, draw_gates
+from lawful.blocks import BatchNormCore, Run, draw_gates
 
 from .forward import run_forward
 
@@ -26,6 +26,11 @@ LARGEST_SCALE = 5.0  # of parameters and of inputs, so that thresholds other tha
 TOGETHER = 256  # patterns that are observed at once
 
 Tensors = dict[str, torch.Tensor]
+
+
+def coupled(arch: Architecture) -> bool:
+    """Whether the examples of a batch see each other inside of a network."""
+    return any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes)
 
 
 class Patterns:
@@ -48,6 +53,7 @@ class Patterns:
             self.outputs = run_forward(arch, values, arch.random_inputs(batch, generator), run)
         self._noise = {n: found for n, found in run.recorded.items() if n not in run.seen}
         self._seen = bool(run.seen)
+        self.shapes = [shape for shape, _ in self._noise.values()] + [tuple(g.shape) for g in run.seen.values()]
 
     def draw(self, lead: tuple[int, ...] = ()) -> Tensors:
         """Gates of integers, with extra leading axes: a pattern, and noise, for each."""
@@ -64,6 +70,16 @@ class Patterns:
                 blocks.append(vmap(self._observed)(self._parameters(size), self._inputs(size), here))
         seen = {k: torch.cat([b[k] for b in blocks]) for k in blocks[0]}
         return noise | {k: g.reshape(*lead, *g.shape[1:]) for k, g in seen.items()}
+
+    @classmethod
+    def of_examples(
+        cls, arch: Architecture, values: Mapping[str, torch.Tensor], examples: int, generator: torch.Generator
+    ) -> Tensors:
+        """The gates of one batch: a pattern of its own for every example, where examples do not see each other."""
+        single = cls(arch, values, 1, generator)
+        if coupled(arch) or any(len(shape) < 1 or shape[0] != 1 for shape in single.shapes):
+            return cls(arch, values, examples, generator).draw()
+        return {name: g.flatten(0, 1) for name, g in single.draw((examples,)).items()}
 
     def _observed(self, params: Tensors, inputs: list[torch.Tensor], noise: Tensors) -> Tensors:
         """What every gate is at one point."""
@@ -92,4 +108,4 @@ class Patterns:
         return [x * self._scales(n, x.ndim - 1) if x.is_floating_point() else x for x in split]
 
 
-__all__ = ["Patterns"]
+__all__ = ["Patterns", "coupled"]

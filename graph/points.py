@@ -18,6 +18,8 @@ from .patterns import Patterns
 if TYPE_CHECKING:
     from .architecture import Architecture
 
+EXAMPLES = 6  # in the batch of every point
+
 
 def points(arch: Architecture, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
     """Random parameters, data and losses with their gradients; every other one has a pattern of another.
@@ -39,8 +41,8 @@ def points(arch: Architecture, loss: LossLike, samples: int, seed: int, exact_no
     out = []
     for i in range(samples):
         values = network.random_parameters(generator)
-        inputs = network.random_inputs(6, generator)
-        gates = Patterns(network, values, 6, generator).draw() if i % 2 else None
+        inputs = network.random_inputs(EXAMPLES, generator)
+        gates = Patterns.of_examples(network, values, EXAMPLES, generator) if i % 2 else None
         frozen = {n: v for n, v in values.items() if n in frozen_names}
         trainable = {n: v for n, v in values.items() if n not in frozen_names}
 

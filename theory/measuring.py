@@ -26,7 +26,7 @@ class Measured:
     Attributes:
         residual: largest relative derivative of a scalar along a loss gradient; infinite for what is not a number.
         tested: whether every scalar was tested: its terms move at some point.
-        controls: the same for copies without each of its terms in turn, or read unevenly where there is but one.
+        controls: the same for copies without each of its terms in turn.
     """
 
     residual: float
@@ -43,7 +43,6 @@ def measure(law: Law, points: Sequence[Point], control: bool = True) -> Measured
         control: whether corrupted copies are measured too.
     """
     worst, scales = 0.0, None
-    false = _uneven(law) if control and law.kind != "frozen" and len(law.terms) == 1 else None
     count = 0 if not control or law.kind == "frozen" else len(law.terms)
     controls = torch.zeros(count, dtype=torch.float64)
     for point in points:
@@ -62,11 +61,7 @@ def measure(law: Law, points: Sequence[Point], control: bool = True) -> Measured
         worst = max(worst, float(ratio.max()))
         scales = scale if scales is None else scales + scale
         if count:
-            without = change - parts
-            if false is not None:
-                uneven = false
-                without = jvp(lambda p: pieces(uneven, p), (theta,), (direction,))[1]  # noqa: B023
-            seen = torch.stack([_ratio(one, scale, floor).max() for one in without]).cpu()
+            seen = torch.stack([_ratio(change - one, scale, floor).max() for one in parts]).cpu()
             controls = torch.maximum(controls, seen)
     if scales is None:
         return Measured(0.0, False, tuple(controls.tolist()))
@@ -118,7 +113,7 @@ def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
     return found.residual, found.tested
 
 
-def _uneven(law: Law, at: int = 0) -> Law:
+def uneven(law: Law, at: int = 0) -> Law:
     """The law with one of its terms read unevenly."""
     term = law.terms[at]
     ramped = replace(term, part=replace(term.part, ramp=True))
@@ -134,11 +129,11 @@ def corruptions(law: Law) -> list[Law]:
     if law.kind == "frozen":
         return []
     first, *others = law.terms
-    out = [_uneven(law)]
+    out = [uneven(law)]
     if others:
         out.append(replace(law, terms=(replace(first, coefficient=-first.coefficient), *others)))
         out += [replace(law, terms=(*law.terms[:i], *law.terms[i + 1 :])) for i in range(len(law.terms))]
     return out
 
 
-__all__ = ["Measured", "corruptions", "measure", "residuals", "vanishing"]
+__all__ = ["Measured", "corruptions", "measure", "residuals", "uneven", "vanishing"]

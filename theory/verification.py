@@ -16,7 +16,7 @@ import torch
 
 from .laws import Law, LawSet
 from .losses import LossLike
-from .measuring import Measured, corruptions, measure, residuals, vanishing
+from .measuring import Measured, corruptions, measure, residuals, uneven, vanishing
 from .modules import Axes, ClassAxes, Point, module_points, point_of
 from .parts import is_part, with_parts
 from .verdict import Verdict
@@ -177,13 +177,17 @@ def _judge(law: Law, points: Sequence[Point], ideal: Sequence[Point], tolerance:
         what = "it is" if empty == law.count else f"{empty} of its {law.count} scalars are"
         return LawReport(law.name, Verdict.VACUOUS, 0.0, 0.0, f"{what} the same whatever the parameters are")
     found = measure(law, points)
-    seen = [c for c in found.controls if c > SEEN * tolerance]
-    control = min(seen, default=max(found.controls, default=float("inf")))
+    # A term that is a law by itself may be dropped, but not be read unevenly.
+    controls = [
+        c if c > SEEN * tolerance else residuals(uneven(law, i), points)[0] for i, c in enumerate(found.controls)
+    ]
+    seen = [c for c in controls if c > SEEN * tolerance]
+    control = min(seen, default=max(controls, default=float("inf")))
     verdict, residual, reason = _outcome(law, found, ideal if ideal is not points else None, tolerance)
-    if verdict is Verdict.HOLDS and found.controls and not seen:
+    if verdict is Verdict.HOLDS and controls and not seen:
         verdict, reason = Verdict.UNDECIDED, "a corrupted copy of it passes as well, so the check shows nothing"
-    elif verdict is Verdict.HOLDS and len(seen) < len(found.controls):
-        still = [t.part.parameter for t, c in zip(law.terms, found.controls, strict=True) if c <= SEEN * tolerance]
+    elif verdict is Verdict.HOLDS and len(seen) < len(controls):
+        still = [t.part.parameter for t, c in zip(law.terms, controls, strict=True) if c <= SEEN * tolerance]
         reason = (
             f"it holds without its terms in {', '.join(dict.fromkeys(still))} as well: they are constant by themselves"
         )
