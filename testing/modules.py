@@ -42,6 +42,8 @@ class Body(Author):
         if self.axis == -1:
             w = self.weight((m, n))
             return self.say("linear_bias", h, w, self.weight((m,))) if bias else self.say("linear", h, w)
+        if self.space == 1 and out is None and self.chance(8):
+            return self.say("conv1d_depthwise", h, self.weight((n, 1, 1)), 0)
         kernel = 3 if min(self.shape(h)[2:]) >= 3 and self.space == 1 and self.chance(3) else 1
         if self.space == 2 and min(self.shape(h)[2:]) >= 2 and self.chance(3):
             kernel = 2
@@ -109,7 +111,7 @@ class Body(Author):
         m = self.width()
         total = self.map(self.gate(h), m, plain=True)
         for _ in range(self.draw(st.integers(1, 2))):
-            other = self.pick([self.gate, lambda v: v, lambda v: self.say("gate_other", v, v)])(h)
+            other = self.pick([self.gate, lambda v: v, lambda v: self.say("maximum", v, self.say("scale", v, 0.5))])(h)
             total = self.say("add", total, self.map(other, m, plain=True))
         return total
 
@@ -146,7 +148,10 @@ class Body(Author):
         """Slices: alone, added, multiplied."""
         n, called = self.features(h), "features" if self.axis == -1 else "channels"
         half = n // 2
-        form = self.pick(["part", "add", "multiply", "subtract", "pick"])
+        form = self.pick(["part", "add", "multiply", "subtract", "pick", "every_second"])
+        if form == "every_second" and n > 2 and self.axis == -1:
+            return self.say("every_second", h)
+        form = "part" if form == "every_second" else form
         if form == "pick" or half < 1:
             chosen = tuple(self.draw(st.lists(st.integers(0, n - 1), min_size=2, max_size=3)))
             return self.say("pick", h, self.axis, chosen)
@@ -166,7 +171,9 @@ class Body(Author):
             if n < 3:
                 h, n = self.map(h, 3), 3
             kind = self.pick(["layer_norm", "layer_norm_gain", "layer_norm_affine"])
-            extra = [self.weight((n,)) for _ in range(["layer_norm", "layer_norm_gain", "layer_norm_affine"].index(kind))]
+            extra = [
+                self.weight((n,)) for _ in range(["layer_norm", "layer_norm_gain", "layer_norm_affine"].index(kind))
+            ]
             return self.say(kind, h, (n,), eps, *extra)
         if form == "rms":
             return self.say("rms", h, -1, eps)
@@ -204,7 +211,9 @@ class Body(Author):
     def repeats(self, h: str) -> str:
         """Copies and orders of the features."""
         n, axis = self.features(h), self.axis
-        form = self.pick(["cat", "repeat", "flip", "roll", "pad", "mean"])
+        form = self.pick(["cat", "repeat", "flip", "roll", "pad", "mean", "cumsum"])
+        if form == "cumsum":
+            return self.say("cumsum", h, axis)
         if form == "cat" and 2 * n <= WIDEST:
             return self.say("cat", h, self.pick([h, self.say("negative", h)]), axis)
         if form == "repeat" and 2 * n <= WIDEST:

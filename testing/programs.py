@@ -39,7 +39,6 @@ CALLS: dict[str, str] = {
     "scale": "{1} * {0}",
     "combine": "{0} + {2} * {1}",
     "plus": "{0} + {1}",
-    "one_minus": "1 - {0}",
     "negative": "-{0}",
     "channels1": "{0}[:, None]",
     "channels2": "{0}[:, None, None]",
@@ -103,8 +102,6 @@ CALLS: dict[str, str] = {
     "inverse": "1 / {0}",
     "sqrt_abs": "torch.sqrt({0}.abs())",
     "rsqrt": "torch.rsqrt({0} ** 2)",
-    "detach": "{0}.detach()",
-    "one_hot": "F.one_hot({0}, {1}).to({2}.dtype)",
 }
 
 

@@ -144,7 +144,9 @@ def _test(outcome: Outcome, laws: LawSet, referee: Referee, start: int) -> bool:
         sizes = [p.numel() for p in parameters.values()]
         theta = torch.cat([p.reshape(-1) for p in parameters.values()])
         slope = torch.cat([g.reshape(-1) for g in gradients.values()])
-        trained = torch.cat([torch.full((n,), float(k in referee.shapes)) for k, n in zip(parameters, sizes, strict=True)])
+        trained = torch.cat(
+            [torch.full((n,), float(k in referee.shapes)) for k, n in zip(parameters, sizes, strict=True)]
+        )
         if not slope.isfinite().all():
             continue
 
@@ -170,9 +172,7 @@ def _test(outcome: Outcome, laws: LawSet, referee: Referee, start: int) -> bool:
     return False
 
 
-def _compare(
-    outcome: Outcome, laws: LawSet, referee: Referee, start: int, counts: Mapping[str, Count | None]
-) -> None:
+def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, counts: Mapping[str, Count | None]) -> None:
     """The engine's number and the library's counts against the referee's; every disagreement is looked at twice."""
     sure = {kind: c.laws for kind, c in counts.items() if c is not None and c.verdict is Verdict.HOLDS}
     derived = laws.exact_independent
