@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os
-import random
 from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, find, given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
 from lawful.testing.author import LARGEST
 from lawful.testing.modules import class_axes, judged, modules
 from lawful.testing.programs import CALLS, Constant, Program, Source, Step, Weight, call, shrunk
-from lawful.testing.survey import one, reproduction, survey
+from lawful.testing.survey import one, reproduction
 
 QUICK = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 REACHED = settings(max_examples=4_000, phases=[Phase.generate], suppress_health_check=list(HealthCheck))

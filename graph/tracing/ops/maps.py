@@ -81,7 +81,7 @@ def matrix_name(weight: Weight, out: Dim, inn: Dim) -> tuple[str, bool]:
     """The name of a weight, and whether it is stored with its inputs first."""
     first = [a for a in (*out, *inn)]
     memory = sorted(first, key=lambda a: (a.axis, -a.stride))
-    if first != memory and [*inn, *out] == memory:
+    if first != memory and [*inn, *out] == memory and not any(a.axis == COPIES for a in first):
         return weight.name, True
     return arranged_name(weight, first), False
 
