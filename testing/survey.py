@@ -23,7 +23,7 @@ from .referee import Referee
 
 BATCH = 20  # modules in one piece of work
 POINTS = 3  # of parameters at which laws are tested
-MORE_POINTS = 8  # before a law is called missing: gates that are never open at a point look like one
+MORE_POINTS = 5  # before a law is called missing: gates that are never open at a point look like one
 TOLERANCE = 1e-8
 # The worst first; what comes before "noted" must not happen.
 KINDS = ("false", "zero", "dependent", "more", "count", "exact count", "accused", "crash", "missing", "refused")
@@ -105,14 +105,14 @@ def judge(program: Program, losses: Sequence[str], start: int = 0, only: str = "
     outcome.noted = bool(laws.notes)
     false = wanted("false", "zero", "dependent", "accused") and _test(outcome, laws, referee, start)
     if wanted("accused"):
-        report = _asked(outcome, "verify", lambda: laws.verify(module, args=args, axis=axes))
+        report = _asked(outcome, "verify", lambda: laws.verify(module, args=args))
         exact = {law.name for law in laws if law.exact}
         accused = [r.law for r in report.laws if r.law in exact and r.verdict is Verdict.VIOLATED] if report else []
         if accused and not false:
             outcome.failures["accused"] = f"{accused[0]} holds, and verify calls it violated"
     counted = exactly = None
     if wanted("count"):
-        counted = _asked(outcome, "count", lambda: count(module, loss, args=args, axis=axes))
+        counted = _asked(outcome, "count", lambda: count(module, loss, args=args))
     if wanted("exact count"):
         exactly = _asked(outcome, "count exactly", lambda: count(module, loss, args=args, exact=True), polynomial=True)
     if only in ("", "more", "missing", "count", "exact count"):
