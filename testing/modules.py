@@ -325,7 +325,7 @@ def modules(draw: st.DrawFn, steps: int = 5) -> Program:
 
 
 def class_axes(program: Program) -> tuple[int, ...]:
-    """The axis of the classes of every output: 1 where positions follow channels as for torch's cross-entropy, else -1."""
+    """The axis of the classes of every output: 1 where positions follow channels, as in torch's losses, else -1."""
     convolved = any(c.startswith("conv") for c in program.calls)
     shapes = [tuple(z.shape) for z in program.run()]
     return tuple(1 if len(s) == 4 or (len(s) == 3 and convolved) else -1 for s in shapes)

@@ -25,6 +25,9 @@ KEPT, DROPPED = 1e-7, 1e-10  # relative singular values: above is signal, below 
 LEVELS = 4  # of brackets
 SECONDS = 6.0  # for one point; a count that takes longer is undecided
 PATIENCE = 6  # brackets that must add nothing before a level counts as spanned
+FLOOR = (
+    1e-6  # what is smaller than this part of its natural size is rounding, however large it is beside other rounding
+)
 REACH = (1.0, 1.0, 2.5)  # sizes of the data, so that gates and clamps see all their sides
 
 
@@ -224,16 +227,11 @@ class Referee:
     def _row(self, level: int, theta: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """A random bracket at the point, in units of the terms that it is the difference of."""
         field: Field = _gradient_field(self.potential(generator))
-        last = torch.zeros(self.size, dtype=torch.float64)
-        point = theta.clone().requires_grad_()
         for _ in range(level):
-            field = _bracket(_gradient_field(self.potential(generator)), field)
-        value = field(point).detach()
-        if level:
-            size = float(getattr(field, "size", 0.0))
-            return value / max(size, 1e-300)
-        last = value
-        return last / max(float(last.norm()), 1e-300)
+            field = _Bracket(_gradient_field(self.potential(generator)), field)
+        value = field(theta.clone().requires_grad_()).detach()
+        size = field.size if isinstance(field, _Bracket) else max(float(value.norm()), FLOOR)
+        return value / size
 
 
 def _as_tuple(out: Any) -> tuple[torch.Tensor, ...]:
@@ -254,25 +252,23 @@ def _gradient_field(potential: Callable[[torch.Tensor], torch.Tensor]) -> Field:
 
 
 class _Bracket:
-    """`[X, Y] = DY X - DX Y`, with the size of the larger term, to tell a value from rounding."""
+    """`[X, Y] = DY X - DX Y`, with its size before the two terms cancel, to tell a value from rounding."""
 
     def __init__(self, x: Field, y: Field) -> None:
         self.x, self.y = x, y
-        self.size = 0.0
+        self.size = 1.0
 
     def __call__(self, theta: torch.Tensor) -> torch.Tensor:
         x, y = self.x(theta), self.y(theta)
         first, second = _along(y, theta, x), _along(x, theta, y)
-        inner = max(float(getattr(f, "size", 0.0)) for f in (self.x, self.y))
-        below = [float(v.detach().norm()) for v in (first, second)]
-        # What a bracket inside lost by cancelling is lost here too.
-        lost = inner / max(float(y.detach().norm()), 1e-300) if inner else 1.0
-        self.size = max(below) * max(1.0, lost) or 1.0
+        length = float(y.detach().norm())
+        natural = (
+            FLOOR * max(float(x.detach().norm()), FLOOR) * max(length, FLOOR) / max(float(theta.detach().norm()), 1.0)
+        )
+        self.size = max(float(first.detach().norm()), float(second.detach().norm()), natural)
+        if isinstance(self.y, _Bracket):  # what a bracket inside lost by cancelling is lost here too
+            self.size *= max(1.0, self.y.size / max(length, 1e-300))
         return first - second
-
-
-def _bracket(x: Field, y: Field) -> _Bracket:
-    return _Bracket(x, y)
 
 
 def _along(value: torch.Tensor, theta: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
@@ -290,10 +286,10 @@ def _along(value: torch.Tensor, theta: torch.Tensor, direction: torch.Tensor) ->
 def _rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor]:
     """The rank of rows, the width of the gap below it, and an orthonormal basis of what is spanned."""
     _, s, v = torch.linalg.svd(rows, full_matrices=False)
-    if float(s[0]) == 0.0:
-        return 0, math.inf, rows[:0]
-    relative = s / s[0]
+    relative = s / max(float(s[0]), 1.0)  # a row that is no rounding has the length 1
     rank = int((relative > math.sqrt(KEPT * DROPPED)).sum())
+    if not rank:
+        return 0, math.inf if float(relative[0]) <= DROPPED else 1.0, rows[:0]
     last = float(relative[rank - 1])
     dropped = float(relative[rank]) if rank < len(s) else 0.0
     gap = last / max(dropped, 1e-17)

@@ -6,6 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -13,7 +14,7 @@ from torch.func import jacrev
 
 from lawful.graph.counting import count
 from lawful.graph.engine import derive
-from lawful.theory.laws import LawSet
+from lawful.theory.laws import Law, LawSet
 from lawful.theory.oracle import Count
 from lawful.theory.verdict import Verdict
 
@@ -25,6 +26,7 @@ BATCH = 20  # modules in one piece of work
 POINTS = 3  # of parameters at which laws are tested
 MORE_POINTS = 5  # before a law is called missing: gates that are never open at a point look like one
 TOLERANCE = 1e-8
+STILL = 1e-9  # a gradient below this is rounding
 # The worst first; what comes before "noted" must not happen.
 KINDS = ("false", "zero", "dependent", "more", "count", "exact count", "accused", "crash", "missing", "refused")
 
@@ -147,16 +149,12 @@ def _test(outcome: Outcome, laws: LawSet, referee: Referee, start: int) -> bool:
         trained = torch.cat(
             [torch.full((n,), float(k in referee.shapes)) for k, n in zip(parameters, sizes, strict=True)]
         )
-        if not slope.isfinite().all():
+        if not slope.isfinite().all() or float(slope.norm()) < STILL:
             continue
-
-        def values(t: torch.Tensor, law=None) -> torch.Tensor:  # type: ignore[no-untyped-def]
-            parts = zip(parameters.items(), t.split(sizes), strict=True)
-            return law.value({n: v.reshape(p.shape) for (n, p), v in parts}).reshape(-1)
 
         rows = []
         for law in exact:
-            jacobian = jacrev(lambda t, law=law: values(t, law))(theta) * trained
+            jacobian = jacrev(partial(_values, law, parameters))(theta) * trained
             rows.append(jacobian)
             size = jacobian.abs() @ slope.abs()
             residual = float(((jacobian @ slope).abs() / size.clamp_min(1e-300)).max())
@@ -170,6 +168,13 @@ def _test(outcome: Outcome, laws: LawSet, referee: Referee, start: int) -> bool:
         if rank != laws.exact_independent:
             outcome.failures["dependent"] = f"{laws.exact_independent} exact laws are called independent, rank {rank}"
     return False
+
+
+def _values(law: Law, parameters: Mapping[str, torch.Tensor], theta: torch.Tensor) -> torch.Tensor:
+    """The scalars of a law as a function of all parameters laid end to end."""
+    parts = theta.split([p.numel() for p in parameters.values()])
+    shaped = {n: v.reshape(p.shape) for (n, p), v in zip(parameters.items(), parts, strict=True)}
+    return law.value(shaped).reshape(-1)
 
 
 def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, counts: Mapping[str, Count | None]) -> None:

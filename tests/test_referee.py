@@ -197,3 +197,17 @@ def test_the_survey_sees_what_is_false(monkeypatch) -> None:
     right = lw.count(false.module(), args=TWO.args())
     monkeypatch.setattr(surveys, "count", lambda *args, **kwargs: right)
     assert surveys.judge(TWO, ("mse",)).failures.keys() == {"count", "exact count"}
+
+
+def test_rounding_is_no_field() -> None:
+    """A norm of equal entries is zero up to rounding, and cross-entropy does not see a shift: nothing moves."""
+    still = Plain(
+        lambda x, p, b: F.linear(F.layer_norm(F.linear(x, p.expand(3, 2)), (3,)), torch.diag(p.sum().expand(3)), b),
+        (2,),
+        (3,),
+    )
+    found = Referee(still, (X2,), ("mse",), (-1,)).count()
+    assert found.decided and found.laws == 2
+    blind = Plain(lambda x, w, c: F.linear(F.linear(x, w), c.expand(3, 4)), (4, 2), (1,))
+    found = Referee(blind, (X2,), ("cross_entropy",), (-1,)).count()
+    assert found.decided and found.laws == 9
