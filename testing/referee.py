@@ -262,9 +262,7 @@ class _Bracket:
         x, y = self.x(theta), self.y(theta)
         first, second = _along(y, theta, x), _along(x, theta, y)
         length = float(y.detach().norm())
-        natural = (
-            FLOOR * max(float(x.detach().norm()), FLOOR) * max(length, FLOOR) / max(float(theta.detach().norm()), 1.0)
-        )
+        natural = FLOOR * max(1.0, float(x.detach().norm()) * length / max(float(theta.detach().norm()), 1.0))
         self.size = max(float(first.detach().norm()), float(second.detach().norm()), natural)
         if isinstance(self.y, _Bracket):  # what a bracket inside lost by cancelling is lost here too
             self.size *= max(1.0, self.y.size / max(length, 1e-300))
