@@ -25,9 +25,7 @@ KEPT, DROPPED = 1e-7, 1e-10  # relative singular values: above is signal, below 
 LEVELS = 4  # of brackets
 SECONDS = 6.0  # for one point; a count that takes longer is undecided
 PATIENCE = 6  # brackets that must add nothing before a level counts as spanned
-FLOOR = (
-    1e-6  # what is smaller than this part of its natural size is rounding, however large it is beside other rounding
-)
+FLOOR = 1e-3  # what is far smaller than this part of its natural size is rounding, whatever stands beside it
 REACH = (1.0, 1.0, 2.5)  # sizes of the data, so that gates and clamps see all their sides
 
 
@@ -203,14 +201,14 @@ class Referee:
         generator = torch.Generator().manual_seed(seed)
         theta = self.point(generator)
         rows: list[torch.Tensor] = []
-        rank, gap, start = 0, math.inf, time.monotonic()
+        rank, gap, start = 0, math.inf, time.process_time()
         for level in range(LEVELS + 1):
             before = rank
             while rank < self.size:
                 wanted = min(self.size - rank, 24) + PATIENCE if level == 0 else PATIENCE
                 for _ in range(wanted):
                     rows.append(self._row(level, theta, generator))
-                    if time.monotonic() - start > SECONDS:
+                    if time.process_time() - start > SECONDS:
                         return rank, False, gap
                 stacked = torch.stack(rows)
                 if not stacked.isfinite().all():
