@@ -1,4 +1,4 @@
-"""What is computed of parameters alone has no examples, and a parameter whose entries are repeated is no plain weight."""
+"""What is computed of parameters alone has no examples; a parameter whose entries repeat is no plain weight."""
 
 from __future__ import annotations
 
