@@ -91,7 +91,7 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
         with torch.set_grad_enabled(torch.is_grad_enabled() and not still):
             fixed = list(args)
             values = [f(x, p) for f in plans]
-            sizes = {low.batch: x[0].shape[0]} if examples(reads) else {}
+            sizes = {low.batch: x[0].shape[0]} if any(r.batched for r in reads) else {}
             values = [_rebatched(v, a, sizes, node) for v, a in zip(values, fixed, strict=True)]
             return target(*values, **{k: f(x, p) for k, f in named.items()})
 
@@ -100,11 +100,6 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
     name = low.place(node).op.partition(".")[0]
     known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still else None
     return emit_opaque(low, node, reads, reason, call, names=names, known=known)
-
-
-def examples(reads: Sequence[Stream]) -> bool:
-    """Whether any of some streams has an axis of examples: what is made of parameters alone has none."""
-    return any(a.axis == 0 for s in reads for d in s.dims for a in d)
 
 
 SIZED = (
@@ -164,7 +159,7 @@ def emit_opaque(
     if any(not isinstance(t, torch.Tensor) or not t.is_floating_point() for t in outputs) and not many:
         outputs = [t for t in outputs if isinstance(t, torch.Tensor)]
     shapes = [tuple(int(n) for n in t.shape) if isinstance(t, torch.Tensor) else (1,) for t in outputs]
-    if not examples(reads):  # one example, whatever the first axis is
+    if not any(r.batched for r in reads):  # one example, whatever the first axis is
         shapes = [(1, *(s or (1,))) for s in shapes]
     signals = []
     for s in shapes:
@@ -172,7 +167,7 @@ def emit_opaque(
         image = len(s) > 3 and any(r.signal.channels_first and len(r.dims) == len(s) for r in reads)
         signals.append(Signal(inner[0], inner[1:], True) if image else Signal(inner[-1], inner[:-1]))
     locals_ = tuple((k, shape) for k, (_, shape) in (names or {}).items())
-    run = _canonical_outputs(call, shapes, many, examples(reads))
+    run = _canonical_outputs(call, shapes, many, any(r.batched for r in reads))
     op = low.place(node).op
     block: Block = Opaque(op, len(reads), tuple(signals), locals_, run)
     if known is not None:
@@ -187,7 +182,7 @@ def emit_opaque(
         Stream(s.port, s.signal, canonical(shape if len(shape) > 1 else (*shape, 1))[: max(len(shape), 1)])
         for s, shape in zip(streams, shapes, strict=True)
     )
-    if not examples(reads):
+    if not any(r.batched for r in reads):
         out = tuple(s.arranged(s.dims[1:]) for s in out)
     return out if many else out[0]
 
