@@ -86,6 +86,10 @@ class Body(Author):
         """One of all the things that a module does to its features."""
         ways: list[Callable[[str], str]] = [
             self.map,
+            self.map,
+            self.map,
+            self.gate,
+            self.gate,
             self.gate,
             self.gates,
             self.curve,
@@ -273,7 +277,7 @@ def _start(body: Body) -> str:
         x = body.source((BATCH, n, *space))
     else:
         x = body.source((BATCH, *space, n))
-    for _ in range(body.pick([0, 0, 0, 1, 1, 2])):
+    for _ in range(body.pick([0, 0, 0, 0, 1, 2])):
         x = body.of_input(x)
     return body.map(x)
 
@@ -300,7 +304,7 @@ def modules(draw: st.DrawFn, steps: int = 5) -> Program:
             if body.features(h) > WIDEST:
                 h = body.map(h)
             h = body.step(h)
-            if body.chance(5):
+            if body.chance(8):
                 same = [k for k in kept if body.shape(k) == body.shape(h)]
                 if same:
                     h = body.say(body.pick(["add", "subtract", "multiply"]), h, body.pick(same))
