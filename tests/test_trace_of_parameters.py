@@ -58,3 +58,14 @@ def test_it_is_read_or_noted(name: str, batch: int) -> None:
     assert laws.verify(module, args=args).verdict.name in ("HOLDS", "VACUOUS")
     counted = lw.count(module, args=args)
     assert laws.independent <= counted.laws
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_convolution_that_no_rule_covers_has_its_classes_on_axis_1(rank: int) -> None:
+    """With a computed weight the classes were taken to be on the last axis, and the losses for others than torch's."""
+    conv = F.conv1d if rank == 1 else F.conv2d
+    shape = (3, 4, *[1] * rank)
+    module = Plain(lambda x, a, b: conv(x, a.tanh() - b), shape, shape)
+    args = (torch.randn(4, 4, *[5] * rank),)
+    assert lw.trace(module, *args).output_axes == (1,)
+    assert lw.derive(module, "cross_entropy", args=args).notes

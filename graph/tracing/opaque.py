@@ -165,6 +165,7 @@ def emit_opaque(
     for s in shapes:
         inner = s[1:] or (1,)
         image = len(s) > 3 and any(r.signal.channels_first and len(r.dims) == len(s) for r in reads)
+        image |= len(s) > 2 and low.place(node).op.startswith("conv")
         signals.append(Signal(inner[0], inner[1:], True) if image else Signal(inner[-1], inner[:-1]))
     locals_ = tuple((k, shape) for k, (_, shape) in (names or {}).items())
     run = _canonical_outputs(call, shapes, many, any(r.batched for r in reads))
