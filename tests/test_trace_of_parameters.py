@@ -35,6 +35,7 @@ CASES = {
     "a row in a product": (lambda x, w: x @ w.expand(3, 4), ((1, 4),)),
     "a scalar in a convolution": (lambda x, w: F.conv1d(x[:, :, None], w.expand(2, 3, 1)), ((1,),)),
     "a scalar as a norm's gain": (lambda x, w, g: F.layer_norm(F.linear(x, w), (4,), g.expand(4)), ((4, 3), (1,))),
+    "a flat matrix as a bias": (lambda x, w, v: F.linear(F.linear(x, w), v, w.flatten()), ((2, 3), (6, 2))),
     "a mean of copies": (lambda x, w, a: F.linear(x, w) + a.expand(6, 4).mean(0), ((4, 3), (4,))),
     "a gain that is also a shift, rolled": (lambda x, w, g: F.linear(x, w) * g + g.roll(1, 0), ((4, 3), (4,))),
     "a gain of channels made of two": (
