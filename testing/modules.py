@@ -115,9 +115,17 @@ class Body(Author):
         m = self.width()
         total = self.map(self.gate(h), m, plain=True)
         for _ in range(self.draw(st.integers(1, 2))):
-            other = self.pick([self.gate, lambda v: v, lambda v: self.say("maximum", v, self.say("scale", v, 0.5))])(h)
+            other = self.pick([self.gate, lambda v: v, self.twice, self.other])(h)
             total = self.say("add", total, self.map(other, m, plain=True))
         return total
+
+    def twice(self, h: str) -> str:
+        """A maximum of a value and its half."""
+        return self.say("maximum", h, self.say("scale", h, 0.5))
+
+    def other(self, h: str) -> str:
+        """The step function of a value, times something else."""
+        return self.say("gate_other", h, self.gate(h))
 
     def curve(self, h: str) -> str:
         """A smooth map, or a power."""

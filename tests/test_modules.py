@@ -17,7 +17,7 @@ from lawful.testing.programs import CALLS, Constant, Program, Source, Step, Weig
 from lawful.testing.survey import one, reproduction
 
 QUICK = settings(max_examples=40, suppress_health_check=list(HealthCheck))
-REACHED = settings(max_examples=4_000, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+REACHED = settings(max_examples=15_000, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
 
 @QUICK
