@@ -32,7 +32,7 @@ class Body(Author):
 
     def vector(self, n: int) -> str:
         """A value of parameters for the features, in the shape that is added or multiplied."""
-        v = self.weight((n,))
+        v = self.reused((n,)) if self.chance(3) else self.weight((n,))
         return v if self.axis == -1 else self.say(f"channels{self.space}", v)
 
     def map(self, h: str, out: int | None = None, plain: bool = False) -> str:
