@@ -15,7 +15,7 @@ import torch
 
 from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run
 from lawful.blocks.opaque import Discard
-from lawful.theory.rules import ComputedRule
+from lawful.theory.rules import FREEDOM, ComputedRule
 from lawful.theory.spans import Span, affine_dimension, measure
 
 from .naming import port_name
@@ -55,22 +55,24 @@ def computed_alone(arch: Architecture) -> Alone:
     if all(node == "input" for node, _ in ends):
         return Alone({}, set())
     spans: dict[Port, Span] = {}
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, tuple[tuple[str, ...], str]] = {}
     tied: set[str] = set()
     for group in _groups(arch, ends):
         if all(node == "input" for node, _ in group.ports):
             continue
-        found, missing = _measured(arch, group)
+        found, missing, freedom = _measured(arch, group)
         spans |= found
         for node in {node for node, _ in group.ports if node != "input"}:
-            notes.setdefault(node, []).extend(missing)
-        if missing or not all(s.free for s in found.values()):
+            known, least = notes.get(node, ((), "free"))
+            notes[node] = (*known, *missing), min(freedom, least, key=FREEDOM.index)
+        if missing or freedom != "free" or not all(s.free for s in found.values()):
             tied |= group.nodes
     rules = {}
     for node in dict.fromkeys(node for node, _ in ends if node != "input"):
         own = tuple(spans.get((node, i), Span()) for i in range(arch.block(node).outputs))
-        if notes.get(node) or not all(s.free for s in own):
-            rules[node] = ComputedRule(own, tuple(notes.get(node, ())))
+        missing, freedom = notes.get(node, ((), "free"))
+        if missing or freedom != "free" or not all(s.free for s in own):
+            rules[node] = ComputedRule(own, missing, freedom)
     return Alone(rules, tied)
 
 
@@ -172,36 +174,54 @@ def _drawn(arch: Architecture, batch: int, generator: torch.Generator, scale: fl
     return out
 
 
-def _measured(arch: Architecture, group: _Group) -> tuple[dict[Port, Span], list[str]]:
-    """The span of every port of a group, and what is known to be missing beyond them."""
+def _measured(arch: Architecture, group: _Group) -> tuple[dict[Port, Span], tuple[str, ...], str]:
+    """The span of every port of a group, what is known to be missing, and how free its values are beyond the spans."""
     names = " and ".join(port_name(arch, p) for p in group.ports)
     run, generator = _prefix(arch, group), torch.Generator().manual_seed(0)
     sizes = [(arch.signals[p].positions, arch.signals[p].features) for p in group.ports]
     flat = sum(p * n for p, n in sizes)
     try:
         if _moves_only(arch, run, generator):
-            return {}, []
+            return {}, (), "free"
         if flat > LARGEST or max(n for _, n in sizes) > WIDEST:
-            return {}, [f"{names} is computed of the inputs alone and too large to be measured: laws may be missing"]
+            text = f"{names} is computed of the inputs alone and too large to be measured: laws may be missing"
+            return {}, (text,), "free"
         rows = 2 * flat + 20
         narrow = _samples(arch, run, rows, generator, (1,))
         wide = _samples(arch, run, rows, generator, BEYOND) if _whole_inputs(arch, group) else narrow
+        spans = {p: measure(v.flatten(0, 1)) for p, v in zip(group.ports, wide, strict=True)}
+        notes = []
+        if any(not s.known for s in spans.values()):
+            notes.append(f"{names} keeps products with vectors of no simple fractions: laws along them are not listed")
+        own = [affine_dimension(v.flatten(0, 1)) for v in narrow]
+        if wide is not narrow and own != [affine_dimension(v.flatten(0, 1)) for v in wide]:
+            text = "takes more values than the example shows: laws of those that never come are not listed"
+            notes.append(f"{names} {text}")
+        return spans, tuple(notes), _freedom(arch, group, run, generator, own, narrow)
     except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return {}, [f"{names} is computed of the inputs alone and cannot be run alone ({text}): laws may be missing"]
-    spans = {p: measure(v.flatten(0, 1)) for p, v in zip(group.ports, wide, strict=True)}
-    notes = []
-    if any(not s.known for s in spans.values()):
-        notes.append(f"{names} keeps products with vectors of no simple fractions: laws along them are not listed")
-    own = [affine_dimension(v.flatten(0, 1)) for v in narrow]
-    if wide is not narrow and own != [affine_dimension(v.flatten(0, 1)) for v in wide]:
-        notes.append(f"{names} takes more values than the example shows: laws of those that never come are not listed")
-    room = [positions * n for (positions, _), n in zip(sizes, own, strict=True)]
-    if not _fills(arch, group, run, generator, room, narrow):
-        notes.append(
-            f"{names} is computed of fewer numbers than it has: laws from relations between its entries are not listed"
-        )
-    return spans, notes
+        text = f"{names} is computed of the inputs alone and cannot be run alone ({text}): laws may be missing"
+        return {}, (text,), "free"
+
+
+def _freedom(
+    arch: Architecture,
+    group: _Group,
+    run: Prefix,
+    generator: torch.Generator,
+    own: Sequence[int],
+    values: Sequence[torch.Tensor],
+) -> str:
+    """How free the values of a group are within the spans of its ports (see `ComputedRule`)."""
+    room = [v.shape[1] * n for v, n in zip(values, own, strict=True)]
+    if _fills(arch, group, run, generator, room, values):
+        return "free"
+    if affine_dimension(torch.cat([v.flatten(1) for v in values], 1)) == sum(room):
+        return "affine"
+    positions = {v.shape[1] for v in values}
+    if len(positions) == 1 and affine_dimension(torch.cat(list(values), 2).flatten(0, 1)) == sum(own):
+        return "local"
+    return "tied"
 
 
 def _samples(

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from .diagram import Site
 from .families import gather
+from .limits_inputs import computed_limits
 from .limits_paths import averaged, path_limits
 from .ranks import vectors_on
 from .rewrites import invisible
 from .rules import (
     AddRule,
     AttentionRule,
-    ComputedRule,
     ConcatRule,
     CurveRule,
     DiscardRule,
@@ -49,7 +49,7 @@ def limits(solution: Solution) -> list[str]:
     complement; both depend on the frozen values and are not listed.
     """
     found = [
-        *_computed(solution),
+        *computed_limits(solution),
         *_tokens_alone(solution),
         *path_limits(solution.drawn),
         *_fixed_numbers(solution),
@@ -60,19 +60,6 @@ def limits(solution: Solution) -> list[str]:
         *_frozen(solution),
     ]
     return list(dict.fromkeys(found))
-
-
-def _computed(solution: Solution) -> Iterator[str]:
-    """What is computed of the inputs alone and stands in relations that no rule follows."""
-    for site in solution.drawn.sites:
-        if isinstance(site.rule, ComputedRule):
-            yield from site.rule.notes
-    for site in solution.drawn.sites:
-        rule, sums = site.rule, [w for w in site.inputs if solution.directions.fixed(w)]
-        if isinstance(rule, LinearRule) and sums and (rule.mixes or rule.groups > 1) and not rule.lookup:
-            yield f"{site.name} reads sums that never change at several places: laws of its taps are not listed"
-        if isinstance(rule, LinearRule) and rule.groups > 1 and any(solution.directions.absent(w) for w in site.inputs):
-            yield f"{site.name} reads directions that are never there, group by group: such laws are not listed"
 
 
 def _opaque(solution: Solution) -> Iterator[str]:

@@ -159,10 +159,11 @@ def is_simple(low: Lowering, node: Node) -> bool:
         if len(before) != 1 or before[0] is not node.args[0]:
             return False
         size, new = (math.prod(n.meta["val"].shape) for n in (before[0], node))
-        scaled = name in SCALING and new == size and not node.kwargs
+        real = node.meta["val"].is_floating_point() and before[0].meta["val"].is_floating_point()
+        scaled = real and name in SCALING and new == size and not node.kwargs
         if scaled and name in ("mul", "div"):
             scaled = all(bool((t != 0).all()) and bool(torch.isfinite(t).all()) for t in others)
-        if not (scaled or (name in MOVING and new <= size and node.meta["val"].is_floating_point())):
+        if not (scaled or (real and name in MOVING and new <= size)):
             return False
         node = before[0]
     return True

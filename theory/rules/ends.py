@@ -30,17 +30,23 @@ class SourceRule(Rule):
         return "network input: S = 0, t = 0"
 
 
+FREEDOM = ("tied", "local", "affine", "free")
+
+
 @dataclass(frozen=True)
 class ComputedRule(Rule):
     """What is computed of the inputs alone: `S = 0`, `t = 0`, and only what was measured can be there.
 
     Attributes:
         spans: for every output what it can carry at all.
-        notes: for every output, what else is known to be missing, as one sentence each.
+        notes: what is known to be missing, as one sentence each.
+        freedom: what the values can be within the spans: everything near some point (`free`), points that span all of
+            it (`affine`), points that do so position by position (`local`), or less (`tied`).
     """
 
     spans: tuple[Span, ...]
     notes: tuple[str, ...] = ()
+    freedom: str = "free"
 
     @property
     def statement(self) -> str:
@@ -49,7 +55,7 @@ class ComputedRule(Rule):
     def uncut(self) -> ComputedRule:
         """The same source where features cannot be cut as its spans ask for: only a note."""
         note = "what it cannot carry cuts the features in another way than the network: laws along it are not listed"
-        return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note))
+        return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedom)
 
     def shape(self, layouts: Layouts, site: Site) -> None:
         super().shape(layouts, site)
