@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run
+from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run, Signal
 from lawful.blocks.opaque import Discard
-from lawful.theory.rules import FREEDOM, ComputedRule
+from lawful.theory.rules import ComputedRule
 from lawful.theory.spans import Span, affine_dimension, measure
 
 from .naming import port_name
@@ -55,24 +55,23 @@ def computed_alone(arch: Architecture) -> Alone:
     if all(node == "input" for node, _ in ends):
         return Alone({}, set())
     spans: dict[Port, Span] = {}
-    notes: dict[str, tuple[tuple[str, ...], str]] = {}
+    notes: dict[str, tuple[tuple[str, ...], str, bool]] = {}
     tied: set[str] = set()
     for group in _groups(arch, ends):
         if all(node == "input" for node, _ in group.ports):
             continue
-        found, missing, freedom = _measured(arch, group)
+        found, missing, (freedom, steps) = _measured(arch, group)
         spans |= found
         for node in {node for node, _ in group.ports if node != "input"}:
-            known, least = notes.get(node, ((), "free"))
-            notes[node] = (*known, *missing), min(freedom, least, key=FREEDOM.index)
+            notes[node] = missing, freedom, steps
         if missing or freedom != "free" or not all(s.free for s in found.values()):
             tied |= group.nodes
     rules = {}
     for node in dict.fromkeys(node for node, _ in ends if node != "input"):
         own = tuple(spans.get((node, i), Span()) for i in range(arch.block(node).outputs))
-        missing, freedom = notes.get(node, ((), "free"))
+        missing, freedom, steps = notes.get(node, ((), "free", False))
         if missing or freedom != "free" or not all(s.free for s in own):
-            rules[node] = ComputedRule(own, missing, freedom)
+            rules[node] = ComputedRule(own, missing, freedom, steps)
     return Alone(rules, tied)
 
 
@@ -149,15 +148,14 @@ def _prefix(arch: Architecture, group: _Group) -> Prefix:
     return run
 
 
-def _table(value: torch.Tensor, signal: object) -> torch.Tensor:
+def _table(value: torch.Tensor, signal: Signal) -> torch.Tensor:
     """Values of a port as `(examples, positions, features)`; tokens as what they pick, none where out of range."""
-    tokens, features, first = signal.tokens, signal.features, signal.channels_first  # type: ignore[attr-defined]
-    if tokens:
+    if signal.tokens:
         flat = value.long().reshape(len(value), -1)
-        hot = (flat[..., None] == torch.arange(features)).to(torch.float64)
+        hot = (flat[..., None] == torch.arange(signal.features)).to(torch.float64)
         return torch.where(hot.sum(-1, keepdim=True) > 0, hot, float("nan"))
-    moved = value.movedim(1, -1) if first else value
-    return moved.reshape(len(value), -1, features)
+    moved = value.movedim(1, -1) if signal.channels_first else value
+    return moved.reshape(len(value), -1, signal.features)
 
 
 def _drawn(arch: Architecture, batch: int, generator: torch.Generator, scale: float, beyond: int) -> Values:
@@ -174,7 +172,7 @@ def _drawn(arch: Architecture, batch: int, generator: torch.Generator, scale: fl
     return out
 
 
-def _measured(arch: Architecture, group: _Group) -> tuple[dict[Port, Span], tuple[str, ...], str]:
+def _measured(arch: Architecture, group: _Group) -> tuple[dict[Port, Span], tuple[str, ...], tuple[str, bool]]:
     """The span of every port of a group, what is known to be missing, and how free its values are beyond the spans."""
     names = " and ".join(port_name(arch, p) for p in group.ports)
     run, generator = _prefix(arch, group), torch.Generator().manual_seed(0)
@@ -182,10 +180,10 @@ def _measured(arch: Architecture, group: _Group) -> tuple[dict[Port, Span], tupl
     flat = sum(p * n for p, n in sizes)
     try:
         if _moves_only(arch, run, generator):
-            return {}, (), "free"
+            return {}, (), ("free", False)
         if flat > LARGEST or max(n for _, n in sizes) > WIDEST:
             text = f"{names} is computed of the inputs alone and too large to be measured: laws may be missing"
-            return {}, (text,), "free"
+            return {}, (text,), ("free", False)
         rows = 2 * flat + 20
         narrow = _samples(arch, run, rows, generator, (1,))
         wide = _samples(arch, run, rows, generator, BEYOND) if _whole_inputs(arch, group) else narrow
@@ -201,7 +199,7 @@ def _measured(arch: Architecture, group: _Group) -> tuple[dict[Port, Span], tupl
     except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         text = f"{names} is computed of the inputs alone and cannot be run alone ({text}): laws may be missing"
-        return {}, (text,), "free"
+        return {}, (text,), ("free", False)
 
 
 def _freedom(
@@ -211,11 +209,28 @@ def _freedom(
     generator: torch.Generator,
     own: Sequence[int],
     values: Sequence[torch.Tensor],
-) -> str:
-    """How free the values of a group are within the spans of its ports (see `ComputedRule`)."""
+) -> tuple[str, bool]:
+    """How free the values of a group are within the spans of its ports, and whether they are steps."""
     room = [v.shape[1] * n for v, n in zip(values, own, strict=True)]
-    if _fills(arch, group, run, generator, room, values):
-        return "free"
+    steps = False
+    if not group.inputs:
+        full = not sum(room)
+    elif _whole_inputs(arch, group):
+        joint = [affine_dimension(v.flatten(1)) for v in values]
+        full = joint == room and all(n <= 1 for n in _reached(arch, group, run, generator))
+    else:
+        rank = 0
+        for x in _points(arch, generator):
+            rank = max(rank, _derivative_rank(group, run, x))
+            if rank == sum(room):
+                break
+        full, steps = rank == sum(room), not rank
+    return ("free" if full else _looser(values, own)), steps
+
+
+def _looser(values: Sequence[torch.Tensor], own: Sequence[int]) -> str:
+    """How free values are that do not fill their spans."""
+    room = [v.shape[1] * n for v, n in zip(values, own, strict=True)]
     if affine_dimension(torch.cat([v.flatten(1) for v in values], 1)) == sum(room):
         return "affine"
     positions = {v.shape[1] for v in values}
@@ -264,28 +279,6 @@ def _moves_only(arch: Architecture, run: Prefix, generator: torch.Generator) -> 
     return bool((other == found + 0.25).all())
 
 
-def _fills(
-    arch: Architecture,
-    group: _Group,
-    run: Prefix,
-    generator: torch.Generator,
-    room: Sequence[int],
-    values: Sequence[torch.Tensor],
-) -> bool:
-    """Whether the values of a group are all that their spans allow."""
-    if not group.inputs:
-        return sum(room) == 0
-    if _whole_inputs(arch, group):
-        joint = [affine_dimension(v.flatten(1)) for v in values]
-        return joint == list(room) and all(n <= 1 for n in _reached(arch, group, run, generator))
-    best = 0
-    for x in _points(arch, generator):
-        best = max(best, _derivative_rank(arch, group, run, x))
-        if best == sum(room):
-            return True
-    return False
-
-
 def _points(arch: Architecture, generator: torch.Generator) -> Iterator[Values]:
     """One example at a time, of any sign, positive, negative and small."""
     for change in (lambda t: t, torch.abs, lambda t: -t.abs(), lambda t: 0.1 * t, lambda t: t.abs() + 1):
@@ -293,7 +286,7 @@ def _points(arch: Architecture, generator: torch.Generator) -> Iterator[Values]:
         yield [x if s.tokens else change(x) for x, s in zip(drawn, arch.inputs, strict=True)]
 
 
-def _derivative_rank(arch: Architecture, group: _Group, run: Prefix, x: Values) -> int:
+def _derivative_rank(group: _Group, run: Prefix, x: Values) -> int:
     """Rank of the derivative of all ports of the first example by the inputs."""
     used = sorted(group.inputs)
 

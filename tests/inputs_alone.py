@@ -61,8 +61,7 @@ INTEGER_STEPS: dict[str, Step] = {
 }
 TOKENS = torch.tensor([[0, 4, 1], [3, 2, 5]])
 TAILS = ("linear", "plain linear", "relu", "gelu", "two readers", "gain", "beside", "squares")
-TOKEN_TOKENS = torch.tensor([[0, 4, 1], [3, 2, 5]])
-TAILS = ("linear", "convolution", "attention", "flat", "mean")
+TOKEN_TAILS = ("linear", "convolution", "attention", "flat", "mean")
 
 
 class Prepared(nn.Module):

@@ -35,7 +35,9 @@ def computed_limits(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if isinstance(site.rule, ComputedRule):
             yield from site.rule.notes
-            needed = _needed(solution.drawn, site)
+            needed, switched = _needed(solution.drawn, site)
+            if site.rule.steps and switched and needed != "free":
+                yield f"{site.name} takes a few values only: laws of the activation patterns on them are not listed"
             if FREEDOM.index(site.rule.freedom) < FREEDOM.index(needed):
                 yield f"{site.name} is computed of fewer numbers than it has: laws of their relations are not listed"
     for site in solution.drawn.sites:
@@ -48,23 +50,24 @@ def computed_limits(solution: Solution) -> Iterator[str]:
             yield f"{site.name} reads directions that are never there, group by group: such laws are not listed"
 
 
-def _needed(diagram: Diagram, start: Site) -> str:
-    """How free the values of a site must be for its spans to say everything about them.
+def _needed(diagram: Diagram, start: Site) -> tuple[str, bool]:
+    """How free the values of a site must be for its spans to say everything about them, and whether gates read them.
 
     The gradients of a network that is affine in them are spanned by those at points that span their affine space; if
     it treats positions apart, position by position.
     """
     reached = set(start.outputs)
-    needed = "local"
+    needed, switched = "local", False
     for site in diagram.sites:
         if reached.isdisjoint(site.inputs):
             continue
         reached |= set(site.outputs)
         if not _is_affine(site, reached):
-            return "free"
+            return "free", switched
+        switched |= isinstance(site.rule, HomogeneousRule)
         if not _is_local(site):
             needed = "affine"
-    return needed
+    return needed, switched
 
 
 def _is_affine(site: Site, reached: set[int]) -> bool:

@@ -85,7 +85,7 @@ class Fields:
             chunk = [{k: v[at : at + size] for k, v in d.items()} for d in draws]
             point = {0: self.point}
             found = self._bracket(chunk, point, 1) if level else self._element(chunk, point, 1)
-            blocks.append(np.broadcast_to(found[0], (min(size, n - at), self.point.shape[-1])))
+            blocks.append(np.broadcast_to(found[0], (min(size, n - at), self.program.size)))
         return np.concatenate(blocks)
 
     def gradients(self, theta: np.ndarray, draws: dict[str, np.ndarray]) -> np.ndarray:

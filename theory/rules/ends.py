@@ -42,11 +42,13 @@ class ComputedRule(Rule):
         notes: what is known to be missing, as one sentence each.
         freedom: what the values can be within the spans: everything near some point (`free`), points that span all of
             it (`affine`), points that do so position by position (`local`), or less (`tied`).
+        steps: whether the values of real inputs are a few points (signs, a choice of the largest).
     """
 
     spans: tuple[Span, ...]
     notes: tuple[str, ...] = ()
     freedom: str = "free"
+    steps: bool = False
 
     @property
     def statement(self) -> str:
@@ -55,7 +57,7 @@ class ComputedRule(Rule):
     def uncut(self) -> ComputedRule:
         """The same source where features cannot be cut as its spans ask for: only a note."""
         note = "what it cannot carry cuts the features in another way than the network: laws along it are not listed"
-        return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedom)
+        return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedom, self.steps)
 
     def shape(self, layouts: Layouts, site: Site) -> None:
         super().shape(layouts, site)
