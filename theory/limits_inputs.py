@@ -40,6 +40,9 @@ def computed_limits(solution: Solution) -> Iterator[str]:
                 yield f"{site.name} takes a few values only: laws of the activation patterns on them are not listed"
             if FREEDOM.index(site.rule.freedom) < FREEDOM.index(needed):
                 yield f"{site.name} is computed of fewer numbers than it has: laws of their relations are not listed"
+            if not all(span.free for span in site.rule.spans):
+                for reader in _answering(solution.drawn, site):
+                    yield f"{reader.name} reads products of {site.name} that never change: laws of both are not listed"
     for site in solution.drawn.sites:
         rule = site.rule
         if not isinstance(rule, LinearRule) or rule.lookup:
@@ -48,6 +51,19 @@ def computed_limits(solution: Solution) -> Iterator[str]:
             yield f"{site.name} reads sums that never change at several places: laws of its taps are not listed"
         if rule.groups > 1 and any(solution.directions.absent(w) for w in site.inputs):
             yield f"{site.name} reads directions that are never there, group by group: such laws are not listed"
+
+
+def _answering(diagram: Diagram, start: Site) -> Iterator[Site]:
+    """The sites beside linear maps whose trained parameters meet what a site gives, as no other parameter changed it."""
+    reached = set(start.outputs)
+    for site in diagram.sites:
+        if reached.isdisjoint(site.inputs):
+            continue
+        used = [use for use in site.rule.uses(site) if not use.constant]
+        if not used:
+            reached |= set(site.outputs)
+        elif not isinstance(site.rule, LinearRule) and any(not diagram.parameters[u.parameter].frozen for u in used):
+            yield site
 
 
 def _needed(diagram: Diagram, start: Site) -> tuple[str, bool]:
