@@ -132,6 +132,13 @@ def test_a_threshold_that_no_example_reaches_freezes_nothing():
     assert derive(module, args=(X,)).count == 0
 
 
+def test_a_gain_on_an_input_with_repeats():
+    """It answers them by laws that are no polynomials: noted."""
+    laws, found = compared(Prepared([STEPS["mirror"], STEPS["centre"]], "gain", 3), X[:, :3], "mse")
+    assert laws.independent < found.laws
+    assert any(n.startswith("gain reads products") for n in laws.notes)
+
+
 class Second(nn.Module):
     def __init__(self):
         super().__init__()

@@ -54,7 +54,7 @@ def computed_limits(solution: Solution) -> Iterator[str]:
 
 
 def _answering(diagram: Diagram, start: Site) -> Iterator[Site]:
-    """The sites beside linear maps whose trained parameters meet what a site gives, as no other parameter changed it."""
+    """The sites, no linear maps, whose trained parameters are the first to meet what a site gives."""
     reached = set(start.outputs)
     for site in diagram.sites:
         if reached.isdisjoint(site.inputs):

@@ -158,8 +158,8 @@ def _grouped(found: list[list[Fraction]], n: int, known: bool) -> Span:
         absent.append(_whole(u)[0])
     fixed = None
     if pivot is not None:
-        line, scale = _whole(pivot[0])
-        fixed = (line, pivot[1] * scale)
+        coefficients, scale = _whole(pivot[0])
+        fixed = (coefficients, pivot[1] * scale)
     return Span(starts, still, tuple(absent), fixed, known)
 
 
