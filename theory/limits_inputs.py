@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from .diagram import Diagram, Site
 from .rules import (
-    FREEDOM,
     AddRule,
     ComputedRule,
     ConcatRule,
@@ -23,6 +22,7 @@ from .rules import (
     TokensRule,
     UnflattenRule,
 )
+from .rules.ends import FREEDOM
 from .solution import Solution
 
 # with their activation patterns fixed these are affine in what they read, beside parameters

@@ -4,7 +4,7 @@ from .attention import AttentionRule
 from .base import OPAQUE, Blind, DiscardRule, HeldRule, OpaqueRule, Rule, Use
 from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
-from .ends import FREEDOM, ComputedRule, OutputRule, SourceRule
+from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
 from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
@@ -25,7 +25,6 @@ from .tensors import BilinearRule, HeadGainRule, SimilarityRule, UnitNormRule, U
 from .whole import WholeRule
 
 __all__ = [
-    "FREEDOM",
     "OPAQUE",
     "AddRule",
     "AttentionRule",
