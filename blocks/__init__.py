@@ -46,6 +46,7 @@ from .composites import (
     parallel,
     residual,
 )
+from .computed import Computed
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .curve import Temperature
 from .experts import GroupProduct, TopChoice
@@ -201,6 +202,7 @@ __all__ = [
     "ChannelsFirst",
     "ChannelsLast",
     "ClassToken",
+    "Computed",
     "Concat",
     "ConcatPositions",
     "ConcatTokens",

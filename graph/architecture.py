@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import networkx as nx
@@ -20,6 +21,7 @@ from .forward import random_inputs, random_parameters, run_forward
 from .naming import only, parameter_names, port_name
 from .points import points
 from .shapes import ENDS, infer_signals, read_sources, topological_order
+from .sources import Alone, computed_alone
 
 if TYPE_CHECKING:
     from .tracing.report import Trace
@@ -158,6 +160,11 @@ class Architecture:
     def parameter_names(self, node: str) -> dict[str, str]:
         """Global names of a node's parameters by local name."""
         return dict(self._names[node])
+
+    @cached_property
+    def sources_alone(self) -> Alone:
+        """What is measured of the nodes that read inputs alone."""
+        return computed_alone(self)
 
     def freeze(self, *prefixes: str) -> Architecture:
         """The same architecture with all parameters frozen whose names begin with one of the prefixes.

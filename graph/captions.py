@@ -63,6 +63,7 @@ _RULES = {
     "UnflattenRule": "spectator",
     "OffsetRule": "spectator",
     "SourceRule": "end",
+    "ComputedRule": "end",
     "OutputRule": "end",
 }
 PALETTE = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#e8780a", "#17a0b0", "#c2419c", "#8c564b", "#7f8f00", "#3949ab")

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from .architecture import Architecture
 
 
-def diagram(arch: Architecture, loss: LossLike) -> Diagram:
+def diagram(arch: Architecture, loss: LossLike, cut: bool = True) -> Diagram:
     """Wires, sites and parameters; each output is a site of its own, with the rule of its loss.
 
-    Wires come in the order of `arch.signals`; those inside a block come after them.
+    Wires come in the order of `arch.signals`; those inside a block come after them.  What is computed of the inputs
+    alone has the rule that says what was measured of it; without `cut` only that it was not used.
 
     Raises:
         ShapeError: for losses that do not fit the outputs.
@@ -37,6 +38,8 @@ def diagram(arch: Architecture, loss: LossLike) -> Diagram:
         block, ports = arch.block(n), arch.sources(n)
         outs = [(n, i) for i in range(block.outputs)]
         rule = block.rule(arch.parameter_names(n), [arch.signals[p] for p in ports], [arch.signals[p] for p in outs])
+        if n in arch.sources_alone.rules:
+            rule = arch.sources_alone.rules[n] if cut else arch.sources_alone.rules[n].uncut()
         # What a traced call computes is no plain data: it is a function of its own.
         function = None if getattr(block, "call", None) else (block.kind, *block.config().items())
         inner = range(len(wires), len(wires) + len(rule.inner))

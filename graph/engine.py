@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from lawful.blocks import ShapeError
+from lawful.theory.algebra import LayoutError
 from lawful.theory.derive import solve
 from lawful.theory.laws import LawSet
 from lawful.theory.losses import LossLike, label
 
 from .architecture import Architecture
+from .diagrams import diagram
 from .module import Network
 from .naming import losses_of
 
@@ -44,7 +46,12 @@ def derive(
     """
     arch = architecture_of(network, args, kwargs)
     losses = losses_of(arch, loss)
-    laws = solve(arch.diagram(losses), label(losses))
+    try:
+        laws = solve(arch.diagram(losses), label(losses))
+    except LayoutError:
+        if not arch.sources_alone.rules:
+            raise
+        laws = solve(diagram(arch, losses, cut=False), label(losses))
     opaque = [str(op) for op in arch.trace.opaque] if arch.trace else []
     hidden = {op.node for op in arch.trace.opaque} if arch.trace else set()
     known = [n for n in laws.notes if n.partition(" is opaque")[0] not in hidden]

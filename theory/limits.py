@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from .diagram import Site
 from .families import gather
+from .limits_inputs import computed_limits
 from .limits_paths import averaged, path_limits
 from .ranks import vectors_on
 from .rewrites import invisible
@@ -48,6 +49,7 @@ def limits(solution: Solution) -> list[str]:
     complement; both depend on the frozen values and are not listed.
     """
     found = [
+        *computed_limits(solution),
         *_tokens_alone(solution),
         *path_limits(solution.drawn),
         *_fixed_numbers(solution),

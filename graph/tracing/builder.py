@@ -44,6 +44,14 @@ class Builder:
         self.signals[port] = signal
         return Stream(port, signal, canonical((batch, *signal.shape)))
 
+    def turned_input(self, node: str, batch: int) -> Port:
+        """An input of the network in the place of a node with one output, which is gone then."""
+        port = self.add_input(self.signals[node, 0], batch).port
+        del self.blocks[node], self.reads[node], self.names[node]
+        for reads in self.reads.values():
+            reads[:] = [port if p == (node, 0) else p for p in reads]
+        return port
+
     def emit(
         self, name: str, block: Block, sources: Sequence[Port], parameters: Mapping[str, str], batch: int
     ) -> tuple[Stream, ...]:

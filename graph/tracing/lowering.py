@@ -63,6 +63,8 @@ class Lowering:
         reasons: why a node became opaque.
         origins: the call that every node of the architecture comes from.
         narrow: why only the degrees of a node are known.
+        computed: blocks before all parameters, with their node of the program and how it is read.
+        notes: what a reader of the laws should know.
     """
 
     def __init__(self, program: Program) -> None:
@@ -73,6 +75,8 @@ class Lowering:
         self.reasons: dict[str, tuple[Node, str]] = {}
         self.origins: dict[str, Node] = {}
         self.narrow: dict[str, tuple[Node, str]] = {}
+        self.computed: dict[str, tuple[Node, str]] = {}
+        self.notes: list[str] = []
         self._inputs: dict[tuple[Node, str], Stream] = {}
         self._seen: dict[Any, tuple[Stream, ...]] = {}
         self.batch = next((int(i.example.shape[0]) for i in program.inputs if i.example.ndim), 1)
@@ -210,14 +214,15 @@ class Lowering:
         if key is not None and key in self._seen:
             return self._seen[key]
         batch = max((s.shape_batch for s in reads), default=1)
-        out = self.builder.emit(self._title(node, label), block, [s.port for s in reads], weights or {}, batch)
+        out = self.builder.emit(self.title(node, label), block, [s.port for s in reads], weights or {}, batch)
         if out:
             self.origins[out[0].port[0]] = node
         if key is not None:
             self._seen[key] = out
         return out
 
-    def _title(self, node: Node, label: str) -> str:
+    def title(self, node: Node, label: str) -> str:
+        """What a node of the architecture is called."""
         place = self.place(node)
         if not label:
             leaf = place.module_type.startswith("torch.nn.modules.") and "container" not in place.module_type
@@ -261,9 +266,22 @@ class Lowering:
     def add_input(self, node: Node, signal: Signal, kind: str) -> Stream:
         """An input of the architecture: a node of the program and how it is read (numbers, tokens, mask)."""
         if (node, kind) not in self._inputs:
-            self._inputs[node, kind] = self.builder.add_input(signal, self.batch)
-            self.data.append((node, kind))
+            self._inputs[node, kind] = self._read_input(node, signal, kind)
         return self._inputs[node, kind]
+
+    def _read_input(self, node: Node, signal: Signal, kind: str) -> Stream:
+        from .computed import computed
+
+        made = node not in {i.node for i in self.program.inputs}
+        if made and kind in ("numbers", "tokens", "opaque numbers", "opaque tokens"):
+            try:
+                s = computed(self, node, signal)
+                self.computed[s.port[0]] = node, kind
+                return s
+            except NotUnderstood as error:
+                self.notes.append(f"{self.place(node).op} of the inputs is read as if it could be anything: {error}")
+        self.data.append((node, kind))
+        return self.builder.add_input(signal, self.batch)
 
     def _fallback(self, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
         from .opaque import opaque_call

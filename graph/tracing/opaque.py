@@ -10,6 +10,7 @@ from torch.fx import Node
 
 from lawful.blocks import Block, Opaque, Signal, Whole
 
+from .computed import has_sizes
 from .degrees import Equation, equations
 from .layout import COPIES, canonical
 from .sources import same_rows
@@ -100,33 +101,6 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
     name = low.place(node).op.partition(".")[0]
     known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still else None
     return emit_opaque(low, node, reads, reason, call, names=names, known=known)
-
-
-SIZED = (
-    "view",
-    "reshape",
-    "_unsafe_view",
-    "_reshape_alias",
-    "expand",
-    "broadcast_to",
-    "unflatten",
-    "full",
-    "zeros",
-    "ones",
-    "empty",
-    "new_zeros",
-    "new_ones",
-    "new_full",
-    "new_empty",
-    "rand",
-    "randn",
-    "as_strided",
-)
-
-
-def has_sizes(node: Node) -> bool:
-    """Whether the lists among the arguments of a call are sizes, whose first one may be the batch."""
-    return str(node.target).partition(".")[2].partition(".")[0] in SIZED
 
 
 def _rebatched(value: Any, argument: Any, sizes: Mapping[int, int], node: Node) -> Any:

@@ -15,6 +15,7 @@ from lawful.theory.double import double
 from ..architecture import Architecture
 from . import ops  # noqa: F401  (registers how operations are lowered)
 from .compare import compare
+from .computed import fold
 from .errors import TraceError
 from .lowering import Lowering
 from .overlaps import REASON, make_opaque
@@ -105,7 +106,7 @@ def _attempt(
         if collecting:
             gc.enable()
     comparison, prepare = None, inputs_of(low)
-    notes = list(program.notes)
+    notes = [*program.notes, *low.notes]
     if second:
         notes.append("examples are on the second axis of the inputs, where the module takes them")
     if check and any(p.device.type == "meta" for p in module.parameters()):
@@ -143,10 +144,17 @@ def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture,
     except NotUnderstood as error:
         raise TraceError(f"an output cannot be read: {error}") from error
     shapes = {n: tuple(int(k) for k in p.shape) for n, p in module.named_parameters()}
+    outputs = fold(low, outputs, None)
     ports = [s.port for s in outputs]
     for node in make_opaque(low.builder, ports, shapes):
         low.reasons[node] = (low.origins[node], REASON)
-    return low.builder.architecture(ports, shapes), outputs
+    arch = low.builder.architecture(ports, shapes)
+    if any(n in arch.graph for n in low.computed):
+        before = len(low.data)
+        outputs = fold(low, outputs, arch.sources_alone.tied)
+        if len(low.data) > before:
+            arch = low.builder.architecture([s.port for s in outputs], shapes)
+    return arch, outputs
 
 
 def _class_axis(output: Stream) -> int | None:

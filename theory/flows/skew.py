@@ -25,6 +25,7 @@ from ..rules import (
     AttentionRule,
     BatchNormRule,
     BilinearRule,
+    ComputedRule,
     DiscardRule,
     FlattenRule,
     FrozenNormRule,
@@ -173,7 +174,7 @@ class Skew:
         self._unknown(site, site.wires, f"({rule.statement})")
 
     @_read.register
-    def _(self, rule: SourceRule | OutputRule | OffsetRule, site: Site) -> None:
+    def _(self, rule: SourceRule | ComputedRule | OutputRule | OffsetRule, site: Site) -> None:
         # Fixed data, losses and tables do not turn; a loss sees at least all but one direction of an output.
         self._stop(*site.wires)
 

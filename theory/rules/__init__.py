@@ -4,7 +4,7 @@ from .attention import AttentionRule
 from .base import OPAQUE, Blind, DiscardRule, HeldRule, OpaqueRule, Rule, Use
 from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
-from .ends import OutputRule, SourceRule
+from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
 from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
@@ -33,6 +33,7 @@ __all__ = [
     "BlendRule",
     "Blind",
     "ChoiceRule",
+    "ComputedRule",
     "ConcatRule",
     "CurveRule",
     "DiscardRule",

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from ..algebra import Nothing, Scalar
 from ..diagram import Site
+from ..spans import Coefficients, Span
+from ..subspace import Subspace, Vector
 from .base import Blind, Rule
 
 if TYPE_CHECKING:
     from ..balance import Balance
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..losses import Loss
     from ..shifts import Shifts
 
@@ -25,6 +28,82 @@ class SourceRule(Rule):
     @property
     def statement(self) -> str:
         return "network input: S = 0, t = 0"
+
+
+FREEDOM = ("tied", "local", "affine", "free")
+
+
+@dataclass(frozen=True)
+class ComputedRule(Rule):
+    """What is computed of the inputs alone: `S = 0`, `t = 0`, and only what was measured can be there.
+
+    Attributes:
+        spans: for every output what it can carry at all.
+        notes: what is known to be missing, as one sentence each.
+        freedom: what the values can be within the spans: everything near some point (`free`), points that span all of
+            it (`affine`), points that do so position by position (`local`), or less (`tied`).
+        steps: whether the values of real inputs are a few points (signs, a choice of the largest).
+    """
+
+    spans: tuple[Span, ...]
+    notes: tuple[str, ...] = ()
+    freedom: str = "free"
+    steps: bool = False
+
+    @property
+    def statement(self) -> str:
+        return "computed of the inputs alone: S = 0, t = 0; some u^T x never change"
+
+    def uncut(self) -> ComputedRule:
+        """The same source where features cannot be cut as its spans ask for: only a note."""
+        note = "what it cannot carry cuts the features in another way than the network: laws along it are not listed"
+        return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedom, self.steps)
+
+    def shape(self, layouts: Layouts, site: Site) -> None:
+        super().shape(layouts, site)
+        for w, span in zip(site.outputs, self.spans, strict=True):
+            if span.starts[1:]:
+                layouts.meet(w, Nothing(layouts.size(w)).cut(span.starts[1:]))
+
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        out = []
+        for w, span in zip(site.outputs, self.spans, strict=True):
+            runs = _runs(directions, w, span)
+            vectors = [v for u in span.absent if (v := _vector(directions, w, runs, u))]
+            for k in span.still:
+                vectors += _differences(directions, w, [i for i, run in enumerate(runs) if run == k])
+            out.append(Subspace(tuple(vectors)))
+        return out
+
+    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+        out = []
+        for w, span in zip(site.outputs, self.spans, strict=True):
+            runs = _runs(directions, w, span)
+            out.append([(_vector(directions, w, runs, span.fixed[0]), span.fixed[1])] if span.fixed else [])
+        return out
+
+
+def _runs(directions: Directions, w: int, span: Span) -> list[int]:
+    """The run that every box of a wire lies in."""
+    starts = [0, *directions.layout(w).edges()]
+    return [sum(first <= s for first in span.starts) - 1 for s in starts]
+
+
+def _vector(directions: Directions, w: int, runs: Sequence[int], u: Coefficients) -> Vector:
+    """One coefficient per run as a vector over the boxes of a wire."""
+    boxes = directions.layout(w).boxes
+    return {(i, box.constant): u[run] for i, (box, run) in enumerate(zip(boxes, runs, strict=True)) if u[run]}
+
+
+def _differences(directions: Directions, w: int, same: Sequence[int]) -> list[Vector]:
+    """The vectors of sum zero on some boxes whose features are all equal."""
+    boxes = directions.layout(w).boxes
+    inner: list[Vector] = [{k: 1} for k in directions.keys(w) if k[0] in same and "d" in k[1]]
+    first, *others = same
+    across: list[Vector] = [
+        {(first, boxes[first].constant): boxes[i].size, (i, boxes[i].constant): -boxes[first].size} for i in others
+    ]
+    return inner + across
 
 
 @dataclass(frozen=True)

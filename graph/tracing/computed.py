@@ -1,0 +1,218 @@
+"""What stands before all parameters: a block that runs it, or a free input where nothing can tell the two apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from lawful.blocks import Computed, Signal
+from lawful.theory.double import double
+from lawful.theory.modules import as_double
+
+from .layout import canonical
+from .program import Program
+from .purity import name_of
+from .running import DROPOUTS, dropout_off
+from .values import Data, NotUnderstood, Stream
+
+if TYPE_CHECKING:
+    from ..compile import Port
+    from .builder import Builder
+    from .lowering import Lowering
+
+SIZED = frozenset(
+    {"view", "reshape", "_unsafe_view", "_reshape_alias", "expand", "broadcast_to", "unflatten", "full", "zeros"}
+    | {"ones", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "rand", "randn", "as_strided"}
+)
+# calls that lose nothing and repeat nothing, for the part of their input that they give
+MOVING = frozenset(
+    {"view", "reshape", "_unsafe_view", "permute", "transpose", "t", "flatten", "unflatten", "squeeze", "unsqueeze"}
+    | {"clone", "contiguous", "to", "_to_copy", "alias", "detach", "select", "slice", "neg", "flip", "roll", "movedim"}
+)
+SCALING = frozenset({"add", "sub", "mul", "div"})  # of numbers that are nowhere zero where they multiply
+RANDOM = DROPOUTS | {"rand_like", "randn_like", "randint_like", "bernoulli", "rand", "randn", "normal", "randint"}
+
+
+def has_sizes(node: Node) -> bool:
+    """Whether the lists among the arguments of a call are sizes, whose first one may be the batch."""
+    return name_of(node) in SIZED
+
+
+def ancestors(nodes: Sequence[Node]) -> set[Node]:
+    """The nodes that some nodes are computed of, with themselves."""
+    found: set[Node] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack += node.all_input_nodes
+    return found
+
+
+def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable[[Sequence[Any]], list[torch.Tensor]]:
+    """From the tensors of a program's inputs to the values of nodes that no parameter reaches.
+
+    Args:
+        program: the program.
+        wanted: the nodes.
+        traced: the batch size that was traced; sizes of views follow the batch that runs.
+    """
+    needed = ancestors(wanted)
+    order = [n for n in program.graph.nodes if n in needed]
+    known: dict[Node, Any] = {n: as_double(b) for n, (_, b) in program.buffers.items() if n in needed}
+    known |= {n: as_double(c) for n, c in program.constants.items() if n in needed}
+
+    def run(tensors: Sequence[Any]) -> list[torch.Tensor]:
+        env = known | {i.node: x for i, x in zip(program.inputs, tensors, strict=True)}
+        batch = next((x.shape[0] for x in tensors if x is not None and x.ndim), traced)
+        for node in order:
+            if node not in env:
+                args = map_arg(node.args, env.__getitem__)
+                kwargs = map_arg(node.kwargs, env.__getitem__)
+                args = tuple(_sized(a, traced, batch) for a in args) if has_sizes(node) else args
+                env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+        return [env[n] for n in wanted]
+
+    return run
+
+
+def _sized(argument: Any, old: int, new: int) -> Any:
+    """The sizes of a view with the batch that runs in place of the one that was traced."""
+    if old != new and isinstance(argument, (list, tuple)) and argument and argument[0] == old:
+        return type(argument)([new, *argument[1:]])
+    return argument
+
+
+def computed(low: Lowering, node: Node, signal: Signal) -> Stream:
+    """A block that runs what stands before a node, on the network's own inputs.
+
+    Raises:
+        NotUnderstood: if it cannot run apart from the rest: an input has no batch axis, or there are no numbers.
+    """
+    needed = ancestors([node])
+    inputs = [i for i, given in enumerate(low.program.inputs) if given.node in needed]
+    reads = [_whole(low, i) for i in inputs]
+    if not reads:
+        raise NotUnderstood("it is made of the shape of the inputs")
+    evaluate = evaluator(low.program, [node], low.batch)
+    examples = [low.program.inputs[i].example for i in inputs]
+    count = len(low.program.inputs)
+
+    def call(x: Sequence[torch.Tensor]) -> torch.Tensor:
+        tensors: list[Any] = [None] * count
+        for i, given, example in zip(inputs, x, examples, strict=True):
+            whole = given.reshape(-1, *example.shape[1:])
+            tensors[i] = whole if example.is_floating_point() else whole.to(example.dtype)
+        with double(), dropout_off():
+            (value,) = evaluate(tensors)
+        return value.reshape(value.shape[0], *signal.shape)
+
+    name = low.place(node).op
+    batch = low.batch
+    block = Computed(name, len(reads), signal, call)
+    (port,) = low.builder.emit(low.title(node, name.split(".")[0]), block, [s.port for s in reads], {}, batch)
+    low.origins[port.port[0]] = node
+    return port.arranged(canonical((batch, *signal.shape)))
+
+
+def _whole(low: Lowering, i: int) -> Stream:
+    """An input of the module as an input of the network."""
+    given = low.program.inputs[i]
+    example = given.example
+    if not example.ndim or example.shape[0] != low.batch or example.device.type == "meta":
+        raise NotUnderstood("an input without a batch axis, or without numbers")
+    shape = tuple(int(n) for n in example.shape[1:])
+    if not example.is_floating_point():
+        return low.add_input(given.node, Signal(_vocabulary(low, given.node, example), shape, tokens=True), "tokens")
+    if not shape:
+        return low.add_input(given.node, Signal(1), "column")
+    return low.stream(Data(given.node, given.node, canonical((low.batch, *shape))), given.node)
+
+
+def _vocabulary(low: Lowering, node: Node, example: torch.Tensor) -> int:
+    """How many whole numbers an input may hold: what the smallest table it picks rows of has, else as the example."""
+    tables = [
+        int(user.args[0].meta["val"].shape[0])  # type: ignore[union-attr]
+        for user in node.users
+        if name_of(user) == "embedding" and user.args[1] is node
+    ]
+    if example.dtype == torch.bool:
+        return 2
+    return min(tables) if tables else max(int(example.max()) + 1 if example.numel() else 2, 2)
+
+
+def is_simple(low: Lowering, node: Node) -> bool:
+    """Whether a node only moves, leaves out, scales and shifts the numbers of one input: it can be everything."""
+    program = low.program
+    inputs = {i.node for i in program.inputs}
+    while node not in inputs:
+        name = name_of(node)
+        before = [n for n in node.all_input_nodes if n not in program.buffers and n not in program.constants]
+        others = [low.env[n].tensor for n in node.all_input_nodes if n not in before]
+        others += [torch.tensor(float(a)) for a in node.args if isinstance(a, (int, float))]
+        if len(before) != 1 or before[0] is not node.args[0]:
+            return False
+        size, new = (math.prod(n.meta["val"].shape) for n in (before[0], node))
+        real = node.meta["val"].is_floating_point() and before[0].meta["val"].is_floating_point()
+        scaled = real and name in SCALING and new == size and not node.kwargs
+        if scaled and name in ("mul", "div"):
+            scaled = all(bool((t != 0).all()) and bool(torch.isfinite(t).all()) for t in others)
+        if not (scaled or (real and name in MOVING and new <= size)):
+            return False
+        node = before[0]
+    return True
+
+
+def is_random(low: Lowering, node: Node) -> bool:
+    """Whether what stands before a node draws random numbers."""
+    return any(name_of(n) in RANDOM for n in ancestors([node]))
+
+
+def fold(low: Lowering, outputs: Sequence[Stream], kept: set[str] | None) -> list[Stream]:
+    """Turns blocks before all parameters into free inputs where these say the same.
+
+    Args:
+        low: the program.
+        outputs: the streams that the network ends in.
+        kept: the blocks that cannot be everything, or are computed of what others read too; if it is not known yet,
+            only those are turned that do nothing but move, scale and shift.
+
+    Returns:
+        The streams of the outputs.
+    """
+    builder = low.builder
+    alive = builder.alive([s.port for s in outputs])
+    renamed: dict[Port, Port] = {}
+    for node, (origin, kind) in list(low.computed.items()):
+        if node not in alive or node not in builder.blocks:
+            continue
+        block = builder.blocks[node]
+        assert isinstance(block, Computed)
+        if kept is None:
+            ends = [s.port for s in outputs]
+            sole = all(_readers(builder, alive, p, ends) == [node] for p in builder.reads[node])
+            free = sole and (is_simple(low, origin) or is_random(low, origin))
+        else:
+            free = node not in kept
+        if free:
+            port = builder.turned_input(node, low.batch)
+            low.data.append((origin, kind))
+            renamed[node, 0] = port
+    return [_renamed(s, renamed) for s in outputs]
+
+
+def _readers(builder: Builder, alive: set[str], port: Port, ends: Sequence[Port]) -> list[str]:
+    return [n for n in builder.blocks if n in alive and port in builder.reads[n]] + ["output"] * (port in ends)
+
+
+def _renamed(s: Stream, names: dict[Port, Port]) -> Stream:
+    return Stream(names[s.port], s.signal, s.dims) if s.port in names else s
+
+
+__all__ = ["computed", "evaluator", "fold", "has_sizes"]
