@@ -30,7 +30,7 @@ from .forward import run_forward
 from .likeness import Comparison, Key, comparisons, differing
 from .widths import Widths
 
-CHEAP = 250  # trainable scalars of a copy that keeps more than it must
+CHEAP = 150  # trainable scalars of a copy that keeps more than it must
 TRIES = 6  # numbers of positions that are tried for a copy that keeps what it must
 LARGEST = 1000  # trainable scalars of a copy that is counted in a minute
 RUNNABLE = 10_000_000  # parameters of a copy that is run once

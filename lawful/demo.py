@@ -213,7 +213,7 @@ def approximate(result: Result) -> list[tuple[str, float, float]]:
 def _verdict(results: Sequence[Result]) -> str:
     if all(r.good for r in results):
         return (
-            "Every law holds, none is missing in the copies that were counted, "
+            "Every law holds, none is missing in what was counted, "
             "and training breaks each by exactly what theory says."
         )
     failed = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import lawful as lw
 from lawful import blocks as b
 
-MOST = 80  # trainable scalars
+MOST = 60  # trainable scalars
 TOKENS = 3
 
 
