@@ -236,7 +236,7 @@ class _Builder:
             slices.append((start, start + runs[boxes[0]]))
             dims += (runs[boxes[0]],)
             boxes = boxes[1:]
-        for w, box in zip(wires, boxes, strict=True):
+        for w, box in zip(wires[: len(boxes)], boxes, strict=True):
             algebra = solution.layouts.algebras[w]
             start = sum(b.size for b in algebra.boxes[:box])
             sizes.append(algebra.size)

@@ -29,9 +29,11 @@ class Layouts:
         self.algebras = [_start(w.size) for w in diagram.wires]
         self.tokens: list[tuple[int, ...]] = [(w.tokens,) for w in diagram.wires]
         self.uses: dict[str, list[Use]] = {}
+        self.users: dict[str, list[str]] = {}  # the blocks of all uses
         for site in diagram.sites:
             for use in site.rule.uses(site):
                 self.uses.setdefault(use.parameter, []).append(use)
+                self.users.setdefault(use.parameter, []).append(site.name)
         self._solve()
 
     def _solve(self) -> None:
@@ -63,14 +65,19 @@ class Layouts:
         """Uses of one parameter see its axes cut alike."""
         for uses in self.uses.values():
             for other in uses[1:]:
-                if len(other.axes) != len(uses[0].axes):
-                    # One of the two is known by the size of the parameter only: nothing is claimed of either.
+                if not self._alike(uses[0], other):
+                    # The two see different axes (one may only know the size of the whole): nothing is claimed.
                     for w, _ in (t for use in (uses[0], other) for axis in use.axes for t in axis):
                         self.meet(w, Nothing(self.size(w)))
                     continue
                 for mine, theirs in zip(uses[0].axes, other.axes, strict=True):
                     for w, _ in (*mine, *theirs):
                         self.align(mine[0][0], w)
+
+    def _alike(self, one: Use, other: Use) -> bool:
+        """Whether two uses of a parameter see the same axes of it."""
+        sizes = [[self.size(axis[0][0]) for axis in use.axes] for use in (one, other)]
+        return sizes[0] == sizes[1] and one.groups == other.groups
 
     def size(self, w: int) -> int:
         """Width of a wire."""

@@ -56,6 +56,7 @@ def limits(solution: Solution) -> list[str]:
         *_opaque(solution),
         *_narrow(solution),
         *_frozen(solution),
+        *_unlike(solution),
     ]
     return list(dict.fromkeys(found))
 
@@ -147,6 +148,15 @@ def _unseen_scales(solution: Solution) -> Iterator[str]:
         sunk = isinstance(rule, AttentionRule) and rule.heads == 1 and not rule.normalised
         if (hard or sunk or isinstance(rule, TokenMixRule)) and invisible(sites, i, local=True):
             yield f"{site.name} scales what readers blind to a scale see: laws of that scale are not listed"
+
+
+def _unlike(solution: Solution) -> Iterator[str]:
+    """Parameters whose sectors two blocks see in different ways."""
+    for name in solution.shifts.admissions.unlike:
+        yield f"{name} is used by blocks that see it cut in different ways: its linear laws are not listed"
+    for name, uses in solution.uses.items():
+        if len({use.offset for use in uses}) > 1:
+            yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
 
 
 def _frozen(solution: Solution) -> Iterator[str]:

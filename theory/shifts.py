@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate, product
 
+from .admissions import Admissions, Cell, Move, Token
 from .algebra import Algebra
 from .diagram import Site
 from .directions import Directions, box_offsets
@@ -19,11 +20,8 @@ from .repeats import repeated
 from .rules.maps import LinearRule
 from .subspace import Vector, VectorKey, ones, vector_keys
 
-Token = tuple[int, str]
-Cell = tuple  # (key,) for a vector, (token, key) for a table, (key, key) for a matrix
 Row = dict[tuple, Number]
 Terms = dict[tuple[Token, VectorKey], Row]
-Move = tuple[tuple, dict[Cell, Number]]
 
 
 class Shifts:
@@ -40,13 +38,13 @@ class Shifts:
         self.directions = directions
         self._bundles = bundles
         self.equations: Equations[tuple] = Equations()
+        self.admissions = Admissions(layouts)
         self._live: set[int] = set()
-        self._moves: dict[str, list[list[Move]]] = {}
         for site in layouts.diagram.sites:
+            self._site = site.name
             site.rule.shift(self, site)
         self._settle_bundles()
-        for name, uses in self._moves.items():
-            self._settle_matrix(name, uses)
+        self.admissions.settle(self.equations)
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
@@ -60,8 +58,9 @@ class Shifts:
         """Whether a wire may carry a constant shift at all."""
         return w in self._live
 
-    def _frozen(self, name: str) -> bool:
-        return self._layouts.diagram.parameters[name].frozen
+    def _admit(self, name: str, wires: Sequence[int], cells: Iterable[Cell], rows: Sequence[int] = ()) -> None:
+        """Any field of a parameter on these sectors, as the block that is asked sees them."""
+        self.admissions.admit(self._site, name, self.admissions.frame(wires, rows), cells)
 
     # What a writer puts on a wire
 
@@ -87,16 +86,17 @@ class Shifts:
 
     def parameter_terms(self, name: str, w: int) -> Terms:
         """A bias: the same shift for every token."""
-        if self._frozen(name):
+        if self.admissions.frozen(name):
             return {}
-        return {
-            (t, k): {("p", name, (k,)): 1} for t in self.tokens(w) if t[1] == "c" for k in vector_keys(self.layout(w))
-        }
+        keys = vector_keys(self.layout(w))
+        self._admit(name, [w], ((k,) for k in keys))
+        return {(t, k): {("p", name, (k,)): 1} for t in self.tokens(w) if t[1] == "c" for k in keys}
 
     def copied_terms(self, name: str, own: int, w: int, copies: int) -> Terms:
         """A bias that all heads share, where `own` is a wire of one head: the same shift for every token and head."""
-        if self._frozen(name):
+        if self.admissions.frozen(name):
             return {}
+        self._admit(name, [own], ((k,) for k in vector_keys(self.layout(own))))
         return {
             (t, (p.many, p.spread(key[1]))): {("p", name, (key,)): 1}
             for p in repeated(self.layout(w), self.layout(own), 1, copies)
@@ -106,15 +106,18 @@ class Shifts:
         }
 
     def table_terms(self, name: str, w: int) -> Terms:
-        """A table of positions: a shift per token."""
-        if self._frozen(name):
-            return {}
-        return {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
+        """A table of positions: a shift per token; a table of one row is a vector."""
+        rows = self._layouts.tokens[w]
+        if self.admissions.frozen(name) or sum(rows) == 1:
+            return self.parameter_terms(name, w)
+        terms = {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
+        self._admit(name, [w], terms, rows)
+        return terms
 
     def row_terms(self, site: Site, w: int) -> Terms:
         """What a map adds along vectors whose product with its input never changes (all rows of a lookup table)."""
         assert isinstance(site.rule, LinearRule)
-        if self._frozen(site.rule.weight):
+        if self.admissions.frozen(site.rule.weight):
             return {}
         sums = site.rule.known_sums(self.directions, site)
         return {
@@ -248,6 +251,8 @@ class Shifts:
             return
         starts = (0, *accumulate(self._layouts.tokens[w]))
         first: dict[int, int] = {}
+        if sink is not None and not self.admissions.frozen(sink):
+            self._admit(sink, [w], ((k,) for k in vector_keys(self.layout(w))))
         for run, kind in self.tokens(w):
             group = sets[starts[run]]
             if group < 0:
@@ -255,7 +260,7 @@ class Shifts:
             for key in vector_keys(self.layout(w)):
                 row: Row = {("t", w, (run, kind), key): 1}
                 lead = first.setdefault(group, run)
-                if kind == "c" and sink is not None and not self._frozen(sink):
+                if kind == "c" and sink is not None and not self.admissions.frozen(sink):
                     row[("p", sink, (key,))] = -1
                 elif kind == "c" and lead != run:
                     row[("t", w, (lead, "c"), key)] = -1
@@ -278,38 +283,48 @@ class Shifts:
 
     def move_matrix(self, site: Site, rule: LinearRule) -> None:
         """What a linear map's weight may do unseen: `unseen out (x) anything + anything (x) absent in`, and lookups."""
-        if self._frozen(rule.weight):
+        if self.admissions.frozen(rule.weight):
             return
         x, y = site.inputs[0], site.outputs[0]
-        outs, ins = vector_keys(self.layout(y)), vector_keys(self.layout(x))
+        ends = (x, y) if rule.transposed else (y, x)
+        if rule.groups > 1:
+            # Both wires are cut into groups, which the leading axis of the weight counts; the other has no wire.
+            ends = ends[:1]
         moves: list[Move] = []
-
-        def cell(out: VectorKey, inn: VectorKey) -> Cell:
-            return (inn, out) if rule.transposed else (out, inn)
-
         if rule.groups == 1:
-            ends = (x, y) if rule.transposed else (y, x)
+            outs = vector_keys(self.layout(y))
+
+            def cell(out: VectorKey, inn: VectorKey) -> Cell:
+                return (inn, out) if rule.transposed else (out, inn)
+
             moves += self._unseen_moves(site, ends)
             for u in rule.unread(self.layout(x)).vectors:
                 moves += [(("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
             for i, (line, _) in enumerate(rule.known_sums(self.directions, site)):
                 moves += [(("row", site.name, i, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
         if site.name in self._bundles:
-            moves += [
-                (("bundle", self._bundles[site.name], site.name, cell(a, b)), {cell(a, b): 1})
-                for a in outs
-                for b in ins
-            ]
-        self._moves.setdefault(rule.weight, []).append(moves)
+            bundle = self._bundles[site.name]
+            cells = product(*(vector_keys(self.layout(w)) for w in ends))
+            moves += [(("bundle", bundle, site.name, c), {c: 1}) for c in cells]
+        self.admissions.admit_moves(site.name, rule.weight, self.admissions.frame(ends), moves)
 
     def move_tensor(self, site: Site, name: str, wires: Sequence[int]) -> None:
         """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
-        if not self._frozen(name):
-            self._moves.setdefault(name, []).append(self._unseen_moves(site, wires))
+        if not self.admissions.frozen(name):
+            self.admissions.admit_moves(site.name, name, self.admissions.frame(wires), self._unseen_moves(site, wires))
 
-    def hold(self, name: str) -> None:
-        """A use that admits no constant field of a parameter."""
-        self._moves.setdefault(name, []).append([])
+    def move_gain(self, site: Site, name: str) -> None:
+        """What a gain may do unseen: anything on a part of the wire that nothing reads, or where its input is zero."""
+        (x,), (y,) = site.inputs, site.outputs
+        if self.admissions.frozen(name):
+            return
+        cells: list[Cell] = []
+        for box in range(len(self.layout(y).boxes)):
+            keys = [k for k in vector_keys(self.layout(y)) if k[0] == box]
+            for space in (self.directions.moving(y), self.directions.absent(x)):
+                if all(space.contains({k: 1}) for k in keys):
+                    cells += [(k,) for k in keys]
+        self._admit(name, [y], cells)
 
     def _unseen_moves(self, site: Site, wires: Sequence[int]) -> list[Move]:
         """`unseen out (x) anything + anything (x) absent in`."""
@@ -327,40 +342,31 @@ class Shifts:
         """Index of the first feature of a box of a wire."""
         return sum(b.size for b in self.layout(w).boxes[:box])
 
-    def sum_to_zero(self, names: Sequence[str], cells: Iterable[Cell]) -> None:
-        """Parameters that are only seen through their sum: what one gains the others lose."""
+    def sum_to_zero(self, names: Sequence[str], w: int, cells: Iterable[Cell]) -> None:
+        """Vectors on a wire that are only seen through their sum: what one gains the others lose."""
+        cells = list(cells)
+        trained = [n for n in names if not self.admissions.frozen(n)]
+        for name in trained:
+            self._admit(name, [w], cells)
         for cell in cells:
-            self.equations.require({("p", n, cell): 1 for n in names if not self._frozen(n)})
+            total: Row = {}
+            for name in trained:
+                total["p", name, cell] = total.get(("p", name, cell), 0) + 1
+            self.equations.require(total)
 
-    def free_fields(self, name: str, cells: Iterable[Cell]) -> None:
+    def free_fields(self, name: str, wires: Sequence[int], cells: Iterable[Cell]) -> None:
         """Constant fields of a parameter that no loss feels, whatever the rest does."""
-        if not self._frozen(name):
-            for cell in cells:
-                self.equations.declare(("p", name, cell))
+        if not self.admissions.frozen(name):
+            self._admit(name, wires, cells)
 
     def _settle_bundles(self) -> None:
         """Maps that are only ever summed: what one gains the others lose."""
         totals: dict[tuple, Row] = {}
-        for uses in self._moves.values():
-            for moves in uses:
-                for variable, _ in moves:
-                    if variable[0] == "bundle":
-                        totals.setdefault((variable[1], variable[3]), {})[variable] = 1
+        for variable, _ in self.admissions.moves():
+            if variable[0] == "bundle":
+                totals.setdefault((variable[1], variable[3]), {})[variable] = 1
         for row in totals.values():
             self.equations.require(row)
-
-    def _settle_matrix(self, name: str, uses: list[list[Move]]) -> None:
-        """Every use must admit the same field."""
-        if not any(uses):
-            return
-        cells = {c for moves in uses for _, field in moves for c in field}
-        for moves in uses:
-            for c in sorted(cells):
-                row: Row = {("p", name, c): 1}
-                for variable, field in moves:
-                    if c in field:
-                        row[variable] = -field[c]
-                self.equations.require(row)
 
     def fields(self) -> list[dict[tuple[str, Cell], Number]]:
         """A spanning list of the constant fields: coefficient per parameter and sector."""

@@ -206,6 +206,7 @@ class GainRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         terms = shifts.parameter_terms(self.bias, y) if self.bias else {}
         if self.gain:
+            shifts.move_gain(site, self.gain)
             if shifts.directions.still(y).covers(shifts.layout(y)):
                 shifts.require_uniform(x)
             else:
