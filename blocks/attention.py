@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,8 +141,7 @@ class DotProductAttention(Block):
         plain = not (self.cap or self.alibi or self.relative != "none" or self.masked or self._shifts)
         sets: tuple[int, ...] = ()
         if self.relative != "none":
-            table = buckets(self, inputs[0].space[-1], inputs[1].space[-1])
-            sets = bucket_sets(table, self.rows, visible(self, *table.shape))
+            sets = _bias_sets(self, inputs[0].space[-1], inputs[1].space[-1])
         return AttentionRule(
             self.heads,
             self.kv_heads,
@@ -225,16 +225,18 @@ class DotProductAttention(Block):
             heads=kv * min(self.heads // self.kv_heads, 2),
             kv_heads=kv,
             window=min(self.window, 2),
-            rows=min(self.rows, 6) if self.relative == "t5" else self.rows,
+            rows=min(self.rows, 4 if self.causal else 6) if self.relative == "t5" else self.rows,
             distance=min(self.distance, 4),
         )
 
     def width_multiple(self, port: int) -> int:
-        return 1 if port == 3 else 2 * (self.kv_heads if port in (1, 2) else self.heads)
+        return 1 if port >= 3 else 2 * (self.kv_heads if port in (1, 2) else self.heads)
 
     def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
         copies = Fraction(self.heads, self.kv_heads)
-        tables = [WidthRelation(p, {}, self.heads) for p in range(3, len(signals))]
+        tables = [WidthRelation(3, {}, self.heads)] if self.relative != "none" else []
+        if self.masked:
+            tables.append(WidthRelation(len(signals) - 1, {}, signals[1].space[-1]))
         return [WidthRelation(1, {0: 1 / copies}), WidthRelation(-1, {2: copies}), *tables]
 
     @classmethod
@@ -259,6 +261,12 @@ class DotProductAttention(Block):
             {"heads": 2, "kv_heads": 1, "scores": "relu"},
         ]
         return [around(cls(**o)) for o in options]
+
+
+@functools.lru_cache(maxsize=64)  # of long sequences it takes as long as all the rest of a rule
+def _bias_sets(block: DotProductAttention, queries: int, keys: int) -> tuple[int, ...]:
+    table = buckets(block, queries, keys)
+    return bucket_sets(table, block.rows, visible(block, *table.shape))
 
 
 def visible(block: DotProductAttention, rows: int, cols: int) -> torch.Tensor:

@@ -36,8 +36,11 @@ class _PerHead(Block):
         """At most two heads; where attention reads it, its heads are those of the attention."""
         return dataclasses.replace(self, heads=min(self.heads, 2))
 
-    def width_multiple(self, port: int) -> int:
+    def width_minimum(self, port: int) -> int:
         return 3 * self.heads  # a norm over two features is a sign
+
+    def width_multiple(self, port: int) -> int:
+        return self.heads
 
     def _apart(self, x: torch.Tensor, axis: int) -> torch.Tensor:
         """The heads as an axis of their own before the last one."""

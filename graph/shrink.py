@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
+import torch
 
 from lawful.blocks import (
     Block,
@@ -20,28 +21,37 @@ from lawful.blocks import (
     Split,
     Table,
 )
-from lawful.blocks.spectators import sides
 
 from .architecture import Architecture
 from .compile import Port
 from .depth import cut_experts, cut_repeats
+from .fixed import cut_biases, cut_numbers
+from .forward import run_forward
+from .likeness import Comparison, Key, comparisons, differing
 from .widths import Widths
 
+CHEAP = 150  # trainable scalars of a copy that keeps more than it must
+TRIES = 6  # numbers of positions that are tried for a copy that keeps what it must
+LARGEST = 1000  # trainable scalars of a copy that is counted in a minute
+RUNNABLE = 10_000_000  # parameters of a copy that is run once
 TOKENS = 4
 SIDES = (*range(3, 13), 14, 16, 20, 24, 28, 32, 48, 64)
 
 
-def shrink(arch: Architecture) -> Architecture:
+def shrink(arch: Architecture, extra: int = 0) -> Architecture:
     """The same architecture with tiny axes and few repeated blocks, small enough for the oracle.
 
     Repeated groups of nodes are cut to one (two if they share parameters or one token is selected at the end), equal
     experts to as many as their router can tell apart, token axes to 4, images to the least side that leaves two
     positions wherever there were several, kernels to at most 3, strides to 1, attention to two key heads with at most
     two query heads each, and every width to the least that keeps norms, classes and heads meaningful.
-    What cannot be narrowed keeps its size.
+    What cannot be narrowed keeps its size.  Widths stand to one another, and to the numbers of vectors on their wires,
+    as those of the network do wherever a number of laws may depend on it and `LARGEST` trainable scalars allow it; the
+    copy runs.
 
     Args:
         arch: the architecture, composed or read from a file.
+        extra: how much wider than needed every wire is at least.
 
     Returns:
         A smaller architecture, or the same one if nothing can be cut.
@@ -57,18 +67,115 @@ def shrink(arch: Architecture) -> Architecture:
     # layer has laws of its first map that a deep network does not have.
     selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)
     short = cut_repeats(cut_experts(arch), keep=2 if selects else 1)
+    large = comparisons(arch)
+    first: Architecture | None = None
+    tries = 0
     for change in (_small_blocks(short), _same_blocks(short)):
         for side in SIDES:
             try:
                 few = _fewer_positions(short, change, side)
+                widths = Widths(short, few.blocks, few.signals)
+                wanted = {p: widths[p] + extra for p in few.signals if extra}
+                small = _assemble(short, few, Widths(short, few.blocks, few.signals, wanted).__getitem__)
             except ShapeError:
                 continue
-            for widths in (_narrow, _wide):
-                try:
-                    return _assemble(short, few, widths(short, few))
-                except ShapeError:
-                    continue
+            ordered = _ordered(large, short, few, small, wanted)
+            if ordered is not None:
+                return ordered
+            first, tries = first or small, tries + 1
+            if tries == TRIES:
+                return first
+    return first or _with_its_widths(short)
+
+
+def _ordered(
+    large: Mapping[Key, Comparison], short: Architecture, few: _Draft, small: Architecture, wanted: Mapping[Port, int]
+) -> Architecture | None:
+    """A copy widened until its widths stand as those of the network do, None if that takes too many parameters.
+
+    All comparisons are kept if that is cheap, else those that a number of laws may depend on.
+    """
+    matters = {key: c for key, c in large.items() if c.matters}
+    for kept, most in ((large, CHEAP), (matters, LARGEST)):
+        found = _widened(kept, short, few, small, dict(wanted), most)
+        if found is not None:
+            return found
+    return None
+
+
+def _widened(
+    large: Mapping[Key, Comparison],
+    short: Architecture,
+    few: _Draft,
+    small: Architecture,
+    wanted: dict[Port, int],
+    most: int,
+) -> Architecture | None:
+    while differ := differing(large, comparisons(small)):
+        before = dict(wanted)
+        for network, copied in differ:
+            _ask(short, small, network, copied, wanted)
+        if wanted == before:
+            return None
+        try:
+            small = _assemble(short, few, Widths(short, few.blocks, few.signals, wanted).__getitem__)
+        except ShapeError:
+            return None
+        if trainable_scalars(small) > most:
+            return None
+    return small
+
+
+def _with_its_widths(short: Architecture) -> Architecture:
+    """A network with few positions that keeps its widths, or all of it, where that is not possible."""
+    for change in (_small_blocks(short), _same_blocks(short)):
+        for side in SIDES:
+            try:
+                few = _fewer_positions(short, change, side)
+                return _assemble(short, few, lambda port, found=few: found.signals[port].features)  # type: ignore[misc]
+            except ShapeError:
+                continue
     return short
+
+
+def _ask(
+    short: Architecture, small: Architecture, large: Comparison, copied: Comparison, wanted: dict[Port, int]
+) -> None:
+    """Asks for a wider wire, or for a wider one on the other side of what writes and reads it."""
+    lack = large.margin - copied.margin
+    ports = copied.ports[:1] if lack > 0 else _across(small, copied.ports)
+    able = [p for p in ports if small.signals[p].features < short.signals[p].features]
+    if able:
+        port = min(able, key=lambda p: small.signals[p].features)
+        wanted[port] = max(wanted.get(port, 0), small.signals[port].features + (lack if lack > 0 else 1))
+
+
+def _across(arch: Architecture, ports: Sequence[Port]) -> list[Port]:
+    """Wires on the other side of the matrices that write or read some wires."""
+    diagram, order = arch.diagram(), list(arch.signals)
+    mine = {i for i, p in enumerate(order) if p in ports}
+    found: dict[Port, None] = {}
+    for site in diagram.sites:
+        for use in site.rule.uses(site):
+            wires = [{w for w, _ in terms} for terms in use.axes]
+            if any(w & mine for w in wires):
+                found |= {order[w]: None for side in wires if not side & mine for w in side if w < len(order)}
+    return list(found)
+
+
+def trainable_scalars(arch: Architecture) -> int:
+    """Number of scalars that training moves."""
+    return sum(p.size for p in arch.parameters.values() if not p.frozen)
+
+
+def runs(arch: Architecture) -> bool:
+    """Whether one forward pass of a network ends, in finite numbers."""
+    generator = torch.Generator().manual_seed(0)
+    try:
+        outputs = run_forward(arch, arch.random_parameters(generator), arch.random_inputs(2, generator))
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    return all(bool(torch.isfinite(z).all()) for z in outputs)
 
 
 @dataclass
@@ -131,8 +238,9 @@ def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int)
             return dataclasses.replace(block, tokens=rows or short)
         old = arch.block(name)
         if isinstance(old, DotProductAttention) and isinstance(block, DotProductAttention):
-            few = _few_biases(block, signals[0])
-            return dataclasses.replace(old, rows=few.rows, distance=few.distance, window_shape=few.window_shape)
+            few = cut_biases(block, signals[0], signals[1])
+            table = dict(rows=few.rows, distance=few.distance, window_shape=few.window_shape, index=few.index)
+            return dataclasses.replace(old, **table)
         if isinstance(block, (Split, Rotary, HeadAffine, HeadNormCore)):
             return old  # fewer heads need other widths, which come later
         return block.resize(signals, arch.signals[name, 0].features)
@@ -146,19 +254,10 @@ def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int)
             if len(new.space) == 1 and not isinstance(block, Table):
                 lengths.setdefault(old.space[0], new.space[0])
         if isinstance(block, DotProductAttention):
-            block = _few_biases(block, draft.signals[arch.sources(name)[0]])
+            block = cut_biases(block, *(draft.signals[p] for p in arch.sources(name)[:2]))
         if not isinstance(block, Table):
             draft.blocks[name] = block
     return draft
-
-
-def _few_biases(block: DotProductAttention, queries: Signal) -> DotProductAttention:
-    """Attention whose relative biases are those of so many positions."""
-    if block.relative != "window":
-        return block
-    shape = block.window_shape
-    few = sides(queries.space[-1], *shape) if len(shape) == 2 else (queries.space[-1],)
-    return dataclasses.replace(block, window_shape=few)
 
 
 def _bias_rows(arch: Architecture, blocks: Mapping[str, Block], draft: _Draft, name: str) -> int:
@@ -166,7 +265,7 @@ def _bias_rows(arch: Architecture, blocks: Mapping[str, Block], draft: _Draft, n
     for _, reader, wire in arch.graph.out_edges(name, data=True):
         block = blocks.get(reader)
         if isinstance(block, DotProductAttention) and wire["target"] == 3:
-            return _few_biases(block, draft.signals[arch.sources(reader)[0]]).rows
+            return cut_biases(block, *(draft.signals[p] for p in arch.sources(reader)[:2])).rows
     return 0
 
 
@@ -199,16 +298,6 @@ def _run(
         draft.signals[name, i] = s
 
 
-def _narrow(arch: Architecture, draft: _Draft) -> Callable[[Port], int]:
-    """The least widths."""
-    return Widths(arch, draft.blocks, draft.signals).__getitem__
-
-
-def _wide(arch: Architecture, draft: _Draft) -> Callable[[Port], int]:
-    """The widths as they are."""
-    return lambda port: draft.signals[port].features
-
-
 def _assemble(arch: Architecture, few: _Draft, width: Callable[[Port], int]) -> Architecture:
     """Resizes every block to the chosen widths, ties included."""
     draft = _Draft()
@@ -219,6 +308,8 @@ def _assemble(arch: Architecture, few: _Draft, width: Callable[[Port], int]) -> 
     def adapt(name: str, block: Block, signals: list[Signal]) -> Block:
         if isinstance(block, Split):
             return dataclasses.replace(block, widths=tuple(width((name, i)) for i in range(block.outputs)))
+        if signals:
+            block = cut_numbers(block, arch.signals[arch.sources(name)[0]], signals[0])
         return block.resize(signals, width((name, 0)))
 
     for name in arch.nodes:
@@ -233,4 +324,7 @@ def _assemble(arch: Architecture, few: _Draft, width: Callable[[Port], int]) -> 
     blocks = {n: renewed[id(arch.block(n))] for n in blocks}
     inputs = [draft.signals["input", i] for i in range(len(arch.inputs))]
     order = [n for n in arch.graph.nodes if n in blocks]
-    return Architecture.from_parts({n: blocks[n] for n in order}, arch.edges(), arch.sources("output"), inputs)
+    small = Architecture.from_parts({n: blocks[n] for n in order}, arch.edges(), arch.sources("output"), inputs)
+    if sum(p.size for p in small.parameters.values()) <= RUNNABLE and not runs(small):
+        raise ShapeError("a copy with so few positions and features does not run")
+    return small

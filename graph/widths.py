@@ -17,38 +17,38 @@ OUTPUT_MINIMUM = 3  # two classes under cross-entropy are one scalar output
 VOCABULARY_MINIMUM = 3
 
 
-class Widths:
-    """Wires that must be equally wide form a class; a class is free or follows from others.
+class WidthClasses:
+    """Wires that must be equally wide form a class.
 
     Args:
         arch: the network with its original widths.
-        blocks: its blocks as they will be, before `resize`.
-        signals: its signals with their new positions.
+        blocks: its blocks as they will be, before `resize`; those that it has by default.
+        signals: its signals with their new positions; those that it has by default.
     """
 
-    def __init__(self, arch: Architecture, blocks: Mapping[str, Block], signals: Mapping[Port, Signal]) -> None:
+    def __init__(
+        self,
+        arch: Architecture,
+        blocks: Mapping[str, Block] | None = None,
+        signals: Mapping[Port, Signal] | None = None,
+    ) -> None:
+        signals = arch.signals if signals is None else signals
         self._arch = arch
         self._parent: dict[Port, Port] = {p: p for p in signals}
         self._relations: list[tuple[Port, dict[Port, Fraction], int]] = []
-        self._least: dict[Port, int] = {}
-        self._multiple: dict[Port, int] = {}
-        for name, block in blocks.items():
-            self._read(name, block, signals)
+        for name in arch.nodes:
+            self._read(name, (blocks or {}).get(name) or arch.block(name), signals)
         self._unite_shared()
-        self._collect_bounds(blocks)
-        self._chosen = self._choose()
 
-    def __getitem__(self, port: Port) -> int:
-        return self._chosen[self._find(port)]
-
-    def _find(self, port: Port) -> Port:
+    def find(self, port: Port) -> Port:
+        """The port that stands for the class of another."""
         while self._parent[port] != port:
             self._parent[port] = self._parent[self._parent[port]]
             port = self._parent[port]
         return port
 
     def _unite(self, a: Port, b: Port) -> None:
-        self._parent[self._find(a)] = self._find(b)
+        self._parent[self.find(a)] = self.find(b)
 
     def _port(self, name: str, port: int) -> Port:
         return self._arch.sources(name)[port] if port >= 0 else (name, ~port)
@@ -93,8 +93,37 @@ class Widths:
             if signals[a].features == signals[b].features:
                 self._unite(a, b)
 
+
+class Widths(WidthClasses):
+    """The least widths; a class is free or follows from others.
+
+    Args:
+        arch: the network with its original widths.
+        blocks: its blocks as they will be, before `resize`.
+        signals: its signals with their new positions.
+        wanted: ports that should be at least so wide.
+    """
+
+    def __init__(
+        self,
+        arch: Architecture,
+        blocks: Mapping[str, Block],
+        signals: Mapping[Port, Signal],
+        wanted: Mapping[Port, int] | None = None,
+    ) -> None:
+        super().__init__(arch, blocks, signals)
+        self._least: dict[Port, int] = {}
+        self._multiple: dict[Port, int] = {}
+        self._collect_bounds(blocks)
+        for port, least in (wanted or {}).items():
+            self._bound(port, least)
+        self._chosen = self._choose()
+
+    def __getitem__(self, port: Port) -> int:
+        return self._chosen[self.find(port)]
+
     def _bound(self, port: Port, least: int, multiple: int = 1) -> None:
-        root = self._find(port)
+        root = self.find(port)
         self._least[root] = max(self._least.get(root, 2), least)
         self._multiple[root] = math.lcm(self._multiple.get(root, 1), multiple)
 
@@ -111,16 +140,16 @@ class Widths:
             self._bound(port, OUTPUT_MINIMUM)
 
     def _choose(self) -> dict[Port, int]:
-        roots = {self._find(p) for p in self._parent}
+        roots = {self.find(p) for p in self._parent}
         graph = nx.DiGraph()
         graph.add_nodes_from(roots)
         derived: dict[Port, list[tuple[dict[Port, Fraction], int]]] = {}
         for target, terms, constant in self._relations:
             merged: dict[Port, Fraction] = {}
             for p, c in terms.items():
-                merged[self._find(p)] = merged.get(self._find(p), Fraction(0)) + c
-            derived.setdefault(self._find(target), []).append((merged, constant))
-            graph.add_edges_from((source, self._find(target)) for source in merged)
+                merged[self.find(p)] = merged.get(self.find(p), Fraction(0)) + c
+            derived.setdefault(self.find(target), []).append((merged, constant))
+            graph.add_edges_from((source, self.find(target)) for source in merged)
         try:
             order = list(nx.topological_sort(graph))
         except nx.NetworkXUnfeasible:
@@ -128,7 +157,7 @@ class Widths:
         for root in reversed(order):
             for terms, _ in derived.get(root, ()):
                 self._pull(root, terms)
-        original = {self._find(p): s.features for p, s in self._arch.signals.items()}
+        original = {self.find(p): s.features for p, s in self._arch.signals.items()}
         chosen: dict[Port, int] = {}
         for root in order:
             values = {sum((c * chosen[p] for p, c in terms.items()), Fraction(k)) for terms, k in derived.get(root, ())}

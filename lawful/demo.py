@@ -212,7 +212,10 @@ def approximate(result: Result) -> list[tuple[str, float, float]]:
 
 def _verdict(results: Sequence[Result]) -> str:
     if all(r.good for r in results):
-        return "Every law holds, none is missing, and training breaks each by exactly what theory says."
+        return (
+            "Every law holds, none is missing in what was counted, "
+            "and training breaks each by exactly what theory says."
+        )
     failed = (
         f"{r.subject.name} (laws: {r.check.verdict}, training {'as' if r.explained else 'not as'} predicted)"
         for r in results

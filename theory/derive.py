@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
+import networkx as nx
+
 from .algebra import Algebra, Box, sector_dimension
 from .diagram import Diagram, View
 from .families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
@@ -13,7 +15,7 @@ from .laws import Law, LawSet, Part, Term
 from .limits import limits
 from .linalg import Equations
 from .proof import Proof, prove
-from .ranks import deficits, full_rank
+from .ranks import deficits, full_rank, vectors_on
 from .rewrites import Pair, parallel_pairs
 from .rules import LinearRule
 from .shifts import Cell
@@ -49,15 +51,16 @@ def solve(diagram: Diagram, loss: str) -> LawSet:
         extra = [f for f in lax.fields if strict.constants.reduce(f)]
         builder.add_fields(lax, extra, exact=False)
         fields += sum(map(lax.field_dimension, extra))
-    builder.add_pairs(lax, exact=not approximate)
+    pairs = exact_pairs = builder.add_pairs(strict, exact=True)
+    if approximate:
+        pairs = builder.add_pairs(lax, exact=False)
     lost, lost_exact = builder.deficits()
-    extra_pairs = sum(law.independent for law in builder.laws if law.algebra.startswith("Cross"))
-    independent = total + fields - lost + extra_pairs
+    independent = total + fields - lost + pairs
     trainable = sum(p.size for p in diagram.parameters.values() if not p.frozen)
     return LawSet(
         builder.laws,
         independent,
-        exact + exact_fields - lost_exact + (0 if approximate else extra_pairs),
+        exact + exact_fields - lost_exact + exact_pairs,
         loss,
         trainable,
         limits(lax),
@@ -86,7 +89,8 @@ class _Builder:
         self.laws: list[Law] = []
         self._names: dict[str, int] = {}
         self._full: list[tuple[Solution, Family, bool]] = []
-        self._pairs: list[Pair] = []
+        self._free: dict[int, bool] = {}  # wires that may carry any matrix, and whether exactly
+        self._crossed: set[tuple[int, int]] = set()  # pairs of wires that have their cross law
 
     def _name(self, base: str) -> str:
         self._names[base] = self._names.get(base, 0) + 1
@@ -111,6 +115,10 @@ class _Builder:
             lost = deficits(solution, family) if has_off_diagonal(family) else 0
             if has_off_diagonal(family):
                 self._full.append((solution, family, exact))
+            if len(family.support) == 1 and not family.mixed and family.kinds in (("matrix",), ()):
+                w = family.support[0][0][0]
+                if len(solution.layouts.algebras[w].boxes) == 1:
+                    self._free[w] = exact
             shape = tuple(n for n, k in zip(box.dims, family.kinds, strict=False) if k in ("free", "traceless"))
             matrix = [n for n, k in zip(box.dims, family.kinds, strict=False) if is_matrix(k)]
             skew = skew_axes(family.kinds, box.dims)
@@ -236,13 +244,18 @@ class _Builder:
             dims += algebra.boxes[box].dims
         return Part(name, View(shape, tuple(range(len(shape)))), tuple(sizes), tuple(slices), dims, axes)
 
-    def add_pairs(self, solution: Solution, exact: bool) -> None:
-        """Adds the cross laws of parallel linear branches."""
-        free = {f.support[0][0][0] for s, f, _ in self._full if len(f.support) == 1 and f.kinds == ("matrix",)}
-        for pair in parallel_pairs(solution.drawn):
-            if pair.first not in free or pair.second not in free:
+    def add_pairs(self, solution: Solution, exact: bool) -> int:
+        """Adds the cross laws of parallel linear branches that are not there yet.
+
+        Returns:
+            Number of independent laws that all cross laws of this solution add to those of the single wires.
+        """
+        pairs = [p for p in parallel_pairs(solution.drawn) if self._may_cross(p, exact)]
+        added = self._pair_ranks(solution, pairs)
+        for pair in pairs:
+            if (pair.first, pair.second) in self._crossed:
                 continue
-            self._pairs.append(pair)
+            self._crossed.add((pair.first, pair.second))
             sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
             terms = []
             for sites, sign in ((pair.producers, 1), (pair.consumers, -1)):
@@ -253,15 +266,14 @@ class _Builder:
                     terms.append(_cross_bias(first, second, sizes))
             wire = self.diagram.wires[pair.first].name
             other = self.diagram.wires[pair.second].name
-            count = sizes[0] * sizes[1]
             family = Family((((pair.first, 0), 1),), ("cross",), ("cross",), ((),), ())
             self._append(
                 self._name(f"balance of {wire} with {other}"),
                 "balance",
                 wire,
                 f"Cross({sizes[0]}, {sizes[1]})",
-                count,
-                self._pair_rank(solution, pair),
+                sizes[0] * sizes[1],
+                added[pair.first, pair.second],
                 exact,
                 tuple(sizes),
                 ("cross", "cross"),
@@ -269,22 +281,37 @@ class _Builder:
                 solution,
                 family,
             )
+        return sum(added.values())
 
-    def _pair_rank(self, solution: Solution, pair: Pair) -> int:
-        """Independent laws that the pair adds to those of its two wires."""
-        sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
-        vectors = [full_rank(solution, w) for w in (pair.first, pair.second)]
+    def _may_cross(self, pair: Pair, exact: bool) -> bool:
+        """Whether both wires of a pair may carry any matrix, each for itself."""
+        wires = (pair.first, pair.second)
+        return all(w in self._free and (self._free[w] or not exact) for w in wires)
 
-        def dim(n: int, v: int) -> int:
-            r = min(n, v)
-            return r * (2 * n + 1 - r) // 2
-
-        return dim(sum(sizes), max(vectors)) - dim(sizes[0], vectors[0]) - dim(sizes[1], vectors[1])
+    def _pair_ranks(self, solution: Solution, pairs: list[Pair]) -> dict[tuple[int, int], int]:
+        """Independent laws that each pair adds to those before it: the wires of all branches are one wire together."""
+        out: dict[tuple[int, int], int] = {}
+        groups: nx.Graph[int] = nx.Graph([(p.first, p.second) for p in pairs])
+        for group in map(sorted, nx.connected_components(groups)):
+            sizes = {w: self.diagram.wires[w].size for w in group}
+            vectors = {w: full_rank(solution, w) if n > 1 else vectors_on(solution, w) for w, n in sizes.items()}
+            rest = _full_dimension(sum(sizes.values()), max(vectors.values()))
+            rest -= sum(_full_dimension(sizes[w], vectors[w]) for w in group)
+            for pair in (p for p in pairs if p.first in sizes):
+                out[pair.first, pair.second] = min(rest, sizes[pair.first] * sizes[pair.second])
+                rest -= out[pair.first, pair.second]
+        return out
 
     def deficits(self) -> tuple[int, int]:
         """Dependent scalars of full families: all, and among the exact ones."""
         lost = [(deficits(s, f), exact) for s, f, exact in self._full]
         return sum(d for d, _ in lost), sum(d for d, e in lost if e)
+
+
+def _full_dimension(n: int, vectors: int) -> int:
+    """Independent scalars of a full matrix law on a wire of width `n` with so many vectors on it."""
+    r = min(n, vectors)
+    return r * (2 * n + 1 - r) // 2
 
 
 def _entity(solution: Solution, name: str, cell: Cell) -> tuple[tuple, str]:

@@ -1,0 +1,174 @@
+"""Of which network each sentence of `check` is, and what a shrunken copy may say (issue 12)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from lopsided import contradiction, countable, lopsided
+
+import lawful as lw
+from lawful import blocks as b
+from lawful.graph import check as module
+from lawful.graph.check_report import CheckReport, acceptable
+from lawful.graph.likeness import comparisons, differing, doubts
+
+T = 16
+MASKED = torch.zeros(T, T).masked_fill(torch.ones(T, T).triu(1).bool(), -torch.inf)
+
+
+def thin(n: int) -> lw.Architecture:
+    return lw.Architecture(b.Linear(4, n, False) >> b.LayerNormCore(n, 0.0) >> b.Linear(n, 3, False))
+
+
+def test_a_wire_wider_than_its_vectors_stays_wider() -> None:
+    """Sixty features that seven vectors span have 372 laws, which a narrow copy does not have."""
+    arch = thin(60)
+    small = arch.shrink()
+    assert not differing(comparisons(arch), comparisons(small))
+    counted = lw.count(small).laws
+    assert counted > lw.derive(small).independent, "the vectors span less than the wire in the copy as well"
+    found = lw.check(arch)
+    assert found.copied and not found.complete and not found.lawful
+    assert "NOT complete" in found.summary or "a finding" in found.summary
+    assert "balance of 0" in found.summary, "the families are named"
+
+
+def test_a_copy_with_other_widths_is_not_believed() -> None:
+    """The same families and notes, but the vectors on the wire span it."""
+    arch, small = thin(60), thin(6)
+    assert doubts(arch, small, lw.derive(arch), lw.derive(small))
+
+
+def test_without_an_affordable_copy_nothing_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST", 20)
+    found = lw.check(thin(60))
+    assert found.count is None and found.holds and not found.complete
+    assert found.verdict is lw.Verdict.UNDECIDED
+    assert "not counted: its smallest copy has" in found.summary and "complete" not in found.summary
+
+
+def test_a_copy_that_does_not_speak_says_nothing_about_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "doubts", lambda *args: ["a reason"])
+    found = lw.check(b.Linear(30, 20) >> b.ReLU() >> b.Linear(20, 30), countable=10)
+    assert found.copied and not found.complete and found.verdict is lw.Verdict.UNDECIDED
+    assert "was not counted, and the copy does not speak for it: a reason" in found.summary
+
+
+def attention(core: b.Block, width: int = 12, fourth: str = "") -> b.Net:
+    nodes: dict[str, b.Net] = {n: b.Linear(width, width) for n in "qkvo"} | {"core": core}
+    wires: dict[str, tuple[str, ...]] = {n: ("input:0",) for n in "qkv"}
+    if fourth == "table":
+        nodes["table"] = b.Table(9, core.heads)  # type: ignore[attr-defined]
+        wires["table"] = ()
+    wires |= {"core": ("q", "k", "v", fourth) if fourth else ("q", "k", "v"), "o": ("core",)}
+    return b.Wiring(nodes, wires, ("o",))
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+BAND = b.Numbers((torch.arange(T)[:, None] - torch.arange(T)).clamp(-4, 4) + 4)
+CORES: dict[str, tuple[b.Block, str, int]] = {
+    "masked": (b.DotProductAttention(3, masked=True), "input:1", T),
+    "masked, one row": (b.DotProductAttention(3, masked=True), "input:1", 1),
+    "fixed mask": (b.DotProductAttention(3, mask=b.Numbers(torch.randn(T, T, generator=GENERATOR))), "", 0),
+    "mask per head": (b.DotProductAttention(3, mask=b.Numbers(torch.randn(3, T, T, generator=GENERATOR))), "", 0),
+    "causal": (b.DotProductAttention(3, mask=b.Numbers(MASKED)), "", 0),
+    "given rows": (b.DotProductAttention(3, relative="given", rows=9, index=BAND), "table", 0),
+}
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_fixed_numbers_shrink_with_the_tokens(name: str) -> None:
+    core, fourth, rows = CORES[name]
+    inputs = [b.Signal(12, (T,))] + ([b.Signal(T, (rows,))] if rows else [])
+    arch = lw.Architecture(attention(core, fourth=fourth), input=inputs)
+    small = arch.shrink()
+    assert small.inputs[0].space == (4,)
+    assert sum(p.size for p in small.parameters.values()) < 200
+    found = lw.check(arch)
+    assert found.lawful and found.copied and found.own_report is not None, found.summary
+
+
+def test_offsets_shrink_with_what_they_are_added_to() -> None:
+    net = b.Linear(20, 30) >> b.AddNumbers(b.Numbers(torch.randn(T, 30, generator=GENERATOR))) >> b.Linear(30, 20)
+    found = lw.check(lw.Architecture(net, input=b.Signal(20, (T,))))
+    assert found.findings and "the rules meet the same limits" in found.summary, found.summary
+
+
+def test_a_copy_that_does_not_run_is_not_counted() -> None:
+    """Fixed numbers of their own cannot be cut, so no copy is small."""
+    numbers = b.Given(b.Numbers(torch.randn(12, 12, generator=GENERATOR)), b.Signal(12, (12,)))
+    nodes = {"in": b.Linear(30, 12), "numbers": numbers, "add": b.Add(), "out": b.Linear(12, 90)}
+    wires = {"in": ("input",), "numbers": (), "add": ("in", "numbers"), "out": ("add",)}
+    found = lw.check(lw.Architecture(b.Wiring(nodes, wires, ("out",)), input=b.Signal(30, (12,))))
+    assert found.holds and not found.complete and found.verdict is lw.Verdict.UNDECIDED
+    assert "not counted: " in found.summary or "was not counted" in found.summary
+
+
+def test_both_networks_are_verified_and_named() -> None:
+    found = lw.check(b.Linear(30, 20) >> b.ReLU() >> b.Linear(20, 30))
+    lines = found.summary.splitlines()
+    assert lines[1].startswith("verified on the network itself: every law, ")
+    assert lines[2].startswith("verified on its shrunken copy of ")
+    assert lines[3].startswith("counted on its shrunken copy, ")
+    assert lines[4] == "complete for the copy: no law is missing"
+    assert lines[5].startswith("the network itself was not counted; the copy speaks for it: ")
+    assert found.lawful and len(lines) == 6
+
+
+def test_a_false_law_of_the_copy_is_seen_though_those_of_the_network_hold() -> None:
+    found = lw.check(b.Linear(30, 20) >> b.ReLU() >> b.Linear(20, 30))
+    false = dataclasses.replace(found.small_report.laws[0], verdict=lw.Verdict.VIOLATED)
+    again = dataclasses.replace(found, small_report=lw.Report((false,)))
+    assert not again.holds and again.verdict is lw.Verdict.VIOLATED
+
+
+def test_laws_that_were_not_verified_are_not_acceptable() -> None:
+    found = lw.check(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2))
+    assert acceptable(found.report, found.laws)
+    assert not acceptable(lw.Report(()), found.laws)
+    empty: CheckReport = dataclasses.replace(found, own_report=None, small_report=None)
+    assert not empty.holds
+
+
+def test_notes_are_never_plainly_complete() -> None:
+    net = b.Linear(3, 4) >> b.frozen(b.Linear(4, 4)) >> b.Linear(4, 3)
+    found = lw.check(net)
+    assert found.laws.notes
+    assert "complete: no law is missing" not in found.summary
+
+
+def test_a_module_is_traced() -> None:
+    small = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    found = lw.check(small, args=(torch.randn(5, 3),))
+    assert found.lawful and "verified on the traced network: every law" in found.summary
+    large = torch.nn.Sequential(torch.nn.Linear(40, 50), torch.nn.ReLU(), torch.nn.Linear(50, 2))
+    found = lw.check(large, args=(torch.randn(5, 40),))
+    assert found.holds and not found.complete and found.verdict is lw.Verdict.UNDECIDED
+    assert "not counted: it has 2,152 trainable scalars" in found.summary
+    with pytest.raises(ValueError, match="example inputs"):
+        lw.check(small)
+
+
+def _never_contradicts(arch: lw.Architecture, loss: str) -> None:
+    assume(countable(arch))
+    assert not (found := contradiction(arch, loss)), found
+
+
+CALM = dict(deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True)
+
+
+@settings(max_examples=20, **CALM)
+@given(lopsided(), st.sampled_from(("mse", "cross_entropy")))
+def test_a_copy_never_contradicts_its_network(arch: lw.Architecture, loss: str) -> None:
+    _never_contradicts(arch, loss)
+
+
+@pytest.mark.nightly
+@settings(max_examples=400, **CALM)
+@given(lopsided(), st.sampled_from(("mse", "cross_entropy")))
+def test_many_copies_never_contradict_their_networks(arch: lw.Architecture, loss: str) -> None:
+    _never_contradicts(arch, loss)
