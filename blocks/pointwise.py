@@ -65,7 +65,8 @@ class ReLU(_Same):
     source = "marcotte2023, theorem 4.1"
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return HomogeneousRule(self.power, isometric=abs(self.slope) == 1 and self.power == 1)
+        straight = Fraction(self.slope) if self.power == 1 else None
+        return HomogeneousRule(self.power, isometric=abs(self.slope) == 1 and self.power == 1, negative=straight)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         gate = run.gate(x[0])

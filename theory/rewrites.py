@@ -20,6 +20,7 @@ from .diagram import Diagram, Site, Wire
 from .rules import (
     AddRule,
     ConcatRule,
+    DiscardRule,
     GainRule,
     HomogeneousRule,
     LinearRule,
@@ -143,6 +144,62 @@ def join_what_was_cut(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
                 site = replace(site, rule=PassRule(), inputs=cut.inputs)
         sites.append(site)
     return diagram.with_sites([s for s in sites if s.name not in gone]), notes
+
+
+def merge_cuts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws all cuts of a wire, also cuts of its parts, as the one finest cut: what nothing reads is then a part."""
+    whole: dict[int, tuple[int, int]] = {}  # for every part the wire that it is cut from, and where it starts
+    cuts: dict[int, list[Site]] = {}
+    for site in diagram.sites:
+        if isinstance(site.rule, ConcatRule) and site.rule.cut:
+            root, at = whole.get(site.inputs[0], (site.inputs[0], 0))
+            cuts.setdefault(root, []).append(site)
+            for w in site.outputs:
+                whole[w] = (root, at)
+                at += diagram.wires[w].size
+    many = {root: found for root, found in cuts.items() if len(found) > 1}
+    if not many:
+        return diagram, []
+    wires = list(diagram.wires)
+    drawn: dict[str, list[Site]] = {}  # what stands in the place of a cut
+    same: dict[int, int] = {}
+    gone: set[int] = set()
+    for root, found in many.items():
+        parts = [w for site in found for w in site.outputs]
+        edges = sorted({e for w in parts for e in (whole[w][1], whole[w][1] + wires[w].size)})
+        own: dict[tuple[int, int], int] = {}
+        joins = []
+        for w in parts:
+            start, stop = whole[w][1], whole[w][1] + wires[w].size
+            if (start, stop) in zip(edges, edges[1:], strict=False):
+                same[w] = own.setdefault((start, stop), w)
+        for start, stop in itertools.pairwise(edges):
+            if (start, stop) not in own:
+                own[start, stop] = len(wires)
+                wires.append(replace(wires[root], name=f"{wires[root].name}[{start}:{stop}]", size=stop - start))
+        for i, w in enumerate(parts):
+            start, stop = whole[w][1], whole[w][1] + wires[w].size
+            if w not in same:
+                readers = [r.rule for r, _ in diagram.reading[w]]
+                pieces = tuple(own[e] for e in itertools.pairwise(edges) if start <= e[0] and e[1] <= stop)
+                if all(isinstance(r, DiscardRule) or (isinstance(r, ConcatRule) and r.cut) for r in readers):
+                    gone.add(w)
+                else:
+                    joins.append(Site(f"{found[0].name} part {i}", ConcatRule(), pieces, (w,)))
+        cut = replace(found[0], inputs=(root,), outputs=tuple(own[e] for e in itertools.pairwise(edges)))
+        drawn |= {site.name: [] for site in found} | {found[0].name: [cut, *joins]}
+    sites: list[Site] = []
+    for site in diagram.sites:
+        if site.name in drawn:
+            sites += drawn[site.name]
+        elif not (isinstance(site.rule, DiscardRule) and (site.inputs[0] in gone or same.get(site.inputs[0]) is not None)):
+            sites.append(replace(site, inputs=tuple(same.get(w, w) for w in site.inputs)))
+    read = {w for s in sites for w in s.inputs}
+    for found in drawn.values():
+        ends = [w for site in found[:1] for w in site.outputs if w not in read]
+        sites += [Site(f"{found[0].name} unread {i}", DiscardRule(), (w,), ()) for i, w in enumerate(ends)]
+    notes = [Rewrite(found[0].name, "all cuts of the wire are one") for found in many.values()]
+    return replace(diagram, sites=tuple(sites), wires=tuple(wires)), notes
 
 
 def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:

@@ -11,12 +11,14 @@ from fractions import Fraction
 from itertools import accumulate, product
 
 from .algebra import Algebra
+from .carried import Carried
 from .diagram import Site
 from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import repeated
 from .rules.maps import LinearRule
+from .rules.norms import whole_boxes
 from .subspace import Vector, VectorKey, ones, vector_keys
 
 Token = tuple[int, str]
@@ -32,19 +34,18 @@ class Shifts:
     Args:
         layouts: how wires are cut.
         directions: what readers do not see.
-        bundles: for linear sites whose outputs only meet in one sum, the name of their bundle.
     """
 
-    def __init__(self, layouts: Layouts, directions: Directions, bundles: dict[str, str]) -> None:
+    def __init__(self, layouts: Layouts, directions: Directions) -> None:
         self._layouts = layouts
         self.directions = directions
-        self._bundles = bundles
+        self._carried = Carried(directions, layouts.diagram)
         self.equations: Equations[tuple] = Equations()
         self._live: set[int] = set()
         self._moves: dict[str, list[list[Move]]] = {}
         for site in layouts.diagram.sites:
             site.rule.shift(self, site)
-        self._settle_bundles()
+        self._carried.require(self.equations)
         for name, uses in self._moves.items():
             self._settle_matrix(name, uses)
 
@@ -294,18 +295,22 @@ class Shifts:
                 moves += [(("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
             for i, (line, _) in enumerate(rule.known_sums(self.directions, site)):
                 moves += [(("row", site.name, i, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
-        if site.name in self._bundles:
-            moves += [
-                (("bundle", self._bundles[site.name], site.name, cell(a, b)), {cell(a, b): 1})
-                for a in outs
-                for b in ins
-            ]
+        if site.name in self._carried:
+            moves += self._carried.moves(site)
         self._moves.setdefault(rule.weight, []).append(moves)
 
     def move_tensor(self, site: Site, name: str, wires: Sequence[int]) -> None:
         """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
         if not self._frozen(name):
             self._moves.setdefault(name, []).append(self._unseen_moves(site, wires))
+
+    def move_unread(self, site: Site, name: str) -> None:
+        """What a gain may do unseen: anything on the features that nothing reads."""
+        if not self._frozen(name):
+            y = site.outputs[0]
+            unread = whole_boxes(self.directions.moving(y), self.layout(y))
+            moves: list[Move] = [(("unread", site.name, k), {(k,): 1}) for u in unread.vectors for k in u]
+            self._moves.setdefault(name, []).append(moves)
 
     def hold(self, name: str) -> None:
         """A use that admits no constant field of a parameter."""
@@ -337,17 +342,6 @@ class Shifts:
         if not self._frozen(name):
             for cell in cells:
                 self.equations.declare(("p", name, cell))
-
-    def _settle_bundles(self) -> None:
-        """Maps that are only ever summed: what one gains the others lose."""
-        totals: dict[tuple, Row] = {}
-        for uses in self._moves.values():
-            for moves in uses:
-                for variable, _ in moves:
-                    if variable[0] == "bundle":
-                        totals.setdefault((variable[1], variable[3]), {})[variable] = 1
-        for row in totals.values():
-            self.equations.require(row)
 
     def _settle_matrix(self, name: str, uses: list[list[Move]]) -> None:
         """Every use must admit the same field."""

@@ -17,9 +17,9 @@ from .layouts import Layouts
 from .linalg import Equations, Number
 from .rewrites import (
     Rewrite,
-    bundles,
     drop_invisible_norms,
     join_what_was_cut,
+    merge_cuts,
     merge_linear_skips,
     merge_repeated,
     scale_rows,
@@ -54,6 +54,7 @@ class Solution:
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
         exact = not self.lax and any(getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
+            merge_cuts,
             join_what_was_cut,
             merge_linear_skips,
             partial(drop_invisible_norms, exact=exact),
@@ -66,7 +67,7 @@ class Solution:
         self.layouts = self._layouts()
         self.directions = Directions(self.layouts)
         self.balance = Balance(self.layouts, self.directions)
-        self.shifts = Shifts(self.layouts, self.directions, bundles(self.drawn))
+        self.shifts = Shifts(self.layouts, self.directions)
         self.constants: Equations[FieldKey] = Equations()
         self.fields: list[FieldRow] = []
         for row in sorted(self.shifts.fields(), key=len):

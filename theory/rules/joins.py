@@ -78,6 +78,10 @@ class ProductRule(Rule):
     def balance(self, balance: Balance, site: Site) -> None:
         balance.total([(x, 1) for x in site.inputs] + [(site.outputs[0], -1)])
 
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+        unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
+        return [Blind(unread, unread) for _ in site.inputs]
+
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return sum(degrees)
 

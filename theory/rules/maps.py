@@ -12,6 +12,7 @@ from ..algebra import Algebra, Blocks, Diagonal, Full, Nothing
 from ..diagram import Site, View
 from ..subspace import Subspace, Vector, ones
 from .base import Blind, Rule, Use
+from .norms import whole_boxes
 
 if TYPE_CHECKING:
     from ..balance import Balance
@@ -210,6 +211,7 @@ class GainRule(Rule):
                 shifts.require_uniform(x)
             else:
                 shifts.forbid(x)
+            shifts.move_unread(site, self.gain)
         else:
             terms = shifts.add_terms(terms, shifts.wire_terms(x, y))
         shifts.emit(site, y, terms)
@@ -218,11 +220,12 @@ class GainRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         if not self.gain:
             return [Blind(directions.moving(y), directions.still(y), directions.shared(y))]
+        unread = whole_boxes(directions.moving(y), directions.layout(y))
         if directions.still(y).covers(directions.layout(y)):
             everything = Subspace.everything(directions.layout(x))
             same = directions.shared(y).covers(directions.layout(y))
-            return [Blind(still=everything, shared=everything if same else Subspace())]
-        return [Blind()]
+            return [Blind(unread, everything, everything if same else Subspace())]
+        return [Blind(unread, unread)]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return degrees[0] if self.bias is None or not degrees[0] else None

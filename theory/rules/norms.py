@@ -162,13 +162,16 @@ class BatchNormRule(Rule):
         size = layouts.size(x)
         layouts.meet(x, Diagonal(size) if layouts.lax or not self.epsilon else Nothing(size))
         layouts.meet(y, Nothing(size))
+        layouts.align(x, y)
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         shifts.require_uniform(site.inputs[0])
         shifts.emit(site, site.outputs[0], {})
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
-        return [Blind(still=Subspace.everything(directions.layout(site.inputs[0])))]
+        x, y = site.inputs[0], site.outputs[0]
+        unread = whole_boxes(directions.moving(y), directions.layout(y))
+        return [Blind(unread, Subspace.everything(directions.layout(x)))]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..algebra import Diagonal
 from ..subspace import Subspace, Vector, ones
 from .base import Blind, Rule
+from .norms import whole_boxes
 
 if TYPE_CHECKING:
     from ..balance import Balance
@@ -26,7 +27,8 @@ class HomogeneousRule(Rule):
 
     `shifts` is True for a map that passes constants on (max-pooling); `isometric` for one that keeps the norm (abs);
     `noisy` for one that draws at random (dropout); `mixes` for one that reads several positions (pooling); `slope`
-    names a trained slope, which no gauge moves, so that maps with slopes of their own are told apart.
+    names a trained slope, which no gauge moves, so that maps with slopes of their own are told apart; `negative` is the
+    fixed slope below 0 of a map of two straight pieces, whose slope above it is 1.
     """
 
     power: int = 1
@@ -35,6 +37,7 @@ class HomogeneousRule(Rule):
     noisy: bool = False
     mixes: bool = False
     slope: str | None = None
+    negative: Fraction | None = None
 
     @property
     def statement(self) -> str:
@@ -60,7 +63,10 @@ class HomogeneousRule(Rule):
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
-        return [Blind(still=directions.still(y), shared=directions.shared(y)) if self.shifts else Blind()]
+        unread = whole_boxes(directions.moving(y), directions.layout(y))
+        if not self.shifts:
+            return [Blind(unread, unread)]
+        return [Blind(unread, unread.join(directions.still(y)), directions.shared(y))]
 
     def degree(self, degrees: Sequence[int], local: bool) -> int | None:
         return None if self.mixes and local and degrees[0] else self.power * degrees[0]
@@ -78,6 +84,14 @@ class PointwiseRule(Rule):
     @property
     def statement(self) -> str:
         return "point-wise map that is not homogeneous: S_in = S_out = 0"
+
+    def shape(self, layouts: Layouts, site: Site) -> None:
+        super().shape(layouts, site)
+        layouts.align(site.inputs[0], site.outputs[0])
+
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+        unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
+        return [Blind(unread, unread)]
 
 
 @dataclass(frozen=True)

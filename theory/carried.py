@@ -1,0 +1,154 @@
+"""Changes of weights that cancel before anything sees them: `A h + B h / 2` only acts through `A + B / 2`.
+
+Where linear maps read the same roots, a change `M` of each adds `M z` to what it writes.  Sums, factors, cuts and copies
+carry these on; only where another block reads them must their total lie in what it does not see.  So `A - 2 B` is
+conserved, `2 A - B - C` for `A relu(h) + B |h| + C h`, `W_1 - W_2` for one map of `cat(h, h)`, and the differences of the
+rows that `h[:2] + h[2:4]` adds up.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from .diagram import Diagram, Site
+from .directions import Directions
+from .linalg import Equations, Number
+from .roots import Pull, Root, Roots, merge, onward
+from .rules import LinearRule
+from .subspace import VectorKey, vector_keys
+
+Cell = tuple[VectorKey, VectorKey]
+Arrived = dict[VectorKey, dict[tuple[int, VectorKey], Number]]  # per sector of a wire: (map, sector of what it writes)
+
+
+class Carried:
+    """The changes of linear maps that cancel against one another.
+
+    Args:
+        directions: what readers do not see.
+        diagram: the network.
+    """
+
+    def __init__(self, directions: Directions, diagram: Diagram) -> None:
+        self._directions = directions
+        self._diagram = diagram
+        self.roots = Roots(directions, diagram)
+        self._place = {s.name: i for i, s in enumerate(diagram.sites)}
+        self._ends: dict[str, list[tuple[Site, int, Arrived]]] = {}
+        self._members: dict[str, tuple[Site, ...]] = {}
+        for members in self._groups():
+            ends = list(self.ends(members))
+            if self._meet(members, ends):
+                self._members |= dict.fromkeys((s.name for s in members), tuple(members))
+                self._ends[members[0].name] = ends
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a map has changes of this kind."""
+        return name in self._members
+
+    def _trained(self) -> Iterator[Site]:
+        for site in self._diagram.sites:
+            rule = site.rule
+            if isinstance(rule, LinearRule) and rule.groups == 1 and not self._diagram.parameters[rule.weight].frozen:
+                yield site
+
+    def _groups(self) -> list[list[Site]]:
+        """The maps that read a root in common and have one geometry."""
+        first: dict[tuple, int] = {}
+        groups: dict[int, list[Site]] = {}
+        for i, site in enumerate(self._trained()):
+            rule = site.rule
+            assert isinstance(rule, LinearRule)
+            kind = (rule.geometry, rule.lookup, rule.shape_[2:])
+            found = {first.setdefault((kind, root), i) for root in roots_of(self.roots.of(site.inputs[0]))}
+            groups[i] = [site]
+            target = min(found, default=i)
+            for other in found | {i}:
+                if other != target and other in groups:
+                    groups[target] = groups.get(target, []) + groups.pop(other)
+                    first.update((k, target) for k, at in first.items() if at == other)
+        return list(groups.values())
+
+    def ends(self, members: list[Site]) -> Iterator[tuple[Site, int, Arrived]]:
+        """The readers that see what maps write, with what arrives there."""
+        carried: dict[int, Arrived] = {}
+        waiting: list[tuple[int, int]] = []  # wires by the place of their writer, so that what meets has met
+
+        def arrive(w: int, key: VectorKey, row: dict[tuple[int, VectorKey], Number], place: int) -> None:
+            if w not in carried:
+                carried[w] = {}
+                heapq.heappush(waiting, (place, w))
+            merge(carried[w].setdefault(key, {}), row)
+
+        for i, site in enumerate(members):
+            for key in self._directions.keys(site.outputs[0]):
+                arrive(site.outputs[0], key, {(i, key): 1}, self._place[site.name])
+        while waiting:
+            _, w = heapq.heappop(waiting)
+            for reader, port in self._diagram.reading[w]:
+                outputs = onward(self._directions, self._diagram, reader, port)
+                if outputs is None:
+                    yield reader, port, carried[w]
+                    continue
+                for y, push in outputs:
+                    for key, targets in push.items():
+                        for target, a in targets.items():
+                            row = {k: b * a for k, b in carried[w].get(key, {}).items()}
+                            if row:
+                                arrive(y, target, row, self._place[reader.name])
+
+    def _meet(self, members: list[Site], ends: list[tuple[Site, int, Arrived]]) -> bool:
+        """Whether several sectors of what the maps write meet at a reader, or of one root at a map."""
+        if any(len(row) > 1 for _, _, found in ends for row in found.values()):
+            return True
+        seen: set[tuple[int, VectorKey]] = {k for _, _, found in ends for row in found.values() for k in row}
+        written = {(i, k) for i, s in enumerate(members) for k in self._directions.keys(s.outputs[0])}
+        if written - seen:
+            return True  # differences that a sum of neighbours does not see, or terms that cancel
+        for site in members:
+            pull = self.roots.of(site.inputs[0])
+            hit = [k for row in pull.values() for k in row]
+            if len(hit) != len(set(hit)) or not all(pull.values()):
+                return True
+        return False
+
+    def moves(self, site: Site) -> list[tuple[tuple, dict[tuple, Number]]]:
+        """The free change of every sector of a map's weight."""
+        rule = site.rule
+        assert isinstance(rule, LinearRule)
+        outs = vector_keys(self._directions.layout(site.outputs[0]))
+        ins = vector_keys(self._directions.layout(site.inputs[0]))
+        cells = [(b, a) if rule.transposed else (a, b) for a in outs for b in ins]
+        return [(("carried", site.name, cell), {cell: 1}) for cell in cells]
+
+    def require(self, equations: Equations[tuple]) -> None:
+        """Adds the equations: what arrives at each reader is unseen there, root by root."""
+        for name, ends in self._ends.items():
+            members = self._members[name]
+            pulls = [self.roots.of(s.inputs[0]) for s in members]
+            sectors = list(dict.fromkeys(k for pull in pulls for row in pull.values() for k in row))
+            for at, (reader, port, found) in enumerate(ends):
+                unseen = self._directions.unseen(reader, port).vectors
+                for sector in sectors:
+                    for key in self._directions.keys(reader.inputs[port]):
+                        row: dict[tuple, Number] = {}
+                        for (i, out), a in found.get(key, {}).items():
+                            merge(row, _change(members[i], pulls[i], out, sector), a)
+                        for i, u in enumerate(unseen):
+                            if key in u:
+                                row[("carried unseen", name, at, i, sector)] = -u[key]
+                        equations.require(row)
+
+
+def _change(site: Site, pull: Pull, out: VectorKey, sector: tuple[Root, VectorKey]) -> dict[tuple, Number]:
+    """What a change of a weight adds to a sector of its output, for one sector of a root."""
+    rule = site.rule
+    assert isinstance(rule, LinearRule)
+    found = {inn: row[sector] for inn, row in pull.items() if sector in row}
+    return {("carried", site.name, (inn, out) if rule.transposed else (out, inn)): a for inn, a in found.items()}
+
+
+def roots_of(pull: Pull) -> set[Root]:
+    """The roots of a wire."""
+    return {root for row in pull.values() for root, _ in row}
