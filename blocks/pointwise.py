@@ -140,9 +140,13 @@ _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+# functions that answer a positive factor by a power of it
+_DEGREES = {"sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2), "reciprocal": Fraction(-1)}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Pointwise(_Same):
-    """A smooth activation by name; it leaves no law.
+    """A smooth activation by name; it leaves no law but for sqrt, rsqrt and reciprocal, which are homogeneous.
 
     Names: gelu, gelu_tanh, gelu_quick (`x sigmoid(1.702 x)`), silu, tanh, tanhshrink, sigmoid, logsigmoid, softplus,
     softsign, elu, mish, exp, erf, sin, cos, log, log1p, expm1, sqrt, rsqrt, reciprocal, and one_minus (`1 - x`), which
@@ -160,7 +164,11 @@ class Pointwise(_Same):
             raise ShapeError(f"no point-wise function {self.function!r}; there are {', '.join(_FUNCTIONS)}")
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return OffsetRule(-1) if self.function == "one_minus" else PointwiseRule(exponential=self.function == "exp")
+        if self.function == "one_minus":
+            return OffsetRule(-1)
+        if self.function in _DEGREES:
+            return HomogeneousRule(_DEGREES[self.function])
+        return PointwiseRule(exponential=self.function == "exp")
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return _FUNCTIONS[self.function](x[0])

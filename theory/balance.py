@@ -87,7 +87,7 @@ class Balance:
         self,
         a: int,
         b: int,
-        power: int = 1,
+        power: Number = 1,
         rename: Callable[[int, str], tuple[int, str]] | None = None,
         partial: bool = False,
     ) -> None:

@@ -245,7 +245,7 @@ class _Builder:
             self._pairs.append(pair)
             sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
             terms = []
-            for sites, sign in ((pair.producers, 1), (pair.consumers, -1)):
+            for sites, sign in ((pair.producers, 1), (pair.consumers, -pair.sign)):
                 first, second = (s.rule for s in sites)
                 assert isinstance(first, LinearRule) and isinstance(second, LinearRule)
                 terms.append(_cross(first, second, sign, 0 if sign > 0 else 1))

@@ -85,7 +85,7 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
         elif site.inputs and rows.issuperset(site.inputs):
             if isinstance(rule, ProductRule):
                 yield f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
-            if isinstance(rule, PointwiseRule) or (isinstance(rule, HomogeneousRule) and rule.power > 1):
+            if isinstance(rule, PointwiseRule) or (isinstance(rule, HomogeneousRule) and rule.power != 1):
                 yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
             if isinstance(rule, ROWS):
                 rows.update(site.outputs)

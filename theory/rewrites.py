@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from .diagram import Diagram, Site, Wire
+from .linalg import Number
 from .rules import (
     AddRule,
     ConcatRule,
@@ -26,6 +28,8 @@ from .rules import (
     LinearRule,
     NormRule,
     PassRule,
+    PointwiseRule,
+    Rule,
     TableRule,
     UnflattenRule,
     UnitNormRule,
@@ -113,7 +117,7 @@ def _drop_norms_of_norms(sites: list[Site]) -> tuple[list[Site], list[Rewrite]]:
 
 def invisible(sites: list[Site], start: int, local: bool, exact: bool = False) -> bool:
     """Whether a positive factor (`local`: one per token) on the output of a site is seen by no loss."""
-    degree: dict[int, int] = {sites[start].outputs[0]: 1}
+    degree: dict[int, Number] = {sites[start].outputs[0]: 1}
     for site in itertools.islice(sites, start + 1, None):
         degrees = [degree.get(w, 0) for w in site.inputs]
         if not any(degrees):
@@ -144,6 +148,42 @@ def join_what_was_cut(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
                 site = replace(site, rule=PassRule(), inputs=cut.inputs)
         sites.append(site)
     return diagram.with_sites([s for s in sites if s.name not in gone]), notes
+
+
+def cut_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws an activation of which some features are not read as one of the others only."""
+    notes: list[Rewrite] = []
+    while found := next(_cut_afterwards(diagram), None):
+        site, cut = found
+        wires, moved, after = list(diagram.wires), [], []
+        for i, w in enumerate(cut.outputs):
+            moved.append(len(wires))
+            wires.append(replace(wires[w], name=f"{wires[site.inputs[0]].name}[{i}]"))
+            readers = [r.rule for r, _ in diagram.reading[w]]
+            if not all(isinstance(r, DiscardRule) for r in readers):
+                after.append(replace(site, name=f"{site.name}[{i}]", inputs=(moved[-1],), outputs=(w,)))
+            else:
+                after.append(Site(f"{site.name}[{i}] unread", DiscardRule(), (moved[-1],), ()))
+        unread = {w for w in cut.outputs if all(isinstance(r.rule, DiscardRule) for r, _ in diagram.reading[w])}
+        first = replace(cut, inputs=site.inputs, outputs=tuple(moved))
+        sites = [s for s in diagram.sites if s is not cut and not set(s.inputs) & unread]
+        at = sites.index(site)
+        notes.append(Rewrite(site.name, "only some of its features are read"))
+        diagram = replace(diagram, sites=(*sites[:at], first, *after, *sites[at + 1 :]), wires=tuple(wires))
+    return diagram, notes
+
+
+def _cut_afterwards(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
+    """Activations that only a cut reads of whose parts some are dropped, with that cut."""
+    for site in diagram.sites:
+        rule = site.rule
+        plain = isinstance(rule, HomogeneousRule) and not (rule.noisy or rule.mixes or rule.slope)
+        if plain or isinstance(rule, PointwiseRule):
+            after = diagram.reading[site.outputs[0]]
+            if len(after) == 1 and isinstance(after[0][0].rule, ConcatRule) and after[0][0].rule.cut:
+                parts = [[r.rule for r, _ in diagram.reading[w]] for w in after[0][0].outputs]
+                if any(all(isinstance(r, DiscardRule) for r in readers) for readers in parts):
+                    yield site, after[0][0]
 
 
 def merge_cuts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
@@ -192,7 +232,9 @@ def merge_cuts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     for site in diagram.sites:
         if site.name in drawn:
             sites += drawn[site.name]
-        elif not (isinstance(site.rule, DiscardRule) and (site.inputs[0] in gone or same.get(site.inputs[0]) is not None)):
+        elif not (
+            isinstance(site.rule, DiscardRule) and (site.inputs[0] in gone or same.get(site.inputs[0]) is not None)
+        ):
             sites.append(replace(site, inputs=tuple(same.get(w, w) for w in site.inputs)))
     read = {w for s in sites for w in s.inputs}
     for found in drawn.values():
@@ -217,22 +259,24 @@ def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         if not isinstance(site.rule, AddRule):
             continue
         for skip, w in itertools.permutations(site.inputs, 2):
-            branch = sites[place[w]]
-            while isinstance(branch.rule, GainRule) and branch.rule.gain is None and len(readers[w]) == 1:
-                w = branch.inputs[0]  # x + (W x + b) = (I + W) x + b
+            branch, factor = sites[place[w]], Fraction(1)
+            while len(readers[w]) == 1 and (is_factor(branch.rule) or _shifts_only(branch.rule)):
+                if isinstance(branch.rule, PassRule):
+                    factor *= branch.rule.factor
+                w = branch.inputs[0]  # x + a (W x + b) = a (I / a + W) x + a b
                 branch = sites[place[w]]
             rule = branch.rule
             if not isinstance(rule, (LinearRule, GainRule)) or len(readers[w]) > 1 or rule.offset:
                 continue
             (start, times), (same, by) = (origin.get(x, (x, Fraction(1))) for x in (skip, branch.inputs[0]))
-            if start != same or not by or not _keeps_positions(rule):
+            if start != same or not by or not factor or not _keeps_positions(rule):
                 continue
             weight = rule.weight if isinstance(rule, LinearRule) else rule.gain
             if weight is None or uses[weight] > 1 or diagram.parameters[weight].frozen:
                 continue
             rest = list(site.inputs)
             rest.remove(skip)
-            sites[place[w]] = replace(branch, rule=replace(rule, offset=times / by))
+            sites[place[w]] = replace(branch, rule=replace(rule, offset=times / by / factor))
             sites[i] = replace(site, inputs=tuple(rest), rule=site.rule if len(rest) > 1 else PassRule())
             notes.append(Rewrite(branch.name, f"with the skip into {site.name} it is the one linear map I + W"))
             break
@@ -243,10 +287,19 @@ def identity_sources(sites: list[Site]) -> dict[int, tuple[int, Fraction]]:
     """The wire that a copy, or a fixed multiple, is one of."""
     origin: dict[int, tuple[int, Fraction]] = {}
     for site in sites:
-        if isinstance(site.rule, PassRule) and replace(site.rule, factor=Fraction(1)) == PassRule():
+        if isinstance(site.rule, PassRule) and is_factor(site.rule):
             source, factor = origin.get(site.inputs[0], (site.inputs[0], Fraction(1)))
             origin[site.outputs[0]] = (source, factor * site.rule.factor)
     return origin
+
+
+def is_factor(rule: Rule) -> bool:
+    """Whether a rule is that of a fixed factor, the same at every position."""
+    return isinstance(rule, PassRule) and rule == PassRule(factor=rule.factor)
+
+
+def _shifts_only(rule: Rule) -> bool:
+    return isinstance(rule, GainRule) and rule.gain is None
 
 
 def _keeps_positions(rule: LinearRule | GainRule) -> bool:
@@ -322,7 +375,7 @@ def bundles(diagram: Diagram) -> dict[str, str]:
             continue
         for leaf in leaves(site, readers, writer):
             rule = leaf.rule
-            if isinstance(rule, LinearRule) and _sum_of(leaf, readers) == site.name:
+            if isinstance(rule, LinearRule) and _sum_of(leaf, readers)[0] == site.name:
                 key = (site.name, leaf.inputs[0], rule.geometry, rule.groups, rule.lookup, _kernel(rule))
                 groups.setdefault(key, []).append(leaf.name)
     return {name: members[0] for members in groups.values() if len(members) > 1 for name in members}
@@ -332,15 +385,18 @@ def _kernel(rule: LinearRule) -> tuple[int, ...]:
     return rule.shape_[2:]
 
 
-def _sum_of(site: Site, readers: dict[int, list[tuple[Site, int]]]) -> str | None:
-    """The last of the nested sums that alone read a site, None where something else reads it."""
-    name = None
+def _sum_of(site: Site, readers: dict[int, list[tuple[Site, int]]]) -> tuple[str | None, Fraction]:
+    """The last of the nested sums that alone read a site (None where something else reads it), and with what factor."""
+    name, factor, total = None, Fraction(1), Fraction(1)
     while True:
         after = readers[site.outputs[0]]
-        if len(after) != 1 or not isinstance(after[0][0].rule, AddRule):
-            return name
+        if len(after) != 1 or not (isinstance(after[0][0].rule, AddRule) or is_factor(after[0][0].rule)):
+            return name, total
         site = after[0][0]
-        name = site.name
+        if isinstance(site.rule, PassRule):
+            factor *= site.rule.factor
+        else:
+            name, total = site.name, factor
 
 
 def leaves(site: Site, readers: dict[int, list[tuple[Site, int]]], writer: dict[int, Site]) -> list[Site]:
@@ -359,12 +415,16 @@ def leaves(site: Site, readers: dict[int, list[tuple[Site, int]]], writer: dict[
 
 @dataclass(frozen=True)
 class Pair:
-    """Two hidden wires of parallel linear branches: together they are one wire."""
+    """Two hidden wires of parallel linear branches: together they are one wire.
+
+    `sign` is -1 where one branch is subtracted from the other.
+    """
 
     first: int
     second: int
     producers: tuple[Site, Site]
     consumers: tuple[Site, Site]
+    sign: int = 1
 
 
 def parallel_pairs(diagram: Diagram) -> list[Pair]:
@@ -387,17 +447,19 @@ def parallel_pairs(diagram: Diagram) -> list[Pair]:
     for i, (a, a_rule, b, b_rule) in enumerate(inner):
         for c, c_rule, d, d_rule in inner[i + 1 :]:
             same_reader = a.inputs == c.inputs and _alike(a_rule, c_rule) and bool(a_rule.bias) == bool(c_rule.bias)
-            same_writer = _alike(b_rule, d_rule) and _summed(b, d, readers)
+            sign = _summed(b, d, readers)
+            same_writer = _alike(b_rule, d_rule) and abs(sign) == 1
             names = [u.parameter for s in (a, b, c, d) for u in s.rule.uses(s)]
             plain = all(uses[n] == 1 and not diagram.parameters[n].frozen for n in names)
             if same_reader and same_writer and plain and not {a.name, c.name} & set(bundle):
-                pairs.append(Pair(a.outputs[0], c.outputs[0], (a, c), (b, d)))
+                pairs.append(Pair(a.outputs[0], c.outputs[0], (a, c), (b, d), int(sign)))
     return pairs
 
 
-def _summed(b: Site, d: Site, readers: dict[int, list[tuple[Site, int]]]) -> bool:
-    one, two = _sum_of(b, readers), _sum_of(d, readers)
-    return one is not None and one == two
+def _summed(b: Site, d: Site, readers: dict[int, list[tuple[Site, int]]]) -> Fraction:
+    """How many times the one map counts in the sum for each time of the other, 0 where they are not summed."""
+    (one, first), (two, second) = _sum_of(b, readers), _sum_of(d, readers)
+    return second / first if one is not None and one == two and first else Fraction(0)
 
 
 def _alike(a: LinearRule, b: LinearRule) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from .diagram import Diagram, Site
 from .directions import Directions
 from .linalg import Number
+from .rewrites import is_factor
 from .rules import (
     AddRule,
     ConcatRule,
+    FixedGainRule,
     GainRule,
     HomogeneousRule,
     OffsetRule,
@@ -26,11 +28,6 @@ from .subspace import VectorKey
 Root = tuple[str, int]  # ("", wire) for what a wire carries, ("+", wire) for its positive part
 Pull = dict[VectorKey, dict[tuple[Root, VectorKey], Number]]
 Push = dict[VectorKey, dict[VectorKey, Number]]
-
-
-def is_factor(rule: Rule) -> bool:
-    """Whether a rule is that of a fixed factor, the same at every position."""
-    return isinstance(rule, PassRule) and rule == PassRule(factor=rule.factor)
 
 
 def one_place(diagram: Diagram, site: Site) -> bool:
@@ -82,7 +79,7 @@ class Roots:
         rule = site.rule
         if isinstance(rule, (AddRule, ConcatRule)):
             return site.inputs if one_place(self._diagram, site) else ()
-        if is_factor(rule) or isinstance(rule, (RepeatRule, SumFeaturesRule)):
+        if is_factor(rule) or isinstance(rule, (FixedGainRule, RepeatRule, SumFeaturesRule)):
             return site.inputs
         if isinstance(rule, HomogeneousRule) and rule.negative is not None and rule.power == 1:
             return site.inputs
@@ -114,6 +111,8 @@ class Roots:
                     merge(row, part[k])
             elif isinstance(rule, PassRule):
                 merge(row, parts[0][k], rule.factor)
+            elif isinstance(rule, FixedGainRule):
+                merge(row, parts[0][k], rule.factors(self._directions.layout(w))[k[0]])
             elif isinstance(rule, HomogeneousRule):
                 x, key, above, below = self._straight(w, k)
                 merge(row, self.of(x)[key], below)
@@ -142,6 +141,8 @@ class Roots:
                 continue
             if isinstance(rule, PassRule) and is_factor(rule):
                 steps.append((rule.factor, rule.factor))
+            elif isinstance(rule, FixedGainRule):
+                steps.append((rule.factors(self._directions.layout(x))[key[0]],) * 2)
             elif isinstance(rule, HomogeneousRule) and rule.negative is not None:
                 steps.append((1, rule.negative))
             else:
@@ -182,6 +183,9 @@ def onward(directions: Directions, diagram: Diagram, site: Site, port: int) -> l
         return [(site.outputs[0], same())]
     if is_factor(rule) and isinstance(rule, PassRule):
         return [(site.outputs[0], same(rule.factor))]
+    if isinstance(rule, FixedGainRule):
+        factors = rule.factors(directions.layout(x))
+        return [(site.outputs[0], {k: {k: factors[k[0]]} for k in keys})]
     if adds_constants(rule):
         return [(site.outputs[0], same(getattr(rule, "factor", 1)))]
     if isinstance(rule, ConcatRule) and (rule.cut or one_place(diagram, site)):

@@ -11,6 +11,7 @@ from .maps import GainRule, LinearRule, TableRule
 from .mixing import TokenMixRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
 from .pointwise import (
+    FixedGainRule,
     HomogeneousRule,
     OffsetRule,
     PassRule,
@@ -37,6 +38,7 @@ __all__ = [
     "CurveRule",
     "DiscardRule",
     "FlattenRule",
+    "FixedGainRule",
     "FrozenNormRule",
     "GainRule",
     "GroupProductRule",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..balance import Balance
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..losses import Loss
     from ..shifts import Shifts
 
@@ -65,5 +66,5 @@ class OutputRule(Rule):
             return [Blind(line, line)]
         return [Blind()]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return 0 if self.loss.span == "scale" else super().degree(degrees, local)

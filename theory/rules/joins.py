@@ -56,7 +56,7 @@ class AddRule(Rule):
             common = common.meet(directions.absent(x))
         return [common]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if len(set(degrees)) == 1 else None
 
 
@@ -82,7 +82,7 @@ class ProductRule(Rule):
         unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
         return [Blind(unread, unread) for _ in site.inputs]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return sum(degrees)
 
 
@@ -129,7 +129,7 @@ class MixtureRule(Rule):
             common = common.meet(directions.absent(x))
         return [common]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[1] if not degrees[0] and len(set(degrees[1:])) == 1 else None
 
 
@@ -167,7 +167,7 @@ class BlendRule(Rule):
         free = whole_boxes(directions.moving(y), directions.layout(y))
         return [Blind(free, free) for _ in site.inputs]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[1] if not degrees[0] and degrees[1] == degrees[2] else None
 
 
@@ -235,7 +235,7 @@ class ConcatRule(Rule):
         lifted = [(u, c, _lift(o)) for p, o in directions.offsets(site.inputs) for u, c in directions.fixed(p)]
         return [[({up(k): a for k, a in u.items()}, c) for u, c, up in lifted]]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if len(set(degrees)) == 1 else None
 
 
@@ -272,7 +272,7 @@ class TokensRule(Rule):
 
     silent = AddRule.silent
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         if local and len({d for d in degrees if d}) == 1:
             return max(degrees)  # a factor of its own for every token is 1 on the others
         return degrees[0] if len(set(degrees)) == 1 else None

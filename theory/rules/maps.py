@@ -123,7 +123,7 @@ class LinearRule(Rule):
             return [Blind(still=everything, shared=everything if same else Subspace())]
         return [Blind()]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         if degrees[0] and (self.bias is not None or (self.mixes and local)):
             return None
         return degrees[0]
@@ -227,5 +227,5 @@ class GainRule(Rule):
             return [Blind(unread, everything, everything if same else Subspace())]
         return [Blind(unread, unread)]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if self.bias is None or not degrees[0] else None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..diagram import Site
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -117,7 +118,7 @@ class NormRule(Rule):
         lines = self._lines(directions.layout(y)) if self.local else []
         return [known.join(Subspace(tuple(lines)))]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         if not self.scale:
             return degrees[0]
         return 0 if self.local or not local or not degrees[0] else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from ..algebra import Diagonal
@@ -13,6 +15,7 @@ from .base import Blind, Rule
 from .norms import whole_boxes
 
 if TYPE_CHECKING:
+    from ..algebra import Algebra
     from ..balance import Balance
     from ..diagram import Site
     from ..directions import Directions
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HomogeneousRule(Rule):
-    """A point-wise map of degree `p` (ReLU family: 1, ReLU^p and x^p: p): `S_out = p S_in`, diagonal.
+    """A point-wise map of degree `p` (ReLU family: 1, x^p: p, sqrt: 1/2, 1/x: -1): `S_out = p S_in`, diagonal.
 
     `shifts` is True for a map that passes constants on (max-pooling); `isometric` for one that keeps the norm (abs);
     `noisy` for one that draws at random (dropout); `mixes` for one that reads several positions (pooling); `slope`
@@ -31,7 +34,7 @@ class HomogeneousRule(Rule):
     fixed slope below 0 of a map of two straight pieces, whose slope above it is 1.
     """
 
-    power: int = 1
+    power: int | Fraction = 1
     shifts: bool = False
     isometric: bool = False
     noisy: bool = False
@@ -68,7 +71,7 @@ class HomogeneousRule(Rule):
             return [Blind(unread, unread)]
         return [Blind(unread, unread.join(directions.still(y)), directions.shared(y))]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if self.mixes and local and degrees[0] else self.power * degrees[0]
 
 
@@ -150,7 +153,7 @@ class PassRule(Rule):
         known = directions.fixed(site.inputs[0]) if self.keeps_constants and self.factor else []
         return [[(u, c * self.factor) for u, c in known]]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if self.mixes and local and degrees[0] else degrees[0]
 
 
@@ -189,6 +192,74 @@ class OffsetRule(Rule):
 def scaled(terms: Terms, factor: Number) -> Terms:
     """Shifts times a number."""
     return {at: {k: a * factor for k, a in row.items()} for at, row in terms.items()}
+
+
+@dataclass(frozen=True)
+class FixedGainRule(Rule):
+    """Fixed factors of runs of features (a mask, signs): `S_out = S_in` run by run, `t_out = a t_in`.
+
+    What a factor of 0 stands before is never read, and what stands behind it is never there.
+
+    Attributes:
+        runs: length and factor of every run of features.
+    """
+
+    runs: tuple[tuple[int, Fraction], ...]
+
+    @property
+    def statement(self) -> str:
+        return "fixed factors a of runs of features: S_out = S_in run by run, t_out = a t_in"
+
+    def factors(self, layout: Algebra) -> list[Fraction]:
+        """The factor of every box of a wire."""
+        ends = list(accumulate(n for n, _ in self.runs))
+        stops = accumulate(box.size for box in layout.boxes)
+        return [self.runs[bisect_left(ends, stop)][1] for stop in stops]
+
+    def shape(self, layouts: Layouts, site: Site) -> None:
+        x, y = site.inputs[0], site.outputs[0]
+        for at in list(accumulate(n for n, _ in self.runs))[:-1]:
+            layouts.cut_at(x, at)
+        layouts.equal(x, y)
+
+    def balance(self, balance: Balance, site: Site) -> None:
+        x, y = site.inputs[0], site.outputs[0]
+        for (box, label), factor in ((k, self.factors(balance.layout(x))[k[0]]) for k in balance.keys(x)):
+            if factor:
+                balance.require({(x, box, label): 1, (y, box, label): -1})
+
+    def shift(self, shifts: Shifts, site: Site) -> None:
+        x, y = site.inputs[0], site.outputs[0]
+        factors = self.factors(shifts.layout(x))
+        terms = shifts.wire_terms(x, y)
+        rows = {(t, k): {v: a * factors[k[0]] for v, a in row.items()} for (t, k), row in terms.items()}
+        shifts.emit(site, y, {at: row for at, row in rows.items() if factors[at[1][0]]})
+
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+        x, y = site.inputs[0], site.outputs[0]
+        factors = self.factors(directions.layout(x))
+        unread = Subspace(tuple({k: 1} for k in directions.keys(x) if not factors[k[0]]))
+
+        def before(space: Subspace) -> Subspace:
+            return divided(space, factors).join(unread) if unread else divided(space, factors)
+
+        return [Blind(*(before(s) for s in (directions.moving(y), directions.still(y), directions.shared(y))))]
+
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        x, y = site.inputs[0], site.outputs[0]
+        factors = self.factors(directions.layout(x))
+        never = Subspace(tuple({k: 1} for k in directions.keys(y) if not factors[k[0]]))
+        known = divided(directions.absent(x), factors)
+        return [known.join(never) if never else known]
+
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
+        return degrees[0]
+
+
+def divided(space: Subspace, factors: Sequence[Fraction]) -> Subspace:
+    """The vectors whose entries, times the factor of their box, lie in a subspace; none through a factor of 0."""
+    kept = [v for v in space.vectors if all(factors[k[0]] for k in v)]
+    return Subspace(tuple({k: a / factors[k[0]] for k, a in v.items()} for v in kept))
 
 
 @dataclass(frozen=True)
@@ -241,5 +312,5 @@ class SoftmaxRule(Rule):
     def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         return [[(ones(directions.layout(site.outputs[0])), 1)] if self.normalised else []]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return 0 if self.unseen == "everything" or not any(degrees) else None

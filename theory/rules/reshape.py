@@ -74,7 +74,7 @@ class FlattenRule(Rule):
         backs = "cd" if self.after > 1 else [""]
         return [(key[0], f + key[1] + b) for f in fronts for b in backs]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if degrees[0] and local and self.before * self.after > 1 else degrees[0]
 
 
@@ -156,5 +156,5 @@ class UnflattenRule(Rule):
         both = [known.preimage({k: self._piece(k, kind) for k in keys}) for kind in "cd"]
         return [both[0].meet(both[1])]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]
