@@ -168,7 +168,8 @@ class Pointwise(_Same):
             return OffsetRule(-1)
         if self.function in _DEGREES:
             return HomogeneousRule(_DEGREES[self.function])
-        return PointwiseRule(exponential=self.function == "exp")
+        keeps_zero = self.function not in ("sigmoid", "logsigmoid", "softplus", "exp", "cos", "log")
+        return PointwiseRule(exponential=self.function == "exp", keeps_zero=keeps_zero)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return _FUNCTIONS[self.function](x[0])

@@ -63,7 +63,7 @@ class Layouts:
         """Uses of one parameter see its axes cut alike."""
         for uses in self.uses.values():
             for other in uses[1:]:
-                if len(other.axes) != len(uses[0].axes):
+                if not self.comparable(uses[0], other):
                     # One of the two is known by the size of the parameter only: nothing is claimed of either.
                     for w, _ in (t for use in (uses[0], other) for axis in use.axes for t in axis):
                         self.meet(w, Nothing(self.size(w)))
@@ -71,6 +71,11 @@ class Layouts:
                 for mine, theirs in zip(uses[0].axes, other.axes, strict=True):
                     for w, _ in (*mine, *theirs):
                         self.align(mine[0][0], w)
+
+    def comparable(self, one: Use, other: Use) -> bool:
+        """Whether two uses see a parameter through axes of the same lengths."""
+        sizes = [[self.size(axis[0][0]) for axis in use.axes] for use in (one, other)]
+        return sizes[0] == sizes[1]
 
     def size(self, w: int) -> int:
         """Width of a wire."""

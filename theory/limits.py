@@ -180,7 +180,7 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     `S_out W = W S_in` makes both commute with `W W^T` and `W^T W`.  Where one side carries no matrix off the diagonal a
     generic `W` leaves `c I` on it, so the other has `c I` as well but for what `W` kills: nothing if it is no wider.
     """
-    if any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
+    if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
         return True
     blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
     sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
@@ -189,6 +189,8 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
 
 def _gain_matters(solution: Solution, site: Site) -> bool:
     """Whether constants reach a frozen gain, or a direction that its input never has is read by a trained map."""
+    if not site.inputs:
+        return True  # a source that scales a parameter
     x, y = site.inputs[0], site.outputs[0]
     if solution.shifts.live(x) or solution.directions.moving(y) or solution.directions.still(y):
         return True

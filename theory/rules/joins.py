@@ -82,6 +82,12 @@ class ProductRule(Rule):
         unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
         return [Blind(unread, unread) for _ in site.inputs]
 
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        absent = Subspace()
+        for x in site.inputs:
+            absent = absent.join(whole_boxes(directions.absent(x), directions.layout(x)))
+        return [absent]
+
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return sum(degrees)
 

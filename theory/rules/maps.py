@@ -227,5 +227,11 @@ class GainRule(Rule):
             return [Blind(unread, everything, everything if same else Subspace())]
         return [Blind(unread, unread)]
 
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        x = site.inputs[0]
+        if self.bias:
+            return [Subspace()]
+        return [whole_boxes(directions.absent(x), directions.layout(x))]
+
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if self.bias is None or not degrees[0] else None

@@ -114,7 +114,12 @@ class NormRule(Rule):
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         x, y = site.inputs[0], site.outputs[0]
-        known = directions.absent(x) if self.groups == 1 and self.local else Subspace()
+        alike = len(directions.layout(x).boxes) == len(directions.layout(y).boxes)
+        known = directions.absent(x) if self.groups == 1 and self.local and alike else Subspace()
+        if self.centre:  # u^T (x - mean) is u^T x only where the entries of u add up to 0
+            sizes = [box.size for box in directions.layout(x).boxes]
+            flat = [v for v in known.vectors if not sum(a * sizes[b] for (b, s), a in v.items() if "d" not in s)]
+            known = Subspace(tuple(flat))
         lines = self._lines(directions.layout(y)) if self.local else []
         return [known.join(Subspace(tuple(lines)))]
 

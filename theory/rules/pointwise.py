@@ -71,6 +71,10 @@ class HomogeneousRule(Rule):
             return [Blind(unread, unread)]
         return [Blind(unread, unread.join(directions.still(y)), directions.shared(y))]
 
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        x = site.inputs[0]
+        return [whole_boxes(directions.absent(x), directions.layout(x)) if self.power > 0 else Subspace()]
+
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if self.mixes and local and degrees[0] else self.power * degrees[0]
 
@@ -79,10 +83,12 @@ class HomogeneousRule(Rule):
 class PointwiseRule(Rule):
     """Any point-wise map that is not homogeneous: `S_in = S_out = 0`.
 
-    `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.
+    `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.  `keeps_zero`
+    tells that 0 stays 0.
     """
 
     exponential: bool = False
+    keeps_zero: bool = False
 
     @property
     def statement(self) -> str:
@@ -95,6 +101,10 @@ class PointwiseRule(Rule):
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
         return [Blind(unread, unread)]
+
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        x = site.inputs[0]
+        return [whole_boxes(directions.absent(x), directions.layout(x)) if self.keeps_zero else Subspace()]
 
 
 @dataclass(frozen=True)
