@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lawful.theory.diagram import Diagram, Site, Wire
+from lawful.theory.diagram import Diagram, Parameter, Site, Wire
 from lawful.theory.losses import LossLike
-from lawful.theory.rules import OutputRule, SourceRule
+from lawful.theory.rules import HeldRule, OutputRule, SourceRule
 
 from .compile import Port
 from .naming import losses_of, output_sites, port_name
@@ -41,8 +42,27 @@ def diagram(arch: Architecture, loss: LossLike) -> Diagram:
         inner = range(len(wires), len(wires) + len(rule.inner))
         wires += [Wire(f"{label} of {n}", size) for label, size in rule.inner]
         ends = (tuple(index[p] for p in ports), tuple(index[p] for p in outs))
-        sites.append(Site(n, rule, *ends, function, tuple(inner)))
+        sites.append(Site(n, rule, *ends, function, tuple(inner), tuple(arch.parameter_names(n).values())))
+    sites += _holders(sites, wires, arch.parameters)
     ports = arch.sources("output")
     for name, port, each in zip(output_sites(len(ports)), ports, losses, strict=True):
         sites.append(Site(name, OutputRule(each), (index[port],), ()))
     return Diagram(tuple(wires), tuple(sites), arch.parameters)
+
+
+def _holders(sites: Sequence[Site], wires: list[Wire], parameters: Mapping[str, Parameter]) -> list[Site]:
+    """Sites that hold what a block computes with and its rule does not speak of, where another block uses it too.
+
+    Their wires, one for each axis of a parameter, are appended to `wires`.
+    """
+    spoken = {s.name: {use.parameter for use in s.rule.uses(s)} for s in sites}
+    everywhere = set().union(*spoken.values())
+    out = []
+    for site in sites:
+        tied = tuple(n for n in dict.fromkeys(site.parameters) if n in everywhere - spoken[site.name])
+        if tied:
+            rule = HeldRule(tuple((n, parameters[n].shape or (1,)) for n in tied))
+            inner = range(len(wires), len(wires) + len(rule.inner))
+            wires += [Wire(f"{label}, held by {site.name}", size) for label, size in rule.inner]
+            out.append(Site(f"what {site.name} holds", rule, (), (), None, tuple(inner), tied))
+    return out

@@ -39,6 +39,9 @@ class Balance:
             self.share(name, uses)
             if layouts.diagram.parameters[name].frozen:
                 self._freeze(name, uses[0])
+            elif len({use.offset for use in uses}) > 1:
+                for i, use in enumerate(uses):  # S (p + c) is S p for S = 0 only
+                    self._freeze(f"{name}*{i}", use)
 
     @property
     def diagram(self) -> Diagram:
@@ -193,7 +196,7 @@ class Balance:
     def share(self, name: str, uses: list[Use]) -> None:
         """Every use must move the parameter alike; a matrix up to `S_0 = c I`, `S_1 = -c I`, which moves nothing."""
         for i, other in enumerate(uses[1:]):
-            if self._unseen(other) or not self._layouts.comparable(uses[0], other):
+            if self._unseen(other) or not self._layouts.alike(uses[0], other):
                 continue  # in the second case every wire of both carries nothing
             for axis, (mine, theirs) in enumerate(zip(uses[0].axes, other.axes, strict=True)):
                 keys = {*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}
@@ -212,8 +215,7 @@ class Balance:
     def _constants_unseen(self, use: Use) -> Subspace:
         """The shifts of a use as a constant that no reader sees, the same for all tokens or one for each of a table."""
         w = use.axes[0][0][0]
-        table = len(self.diagram.parameters[use.parameter].shape) == 2
-        return self._directions.moving(w) if table else self._directions.still(w)
+        return self._directions.moving(w) if use.rows > 1 else self._directions.still(w)
 
     def _unseen(self, use: Use) -> bool:
         """Whether nothing sees what a use as a constant adds (a bias before BatchNorm): it asks for nothing."""
@@ -259,15 +261,14 @@ class Balance:
         return out
 
     def _freeze(self, name: str, use: Use) -> None:
-        """A frozen parameter does not move: `S_0 = c I`, `S_1 = -c I` for a generic matrix, `S_0 = 0` for a vector.
+        """A parameter does not move: `S_0 = c I`, `S_1 = -c I` for a generic matrix, `S_0 = 0` for a vector.
 
-        A frozen vector may be moved along what its readers do not see.
+        A vector may be moved along what its readers do not see.
         """
         ones_unseen = False
         if use.constant:
             wire = use.axes[0][0][0]
-            table = len(self.diagram.parameters[name].shape) == 2
-            unseen = self._directions.moving(wire) if table else self._directions.still(wire)
+            unseen = self._constants_unseen(use)
             if unseen.covers(self.layout(wire)):
                 return
             ones_unseen = len(self.layout(wire).boxes) == 1 and unseen.contains(ones(self.layout(wire)))

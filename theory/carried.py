@@ -1,21 +1,21 @@
 """Changes of weights that cancel before anything sees them: `A h + B h / 2` only acts through `A + B / 2`.
 
-Where linear maps read the same roots, a change `M` of each adds `M z` to what it writes.  Sums, factors, cuts and copies
-carry these on; only where another block reads them must their total lie in what it does not see.  So `A - 2 B` is
-conserved, `2 A - B - C` for `A relu(h) + B |h| + C h`, `W_1 - W_2` for one map of `cat(h, h)`, and the differences of the
-rows that `h[:2] + h[2:4]` adds up.
+Where linear maps read the same roots, a change `M` of each adds `M z` to what it writes.  Sums, factors, cuts and
+copies carry these on; only where another block reads them must their total lie in what it does not see.  So `A - 2 B`
+is conserved, `2 A - B - C` for `A relu(h) + B |h| + C h`, `W_1 - W_2` for one map of `cat(h, h)`, and the differences
+of the rows that `h[:2] + h[2:4]` adds up.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .diagram import Diagram, Site
 from .directions import Directions
 from .linalg import Equations, Number
 from .roots import Pull, Root, Roots, merge, onward
-from .rules import LinearRule
+from .rules import AddRule, LinearRule
 from .subspace import VectorKey, vector_keys
 
 Cell = tuple[VectorKey, VectorKey]
@@ -34,11 +34,12 @@ class Carried:
         self._directions = directions
         self._diagram = diagram
         self.roots = Roots(directions, diagram)
+        self._writer = {w: s for s in diagram.sites for w in s.outputs}
         self._place = {s.name: i for i, s in enumerate(diagram.sites)}
         self._ends: dict[str, list[tuple[Site, int, Arrived]]] = {}
         self._members: dict[str, tuple[Site, ...]] = {}
         for members in self._groups():
-            ends = list(self.ends(members))
+            ends = list(self.ends_of([s.outputs[0] for s in members]))
             if self._meet(members, ends):
                 self._members |= dict.fromkeys((s.name for s in members), tuple(members))
                 self._ends[members[0].name] = ends
@@ -70,8 +71,16 @@ class Carried:
                     first.update((k, target) for k, at in first.items() if at == other)
         return list(groups.values())
 
-    def ends(self, members: list[Site]) -> Iterator[tuple[Site, int, Arrived]]:
-        """The readers that see what maps write, with what arrives there."""
+    def last_sum(self, w: int) -> str | None:
+        """The sum that a wire comes from through fixed moves alone."""
+        while (site := self._writer.get(w)) and not isinstance(site.rule, AddRule):
+            if not site.inputs or onward(self._directions, self._diagram, site, 0) is None:
+                return None
+            w = site.inputs[0]
+        return site.name if site else None
+
+    def ends_of(self, starts: Sequence[int]) -> Iterator[tuple[Site, int, Arrived]]:
+        """The readers that see some wires, with what arrives there of each of them."""
         carried: dict[int, Arrived] = {}
         waiting: list[tuple[int, int]] = []  # wires by the place of their writer, so that what meets has met
 
@@ -81,9 +90,9 @@ class Carried:
                 heapq.heappush(waiting, (place, w))
             merge(carried[w].setdefault(key, {}), row)
 
-        for i, site in enumerate(members):
-            for key in self._directions.keys(site.outputs[0]):
-                arrive(site.outputs[0], key, {(i, key): 1}, self._place[site.name])
+        for i, w in enumerate(starts):
+            for key in self._directions.keys(w):
+                arrive(w, key, {(i, key): 1}, self._place[self._writer[w].name])
         while waiting:
             _, w = heapq.heappop(waiting)
             for reader, port in self._diagram.reading[w]:

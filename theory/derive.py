@@ -228,7 +228,7 @@ class _Builder:
             slices.append((start, start + runs[boxes[0]]))
             dims += (runs[boxes[0]],)
             boxes = boxes[1:]
-        for w, box in zip(wires, boxes, strict=True):
+        for w, box in zip(wires[: len(boxes)], boxes, strict=True):
             algebra = solution.layouts.algebras[w]
             start = sum(b.size for b in algebra.boxes[:box])
             sizes.append(algebra.size)
@@ -245,11 +245,11 @@ class _Builder:
             self._pairs.append(pair)
             sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
             terms = []
-            for sites, sign in ((pair.producers, 1), (pair.consumers, -pair.sign)):
+            for axis, sites, sign in ((0, pair.producers, 1), (1, pair.consumers, -pair.sign)):
                 first, second = (s.rule for s in sites)
                 assert isinstance(first, LinearRule) and isinstance(second, LinearRule)
-                terms.append(_cross(first, second, sign, 0 if sign > 0 else 1))
-                if sign > 0 and first.bias:
+                terms.append(_cross(first, second, sign, axis))
+                if not axis and first.bias:
                     terms.append(_cross_bias(first, second, sizes))
             wire = self.diagram.wires[pair.first].name
             other = self.diagram.wires[pair.second].name

@@ -66,6 +66,7 @@ class Site:
 
     `function` tells blocks with one rule apart (ReLU and LeakyReLU); None stands for a function of its own.  `inner`
     are wires inside the block, which no other block reads: the axes along which its own parameters move unseen.
+    `parameters` names all that the block computes with, also those of which its rule says nothing.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Site:
     outputs: tuple[int, ...]
     function: tuple[object, ...] | None = None
     inner: tuple[int, ...] = ()
+    parameters: tuple[str, ...] = ()
 
     @property
     def wires(self) -> tuple[int, ...]:

@@ -57,6 +57,10 @@ class Directions:
         blind = self._seen[w]
         return blind.shared if blind else Subspace()
 
+    def writer(self, w: int) -> Site | None:
+        """The block that writes a wire."""
+        return next((s for s in self._layouts.diagram.sites if w in s.outputs), None)
+
     def unseen(self, site: Site, port: int) -> Subspace:
         """Data-dependent shifts of an input that its reader does not see."""
         return self._ports[site.name, port].moving

@@ -63,8 +63,8 @@ class Layouts:
         """Uses of one parameter see its axes cut alike."""
         for uses in self.uses.values():
             for other in uses[1:]:
-                if not self.comparable(uses[0], other):
-                    # One of the two is known by the size of the parameter only: nothing is claimed of either.
+                if not self.alike(uses[0], other):
+                    # The two see different axes (one may only know the size of the whole): nothing is claimed.
                     for w, _ in (t for use in (uses[0], other) for axis in use.axes for t in axis):
                         self.meet(w, Nothing(self.size(w)))
                     continue
@@ -72,10 +72,10 @@ class Layouts:
                     for w, _ in (*mine, *theirs):
                         self.align(mine[0][0], w)
 
-    def comparable(self, one: Use, other: Use) -> bool:
-        """Whether two uses see a parameter through axes of the same lengths."""
+    def alike(self, one: Use, other: Use) -> bool:
+        """Whether two uses of a parameter see the same axes of it."""
         sizes = [[self.size(axis[0][0]) for axis in use.axes] for use in (one, other)]
-        return sizes[0] == sizes[1]
+        return sizes[0] == sizes[1] and one.groups == other.groups
 
     def size(self, w: int) -> int:
         """Width of a wire."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from .diagram import Site
 from .families import gather
 from .limits_paths import averaged, path_limits
+from .limits_sums import sum_limits
 from .ranks import vectors_on
 from .rewrites import invisible
 from .rules import (
@@ -50,12 +51,14 @@ def limits(solution: Solution) -> list[str]:
     found = [
         *_tokens_alone(solution),
         *path_limits(solution.drawn),
+        *sum_limits(solution),
         *_fixed_numbers(solution),
         *_thin_wires(solution),
         *_unseen_scales(solution),
         *_opaque(solution),
         *_narrow(solution),
         *_frozen(solution),
+        *_unlike(solution),
     ]
     return list(dict.fromkeys(found))
 
@@ -125,11 +128,11 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
     blind = (NormRule, UnitRowsRule, SimilarityRule)
     read = {w: s for s in solution.drawn.sites if isinstance(s.rule, blind) for w in s.inputs}
     for family in gather(solution.gauges):
-        if family.mixed or family.kinds != ("sum",):
+        if family.mixed or family.kinds not in (("sum",), ("pair",)):
             continue
         wires = {w for (w, _), _ in family.support}
         name = next((read[w].name for w in sorted(wires & set(read))), None)
-        size = max(solution.layouts.size(w) for w in wires)
+        size = max(solution.layouts.size(w) for w in wires) - (family.kinds == ("pair",))  # without the mean
         found = sum(vectors_on(solution, w) for w in wires)
         # As many vectors as features still have a determinant, which a map with normalised rows keeps.
         exact = any(isinstance(read[w].rule, UnitRowsRule) for w in wires & set(read))
@@ -147,6 +150,15 @@ def _unseen_scales(solution: Solution) -> Iterator[str]:
         sunk = isinstance(rule, AttentionRule) and rule.heads == 1 and not rule.normalised
         if (hard or sunk or isinstance(rule, TokenMixRule)) and invisible(sites, i, local=True):
             yield f"{site.name} scales what readers blind to a scale see: laws of that scale are not listed"
+
+
+def _unlike(solution: Solution) -> Iterator[str]:
+    """Parameters whose sectors two blocks see in different ways."""
+    for name in solution.shifts.admissions.unlike:
+        yield f"{name} is used by blocks that see it cut in different ways: its linear laws are not listed"
+    for name, uses in solution.uses.items():
+        if len({use.offset for use in uses}) > 1:
+            yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
 
 
 def _frozen(solution: Solution) -> Iterator[str]:

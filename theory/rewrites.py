@@ -1,6 +1,6 @@
 """Rewrites before solving: the same function, drawn so that the rules see all of its symmetry.
 
-*Repeated computation*: two sites with one rule, one set of parameters and the same inputs are one site.
+*Repeated computation*: two sites with one function, one set of parameters and the same inputs are one site.
 *Invisible norms*: a norm divides each token by a positive number.  If every path from it runs through homogeneous maps
 into norms that are blind to such a number, the division is invisible and only the centring stays.
 *Norm of a norm*: what has been normalised already has norm one.
@@ -52,7 +52,7 @@ def representatives(sites: tuple[Site, ...]) -> dict[str, str]:
     for site in sites:
         inputs = tuple(wire.get(w, w) for w in site.inputs)
         fresh = site.function is None or getattr(site.rule, "noisy", False)
-        key = (site.name,) if fresh else (site.function, site.rule, inputs)
+        key = (site.name,) if fresh else (site.function, site.rule, inputs, site.parameters)
         twin = first.setdefault(key, site)
         out[site.name] = twin.name
         for mine, theirs in zip(site.outputs, twin.outputs, strict=True):

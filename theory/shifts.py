@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate, product
 
+from .admissions import Admissions, Cell, Move, Token
 from .algebra import Algebra
 from .carried import Carried
 from .diagram import Site
@@ -17,15 +18,13 @@ from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import repeated
+from .rules import Use
 from .rules.maps import LinearRule
 from .rules.norms import whole_boxes
 from .subspace import Vector, VectorKey, ones, vector_keys
 
-Token = tuple[int, str]
-Cell = tuple  # (key,) for a vector, (token, key) for a table, (key, key) for a matrix
 Row = dict[tuple, Number]
 Terms = dict[tuple[Token, VectorKey], Row]
-Move = tuple[tuple, dict[Cell, Number]]
 
 
 class Shifts:
@@ -41,13 +40,16 @@ class Shifts:
         self.directions = directions
         self._carried = Carried(directions, layouts.diagram)
         self.equations: Equations[tuple] = Equations()
+        self.admissions = Admissions(layouts)
         self._live: set[int] = set()
-        self._moves: dict[str, list[list[Move]]] = {}
+        uses: dict[str, list[tuple[str, Use]]] = {}
         for site in layouts.diagram.sites:
+            self._site = site.name
             site.rule.shift(self, site)
+            for use in site.rule.uses(site):
+                uses.setdefault(use.parameter, []).append((site.name, use))
         self._carried.require(self.equations)
-        for name, uses in self._moves.items():
-            self._settle_matrix(name, uses)
+        self.admissions.settle(self.equations, uses)
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
@@ -61,8 +63,9 @@ class Shifts:
         """Whether a wire may carry a constant shift at all."""
         return w in self._live
 
-    def _frozen(self, name: str) -> bool:
-        return self._layouts.diagram.parameters[name].frozen
+    def _admit(self, name: str, wires: Sequence[int], cells: Iterable[Cell], rows: Sequence[int] = ()) -> None:
+        """Any field of a parameter on these sectors, as the block that is asked sees them."""
+        self.admissions.admit(self._site, name, self.admissions.frame(wires, rows), cells)
 
     # What a writer puts on a wire
 
@@ -88,16 +91,17 @@ class Shifts:
 
     def parameter_terms(self, name: str, w: int) -> Terms:
         """A bias: the same shift for every token."""
-        if self._frozen(name):
+        if self.admissions.frozen(name):
             return {}
-        return {
-            (t, k): {("p", name, (k,)): 1} for t in self.tokens(w) if t[1] == "c" for k in vector_keys(self.layout(w))
-        }
+        keys = vector_keys(self.layout(w))
+        self._admit(name, [w], ((k,) for k in keys))
+        return {(t, k): {("p", name, (k,)): 1} for t in self.tokens(w) if t[1] == "c" for k in keys}
 
     def copied_terms(self, name: str, own: int, w: int, copies: int) -> Terms:
         """A bias that all heads share, where `own` is a wire of one head: the same shift for every token and head."""
-        if self._frozen(name):
+        if self.admissions.frozen(name):
             return {}
+        self._admit(name, [own], ((k,) for k in vector_keys(self.layout(own))))
         return {
             (t, (p.many, p.spread(key[1]))): {("p", name, (key,)): 1}
             for p in repeated(self.layout(w), self.layout(own), 1, copies)
@@ -107,15 +111,18 @@ class Shifts:
         }
 
     def table_terms(self, name: str, w: int) -> Terms:
-        """A table of positions: a shift per token."""
-        if self._frozen(name):
-            return {}
-        return {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
+        """A table of positions: a shift per token; a table of one row is a vector."""
+        rows = self._layouts.tokens[w]
+        if self.admissions.frozen(name) or sum(rows) == 1:
+            return self.parameter_terms(name, w)
+        terms = {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
+        self._admit(name, [w], terms, rows)
+        return terms
 
     def row_terms(self, site: Site, w: int) -> Terms:
         """What a map adds along vectors whose product with its input never changes (all rows of a lookup table)."""
         assert isinstance(site.rule, LinearRule)
-        if self._frozen(site.rule.weight):
+        if self.admissions.frozen(site.rule.weight):
             return {}
         sums = site.rule.known_sums(self.directions, site)
         return {
@@ -249,6 +256,8 @@ class Shifts:
             return
         starts = (0, *accumulate(self._layouts.tokens[w]))
         first: dict[int, int] = {}
+        if sink is not None and not self.admissions.frozen(sink):
+            self._admit(sink, [w], ((k,) for k in vector_keys(self.layout(w))))
         for run, kind in self.tokens(w):
             group = sets[starts[run]]
             if group < 0:
@@ -256,7 +265,7 @@ class Shifts:
             for key in vector_keys(self.layout(w)):
                 row: Row = {("t", w, (run, kind), key): 1}
                 lead = first.setdefault(group, run)
-                if kind == "c" and sink is not None and not self._frozen(sink):
+                if kind == "c" and sink is not None and not self.admissions.frozen(sink):
                     row[("p", sink, (key,))] = -1
                 elif kind == "c" and lead != run:
                     row[("t", w, (lead, "c"), key)] = -1
@@ -279,17 +288,20 @@ class Shifts:
 
     def move_matrix(self, site: Site, rule: LinearRule) -> None:
         """What a linear map's weight may do unseen: `unseen out (x) anything + anything (x) absent in`, and lookups."""
-        if self._frozen(rule.weight):
+        if self.admissions.frozen(rule.weight):
             return
         x, y = site.inputs[0], site.outputs[0]
-        outs, ins = vector_keys(self.layout(y)), vector_keys(self.layout(x))
+        ends = (x, y) if rule.transposed else (y, x)
+        if rule.groups > 1:
+            # Both wires are cut into groups, which the leading axis of the weight counts; the other has no wire.
+            ends = ends[:1]
         moves: list[Move] = []
-
-        def cell(out: VectorKey, inn: VectorKey) -> Cell:
-            return (inn, out) if rule.transposed else (out, inn)
-
         if rule.groups == 1:
-            ends = (x, y) if rule.transposed else (y, x)
+            outs = vector_keys(self.layout(y))
+
+            def cell(out: VectorKey, inn: VectorKey) -> Cell:
+                return (inn, out) if rule.transposed else (out, inn)
+
             moves += self._unseen_moves(site, ends)
             for u in rule.unread(self.layout(x)).vectors:
                 moves += [(("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
@@ -297,24 +309,25 @@ class Shifts:
                 moves += [(("row", site.name, i, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
         if site.name in self._carried:
             moves += self._carried.moves(site)
-        self._moves.setdefault(rule.weight, []).append(moves)
+        self.admissions.admit_moves(site.name, rule.weight, self.admissions.frame(ends), moves)
 
     def move_tensor(self, site: Site, name: str, wires: Sequence[int]) -> None:
         """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
-        if not self._frozen(name):
-            self._moves.setdefault(name, []).append(self._unseen_moves(site, wires))
+        if not self.admissions.frozen(name):
+            self.admissions.admit_moves(site.name, name, self.admissions.frame(wires), self._unseen_moves(site, wires))
 
-    def move_unread(self, site: Site, name: str) -> None:
-        """What a gain may do unseen: anything on the features that nothing reads."""
-        if not self._frozen(name):
-            y = site.outputs[0]
-            unread = whole_boxes(self.directions.moving(y), self.layout(y))
-            moves: list[Move] = [(("unread", site.name, k), {(k,): 1}) for u in unread.vectors for k in u]
-            self._moves.setdefault(name, []).append(moves)
-
-    def hold(self, name: str) -> None:
-        """A use that admits no constant field of a parameter."""
-        self._moves.setdefault(name, []).append([])
+    def move_gain(self, site: Site, name: str) -> None:
+        """What a gain may do unseen: anything on a part of the wire that nothing reads, or where its input is zero."""
+        (x,), (y,) = site.inputs, site.outputs
+        if self.admissions.frozen(name):
+            return
+        cells: list[Cell] = []
+        for box in range(len(self.layout(y).boxes)):
+            keys = [k for k in vector_keys(self.layout(y)) if k[0] == box]
+            for space in (self.directions.moving(y), self.directions.absent(x)):
+                if all(space.contains({k: 1}) for k in keys):
+                    cells += [(k,) for k in keys]
+        self._admit(name, [y], cells)
 
     def _unseen_moves(self, site: Site, wires: Sequence[int]) -> list[Move]:
         """`unseen out (x) anything + anything (x) absent in`."""
@@ -332,29 +345,23 @@ class Shifts:
         """Index of the first feature of a box of a wire."""
         return sum(b.size for b in self.layout(w).boxes[:box])
 
-    def sum_to_zero(self, names: Sequence[str], cells: Iterable[Cell]) -> None:
-        """Parameters that are only seen through their sum: what one gains the others lose."""
+    def sum_to_zero(self, names: Sequence[str], w: int, cells: Iterable[Cell]) -> None:
+        """Vectors on a wire that are only seen through their sum: what one gains the others lose."""
+        cells = list(cells)
+        trained = [n for n in names if not self.admissions.frozen(n)]
+        for name in trained:
+            self._admit(name, [w], cells)
         for cell in cells:
-            self.equations.require({("p", n, cell): 1 for n in names if not self._frozen(n)})
+            total: Row = {}
+            for name in trained:
+                total["p", name, cell] = total.get(("p", name, cell), 0) + 1
+            self.equations.require(total)
 
-    def free_fields(self, name: str, cells: Iterable[Cell]) -> None:
+    def free_fields(self, name: str, wires: Sequence[int], cells: Iterable[Cell]) -> None:
         """Constant fields of a parameter that no loss feels, whatever the rest does."""
-        if not self._frozen(name):
-            for cell in cells:
-                self.equations.declare(("p", name, cell))
+        if not self.admissions.frozen(name):
+            self._admit(name, wires, cells)
 
-    def _settle_matrix(self, name: str, uses: list[list[Move]]) -> None:
-        """Every use must admit the same field."""
-        if not any(uses):
-            return
-        cells = {c for moves in uses for _, field in moves for c in field}
-        for moves in uses:
-            for c in sorted(cells):
-                row: Row = {("p", name, c): 1}
-                for variable, field in moves:
-                    if c in field:
-                        row[variable] = -field[c]
-                self.equations.require(row)
 
     def fields(self) -> list[dict[tuple[str, Cell], Number]]:
         """A spanning list of the constant fields: coefficient per parameter and sector."""

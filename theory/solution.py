@@ -150,7 +150,7 @@ class Solution:
         use = self.uses[name][0]
         parameter = self.diagram.parameters[name]
         if not use.constant and len(use.axes) > 1:
-            sides = [self.layouts.algebras[axis[0][0]] for axis in use.axes]
+            sides = [self.layouts.algebras[axis[0][0]] for axis in use.axes[: len(cell)]]
             kernel = parameter.size // math.prod(side.size for side in sides)
             return math.prod(map(key_dimension, sides, cell)) * kernel
         wire = use.axes[0][0][0]
@@ -218,8 +218,7 @@ class Solution:
         for key in vector_keys(algebra):
             keys.setdefault(key[0], []).append(key)
         if use.constant:
-            wire = use.axes[0][0][0]
-            return set() if axis else {b for b, own in keys.items() if self._is_constant_on(name, wire, own)}
+            return set() if axis else {b for b, own in keys.items() if self._is_constant_on(name, use, own)}
         sides = [vector_keys(self.layouts.algebras[a[0][0]]) for a in use.axes]
         return {
             b
@@ -252,12 +251,12 @@ class Solution:
     def vector_is_constant(self, name: str, use: Use) -> bool:
         """Whether a bias or table never moves."""
         wire = use.axes[0][0][0]
-        return use.constant and self._is_constant_on(name, wire, vector_keys(self.layouts.algebras[wire]))
+        return use.constant and self._is_constant_on(name, use, vector_keys(self.layouts.algebras[wire]))
 
-    def _is_constant_on(self, name: str, wire: int, keys: list[tuple[int, str]]) -> bool:
+    def _is_constant_on(self, name: str, use: Use, keys: list[tuple[int, str]]) -> bool:
+        wire = use.axes[0][0][0]
         runs = [(i, a) for i, n in enumerate(self.layouts.tokens[wire]) for a in ("cd" if n > 1 else "c")]
-        table = len(self.diagram.parameters[name].shape) == 2
-        cells = [(t, k) for t in runs for k in keys] if table else [(k,) for k in keys]
+        cells = [(t, k) for t in runs for k in keys] if use.rows > 1 else [(k,) for k in keys]
         return all(self.constant(name, c) for c in cells)
 
     def matrix_is_constant(self, name: str, use: Use) -> bool:
@@ -272,7 +271,7 @@ class Solution:
         at = label.index("j")
         lines = [(box, "".join(p)) for p in product("cd", repeat=len(label)) if p[at] == "c"]
         if use.constant:
-            return axis == 0 and self._is_constant_on(name, use.axes[0][0][0], lines)
+            return axis == 0 and self._is_constant_on(name, use, lines)
         if len(use.axes) == 1:
             return False
         sides = [vector_keys(self.layouts.algebras[a[0][0]]) for a in use.axes]

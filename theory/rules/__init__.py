@@ -1,7 +1,7 @@
 """One rule per primitive block: the rows of the gauge calculus."""
 
 from .attention import AttentionRule
-from .base import OPAQUE, Blind, DiscardRule, OpaqueRule, Rule, Use
+from .base import OPAQUE, Blind, DiscardRule, HeldRule, OpaqueRule, Rule, Use
 from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
 from .ends import OutputRule, SourceRule
@@ -43,6 +43,7 @@ __all__ = [
     "GainRule",
     "GroupProductRule",
     "HeadGainRule",
+    "HeldRule",
     "HomogeneousRule",
     "LinearRule",
     "MixtureRule",

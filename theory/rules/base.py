@@ -7,6 +7,7 @@ default is the rule of an unknown block: nothing passes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -48,6 +49,12 @@ class Use:
     groups: int = 1
     constant: bool = False
     offset: Fraction = Fraction(0)
+
+    @property
+    def rows(self) -> int:
+        """How many constants a use as a constant adds: one, or one for each row of a table."""
+        view = self.views[0]
+        return math.prod(view.shape) // view.shape[view.order[0]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,10 @@ class Rule:
         """Adds the equations between the `S` of its wires."""
 
     def shift(self, shifts: Shifts, site: Site) -> None:
-        """Adds the equations between the `t` of its wires."""
+        """Adds the equations between the `t` of its wires, and names the constant fields that its parameters may have.
+
+        A use of a parameter that is not named here (by `parameter_terms`, `move_matrix`, ...) admits none.
+        """
         for w in site.inputs:
             shifts.forbid(w)
         for w in site.outputs:
@@ -155,10 +165,14 @@ class OpaqueRule(Rule):
             for name, shape in self.parameters
         ]
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
-        super().shift(shifts, site)
-        for name, _ in self.parameters:
-            shifts.hold(name)
+
+@dataclass(frozen=True)
+class HeldRule(OpaqueRule):
+    """Parameters that a block computes with and its rule does not speak of: no gauge moves them."""
+
+    @property
+    def statement(self) -> str:
+        return "its parameters stay"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class LinearRule(Rule):
         rows: whether the rows of a table have a scale each (an inner wire), where nothing sees such a scale.
         padding: the token of a lookup that is read as zeros, so that its row never moves.
         still: whether that row is read as it is and only its gradient is stopped: no `S` moves the others alone.
+        blank: whether some tap of a kernel only ever meets padding.
     """
 
     weight: str
@@ -55,6 +56,7 @@ class LinearRule(Rule):
     rows: bool = False
     padding: int | None = None
     still: bool = False
+    blank: bool = False
 
     @property
     def statement(self) -> str:
@@ -207,11 +209,11 @@ class GainRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         terms = shifts.parameter_terms(self.bias, y) if self.bias else {}
         if self.gain:
+            shifts.move_gain(site, self.gain)
             if shifts.directions.still(y).covers(shifts.layout(y)):
                 shifts.require_uniform(x)
             else:
                 shifts.forbid(x)
-            shifts.move_unread(site, self.gain)
         else:
             terms = shifts.add_terms(terms, shifts.wire_terms(x, y))
         shifts.emit(site, y, terms)

@@ -85,7 +85,7 @@ class NormRule(Rule):
             if self.epsilon and not balance.lax:
                 balance.only_ones(x)
 
-    def _lines(self, layout: Algebra) -> list[Vector]:
+    def lines(self, layout: Algebra) -> list[Vector]:
         """The vectors along which a constant shift is unseen."""
         if not self.centre:
             return []
@@ -93,7 +93,7 @@ class NormRule(Rule):
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
-        lines = self._lines(shifts.layout(x))
+        lines = self.lines(shifts.layout(x))
         if self.scale:
             shifts.forbid(x, allow=lines, every_token=self.local)
             shifts.emit(site, y, {})
@@ -103,7 +103,7 @@ class NormRule(Rule):
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
-        still = Subspace(tuple(self._lines(directions.layout(x))))
+        still = Subspace(tuple(self.lines(directions.layout(x))))
         moving, shared = still if self.local else Subspace(), still
         if not self.scale:
             waves = Subspace(tuple({k: 1} for k in directions.keys(y) if "d" in k[1]))
@@ -120,7 +120,7 @@ class NormRule(Rule):
             sizes = [box.size for box in directions.layout(x).boxes]
             flat = [v for v in known.vectors if not sum(a * sizes[b] for (b, s), a in v.items() if "d" not in s)]
             known = Subspace(tuple(flat))
-        lines = self._lines(directions.layout(y)) if self.local else []
+        lines = self.lines(directions.layout(y)) if self.local else []
         return [known.join(Subspace(tuple(lines)))]
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:

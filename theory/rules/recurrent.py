@@ -95,7 +95,7 @@ class RecurrentRule(Rule):
         if self.biases:
             keys = vector_keys(shifts.layout(z))
             boxes = {b for b in range(len(shifts.layout(z).boxes)) if shifts.start(z, b) < self.summed * self.hidden}
-            shifts.sum_to_zero(self.biases, [(k,) for k in keys if k[0] in boxes])
+            shifts.sum_to_zero(self.biases, z, [(k,) for k in keys if k[0] in boxes])
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,8 @@ class UnitRowsRule(Rule):
             shifts.forbid(x, allow=self._lines(shifts.layout(x)), every_token=False)
         if self.centred:
             rows, entries = site.inner
-            shifts.free_fields(self.weight, product(vector_keys(shifts.layout(rows)), ones(shifts.layout(entries))))
+            cells = product(vector_keys(shifts.layout(rows)), ones(shifts.layout(entries)))
+            shifts.free_fields(self.weight, (rows, entries), cells)
         shifts.emit(site, y, {})
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..balance import Balance, MatrixKey
     from ..layouts import Layouts
     from ..linalg import Number
-    from ..shifts import Shifts
 
 Equation = tuple[tuple[str, int], ...]
 
@@ -62,11 +61,6 @@ class WholeRule(Rule):
             layouts.meet(w, Scalar(layouts.size(w)))
         for w in site.inner:
             layouts.meet(w, Diagonal(1))
-
-    def shift(self, shifts: Shifts, site: Site) -> None:
-        super().shift(shifts, site)
-        for name, _ in self.parameters:
-            shifts.hold(name)
 
     def balance(self, balance: Balance, site: Site) -> None:
         wires = {"x": site.inputs, "y": site.outputs, "p": site.inner}

@@ -1,0 +1,109 @@
+"""Laws that sums and cuts of wires have beyond those that are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from .carried import Carried, roots_of
+from .diagram import Site
+from .layouts import Layouts
+from .roots import Root
+from .rules import AddRule, FixedGainRule, GainRule, LinearRule, PassRule
+from .solution import Solution
+
+
+def sum_limits(solution: Solution) -> Iterator[str]:
+    """Reasons why laws of weighted sums, cuts and copies may be missing, one sentence each."""
+    carried = Carried(solution.directions, solution.drawn)
+    yield from _unlike_maps(solution, carried)
+    yield from _shared_maps(solution, carried)
+    yield from _overlaps(solution, carried)
+    yield from _factors_of_runs(solution)
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, LinearRule) and site.rule.blank:
+            yield f"{site.name} has taps that only meet padding: the laws of these entries are not listed"
+
+
+def _kind(solution: Solution, site: Site) -> tuple | None:
+    """What two maps must share to be one; None for blocks that are no map."""
+    rule = site.rule
+    if isinstance(rule, LinearRule):
+        frozen = solution.diagram.parameters[rule.weight].frozen
+        alone = site.name if frozen or rule.groups > 1 else ""
+        return (rule.geometry, rule.lookup, rule.shape_[2:], alone)
+    if isinstance(rule, GainRule) and rule.gain:
+        return ("gain", site.name)
+    return None
+
+
+def _unlike_maps(solution: Solution, carried: Carried) -> Iterator[str]:
+    """Unlike maps of one wire, or a map and the wire itself, that meet in a sum: their differences have laws."""
+    readers: dict[Root, list[Site]] = {}
+    for site in solution.drawn.sites:
+        if _kind(solution, site):
+            for root in roots_of(carried.roots.of(site.inputs[0])):
+                readers.setdefault(root, []).append(site)
+    done: set[frozenset[str]] = set()
+    for root, sites in readers.items():
+        names = frozenset(s.name for s in sites)
+        if names in done:
+            continue
+        done.add(names)
+        skip = root[1] if not root[0] else None
+        if skip is None and len({_kind(solution, s) for s in sites}) < 2:
+            continue
+        kinds = {i: _kind(solution, s) for i, s in enumerate(sites)} | {len(sites): ("skip",)}
+        starts = [s.outputs[0] for s in sites] + ([] if skip is None else [skip])
+        for reader, port, found in carried.ends_of(starts):
+            meeting = [{kinds[i] for i, _ in row} for row in found.values()]
+            if any(len(row) > 1 for row in meeting):
+                name = carried.last_sum(reader.inputs[port]) or reader.name
+                yield f"{name} adds unlike linear maps of one wire: laws of their differences are not listed"
+
+
+def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
+    """One shared map of several wires in a sum: it acts on their sum."""
+    shared: dict[str, list[Site]] = {}
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, LinearRule):
+            shared.setdefault(site.rule.weight, []).append(site)
+    for sites in shared.values():
+        if len(sites) < 2:
+            continue
+        for reader, port, found in carried.ends_of([s.outputs[0] for s in sites]):
+            if any(len({i for i, _ in row}) > 1 for row in found.values()):
+                name = carried.last_sum(reader.inputs[port]) or reader.name
+                yield f"{name} adds one shared map of several wires: laws of the differences of these are not listed"
+
+
+def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
+    """Sums that are a wire again, or in which one part of a wire is a term of several features."""
+    for site in solution.drawn.sites:
+        if not isinstance(site.rule, AddRule):
+            continue
+        pull = carried.roots.of(site.outputs[0])
+        before = {root for x in site.inputs for root in roots_of(carried.roots.of(x))}
+        if any(sign and (sign, w) not in roots_of(pull) for sign, w in before):
+            yield f"{site.name} adds activations that cancel: laws of the linear map that is left are not listed"
+        hit = [k for row in pull.values() for k in row]
+        if len(hit) != len(set(hit)):
+            yield f"{site.name} adds parts of one wire that overlap: laws that mix its features are not listed"
+
+
+def _factors_of_runs(solution: Solution) -> Iterator[str]:
+    """Equal factors, or opposite ones, of features that lie apart: a matrix may mix these."""
+    for i, site in enumerate(solution.drawn.sites):
+        rule = site.rule
+        if isinstance(rule, FixedGainRule):
+            sizes = [abs(a) for _, a in rule.runs if a]
+            if len(sizes) > len(set(sizes)) and _may_mix(solution, i):
+                yield f"{site.name} has equal factors of features that lie apart: laws that mix these are not listed"
+
+
+def _may_mix(solution: Solution, place: int) -> bool:
+    """Whether a wire would carry matrices off the diagonal, were it not for the fixed factors that a site applies."""
+    sites = list(solution.drawn.sites)
+    sites[place] = replace(sites[place], rule=PassRule())
+    free = Layouts(solution.drawn.with_sites(sites), solution.lax)
+    return bool(free.off_diagonal(sites[place].inputs[0]))
