@@ -25,7 +25,10 @@ def blank_tap(large: int, small: int, kernel: int, stride: int, padding: int, di
     Args:
         large: length of the axis that is padded: the input's, of a transposed convolution the output's.
         small: length of the other one.
-        kernel: length of the kernel; `stride`, `padding`, `dilation` likewise.
+        kernel: length of the kernel.
+        stride: steps between its places.
+        padding: zeros on both sides of the large axis.
+        dilation: steps between its taps.
     """
     taps = (tap * dilation - padding for tap in range(kernel))
     return not all(any(0 <= i * stride + at < large for i in range(small)) for at in taps)

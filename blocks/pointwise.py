@@ -66,7 +66,9 @@ class ReLU(_Same):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         straight = Fraction(self.slope) if self.power == 1 else None
-        return HomogeneousRule(self.power, isometric=abs(self.slope) == 1 and self.power == 1, negative=straight)
+        isometric = abs(self.slope) == 1 and self.power == 1
+        positive = self.slope <= 0 or self.power % 2 == 0
+        return HomogeneousRule(self.power, isometric=isometric, negative=straight, positive=positive, alike=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         gate = run.gate(x[0])
@@ -103,7 +105,7 @@ class Power(_Same):
             raise ShapeError(f"{self}: a power below 2 is linear or no polynomial; use Linear or Identity")
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return HomogeneousRule(self.power)
+        return HomogeneousRule(self.power, positive=self.power % 2 == 0, alike=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] ** self.power
@@ -167,9 +169,11 @@ class Pointwise(_Same):
         if self.function == "one_minus":
             return OffsetRule(-1)
         if self.function in _DEGREES:
-            return HomogeneousRule(_DEGREES[self.function])
+            return HomogeneousRule(_DEGREES[self.function], positive=self.function != "reciprocal", alike=True)
         keeps_zero = self.function not in ("sigmoid", "logsigmoid", "softplus", "exp", "cos", "log")
-        return PointwiseRule(exponential=self.function == "exp", keeps_zero=keeps_zero)
+        positive = self.function in ("sigmoid", "softplus", "exp")
+        exponential = self.function == "exp"
+        return PointwiseRule(exponential=exponential, keeps_zero=keeps_zero, positive=positive, alike=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return _FUNCTIONS[self.function](x[0])

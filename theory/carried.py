@@ -28,12 +28,13 @@ class Carried:
     Args:
         directions: what readers do not see.
         diagram: the network.
+        loose: whether constants that are added on the way are left out.
     """
 
-    def __init__(self, directions: Directions, diagram: Diagram) -> None:
+    def __init__(self, directions: Directions, diagram: Diagram, loose: bool = False) -> None:
         self._directions = directions
         self._diagram = diagram
-        self.roots = Roots(directions, diagram)
+        self.roots = Roots(directions, diagram, loose)
         self._writer = {w: s for s in diagram.sites for w in s.outputs}
         self._place = {s.name: i for i, s in enumerate(diagram.sites)}
         self._ends: dict[str, list[tuple[Site, int, Arrived]]] = {}
@@ -47,6 +48,10 @@ class Carried:
     def __contains__(self, name: str) -> bool:
         """Whether a map has changes of this kind."""
         return name in self._members
+
+    def members(self, name: str) -> tuple[Site, ...]:
+        """The maps that one acts together with, none where it acts alone."""
+        return self._members.get(name, ())
 
     def _trained(self) -> Iterator[Site]:
         for site in self._diagram.sites:

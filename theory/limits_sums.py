@@ -9,7 +9,19 @@ from .carried import Carried, roots_of
 from .diagram import Site
 from .layouts import Layouts
 from .roots import Root
-from .rules import AddRule, FixedGainRule, GainRule, LinearRule, PassRule
+from .rules import (
+    AddRule,
+    ConcatRule,
+    FixedGainRule,
+    FlattenRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    PassRule,
+    ProductRule,
+    RepeatRule,
+    SoftmaxRule,
+)
 from .solution import Solution
 
 
@@ -20,6 +32,11 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _shared_maps(solution, carried)
     yield from _overlaps(solution, carried)
     yield from _factors_of_runs(solution)
+    yield from _never_negative(solution)
+    loose = Carried(solution.directions, solution.drawn, loose=True)
+    for site in solution.drawn.sites:
+        if loose.members(site.name) != carried.members(site.name):
+            yield f"{site.name} reads what differs from its other inputs by constants: laws of these are not listed"
     for site in solution.drawn.sites:
         if isinstance(site.rule, LinearRule) and site.rule.blank:
             yield f"{site.name} has taps that only meet padding: the laws of these entries are not listed"
@@ -91,12 +108,27 @@ def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
             yield f"{site.name} adds parts of one wire that overlap: laws that mix its features are not listed"
 
 
+def _never_negative(solution: Solution) -> Iterator[str]:
+    """Activations that change nothing, since what they read is never negative, beside another reader of it."""
+    positive: set[int] = set()
+    for site in solution.drawn.sites:
+        rule = site.rule
+        straight = isinstance(rule, HomogeneousRule) and rule.negative is not None
+        known = bool(site.inputs) and positive.issuperset(site.inputs)
+        if known and straight and len(solution.drawn.reading[site.inputs[0]]) > 1:
+            yield f"{site.name} reads what is never negative, which others read too: laws of both are not listed"
+        keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
+        keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0)
+        if (known and keeps) or getattr(rule, "positive", False) or isinstance(rule, SoftmaxRule):
+            positive.update(site.outputs)
+
+
 def _factors_of_runs(solution: Solution) -> Iterator[str]:
     """Equal factors, or opposite ones, of features that lie apart: a matrix may mix these."""
     for i, site in enumerate(solution.drawn.sites):
         rule = site.rule
         if isinstance(rule, FixedGainRule):
-            sizes = [abs(a) for _, a in rule.runs if a]
+            sizes = [abs(a) for _, a in rule.runs]
             if len(sizes) > len(set(sizes)) and _may_mix(solution, i):
                 yield f"{site.name} has equal factors of features that lie apart: laws that mix these are not listed"
 

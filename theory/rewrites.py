@@ -23,13 +23,16 @@ from .rules import (
     AddRule,
     ConcatRule,
     DiscardRule,
+    FlattenRule,
     GainRule,
     HomogeneousRule,
     LinearRule,
     NormRule,
     PassRule,
     PointwiseRule,
+    RepeatRule,
     Rule,
+    SumFeaturesRule,
     TableRule,
     UnflattenRule,
     UnitNormRule,
@@ -132,6 +135,20 @@ def invisible(sites: list[Site], start: int, local: bool, exact: bool = False) -
     return True
 
 
+def draw_identities(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws a move of features that moves nothing (a flattening of one position) as a copy."""
+    sites, notes = [], []
+    for site in diagram.sites:
+        rule = site.rule
+        flat = isinstance(rule, FlattenRule) and rule.before == rule.after == 1
+        once = isinstance(rule, (RepeatRule, SumFeaturesRule)) and rule.copies == 1
+        if (flat or once) and diagram.wires[site.inputs[0]].positions == diagram.wires[site.outputs[0]].positions:
+            notes.append(Rewrite(site.name, "moves nothing"))
+            site = replace(site, rule=PassRule())
+        sites.append(site)
+    return diagram.with_sites(sites), notes
+
+
 def join_what_was_cut(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """A wire that is cut and put together again in the same order was never cut."""
     readers = diagram.readers()
@@ -211,7 +228,7 @@ def merge_cuts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         joins = []
         for w in parts:
             start, stop = whole[w][1], whole[w][1] + wires[w].size
-            if (start, stop) in zip(edges, edges[1:], strict=False):
+            if (start, stop) in itertools.pairwise(edges):
                 same[w] = own.setdefault((start, stop), w)
         for start, stop in itertools.pairwise(edges):
             if (start, stop) not in own:

@@ -7,6 +7,9 @@ value and `h` itself span two dimensions.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable
+
 from .diagram import Diagram, Site
 from .directions import Directions
 from .linalg import Number
@@ -19,13 +22,15 @@ from .rules import (
     HomogeneousRule,
     OffsetRule,
     PassRule,
+    PointwiseRule,
+    ProductRule,
     RepeatRule,
     Rule,
     SumFeaturesRule,
 )
 from .subspace import VectorKey
 
-Root = tuple[str, int]  # ("", wire) for what a wire carries, ("+", wire) for its positive part
+Root = tuple[Hashable, int]  # ("", wire) for what a wire carries, ("+", wire) for its positive part, (function, wire)
 Pull = dict[VectorKey, dict[tuple[Root, VectorKey], Number]]
 Push = dict[VectorKey, dict[VectorKey, Number]]
 
@@ -51,9 +56,11 @@ class Roots:
     Args:
         directions: the wires and how they are cut.
         diagram: the network.
+        loose: whether constants that are added on the way are left out.
     """
 
-    def __init__(self, directions: Directions, diagram: Diagram) -> None:
+    def __init__(self, directions: Directions, diagram: Diagram, loose: bool = False) -> None:
+        self._loose = loose
         self._directions = directions
         self._diagram = diagram
         self._writer = {w: s for s in diagram.sites for w in s.outputs}
@@ -81,9 +88,9 @@ class Roots:
             return site.inputs if one_place(self._diagram, site) else ()
         if is_factor(rule) or isinstance(rule, (FixedGainRule, RepeatRule, SumFeaturesRule)):
             return site.inputs
-        if isinstance(rule, HomogeneousRule) and rule.negative is not None and rule.power == 1:
+        if self._loose and adds_constants(rule):
             return site.inputs
-        return ()
+        return site.inputs if is_function(site) else ()
 
     def _itself(self, w: int) -> Pull:
         return {k: {(("", w), k): 1} for k in self._directions.keys(w)}
@@ -113,16 +120,35 @@ class Roots:
                 merge(row, parts[0][k], rule.factor)
             elif isinstance(rule, FixedGainRule):
                 merge(row, parts[0][k], rule.factors(self._directions.layout(w))[k[0]])
-            elif isinstance(rule, HomogeneousRule):
+            elif isinstance(rule, HomogeneousRule) and rule.negative is not None:
                 x, key, above, below = self._straight(w, k)
                 merge(row, self.of(x)[key], below)
                 merge(row, {(("+", x), key): 1}, above - below)
+            elif is_function(site):
+                merge(row, self._function(site, k))
+            elif adds_constants(rule):
+                merge(row, parts[0][k], getattr(rule, "factor", 1))
             elif isinstance(rule, SumFeaturesRule):
                 merge(row, parts[0][copy_key(k, rule.copies)])
             elif isinstance(rule, RepeatRule) and (base := copied_key(k, rule.copies)):
                 merge(row, parts[0][base], rule.copies)
             out[k] = row
         return out
+
+    def _function(self, site: Site, key: VectorKey) -> dict[tuple[Root, VectorKey], Number]:
+        """A sector of a function of single features, as one of the features that its own inputs are multiples of."""
+        found = sorted(self._straight(x, key) for x in site.inputs)
+        itself: dict[tuple[Root, VectorKey], Number] = {(("", site.outputs[0]), key): 1}
+        if any(above != below for *_, above, below in found):
+            return itself
+        (first, start, factor, _), *others = found
+        if isinstance(site.rule, ProductRule):
+            label: Hashable = ("*", *((w, k[0]) for w, k, *_ in others))
+            return {((label, first), start): math.prod(a for *_, a, _ in found)}
+        if not isinstance(site.rule, HomogeneousRule):
+            return {(((site.function, factor), first), start): 1}
+        power = site.rule.power
+        return {((site.function, first), start): factor**power} if power == int(power) and factor else itself
 
     def _straight(self, x: int, key: VectorKey) -> tuple[int, VectorKey, Number, Number]:
         """The feature that one is a function of two straight pieces of, its slope above 0 and its slope below."""
@@ -203,6 +229,15 @@ def onward(directions: Directions, diagram: Diagram, site: Site, port: int) -> l
         below = {k: copied_key(k, rule.copies) for k in keys}
         return [(site.outputs[0], {k: {b: rule.copies} if b else {} for k, b in below.items()})]
     return None
+
+
+def is_function(site: Site) -> bool:
+    """Whether a block is a function of single features, the same at every position and whenever it runs."""
+    rule = site.rule
+    if isinstance(rule, HomogeneousRule):
+        power = rule.alike and site.function is not None and rule.power == int(rule.power)
+        return power or (rule.negative is not None and rule.power == 1)
+    return isinstance(rule, ProductRule) or (isinstance(rule, PointwiseRule) and rule.alike and bool(site.function))
 
 
 def adds_constants(rule: Rule) -> bool:

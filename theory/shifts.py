@@ -20,7 +20,6 @@ from .linalg import Equations, Number
 from .repeats import repeated
 from .rules import Use
 from .rules.maps import LinearRule
-from .rules.norms import whole_boxes
 from .subspace import Vector, VectorKey, ones, vector_keys
 
 Row = dict[tuple, Number]
@@ -361,7 +360,6 @@ class Shifts:
         """Constant fields of a parameter that no loss feels, whatever the rest does."""
         if not self.admissions.frozen(name):
             self._admit(name, wires, cells)
-
 
     def fields(self) -> list[dict[tuple[str, Cell], Number]]:
         """A spanning list of the constant fields: coefficient per parameter and sector."""

@@ -18,6 +18,7 @@ from .linalg import Equations, Number
 from .rewrites import (
     Rewrite,
     cut_first,
+    draw_identities,
     drop_invisible_norms,
     join_what_was_cut,
     merge_cuts,
@@ -55,6 +56,7 @@ class Solution:
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
         exact = not self.lax and any(getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
+            draw_identities,
             cut_first,
             merge_cuts,
             join_what_was_cut,

@@ -31,7 +31,8 @@ class HomogeneousRule(Rule):
     `shifts` is True for a map that passes constants on (max-pooling); `isometric` for one that keeps the norm (abs);
     `noisy` for one that draws at random (dropout); `mixes` for one that reads several positions (pooling); `slope`
     names a trained slope, which no gauge moves, so that maps with slopes of their own are told apart; `negative` is the
-    fixed slope below 0 of a map of two straight pieces, whose slope above it is 1.
+    fixed slope below 0 of a map of two straight pieces, whose slope above it is 1; `positive` tells that nothing it
+    gives is negative, `alike` that it is one function for all features.
     """
 
     power: int | Fraction = 1
@@ -41,6 +42,8 @@ class HomogeneousRule(Rule):
     mixes: bool = False
     slope: str | None = None
     negative: Fraction | None = None
+    positive: bool = False
+    alike: bool = False
 
     @property
     def statement(self) -> str:
@@ -84,11 +87,14 @@ class PointwiseRule(Rule):
     """Any point-wise map that is not homogeneous: `S_in = S_out = 0`.
 
     `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.  `keeps_zero`
-    tells that 0 stays 0.
+    tells that 0 stays 0, `positive` that nothing it gives is negative, `alike` that it is one function
+    for all features.
     """
 
     exponential: bool = False
     keeps_zero: bool = False
+    positive: bool = False
+    alike: bool = False
 
     @property
     def statement(self) -> str:
