@@ -16,7 +16,7 @@ from .directions import Directions
 from .linalg import Equations, Number
 from .roots import Pull, Root, Roots, merge, onward
 from .rules import AddRule, LinearRule
-from .subspace import VectorKey, vector_keys
+from .subspace import Vector, VectorKey, vector_keys
 
 Cell = tuple[VectorKey, VectorKey]
 Arrived = dict[VectorKey, dict[tuple[int, VectorKey], Number]]  # per sector of a wire: (map, sector of what it writes)
@@ -125,7 +125,18 @@ class Carried:
             hit = [k for row in pull.values() for k in row]
             if len(hit) != len(set(hit)) or not all(pull.values()):
                 return True
+            if any(root[1] != site.inputs[0] and self._absent(root) for root in roots_of(pull)):
+                return True
         return False
+
+    def _absent(self, root: Root) -> tuple[Vector, ...]:
+        """What a root never has; of a function of a wire nothing is known."""
+        return () if root[0] else self._directions.absent(root[1]).vectors
+
+    def _keys(self, root: Root, pulls: Sequence[Pull]) -> list[VectorKey]:
+        """The sectors of a root that its readers, or what it never has, speak of."""
+        read = [k for pull in pulls for row in pull.values() for found, k in row if found == root]
+        return list(dict.fromkeys([*read, *(k for u in self._absent(root) for k in u)]))
 
     def moves(self, site: Site) -> list[tuple[tuple, dict[tuple, Number]]]:
         """The free change of every sector of a map's weight."""
@@ -141,12 +152,18 @@ class Carried:
         for name, ends in self._ends.items():
             members = self._members[name]
             pulls = [self.roots.of(s.inputs[0]) for s in members]
-            sectors = list(dict.fromkeys(k for pull in pulls for row in pull.values() for k in row))
+            roots = dict.fromkeys(root for pull in pulls for row in pull.values() for root, _ in row)
+            sectors = [(root, k) for root in roots for k in self._keys(root, pulls)]
             for at, (reader, port, found) in enumerate(ends):
                 unseen = self._directions.unseen(reader, port).vectors
                 for sector in sectors:
+                    never = self._absent(sector[0])
                     for key in self._directions.keys(reader.inputs[port]):
-                        row: dict[tuple, Number] = {}
+                        row: dict[tuple, Number] = {
+                            ("carried absent", name, at, key, sector[0], i): -u[sector[1]]
+                            for i, u in enumerate(never)
+                            if sector[1] in u
+                        }
                         for (i, out), a in found.get(key, {}).items():
                             merge(row, _change(members[i], pulls[i], out, sector), a)
                         for i, u in enumerate(unseen):

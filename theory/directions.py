@@ -21,6 +21,13 @@ class Directions:
         self._seen: list[Blind | None] = [None] * len(diagram.wires)
         self._ports: dict[tuple[str, int], Blind] = {}
         self._absent = [Subspace()] * len(diagram.wires)
+        self._fixed: dict[int, list[tuple[Vector, Number]]] = {}
+        for site in diagram.sites:
+            for w, absent in zip(site.outputs, site.rule.silent(self, site), strict=True):
+                self._absent[w] = absent
+            for w, fixed in zip(site.outputs, site.rule.fixed(self, site), strict=True):
+                if fixed:
+                    self._fixed[w] = list(fixed)
         for site in reversed(diagram.sites):
             seen = site.rule.blind(self, site)
             if site.outputs and all(self.moving(y).covers(self.layout(y)) for y in site.outputs):
@@ -30,13 +37,6 @@ class Directions:
                 self._ports[site.name, port] = blind
                 known = self._seen[w]
                 self._seen[w] = blind if known is None else known.meet(blind)
-        self._fixed: dict[int, list[tuple[Vector, Number]]] = {}
-        for site in diagram.sites:
-            for w, absent in zip(site.outputs, site.rule.silent(self, site), strict=True):
-                self._absent[w] = absent
-            for w, fixed in zip(site.outputs, site.rule.fixed(self, site), strict=True):
-                if fixed:
-                    self._fixed[w] = list(fixed)
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""

@@ -31,6 +31,8 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _unlike_maps(solution, carried)
     yield from _shared_maps(solution, carried)
     yield from _overlaps(solution, carried)
+    yield from _gains_added(solution, carried)
+    yield from _repeated_positions(solution)
     yield from _factors_of_runs(solution)
     yield from _never_negative(solution)
     loose = Carried(solution.directions, solution.drawn, loose=True)
@@ -121,6 +123,42 @@ def _never_negative(solution: Solution) -> Iterator[str]:
         keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0)
         if (known and keeps) or getattr(rule, "positive", False) or isinstance(rule, SoftmaxRule):
             positive.update(site.outputs)
+
+
+def _gains_added(solution: Solution, carried: Carried) -> Iterator[str]:
+    """Gains of maps of one wire in a sum: feature by feature they are two layers, whose pairs have laws."""
+    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    for site in solution.drawn.sites:
+        if not isinstance(site.rule, AddRule):
+            continue
+        for row in carried.roots.of(site.outputs[0]).values():
+            seen: set[Root] = set()
+            for (label, w), _ in row:
+                gain = writer.get(w)
+                if label or gain is None or not isinstance(gain.rule, GainRule) or not gain.rule.gain:
+                    continue
+                maps = [writer[x] for _, x in roots_of(carried.roots.of(gain.inputs[0])) if x in writer]
+                own = {r for m in maps if m.inputs for r in roots_of(carried.roots.of(m.inputs[0]))}
+                own |= {("", m.outputs[0]) for m in maps}
+                if own & seen:
+                    yield f"{site.name} adds gains of maps of one wire: laws of pairs of these are not listed"
+                seen |= own
+
+
+def _repeated_positions(solution: Solution) -> Iterator[str]:
+    """Positions that are copies of others, or padding, before a block that tells positions apart."""
+    repeats: set[int] = set()
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if not site.inputs:
+            continue
+        known = repeats.issuperset(site.inputs)
+        if known and isinstance(rule, FlattenRule) and rule.before * rule.after > 1:
+            yield f"{site.name} tells copies of one position apart: laws of their differences are not listed"
+        if isinstance(rule, PassRule) and rule.repeats:
+            repeats.update(site.outputs)
+        elif known and not getattr(rule, "mixes", False) and solution.drawn.wires[site.inputs[0]].positions > 1:
+            repeats.update(site.outputs)
 
 
 def _factors_of_runs(solution: Solution) -> Iterator[str]:

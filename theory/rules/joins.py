@@ -80,7 +80,14 @@ class ProductRule(Rule):
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
-        return [Blind(unread, unread) for _ in site.inputs]
+        zero = [whole_boxes(directions.absent(x), directions.layout(x)) for x in site.inputs]
+        found = []
+        for i, _ in enumerate(site.inputs):
+            space = unread
+            for other in zero[:i] + zero[i + 1 :]:
+                space = space.join(other)  # times a factor that is always 0
+            found.append(Blind(space, space))
+        return found
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         absent = Subspace()

@@ -86,9 +86,9 @@ class HomogeneousRule(Rule):
 class PointwiseRule(Rule):
     """Any point-wise map that is not homogeneous: `S_in = S_out = 0`.
 
-    `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.  `keeps_zero`
-    tells that 0 stays 0, `positive` that nothing it gives is negative, `alike` that it is one function
-    for all features.
+    `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.
+    `keeps_zero` tells that 0 stays 0, `positive` that nothing it gives is negative, `alike` that it is one function for
+    all features.
     """
 
     exponential: bool = False
@@ -124,6 +124,7 @@ class PassRule(Rule):
         mixes: True where values of several positions are averaged (a factor per token does not pass).
         factor: what everything is multiplied by.
         noisy: whether it draws at random.
+        repeats: whether some of the positions that it gives are copies of others, or zeros.
     """
 
     weights: str | int = "same"
@@ -131,6 +132,7 @@ class PassRule(Rule):
     mixes: bool = False
     factor: Fraction = Fraction(1)
     noisy: bool = False
+    repeats: bool = False
 
     @property
     def statement(self) -> str:
