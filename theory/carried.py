@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 
+from .admissions import Cell
 from .diagram import Diagram, Site
 from .directions import Directions
 from .linalg import Equations, Number
@@ -18,7 +19,7 @@ from .roots import Pull, Root, Roots, merge, onward
 from .rules import AddRule, LinearRule
 from .subspace import Vector, VectorKey, vector_keys
 
-Cell = tuple[VectorKey, VectorKey]
+GROUP: VectorKey = (-1, "")  # all inputs of a group of a grouped map
 Arrived = dict[VectorKey, dict[tuple[int, VectorKey], Number]]  # per sector of a wire: (map, sector of what it writes)
 
 
@@ -56,8 +57,21 @@ class Carried:
     def _trained(self) -> Iterator[Site]:
         for site in self._diagram.sites:
             rule = site.rule
-            if isinstance(rule, LinearRule) and rule.groups == 1 and not self._diagram.parameters[rule.weight].frozen:
-                yield site
+            if isinstance(rule, LinearRule) and not self._diagram.parameters[rule.weight].frozen:
+                if rule.groups == 1 or not rule.transposed:
+                    yield site
+
+    def _pull(self, site: Site) -> Pull:
+        """What a map reads; a grouped one reads the inputs of every group as they are, or a multiple of them."""
+        rule = site.rule
+        assert isinstance(rule, LinearRule)
+        pull = self.roots.of(site.inputs[0])
+        if rule.groups == 1:
+            return pull
+        found = {(root, a) for k, row in pull.items() for (root, key), a in row.items() if key == k}
+        whole = len(found) == 1 and all(len(row) == 1 for row in pull.values())
+        (root, a) = next(iter(found)) if whole else (("", site.inputs[0]), 1)
+        return {GROUP: {((("group", root[0]), root[1]), GROUP): a}}
 
     def _groups(self) -> list[list[Site]]:
         """The maps that read a root in common and have one geometry."""
@@ -66,8 +80,8 @@ class Carried:
         for i, site in enumerate(self._trained()):
             rule = site.rule
             assert isinstance(rule, LinearRule)
-            kind = (rule.geometry, rule.lookup, rule.shape_[2:])
-            found = {first.setdefault((kind, root), i) for root in roots_of(self.roots.of(site.inputs[0]))}
+            kind = (rule.geometry, rule.lookup, rule.groups, rule.shape_[2:])
+            found = {first.setdefault((kind, root), i) for root in roots_of(self._pull(site))}
             groups[i] = [site]
             target = min(found, default=i)
             for other in found | {i}:
@@ -121,7 +135,7 @@ class Carried:
         if written - seen:
             return True  # differences that a sum of neighbours does not see, or terms that cancel
         for site in members:
-            pull = self.roots.of(site.inputs[0])
+            pull = self._pull(site)
             hit = [k for row in pull.values() for k in row]
             if len(hit) != len(set(hit)) or not all(pull.values()):
                 return True
@@ -143,15 +157,14 @@ class Carried:
         rule = site.rule
         assert isinstance(rule, LinearRule)
         outs = vector_keys(self._directions.layout(site.outputs[0]))
-        ins = vector_keys(self._directions.layout(site.inputs[0]))
-        cells = [(b, a) if rule.transposed else (a, b) for a in outs for b in ins]
+        cells = [_cell(rule, a, b) for a in outs for b in self._pull(site)]
         return [(("carried", site.name, cell), {cell: 1}) for cell in cells]
 
     def require(self, equations: Equations[tuple]) -> None:
         """Adds the equations: what arrives at each reader is unseen there, root by root."""
         for name, ends in self._ends.items():
             members = self._members[name]
-            pulls = [self.roots.of(s.inputs[0]) for s in members]
+            pulls = [self._pull(s) for s in members]
             roots = dict.fromkeys(root for pull in pulls for row in pull.values() for root, _ in row)
             sectors = [(root, k) for root in roots for k in self._keys(root, pulls)]
             for at, (reader, port, found) in enumerate(ends):
@@ -177,7 +190,14 @@ def _change(site: Site, pull: Pull, out: VectorKey, sector: tuple[Root, VectorKe
     rule = site.rule
     assert isinstance(rule, LinearRule)
     found = {inn: row[sector] for inn, row in pull.items() if sector in row}
-    return {("carried", site.name, (inn, out) if rule.transposed else (out, inn)): a for inn, a in found.items()}
+    return {("carried", site.name, _cell(rule, out, inn)): a for inn, a in found.items()}
+
+
+def _cell(rule: LinearRule, out: VectorKey, inn: VectorKey) -> Cell:
+    """The sector of a weight; one of a grouped map is known by its output, since both sides share the groups."""
+    if rule.groups > 1:
+        return (out,)
+    return (inn, out) if rule.transposed else (out, inn)
 
 
 def roots_of(pull: Pull) -> set[Root]:

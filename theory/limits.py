@@ -19,13 +19,16 @@ from .rules import (
     FlattenRule,
     FrozenNormRule,
     GainRule,
+    HomogeneousRule,
     LinearRule,
     MixtureRule,
     NormRule,
     OffsetRule,
     OpaqueRule,
+    OutputRule,
     PassRule,
     PointwiseRule,
+    ProductRule,
     Rule,
     SimilarityRule,
     SoftmaxRule,
@@ -194,6 +197,13 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     """
     if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
         return True
+    if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > solution.layouts.size(
+        site.inputs[0]
+    ):
+        # What it writes has directions that are never there, which a trained map may read, also behind a norm.
+        apart = (HomogeneousRule, OutputRule, PointwiseRule, ProductRule)
+        if any(not isinstance(r.rule, apart) for r, _ in solution.drawn.reading[site.outputs[0]]):
+            return True
     blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
     sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
     return all(blocks) or any(block > sizes[1 - i] for i, block in enumerate(blocks))

@@ -49,8 +49,8 @@ def _kind(solution: Solution, site: Site) -> tuple | None:
     rule = site.rule
     if isinstance(rule, LinearRule):
         frozen = solution.diagram.parameters[rule.weight].frozen
-        alone = site.name if frozen or rule.groups > 1 else ""
-        return (rule.geometry, rule.lookup, rule.shape_[2:], alone)
+        alone = site.name if frozen or (rule.groups > 1 and rule.transposed) else ""
+        return (rule.geometry, rule.lookup, rule.groups, rule.shape_[2:], alone)
     if isinstance(rule, GainRule) and rule.gain:
         return ("gain", site.name)
     return None
