@@ -7,12 +7,11 @@ same for all of them.  A use admits the sectors that it names and no others; a u
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .layouts import Layouts
 from .linalg import Equations, Number
-from .rules import Use
 
 Token = tuple[int, str]
 Cell = tuple  # (key,) for a vector, (token, key) for a table, (key, key) for a matrix
@@ -84,17 +83,17 @@ class Admissions:
         """All fields with variables of their own."""
         return (m for found in self._found.values() for each in found for m in each.moves or ())
 
-    def settle(self, equations: Equations[tuple], uses: Mapping[str, Sequence[tuple[str, Use]]]) -> None:
-        """Requires of every parameter that all of its uses admit its field.
-
-        Args:
-            equations: where the requirements go.
-            uses: for every parameter its uses and the blocks that they are in.
-        """
+    def settle(self, equations: Equations[tuple]) -> None:
+        """Requires of every parameter that all of its uses admit its field."""
         for name, found in self._found.items():
-            cells = sorted(frozenset().union(*(each.cells for each in found)))
-            asked = Counter(site for site, _ in uses.get(name, ()))
-            silent = asked - Counter(each.site for each in found)
+            users = self._layouts.users.get(name, [])
+            alone = len(found) == 1 and users == [found[0].site]
+            cells = sorted(found[0].cells if alone else frozenset().union(*(each.cells for each in found)))
+            for cell in cells:
+                equations.declare(("p", name, cell))
+            if alone and found[0].moves is None:
+                continue
+            silent = Counter(users) - Counter(each.site for each in found)
             unlike = len({each.frame for each in found}) > 1
             if unlike and not silent and cells:
                 self.unlike.append(name)
@@ -102,7 +101,6 @@ class Admissions:
                 if silent or unlike:
                     equations.require({("p", name, cell): 1})
                     continue
-                equations.declare(("p", name, cell))
                 for each in found:
                     row = each.row(name, cell)
                     if row is not None:

@@ -29,9 +29,11 @@ class Layouts:
         self.algebras = [_start(w.size) for w in diagram.wires]
         self.tokens: list[tuple[int, ...]] = [(w.tokens,) for w in diagram.wires]
         self.uses: dict[str, list[Use]] = {}
+        self.users: dict[str, list[str]] = {}  # the blocks of all uses
         for site in diagram.sites:
             for use in site.rule.uses(site):
                 self.uses.setdefault(use.parameter, []).append(use)
+                self.users.setdefault(use.parameter, []).append(site.name)
         self._solve()
 
     def _solve(self) -> None:

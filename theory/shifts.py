@@ -18,7 +18,6 @@ from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import repeated
-from .rules import Use
 from .rules.maps import LinearRule
 from .subspace import Vector, VectorKey, ones, vector_keys
 
@@ -41,14 +40,11 @@ class Shifts:
         self.equations: Equations[tuple] = Equations()
         self.admissions = Admissions(layouts)
         self._live: set[int] = set()
-        uses: dict[str, list[tuple[str, Use]]] = {}
         for site in layouts.diagram.sites:
             self._site = site.name
             site.rule.shift(self, site)
-            for use in site.rule.uses(site):
-                uses.setdefault(use.parameter, []).append((site.name, use))
         self._carried.require(self.equations)
-        self.admissions.settle(self.equations, uses)
+        self.admissions.settle(self.equations)
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""

@@ -17,15 +17,13 @@ from .layouts import Layouts
 from .linalg import Equations, Number
 from .rewrites import (
     Rewrite,
-    cut_first,
-    draw_identities,
     drop_invisible_norms,
     join_what_was_cut,
-    merge_cuts,
     merge_linear_skips,
     merge_repeated,
     scale_rows,
 )
+from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rules import FlattenRule, Rule, UnflattenRule, Use
 from .shifts import Cell, Shifts
 from .subspace import key_dimension, vector_keys

@@ -6,12 +6,12 @@ from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
 from .ends import OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
+from .factors import FixedGainRule
 from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import TokenMixRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
 from .pointwise import (
-    FixedGainRule,
     HomogeneousRule,
     OffsetRule,
     PassRule,
