@@ -15,8 +15,8 @@ from .admissions import Cell
 from .diagram import Diagram, Site
 from .directions import Directions
 from .linalg import Equations, Number
-from .roots import Pull, Root, Roots, merge, onward
-from .rules import AddRule, LinearRule
+from .roots import Pull, Root, Roots, merge, moves_on, onward
+from .rules import AddRule, ConcatRule, FixedGainRule, LinearRule, SumFeaturesRule
 from .subspace import Vector, VectorKey, vector_keys
 
 GROUP: VectorKey = (-1, "")  # all inputs of a group of a grouped map
@@ -40,7 +40,10 @@ class Carried:
         self._place = {s.name: i for i, s in enumerate(diagram.sites)}
         self._ends: dict[str, list[tuple[Site, int, Arrived]]] = {}
         self._members: dict[str, tuple[Site, ...]] = {}
+        self._mixing = self._mixed()
         for members in self._groups():
+            if not self._may_meet(members):
+                continue
             ends = list(self.ends_of([s.outputs[0] for s in members]))
             if self._meet(members, ends):
                 self._members |= dict.fromkeys((s.name for s in members), tuple(members))
@@ -126,6 +129,28 @@ class Carried:
                             if row:
                                 arrive(y, target, row, self._place[reader.name])
 
+    def _mixed(self) -> dict[int, bool]:
+        """For every wire that goes on through fixed moves whether its own sectors may meet or be dropped there."""
+        out: dict[int, bool] = {}
+        for site in reversed(self._diagram.sites):
+            for w in site.outputs:
+                further = [r for r, port in self._diagram.reading[w] if moves_on(r)]
+                if further:
+                    cut = any(isinstance(r.rule, (ConcatRule, FixedGainRule, SumFeaturesRule)) for r in further)
+                    out[w] = len(further) > 1 or cut or any(out.get(y, False) for r in further for y in r.outputs)
+        return out
+
+    def goes_on(self, w: int) -> bool:
+        """Whether some fixed move reads a wire."""
+        return w in self._mixing
+
+    def _may_meet(self, members: list[Site]) -> bool:
+        """Whether it is worth following what maps write."""
+        if self._related(members):
+            return True
+        further = [s.outputs[0] for s in members if self.goes_on(s.outputs[0])]
+        return len(further) > 1 or any(self._mixing[w] for w in further)
+
     def _meet(self, members: list[Site], ends: list[tuple[Site, int, Arrived]]) -> bool:
         """Whether several sectors of what the maps write meet at a reader, or of one root at a map."""
         if any(len(row) > 1 for _, _, found in ends for row in found.values()):
@@ -134,6 +159,10 @@ class Carried:
         written = {(i, k) for i, s in enumerate(members) for k in self._directions.keys(s.outputs[0])}
         if written - seen:
             return True  # differences that a sum of neighbours does not see, or terms that cancel
+        return self._related(members)
+
+    def _related(self, members: list[Site]) -> bool:
+        """Whether sectors of what some map reads are one sector of a root, or a root lacks some."""
         for site in members:
             pull = self._pull(site)
             hit = [k for row in pull.values() for k in row]

@@ -17,17 +17,23 @@ from .rules import (
     GainRule,
     HomogeneousRule,
     LinearRule,
+    NormRule,
     PassRule,
+    PointwiseRule,
     ProductRule,
     RepeatRule,
     SoftmaxRule,
+    SourceRule,
 )
 from .solution import Solution
+
+# blocks that see every change of what they read, or whose changes are followed
+CLOSED = (AddRule, GainRule, HomogeneousRule, LinearRule, NormRule, PointwiseRule, ProductRule, SoftmaxRule, SourceRule)
 
 
 def sum_limits(solution: Solution) -> Iterator[str]:
     """Reasons why laws of weighted sums, cuts and copies may be missing, one sentence each."""
-    carried = Carried(solution.directions, solution.drawn)
+    carried = solution.shifts.carried
     yield from _unlike_maps(solution, carried)
     yield from _shared_maps(solution, carried)
     yield from _overlaps(solution, carried)
@@ -72,6 +78,8 @@ def _unlike_maps(solution: Solution, carried: Carried) -> Iterator[str]:
         skip = root[1] if not root[0] else None
         if skip is None and len({_kind(solution, s) for s in sites}) < 2:
             continue
+        if sum(carried.goes_on(s.outputs[0]) for s in sites) + (skip is not None and carried.goes_on(skip)) < 2:
+            continue
         kinds = {i: _kind(solution, s) for i, s in enumerate(sites)} | {len(sites): ("skip",)}
         starts = [s.outputs[0] for s in sites] + ([] if skip is None else [skip])
         for reader, port, found in carried.ends_of(starts):
@@ -88,7 +96,7 @@ def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
         if isinstance(site.rule, LinearRule):
             shared.setdefault(site.rule.weight, []).append(site)
     for sites in shared.values():
-        if len(sites) < 2:
+        if sum(carried.goes_on(s.outputs[0]) for s in sites) < 2:
             continue
         for reader, port, found in carried.ends_of([s.outputs[0] for s in sites]):
             if any(len({i for i, _ in row}) > 1 for row in found.values()):
@@ -98,6 +106,7 @@ def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
 
 def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
     """Sums that are a wire again, or in which one part of a wire is a term of several features."""
+    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
     for site in solution.drawn.sites:
         if not isinstance(site.rule, AddRule):
             continue
@@ -105,6 +114,10 @@ def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
         before = {root for x in site.inputs for root in roots_of(carried.roots.of(x))}
         if any(sign and (sign, w) not in roots_of(pull) for sign, w in before):
             yield f"{site.name} adds activations that cancel: laws of the linear map that is left are not listed"
+        for row in pull.values():
+            twice = {r for r, _ in row if not r[0] and sum(r == other for other, _ in row) > 1}
+            if any(not isinstance(writer[w].rule, CLOSED) for _, w in twice):
+                yield f"{site.name} adds parts of one wire: laws of the differences of their writers are not listed"
         hit = [k for row in pull.values() for k in row]
         if len(hit) != len(set(hit)):
             yield f"{site.name} adds parts of one wire that overlap: laws that mix its features are not listed"

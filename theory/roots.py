@@ -43,7 +43,7 @@ def one_place(diagram: Diagram, site: Site) -> bool:
 def merge(target: dict, row: dict, factor: Number = 1) -> None:
     """Adds a multiple of a row to another; what cancels is dropped."""
     for key, a in row.items():
-        total = target.get(key, 0) + a * factor
+        total = target.get(key, 0) + (a if factor == 1 else a * factor)
         if total:
             target[key] = total
         else:
@@ -194,11 +194,20 @@ def copied_key(key: VectorKey, copies: int) -> VectorKey | None:
     return (key[0], key[1][:-1]) if key[1].endswith("c") else None
 
 
+def moves_on(site: Site) -> bool:
+    """Whether a block may be a fixed linear move of features."""
+    rule = site.rule
+    fixed = isinstance(rule, (AddRule, ConcatRule, FixedGainRule, RepeatRule, SumFeaturesRule))
+    return fixed or is_factor(rule) or adds_constants(rule)
+
+
 def onward(directions: Directions, diagram: Diagram, site: Site, port: int) -> list[tuple[int, Push]] | None:
     """Where a data-dependent change of an input goes, as the sectors of each output, None where it goes nowhere fixed.
 
     A constant that is added on the way changes nothing.
     """
+    if not moves_on(site):
+        return None
     rule, x = site.rule, site.inputs[port]
     keys = directions.keys(x)
 

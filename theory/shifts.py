@@ -36,14 +36,14 @@ class Shifts:
     def __init__(self, layouts: Layouts, directions: Directions) -> None:
         self._layouts = layouts
         self.directions = directions
-        self._carried = Carried(directions, layouts.diagram)
+        self.carried = Carried(directions, layouts.diagram)
         self.equations: Equations[tuple] = Equations()
         self.admissions = Admissions(layouts)
         self._live: set[int] = set()
         for site in layouts.diagram.sites:
             self._site = site.name
             site.rule.shift(self, site)
-        self._carried.require(self.equations)
+        self.carried.require(self.equations)
         self.admissions.settle(self.equations)
 
     def layout(self, w: int) -> Algebra:
@@ -302,8 +302,8 @@ class Shifts:
                 moves += [(("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
             for i, (line, _) in enumerate(rule.known_sums(self.directions, site)):
                 moves += [(("row", site.name, i, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
-        if site.name in self._carried:
-            moves += self._carried.moves(site)
+        if site.name in self.carried:
+            moves += self.carried.moves(site)
         self.admissions.admit_moves(site.name, rule.weight, self.admissions.frame(ends), moves)
 
     def move_tensor(self, site: Site, name: str, wires: Sequence[int]) -> None:
