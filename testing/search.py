@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from lawful.graph.architecture import Architecture
 from lawful.graph.counting import count
 from lawful.graph.engine import derive
+from lawful.theory.oracle import ContradictionError
 from lawful.theory.verdict import Verdict
 
 from .strategies import architectures, losses
@@ -74,7 +75,11 @@ class Found:
 def compare(arch: Architecture, loss: str, found: Found) -> None:
     """Compares engine and oracle on one network."""
     laws = derive(arch, loss)
-    oracle = count(arch, loss, known=None if laws.notes else laws.independent)
+    try:
+        oracle = count(arch, loss, known=None if laws.notes else laws.independent)
+    except ContradictionError as error:
+        found.disagreements.append((f"{loss}: {error}", arch.to_json()))
+        return
     if oracle.verdict is not Verdict.HOLDS:
         found.undecided += 1
         return
