@@ -19,6 +19,21 @@ from .base import Block, Net, ShapeError, Signal, Spec, Tie, WidthRelation, smal
 from .run import Run
 
 
+def blank_tap(large: int, small: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
+    """Whether some tap of a kernel only ever meets padding.
+
+    Args:
+        large: length of the axis that is padded: the input's, of a transposed convolution the output's.
+        small: length of the other one.
+        kernel: length of the kernel.
+        stride: steps between its places.
+        padding: zeros on both sides of the large axis.
+        dilation: steps between its taps.
+    """
+    taps = (tap * dilation - padding for tap in range(kernel))
+    return not all(any(0 <= i * stride + at < large for i in range(small)) for at in taps)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class _AnyConv(Block):
     """What a convolution and a transposed one have in common."""
@@ -75,6 +90,10 @@ class _AnyConv(Block):
     def _reach(self) -> int:
         """Length that the kernel spans."""
         return self.dilation * (self.kernel - 1) + 1
+
+    def _blank(self, large: int, small: int) -> bool:
+        """Whether a tap of the kernel meets nothing but padding, on axes of these lengths."""
+        return blank_tap(large, small, self.kernel, self.stride, self.padding, self.dilation)
 
     def output(self, *signals: Signal) -> Sequence[Signal]:
         x = signals[0]
@@ -138,6 +157,7 @@ class _Conv(_AnyConv):
             keeps_constants=self.padding == 0,
             geometry=("conv", self.stride, self.padding, self.dilation),
             mixes=self.kernel > 1,
+            blank=any(map(self._blank, inputs[0].space, outputs[0].space)),
         )
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
@@ -209,6 +229,7 @@ class _ConvTranspose(_AnyConv):
             keeps_constants=self.kernel == self.stride == 1 and not self.padding,
             geometry=("transposed conv", self.stride, self.padding, self.dilation, self.output_padding),
             mixes=self._overlap,
+            blank=any(map(self._blank, outputs[0].space, inputs[0].space)),
         )
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:

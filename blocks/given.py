@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
 
-from lawful.theory.rules import HomogeneousRule, OffsetRule, PassRule, RotaryRule, Rule, SourceRule
+from lawful.theory.rules import FixedGainRule, HomogeneousRule, OffsetRule, PassRule, RotaryRule, Rule, SourceRule
 
 from .base import Block, ShapeError, Signal
 from .numbers import Numbers
 from .run import Run
+
+RUNS = 8  # of equal factors, above which a wire is not cut at them
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,8 +68,8 @@ class AddNumbers(Block):
 class TimesNumbers(Block):
     """`x * numbers`, fixed factors that broadcast against one example of x.
 
-    One factor for a whole position lets every matrix pass, factors of single features only diagonal ones; constants do
-    not pass.
+    One factor for a whole position lets every matrix pass, factors of features those of runs of equal factors; what a
+    factor of 0 stands before is never read.
     """
 
     numbers: Numbers
@@ -78,8 +83,20 @@ class TimesNumbers(Block):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         shape = (1,) * (len(inputs[0].shape) - self.numbers.tensor.ndim) + tuple(self.numbers.tensor.shape)
-        alike = shape[0 if inputs[0].channels_first else -1] == 1
-        return PassRule(keeps_constants=False) if alike else HomogeneousRule()
+        axis = 0 if inputs[0].channels_first else len(shape) - 1
+        if shape[axis] == 1:
+            return PassRule(keeps_constants=False)
+        runs = self._runs() if math.prod(shape) == shape[axis] else None
+        return FixedGainRule(runs) if runs and len(runs) <= RUNS else HomogeneousRule()
+
+    def _runs(self) -> tuple[tuple[int, Fraction], ...] | None:
+        """The factors as runs of equal ones, None where they are not known."""
+        if self.numbers.tensor.device.type == "meta":
+            return None
+        factors = [float(a) for a in self.numbers.tensor.flatten()]
+        if not all(map(math.isfinite, factors)):
+            return None
+        return tuple((len(list(run)), Fraction(a)) for a, run in itertools.groupby(factors))
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] * self.numbers.on(x[0])

@@ -91,7 +91,8 @@ class Piecewise(_Same):
             raise ShapeError(f"{self}: the scale must be positive")
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return PointwiseRule()
+        clamped = self.function == "hardtanh" and not self.a <= 0 <= self.b
+        return PointwiseRule(keeps_zero=self.function != "hardsigmoid" and not clamped, alike=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         pieces, whole = _PIECES[self.function]

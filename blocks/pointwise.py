@@ -65,7 +65,10 @@ class ReLU(_Same):
     source = "marcotte2023, theorem 4.1"
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return HomogeneousRule(self.power, isometric=abs(self.slope) == 1 and self.power == 1)
+        straight = Fraction(self.slope) if self.power == 1 else None
+        isometric = abs(self.slope) == 1 and self.power == 1
+        positive = self.slope <= 0 or self.power % 2 == 0
+        return HomogeneousRule(self.power, isometric=isometric, negative=straight, positive=positive, alike=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         gate = run.gate(x[0], real=lambda: x[0] > 0)
@@ -102,7 +105,7 @@ class Power(_Same):
             raise ShapeError(f"{self}: a power below 2 is linear or no polynomial; use Linear or Identity")
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return HomogeneousRule(self.power)
+        return HomogeneousRule(self.power, positive=self.power % 2 == 0, alike=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] ** self.power
@@ -139,9 +142,13 @@ _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+# functions that answer a positive factor by a power of it
+_DEGREES = {"sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2), "reciprocal": Fraction(-1)}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Pointwise(_Same):
-    """A smooth activation by name; it leaves no law.
+    """A smooth activation by name; it leaves no law but for sqrt, rsqrt and reciprocal, which are homogeneous.
 
     Names: gelu, gelu_tanh, gelu_quick (`x sigmoid(1.702 x)`), silu, tanh, tanhshrink, sigmoid, logsigmoid, softplus,
     softsign, elu, mish, exp, erf, sin, cos, log, log1p, expm1, sqrt, rsqrt, reciprocal, and one_minus (`1 - x`), which
@@ -159,7 +166,14 @@ class Pointwise(_Same):
             raise ShapeError(f"no point-wise function {self.function!r}; there are {', '.join(_FUNCTIONS)}")
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return OffsetRule(-1) if self.function == "one_minus" else PointwiseRule(exponential=self.function == "exp")
+        if self.function == "one_minus":
+            return OffsetRule(-1)
+        if self.function in _DEGREES:
+            return HomogeneousRule(_DEGREES[self.function], positive=self.function != "reciprocal", alike=True)
+        keeps_zero = self.function not in ("sigmoid", "logsigmoid", "softplus", "exp", "cos", "log")
+        positive = self.function in ("sigmoid", "softplus", "exp")
+        exponential = self.function == "exp"
+        return PointwiseRule(exponential=exponential, keeps_zero=keeps_zero, positive=positive, alike=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return _FUNCTIONS[self.function](x[0])

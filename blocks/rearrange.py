@@ -79,7 +79,7 @@ class Rearrange(Block):
         if self.move == "flatten":
             return FlattenRule(self.before, self.after)
         if self.move == "same":
-            return PassRule(weights="uniform" if self.moved else "same")
+            return PassRule(weights="uniform" if self.moved else "same", repeats=any(n > 1 for n in self.repeats))
         return UnflattenRule(self.before * self.after, outer=self.move == "outer")
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
@@ -160,7 +160,9 @@ class Positions(Block):
         mixes = self.operation in ("mean", "sum", "average") or not self.mode.startswith("nearest")
         if self.operation == "mean" and len(inputs[0].space) == 1:
             return PassRule(weights="mean", mixes=True)
-        return PassRule(weights="uniform", keeps_constants=keeps, mixes=mixes)
+        twice = self.operation == "pick" and len(set(self.numbers)) < len(self.numbers)
+        repeats = twice or self.operation in ("pad", "resize")
+        return PassRule(weights="uniform", keeps_constants=keeps, mixes=mixes, repeats=repeats)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         first = run.axis == 1

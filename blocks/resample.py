@@ -138,7 +138,8 @@ class UpSample(Block):
         return (dataclasses.replace(s, space=tuple(self.scale * n for n in s.space)),)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return PassRule(weights="uniform", mixes=self.mode == "linear" and self.scale > 1)
+        larger = self.scale > 1
+        return PassRule(weights="uniform", mixes=self.mode == "linear" and larger, repeats=larger)
 
     def shrunk(self) -> Block:
         """Twice the size at most."""

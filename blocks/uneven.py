@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from math import prod
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from lawful.theory.rules import HomogeneousRule, LinearRule, PassRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec
+from .conv import blank_tap
 from .pieces import FREE
 from .run import Run
 
@@ -90,7 +92,16 @@ class UnevenConv(Block):
             keeps_constants=not any(self.padding) and (points or not self.transposed),
             geometry=("uneven", self.stride, self.padding, self.dilation, self.transposed, self.output_padding),
             mixes=not points,
+            blank=any(starmap(blank_tap, zip(*self._ends(inputs[0], outputs[0]), *self._windows, strict=True))),
         )
+
+    @property
+    def _windows(self) -> tuple[tuple[int, ...], ...]:
+        return self.kernel, self.stride, self.padding, self.dilation
+
+    def _ends(self, x: Signal, y: Signal) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Lengths of the axes that are padded, and of the others."""
+        return (y.space, x.space) if self.transposed else (x.space, y.space)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         rank = len(self.kernel)

@@ -90,7 +90,7 @@ class Balance:
         self,
         a: int,
         b: int,
-        power: int = 1,
+        power: Number = 1,
         rename: Callable[[int, str], tuple[int, str]] | None = None,
         partial: bool = False,
     ) -> None:
@@ -196,7 +196,7 @@ class Balance:
     def share(self, name: str, uses: list[Use]) -> None:
         """Every use must move the parameter alike; a matrix up to `S_0 = c I`, `S_1 = -c I`, which moves nothing."""
         for i, other in enumerate(uses[1:]):
-            if self._unseen(other) or len(other.axes) != len(uses[0].axes):
+            if self._unseen(other) or not self._layouts.alike(uses[0], other):
                 continue  # in the second case every wire of both carries nothing
             for axis, (mine, theirs) in enumerate(zip(uses[0].axes, other.axes, strict=True)):
                 keys = {*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}

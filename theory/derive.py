@@ -258,11 +258,11 @@ class _Builder:
             self._crossed.add((pair.first, pair.second))
             sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
             terms = []
-            for sites, sign in ((pair.producers, 1), (pair.consumers, -1)):
+            for axis, sites, sign in ((0, pair.producers, 1), (1, pair.consumers, -pair.sign)):
                 first, second = (s.rule for s in sites)
                 assert isinstance(first, LinearRule) and isinstance(second, LinearRule)
-                terms.append(_cross(first, second, sign, 0 if sign > 0 else 1))
-                if sign > 0 and first.bias:
+                terms.append(_cross(first, second, sign, axis))
+                if not axis and first.bias:
                     terms.append(_cross_bias(first, second, sizes))
             wire = self.diagram.wires[pair.first].name
             other = self.diagram.wires[pair.second].name

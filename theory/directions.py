@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .algebra import Algebra
+from .diagram import Site
 from .layouts import Layouts
 from .linalg import Number
 from .rules import Blind
@@ -18,11 +19,8 @@ class Directions:
         self._layouts = layouts
         diagram = layouts.diagram
         self._seen: list[Blind | None] = [None] * len(diagram.wires)
+        self._ports: dict[tuple[str, int], Blind] = {}
         self._absent = [Subspace()] * len(diagram.wires)
-        for site in reversed(diagram.sites):
-            for w, blind in zip(site.inputs, site.rule.blind(self, site), strict=True):
-                known = self._seen[w]
-                self._seen[w] = blind if known is None else known.meet(blind)
         self._fixed: dict[int, list[tuple[Vector, Number]]] = {}
         for site in diagram.sites:
             for w, absent in zip(site.outputs, site.rule.silent(self, site), strict=True):
@@ -30,6 +28,15 @@ class Directions:
             for w, fixed in zip(site.outputs, site.rule.fixed(self, site), strict=True):
                 if fixed:
                     self._fixed[w] = list(fixed)
+        for site in reversed(diagram.sites):
+            seen = site.rule.blind(self, site)
+            if site.outputs and all(self.moving(y).covers(self.layout(y)) for y in site.outputs):
+                whole = [Subspace.everything(self.layout(w)) for w in site.inputs]  # nothing sees what it writes
+                seen = [Blind(every, every, every) for every in whole]
+            for port, (w, blind) in enumerate(zip(site.inputs, seen, strict=True)):
+                self._ports[site.name, port] = blind
+                known = self._seen[w]
+                self._seen[w] = blind if known is None else known.meet(blind)
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
@@ -49,6 +56,14 @@ class Directions:
         """Shifts that all positions of an example share and that no reader sees."""
         blind = self._seen[w]
         return blind.shared if blind else Subspace()
+
+    def writer(self, w: int) -> Site | None:
+        """The block that writes a wire."""
+        return next((s for s in self._layouts.diagram.sites if w in s.outputs), None)
+
+    def unseen(self, site: Site, port: int) -> Subspace:
+        """Data-dependent shifts of an input that its reader does not see."""
+        return self._ports[site.name, port].moving
 
     def positions(self, w: int) -> int:
         """Number of positions of a wire."""

@@ -65,7 +65,7 @@ class Layouts:
         """Uses of one parameter see its axes cut alike."""
         for uses in self.uses.values():
             for other in uses[1:]:
-                if not self._alike(uses[0], other):
+                if not self.alike(uses[0], other):
                     # The two see different axes (one may only know the size of the whole): nothing is claimed.
                     for w, _ in (t for use in (uses[0], other) for axis in use.axes for t in axis):
                         self.meet(w, Nothing(self.size(w)))
@@ -74,7 +74,7 @@ class Layouts:
                     for w, _ in (*mine, *theirs):
                         self.align(mine[0][0], w)
 
-    def _alike(self, one: Use, other: Use) -> bool:
+    def alike(self, one: Use, other: Use) -> bool:
         """Whether two uses of a parameter see the same axes of it."""
         sizes = [[self.size(axis[0][0]) for axis in use.axes] for use in (one, other)]
         return sizes[0] == sizes[1] and one.groups == other.groups

@@ -8,6 +8,7 @@ from .diagram import Site
 from .families import gather
 from .limits_inputs import computed_limits
 from .limits_paths import averaged, path_limits
+from .limits_sums import sum_limits
 from .ranks import vectors_on
 from .rewrites import invisible
 from .rules import (
@@ -19,13 +20,16 @@ from .rules import (
     FlattenRule,
     FrozenNormRule,
     GainRule,
+    HomogeneousRule,
     LinearRule,
     MixtureRule,
     NormRule,
     OffsetRule,
     OpaqueRule,
+    OutputRule,
     PassRule,
     PointwiseRule,
+    ProductRule,
     Rule,
     SimilarityRule,
     SoftmaxRule,
@@ -52,6 +56,7 @@ def limits(solution: Solution) -> list[str]:
         *computed_limits(solution),
         *_tokens_alone(solution),
         *path_limits(solution.drawn),
+        *sum_limits(solution),
         *_fixed_numbers(solution),
         *_thin_wires(solution),
         *_unseen_scales(solution),
@@ -128,11 +133,11 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
     blind = (NormRule, UnitRowsRule, SimilarityRule)
     read = {w: s for s in solution.drawn.sites if isinstance(s.rule, blind) for w in s.inputs}
     for family in gather(solution.gauges):
-        if family.mixed or family.kinds != ("sum",):
+        if family.mixed or family.kinds not in (("sum",), ("pair",)):
             continue
         wires = {w for (w, _), _ in family.support}
         name = next((read[w].name for w in sorted(wires & set(read))), None)
-        size = max(solution.layouts.size(w) for w in wires)
+        size = max(solution.layouts.size(w) for w in wires) - (family.kinds == ("pair",))  # without the mean
         found = sum(vectors_on(solution, w) for w in wires)
         # As many vectors as features still have a determinant, which a map with normalised rows keeps.
         exact = any(isinstance(read[w].rule, UnitRowsRule) for w in wires & set(read))
@@ -192,8 +197,15 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     `S_out W = W S_in` makes both commute with `W W^T` and `W^T W`.  Where one side carries no matrix off the diagonal a
     generic `W` leaves `c I` on it, so the other has `c I` as well but for what `W` kills: nothing if it is no wider.
     """
-    if any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
+    if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
         return True
+    if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > solution.layouts.size(
+        site.inputs[0]
+    ):
+        # What it writes has directions that are never there, which a trained map may read, also behind a norm.
+        apart = (HomogeneousRule, OutputRule, PointwiseRule, ProductRule)
+        if any(not isinstance(r.rule, apart) for r, _ in solution.drawn.reading[site.outputs[0]]):
+            return True
     blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
     sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
     return all(blocks) or any(block > sizes[1 - i] for i, block in enumerate(blocks))
@@ -201,6 +213,8 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
 
 def _gain_matters(solution: Solution, site: Site) -> bool:
     """Whether constants reach a frozen gain, or a direction that its input never has is read by a trained map."""
+    if not site.inputs:
+        return True  # a source that scales a parameter
     x, y = site.inputs[0], site.outputs[0]
     if solution.shifts.live(x) or solution.directions.moving(y) or solution.directions.still(y):
         return True

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from .diagram import Diagram, Site
-from .rewrites import bundles, identity_sources, invisible, leaves
+from .rewrites import identity_sources, invisible
 from .rules import (
     AddRule,
     AttentionRule,
@@ -38,8 +38,7 @@ def path_limits(diagram: Diagram) -> Iterator[str]:
     """Reasons why laws may be missing that only depend on how the blocks are joined, one sentence each."""
     yield from _maps_in_a_row(diagram)
     yield from _products_of_rows(diagram)
-    yield from _unlike_parallel_maps(diagram)
-    yield from _parts_added(diagram)
+    yield from _copies_added(diagram)
     yield from _averaged_positions(diagram)
     yield from _skips_into_sums(diagram)
     yield from _fixed_sums(diagram)
@@ -85,39 +84,16 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
         elif site.inputs and rows.issuperset(site.inputs):
             if isinstance(rule, ProductRule):
                 yield f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
-            if isinstance(rule, PointwiseRule) or (isinstance(rule, HomogeneousRule) and rule.power > 1):
+            if isinstance(rule, PointwiseRule) or (isinstance(rule, HomogeneousRule) and rule.power != 1):
                 yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
             if isinstance(rule, ROWS):
                 rows.update(site.outputs)
 
 
-def _unlike_parallel_maps(diagram: Diagram) -> Iterator[str]:
-    """Sums of linear maps of one wire with different shapes: entries that act alike keep their difference."""
-    readers = diagram.readers()
-    writer = {w: s for s in diagram.sites for w in s.outputs}
-    bundled = bundles(diagram)
-    for site in diagram.sites:
-        if not isinstance(site.rule, AddRule):
-            continue
-        maps: dict[int, set[str]] = {}
-        found = leaves(site, readers, writer)
-        weights = [leaf.rule.weight for leaf in found if isinstance(leaf.rule, LinearRule)]
-        if len(set(weights)) < len(weights):
-            yield f"{site.name} adds one shared map of several wires: laws of the differences of these are not listed"
-        for leaf in found:
-            if isinstance(leaf.rule, LinearRule) or (isinstance(leaf.rule, GainRule) and leaf.rule.gain):
-                maps.setdefault(leaf.inputs[0], set()).add(bundled.get(leaf.name, leaf.name))
-        if any(len(kinds) > 1 for kinds in maps.values()):
-            yield f"{site.name} adds unlike linear maps of one wire: laws of their differences are not listed"
-
-
-def _parts_added(diagram: Diagram) -> Iterator[str]:
-    """Parts of one wire, or copies of one feature, that are added up again."""
-    cuts = [s.outputs for s in diagram.sites if isinstance(s.rule, ConcatRule) and s.rule.cut]
+def _copies_added(diagram: Diagram) -> Iterator[str]:
+    """Copies of one feature that are added up again behind gains of their own."""
     writer = {w: s for s in diagram.sites for w in s.outputs}
     for site in diagram.sites:
-        if isinstance(site.rule, AddRule) and any(len(set(site.inputs) & set(outputs)) > 1 for outputs in cuts):
-            yield f"{site.name} adds parts of one wire: laws of the differences of their writers are not listed"
         if isinstance(site.rule, SumFeaturesRule):
             before = writer[site.inputs[0]]
             while isinstance(before.rule, GainRule):

@@ -136,7 +136,7 @@ def settled(solution: Solution, entities: list[Entity]) -> int:
     found: dict[str, int] = {}
     for row in solution.fields:
         names = {name for name, _ in row}
-        if len(names) < 2 or any(solution.vector_is_constant(n, solution.uses[n][0]) for n in names):
+        if len(row) < 2 or any(solution.vector_is_constant(n, solution.uses[n][0]) for n in names):
             continue
         hit: dict[str, int] = {}
         for name, cell in row:

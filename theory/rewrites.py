@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from .diagram import Diagram, Site, Wire
+from .linalg import Number
 from .rules import (
     AddRule,
     ConcatRule,
@@ -25,6 +26,7 @@ from .rules import (
     LinearRule,
     NormRule,
     PassRule,
+    Rule,
     TableRule,
     UnflattenRule,
     UnitNormRule,
@@ -112,7 +114,7 @@ def _drop_norms_of_norms(sites: list[Site]) -> tuple[list[Site], list[Rewrite]]:
 
 def invisible(sites: list[Site], start: int, local: bool, exact: bool = False) -> bool:
     """Whether a positive factor (`local`: one per token) on the output of a site is seen by no loss."""
-    degree: dict[int, int] = {sites[start].outputs[0]: 1}
+    degree: dict[int, Number] = {sites[start].outputs[0]: 1}
     for site in itertools.islice(sites, start + 1, None):
         degrees = [degree.get(w, 0) for w in site.inputs]
         if not any(degrees):
@@ -160,22 +162,24 @@ def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         if not isinstance(site.rule, AddRule):
             continue
         for skip, w in itertools.permutations(site.inputs, 2):
-            branch = sites[place[w]]
-            while isinstance(branch.rule, GainRule) and branch.rule.gain is None and len(readers[w]) == 1:
-                w = branch.inputs[0]  # x + (W x + b) = (I + W) x + b
+            branch, factor = sites[place[w]], Fraction(1)
+            while len(readers[w]) == 1 and (is_factor(branch.rule) or _shifts_only(branch.rule)):
+                if isinstance(branch.rule, PassRule):
+                    factor *= branch.rule.factor
+                w = branch.inputs[0]  # x + a (W x + b) = a (I / a + W) x + a b
                 branch = sites[place[w]]
             rule = branch.rule
             if not isinstance(rule, (LinearRule, GainRule)) or len(readers[w]) > 1 or rule.offset:
                 continue
             (start, times), (same, by) = (origin.get(x, (x, Fraction(1))) for x in (skip, branch.inputs[0]))
-            if start != same or not by or not _keeps_positions(rule):
+            if start != same or not by or not factor or not _keeps_positions(rule):
                 continue
             weight = rule.weight if isinstance(rule, LinearRule) else rule.gain
             if weight is None or uses[weight] > 1 or diagram.parameters[weight].frozen:
                 continue
             rest = list(site.inputs)
             rest.remove(skip)
-            sites[place[w]] = replace(branch, rule=replace(rule, offset=times / by))
+            sites[place[w]] = replace(branch, rule=replace(rule, offset=times / by / factor))
             sites[i] = replace(site, inputs=tuple(rest), rule=site.rule if len(rest) > 1 else PassRule())
             notes.append(Rewrite(branch.name, f"with the skip into {site.name} it is the one linear map I + W"))
             break
@@ -186,10 +190,19 @@ def identity_sources(sites: list[Site]) -> dict[int, tuple[int, Fraction]]:
     """The wire that a copy, or a fixed multiple, is one of."""
     origin: dict[int, tuple[int, Fraction]] = {}
     for site in sites:
-        if isinstance(site.rule, PassRule) and replace(site.rule, factor=Fraction(1)) == PassRule():
+        if isinstance(site.rule, PassRule) and is_factor(site.rule):
             source, factor = origin.get(site.inputs[0], (site.inputs[0], Fraction(1)))
             origin[site.outputs[0]] = (source, factor * site.rule.factor)
     return origin
+
+
+def is_factor(rule: Rule) -> bool:
+    """Whether a rule is that of a fixed factor, the same at every position."""
+    return isinstance(rule, PassRule) and rule == PassRule(factor=rule.factor)
+
+
+def _shifts_only(rule: Rule) -> bool:
+    return isinstance(rule, GainRule) and rule.gain is None
 
 
 def _keeps_positions(rule: LinearRule | GainRule) -> bool:
@@ -265,7 +278,7 @@ def bundles(diagram: Diagram) -> dict[str, str]:
             continue
         for leaf in leaves(site, readers, writer):
             rule = leaf.rule
-            if isinstance(rule, LinearRule) and _sum_of(leaf, readers) == site.name:
+            if isinstance(rule, LinearRule) and _sum_of(leaf, readers)[0] == site.name:
                 key = (site.name, leaf.inputs[0], rule.geometry, rule.groups, rule.lookup, _kernel(rule))
                 groups.setdefault(key, []).append(leaf.name)
     return {name: members[0] for members in groups.values() if len(members) > 1 for name in members}
@@ -275,15 +288,18 @@ def _kernel(rule: LinearRule) -> tuple[int, ...]:
     return rule.shape_[2:]
 
 
-def _sum_of(site: Site, readers: dict[int, list[tuple[Site, int]]]) -> str | None:
-    """The last of the nested sums that alone read a site, None where something else reads it."""
-    name = None
+def _sum_of(site: Site, readers: dict[int, list[tuple[Site, int]]]) -> tuple[str | None, Fraction]:
+    """The last of the nested sums that alone read a site (None where something else reads it), and with what factor."""
+    name, factor, total = None, Fraction(1), Fraction(1)
     while True:
         after = readers[site.outputs[0]]
-        if len(after) != 1 or not isinstance(after[0][0].rule, AddRule):
-            return name
+        if len(after) != 1 or not (isinstance(after[0][0].rule, AddRule) or is_factor(after[0][0].rule)):
+            return name, total
         site = after[0][0]
-        name = site.name
+        if isinstance(site.rule, PassRule):
+            factor *= site.rule.factor
+        else:
+            name, total = site.name, factor
 
 
 def leaves(site: Site, readers: dict[int, list[tuple[Site, int]]], writer: dict[int, Site]) -> list[Site]:
@@ -302,12 +318,16 @@ def leaves(site: Site, readers: dict[int, list[tuple[Site, int]]], writer: dict[
 
 @dataclass(frozen=True)
 class Pair:
-    """Two hidden wires of parallel linear branches: together they are one wire."""
+    """Two hidden wires of parallel linear branches: together they are one wire.
+
+    `sign` is -1 where one branch is subtracted from the other.
+    """
 
     first: int
     second: int
     producers: tuple[Site, Site]
     consumers: tuple[Site, Site]
+    sign: int = 1
 
 
 def parallel_pairs(diagram: Diagram) -> list[Pair]:
@@ -330,17 +350,19 @@ def parallel_pairs(diagram: Diagram) -> list[Pair]:
     for i, (a, a_rule, b, b_rule) in enumerate(inner):
         for c, c_rule, d, d_rule in inner[i + 1 :]:
             same_reader = a.inputs == c.inputs and _alike(a_rule, c_rule) and bool(a_rule.bias) == bool(c_rule.bias)
-            same_writer = _alike(b_rule, d_rule) and _summed(b, d, readers)
+            sign = _summed(b, d, readers)
+            same_writer = _alike(b_rule, d_rule) and abs(sign) == 1
             names = [u.parameter for s in (a, b, c, d) for u in s.rule.uses(s)]
             plain = all(uses[n] == 1 and not diagram.parameters[n].frozen for n in names)
             if same_reader and same_writer and plain and not {a.name, c.name} & set(bundle):
-                pairs.append(Pair(a.outputs[0], c.outputs[0], (a, c), (b, d)))
+                pairs.append(Pair(a.outputs[0], c.outputs[0], (a, c), (b, d), int(sign)))
     return pairs
 
 
-def _summed(b: Site, d: Site, readers: dict[int, list[tuple[Site, int]]]) -> bool:
-    one, two = _sum_of(b, readers), _sum_of(d, readers)
-    return one is not None and one == two
+def _summed(b: Site, d: Site, readers: dict[int, list[tuple[Site, int]]]) -> Fraction:
+    """How many times the one map counts in the sum for each time of the other, 0 where they are not summed."""
+    (one, first), (two, second) = _sum_of(b, readers), _sum_of(d, readers)
+    return second / first if one is not None and one == two and first else Fraction(0)
 
 
 def _alike(a: LinearRule, b: LinearRule) -> bool:

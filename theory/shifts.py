@@ -12,6 +12,7 @@ from itertools import accumulate, product
 
 from .admissions import Admissions, Cell, Move, Token
 from .algebra import Algebra
+from .carried import Carried
 from .diagram import Site
 from .directions import Directions, box_offsets
 from .layouts import Layouts
@@ -30,20 +31,19 @@ class Shifts:
     Args:
         layouts: how wires are cut.
         directions: what readers do not see.
-        bundles: for linear sites whose outputs only meet in one sum, the name of their bundle.
     """
 
-    def __init__(self, layouts: Layouts, directions: Directions, bundles: dict[str, str]) -> None:
+    def __init__(self, layouts: Layouts, directions: Directions) -> None:
         self._layouts = layouts
         self.directions = directions
-        self._bundles = bundles
+        self.carried = Carried(directions, layouts.diagram)
         self.equations: Equations[tuple] = Equations()
         self.admissions = Admissions(layouts)
         self._live: set[int] = set()
         for site in layouts.diagram.sites:
             self._site = site.name
             site.rule.shift(self, site)
-        self._settle_bundles()
+        self.carried.require(self.equations)
         self.admissions.settle(self.equations)
 
     def layout(self, w: int) -> Algebra:
@@ -302,10 +302,8 @@ class Shifts:
                 moves += [(("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
             for i, (line, _) in enumerate(rule.known_sums(self.directions, site)):
                 moves += [(("row", site.name, i, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
-        if site.name in self._bundles:
-            bundle = self._bundles[site.name]
-            cells = product(*(vector_keys(self.layout(w)) for w in ends))
-            moves += [(("bundle", bundle, site.name, c), {c: 1}) for c in cells]
+        if site.name in self.carried:
+            moves += self.carried.moves(site)
         self.admissions.admit_moves(site.name, rule.weight, self.admissions.frame(ends), moves)
 
     def move_tensor(self, site: Site, name: str, wires: Sequence[int]) -> None:
@@ -358,15 +356,6 @@ class Shifts:
         """Constant fields of a parameter that no loss feels, whatever the rest does."""
         if not self.admissions.frozen(name):
             self._admit(name, wires, cells)
-
-    def _settle_bundles(self) -> None:
-        """Maps that are only ever summed: what one gains the others lose."""
-        totals: dict[tuple, Row] = {}
-        for variable, _ in self.admissions.moves():
-            if variable[0] == "bundle":
-                totals.setdefault((variable[1], variable[3]), {})[variable] = 1
-        for row in totals.values():
-            self.equations.require(row)
 
     def fields(self) -> list[dict[tuple[str, Cell], Number]]:
         """A spanning list of the constant fields: coefficient per parameter and sector."""

@@ -17,13 +17,13 @@ from .layouts import Layouts
 from .linalg import Equations, Number
 from .rewrites import (
     Rewrite,
-    bundles,
     drop_invisible_norms,
     join_what_was_cut,
     merge_linear_skips,
     merge_repeated,
     scale_rows,
 )
+from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rules import FlattenRule, Rule, UnflattenRule, Use
 from .shifts import Cell, Shifts
 from .subspace import key_dimension, vector_keys
@@ -54,6 +54,9 @@ class Solution:
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
         exact = not self.lax and any(getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
+            draw_identities,
+            cut_first,
+            merge_cuts,
             join_what_was_cut,
             merge_linear_skips,
             partial(drop_invisible_norms, exact=exact),
@@ -66,7 +69,7 @@ class Solution:
         self.layouts = self._layouts()
         self.directions = Directions(self.layouts)
         self.balance = Balance(self.layouts, self.directions)
-        self.shifts = Shifts(self.layouts, self.directions, bundles(self.drawn))
+        self.shifts = Shifts(self.layouts, self.directions)
         self.constants: Equations[FieldKey] = Equations()
         self.fields: list[FieldRow] = []
         for row in sorted(self.shifts.fields(), key=len):
@@ -203,13 +206,36 @@ class Solution:
 
     def _scalar_boxes(self, use: Use, axis: int) -> int:
         """Number of boxes of an axis that one factor acts on: all, or those of one group of a grouped map."""
-        boxes = len(self.layouts.algebras[use.axes[axis][0][0]].boxes)
+        boxes = len(self.layouts.algebras[use.axes[axis][0][0]].boxes) - len(self._dead(use.parameter, use, axis))
         return boxes // use.groups if use.groups > 1 and boxes > 1 else boxes
+
+    def _dead(self, name: str, use: Use, axis: int) -> set[int]:
+        """The boxes of an axis along which nothing of a parameter ever moves (units that nothing reads)."""
+        if name not in self._still:
+            return set()
+        algebra = self.layouts.algebras[use.axes[axis][0][0]]
+        keys: dict[int, list[tuple[int, str]]] = {}
+        for key in vector_keys(algebra):
+            keys.setdefault(key[0], []).append(key)
+        if use.constant:
+            return set() if axis else {b for b, own in keys.items() if self._is_constant_on(name, use, own)}
+        sides = [vector_keys(self.layouts.algebras[a[0][0]]) for a in use.axes]
+        return {
+            b
+            for b, own in keys.items()
+            if all(self.constant(name, cell) for cell in product(*sides[:axis], own, *sides[axis + 1 :]))
+        }
+
+    @cached_property
+    def _still(self) -> set[str]:
+        """The parameters that some constant field moves."""
+        return {name for row in self.fields for name, _ in row}
 
     def _axis_effects(self, name: str, use: Use, axis: int) -> list[tuple[tuple[int, str], Row]]:
         """One row per sector of an axis; where the axis is blind along 1 the `11^T` combination has no effect."""
         out = []
-        keys = self.balance.axis_keys(use.axes[axis])
+        dead = self._dead(name, use, axis)
+        keys = [k for k in self.balance.axis_keys(use.axes[axis]) if k[0] not in dead]
         blind = {k for k in keys if "j" in k[1] and self._blind_along_ones(name, use, axis, *k)}
         for box, label in keys:
             if (box, label) in blind:

@@ -6,6 +6,7 @@ from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
+from .factors import FixedGainRule
 from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import TokenMixRule
@@ -37,6 +38,7 @@ __all__ = [
     "ConcatRule",
     "CurveRule",
     "DiscardRule",
+    "FixedGainRule",
     "FlattenRule",
     "FrozenNormRule",
     "GainRule",

@@ -212,5 +212,5 @@ class AttentionRule(Rule):
         images = [m for r in "cd" for k, m in self._images(directions.layout(y), layout, r) if k in whole]
         return [Subspace(tuple({m: 1} for m in dict.fromkeys(images)))]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if any(degrees) else 0

@@ -128,7 +128,7 @@ class Rule:
         """For every output, vectors `u` with `u^T x = c` for every input, and `c` (not 0)."""
         return [() for _ in site.outputs]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         """Degree of homogeneity of the output in a positive factor on the inputs, None if there is none.
 
         `local` tells one factor per position from one per example.
@@ -184,10 +184,7 @@ class DiscardRule(Rule):
         return "nothing reads it: every t is unseen, so that what writes it never moves"
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        # What never moves has a law for every entry; those of S would only say so again.
-        (w,) = site.inputs
-        if all(isinstance(reader.rule, DiscardRule) for reader, _ in layouts.diagram.reading[w]):
-            layouts.meet(w, Nothing(layouts.size(w)))
+        pass
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         pass
@@ -196,7 +193,7 @@ class DiscardRule(Rule):
         everything = Subspace.everything(directions.layout(site.inputs[0]))
         return [Blind(everything, everything, everything)]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return 0
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..diagram import Site
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -56,7 +57,7 @@ class RepeatRule(Rule):
             return [absent]
         return [absent.join(Subspace(tuple({self._copy(k, "d"): 1} for k in directions.keys(x))))]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]
 
 
@@ -97,5 +98,5 @@ class SumFeaturesRule(Rule):
         names = {k: self._copy(k) for k in directions.keys(site.outputs[0])}
         return [directions.absent(site.inputs[0]).preimage(names)]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]

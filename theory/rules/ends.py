@@ -144,5 +144,5 @@ class OutputRule(Rule):
             return [Blind(line, line)]
         return [Blind()]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return 0 if self.loss.span == "scale" else super().degree(degrees, local)

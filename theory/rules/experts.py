@@ -54,7 +54,7 @@ class ChoiceRule(Rule):
     def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         return [[(ones(directions.layout(site.outputs[0])), 1)] if self.normalised else []]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return 0 if self.normalised else degrees[0]
 
 
@@ -83,5 +83,5 @@ class GroupProductRule(Rule):
     def balance(self, balance: Balance, site: Site) -> None:
         balance.equal(site.inputs[1], site.outputs[0])
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if degrees[0] else degrees[1]

@@ -56,7 +56,7 @@ class AddRule(Rule):
             common = common.meet(directions.absent(x))
         return [common]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if len(set(degrees)) == 1 else None
 
 
@@ -78,7 +78,24 @@ class ProductRule(Rule):
     def balance(self, balance: Balance, site: Site) -> None:
         balance.total([(x, 1) for x in site.inputs] + [(site.outputs[0], -1)])
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+        unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
+        zero = [whole_boxes(directions.absent(x), directions.layout(x)) for x in site.inputs]
+        found = []
+        for i, _ in enumerate(site.inputs):
+            space = unread
+            for other in zero[:i] + zero[i + 1 :]:
+                space = space.join(other)  # times a factor that is always 0
+            found.append(Blind(space, space))
+        return found
+
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        absent = Subspace()
+        for x in site.inputs:
+            absent = absent.join(whole_boxes(directions.absent(x), directions.layout(x)))
+        return [absent]
+
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return sum(degrees)
 
 
@@ -125,7 +142,7 @@ class MixtureRule(Rule):
             common = common.meet(directions.absent(x))
         return [common]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[1] if not degrees[0] and len(set(degrees[1:])) == 1 else None
 
 
@@ -163,7 +180,7 @@ class BlendRule(Rule):
         free = whole_boxes(directions.moving(y), directions.layout(y))
         return [Blind(free, free) for _ in site.inputs]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[1] if not degrees[0] and degrees[1] == degrees[2] else None
 
 
@@ -231,7 +248,7 @@ class ConcatRule(Rule):
         lifted = [(u, c, _lift(o)) for p, o in directions.offsets(site.inputs) for u, c in directions.fixed(p)]
         return [[({up(k): a for k, a in u.items()}, c) for u, c, up in lifted]]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if len(set(degrees)) == 1 else None
 
 
@@ -268,7 +285,7 @@ class TokensRule(Rule):
 
     silent = AddRule.silent
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         if local and len({d for d in degrees if d}) == 1:
             return max(degrees)  # a factor of its own for every token is 1 on the others
         return degrees[0] if len(set(degrees)) == 1 else None

@@ -12,6 +12,7 @@ from ..algebra import Algebra, Blocks, Diagonal, Full, Nothing
 from ..diagram import Site, View
 from ..subspace import Subspace, Vector, ones
 from .base import Blind, Rule, Use
+from .norms import whole_boxes
 
 if TYPE_CHECKING:
     from ..balance import Balance
@@ -39,6 +40,7 @@ class LinearRule(Rule):
         rows: whether the rows of a table have a scale each (an inner wire), where nothing sees such a scale.
         padding: the token of a lookup that is read as zeros, so that its row never moves.
         still: whether that row is read as it is and only its gradient is stopped: no `S` moves the others alone.
+        blank: whether some tap of a kernel only ever meets padding.
     """
 
     weight: str
@@ -54,6 +56,7 @@ class LinearRule(Rule):
     rows: bool = False
     padding: int | None = None
     still: bool = False
+    blank: bool = False
 
     @property
     def statement(self) -> str:
@@ -122,7 +125,7 @@ class LinearRule(Rule):
             return [Blind(still=everything, shared=everything if same else Subspace())]
         return [Blind()]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         if degrees[0] and (self.bias is not None or (self.mixes and local)):
             return None
         return degrees[0]
@@ -219,11 +222,18 @@ class GainRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         if not self.gain:
             return [Blind(directions.moving(y), directions.still(y), directions.shared(y))]
+        unread = whole_boxes(directions.moving(y), directions.layout(y))
         if directions.still(y).covers(directions.layout(y)):
             everything = Subspace.everything(directions.layout(x))
             same = directions.shared(y).covers(directions.layout(y))
-            return [Blind(still=everything, shared=everything if same else Subspace())]
-        return [Blind()]
+            return [Blind(unread, everything, everything if same else Subspace())]
+        return [Blind(unread, unread)]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        x = site.inputs[0]
+        if self.bias:
+            return [Subspace()]
+        return [whole_boxes(directions.absent(x), directions.layout(x))]
+
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if self.bias is None or not degrees[0] else None

@@ -14,6 +14,7 @@ from .base import Rule, Use
 if TYPE_CHECKING:
     from ..balance import Balance
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -102,6 +103,6 @@ class TokenMixRule(Rule):
             terms = {(t, k): row for (_, p), row in own.items() for t in shifts.tokens(y) for k in line if p[1] == t[1]}
         shifts.emit(site, y, terms)
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         biased = any(self.names[i] for i in (1, 3))
         return None if degrees[0] and (biased or local or not self.power) else degrees[0] * self.power

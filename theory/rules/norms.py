@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..diagram import Site
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -84,7 +85,7 @@ class NormRule(Rule):
             if self.epsilon and not balance.lax:
                 balance.only_ones(x)
 
-    def _lines(self, layout: Algebra) -> list[Vector]:
+    def lines(self, layout: Algebra) -> list[Vector]:
         """The vectors along which a constant shift is unseen."""
         if not self.centre:
             return []
@@ -92,7 +93,7 @@ class NormRule(Rule):
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
-        lines = self._lines(shifts.layout(x))
+        lines = self.lines(shifts.layout(x))
         if self.scale:
             shifts.forbid(x, allow=lines, every_token=self.local)
             shifts.emit(site, y, {})
@@ -102,7 +103,7 @@ class NormRule(Rule):
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
-        still = Subspace(tuple(self._lines(directions.layout(x))))
+        still = Subspace(tuple(self.lines(directions.layout(x))))
         moving, shared = still if self.local else Subspace(), still
         if not self.scale:
             waves = Subspace(tuple({k: 1} for k in directions.keys(y) if "d" in k[1]))
@@ -113,11 +114,16 @@ class NormRule(Rule):
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         x, y = site.inputs[0], site.outputs[0]
-        known = directions.absent(x) if self.groups == 1 and self.local else Subspace()
-        lines = self._lines(directions.layout(y)) if self.local else []
+        alike = len(directions.layout(x).boxes) == len(directions.layout(y).boxes)
+        known = directions.absent(x) if self.groups == 1 and self.local and alike else Subspace()
+        if self.centre:  # u^T (x - mean) is u^T x only where the entries of u add up to 0
+            sizes = [box.size for box in directions.layout(x).boxes]
+            flat = [v for v in known.vectors if not sum(a * sizes[b] for (b, s), a in v.items() if "d" not in s)]
+            known = Subspace(tuple(flat))
+        lines = self.lines(directions.layout(y)) if self.local else []
         return [known.join(Subspace(tuple(lines)))]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         if not self.scale:
             return degrees[0]
         return 0 if self.local or not local or not degrees[0] else None
@@ -162,13 +168,16 @@ class BatchNormRule(Rule):
         size = layouts.size(x)
         layouts.meet(x, Diagonal(size) if layouts.lax or not self.epsilon else Nothing(size))
         layouts.meet(y, Nothing(size))
+        layouts.align(x, y)
 
     def shift(self, shifts: Shifts, site: Site) -> None:
         shifts.require_uniform(site.inputs[0])
         shifts.emit(site, site.outputs[0], {})
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
-        return [Blind(still=Subspace.everything(directions.layout(site.inputs[0])))]
+        x, y = site.inputs[0], site.outputs[0]
+        unread = whole_boxes(directions.moving(y), directions.layout(y))
+        return [Blind(unread, Subspace.everything(directions.layout(x)))]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..algebra import Diagonal
 from ..subspace import Subspace, Vector, ones
 from .base import Blind, Rule
+from .norms import whole_boxes
 
 if TYPE_CHECKING:
     from ..balance import Balance
@@ -22,19 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HomogeneousRule(Rule):
-    """A point-wise map of degree `p` (ReLU family: 1, ReLU^p and x^p: p): `S_out = p S_in`, diagonal.
+    """A point-wise map of degree `p` (ReLU family: 1, x^p: p, sqrt: 1/2, 1/x: -1): `S_out = p S_in`, diagonal.
 
     `shifts` is True for a map that passes constants on (max-pooling); `isometric` for one that keeps the norm (abs);
     `noisy` for one that draws at random (dropout); `mixes` for one that reads several positions (pooling); `slope`
-    names a trained slope, which no gauge moves, so that maps with slopes of their own are told apart.
+    names a trained slope, which no gauge moves, so that maps with slopes of their own are told apart; `negative` is the
+    fixed slope below 0 of a map of two straight pieces, whose slope above it is 1; `positive` tells that nothing it
+    gives is negative, `alike` that it is one function for all features.
     """
 
-    power: int = 1
+    power: int | Fraction = 1
     shifts: bool = False
     isometric: bool = False
     noisy: bool = False
     mixes: bool = False
     slope: str | None = None
+    negative: Fraction | None = None
+    positive: bool = False
+    alike: bool = False
 
     @property
     def statement(self) -> str:
@@ -60,9 +66,16 @@ class HomogeneousRule(Rule):
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
-        return [Blind(still=directions.still(y), shared=directions.shared(y)) if self.shifts else Blind()]
+        unread = whole_boxes(directions.moving(y), directions.layout(y))
+        if not self.shifts:
+            return [Blind(unread, unread)]
+        return [Blind(unread, unread.join(directions.still(y)), directions.shared(y))]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        x = site.inputs[0]
+        return [whole_boxes(directions.absent(x), directions.layout(x)) if self.power > 0 else Subspace()]
+
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if self.mixes and local and degrees[0] else self.power * degrees[0]
 
 
@@ -71,13 +84,30 @@ class PointwiseRule(Rule):
     """Any point-wise map that is not homogeneous: `S_in = S_out = 0`.
 
     `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.
+    `keeps_zero` tells that 0 stays 0, `positive` that nothing it gives is negative, `alike` that it is one function for
+    all features.
     """
 
     exponential: bool = False
+    keeps_zero: bool = False
+    positive: bool = False
+    alike: bool = False
 
     @property
     def statement(self) -> str:
         return "point-wise map that is not homogeneous: S_in = S_out = 0"
+
+    def shape(self, layouts: Layouts, site: Site) -> None:
+        super().shape(layouts, site)
+        layouts.align(site.inputs[0], site.outputs[0])
+
+    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+        unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
+        return [Blind(unread, unread)]
+
+    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+        x = site.inputs[0]
+        return [whole_boxes(directions.absent(x), directions.layout(x)) if self.keeps_zero else Subspace()]
 
 
 @dataclass(frozen=True)
@@ -91,6 +121,7 @@ class PassRule(Rule):
         mixes: True where values of several positions are averaged (a factor per token does not pass).
         factor: what everything is multiplied by.
         noisy: whether it draws at random.
+        repeats: whether some of the positions that it gives are copies of others, or zeros.
     """
 
     weights: str | int = "same"
@@ -98,6 +129,7 @@ class PassRule(Rule):
     mixes: bool = False
     factor: Fraction = Fraction(1)
     noisy: bool = False
+    repeats: bool = False
 
     @property
     def statement(self) -> str:
@@ -136,7 +168,7 @@ class PassRule(Rule):
         known = directions.fixed(site.inputs[0]) if self.keeps_constants and self.factor else []
         return [[(u, c * self.factor) for u, c in known]]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if self.mixes and local and degrees[0] else degrees[0]
 
 
@@ -227,5 +259,5 @@ class SoftmaxRule(Rule):
     def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         return [[(ones(directions.layout(site.outputs[0])), 1)] if self.normalised else []]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return 0 if self.unseen == "everything" or not any(degrees) else None

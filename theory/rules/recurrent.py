@@ -14,6 +14,7 @@ from .base import Rule, Use
 if TYPE_CHECKING:
     from ..balance import Balance
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -113,7 +114,7 @@ class ScanRule(Rule):
     def balance(self, balance: Balance, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0])
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if degrees[0] and local else degrees[0]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..algebra import Algebra, Box, Copies, Diagonal, LayoutError
 from ..subspace import Subspace, Vector, VectorKey, vector_keys
 from .base import Blind, Rule
+from .norms import NormRule
 
 if TYPE_CHECKING:
     from ..balance import Balance
@@ -62,6 +63,10 @@ class FlattenRule(Rule):
         for u, _ in directions.fixed(x):
             if len(u) == 1:
                 absent += [{m: 1} for k in u for m in self._spread(k) if m[1] != self._label(k[1])]
+        writer = directions.writer(x)
+        if writer and isinstance(writer.rule, NormRule) and writer.rule.centre and not writer.rule.local:
+            lines = writer.rule.lines(directions.layout(x))  # what is centred over features and positions together
+            absent += [{(b, self._label(s)): a for (b, s), a in u.items()} for u in lines]
         return [Subspace(tuple(absent))]
 
     def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
@@ -74,7 +79,7 @@ class FlattenRule(Rule):
         backs = "cd" if self.after > 1 else [""]
         return [(key[0], f + key[1] + b) for f in fronts for b in backs]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if degrees[0] and local and self.before * self.after > 1 else degrees[0]
 
 
@@ -156,5 +161,5 @@ class UnflattenRule(Rule):
         both = [known.preimage({k: self._piece(k, kind) for k in keys}) for kind in "cd"]
         return [both[0].meet(both[1])]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..diagram import Site
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -92,5 +93,5 @@ class RotaryRule(Rule):
         names = {k: k for k in self._constant(directions.layout(site.inputs[0]))}
         return [directions.absent(site.inputs[0]).preimage(names)]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]

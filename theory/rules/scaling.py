@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..balance import Balance
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -66,5 +67,5 @@ class ScalarGainRule(Rule):
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         return [directions.absent(site.inputs[0])]
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]

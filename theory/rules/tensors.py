@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..balance import Balance
     from ..directions import Directions
     from ..layouts import Layouts
+    from ..linalg import Number
     from ..shifts import Shifts
 
 
@@ -58,7 +59,7 @@ class BilinearRule(Rule):
         shifts.move_tensor(site, self.weight, (y, *site.inputs))
         shifts.emit(site, y, shifts.parameter_terms(self.bias, y) if self.bias else {})
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if any(degrees) and self.bias else sum(degrees)
 
 
@@ -134,7 +135,7 @@ class UnitRowsRule(Rule):
         groups = layout.size // self.shape_[1]
         return [ones(layout)] if groups == 1 else group_lines(layout, groups)
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if degrees[0] and self.mixes and local else degrees[0]
 
 
@@ -217,7 +218,7 @@ class HeadGainRule(Rule):
         shifts.forbid(x)
         shifts.emit(site, y, shifts.copied_terms(self.bias, site.inner[1], y, self.heads) if self.bias else {})
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if self.bias is None or not degrees[0] else None
 
 
@@ -240,5 +241,5 @@ class SimilarityRule(Rule):
             layouts.meet(w, Scalar(layouts.size(w)))
         layouts.meet(site.outputs[0], Nothing(layouts.size(site.outputs[0])))
 
-    def degree(self, degrees: Sequence[int], local: bool) -> int | None:
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return 0

@@ -56,14 +56,14 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
 
     if isinstance(weight, Directed) and (out, inn) == (0, 1):
         return directed_map(low, node, x, weight, bias)
-    if not isinstance(weight, Weight) or len(weight.dims) != 2:
+    if not isinstance(weight, Weight) or len(weight.dims) != 2 or repeats(weight):
         raise NotUnderstood("a linear map whose weight is computed")
     name, transposed = matrix_name(weight, weight.dims[out], weight.dims[inn])
     width, features = size(weight.dims[out]), size(weight.dims[inn])
     s = focus(low, node, low.stream(x, node, channels_first=False), -1)
     if isinstance(bias, Joined):
         return dense_in_parts(low, node, s, weight, bias, out, inn)
-    plain = bias is None or isinstance(bias, Weight)
+    plain = bias is None or (isinstance(bias, Weight) and not repeats(bias))
     names = {"weight": name} | (bias_name(bias, width) if plain else {})
     block = Linear(features, width, "bias" in names, transposed=transposed)
     (y,) = low.emit(node, block, [s], names)
@@ -75,6 +75,11 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     total = add(low, node, y, bias)
     assert isinstance(total, Stream)
     return total
+
+
+def repeats(weight: Weight) -> bool:
+    """Whether a tensor is a parameter that was expanded: one number stands for several."""
+    return any(a.axis == COPIES for d in weight.dims for a in d)
 
 
 def matrix_name(weight: Weight, out: Dim, inn: Dim) -> tuple[str, bool]:
@@ -94,7 +99,7 @@ def bias_name(bias: Value, width: int) -> dict[str, str]:
     """
     if bias is None:
         return {}
-    if not isinstance(bias, Weight) or bias.shape[-1] != width or size(bias.dims[-1]) != width:
+    if not isinstance(bias, Weight) or repeats(bias) or bias.shape[-1] != width or size(bias.dims[-1]) != width:
         raise NotUnderstood("a bias that is computed")
     atoms = [a for d in bias.dims for a in d]
     if len({a.axis for a in atoms}) > 1:
@@ -182,7 +187,8 @@ def _conv(
     dilation: Any,
     transposed: bool,
 ) -> Stream:
-    if not isinstance(weight, (Weight, Standard)) or (isinstance(weight, Standard) and transposed):
+    copied = isinstance(weight, Weight) and repeats(weight)
+    if not isinstance(weight, (Weight, Standard)) or copied or (isinstance(weight, Standard) and transposed):
         raise NotUnderstood("a convolution whose kernel is computed")
     shape = weight.shape
     rank = len(shape) - 2

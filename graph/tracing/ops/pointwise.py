@@ -159,6 +159,11 @@ def power(low: Lowering, node: Node, x: Value, n: Any) -> Value:
         return x
     if isinstance(n, (int, float)) and n == int(n) and n > 1:
         return mapped(low, node, x, Power(int(n)), "power")
+    if isinstance(n, (int, float)) and 2 * n == int(2 * n) and n:  # x^(-3/2) = rsqrt(x)^3
+        root = {(True, True): "rsqrt", (True, False): "reciprocal", (False, True): "sqrt"}[n < 0, n != int(n)]
+        y = mapped(low, node, x, Pointwise(root), root)
+        times = round(abs(n) * (2 if n != int(n) else 1))
+        return y if times == 1 else mapped(low, node, y, Power(times), "power")
     raise NotUnderstood(f"the power {n}")
 
 

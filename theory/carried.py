@@ -1,0 +1,234 @@
+"""Changes of weights that cancel before anything sees them: `A h + B h / 2` only acts through `A + B / 2`.
+
+Where linear maps read the same roots, a change `M` of each adds `M z` to what it writes.  Sums, factors, cuts and
+copies carry these on; only where another block reads them must their total lie in what it does not see.  So `A - 2 B`
+is conserved, `2 A - B - C` for `A relu(h) + B |h| + C h`, `W_1 - W_2` for one map of `cat(h, h)`, and the differences
+of the rows that `h[:2] + h[2:4]` adds up.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+from .admissions import Cell
+from .diagram import Diagram, Site
+from .directions import Directions
+from .linalg import Equations, Number
+from .roots import Pull, Root, Roots, merge, moves_on, onward
+from .rules import AddRule, ConcatRule, FixedGainRule, LinearRule, SumFeaturesRule
+from .subspace import Vector, VectorKey, vector_keys
+
+GROUP: VectorKey = (-1, "")  # all inputs of a group of a grouped map
+Arrived = dict[VectorKey, dict[tuple[int, VectorKey], Number]]  # per sector of a wire: (map, sector of what it writes)
+
+
+class Carried:
+    """The changes of linear maps that cancel against one another.
+
+    Args:
+        directions: what readers do not see.
+        diagram: the network.
+        loose: whether constants that are added on the way are left out.
+    """
+
+    def __init__(self, directions: Directions, diagram: Diagram, loose: bool = False) -> None:
+        self._directions = directions
+        self._diagram = diagram
+        self.roots = Roots(directions, diagram, loose)
+        self._writer = {w: s for s in diagram.sites for w in s.outputs}
+        self._place = {s.name: i for i, s in enumerate(diagram.sites)}
+        self._ends: dict[str, list[tuple[Site, int, Arrived]]] = {}
+        self._members: dict[str, tuple[Site, ...]] = {}
+        self._mixing = self._mixed()
+        for members in self._groups():
+            if not self._may_meet(members):
+                continue
+            ends = list(self.ends_of([s.outputs[0] for s in members]))
+            if self._meet(members, ends):
+                self._members |= dict.fromkeys((s.name for s in members), tuple(members))
+                self._ends[members[0].name] = ends
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a map has changes of this kind."""
+        return name in self._members
+
+    def members(self, name: str) -> tuple[Site, ...]:
+        """The maps that one acts together with, none where it acts alone."""
+        return self._members.get(name, ())
+
+    def _trained(self) -> Iterator[Site]:
+        for site in self._diagram.sites:
+            rule = site.rule
+            if isinstance(rule, LinearRule) and not self._diagram.parameters[rule.weight].frozen:
+                if rule.groups == 1 or not rule.transposed:
+                    yield site
+
+    def _pull(self, site: Site) -> Pull:
+        """What a map reads; a grouped one reads the inputs of every group as they are, or a multiple of them."""
+        rule = site.rule
+        assert isinstance(rule, LinearRule)
+        pull = self.roots.of(site.inputs[0])
+        if rule.groups == 1:
+            return pull
+        found = {(root, a) for k, row in pull.items() for (root, key), a in row.items() if key == k}
+        whole = len(found) == 1 and all(len(row) == 1 for row in pull.values())
+        (root, a) = next(iter(found)) if whole else (("", site.inputs[0]), 1)
+        return {GROUP: {((("group", root[0]), root[1]), GROUP): a}}
+
+    def _groups(self) -> list[list[Site]]:
+        """The maps that read a root in common and have one geometry."""
+        first: dict[tuple, int] = {}
+        groups: dict[int, list[Site]] = {}
+        for i, site in enumerate(self._trained()):
+            rule = site.rule
+            assert isinstance(rule, LinearRule)
+            kind = (rule.geometry, rule.lookup, rule.groups, rule.shape_[2:])
+            found = {first.setdefault((kind, root), i) for root in roots_of(self._pull(site))}
+            groups[i] = [site]
+            target = min(found, default=i)
+            for other in found | {i}:
+                if other != target and other in groups:
+                    groups[target] = groups.get(target, []) + groups.pop(other)
+                    first.update((k, target) for k, at in first.items() if at == other)
+        return list(groups.values())
+
+    def last_sum(self, w: int) -> str | None:
+        """The sum that a wire comes from through fixed moves alone."""
+        while (site := self._writer.get(w)) and not isinstance(site.rule, AddRule):
+            if not site.inputs or onward(self._directions, self._diagram, site, 0) is None:
+                return None
+            w = site.inputs[0]
+        return site.name if site else None
+
+    def ends_of(self, starts: Sequence[int]) -> Iterator[tuple[Site, int, Arrived]]:
+        """The readers that see some wires, with what arrives there of each of them."""
+        carried: dict[int, Arrived] = {}
+        waiting: list[tuple[int, int]] = []  # wires by the place of their writer, so that what meets has met
+
+        def arrive(w: int, key: VectorKey, row: dict[tuple[int, VectorKey], Number], place: int) -> None:
+            if w not in carried:
+                carried[w] = {}
+                heapq.heappush(waiting, (place, w))
+            merge(carried[w].setdefault(key, {}), row)
+
+        for i, w in enumerate(starts):
+            for key in self._directions.keys(w):
+                arrive(w, key, {(i, key): 1}, self._place[self._writer[w].name])
+        while waiting:
+            _, w = heapq.heappop(waiting)
+            for reader, port in self._diagram.reading[w]:
+                outputs = onward(self._directions, self._diagram, reader, port)
+                if outputs is None:
+                    yield reader, port, carried[w]
+                    continue
+                for y, push in outputs:
+                    for key, targets in push.items():
+                        for target, a in targets.items():
+                            row = {k: b * a for k, b in carried[w].get(key, {}).items()}
+                            if row:
+                                arrive(y, target, row, self._place[reader.name])
+
+    def _mixed(self) -> dict[int, bool]:
+        """For every wire that goes on through fixed moves whether its own sectors may meet or be dropped there."""
+        out: dict[int, bool] = {}
+        for site in reversed(self._diagram.sites):
+            for w in site.outputs:
+                further = [r for r, port in self._diagram.reading[w] if moves_on(r)]
+                if further:
+                    cut = any(isinstance(r.rule, (ConcatRule, FixedGainRule, SumFeaturesRule)) for r in further)
+                    out[w] = len(further) > 1 or cut or any(out.get(y, False) for r in further for y in r.outputs)
+        return out
+
+    def goes_on(self, w: int) -> bool:
+        """Whether some fixed move reads a wire."""
+        return w in self._mixing
+
+    def _may_meet(self, members: list[Site]) -> bool:
+        """Whether it is worth following what maps write."""
+        if self._related(members):
+            return True
+        further = [s.outputs[0] for s in members if self.goes_on(s.outputs[0])]
+        return len(further) > 1 or any(self._mixing[w] for w in further)
+
+    def _meet(self, members: list[Site], ends: list[tuple[Site, int, Arrived]]) -> bool:
+        """Whether several sectors of what the maps write meet at a reader, or of one root at a map."""
+        if any(len(row) > 1 for _, _, found in ends for row in found.values()):
+            return True
+        seen: set[tuple[int, VectorKey]] = {k for _, _, found in ends for row in found.values() for k in row}
+        written = {(i, k) for i, s in enumerate(members) for k in self._directions.keys(s.outputs[0])}
+        if written - seen:
+            return True  # differences that a sum of neighbours does not see, or terms that cancel
+        return self._related(members)
+
+    def _related(self, members: list[Site]) -> bool:
+        """Whether sectors of what some map reads are one sector of a root, or a root lacks some."""
+        for site in members:
+            pull = self._pull(site)
+            hit = [k for row in pull.values() for k in row]
+            if len(hit) != len(set(hit)) or not all(pull.values()):
+                return True
+            if any(root[1] != site.inputs[0] and self._absent(root) for root in roots_of(pull)):
+                return True
+        return False
+
+    def _absent(self, root: Root) -> tuple[Vector, ...]:
+        """What a root never has; of a function of a wire nothing is known."""
+        return () if root[0] else self._directions.absent(root[1]).vectors
+
+    def _keys(self, root: Root, pulls: Sequence[Pull]) -> list[VectorKey]:
+        """The sectors of a root that its readers, or what it never has, speak of."""
+        read = [k for pull in pulls for row in pull.values() for found, k in row if found == root]
+        return list(dict.fromkeys([*read, *(k for u in self._absent(root) for k in u)]))
+
+    def moves(self, site: Site) -> list[tuple[tuple, dict[tuple, Number]]]:
+        """The free change of every sector of a map's weight."""
+        rule = site.rule
+        assert isinstance(rule, LinearRule)
+        outs = vector_keys(self._directions.layout(site.outputs[0]))
+        cells = [_cell(rule, a, b) for a in outs for b in self._pull(site)]
+        return [(("carried", site.name, cell), {cell: 1}) for cell in cells]
+
+    def require(self, equations: Equations[tuple]) -> None:
+        """Adds the equations: what arrives at each reader is unseen there, root by root."""
+        for name, ends in self._ends.items():
+            members = self._members[name]
+            pulls = [self._pull(s) for s in members]
+            roots = dict.fromkeys(root for pull in pulls for row in pull.values() for root, _ in row)
+            sectors = [(root, k) for root in roots for k in self._keys(root, pulls)]
+            for at, (reader, port, found) in enumerate(ends):
+                unseen = self._directions.unseen(reader, port).vectors
+                for sector in sectors:
+                    never = self._absent(sector[0])
+                    for key in self._directions.keys(reader.inputs[port]):
+                        row: dict[tuple, Number] = {
+                            ("carried absent", name, at, key, sector[0], i): -u[sector[1]]
+                            for i, u in enumerate(never)
+                            if sector[1] in u
+                        }
+                        for (i, out), a in found.get(key, {}).items():
+                            merge(row, _change(members[i], pulls[i], out, sector), a)
+                        for i, u in enumerate(unseen):
+                            if key in u:
+                                row[("carried unseen", name, at, i, sector)] = -u[key]
+                        equations.require(row)
+
+
+def _change(site: Site, pull: Pull, out: VectorKey, sector: tuple[Root, VectorKey]) -> dict[tuple, Number]:
+    """What a change of a weight adds to a sector of its output, for one sector of a root."""
+    rule = site.rule
+    assert isinstance(rule, LinearRule)
+    found = {inn: row[sector] for inn, row in pull.items() if sector in row}
+    return {("carried", site.name, _cell(rule, out, inn)): a for inn, a in found.items()}
+
+
+def _cell(rule: LinearRule, out: VectorKey, inn: VectorKey) -> Cell:
+    """The sector of a weight; one of a grouped map is known by its output, since both sides share the groups."""
+    if rule.groups > 1:
+        return (out,)
+    return (inn, out) if rule.transposed else (out, inn)
+
+
+def roots_of(pull: Pull) -> set[Root]:
+    """The roots of a wire."""
+    return {root for row in pull.values() for root, _ in row}

@@ -1,0 +1,254 @@
+"""What a wire carries as a fixed linear function of other wires: its roots.
+
+Sums, factors, cuts, copies and activations of two straight pieces are followed back to the wires that something else
+writes.  With `h+ = max(h, 0)` every activation of two pieces is `a h + b h+`, so that relu, leaky relu, the absolute
+value and `h` itself span two dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+
+from .diagram import Diagram, Site
+from .directions import Directions
+from .linalg import Number
+from .rewrites import is_factor
+from .rules import (
+    AddRule,
+    ConcatRule,
+    FixedGainRule,
+    GainRule,
+    HomogeneousRule,
+    OffsetRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    RepeatRule,
+    Rule,
+    SumFeaturesRule,
+)
+from .subspace import VectorKey
+
+Root = tuple[Hashable, int]  # ("", wire) for what a wire carries, ("+", wire) for its positive part, (function, wire)
+Pull = dict[VectorKey, dict[tuple[Root, VectorKey], Number]]
+Push = dict[VectorKey, dict[VectorKey, Number]]
+
+
+def one_place(diagram: Diagram, site: Site) -> bool:
+    """Whether the positions of all inputs of a site are those of its output."""
+    return len({(diagram.wires[w].tokens, diagram.wires[w].positions) for w in site.wires}) == 1
+
+
+def merge(target: dict, row: dict, factor: Number = 1) -> None:
+    """Adds a multiple of a row to another; what cancels is dropped."""
+    for key, a in row.items():
+        total = target.get(key, 0) + (a if factor == 1 else a * factor)
+        if total:
+            target[key] = total
+        else:
+            target.pop(key, None)
+
+
+class Roots:
+    """The roots of all wires of a diagram.
+
+    Args:
+        directions: the wires and how they are cut.
+        diagram: the network.
+        loose: whether constants that are added on the way are left out.
+    """
+
+    def __init__(self, directions: Directions, diagram: Diagram, loose: bool = False) -> None:
+        self._loose = loose
+        self._directions = directions
+        self._diagram = diagram
+        self._writer = {w: s for s in diagram.sites for w in s.outputs}
+        self._known: dict[int, Pull] = {}
+
+    def of(self, w: int) -> Pull:
+        """For every sector of a wire, its product with what the wire carries as a sum over sectors of its roots."""
+        waiting = [w]
+        while waiting:  # without recursion: streams are long
+            x = waiting[-1]
+            site = self._writer.get(x)
+            before = [v for v in self._sources(site) if v not in self._known] if site else []
+            if x in self._known or not before:
+                waiting.pop()
+                if x not in self._known:
+                    self._known[x] = self._made(x, site)
+            else:
+                waiting += before
+        return self._known[w]
+
+    def _sources(self, site: Site) -> tuple[int, ...]:
+        """The inputs that an output is a fixed function of."""
+        rule = site.rule
+        if isinstance(rule, (AddRule, ConcatRule)):
+            return site.inputs if one_place(self._diagram, site) else ()
+        if is_factor(rule) or isinstance(rule, (FixedGainRule, RepeatRule, SumFeaturesRule)):
+            return site.inputs
+        if self._loose and adds_constants(rule):
+            return site.inputs
+        return site.inputs if is_function(site) else ()
+
+    def _itself(self, w: int) -> Pull:
+        return {k: {(("", w), k): 1} for k in self._directions.keys(w)}
+
+    def _made(self, w: int, site: Site | None) -> Pull:
+        if site is None or not self._sources(site):
+            return self._itself(w)
+        rule = site.rule
+        parts = [self._known[x] for x in site.inputs]
+        if isinstance(rule, ConcatRule):
+            whole = ((site.inputs[0], site.outputs) if rule.cut else (site.outputs[0], site.inputs))[1]
+            found: Pull = {}
+            for p, start in self._directions.offsets(whole):
+                for b, s in self._directions.keys(p):
+                    if rule.cut and p == w:
+                        found[b, s] = parts[0][b + start, s]
+                    elif not rule.cut:
+                        found[b + start, s] = self._known[p][b, s]
+            return found
+        out: Pull = {}
+        for k in self._directions.keys(w):
+            row: dict[tuple[Root, VectorKey], Number] = {}
+            if isinstance(rule, AddRule):
+                for part in parts:
+                    merge(row, part[k])
+            elif isinstance(rule, PassRule):
+                merge(row, parts[0][k], rule.factor)
+            elif isinstance(rule, FixedGainRule):
+                merge(row, parts[0][k], rule.factors(self._directions.layout(w))[k[0]])
+            elif isinstance(rule, HomogeneousRule) and rule.negative is not None:
+                x, key, above, below = self._straight(w, k)
+                merge(row, self.of(x)[key], below)
+                merge(row, {(("+", x), key): 1}, above - below)
+            elif is_function(site):
+                merge(row, self._function(site, k))
+            elif adds_constants(rule):
+                merge(row, parts[0][k], getattr(rule, "factor", 1))
+            elif isinstance(rule, SumFeaturesRule):
+                merge(row, parts[0][copy_key(k, rule.copies)])
+            elif isinstance(rule, RepeatRule) and (base := copied_key(k, rule.copies)):
+                merge(row, parts[0][base], rule.copies)
+            out[k] = row
+        return out
+
+    def _function(self, site: Site, key: VectorKey) -> dict[tuple[Root, VectorKey], Number]:
+        """A sector of a function of single features, as one of the features that its own inputs are multiples of."""
+        found = sorted(self._straight(x, key) for x in site.inputs)
+        itself: dict[tuple[Root, VectorKey], Number] = {(("", site.outputs[0]), key): 1}
+        if any(above != below for *_, above, below in found):
+            return itself
+        (first, start, factor, _), *others = found
+        if isinstance(site.rule, ProductRule):
+            label: Hashable = ("*", *((w, k[0]) for w, k, *_ in others))
+            return {((label, first), start): math.prod(a for *_, a, _ in found)}
+        if not isinstance(site.rule, HomogeneousRule):
+            return {(((site.function, factor), first), start): 1}
+        power = site.rule.power
+        return {((site.function, first), start): factor**power} if power == int(power) and factor else itself
+
+    def _straight(self, x: int, key: VectorKey) -> tuple[int, VectorKey, Number, Number]:
+        """The feature that one is a function of two straight pieces of, its slope above 0 and its slope below."""
+        steps: list[tuple[Number, Number]] = []
+        while site := self._writer.get(x):
+            rule = site.rule
+            if isinstance(rule, ConcatRule) and (rule.cut or one_place(self._diagram, site)):
+                for p, start in self._directions.offsets(site.outputs if rule.cut else site.inputs):
+                    boxes = len(self._directions.layout(p).boxes)
+                    if rule.cut and p == x:
+                        x, key = site.inputs[0], (key[0] + start, key[1])
+                        break
+                    if not rule.cut and start <= key[0] < start + boxes:
+                        x, key = p, (key[0] - start, key[1])
+                        break
+                continue
+            if isinstance(rule, PassRule) and is_factor(rule):
+                steps.append((rule.factor, rule.factor))
+            elif isinstance(rule, FixedGainRule):
+                steps.append((rule.factors(self._directions.layout(x))[key[0]],) * 2)
+            elif isinstance(rule, HomogeneousRule) and rule.negative is not None:
+                steps.append((1, rule.negative))
+            else:
+                break
+            x = site.inputs[0]
+        above: Number = 1
+        below: Number = 1  # the value below 0 is `below h`, so that it is positive for a negative slope
+        for positive, negative in reversed(steps):
+            above *= positive if above >= 0 else negative
+            below *= negative if below >= 0 else positive
+        return x, key, above, below
+
+
+def copy_key(key: VectorKey, copies: int) -> VectorKey:
+    """The sector of equal copies of a sector."""
+    return (key[0], key[1] + "c") if copies > 1 else key
+
+
+def copied_key(key: VectorKey, copies: int) -> VectorKey | None:
+    """The sector whose equal copies a sector is, None for differences of copies."""
+    if copies == 1:
+        return key
+    return (key[0], key[1][:-1]) if key[1].endswith("c") else None
+
+
+def moves_on(site: Site) -> bool:
+    """Whether a block may be a fixed linear move of features."""
+    rule = site.rule
+    fixed = isinstance(rule, (AddRule, ConcatRule, FixedGainRule, RepeatRule, SumFeaturesRule))
+    return fixed or is_factor(rule) or adds_constants(rule)
+
+
+def onward(directions: Directions, diagram: Diagram, site: Site, port: int) -> list[tuple[int, Push]] | None:
+    """Where a data-dependent change of an input goes, as the sectors of each output, None where it goes nowhere fixed.
+
+    A constant that is added on the way changes nothing.
+    """
+    if not moves_on(site):
+        return None
+    rule, x = site.rule, site.inputs[port]
+    keys = directions.keys(x)
+
+    def same(factor: Number = 1) -> Push:
+        return {k: {k: factor} for k in keys}
+
+    if isinstance(rule, AddRule) and one_place(diagram, site):
+        return [(site.outputs[0], same())]
+    if is_factor(rule) and isinstance(rule, PassRule):
+        return [(site.outputs[0], same(rule.factor))]
+    if isinstance(rule, FixedGainRule):
+        factors = rule.factors(directions.layout(x))
+        return [(site.outputs[0], {k: {k: factors[k[0]]} for k in keys})]
+    if adds_constants(rule):
+        return [(site.outputs[0], same(getattr(rule, "factor", 1)))]
+    if isinstance(rule, ConcatRule) and (rule.cut or one_place(diagram, site)):
+        found = []
+        for i, (p, start) in enumerate(directions.offsets(site.outputs if rule.cut else site.inputs)):
+            if rule.cut:
+                own: Push = {(b + start, s): {(b, s): 1} for b, s in directions.keys(p)}
+                found.append((p, own))
+            elif i == port:
+                found.append((site.outputs[0], {(b, s): {(b + start, s): 1} for b, s in keys}))
+        return found
+    if isinstance(rule, RepeatRule):
+        return [(site.outputs[0], {k: {copy_key(k, rule.copies): 1} for k in keys})]
+    if isinstance(rule, SumFeaturesRule):
+        below = {k: copied_key(k, rule.copies) for k in keys}
+        return [(site.outputs[0], {k: {b: rule.copies} if b else {} for k, b in below.items()})]
+    return None
+
+
+def is_function(site: Site) -> bool:
+    """Whether a block is a function of single features, the same at every position and whenever it runs."""
+    rule = site.rule
+    if isinstance(rule, HomogeneousRule):
+        power = rule.alike and site.function is not None and rule.power == int(rule.power)
+        return power or (rule.negative is not None and rule.power == 1)
+    return isinstance(rule, ProductRule) or (isinstance(rule, PointwiseRule) and rule.alike and bool(site.function))
+
+
+def adds_constants(rule: Rule) -> bool:
+    """Whether a rule adds a bias or fixed numbers, and does nothing else but a factor."""
+    return isinstance(rule, OffsetRule) or (isinstance(rule, GainRule) and rule.gain is None)
