@@ -13,11 +13,7 @@ from lawful.blocks import Net, ShapeError
 from lawful.theory.laws import Law, LawSet
 from lawful.theory.losses import Loss, LossError, LossLike, label, parse, read, spans
 from lawful.theory.modules import Axes
-<<<<<<< HEAD
-from lawful.theory.oracle import CLEAR_GAP
-=======
-from lawful.theory.oracle import CLEAR_GAP, Count, expect_known
->>>>>>> main
+from lawful.theory.oracle import CLEAR_GAP, expect_known
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import Report
 from lawful.theory.verification import verify as verify_laws
@@ -191,7 +187,6 @@ def _subject(arch: Architecture, losses: Sequence[Loss], laws: LawSet, countable
 def _verified(arch: Architecture, laws: LawSet, seed: int) -> Report:
     report = verify(arch, laws, seed=seed)
     if report.verdict in (Verdict.VACUOUS, Verdict.UNDECIDED):  # a unit that was dead in all samples
-<<<<<<< HEAD
         report = verify(arch, laws, samples=MANY, seed=seed)
     return report
 
@@ -205,15 +200,10 @@ def _counted(found: CheckReport, seed: int, say: Callable[[str], None]) -> Check
     same = not found.copied and all(law.exact for law in found.laws)
     report = found.own_report if same and found.own_report else _verified(small, laws, seed)
     counted = count(small, laws.loss, seed=seed, progress=lambda line: say(f"counting: {line}"))
-    return replace(found, small_report=report, count=counted, rank=gradient_rank(small, laws, seed))
-=======
-        report = verify(target, checked, samples=MANY, seed=seed)
-    counted = count(small, plain, seed=seed, progress=lambda line: say(f"counting: {line}"))
-    rank = gradient_rank(small, small_laws, seed)
-    if counted.laws < rank and acceptable(verify(small, small_laws, samples=MANY, seed=seed), small_laws):
+    rank = gradient_rank(small, laws, seed)
+    if counted.laws < rank and acceptable(verify(small, laws, samples=MANY, seed=seed), laws):
         expect_known(counted, rank)
-    return CheckReport(laws, report, target, small, small_laws, counted, rank)
->>>>>>> main
+    return replace(found, small_report=report, count=counted, rank=rank)
 
 
 def gradient_rank(arch: Architecture, laws: Sequence[Law], seed: int = 0) -> int:
