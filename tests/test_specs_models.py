@@ -67,6 +67,7 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
         unused=("extra",),
         comparison=None,
         notes=(f"called with {len(args)} and {sorted(kwargs)}",),
+        limits=(),
         seconds={"export": 0.5},
     )
     return arch
