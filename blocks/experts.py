@@ -52,7 +52,7 @@ class TopChoice(Block):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         weights, scores = x[0].movedim(run.axis, -1), x[-1].movedim(run.axis, -1)
-        gate = run.gate(scores, 2**20)
+        gate = run.gate(scores, 2**20, lambda: scores.argsort(-1).argsort(-1))
         best = (scores.detach() if gate is None else gate).topk(self.top, -1).indices
         kept = weights * torch.zeros_like(weights).scatter(-1, best, 1.0)
         kept = kept / kept.sum(-1, keepdim=True) if self.renormalise else kept

@@ -14,6 +14,7 @@ from lawful.theory.rules import HeadGainRule, NormRule, Rule
 
 from .base import Block, Net, Series, ShapeError, Signal, Spec, chain
 from .linear import Linear
+from .norms import divide
 from .run import Run
 
 
@@ -72,10 +73,10 @@ class HeadNormCore(_PerHead):
         return NormRule(centre=self.centre, groups=self.heads, epsilon=self.epsilon)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        y = self._apart(x[0], run.axis)
+        whole = y = self._apart(x[0], run.axis)
         if self.centre:
             y = y - y.mean(-1, keepdim=True)
-        return self._together(y / torch.sqrt((y * y).mean(-1, keepdim=True) + self.epsilon), run.axis)
+        return self._together(divide(y, -1, self.epsilon, whole), run.axis)
 
     @classmethod
     def examples(cls, signal: Signal) -> Sequence[Net]:

@@ -69,7 +69,7 @@ class TokenMLP(Block):
         z = p["weight1"] @ x[0]
         if self.bias:
             z = z + p["bias1"][:, None]
-        gate = run.gate(z) if POWERS[self.activation] else None
+        gate = run.gate(z, real=lambda: z > 0) if POWERS[self.activation] else None
         if not POWERS[self.activation]:
             z = torch.nn.functional.gelu(z)
         else:

@@ -16,6 +16,8 @@ from .linear import Affine
 from .pointwise import ReLU
 from .run import Run
 
+GUARD = 1e-6  # the largest epsilon of a clamp that only keeps a division by zero away
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Norm(Block):
@@ -99,7 +101,8 @@ class RMSNormCore(_Norm):
 class L2Norm(_Norm):
     """`x / max(||x||, epsilon)` over the features of each position (`torch.nn.functional.normalize`).
 
-    The law of RMSNorm's core, and exact: unless `||x||` falls below epsilon the result does not change with the scale.
+    The law of RMSNorm's core: unless `||x||` falls below epsilon the result does not change with the scale.  It is
+    exact where epsilon only guards against a division by zero (1e-6 and less), and up to epsilon where it is larger.
     """
 
     epsilon: float = 1e-12
@@ -108,7 +111,7 @@ class L2Norm(_Norm):
     source = "kunin2021, theorem 1"
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return NormRule(centre=False)
+        return NormRule(centre=False, epsilon=self.epsilon if self.epsilon > GUARD else 0.0)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         square = (x[0] * x[0]).sum(run.axis, keepdim=True)

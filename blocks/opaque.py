@@ -12,6 +12,7 @@ from lawful.theory.rules import DiscardRule, OpaqueRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec, Wiring
 from .joins import Split
+from .pieces import in_pieces
 from .run import Run
 
 Call = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
@@ -67,7 +68,7 @@ class Opaque(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         if self.call is None:
             raise ShapeError(f"{self} does not say how it is computed; trace the module that it comes from")
-        return self.call(x, p)
+        return in_pieces(self.call, run, x, p)
 
     def config(self) -> dict[str, Any]:
         """Its fields, without how it is computed."""

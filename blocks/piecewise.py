@@ -95,13 +95,18 @@ class Piecewise(_Same):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         pieces, whole = _PIECES[self.function]
-        gate = run.gate(x[0], len(pieces))
+        gate = run.gate(x[0], len(pieces), lambda: self._piece(x[0]))
         if gate is None:
             return whole(x[0], self.a, self.b)
         total = torch.zeros_like(x[0])
         for i, piece in enumerate(pieces):
             total = total + (gate == i).to(x[0].dtype) * piece(x[0], self.a, self.b)
         return total
+
+    def _piece(self, x: torch.Tensor) -> torch.Tensor:
+        """The piece that acts on every entry."""
+        ends = {"hardtanh": (self.a, self.b), "hardsigmoid": (-3.0, 3.0), "hardswish": (-3.0, 3.0)}
+        return sum(((x > end).long() for end in ends.get(self.function, (0.0,))), start=torch.zeros_like(x).long())
 
     @classmethod
     def _samples(cls) -> Sequence[Net]:
@@ -179,7 +184,7 @@ class PReLU(Block):
         return HomogeneousRule(slope=names["weight"])
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        gate = run.gate(x[0])
+        gate = run.gate(x[0], real=lambda: x[0] > 0)
         if gate is None:
             gate = (x[0] > 0).to(x[0].dtype)
         y = x[0].movedim(run.axis, -1) * p["weight"]
@@ -224,7 +229,7 @@ class GroupMax(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = x[0].movedim(run.axis, -1)
         y = y.reshape(*y.shape[:-1], -1, self.pieces)
-        gate = run.gate(y[..., 0], self.pieces)
+        gate = run.gate(y[..., 0], self.pieces, lambda: y.argmax(-1))
         if gate is None:
             return y.amax(-1).movedim(-1, run.axis)
         picked = gate.unsqueeze(-1) == torch.arange(self.pieces, device=y.device)

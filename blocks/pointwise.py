@@ -68,7 +68,7 @@ class ReLU(_Same):
         return HomogeneousRule(self.power, isometric=abs(self.slope) == 1 and self.power == 1)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        gate = run.gate(x[0])
+        gate = run.gate(x[0], real=lambda: x[0] > 0)
         y = torch.where(x[0] > 0, x[0], self.slope * x[0]) if gate is None else x[0] * (gate + (1 - gate) * self.slope)
         return y**self.power if self.power > 1 else y
 

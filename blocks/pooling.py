@@ -136,7 +136,8 @@ class _MaxPool(_ImageBlock):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         space = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in x[0].shape[2:]]
         options = self.kernel**self._rank
-        gate = run.gate(x[0].new_empty((*x[0].shape[:2], *space)), options)
+        like = x[0].new_empty((*x[0].shape[:2], *space))
+        gate = run.gate(like, options, lambda: self._windows(x[0], space).argmax(-1))
         if gate is None:
             pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[self._rank - 1]
             return pool(x[0], self.kernel, self.stride, self.padding)

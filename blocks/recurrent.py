@@ -84,21 +84,19 @@ class _Recurrent(Block):
         memory = state
         if self.given:
             state, memory = (state + x[i][..., 0, :] for i in (1, self.states))
-        gate = run.gate(inner[..., : self.hidden])
         out, memories = [], []
         for t in range(inner.shape[-2]):
             back = state @ p["weight_hh"].transpose(0, 1)
             if self.bias:
                 back = back + p["bias_hh"]
-            drawn = None if gate is None else gate[..., t, :]
-            state, memory = self._step(inner[..., t, :], back, state, memory, drawn)
+            state, memory = self._step(inner[..., t, :], back, state, memory, run)
             out.append(state)
             memories.append(memory)
         h = torch.stack(out, -2)
         return (h, torch.stack(memories, -2)) if self.outputs == 2 else h
 
     def _step(
-        self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, gate: Any
+        self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, run: Run
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The next state and memory."""
         raise NotImplementedError
@@ -142,10 +140,11 @@ class RNN(_Recurrent):
         return {"tanh": "nothing", "relu": "diagonal", "linear": "full"}[self.nonlinearity], 1
 
     def _step(
-        self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, gate: Any
+        self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, run: Run
     ) -> tuple[torch.Tensor, torch.Tensor]:
         z = inner + back
         if self.nonlinearity == "relu":
+            gate = run.gate(z, real=lambda: z > 0)
             h = torch.relu(z) if gate is None else z * gate
         else:
             h = torch.tanh(z) if self.nonlinearity == "tanh" else z
@@ -172,7 +171,7 @@ class GRU(_Recurrent):
         return "nothing", 2
 
     def _step(
-        self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, gate: Any
+        self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, run: Run
     ) -> tuple[torch.Tensor, torch.Tensor]:
         (r1, z1, n1), (r2, z2, n2) = inner.chunk(3, -1), back.chunk(3, -1)
         reset, update = torch.sigmoid(r1 + r2), torch.sigmoid(z1 + z2)
@@ -197,7 +196,7 @@ class LSTM(_Recurrent):
         return 2 if self.cell else 1
 
     def _step(
-        self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, gate: Any
+        self, inner: torch.Tensor, back: torch.Tensor, state: torch.Tensor, memory: torch.Tensor, run: Run
     ) -> tuple[torch.Tensor, torch.Tensor]:
         i, f, g, o = (inner + back).chunk(4, -1)
         memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)

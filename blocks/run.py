@@ -1,8 +1,8 @@
-"""What a forward pass may ask for besides its inputs: random gates, the mode, running statistics."""
+"""What a forward pass may ask for besides its inputs: activation patterns, noise, the mode, running statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 import torch
@@ -14,10 +14,14 @@ class Run:
 
     Attributes:
         axis: index of the feature axis of the block that runs (set for every block).
+        name: of the block that runs (set for every block).
         training: whether normalisations use batch statistics and dropout draws.
-        gates: free gates by name: activation patterns drawn as part of the data, so that the laws counted are those
-            that hold for all parameters.  None means the real activations.
+        gates: gates by name: activation patterns that are part of the data, so that the laws counted are those that
+            hold for all parameters.  None means the real activations.
+        recording: whether to note which gates are asked for.
         recorded: shapes and sizes of the gates that were asked for, when `recording`.
+        observing: whether to note the real pattern of every gate that is not given.
+        seen: these patterns by name, when `observing`; never those of noise, which nothing decides.
         state: running statistics by name, updated in training; None keeps none.
     """
 
@@ -27,15 +31,36 @@ class Run:
     gates: Mapping[str, torch.Tensor] | None = None
     recording: bool = False
     recorded: dict[str, tuple[tuple[int, ...], int]] = field(default_factory=dict)
+    observing: bool = False
+    seen: dict[str, torch.Tensor] = field(default_factory=dict)
     state: MutableMapping[str, torch.Tensor] | None = None
+    _asked: dict[str, int] = field(default_factory=dict)
 
-    def gate(self, x: torch.Tensor, options: int = 2) -> torch.Tensor | None:
-        """An integer gate per element in `range(options)` as a tensor of x's dtype, or None for the real activation."""
-        if self.recording:
-            self.recorded[self.name] = (tuple(x.shape), options)
-        if self.gates is None:
+    def next_gate(self) -> str:
+        """The name of the next gate that the block asks for."""
+        at = self._asked.get(self.name, 0)
+        self._asked[self.name] = at + 1
+        return f"{self.name}:{at}" if at else self.name
+
+    def gate(
+        self, x: torch.Tensor, options: int = 2, real: Callable[[], torch.Tensor] | None = None
+    ) -> torch.Tensor | None:
+        """An integer gate per element in `range(options)` as a tensor of x's dtype, or None for the real activation.
+
+        Args:
+            x: a tensor with the shape and dtype of the gate.
+            options: number of pieces; 0 where a gate can be observed but not drawn.
+            real: the gate that the values of this pass give; None for noise.
+        """
+        key = self.next_gate()
+        if self.recording and options:
+            self.recorded[key] = (tuple(x.shape), options)
+        if self.gates is not None and key in self.gates:
+            return self.gates[key].to(x.dtype)
+        if not self.observing or real is None:
             return None
-        return self.gates[self.name].to(x.dtype)
+        self.seen[key] = real().detach().long()
+        return self.seen[key].to(x.dtype)
 
 
 def draw_gates(

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from lawful.theory.rules import Rule, UnitRowsRule
 
 from .base import Block, Net, ShapeError, Signal, Spec
+from .norms import divide
 from .run import Run
 
 
@@ -85,7 +86,7 @@ class StandardConv(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         w = p["weight"].flatten(1)
         w = w - w.mean(-1, keepdim=True)
-        w = (w / torch.sqrt((w * w).mean(-1, keepdim=True) + self.epsilon)).reshape(p["weight"].shape)
+        w = divide(w, -1, self.epsilon).reshape(p["weight"].shape)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x[0], w, None, self.stride, self.padding, self.dilation, self.groups)
 

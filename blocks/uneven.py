@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from lawful.theory.rules import HomogeneousRule, LinearRule, PassRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec
+from .pieces import FREE
 from .run import Run
 
 
@@ -170,7 +171,26 @@ class UnevenPool(Block):
         return (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[at](x, k, s, p, self.ceil, self.count_padding)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        return self._pool(x[0])
+        if not self.maximum:
+            return self._pool(x[0])
+        padded = F.pad(x[0], list(self.around), value=-torch.inf) if self.around else x[0]
+        like = x[0].new_empty((1,))
+        gate = run.gate(like, FREE, lambda: self._places(x[0]))
+        if gate is None:
+            return self._pool(x[0])
+        places = gate.long()
+        return padded.flatten(2).gather(2, places.flatten(2)).reshape(places.shape)
+
+    def _places(self, x: torch.Tensor) -> torch.Tensor:
+        """Where every maximum stands in the flattened image."""
+        at = len(self.kernel or self.adaptive) - 1
+        if self.adaptive:
+            top: Any = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[at]
+            return top(x, list(self.adaptive), return_indices=True)[1]
+        k, s, p = list(self.kernel), list(self.stride), list(self.padding)
+        x = F.pad(x, list(self.around), value=-torch.inf) if self.around else x
+        pool: Any = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[at]
+        return pool(x, k, s, p, list(self.dilation), self.ceil, return_indices=True)[1]
 
     @classmethod
     def examples(cls, signal: Signal) -> Sequence[Net]:

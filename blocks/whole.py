@@ -11,6 +11,7 @@ import torch
 from lawful.theory.rules import Rule, WholeRule
 
 from .base import Block, ShapeError, Signal, Spec
+from .pieces import in_pieces
 from .run import Run
 
 Call = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
@@ -74,7 +75,7 @@ class Whole(Block):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         if self.call is None:
             raise ShapeError(f"{self} does not say how it is computed; trace the module that it comes from")
-        return self.call(x, p)
+        return in_pieces(self.call, run, x, p)
 
     def config(self) -> dict[str, Any]:
         """Its fields, without how it is computed."""

@@ -26,7 +26,7 @@ class SignedSquare(b.Block):
         return HomogeneousRule(power=2)
 
     def forward(self, p, x, run):
-        gate = run.gate(x[0])
+        gate = run.gate(x[0], real=lambda: x[0] > 0)
         sign = torch.sign(x[0]) if gate is None else 2 * gate - 1
         return sign * x[0] ** 2
 

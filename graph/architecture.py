@@ -16,8 +16,9 @@ from lawful.theory.verification import Point
 
 from .compile import Nodes, Port
 from .diagrams import diagram
-from .forward import points, random_inputs, random_parameters, run_forward
+from .forward import random_inputs, random_parameters, run_forward
 from .naming import only, parameter_names, port_name
+from .points import points
 from .shapes import ENDS, infer_signals, read_sources, topological_order
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ class Architecture:
         return self._with_blocks(change)
 
     def points(self, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
-        """Random parameters, data and losses with their gradients; every other point draws activation patterns freely.
+        """Random parameters, data and losses with their gradients; every other one has a pattern of another.
 
         Args:
             loss: the loss of every output (see `diagram`).

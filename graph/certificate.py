@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,18 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.theory.exact.certificate import certificate_of
-from lawful.theory.exact.checker import Proved, Refused, check
-from lawful.theory.exact.conserved import laws_program
+from lawful.theory.exact.checker import MALFORMED, Proved, Refused, check, same
 from lawful.theory.exact.evaluate import evaluate
-from lawful.theory.exact.lowering import program_of
-from lawful.theory.exact.program import Program
+from lawful.theory.exact.program import FROZEN, NotPolynomialError, Program
 from lawful.theory.losses import LossError, LossLike
 
 from .architecture import Architecture
+from .conserved import conserved
 from .engine import architecture_of, derive
 from .exact import Polynomial, potential_of
 from .plain import parse
 from .serial import from_json, to_json
+from .shapes import ENDS
 
 __all__ = ["Certificate", "Proved", "Refused", "certificate"]
 
@@ -70,23 +70,56 @@ class Certificate:
             raise Refused(f"{path} is no certificate: it holds a {type(content).__name__}, not an object")
         return Certificate(content)
 
-    def check(self) -> Proved:
-        """Proves everything again.
-
-        The numbers are proved by code that shares nothing with the rest of lawful; that the polynomial is the network's
-        is seen by running the network in float64.
+    @property
+    def network(self) -> Architecture:
+        """The network that the file names, with the names of its parameters.
 
         Raises:
-            Refused: if less is proved than is said, and why.
+            Refused: if it cannot be built.
         """
-        proved = check(self.content)
         try:
             arch = from_json(json.dumps(self.content["network"]))
-            found = potential_of(arch, self.content["loss"])
-        except (ShapeError, LossError, TypeError) as error:
+            names = {str(n): {str(k): str(v) for k, v in own.items()} for n, own in self.content["names"].items()}
+            return renamed(arch, names)
+        except (ShapeError, *MALFORMED) as error:
             raise Refused(f"the network cannot be built: {error}") from error
-        _compare(found, self.content["potential"])
-        return proved
+
+    def check(self, network: Architecture | None = None) -> Proved:
+        """Proves everything again, and that it is about a network.
+
+        The numbers are proved by code that shares nothing with the rest of lawful.  Then the network runs once and its
+        polynomial is written down anew; that of the file must be the same polynomial, exactly: they are compared modulo
+        primes and at points that are drawn now (see `checker.same`).  That what was written down is what the network
+        computes is seen by running it in float64 as well.
+
+        Args:
+            network: that the certificate should be about; the one that the file names if not given.
+
+        Returns:
+            What is proved; its `doubt` includes that the polynomials differ and nothing showed it.
+
+        Raises:
+            Refused: if less is proved than is said, or about another network, and why.
+        """
+        proved = check(self.content)
+        arch = self.network if network is None else network
+        try:
+            self._expect_size(arch)
+            found = potential_of(arch, self.content["loss"])
+            program = found.program
+            doubt = same(self.content["potential"], json.loads(json.dumps(program.to_data())))
+            _run(found, program)
+        except (ShapeError, LossError, NotPolynomialError, RuntimeError, *MALFORMED) as error:
+            raise Refused(f"the network cannot be compared with the polynomial: {error}") from error
+        return replace(proved, doubt=proved.doubt + doubt)
+
+    def _expect_size(self, arch: Architecture) -> None:
+        """Refuses a network of another size before it is run, which may take any memory."""
+        own = {n: list(p.shape) for n, p in arch.parameters.items()}
+        written = self.content["potential"]
+        known = written["parameters"] | {n.removeprefix(FROZEN): s for n, s in written["frozen"].items()}
+        for name in own.keys() ^ known.keys() or [n for n in own if own[n] != known[n]]:
+            raise Refused(f"the network and the polynomial differ in their parameters: {name} is not the same in both")
 
 
 def certificate(
@@ -121,27 +154,46 @@ def certificate(
     """
     arch = architecture_of(network, args, kwargs)
     found = potential_of(arch, loss)
-    potential = program_of(found.function, found.parameters, found.data, found.choices)
-    text, derived = json.loads(to_json(arch)), derive(arch, loss)
-    laws = [law for law in derived if law.exact]
-    conserved = laws_program(laws, found.parameters) if laws else None
-    return Certificate(certificate_of(text, derived.loss, potential, conserved, derived.exact_independent, progress))
+    potential = found.program
+    text, names = json.loads(to_json(arch)), {n: arch.parameter_names(n) for n in arch.nodes}
+    derived = derive(arch, loss)
+    laws = conserved([law for law in derived if law.exact], potential, found.parameters, found.frozen)
+    return Certificate(certificate_of(text, names, derived.loss, potential, laws, derived.exact_independent, progress))
 
 
-def _compare(network: Polynomial, written: Any) -> None:
-    """Refuses a polynomial that is not the network's.
+def renamed(arch: Architecture, names: Mapping[str, Mapping[str, str]]) -> Architecture:
+    """An architecture whose parameters have other names (those of the module that it was traced from).
+
+    Args:
+        arch: the network.
+        names: for every node the names by local name; nodes that name one parameter share it.
+
+    Raises:
+        ShapeError: for names that do not fit the nodes, and for one name for parameters of several kinds.
+    """
+    own, specs, frozen = {n: arch.parameter_names(n) for n in arch.nodes}, arch.specs(), arch.frozen
+    if {n: set(k) for n, k in names.items()} != {n: set(k) for n, k in own.items()}:
+        raise ShapeError("the names of the parameters are not those of the blocks; write the file again")
+    new: dict[str, str] = {}
+    kinds: dict[str, tuple[tuple[int, ...], bool]] = {}
+    for node, local in ((n, k) for n, found in own.items() for k in found):
+        old, name = own[node][local], names[node][local]
+        kind = (specs[old].shape, old in frozen)
+        if new.setdefault(old, name) != name or kinds.setdefault(name, kind) != kind:
+            raise ShapeError(f"{name} names parameters of two kinds; give them two names")
+    ends = (arch.edges(), arch.sources("output"), arch.inputs)
+    return Architecture.from_parts({n: arch.block(n) for n in arch.graph.nodes if n not in ENDS}, *ends, names)
+
+
+def _run(network: Polynomial, program: Program) -> None:
+    """Refuses a polynomial that does not give what the network gives in floats.
 
     Raises:
         Refused: says where they differ.
     """
-    program = Program.from_data(written)
-    shapes = {n: tuple(t.shape) for n, t in network.parameters.items()}
-    data = {n: tuple(t.shape) for n, t in network.data.items()}
-    if (program.parameters, program.data, program.choices) != (shapes, data, network.choices):
-        raise Refused("the polynomial has other parameters or data than the network that the certificate names")
     generator = torch.Generator().manual_seed(0)
     for _ in range(POINTS):
-        theta, numbers = _normal(shapes, generator), _normal(data, generator)
+        theta, numbers = (_normal(t, generator) for t in (network.parameters, network.data | network.frozen))
         chosen = {n: torch.randint(k, s, generator=generator) for n, (s, k) in network.choices.items()}
         expected = float(network.function(theta, numbers, chosen))
         draws = {n: t.numpy() for n, t in (numbers | chosen).items()}
@@ -150,5 +202,5 @@ def _compare(network: Polynomial, written: Any) -> None:
             raise Refused(f"the polynomial gives {found:.6g} where the network gives {expected:.6g}")
 
 
-def _normal(shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> dict[str, torch.Tensor]:
-    return {n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in shapes.items()}
+def _normal(like: Mapping[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    return {n: torch.randn(t.shape, generator=generator, dtype=torch.float64) for n, t in like.items()}

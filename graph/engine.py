@@ -49,6 +49,7 @@ def derive(
     opaque = [str(op) for op in arch.trace.opaque] if arch.trace else []
     hidden = {op.node for op in arch.trace.opaque} if arch.trace else set()
     known = [n for n in laws.notes if n.partition(" is opaque")[0] not in hidden]
+    laws.axes = arch.trace.axes if arch.trace else ()
     limits = arch.trace.limits if arch.trace else ()
     laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
     return laws

@@ -6,22 +6,26 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from lawful.blocks import Run, ShapeError
 from lawful.theory.exact.counting import count_modulo
 from lawful.theory.exact.lowering import Function, Tensors, program_of
-from lawful.theory.exact.program import NotPolynomialError, Program, Shape
+from lawful.theory.exact.patterns import Ask, Real, choices_of, gates_of, realised
+from lawful.theory.exact.program import FROZEN, NotPolynomialError, Program, Shape
 from lawful.theory.exact.residues import PRIMES
 from lawful.theory.losses import LossLike, pair
-from lawful.theory.oracle import Count
+from lawful.theory.oracle import Count, expect_known
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
 from .forward import run_forward
 from .naming import losses_of
+from .patterns import Patterns
 
 EXAMPLES = 3  # in one random combination of fields
+REALISED = 128  # activation patterns that fields are drawn with
 
 
 @dataclass(frozen=True)
@@ -29,17 +33,42 @@ class Polynomial:
     """The potential of a network as a function that is polynomial in its parameters and its data.
 
     Attributes:
-        function: of parameters, data and choices by name; gives a scalar.
+        function: of parameters, data (with frozen parameters) and choices by name; gives a scalar.
         parameters: examples of the trainable parameters, in the order in which they make up one vector.
         data: examples of the inputs (`x0`, ...) and of what the loss sends to the outputs (`w0`, ...) for a few
-            examples, and of the frozen parameters.
-        choices: shape and number of options of the free activation patterns, by block, and of tokens.
+            examples.
+        choices: shape and number of options of the activation patterns, by what they compare, and of tokens.
+        frozen: the frozen parameters, with `FROZEN` before their names, which are constants of the flow.
+        realised: activation patterns that the network has at parameters of their own (see `Patterns`).
     """
 
     function: Function
     parameters: Tensors
     data: Tensors
     choices: dict[str, tuple[Shape, int]]
+    frozen: Tensors
+    realised: dict[str, np.ndarray]
+
+    @property
+    def program(self) -> Program:
+        """The same as a program.
+
+        Raises:
+            NotPolynomialError: names the operation that is no polynomial.
+        """
+        return program_of(self.function, self.parameters, self.data, self.choices, self.frozen, self.realised)
+
+
+@dataclass
+class _Asking(Run):
+    """A pass that asks somebody else for its gates."""
+
+    ask: Ask | None = None
+
+    def gate(self, x: torch.Tensor, options: int = 2, real: Real = None) -> torch.Tensor | None:
+        assert self.ask is not None
+        key = self.next_gate()
+        return self.ask(key, x, options, real).to(x.dtype) if options else None
 
 
 def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
@@ -50,7 +79,8 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
         loss: the loss of every output.
 
     Raises:
-        NotPolynomialError: for a traced network with operations that were not understood.
+        NotPolynomialError: for a traced network with operations that were not understood, and for one that is no
+            polynomial before an activation.
         ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
     """
     if arch.trace and arch.trace.opaque:
@@ -60,29 +90,29 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
     generator = torch.Generator().manual_seed(0)
     values = arch.random_parameters(generator)
     trainable = {n: v for n, v in values.items() if n not in arch.frozen}
+    frozen = {FROZEN + n: v for n, v in values.items() if n in arch.frozen}
     if not trainable:
         raise ShapeError("the network has no trainable parameter; unfreeze one to count laws")
-    recording = Run(recording=True)
+    patterns = Patterns(arch, values, EXAMPLES, generator)
     inputs = arch.random_inputs(EXAMPLES, generator)
-    outputs = run_forward(arch, values, inputs, recording)
-    data = {f"frozen {n}": v for n, v in values.items() if n in arch.frozen}
-    data |= {f"x{i}": x for i, (x, s) in enumerate(zip(inputs, arch.inputs, strict=True)) if not s.tokens}
-    data |= {f"w{i}": torch.randn_like(y) for i, y in enumerate(outputs)}
-    choices = {f"gates of {n}": found for n, found in recording.recorded.items()}
-    choices |= {
-        f"x{i}": (tuple(x.shape), arch.inputs[i].features) for i, x in enumerate(inputs) if arch.inputs[i].tokens
-    }
+    numbers = {f"x{i}": x for i, (x, s) in enumerate(zip(inputs, arch.inputs, strict=True)) if not s.tokens}
+    tokens = {f"x{i}": (tuple(x.shape), arch.inputs[i].features) for i, x in enumerate(inputs) if arch.inputs[i].tokens}
 
-    def potential(params: Tensors, numbers: Tensors, chosen: Tensors) -> torch.Tensor:
-        fixed = {n: numbers[f"frozen {n}"] for n in values if n in arch.frozen}
-        xs = [chosen[f"x{i}"] if s.tokens else numbers[f"x{i}"] for i, s in enumerate(arch.inputs)]
-        run = Run(gates={n: chosen[f"gates of {n}"] for n in recording.recorded})
-        found = run_forward(arch, params | fixed, xs, run)
+    def run(params: Tensors, drawn: Tensors, chosen: Tensors, how: Run) -> tuple[torch.Tensor, ...]:
+        xs = [chosen[f"x{i}"] if s.tokens else drawn[f"x{i}"] for i, s in enumerate(arch.inputs)]
+        return run_forward(arch, params | {n: drawn[FROZEN + n] for n in arch.frozen}, xs, how)
+
+    gates = gates_of(lambda p, x, c, ask: run(p, x, c, _Asking(ask=ask)), trainable, numbers, tokens, frozen)
+    seen = {n: g.numpy() for n, g in patterns.draw((REALISED,)).items()}
+
+    def potential(params: Tensors, drawn: Tensors, chosen: Tensors) -> torch.Tensor:
+        found = run(params, drawn, chosen, Run(gates={n: g.of(chosen[g.name]) for n, g in gates.items()}))
         ends = zip(probes, found, axes, strict=True)
-        terms = [pair(probe, z, numbers[f"w{i}"], axis) for i, (probe, z, axis) in enumerate(ends)]
+        terms = [pair(probe, z, drawn[f"w{i}"], axis) for i, (probe, z, axis) in enumerate(ends)]
         return sum(terms[1:], start=terms[0])
 
-    return Polynomial(potential, trainable, data, choices)
+    data = numbers | {f"w{i}": torch.randn_like(y) for i, y in enumerate(patterns.outputs)}
+    return Polynomial(potential, trainable, data, tokens | choices_of(gates), frozen, realised(gates, seen))
 
 
 def potential_program(arch: Architecture, loss: LossLike = "mse") -> Program:
@@ -96,8 +126,7 @@ def potential_program(arch: Architecture, loss: LossLike = "mse") -> Program:
         NotPolynomialError: names the operation that is no polynomial.
         ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
     """
-    found = potential_of(arch, loss)
-    return program_of(found.function, found.parameters, found.data, found.choices)
+    return potential_of(arch, loss).program
 
 
 def count_exactly(
@@ -123,6 +152,7 @@ def count_exactly(
     Raises:
         NotPolynomialError: names the operation that is no polynomial.
         ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
+        ContradictionError: if fewer laws are counted than are known.
     """
     program = potential_program(arch, loss)
     best = count_modulo(program, PRIMES[0], seed, known, progress=progress)
@@ -134,4 +164,5 @@ def count_exactly(
     verdict = Verdict.HOLDS if best.closed or reached else Verdict.UNDECIDED
     if not best.ranks[-1]:
         verdict = Verdict.VACUOUS
-    return Count(laws, program.size, best.ranks, math.inf, verdict, f"lie algebra modulo {best.prime}", best.closed)
+    found = Count(laws, program.size, best.ranks, math.inf, verdict, f"lie algebra modulo {best.prime}", best.closed)
+    return expect_known(found, known)

@@ -37,8 +37,8 @@ from lawful.theory.solution import Solution
 from lawful.theory.verification import TOLERANCE, Report
 
 from .architecture import Architecture
-from .counting import fields_of, layout_of
 from .engine import architecture_of, derive
+from .fields import fields_of, layout_of
 from .naming import losses_of
 
 __all__ = [

@@ -11,12 +11,13 @@ import torch
 
 from lawful.theory.exact.program import NotPolynomialError
 from lawful.theory.losses import LossLike
-from lawful.theory.oracle import CLEAR_GAP, Count, count_fields
+from lawful.theory.oracle import CLEAR_GAP, Count, count_fields, expect_known
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
-from .counting import count, fields_of, layout_of
+from .counting import count
 from .engine import architecture_of, derive
+from .fields import fields_of, layout_of
 from .tangents import Tangents, tangents
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
@@ -162,6 +163,7 @@ def parameter_count(
 
     Raises:
         ShapeError: for a module without inputs, losses that do not fit, and a network without trainable parameters.
+        ContradictionError: if fewer laws are counted than hold.
 
     >>> import lawful as lw
     >>> from lawful import blocks as b
@@ -197,6 +199,8 @@ def parameter_count(
     elif true and gauge <= layout.size - dimension and derived <= layout.size - reached:
         verdict = Verdict.HOLDS if dimension <= reached and derived == laws.independent else Verdict.UNDECIDED
     else:
+        if true:
+            expect_known(algebra, derived)
         verdict = Verdict.VIOLATED
     return ParameterCount(
         layout.size,
@@ -226,8 +230,7 @@ def _ranks(arch: Architecture, loss: LossLike, seed: int, say: Callable[[str], N
     say("counting: the span of the fields")
     for attempt in range(ATTEMPTS):
         potential, theta, sample = fields_of(arch, loss, torch.Generator().manual_seed(seed + 1000 * attempt))
-        # Nothing but the first level is asked for, so that any number of laws ends the search.
-        space = count_fields(potential, theta, sample, known=theta.numel(), depth=0)
+        space = count_fields(potential, theta, sample, depth=0)
         if space.verdict is not Verdict.UNDECIDED:
             break
     return space, found

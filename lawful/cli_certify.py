@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from .specs import BadInput
+from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
     from lawful.graph.architecture import Architecture
+    from lawful.theory.exact.checker import Proved
 
 File = Annotated[Path, typer.Argument(help="what `lawful count SPEC --exact --certificate FILE` wrote")]
+Of = Annotated[str, typer.Option("--of", metavar="SPEC", help="the network that it must be about")]
+Shrink = Annotated[bool, typer.Option("--shrink", help="with --of: its shrunken copy")]
 
 
-def certify(file: File, as_json: AsJson = False) -> None:
-    """Prove the number of laws in a certificate again, with code that shares nothing with the counting."""
+def certify(file: File, of: Of = "", shrink: Shrink = False, as_json: AsJson = False) -> None:
+    """Prove the number of laws in a certificate again, with code that shares nothing with the counting.
+
+    It is a proof about the network that the file names; with --of, about one that you name.
+    """
     from lawful.graph.certificate import Certificate, Refused
 
     if not file.is_file():
         raise BadInput(f"there is no file {file}; write one with lawful count SPEC --exact --certificate {file}")
+    if shrink and not of:
+        raise BadInput("--shrink says which network a certificate must be about; add --of SPEC")
     single_thread()
+    network = load(of) if of else None
+    network = network.shrink() if network and shrink else network
     try:
         with status(as_json, "checking"):
-            proved = Certificate.read(file).check()
+            certificate = Certificate.read(file)
+            proved = certificate.check(network)
+            network = network or certificate.network
     except Refused as error:
         if as_json:
             print_json({"proved": False, "reason": str(error)})
@@ -34,26 +47,37 @@ def certify(file: File, as_json: AsJson = False) -> None:
             console(False).print(f"refused: {error}", highlight=False, markup=False)
         finish(False)
     if as_json:
-        print_json(
-            {
-                "proved": True,
-                "parameters": proved.parameters,
-                "at_least": proved.at_least,
-                "at_most": proved.at_most,
-                "prime": proved.prime,
-                "doubt": proved.doubt,
-            }
-        )
+        about = {"network": of or f"the one in {file}", "loss": certificate.content["loss"]}
+        print_json({"proved": True} | about | dataclasses.asdict(proved))
     else:
-        lines = (
-            f"{number(proved.at_least, proved.at_most)} of {proved.parameters} parameters",
-            f"no more: {proved.parameters - proved.at_most} fields and brackets are independent modulo {proved.prime}",
-            f"no fewer: {proved.at_least} independent laws are orthogonal to every field"
-            + (f" (a false one passes with probability {proved.doubt:.0e})" if proved.at_least else ""),
-            "the polynomial is the network's: both give the same numbers at random points",
-        )
-        console(False).print(*lines, sep="\n", highlight=False, markup=False)
+        lines = _proof(proved, network, certificate.content["loss"], of or f"the one in {file}")
+        console(False).print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
     finish(True)
+
+
+def _proof(proved: Proved, network: Architecture, loss: str, which: str) -> list[str]:
+    """What is proved, of which network, and by what."""
+    lines = [f"{number(proved.at_least, proved.at_most)} of {proved.parameters} parameters"]
+    if proved.at_least < proved.at_most:
+        lines.append(
+            f"an interval, no count: {proved.at_least} laws are proved, and that there are more than {proved.at_most} "
+            "is excluded"
+        )
+    about = str(network).strip("<>").removeprefix("Architecture: ")
+    lines.append(f"network: {which}, of {about}; loss {loss}")
+    if proved.frozen:
+        lines.append(
+            f"frozen: {proved.frozen} numbers are constants; true of almost all values that allow these patterns"
+        )
+    rank = proved.parameters - proved.at_most
+    lines.append(f"no more: {rank} fields and brackets are independent modulo {proved.prime}, which is a proof")
+    if proved.at_least:
+        lines.append(
+            f"no fewer: {proved.at_least} independent laws are orthogonal to every field, modulo primes drawn just now"
+        )
+    lines.append("the polynomial is that of the network, which was run and written down anew, term by term")
+    lines.append(f"something false would have passed with probability {proved.doubt:.0e} at most")
+    return lines
 
 
 def counted_with_certificate(

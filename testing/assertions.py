@@ -49,7 +49,7 @@ def assert_lawful(
     *,
     laws: Sequence[Law] | None = None,
     architecture: Architecture | None = None,
-    axis: Axes = -1,
+    axis: Axes | None = None,
     samples: int = 4,
     seed: int = 0,
     epsilon_tolerance: float = EPSILON_TOLERANCE,
@@ -161,8 +161,8 @@ def _laws_of(
     laws: Sequence[Law] | None,
     architecture: Architecture | None,
     loss: LossLike | None,
-    axis: Axes,
-) -> tuple[Sequence[Law], LossLike, Axes]:
+    axis: Axes | None,
+) -> tuple[Sequence[Law], LossLike, Axes | None]:
     """The laws to test on a module, the loss of every output and the axis of its features.
 
     Raises:

@@ -1,7 +1,8 @@
 """Random search for networks on which engine and oracle disagree: `python -m lawful.testing.search`.
 
 A disagreement is a missing rule, a wrong rule, or an accidental law.  Blocks that are registered take part: `--module`
-imports a package that registers its own.
+imports a package that registers its own.  With `--modules` it is plain torch modules that are drawn, and the library is
+held against an independent referee (see `survey`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from lawful.graph.architecture import Architecture
 from lawful.graph.counting import count
 from lawful.graph.engine import derive
+from lawful.theory.oracle import ContradictionError
 from lawful.theory.verdict import Verdict
 
 from .strategies import architectures, losses
+from .survey import BATCH as PIECE
+from .survey import Survey, survey
 
 LARGEST = 90  # trainable scalars that the oracle counts in about a second
 BATCH = 50  # networks in one piece of work
@@ -74,7 +78,11 @@ class Found:
 def compare(arch: Architecture, loss: str, found: Found) -> None:
     """Compares engine and oracle on one network."""
     laws = derive(arch, loss)
-    oracle = count(arch, loss, known=None if laws.notes else laws.independent)
+    try:
+        oracle = count(arch, loss, known=None if laws.notes else laws.independent)
+    except ContradictionError as error:
+        found.disagreements.append((f"{loss}: {error}", arch.to_json()))
+        return
     if oracle.verdict is not Verdict.HOLDS:
         found.undecided += 1
         return
@@ -129,16 +137,51 @@ def _pieces(networks: int, start: int, depth: int, modules: tuple[str, ...]) -> 
         yield min(BATCH, networks - i * BATCH), start + i, depth, modules
 
 
+def _survey_piece(task: tuple[int, int]) -> Survey:
+    return survey(*task)
+
+
+def plain_modules(modules: int, start: int, workers: int, output: Path) -> int:
+    """Surveys plain torch modules, and writes what is found as scripts.
+
+    Args:
+        modules: how many.
+        start: seed.
+        workers: processes.
+        output: folder for the scripts.
+
+    Returns:
+        0 if nothing was false, wrong or silently missing, and nothing crashed; else 1.
+    """
+    found = Survey()
+    tasks = [(min(PIECE, modules - i), start + i) for i in range(0, modules, PIECE)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for part in pool.imap_unordered(_survey_piece, tasks):
+            found.add(part)
+            print(f"\r{found.modules}/{modules}, {len(found.finds)} finds", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    print(f"{found.summary}; seed {start}")
+    for i, (kind, line, text) in enumerate(found.finds):
+        output.mkdir(parents=True, exist_ok=True)
+        path = output / f"{start}-{i}-{kind.replace(' ', '-')}.py"
+        path.write_text(text, encoding="utf-8")
+        print(f"{kind}: {line}: {path}")
+    return 0 if found.clean else 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: exit code 0 if nothing disagrees, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m lawful.testing.search", description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=5000, help="how many random networks (default: 5000)")
+    parser.add_argument("--modules", type=int, default=0, help="so many plain torch modules instead, with a referee")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first piece (default: the time)")
     parser.add_argument("--depth", type=int, default=2, help="how deep residuals and branches nest (default: 2)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--module", action="append", default=[], help="imported first: it registers your own blocks")
     parser.add_argument("--output", type=Path, default=Path("disagreements"), help="folder for what disagrees, as JSON")
     options = parser.parse_args(argv)
+    if options.modules:
+        return plain_modules(options.modules, options.seed, options.workers, options.output)
     found = Found()
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.workers) as pool:

@@ -14,6 +14,9 @@ from lawful.graph.architecture import Architecture
 from lawful.graph.compile import output_signal
 
 from .builder import Builder
+from .modules import judged, modules
+
+__all__ = ["architectures", "grids", "images", "judged", "losses", "modules", "sequences", "vectors", "volumes"]
 
 Draw = st.DrawFn
 

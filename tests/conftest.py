@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import time
 
 import hypothesis
 import torch
@@ -22,6 +23,15 @@ for name, examples in {"quick": 30, "ci": 300, "nightly": 5000}.items():
         derandomize=name != "nightly",
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# Beside the examples that are the same in every run, some are new in each; the workers of one run share the seed.
+os.environ.setdefault("LAWFUL_SEED", str(int(time.time())))
+
+
+def pytest_report_header(config):
+    """The seed of what is drawn afresh, so that a red run can be repeated."""
+    return f"fresh examples: LAWFUL_SEED={os.environ['LAWFUL_SEED']}"
+
 
 torch.set_num_threads(1)
 declare_torchvision()  # beside the CPU build of torch, before anything imports transformers or timm

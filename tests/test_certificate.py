@@ -165,8 +165,8 @@ def test_a_false_law_cannot_be_certified() -> None:
     first, *rest = law.terms
     false = replace(law, terms=(replace(first, coefficient=first.coefficient + Fraction(1, 3)), *rest))
     program = potential_program(SMALL)
-    good = certificate_of(content()["network"], "mse", program, laws_program([law], parameters), 3)
-    bad = certificate_of(content()["network"], "mse", program, laws_program([false], parameters), 3)
+    good = certificate_of(content()["network"], content()["names"], "mse", program, laws_program([law], parameters), 3)
+    bad = certificate_of(content()["network"], content()["names"], "mse", program, laws_program([false], parameters), 3)
     assert checker.check(good).at_least == 3
     with pytest.raises(checker.Refused, match="not conserved"):
         checker.check(bad)
@@ -176,17 +176,17 @@ def test_the_polynomial_must_be_that_of_the_network() -> None:
     """A valid proof about another network: ReLU where the certificate names a leaky one."""
     other = mlp(2, 3, 2, act=b.ReLU(), bias=True)
     laws = laws_program(list(lw.derive(other)), potential_of(other).parameters)
-    forged = certificate_of(content()["network"], "mse", potential_program(other), laws, 3)
+    forged = certificate_of(content()["network"], content()["names"], "mse", potential_program(other), laws, 3)
     assert checker.check(forged).at_least == 3
-    with pytest.raises(checker.Refused, match="where the network gives"):
+    with pytest.raises(checker.Refused, match="is not the network's"):
         lw.Certificate(forged).check()
-    forged = certificate_of({"no": "network"}, "mse", potential_program(other), laws, 3)
+    forged = certificate_of({"no": "network"}, {}, "mse", potential_program(other), laws, 3)
     with pytest.raises(checker.Refused, match="cannot be built"):
         lw.Certificate(forged).check()
     wider = mlp(2, 4, 2, act=b.ReLU(0.1), bias=True)
     laws = laws_program(list(lw.derive(wider)), potential_of(wider).parameters)
-    forged = certificate_of(content()["network"], "mse", potential_program(wider), laws, 4)
-    with pytest.raises(checker.Refused, match="other parameters or data"):
+    forged = certificate_of(content()["network"], content()["names"], "mse", potential_program(wider), laws, 4)
+    with pytest.raises(checker.Refused, match="differ in their parameters"):
         lw.Certificate(forged).check()
 
 

@@ -263,6 +263,11 @@ def test_a_certificate_is_written_and_proved_again(lawful, tmp_path: Path) -> No
     assert code == 0
     assert "4 independent laws of 26 parameters" in out
     assert "22 fields and brackets are independent" in out
+    assert "network: the one in mlp.json, of 3 blocks" in out
+    assert lawful("certify", "mlp.json", "--of", MLP)[0] == 0
+    code, out, _ = lawful("certify", "mlp.json", "--of", "family:mlp:widths=3,5,2")
+    assert code == 1
+    assert "refused: the network and the polynomial differ in their parameters" in out
     code, out, _ = lawful("certify", "mlp.json", "--json")
     assert code == 0
     assert {k: json.loads(out)[k] for k in ("proved", "at_least", "at_most")} == {
@@ -283,7 +288,9 @@ def test_ends_of_a_certificate_that_do_not_meet_are_no_success(lawful) -> None:
     code, out, _ = lawful("count", "family:deep_linear:widths=1,2,2,1", "--exact", "--certificate", "c.json")
     assert code == 1
     assert "6 to 7 independent laws" in out
-    assert lawful("certify", "c.json")[0] == 0  # what it says is true
+    code, out, _ = lawful("certify", "c.json")
+    assert code == 0  # what it says is true
+    assert "an interval, no count" in out
 
 
 @pytest.mark.parametrize(
@@ -296,6 +303,7 @@ def test_ends_of_a_certificate_that_do_not_meet_are_no_success(lawful) -> None:
         (("count", "family:gpt2", "--shrink", "--exact", "--certificate", "c.json"), "is no polynomial"),
         (("certify", "nowhere.json"), "there is no file nowhere.json"),
         (("certify", "."), "there is no file"),
+        (("certify", "pyproject.toml", "--shrink"), "there is no file"),
     ],
 )
 def test_certificates_that_cannot_be_written_or_read(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import grad
 
-from lawful.graph.counting import count, fields_of
+from lawful.graph.counting import count
+from lawful.graph.fields import fields_of
 from lawful.theory.oracle import DOUBTFUL_GAP, Count, count_fields, count_span
 from lawful.theory.precise.counting import Ranks, count_precisely
 from lawful.theory.precise.jets import Jet, UnknownError, Work

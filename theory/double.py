@@ -1,7 +1,8 @@
 """True float64: published models cast to float32 inside of their forward, which hides a law behind rounding.
 
 Llama, T5 and Qwen compute norms, softmax and rotary angles in float32 whatever their weights are: a true law then shows
-a residual of 2e-7 instead of 1e-16.  Fused attention has no second derivatives; its mathematical form has all of them.
+a residual of 2e-7 instead of 1e-16.  Fused kernels have wrong third derivatives, or none; their compositions have all
+(see `composed`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+
+from .composed import COMPOSED
 
 WIDE = {
     torch.float32: torch.float64,
@@ -44,6 +47,7 @@ class _Wide(TorchFunctionMode):
     ) -> Any:
         options = dict(kwargs or {})
         func = CASTS.get(func, func)
+        func = COMPOSED.get(func, func)
         if func in BITS or getattr(func, "__name__", "") in ("__get__", "__set__"):
             return func(*args, **options)
         args = tuple(_widened(a) for a in args)

@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
 def evaluate(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = False) -> torch.Tensor:
     """The scalars of a law (see `Law.value`)."""
-    total = None
-    for term in law.terms:
-        piece = (
-            _quadratic(law, term, params, magnitude) if law.kind == "balance" else _linear(law, term, params, magnitude)
-        )
-        coefficient = float(abs(term.coefficient) if magnitude else term.coefficient)
-        total = coefficient * piece if total is None else total + coefficient * piece
-    assert total is not None
-    return total
+    return sum(
+        (term(law, t, params, magnitude) for t in law.terms[1:]), start=term(law, law.terms[0], params, magnitude)
+    )
+
+
+def pieces(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = False) -> torch.Tensor:
+    """What every term of a law adds to its scalars, along a new first axis."""
+    return torch.stack([term(law, t, params, magnitude) for t in law.terms])
+
+
+def term(law: Law, one: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
+    """What one term of a law adds to its scalars."""
+    piece = (_quadratic if law.kind == "balance" else _linear)(law, one, params, magnitude)
+    return float(abs(one.coefficient) if magnitude else one.coefficient) * piece
 
 
 def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:

@@ -239,7 +239,10 @@ class LawSet(Named[Law]):
         loss: the loss they were derived for.
         parameters: number of trainable scalars.
         notes: what may be missing, for example behind an opaque block.
+        axes: of a traced module, the axis of the classes in each of its outputs, None where they fill none; else empty.
     """
+
+    axes: tuple[int | None, ...] = ()
 
     def __init__(
         self,
@@ -260,7 +263,9 @@ class LawSet(Named[Law]):
     def _subset(self, laws: list[Law]) -> LawSet:
         total = sum(law.independent for law in laws)
         exact = sum(law.independent for law in laws if law.exact)
-        return LawSet(laws, total, exact, self.loss, self.parameters, self.notes)
+        out = LawSet(laws, total, exact, self.loss, self.parameters, self.notes)
+        out.axes = self.axes
+        return out
 
     def where(
         self,
@@ -297,11 +302,11 @@ class LawSet(Named[Law]):
 
         Args:
             network: an architecture, or a module with `args=(example inputs,)`.
-            **options: `args`, `samples`, `seed`, `tolerance`.
+            **options: `args`, `samples`, `seed`, `tolerance`, `axis`.
         """
         from .verification import verify
 
-        return verify(self._laws, network, self.loss, **options)  # type: ignore[arg-type]
+        return verify(self, network, self.loss, **options)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         scalars = f"{self.count} scalar laws, {self.independent} independent"

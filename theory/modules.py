@@ -14,7 +14,6 @@ from .lending import lent
 from .losses import Loss, LossError, LossLike, read, total
 
 Tensors = dict[str, torch.Tensor]
-Axes = int | Sequence[int]
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 # What language models return beside their answer: what the next call reads again, and states of inner layers.
@@ -33,6 +32,52 @@ CARRIED = frozenset(
         "past_key_values",
     }
 )
+
+
+@dataclass(frozen=True)
+class ClassAxes:
+    """Where the classes of every output are, as a trace knows it, and as it is asked for.
+
+    Attributes:
+        known: the axis of the classes in every output of the module, None where they fill no axis of their own.
+        asked: one axis, or one for every output; None for what is known, and the last one where nothing is.
+    """
+
+    known: tuple[int | None, ...]
+    asked: int | Sequence[int] | None = None
+
+    def among(self, outputs: Tensors, losses: Sequence[Loss]) -> tuple[int, ...]:
+        """One axis for every output.
+
+        Raises:
+            LossError: where an axis is asked for that is not the known one, and the loss can tell the two apart.
+        """
+        known = self.known if len(self.known) == len(outputs) else (None,) * len(outputs)
+        if self.asked is None:
+            return tuple(-1 if k is None else k for k in known)
+        asked = each_axis(self.asked, len(outputs))
+        for k, a, loss, (name, z) in zip(known, asked, losses, outputs.items(), strict=True):
+            if k is not None and loss.span != "all" and (a - k) % max(z.ndim, 1):
+                raise LossError(
+                    f"the classes of {name} are on axis {k} of its shape {tuple(z.shape)}, as the trace has it and the "
+                    f"laws are derived, but axis={a} is asked for; leave out axis=, or move the classes in the forward"
+                )
+        return asked
+
+
+Axes = int | Sequence[int] | ClassAxes
+
+
+def each_axis(axis: int | Sequence[int], outputs: int) -> tuple[int, ...]:
+    """The same axis for every output, or one for each.
+
+    Raises:
+        LossError: for another number of axes than there are outputs.
+    """
+    axes = (axis,) * outputs if isinstance(axis, int) else tuple(axis)
+    if len(axes) != outputs:
+        raise LossError(f"{len(axes)} axes are given for {outputs} outputs; give one axis for each output")
+    return axes
 
 
 @dataclass(frozen=True)
@@ -200,9 +245,7 @@ def fit_losses(outputs: Tensors, loss: LossLike, axis: Axes) -> tuple[tuple[Loss
         LossError: for losses or axes that do not fit the outputs.
     """
     losses = read(loss, list(outputs), broadcast=False)
-    axes = (axis,) * len(outputs) if isinstance(axis, int) else tuple(axis)
-    if len(axes) != len(outputs):
-        raise LossError(f"{len(axes)} axes are given for {len(outputs)} outputs; give one axis for each output")
+    axes = axis.among(outputs, losses) if isinstance(axis, ClassAxes) else each_axis(axis, len(outputs))
     for each, (name, z), a in zip(losses, outputs.items(), axes, strict=True):
         if z.ndim and not -z.ndim <= a < z.ndim:
             raise LossError(f"{name} has the shape {tuple(z.shape)}, which has no axis {a}; say where its features are")

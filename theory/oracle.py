@@ -37,6 +37,10 @@ NEARBY = 1e-9  # relative: a field hardly changes over this distance
 ROUNDING = 1e-6  # a bracket far below the product of its fields, over the size of the parameters, is rounding
 
 
+class ContradictionError(ValueError):
+    """Fewer laws are counted than are known: one of the two is wrong, and neither may be believed."""
+
+
 @dataclass(frozen=True)
 class Count:
     """How many independent laws there are.
@@ -62,6 +66,20 @@ class Count:
     singular_values: torch.Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
 
 
+def expect_known(found: Count, known: int | None) -> Count:
+    """A count that is not below a number of independent laws that are known.
+
+    Raises:
+        ContradictionError: if it is, whatever its gap.
+    """
+    if known is not None and found.laws < known and found.verdict is not Verdict.VIOLATED:
+        raise ContradictionError(
+            f"{found.laws} laws are counted ({found.method}, gap {found.gap:.0e}), but {known} independent ones are "
+            "known: one of the two is wrong; verify the laws, and count with exact=True or another seed"
+        )
+    return found
+
+
 def count_fields(
     potential: Potential,
     theta: torch.Tensor,
@@ -79,12 +97,16 @@ def count_fields(
         theta: a generic point, shape `(D,)`.
         sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
         known: a number of independent laws that are proved already; reaching it ends the search early.
-        depth: largest number of nested brackets; not closing by then is `UNDECIDED`.
+        depth: largest number of nested brackets; not closing by then is `UNDECIDED`.  With 0 nothing but the span of
+            the fields is asked for.
         chunk: samples that are differentiated at once.
         progress: called with a line before each level.
 
     Returns:
         The count with its verdict.
+
+    Raises:
+        ContradictionError: if fewer laws are counted than are known.
     """
     return count_span(
         grad(potential),
@@ -123,6 +145,9 @@ def count_span(
 
     Returns:
         The count with its verdict.
+
+    Raises:
+        ContradictionError: if fewer laws are counted than are known.
     """
     d = state.numel()
     if d == 0:
@@ -148,15 +173,16 @@ def count_span(
             break
         if known is not None and rank >= d - known:
             break
-    reached = known is not None and ranks[-1] >= d - known
+    reached = not depth or (known is not None and ranks[-1] >= d - known)
     verdict = Verdict.HOLDS if clear and (closed or reached) else Verdict.UNDECIDED
     if ranks[-1] == 0:
         verdict = Verdict.VACUOUS
     found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, "lie algebra, float64", closed, values)
     fall = float(values[0] / values[-1]) if ranks[-1] == d else 0.0  # rounding may hide where nothing was dropped
-    if verdict is Verdict.VACUOUS or (gap >= DOUBTFUL_GAP and not fall > DOUBTFUL_GAP):
-        return found
-    return _confirmed(found, field, state, sample, known, depth, progress)
+    sure = gap >= DOUBTFUL_GAP and not fall > DOUBTFUL_GAP and not (known is not None and found.laws < known)
+    if verdict is not Verdict.VACUOUS and not sure:
+        found = _confirmed(found, field, state, sample, known, depth, progress)
+    return expect_known(found, known)
 
 
 def _confirmed(
@@ -174,7 +200,7 @@ def _confirmed(
     except UnknownError as error:
         return replace(found, method=f"{found.method}; not in {DIGITS} digits: {error}")
     d, rank = found.parameters, precise.ranks[-1]
-    reached = precise.closed or (known is not None and rank >= d - known)
+    reached = not depth or precise.closed or (known is not None and rank >= d - known)
     return Count(
         d - rank,
         d,

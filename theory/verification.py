@@ -1,26 +1,28 @@
 """Checking laws against loss gradients in float64.
 
 A law holds when its gradient is orthogonal to every loss gradient.  All scalars of a family are checked at once: the
-derivative of the law's value along a loss gradient, relative to the same sum of absolute values.  A corrupted copy of
-each law has to fail the same check, otherwise the check proved nothing.
+derivative of the law's value along a loss gradient, relative to the same sum of absolute values (see `measuring`).
+Copies of each law without each of its terms have to fail the same check, otherwise the check proved nothing; a law that
+is identically zero says nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch.func import jvp
 
-from .laws import Law
+from .laws import Law, LawSet
 from .losses import LossLike
-from .modules import Axes, Point, module_points, point_of
+from .measuring import Measured, corruptions, measure, residuals, uneven, vanishing
+from .modules import Axes, ClassAxes, Point, module_points, point_of
 from .parts import is_part, with_parts
 from .verdict import Verdict
 
 TOLERANCE = 1e-10
+SEEN = 1e3  # a corrupted copy is seen to fail above this many tolerances
 
 __all__ = [
     "TOLERANCE",
@@ -52,13 +54,15 @@ class LawReport:
         law: its name.
         verdict: the outcome.
         residual: largest relative derivative along a loss gradient.
-        control: the same for a corrupted copy of the law, which has to be large.
+        control: the same for the corrupted copy of the law that misses by the least, which has to be large.
+        reason: why it is no pass, or which of its terms are constant by themselves.
     """
 
     law: str
     verdict: Verdict
     residual: float
     control: float
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Report:
 
 
 def verify(
-    laws: Sequence[Law],
+    laws: Sequence[Law] | LawSet,
     network: Differentiable | torch.nn.Module,
     loss: LossLike = "mse",
     *,
@@ -118,8 +122,8 @@ def verify(
         samples: number of random points; a module is tried at its own parameters and at perturbed ones, in turn.
         seed: of points and data.
         tolerance: largest relative residual of a law that holds.
-        axis: the axis of the features (the classes) in a module's output, or one for every output; by default the
-            module's own `output_axes`, else the last.
+        axis: the axis of the features (the classes) in a module's output, or one for every output; by default the one
+            that the laws of a traced module were derived for, the module's own `output_axes`, else the last.
         training: the mode of a module's submodules during the check; None keeps the mode of each.
 
     A module is left exactly as it was (see `module_points`).
@@ -128,9 +132,12 @@ def verify(
         A verdict, a residual and the residual of a corrupted copy for every law.
 
     Raises:
-        ValueError: for a module without example inputs, and for laws of parameters that the network does not have.
+        ValueError: for a module without example inputs, for laws of parameters that the network does not have, and for
+            another axis than that the laws were derived for.
     """
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
+        if isinstance(laws, LawSet) and laws.axes and not hasattr(network, "output_axes"):
+            axis = axis if isinstance(axis, ClassAxes) else ClassAxes(laws.axes, axis)
         axis = getattr(network, "output_axes", -1) if axis is None else axis
         points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training, kwargs, redraw)
         # A module that does not move at its own parameters was not tested, whatever holds near them.
@@ -166,67 +173,50 @@ def _expect_parameters(laws: Sequence[Law], points: Sequence[Point]) -> None:
 
 
 def _judge(law: Law, points: Sequence[Point], ideal: Sequence[Point], tolerance: float) -> LawReport:
-    residual, tested = residuals(law, points)
-    control = max((residuals(false, points)[0] for false in corruptions(law)[:1]), default=float("inf"))
-    if not law.exact:
-        limit, tested = residuals(law, ideal)
-        if not limit <= tolerance and ideal is not points:
-            return LawReport(law.name, Verdict.VIOLATED, limit, control)
-        if not residual <= tolerance:
-            verdict = Verdict.APPROXIMATE if residual < 1 else Verdict.VIOLATED
-            return LawReport(law.name, verdict if tested else Verdict.VACUOUS, residual, control)
+    if points and (empty := vanishing(law, points[0].parameters)):
+        what = "it is" if empty == law.count else f"{empty} of its {law.count} scalars are"
+        return LawReport(law.name, Verdict.VACUOUS, 0.0, 0.0, f"{what} the same whatever the parameters are")
+    found = measure(law, points)
+    # A term that is a law by itself may be dropped, but not be read unevenly.
+    controls = [
+        c if c > SEEN * tolerance else residuals(uneven(law, i), points)[0] for i, c in enumerate(found.controls)
+    ]
+    seen = [c for c in controls if c > SEEN * tolerance]
+    control = min(seen, default=max(controls, default=float("inf")))
+    verdict, residual, reason = _outcome(law, found, ideal if ideal is not points else None, tolerance)
+    if verdict is Verdict.HOLDS and controls and not seen:
+        verdict, reason = Verdict.UNDECIDED, "a corrupted copy of it passes as well, so the check shows nothing"
+    elif verdict is Verdict.HOLDS and len(seen) < len(controls):
+        still = [t.part.parameter for t, c in zip(law.terms, controls, strict=True) if c <= SEEN * tolerance]
+        reason = (
+            f"it holds without its terms in {', '.join(dict.fromkeys(still))} as well: they are constant by themselves"
+        )
+    return LawReport(law.name, verdict, residual, control, reason)
+
+
+def _outcome(law: Law, found: Measured, ideal: Sequence[Point] | None, tolerance: float) -> tuple[Verdict, float, str]:
+    """The verdict on a law before its control, its residual and the reason.
+
+    Args:
+        law: the law.
+        found: what was measured.
+        ideal: the points with every epsilon read as 0, where those are others.
+        tolerance: see `verify`.
+    """
+    residual, tested = found.residual, found.tested
+    if residual == float("inf"):
+        return Verdict.VIOLATED, residual, "a loss gradient, or the law, is not a number"
+    if not law.exact and ideal is not None:
+        finite = [p for p in ideal if bool(torch.isfinite(p.slope))]
+        if not finite:
+            return Verdict.UNDECIDED, residual, "with every epsilon read as 0 no loss gradient is a number"
+        limit, tested = residuals(law, finite)
+        if not limit <= tolerance:
+            return Verdict.VIOLATED, limit, "it does not hold with every epsilon read as 0 either"
     if not residual <= tolerance:
-        return LawReport(law.name, Verdict.VIOLATED, residual, control)
+        if law.exact or not residual < 1:
+            return Verdict.VIOLATED, residual, ""
+        return Verdict.APPROXIMATE if tested else Verdict.VACUOUS, residual, ""
     if not tested:
-        return LawReport(law.name, Verdict.VACUOUS, residual, control)
-    verdict = Verdict.HOLDS if control > 1e3 * tolerance else Verdict.UNDECIDED
-    return LawReport(law.name, verdict, residual, control)
-
-
-def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
-    """Largest relative derivative of a law along the loss gradients, and whether every scalar of it was tested.
-
-    A derivative that is not a number gives an infinite residual.
-    """
-    worst, scales = 0.0, None
-    for point in points:
-        if not point.moves:
-            continue
-        names = law.parameters
-        theta = {n: point.parameters[n] for n in names}
-        direction = {n: point.gradient[n] for n in names}
-        total = point.slope
-        if not bool(torch.isfinite(total)):
-            return float("inf"), True
-        change = jvp(lambda p: law.value(p), (theta,), (direction,))[1]
-        if law.kind == "balance":
-            absolute = {n: t.abs() for n, t in theta.items()}
-            scale = jvp(
-                lambda p: law.value(p, magnitude=True), (absolute,), ({n: g.abs() for n, g in direction.items()},)
-            )[1]
-        else:
-            scale = total.expand_as(change)
-        floor = total * max(float(t.abs().max()) for t in theta.values()) * 1e-3 if law.kind == "balance" else 0.0
-        ratio = torch.where(scale > 0, change.abs() / (scale + floor).clamp_min(1e-300), change.abs())
-        if not bool(torch.isfinite(ratio).all()) or not bool(torch.isfinite(scale).all()):
-            return float("inf"), True
-        worst = max(worst, float(ratio.max()))
-        scales = scale if scales is None else scales + scale
-    if scales is None:
-        return 0.0, False
-    return worst, bool((scales > 0).all())
-
-
-def corruptions(law: Law) -> list[Law]:
-    """False laws of the same shape: one parameter read unevenly, one sign flipped, one term dropped.
-
-    The last two need two terms.  A parameter that never moves has no false law of its own.
-    """
-    if law.kind == "frozen":
-        return []
-    first, *others = law.terms
-    out = [replace(law, terms=(replace(first, part=replace(first.part, ramp=True)), *others))]
-    if others:
-        out.append(replace(law, terms=(replace(first, coefficient=-first.coefficient), *others)))
-        out.append(replace(law, terms=tuple(others)))
-    return out
+        return Verdict.VACUOUS, residual, "nothing that it reads moved"
+    return Verdict.HOLDS, residual, ""

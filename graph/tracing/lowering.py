@@ -11,7 +11,7 @@ import torch
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from lawful.blocks import Block, ShapeError, Signal
+from lawful.blocks import Block, Signal
 from lawful.theory.modules import as_double
 
 from .arrange import exact
@@ -27,7 +27,7 @@ VIEWS = frozenset(
     | {"repeat_interleave"}
 )
 # what handlers raise for arguments that they do not foresee
-PASSED = (TypeError, IndexError, KeyError, AttributeError, RuntimeError, ZeroDivisionError, ShapeError, AssertionError)
+PASSED = (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError, AssertionError)
 
 # operations that read a shape only, and what they fill it with (None: their last argument)
 MAKERS = {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": None, "full_like": None}

@@ -91,7 +91,7 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
         with torch.set_grad_enabled(torch.is_grad_enabled() and not still):
             fixed = list(args)
             values = [f(x, p) for f in plans]
-            sizes = {low.batch: x[0].shape[0]} if x else {}
+            sizes = {low.batch: x[0].shape[0]} if any(r.batched for r in reads) else {}
             values = [_rebatched(v, a, sizes, node) for v, a in zip(values, fixed, strict=True)]
             return target(*values, **{k: f(x, p) for k, f in named.items()})
 
@@ -159,13 +159,16 @@ def emit_opaque(
     if any(not isinstance(t, torch.Tensor) or not t.is_floating_point() for t in outputs) and not many:
         outputs = [t for t in outputs if isinstance(t, torch.Tensor)]
     shapes = [tuple(int(n) for n in t.shape) if isinstance(t, torch.Tensor) else (1,) for t in outputs]
+    if not any(r.batched for r in reads):  # one example, whatever the first axis is
+        shapes = [(1, *(s or (1,))) for s in shapes]
     signals = []
     for s in shapes:
         inner = s[1:] or (1,)
         image = len(s) > 3 and any(r.signal.channels_first and len(r.dims) == len(s) for r in reads)
+        image |= len(s) > 2 and low.place(node).op.startswith("conv")
         signals.append(Signal(inner[0], inner[1:], True) if image else Signal(inner[-1], inner[:-1]))
     locals_ = tuple((k, shape) for k, (_, shape) in (names or {}).items())
-    run = _canonical_outputs(call, shapes, many)
+    run = _canonical_outputs(call, shapes, many, any(r.batched for r in reads))
     op = low.place(node).op
     block: Block = Opaque(op, len(reads), tuple(signals), locals_, run)
     if known is not None:
@@ -180,17 +183,22 @@ def emit_opaque(
         Stream(s.port, s.signal, canonical(shape if len(shape) > 1 else (*shape, 1))[: max(len(shape), 1)])
         for s, shape in zip(streams, shapes, strict=True)
     )
+    if not any(r.batched for r in reads):
+        out = tuple(s.arranged(s.dims[1:]) for s in out)
     return out if many else out[0]
 
 
-def _canonical_outputs(call: Callable[..., Any], shapes: Sequence[tuple[int, ...]], many: bool) -> Callable[..., Any]:
+def _canonical_outputs(
+    call: Callable[..., Any], shapes: Sequence[tuple[int, ...]], many: bool, batched: bool
+) -> Callable[..., Any]:
     def run(x: Sequence[torch.Tensor], p: Mapping[str, torch.Tensor]) -> Any:
         found = call(x, p)
         parts = list(found) if many else [found]
         out = []
         for t, shape in zip(parts, shapes, strict=True):
             inner = shape[1:] or (1,)
-            out.append(t.reshape(t.shape[0] if t.ndim else 1, *inner) if isinstance(t, torch.Tensor) else t)
+            batch = t.shape[0] if batched and isinstance(t, torch.Tensor) and t.ndim else 1
+            out.append(t.reshape(batch, *inner) if isinstance(t, torch.Tensor) else t)
         return tuple(out) if many else out[0]
 
     return run

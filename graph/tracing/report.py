@@ -52,6 +52,7 @@ class Trace:
         limits: those of the notes that every list of laws repeats: what was not compared or holds for the example only.
         comparison: the rebuilt network against the module; None on the meta device.
         seconds: what took how long.
+        axes: the axis of the features (the classes) in every output of the module, None where they fill none.
         inputs: from the tensors of the module's inputs to those of the architecture.
         state: running statistics and other buffers that the rebuilt network reads.
     """
@@ -64,6 +65,7 @@ class Trace:
     limits: tuple[str, ...]
     comparison: Comparison | None
     seconds: dict[str, float]
+    axes: tuple[int | None, ...]
     inputs: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = field(repr=False)
     state: dict[str, torch.Tensor] = field(repr=False)
 

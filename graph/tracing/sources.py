@@ -111,7 +111,13 @@ def ordered(w: Weight, feature: int) -> tuple[str, int, int]:
 
 
 def arranged_name(w: Weight, atoms: list[Atom]) -> str:
-    """The name of a parameter whose axes are in another order."""
+    """The name of a parameter whose axes are in another order.
+
+    Raises:
+        NotUnderstood: if entries are repeated: no order of the axes does that.
+    """
+    if any(a.axis == COPIES for a in atoms):
+        raise NotUnderstood("a parameter whose entries are repeated")
     memory = sorted(atoms, key=lambda a: (a.axis, -a.stride))
     if memory == atoms:
         return w.name

@@ -139,6 +139,7 @@ def _attempt(
         limits=tuple(limits),
         comparison=comparison,
         seconds=seconds,
+        axes=tuple(_class_axis(s) for s in outputs),
         inputs=lambda tensors: prepare(program.call.turn(tensors)),
         state=low.builder.state,
     )
@@ -161,6 +162,13 @@ def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture,
     for node in make_opaque(low.builder, ports, shapes):
         low.reasons[node] = (low.origins[node], REASON)
     return low.builder.architecture(ports, shapes), outputs
+
+
+def _class_axis(output: Stream) -> int | None:
+    """The dimension of an output that holds all of its features and nothing else."""
+    found = output.feature_dims
+    alone = len(found) == 1 and all(a.axis == output.feature_axis for a in output.dims[found[0]])
+    return found[0] if alone else None
 
 
 def _places(reasons: Mapping[str, tuple[Node, str]], arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:

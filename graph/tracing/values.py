@@ -40,6 +40,11 @@ class Stream:
         return next((a.size for d in self.dims for a in d if a.axis == 0), 1)
 
     @property
+    def batched(self) -> bool:
+        """Whether it has an axis of examples; what is made of parameters alone has none."""
+        return any(a.axis == 0 for d in self.dims for a in d)
+
+    @property
     def feature_axis(self) -> int:
         """Index of the feature axis in the port's tensor."""
         return 1 if self.signal.channels_first else len(self.signal.space) + 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..oracle import ContradictionError
 from . import checker
 from .counting import count_modulo
 from .jets import Differentiator
@@ -18,6 +19,7 @@ ATTEMPTS = 3  # primes that are tried while the two ends do not meet
 
 def certificate_of(
     network: Any,
+    names: Any,
     loss: str,
     potential: Program,
     laws: Program | None,
@@ -32,6 +34,7 @@ def certificate_of(
 
     Args:
         network: plain data that says which network it is.
+        names: and what its parameters are called.
         loss: and under which loss.
         potential: spans its gradient fields.
         laws: their sum with weights (`laws_program`), None without laws.
@@ -40,11 +43,21 @@ def certificate_of(
 
     Returns:
         Plain data for JSON.
+
+    Raises:
+        ContradictionError: if more laws hold than the rank leaves.
     """
     best: dict[str, Any] = {}
     written, conserved = potential.to_data(), laws and laws.to_data()
     for attempt in range(ATTEMPTS):
-        statement = {"network": network, "loss": loss, "potential": written, "laws": conserved, "attempt": attempt}
+        statement = {
+            "network": network,
+            "names": names,
+            "loss": loss,
+            "potential": written,
+            "laws": conserved,
+            "attempt": attempt,
+        }
         prime, seed = checker.drawn_from(statement)
         found = count_modulo(potential, prime, seed, independent, progress=progress)
         chosen = _independent(laws, prime, seed) if laws else None
@@ -53,6 +66,11 @@ def certificate_of(
             "at_least": len(chosen["rows"]) if chosen else 0,
             "at_most": potential.size - len(found.columns),
         }
+        if claim["at_least"] > claim["at_most"]:
+            raise ContradictionError(
+                f"{claim['at_least']} independent laws hold, but modulo {prime} only {claim['at_most']} can; "
+                "one of the two is wrong, please report the network"
+            )
         rank = {
             "rows": [list(r) for r in found.rows],
             "columns": list(found.columns),
@@ -82,7 +100,8 @@ def _independent(laws: Program, prime: int, seed: str) -> dict[str, Any]:
     (count,) = laws.data["weights"]
     theta = drawn(seed, "theta", (1, laws.size), prime)
     weights = np.eye(count, dtype=np.int64)
-    gradients = Differentiator(laws, prime).gradient({0: theta}, {"weights": weights})[0]
+    frozen = {n: drawn(seed, f"frozen/{n}", (1, *s), prime) for n, s in laws.frozen.items()}
+    gradients = Differentiator(laws, prime).gradient({0: theta}, {"weights": weights} | frozen)[0]
     gradients = np.broadcast_to(gradients, (count, laws.size))
     _, first = np.unique(gradients, axis=0, return_index=True)  # a symmetric matrix says most things twice
     first = np.sort(first)

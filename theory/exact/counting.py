@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -64,11 +65,22 @@ class Fields:
         """The parameters, shape `(1, D)`."""
         return drawn(self.seed, "theta", (1, self.program.size), self.prime)
 
+    @cached_property
+    def frozen(self) -> dict[str, np.ndarray]:
+        """The frozen numbers, one value for all fields."""
+        return {k: drawn(self.seed, f"frozen/{k}", (1, *s), self.prime) for k, s in self.program.frozen.items()}
+
     def draws(self, label: str, n: int) -> dict[str, np.ndarray]:
-        """Data of `n` samples."""
-        numbers = {k: drawn(self.seed, f"{label}/{k}", (n, *s), self.prime) for k, s in self.program.data.items()}
-        some = {k: drawn(self.seed, f"{label}/{k}", (n, *s), b) for k, (s, b) in self.program.choices.items()}
-        return numbers | some
+        """Data of `n` samples; choices that are not free are drawn together, from what the network can have."""
+        program = self.program
+        found = {k: drawn(self.seed, f"{label}/{k}", (n, *s), self.prime) for k, s in program.data.items()}
+        for k, (s, options) in program.choices.items():
+            if k in program.realised:
+                table = program.realised[k]
+                found[k] = table[drawn(self.seed, f"{label}/realised", (n,), len(table))]
+            else:
+                found[k] = drawn(self.seed, f"{label}/{k}", (n, *s), options)
+        return found
 
     def brackets(self, level: int, n: int) -> np.ndarray:
         """`n` random fields of a level: shape `(n, D)`.
@@ -82,15 +94,15 @@ class Fields:
         size = max(1, MEMORY // (max(self.program.width, self.program.size) << level))
         blocks = []
         for at in range(0, n, size):
-            chunk = [{k: v[at : at + size] for k, v in d.items()} for d in draws]
+            chunk = [{k: v[at : at + size] for k, v in d.items()} | self.frozen for d in draws]
             point = {0: self.point}
             found = self._bracket(chunk, point, 1) if level else self._element(chunk, point, 1)
-            blocks.append(np.broadcast_to(found[0], (min(size, n - at), found[0].shape[1])))
+            blocks.append(np.broadcast_to(found[0], (min(size, n - at), self.program.size)))
         return np.concatenate(blocks)
 
     def gradients(self, theta: np.ndarray, draws: dict[str, np.ndarray]) -> np.ndarray:
         """Gradients at points `(samples, D)`, one sample of data each."""
-        return self._differentiator.gradient({0: theta}, draws)[0]
+        return self._differentiator.gradient({0: theta}, draws | self.frozen)[0]
 
     def _element(self, draws: list[dict[str, np.ndarray]], theta: Jet, mark: int) -> Jet:
         """A field, plus the bracket of two elements made of the other fields if there are any, at a jet of points.

@@ -40,7 +40,7 @@ class Differentiator:
 
         Args:
             theta: the point, arrays of shape `(samples or 1, D)`.
-            draws: data and choices by name, arrays of shape `(samples, ...)`.
+            draws: data and choices by name, arrays of shape `(samples, ...)`; frozen numbers of shape `(1, ...)`.
 
         Returns:
             Arrays of shape `(samples or 1, D)`.
@@ -88,7 +88,7 @@ class Differentiator:
             if step.kind == "parameter":
                 a, b = slices[step.name]
                 values.append({m: t[:, a:b].reshape(-1, *step.shape) for m, t in theta.items()})
-            elif step.kind == "data":
+            elif step.kind in ("data", "frozen"):
                 values.append({0: draws[step.name]})
             elif step.kind == "pick":
                 choices = draws[step.name].reshape(len(draws[step.name]), -1)[:, step.places]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ def program_of(
     parameters: Mapping[str, torch.Tensor],
     data: Mapping[str, torch.Tensor],
     choices: Mapping[str, tuple[Shape, int]],
+    frozen: Mapping[str, torch.Tensor] | None = None,
+    realised: Mapping[str, np.ndarray] | None = None,
 ) -> Program:
     """The polynomial that a torch function computes.
 
@@ -37,22 +41,26 @@ def program_of(
         parameters: examples of the parameters, float64.
         data: examples of what is drawn from all numbers, float64.
         choices: shape and number of options of what is drawn from a few; the function gets integers.
+        frozen: examples of what is drawn once; the function gets them beside the data.
+        realised: see `Program`.
 
     Raises:
         NotPolynomialError: names the operation that is no polynomial.
     """
-    recorder = _Recorder()
-    shapes = {n: tuple(t.shape) for n, t in parameters.items()}
-    inputs = {n: tuple(t.shape) for n, t in data.items()}
-    p = {n: recorder.bound(t, recorder.writer.source("parameter", n, shapes[n])) for n, t in parameters.items()}
-    x = {n: recorder.bound(t, recorder.writer.source("data", n, inputs[n])) for n, t in data.items()}
-    c = {n: recorder.bound(torch.zeros(s, dtype=torch.long), _options(n, s, k)) for n, (s, k) in choices.items()}
+    recorder = Recorder()
+    fixed = frozen or {}
+    p, x, c = recorder.sources(parameters, data, choices, fixed)
     with torch.no_grad(), recorder:
         result = function(p, x, c)
     out = recorder.read(result)
     if not isinstance(out, Symbol):
         raise NotPolynomialError("nothing that moves reaches the output")
-    return Program(shapes, inputs, dict(choices), recorder.writer.builder.reachable(out.step))
+    steps = recorder.writer.builder.reachable(out.step)
+    return Program(_shapes(parameters), _shapes(data), dict(choices), steps, _shapes(fixed), realised or {})
+
+
+def _shapes(examples: Mapping[str, torch.Tensor]) -> dict[str, Shape]:
+    return {n: tuple(t.shape) for n, t in examples.items()}
 
 
 def _options(name: str, shape: Shape, options: int) -> Choice:
@@ -61,19 +69,80 @@ def _options(name: str, shape: Shape, options: int) -> Choice:
     return Choice(name, np.arange(math.prod(shape)).reshape(shape), table)
 
 
-class _Recorder(TorchDispatchMode):
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """An operation that is no polynomial, in the course of a comparison.
+
+    Attributes:
+        name: of the operation.
+        given: its positional arguments, values of the program as symbols.
+        result: the tensor that it gave for the example numbers.
+    """
+
+    name: str
+    given: tuple[Any, ...]
+    result: Any
+
+    @property
+    def above(self) -> bool:
+        """Whether it asks if one value of the program is above a fixed number."""
+        value, *other = self.given
+        plain = len(other) == 1 and isinstance(other[0], (int, float)) and math.isfinite(other[0])
+        return self.name == "gt" and isinstance(value, Symbol) and plain
+
+    @property
+    def number(self) -> Fraction:
+        """The fixed number that a value is compared with."""
+        return Fraction(float(self.given[1]))
+
+
+class Recorder(TorchDispatchMode):
     """Runs operations on example numbers and writes down what they do to symbols."""
 
     def __init__(self) -> None:
         super().__init__()
         self.writer = Writer()
         self._known: dict[int, tuple[torch.Tensor, Symbol | Choice]] = {}  # holds tensors, so that no id comes twice
+        self._heard: list[Heard] | None = None
 
     def bound(self, tensor: torch.Tensor, value: Symbol | Choice) -> torch.Tensor:
         """A tensor that stands for a value from now on."""
         own = tensor.detach().clone()
         self._known[id(own)] = own, value
         return own
+
+    def sources(
+        self,
+        parameters: Mapping[str, torch.Tensor],
+        data: Mapping[str, torch.Tensor],
+        choices: Mapping[str, tuple[Shape, int]],
+        frozen: Mapping[str, torch.Tensor],
+    ) -> tuple[Tensors, Tensors, Tensors]:
+        """Tensors that stand for parameters, for data and frozen numbers, and for choices."""
+        kinds = (("parameter", parameters), ("data", data), ("frozen", frozen))
+        p, x, f = (
+            {n: self.bound(t, self.writer.source(kind, n, tuple(t.shape))) for n, t in examples.items()}
+            for kind, examples in kinds
+        )
+        return p, x | f, {n: self.choice(n, s, k) for n, (s, k) in choices.items()}
+
+    def choice(self, name: str, shape: Shape, options: int) -> torch.Tensor:
+        """Integers that stand for choices."""
+        return self.bound(torch.zeros(shape, dtype=torch.long), _options(name, shape, options))
+
+    def listen(self, compute: Callable[[], torch.Tensor]) -> tuple[tuple[Heard, ...] | None, torch.Tensor | None]:
+        """Runs a comparison; gives the operations in it that are no polynomials, and its result.
+
+        None twice if it does what cannot be read at all.
+        """
+        self._heard = []
+        try:
+            result = compute()
+            return tuple(self._heard), result
+        except NotPolynomialError:
+            return None, None
+        finally:
+            self._heard = None
 
     def read(self, value: Any) -> Any:
         """The value that a tensor stands for; anything else as it is."""
@@ -90,7 +159,13 @@ class _Recorder(TorchDispatchMode):
         if func._schema.is_mutable:
             raise NotPolynomialError(f"{name} changes a value in place, which its other readers would not be told")
         lower = _symbolic if any(isinstance(a, Symbol) for a in values) else _chosen
-        found = lower(self.writer, name, func, given, named)
+        try:
+            found = lower(self.writer, name, func, given, named)
+        except NotPolynomialError:
+            if self._heard is None or named:
+                raise
+            self._heard.append(Heard(name, given, out))
+            return out
         for tensor, value in zip(_flat(out), _flat(found), strict=True):
             self._known[id(tensor)] = tensor, value
         return out
@@ -112,7 +187,7 @@ def _chosen(writer: Writer, name: str, func: Any, args: Any, kwargs: Any) -> Any
     """A function of choices: its value for each option."""
     chosen = [a for a in _flat((args, kwargs)) if isinstance(a, Choice)]
     options = range(len(chosen[0].table))
-    if name in ("embedding", "index_select", "index", "gather"):
+    if name in ("embedding", "index_select", "index", "gather") and not isinstance(args[0], Choice):
         raise NotPolynomialError(f"{name} of choices reads a table in a way that is not known here")
     if len({c.name for c in chosen}) > 1:
         return _symbolic(writer, name, func, args, kwargs)  # two kinds of choices: each as numbers

@@ -3,6 +3,7 @@
 A program computes one scalar from parameters and data.  The kinds of steps are
 
     parameter   the array of one parameter
+    frozen      the array of one that training does not move: drawn once, the same in all fields
     data        numbers drawn at random (inputs, gradients that a loss sends)
     pick        `table[choice, place]` for choices drawn at random (activation patterns, tokens)
     constant    fixed numbers
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 Shape = tuple[int, ...]
+FROZEN = "frozen "  # before the name of a frozen parameter, which may be that of an input
 
 
 class NotPolynomialError(ValueError):
@@ -81,12 +83,17 @@ class Program:
         data: shapes of what is drawn from all residues, by name.
         choices: shape and number of options of what is drawn from a few, by name.
         steps: in an order in which each reads only earlier ones; the last gives the scalar.
+        frozen: shapes of what is drawn once, by name.
+        realised: for choices that are not free, the combinations of options that a network can have, by name: arrays
+            of shape `(combinations, *shape)`, equally many for all of them.  Others are drawn freely.
     """
 
     parameters: Mapping[str, Shape]
     data: Mapping[str, Shape]
     choices: Mapping[str, tuple[Shape, int]]
     steps: tuple[Step, ...]
+    frozen: Mapping[str, Shape] = field(default_factory=dict)
+    realised: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -114,7 +121,7 @@ class Program:
         found: list[int] = []
         for step in self.steps:
             degrees = [found[i] for i in step.inputs]
-            if step.kind in ("parameter", "data"):
+            if step.kind in ("parameter", "frozen", "data"):
                 found.append(1)
             elif step.kind in ("multiply", "matmul"):
                 found.append(sum(degrees))
@@ -132,28 +139,16 @@ class Program:
         return {
             "parameters": {n: list(s) for n, s in self.parameters.items()},
             "data": {n: list(s) for n, s in self.data.items()},
+            "frozen": {n: list(s) for n, s in self.frozen.items()},
             "choices": {n: [list(s), k] for n, (s, k) in self.choices.items()},
+            "realised": {n: t.tolist() for n, t in self.realised.items()},
             "steps": [_step_data(s) for s in self.steps],
         }
 
-    @staticmethod
-    def from_data(data: Mapping[str, Any]) -> Program:
-        """The program that `to_data` wrote; a file that nobody vouches for goes through `checker.check` first."""
-        parameters, inputs = ({n: tuple(s) for n, s in data[k].items()} for k in ("parameters", "data"))
-        choices = {n: (tuple(s), k) for n, (s, k) in data["choices"].items()}
-        return Program(parameters, inputs, choices, tuple(map(_step, data["steps"])))
-
-
-def _step(data: Mapping[str, Any]) -> Step:
-    return Step(
-        data["kind"],
-        tuple(data.get("inputs", ())),
-        tuple(data["shape"]),
-        data.get("name", ""),
-        np.array(data["index"], dtype=np.int64) if "index" in data else None,
-        np.array(data["table"], dtype=np.float64) if "table" in data else None,
-        tuple(map(Fraction, data.get("factors", ()))),
-    )
+    def unfrozen(self) -> Program:
+        """The same polynomial with frozen numbers as data, so that what is said holds for all of them."""
+        steps = tuple(replace(s, kind="data") if s.kind == "frozen" else s for s in self.steps)
+        return replace(self, data={**self.data, **self.frozen}, frozen={}, steps=steps)
 
 
 def _step_data(step: Step) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class ProgramFields:
     """
 
     def __init__(self, program: Program) -> None:
+        program = program.unfrozen()
         self.kept = frozenset(choices_used_twice(program))
         self._drawn, self._relaxed = program, _relaxed(program, self.kept)
         self._masks = sign_flips(program)

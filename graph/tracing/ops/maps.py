@@ -81,7 +81,7 @@ def matrix_name(weight: Weight, out: Dim, inn: Dim) -> tuple[str, bool]:
     """The name of a weight, and whether it is stored with its inputs first."""
     first = [a for a in (*out, *inn)]
     memory = sorted(first, key=lambda a: (a.axis, -a.stride))
-    if first != memory and [*inn, *out] == memory:
+    if first != memory and [*inn, *out] == memory and not any(a.axis == COPIES for a in first):
         return weight.name, True
     return arranged_name(weight, first), False
 
@@ -96,7 +96,10 @@ def bias_name(bias: Value, width: int) -> dict[str, str]:
         return {}
     if not isinstance(bias, Weight) or bias.shape[-1] != width or size(bias.dims[-1]) != width:
         raise NotUnderstood("a bias that is computed")
-    return {"bias": arranged_name(bias, [a for d in bias.dims for a in d])}
+    atoms = [a for d in bias.dims for a in d]
+    if len({a.axis for a in atoms}) > 1:
+        raise NotUnderstood("a bias that is a whole matrix")
+    return {"bias": arranged_name(bias, atoms)}
 
 
 @handles("addmm")

@@ -1,0 +1,274 @@
+"""The library against an independent referee on plain modules: what is false, wrong, missing, refused or crashes."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from torch.func import jacrev
+
+from lawful.graph.counting import count
+from lawful.graph.engine import derive
+from lawful.theory.laws import Law, LawSet
+from lawful.theory.oracle import Count
+from lawful.theory.verdict import Verdict
+
+from .modules import class_axes, judged
+from .programs import Program, shrunk
+from .referee import Referee
+
+BATCH = 20  # modules in one piece of work
+POINTS = 3  # of parameters at which laws are tested
+MORE_POINTS = 5  # before a law is called missing: gates that are never open at a point look like one
+TOLERANCE = 1e-8
+STILL = 1e-9  # a gradient below this is rounding
+# The worst first; what comes before "noted" must not happen.
+KINDS = ("false", "zero", "dependent", "more", "count", "exact count", "accused", "crash", "missing", "refused")
+
+
+@dataclass
+class Outcome:
+    """What came out for one module: kinds of failures with a line each, and whether it was noted or undecided."""
+
+    failures: dict[str, str] = field(default_factory=dict)
+    noted: bool = False
+    undecided: bool = False
+
+
+@dataclass
+class Survey:
+    """What a survey has seen.
+
+    Attributes:
+        modules: how many.
+        noted: on how many the library names what may be missing.
+        undecided: on how many the referee, or the library's own count, does not know.
+        kinds: how many failures of each kind.
+        calls: instructions of torch that were drawn.
+        finds: kind, line, and the smallest module that was found, as source.
+    """
+
+    modules: int = 0
+    noted: int = 0
+    undecided: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    finds: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, other: Survey) -> None:
+        """Counts those of another survey as well."""
+        self.modules += other.modules
+        self.noted += other.noted
+        self.undecided += other.undecided
+        self.kinds += other.kinds
+        self.calls += other.calls
+        self.finds += other.finds
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        many = max(self.modules, 1)
+        found = ", ".join(f"{self.kinds[k]} {k}" for k in KINDS)
+        return (
+            f"{self.modules} plain modules: {found}; noted {100 * self.noted / many:.1f} %, "
+            f"referee undecided {100 * self.undecided / many:.1f} %"
+        )
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was false, wrong, or missing without a note, and nothing crashed."""
+        return not any(self.kinds[k] for k in KINDS if k != "refused")
+
+
+def judge(program: Program, losses: Sequence[str], start: int = 0, only: str = "") -> Outcome:
+    """Everything that the library says about one module, against the referee.
+
+    Args:
+        program: the module.
+        losses: one for every output.
+        start: seed of everything random.
+        only: a failure to look for; what cannot show it is left out.
+    """
+    outcome, loss = Outcome(), losses[0] if len(losses) == 1 else list(losses)
+    module, args, axes = program.module(start), program.args(start), class_axes(program)
+    referee = Referee(module, args, losses, axes)
+
+    def wanted(*kinds: str) -> bool:
+        return not only or only in kinds or only in ("crash", "refused")
+
+    laws = _asked(outcome, "derive", lambda: derive(module, loss, args=args))
+    if laws is None:
+        return outcome
+    outcome.noted = bool(laws.notes)
+    false = wanted("false", "zero", "dependent", "accused") and _test(outcome, laws, referee, start)
+    if wanted("accused"):
+        report = _asked(outcome, "verify", lambda: laws.verify(module, args=args))
+        exact = {law.name for law in laws if law.exact}
+        accused = [r.law for r in report.laws if r.law in exact and r.verdict is Verdict.VIOLATED] if report else []
+        if accused and not false:
+            outcome.failures["accused"] = f"{accused[0]} holds, and verify calls it violated"
+    counted = exactly = None
+    if wanted("count"):
+        counted = _asked(outcome, "count", lambda: count(module, loss, args=args))
+    if wanted("exact count"):
+        exactly = _asked(outcome, "count exactly", lambda: count(module, loss, args=args, exact=True), polynomial=True)
+    if only in ("", "more", "missing", "count", "exact count"):
+        _compare(outcome, laws, referee, start, {"count": counted, "exact count": exactly})
+    return outcome
+
+
+def _asked(outcome: Outcome, what: str, question, polynomial: bool = False):  # type: ignore[no-untyped-def]
+    """The answer, or None with the failure noted: a sentence is a refusal, anything else a crash."""
+    try:
+        return question()
+    except Exception as error:
+        own = type(error).__module__.startswith("lawful") and "\n" not in str(error).strip()
+        if own and polynomial:
+            return None
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        line = f"{what}: {type(error).__name__}: {str(error).strip()[:300]} ({place.filename}:{place.lineno})"
+        outcome.failures.setdefault("refused" if own else "crash", line)
+        return None
+
+
+def _test(outcome: Outcome, laws: LawSet, referee: Referee, start: int) -> bool:
+    """Exact laws against gradients of the module itself; True if one is false."""
+    exact = [law for law in laws if law.exact]
+    if not exact:
+        return False
+    for i in range(POINTS):
+        parameters, gradients = referee.gradient(start + 31 * i)
+        sizes = [p.numel() for p in parameters.values()]
+        theta = torch.cat([p.reshape(-1) for p in parameters.values()])
+        slope = torch.cat([g.reshape(-1) for g in gradients.values()])
+        trained = torch.cat(
+            [torch.full((n,), float(k in referee.shapes)) for k, n in zip(parameters, sizes, strict=True)]
+        )
+        if not slope.isfinite().all() or float(slope.norm()) < STILL:
+            continue
+
+        rows = []
+        for law in exact:
+            jacobian = jacrev(partial(_values, law, parameters))(theta) * trained
+            rows.append(jacobian)
+            size = jacobian.abs() @ slope.abs()
+            residual = float(((jacobian @ slope).abs() / size.clamp_min(1e-300)).max())
+            if residual > TOLERANCE and float(size.max()) > 1e-12 * float(slope.norm()):
+                outcome.failures["false"] = f"{law.name} ({law.kind}): {law.text[:160]}; residual {residual:.1e}"
+                return True
+            if float(jacobian.abs().max()) < 1e-12:
+                outcome.failures["zero"] = f"{law.name} ({law.kind}): {law.text[:160]} is identically zero"
+        stacked = torch.cat(rows)
+        rank = int(torch.linalg.matrix_rank(stacked, rtol=1e-9))
+        if rank != laws.exact_independent:
+            outcome.failures["dependent"] = f"{laws.exact_independent} exact laws are called independent, rank {rank}"
+    return False
+
+
+def _values(law: Law, parameters: Mapping[str, torch.Tensor], theta: torch.Tensor) -> torch.Tensor:
+    """The scalars of a law as a function of all parameters laid end to end."""
+    parts = theta.split([p.numel() for p in parameters.values()])
+    shaped = {n: v.reshape(p.shape) for (n, p), v in zip(parameters.items(), parts, strict=True)}
+    return law.value(shaped).reshape(-1)
+
+
+def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, counts: Mapping[str, Count | None]) -> None:
+    """The engine's number and the library's counts against the referee's; every disagreement is looked at twice."""
+    sure = {kind: c.laws for kind, c in counts.items() if c is not None and c.verdict is Verdict.HOLDS}
+    derived = laws.exact_independent
+    found = referee.count(start)
+    suspect = derived > found.laws or (derived < found.laws and not laws.notes)
+    if found.decided and (suspect or any(n != found.laws for n in sure.values())):
+        found = referee.count(start, MORE_POINTS)
+    outcome.undecided = not found.decided
+    if not found.decided:
+        return
+    told = f"referee {found.laws} {found.ranks}"
+    if derived > found.laws:
+        outcome.failures["more"] = f"{derived} exact laws, {told}"
+    if derived < found.laws and not laws.notes:
+        outcome.failures["missing"] = f"{derived} exact laws, {told}, no note"
+    for kind, number in sure.items():
+        if number != found.laws:
+            outcome.failures[kind] = f"{number} with verdict HOLDS, {told}"
+
+
+def reproduction(program: Program, losses: Sequence[str], kind: str, line: str) -> str:
+    """A script that shows a find."""
+    shapes = [
+        f"torch.arange({torch.Size(x.shape).numel()}).reshape({x.shape}) % {x.words}"
+        if x.words
+        else f"torch.randn{x.shape}"
+        for x in program.inputs
+    ]
+    loss = repr(losses[0] if len(losses) == 1 else list(losses))
+    return (
+        f"# {kind}: {line}\nimport torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
+        f"import lawful as lw\n\n\n{program.source}\n\n"
+        f"torch.manual_seed(0)\nmodel, args = Plain(), ({', '.join(shapes)},)\n"
+        f"laws = lw.derive(model, {loss}, args=args)\nprint(laws, laws.exact_independent, laws.notes)\n"
+        f"for law in laws:\n    print(law.name, law.exact, law.text)\n"
+        f"print(laws.verify(model, args=args).verdict, lw.count(model, {loss}, args=args))\n"
+        f"# judge({program!r}, {tuple(losses)!r})\n"
+    )
+
+
+def survey(modules: int, start: int, minimise: bool = True) -> Survey:
+    """Judges so many random modules.
+
+    Args:
+        modules: how many, all different from those of another `start`.
+        start: seed.
+        minimise: whether a module with a failure is made smaller while it fails in the same way.
+    """
+    result = Survey()
+    torch.set_num_threads(1)
+    for number in range(modules):
+        program, losses = one(start + number)
+        outcome = judge(program, losses)
+        result.modules += 1
+        result.noted += outcome.noted
+        result.undecided += outcome.undecided
+        result.kinds.update(outcome.failures.keys())
+        result.calls.update(program.calls)
+        for kind in outcome.failures:
+            small = program
+
+            def same(p: Program, kind: str = kind, losses: tuple[str, ...] = losses, was: Outcome = outcome) -> bool:
+                if not p.reads_inputs or min(z.shape[1:].numel() for z in p.run()) < 2:
+                    return False
+                line = judge(p, losses[: len(p.outputs)], only=kind).failures.get(kind, "")
+                return line[:40] == was.failures[kind][:40] if kind in ("crash", "refused") else bool(line)
+
+            if minimise and kind != "refused":
+                small = shrunk(program, same, 150)
+            kept = losses[: len(small.outputs)]
+            line = judge(small, kept).failures.get(kind, outcome.failures[kind])
+            result.finds.append((kind, line, reproduction(small, kept, kind, line)))
+    return result
+
+
+def one(number: int) -> tuple[Program, tuple[str, ...]]:
+    """The random module of a number, with its losses: the first that hypothesis draws after the simplest."""
+    drawn: list[tuple[Program, tuple[str, ...]]] = []
+
+    @seed(number)
+    @settings(
+        max_examples=3,
+        phases=[Phase.generate],
+        deadline=None,
+        database=None,
+        derandomize=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(judged())
+    def run(found: tuple[Program, tuple[str, ...]]) -> None:
+        drawn.append(found)
+
+    run()
+    return drawn[min(1, len(drawn) - 1)]

@@ -1,0 +1,138 @@
+"""Third derivatives of what modules run, as the oracle takes them, against finite differences of plain autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, jvp, vmap
+from torch.nn import functional as F
+
+from lawful.theory.composed import COMPOSED
+from lawful.theory.double import double
+
+
+class Call(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, f) -> None:
+        super().__init__()
+        self.f = f
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.f(x)
+
+
+class Attention(nn.Module):
+    """Self-attention of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x, x, x)[0]
+
+
+ROWS, IMAGE, TOKENS = (5, 4), (3, 2, 5, 5), (2, 3, 4)
+attend = F.scaled_dot_product_attention
+KERNELS = {
+    "layer_norm": (nn.LayerNorm(4), ROWS),
+    "layer_norm, two axes": (nn.LayerNorm((3, 4)), TOKENS),
+    "rms_norm": (nn.RMSNorm(4), ROWS),
+    "group_norm": (nn.GroupNorm(2, 4), IMAGE),
+    "batch_norm": (nn.BatchNorm1d(4), ROWS),
+    "batch_norm of an image": (nn.BatchNorm2d(4), IMAGE),
+    "batch_norm in evaluation": (nn.BatchNorm1d(4).eval(), ROWS),
+    "instance_norm": (nn.InstanceNorm2d(4, affine=True), IMAGE),
+    "instance_norm with statistics": (nn.InstanceNorm2d(4, track_running_stats=True), IMAGE),
+    "local response": (nn.LocalResponseNorm(2), IMAGE),
+    "softmax": (nn.Softmax(-1), ROWS),
+    "log_softmax": (nn.LogSoftmax(-1), ROWS),
+    "gelu": (nn.GELU(), ROWS),
+    "silu": (nn.SiLU(), ROWS),
+    "mish": (nn.Mish(), ROWS),
+    "softplus": (nn.Softplus(), ROWS),
+    "elu": (nn.ELU(), ROWS),
+    "hardswish": (nn.Hardswish(), ROWS),
+    "glu": (nn.GLU(), ROWS),
+    "prelu": (nn.PReLU(), ROWS),
+    "attention": (Call(lambda z: attend(z, z, torch.tanh(z))), TOKENS),
+    "causal attention": (Call(lambda z: attend(z, z, torch.tanh(z), is_causal=True)), TOKENS),
+    "multi-head attention": (Attention(), TOKENS),
+    "encoder layer": (nn.TransformerEncoderLayer(4, 2, 3, 0.0, "gelu", batch_first=True), TOKENS),
+    "encoder layer in evaluation": (nn.TransformerEncoderLayer(4, 2, 3, batch_first=True).eval(), TOKENS),
+    "weight_norm": (nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), ROWS),
+    "convolution": (nn.Sequential(nn.Conv2d(4, 2, 2), nn.Tanh(), nn.ConvTranspose2d(2, 2, 2)), IMAGE),
+    "max_pool": (nn.MaxPool2d(2), IMAGE),
+    "avg_pool": (nn.AvgPool2d(2), IMAGE),
+    "cosine": (Call(lambda z: F.cosine_similarity(z[:, None], z.exp()[None], dim=-1)), ROWS),
+    "normalize": (Call(lambda z: F.normalize(z, dim=-1)), ROWS),
+    "interpolate": (Call(lambda z: F.interpolate(z, scale_factor=2, mode="bilinear")), IMAGE),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_third_derivatives_are_those_of_finite_differences(name: str) -> None:
+    torch.manual_seed(0)
+    kernel, shape = KERNELS[name]
+    first = nn.Conv2d(2, 4, 2) if shape is IMAGE else nn.Linear(4, 4)
+    net, x = nn.Sequential(first, kernel).double(), torch.randn(shape, dtype=torch.float64)
+    named = dict(net.named_parameters())
+    sizes = [p.numel() for p in named.values()]
+    theta = torch.cat([p.detach().reshape(-1) for p in named.values()])
+    theta = theta + 0.3 * torch.randn_like(theta)
+    buffers = {n: v.clone() for n, v in net.named_buffers()}
+
+    def run(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        own = {n: p.reshape(named[n].shape) for n, p in zip(named, t.split(sizes), strict=True)}
+        return torch.tanh(functional_call(net, own | {n: v.clone() for n, v in buffers.items()}, (x,)))
+
+    w = torch.randn_like(run(theta, x))
+    u, v = torch.randn_like(theta), torch.randn_like(theta)
+
+    def potential(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        with double():
+            return (run(t, x) * w).sum()
+
+    def along(f, direction):
+        return lambda t, x: jvp(lambda s: f(s, x), (t,), (direction,))[1]
+
+    third = vmap(along(along(grad(potential), u), v), (None, 0))(theta, x.expand(2, *x.shape))[0]
+
+    def slope(t: torch.Tensor) -> torch.Tensor:
+        t = t.clone().requires_grad_()
+        return torch.autograd.grad((run(t, x) * w).sum(), t)[0]
+
+    def second_difference(h: float) -> torch.Tensor:
+        corners = [(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)]
+        return sum(s * slope(theta + i * h * u + j * h * v) for i, j, s in corners) / (4 * h * h)
+
+    wanted = (4 * second_difference(1e-4) - second_difference(2e-4)) / 3
+    assert float((third - wanted).abs().max() / wanted.abs().max()) < 3e-4
+
+
+SAME = {
+    F.layer_norm: lambda f, x: f(x, (5,), torch.arange(5.0), torch.ones(5), 0.1),
+    F.rms_norm: lambda f, x: f(x, (5,), torch.arange(5.0), 0.1),
+    F.group_norm: lambda f, x: f(x, 2, torch.arange(4.0), torch.ones(4), 0.1),
+    F.batch_norm: lambda f, x: f(
+        x, torch.ones(4), torch.ones(4) * 2, torch.arange(4.0), torch.ones(4), False, 0.1, 0.2
+    ),
+    torch.batch_norm: lambda f, x: f(
+        x, torch.arange(4.0), None, torch.ones(4), torch.ones(4) * 2, False, 0.1, 0.2, False
+    ),
+    F.instance_norm: lambda f, x: f(x, weight=torch.arange(4.0), bias=torch.ones(4), eps=0.2),
+    torch.instance_norm: lambda f, x: f(x, torch.arange(4.0), None, None, None, True, 0.1, 0.2, False),
+    torch.native_layer_norm: lambda f, x: f(x, (5,), torch.arange(5.0), torch.ones(5), 0.1)[0],
+    F.glu: lambda f, x: f(x, 1),
+    F.hardsigmoid: lambda f, x: f(3 * x),
+    torch._weight_norm: lambda f, x: f(x, torch.arange(1.0, 4.0)[:, None, None], 0),
+}
+
+
+@pytest.mark.parametrize("kernel", SAME, ids=lambda f: f.__name__)
+def test_compositions_compute_the_same(kernel) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 5)
+    torch.testing.assert_close(SAME[kernel](COMPOSED[kernel], x), SAME[kernel](kernel, x))
