@@ -68,6 +68,7 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
         comparison=None,
         notes=(f"called with {len(args)} and {sorted(kwargs)}",),
         limits=(),
+        axes=(),
         seconds={"export": 0.5},
     )
     return arch
