@@ -37,7 +37,8 @@ def derive(
 
     Returns:
         The laws; cost follows the number of blocks, not the width.  `notes` names what may be missing: the operations
-        of a traced module that no rule covers, with their place.
+        of a traced module that no rule covers, with their place, and what was not compared or holds for the example's
+        shape only.
 
     Raises:
         ShapeError: for an unknown loss, for losses that do not fit the outputs, and for a module without inputs.
@@ -56,7 +57,8 @@ def derive(
     hidden = {op.node for op in arch.trace.opaque} if arch.trace else set()
     known = [n for n in laws.notes if n.partition(" is opaque")[0] not in hidden]
     laws.axes = arch.trace.axes if arch.trace else ()
-    laws.notes = (*opaque, *known, *dict.fromkeys(m.limit for m in losses if m.limit))
+    limits = arch.trace.limits if arch.trace else ()
+    laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
     return laws
 
 

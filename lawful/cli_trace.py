@@ -38,7 +38,7 @@ def trace_lines(arch: Architecture) -> list[str]:
         lines.append("the module has no weights, so the traced network was not compared with it")
     if trace.unused:
         lines.append(f"parameters that the output does not depend on: {', '.join(trace.unused)}")
-    return [*lines, *trace.notes]
+    return [*lines, *(n for n in trace.notes if n not in trace.limits)]
 
 
 def _opaque_line(op: OpaqueOp) -> str:

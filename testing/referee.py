@@ -213,7 +213,7 @@ class Referee:
                 stacked = torch.stack(rows)
                 if not stacked.isfinite().all():
                     return 0, False, 0.0
-                new, gap, kept = _rank(stacked)
+                new, gap, kept = spectral_rank(stacked)
                 grown, rank = new - rank, new
                 rows = list(kept)
                 if grown < wanted:
@@ -258,7 +258,7 @@ class _Bracket:
 
     def __call__(self, theta: torch.Tensor) -> torch.Tensor:
         x, y = self.x(theta), self.y(theta)
-        first, second = _along(y, theta, x), _along(x, theta, y)
+        first, second = along(y, theta, x), along(x, theta, y)
         length = float(y.detach().norm())
         natural = FLOOR * max(1.0, float(x.detach().norm()) * length / max(float(theta.detach().norm()), 1.0))
         self.size = max(float(first.detach().norm()), float(second.detach().norm()), natural)
@@ -267,7 +267,7 @@ class _Bracket:
         return first - second
 
 
-def _along(value: torch.Tensor, theta: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+def along(value: torch.Tensor, theta: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
     """The derivative of a value along a direction: the transposed derivative, transposed by a second backward."""
     if not value.requires_grad:
         return torch.zeros_like(theta)
@@ -279,7 +279,7 @@ def _along(value: torch.Tensor, theta: torch.Tensor, direction: torch.Tensor) ->
     return torch.zeros_like(theta) if found is None else found
 
 
-def _rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor]:
+def spectral_rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor]:
     """The rank of rows, the width of the gap below it, and an orthonormal basis of what is spanned."""
     _, s, v = torch.linalg.svd(rows, full_matrices=False)
     relative = s / max(float(s[0]), 1.0)  # a row that is no rounding has the length 1

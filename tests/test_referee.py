@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import lawful as lw
 from lawful.testing import survey as surveys
 from lawful.testing.programs import Program, Source, Step, Weight
-from lawful.testing.referee import Primitive, Referee, _along, _rank
+from lawful.testing.referee import Primitive, Referee, along, spectral_rank
 
 REFEREE = ROOT / "testing" / "referee.py"
 
@@ -144,13 +144,13 @@ def test_derivatives_along_a_direction_are_right() -> None:
 
     step = 1e-6
     expected = (field(theta + step * v) - field(theta - step * v)) / (2 * step)
-    torch.testing.assert_close(_along(field(theta), theta, v), expected, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(along(field(theta), theta, v), expected, rtol=1e-7, atol=1e-7)
 
 
 def test_a_narrow_gap_is_undecided() -> None:
     rows = torch.diag(torch.tensor([1.0, 1e-3, 1e-9], dtype=torch.float64))
-    assert _rank(rows)[1] <= 1
-    assert _rank(rows[:2])[1] > 1e3
+    assert spectral_rank(rows)[1] <= 1
+    assert spectral_rank(rows[:2])[1] > 1e3
 
 
 TWO = Program(

@@ -67,6 +67,8 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
         unused=("extra",),
         comparison=None,
         notes=(f"called with {len(args)} and {sorted(kwargs)}",),
+        limits=(),
+        axes=(),
         seconds={"export": 0.5},
     )
     return arch

@@ -1,5 +1,7 @@
 """The rebuilt network against the module: what agrees, and who is to blame where it does not."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,14 +9,13 @@ from torch import nn
 from lawful.graph.tracing.compare import compare
 from lawful.graph.tracing.program import export_program
 from lawful.graph.tracing.running import draw_inputs, program_forward
-from lawful.theory.modules import structural_copy
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
 
 def functional(module, broken=lambda p: p):
     """The module itself as the rebuilt network, at parameters that `broken` may change."""
-    twin = structural_copy(module)
+    twin = copy.deepcopy(module)
 
     def forward(params, inputs):
         buffers = {n: b.double() if b.is_floating_point() else b.clone() for n, b in twin.named_buffers()}
@@ -35,7 +36,7 @@ def test_a_network_agrees_with_itself(training):
     before, modes = state(module)
     rng = torch.get_rng_state()
     program = export_program(module, (X,))
-    twin = structural_copy(module)
+    twin = copy.deepcopy(module)
     twin[3].eval()
     found = compare(program, module, functional(twin))
     assert found.agrees and found.outputs <= 1e-14 and found.gradients <= 1e-13, found
@@ -61,7 +62,7 @@ class Attention(nn.Module):
 def test_every_kind_of_dropout_is_off():
     module = Attention()
     program = export_program(module, (torch.randn(2, 3, 4),))
-    twin = structural_copy(module)
+    twin = copy.deepcopy(module)
     twin.inner.dropout = twin.rnn.dropout = 0.0
 
     def forward(params, inputs):

@@ -218,7 +218,7 @@ class _Builder:
         shape = tuple(n for n, k in zip(dims, family.kinds, strict=True) if k != "sum")
         single = all(k == "free" or (k == "sum" and n == 1) for n, k in zip(dims, family.kinds, strict=True))
         kind = "frozen" if len(terms) == 1 and single else "shift"  # every scalar is one entry that never moves
-        title = self._name(f"{kind} {name}")
+        title = self._name(f"{kind} {name}{_run_of(terms[0].part)}")
         algebra = f"Vector({count})"
         self._append(title, kind, name, algebra, count, count, exact, shape, kinds, tuple(terms), solution, family)
 
@@ -317,6 +317,15 @@ def _full_dimension(n: int, vectors: int) -> int:
 def _entity(solution: Solution, name: str, cell: Cell) -> tuple[tuple, str]:
     """A sector of a parameter as a run of it and one label per axis."""
     return (name, tuple(k[0] for k in cell)), "".join(k[1] for k in cell)
+
+
+def _run_of(part: Part) -> str:
+    """The run of a parameter that a linear law is about, in brackets; empty for the whole of it."""
+    runs = list(zip(part.sizes, part.slices, strict=True))
+    while runs and runs[-1][1] == (0, runs[-1][0]):
+        runs.pop()
+    cut = ",".join("" if run == (0, size) else f"{run[0]}:{run[1]}" for size, run in runs)
+    return f"[{cut}]" if cut else ""
 
 
 def _cross(first: LinearRule, second: LinearRule, sign: int, axis: int) -> Term:

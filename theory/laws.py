@@ -310,4 +310,5 @@ class LawSet(Named[Law]):
 
     def __repr__(self) -> str:
         scalars = f"{self.count} scalar laws, {self.independent} independent"
-        return f"<LawSet: {len(self)} families, {scalars}, loss {self.loss}>"
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return f"<LawSet: {len(self)} families, {scalars}, loss {self.loss}{notes}>"

@@ -1,19 +1,16 @@
-"""Loss gradients of a torch module in float64, without touching the module."""
+"""Loss gradients of a torch module in float64; afterwards the module is what it was."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any, cast
 
 import torch
-from torch.func import functional_call
 
 from .double import double
+from .lending import lent
 from .losses import Loss, LossError, LossLike, read, total
 
 Tensors = dict[str, torch.Tensor]
@@ -120,8 +117,8 @@ def module_points(
 ) -> list[Point]:
     """Gradients of random losses at a module's own parameters and, every other time, at perturbed ones.
 
-    What runs is a copy that shares no state with the module: its modes, buffers, gradients, attributes and the global
-    random state stay exactly as they are.
+    What runs is the module itself, so that its hooks, its closures and a forward that was patched take part; afterwards
+    its parameters, modes, buffers, gradients, attributes and all random states are what they were (see `lent`).
 
     Args:
         module: any module whose forward gives one tensor, or a tuple, list or dict of tensors.
@@ -138,64 +135,29 @@ def module_points(
 
     Raises:
         ValueError: without example inputs, and for losses that do not fit the outputs.
-        TypeError: for a module that cannot be copied or whose output holds something that is no tensor.
+        TypeError: for a module whose output holds something that is no tensor, or that cannot be given back (see
+            `lent`).
     """
     if not args and not kwargs:
         raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
-    twin = structural_copy(module)
-    if training is not None:
-        twin.train(training)
     generator = torch.Generator().manual_seed(seed)
-    named = dict(module.named_parameters())
-    own = {n: as_double(p) for n, p in named.items()}
-    buffers = {n: as_double(v) for n, v in module.named_buffers()}
-
-    def run(parameters: Tensors, inputs: Inputs) -> Tensors:
-        state = {n: v.clone() for n, v in buffers.items()}
-        return named_outputs(module, functional_call(twin, {**parameters, **state}, *inputs))
-
     points = []
-    with _own_randomness(seed, chain(own.values(), buffers.values())), double():
-        for i in range(samples):
-            values = {n: perturbed(p, generator) for n, p in own.items()} if i % 2 else own
-            frozen = {n: v for n, v in values.items() if not named[n].requires_grad}
-            trainable = {n: v for n, v in values.items() if named[n].requires_grad}
-
-            def forward(p: Tensors, x: Inputs, fixed: Tensors = frozen) -> Tensors:
-                return run({**fixed, **p}, x)
-
-            inputs = fresh_inputs(args, kwargs or {}, generator) if redraw else as_given(args, kwargs or {})
-            point = point_of(forward, trainable, inputs, loss, generator, axis)
-            still = {n: torch.zeros_like(v) for n, v in frozen.items()}
-            points.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
-    return points
-
-
-def structural_copy(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy of a module's structure and attributes that shares its parameters and buffers.
-
-    `functional_call` on the copy replaces what is shared, so nothing it does reaches the module.
-
-    Raises:
-        TypeError: for a module that holds something that cannot be copied.
-    """
-    shared = {id(t): t for t in chain(module.parameters(), module.buffers())}
-    try:
-        return copy.deepcopy(module, shared)
-    except (TypeError, RuntimeError) as error:
-        raise TypeError(
-            f"{type(module).__name__} cannot be copied ({error}), and a check must not run the module itself; "
-            "keep locks, files and results of a forward pass out of its attributes"
-        ) from error
-
-
-@contextmanager
-def _own_randomness(seed: int, tensors: Iterator[torch.Tensor]) -> Iterator[None]:
-    """Seeds what the module draws and restores the global random state afterwards."""
-    devices = sorted({t.device.index or 0 for t in tensors if t.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+    with lent(module, as_double) as own, double():
+        if training is not None:
+            module.train(training)
+        trained = {n: p.requires_grad for n, p in own.parameters.items()}
+        given = {n: as_double(p) for n, p in own.parameters.items()}
         torch.manual_seed(seed)
-        yield
+        for i in range(samples):
+            values = {n: perturbed(p, generator) for n, p in given.items()} if i % 2 else given
+            positional, named = fresh_inputs(args, kwargs or {}, generator) if redraw else as_given(args, kwargs or {})
+            own.start(values)
+            value = random_loss(named_outputs(module, module(*positional, **named)), loss, generator, axis)
+            if value.requires_grad:  # not where everything is frozen or detached
+                value.backward()
+            gradient = {n: g if trained[n] else torch.zeros_like(g) for n, g in own.gradients().items()}
+            points.append(Point(values, gradient, float(value.detach())))
+    return points
 
 
 def as_double(tensor: torch.Tensor) -> torch.Tensor:
@@ -313,12 +275,20 @@ def point_of(
         LossError: for losses that do not fit the outputs.
     """
     leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
-    outputs = forward(leaves, inputs)
-    losses, axes = fit_losses(outputs, loss, axis)
-    value = total(losses, list(outputs.values()), generator, axes)
+    value = random_loss(forward(leaves, inputs), loss, generator, axis)
     if leaves and value.requires_grad:
         grads: tuple[torch.Tensor | None, ...] = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     else:  # everything is frozen or detached: the gradient is zero
         grads = (None,) * len(leaves)
     gradient = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
     return Point({n: p.detach() for n, p in leaves.items()}, gradient, float(value.detach()))
+
+
+def random_loss(outputs: Tensors, loss: LossLike, generator: torch.Generator, axis: Axes) -> torch.Tensor:
+    """The loss of some outputs with random targets.
+
+    Raises:
+        LossError: for losses that do not fit the outputs.
+    """
+    losses, axes = fit_losses(outputs, loss, axis)
+    return total(losses, list(outputs.values()), generator, axes)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from lawful.theory.modules import CARRIED, named_items
+from lawful.theory.randomness import Dice
 
 from .errors import TraceError
 
@@ -138,10 +139,12 @@ class Outputs:
     Attributes:
         tensors: its tensors of real numbers.
         left: names of what was left out: integers, caches, states of inner layers.
+        drawn: whose random numbers it drew beside those of torch; empty for none.
     """
 
     tensors: dict[str, torch.Tensor]
     left: tuple[str, ...] = ()
+    drawn: str = ""
 
 
 def read_outputs(out: Any) -> Outputs:
@@ -187,6 +190,7 @@ class FlatCall(torch.nn.Module):
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs of the module at some inputs."""
         args, kwargs = self.call.fill(tensors)
-        outputs = read_outputs(self.module(*args, **kwargs))
+        dice = Dice()
+        outputs = replace(read_outputs(self.module(*args, **kwargs)), drawn=dice.drawn())
         self.seen(outputs)
         return tuple(outputs.tensors.values())

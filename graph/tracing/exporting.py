@@ -1,12 +1,9 @@
-"""A call of `torch.export` that leaves no trace, and what it could not read in our words."""
+"""A call of `torch.export`, and what it could not read in our words."""
 
 from __future__ import annotations
 
 import io
 import logging
-import random
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
@@ -20,25 +17,30 @@ LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._subc
 
 
 @contextmanager
-def left_alone() -> Iterator[None]:
-    """Restores the random state, and keeps quiet what torch.export logs and prints beside its errors."""
-    numpy = sys.modules.get("numpy")
-    states = random.getstate(), numpy.random.get_state() if numpy else None
+def quietly() -> Iterator[None]:
+    """Keeps quiet what torch.export logs beside its errors."""
     quiet = [logging.getLogger(name) for name in LOGGERS]
     before = [logger.level for logger in quiet]
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
         for logger in quiet:
             logger.setLevel(logging.CRITICAL + 1)
-        with torch.random.fork_rng(devices=devices), torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         for logger, level in zip(quiet, before, strict=True):
             logger.setLevel(level)
-        random.setstate(states[0])
-        if numpy:
-            numpy.random.set_state(states[1])
+
+
+@contextmanager
+def on_meta(module: torch.nn.Module) -> Iterator[None]:
+    """Inside, buffers stand on the meta device; they may have numbers where the parameters have none."""
+    own = [(part, dict(part._buffers)) for part in module.modules()]
+    try:
+        for part, buffers in own:
+            part._buffers.update({n: b.to("meta") for n, b in buffers.items() if b is not None})
+        yield
+    finally:
+        for part, buffers in own:
+            part._buffers.update(buffers)
 
 
 def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.Module) -> ExportedProgram:
@@ -85,7 +87,7 @@ def _own_error(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exception 
     """What the forward raises without torch.export; it runs on copies of the buffers."""
     buffers = {n: b.detach().clone() for n, b in flat.named_buffers()}
     try:
-        with torch.no_grad():
+        with torch.enable_grad():
             torch.func.functional_call(flat, buffers, tuple(t.clone() for t in examples))
     except Exception as error:
         return error

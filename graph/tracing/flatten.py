@@ -1,7 +1,8 @@
 """An exported graph as one flat list of pure ATen calls.
 
-Subgraphs (`torch.no_grad`, autocast, checkpointing) are inlined.  Operations that write into a tensor become pure ones:
-a write into a view is put back into what it is a view of, and every other view of that is taken anew when it is read.
+Subgraphs (`torch.no_grad`, autocast, checkpointing) are inlined; what `no_grad` computes of parameters is detached
+where it is read outside.  Operations that write into a tensor become pure ones: a write into a view is put back into
+what it is a view of, and every other view of that is taken anew when it is read.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
-from .purity import HARMLESS, is_view, name_of, pure, put_back, put_back_piece, shares_storage, writes
+from .purity import HARMLESS, aten, is_view, name_of, pure, put_back, put_back_piece, shares_storage, writes
 
 # operations on subgraphs that only set a mode: where the subgraph and its first argument stand among their arguments
 INLINED = {
@@ -55,7 +57,7 @@ class Flattener:
 
     Attributes:
         graph: pure ATen calls in topological order, without an output node.
-        detached: nodes that are computed without gradients.
+        detached: what is computed of parameters without gradients.
         written: placeholders that are written to, with the first call that does.
         hidden: calls that write into a view that cannot be put back.
     """
@@ -66,11 +68,20 @@ class Flattener:
         self.written: dict[Node, Node] = {}
         self.hidden: list[Node] = []
         self._gradients = True
+        self._moving: set[Node] = set()  # what depends on trained numbers
+        self._cut: dict[Node, Node] = {}
 
-    def placeholder(self, like: Node) -> Value:
-        """An input of the flat graph."""
+    def placeholder(self, like: Node, trained: bool = False) -> Value:
+        """An input of the flat graph.
+
+        Args:
+            like: the input of the exported graph.
+            trained: whether it is a parameter.
+        """
         node = self.graph.placeholder(like.name)
         node.meta = dict(like.meta)
+        if trained:
+            self._moving.add(node)
         return Value(node)
 
     def inline(self, module: GraphModule, arguments: Sequence[Any]) -> list[Any]:
@@ -100,6 +111,21 @@ class Flattener:
             value.stale = False
         return value.node
 
+    def outside(self, value: Any) -> Any:
+        """The node that holds a value now, for what takes gradients: of what was computed without, none come back."""
+        node = self.read(value)
+        if (
+            not isinstance(node, Node)
+            or node not in self.detached
+            or not isinstance(node.meta.get("val"), torch.Tensor)
+        ):
+            return node
+        if node not in self._cut:
+            cut = self.graph.create_node("call_function", aten.detach.default, (node,), {})
+            cut.meta = dict(node.meta)
+            self._cut[node] = cut
+        return self._cut[node]
+
     def _call(self, node: Node, env: dict[Node, Any]) -> Any:
         name = getattr(node.target, "__name__", "")
         if name in INLINED:
@@ -128,7 +154,7 @@ class Flattener:
         """What the arguments of a call hold now."""
 
         def read(n: Node) -> Any:
-            return self.read(env[n])
+            return self.outside(env[n]) if self._gradients else self.read(env[n])
 
         return map_arg(node.args, read), map_arg(node.kwargs, read)
 
@@ -137,8 +163,11 @@ class Flattener:
         name = like.name if target is like.target else None
         new = self.graph.create_node("call_function", target, args, kwargs, name=name)
         new.meta = dict(like.meta)
-        if not self._gradients:
-            self.detached.add(new)
+        sources = set(new.all_input_nodes)
+        if not self._moving.isdisjoint(sources):
+            self._moving.add(new)
+            if not self._gradients or (target is operator.getitem and not self.detached.isdisjoint(sources)):
+                self.detached.add(new)
         return new
 
     def _write(self, node: Node, value: Value, env: dict[Node, Any]) -> Value:

@@ -132,8 +132,12 @@ class Lowering:
             return made
         if kinds <= {Fixed, Data}:
             return self._data(node, args, kwargs)
-        if node in self.program.detached:  # no gradient comes back, whatever the operation is
+        if node in self.program.detached:
             return self._fallback(node, args, kwargs, "it is computed without gradients")
+        if _names(node)[1] == "detach":
+            if node.args[0] in self.program.detached and isinstance(args[0], Stream):
+                return args[0]  # opaque, and without a gradient, already
+            return self._fallback(node, args, kwargs, "no gradient comes back through it")
         handler = next((HANDLERS[n] for n in _names(node) if n in HANDLERS), None)
         try:
             if handler is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,13 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 
-from lawful.theory.modules import structural_copy
+from lawful.theory.holders import LendingError
+from lawful.theory.lending import lent
+from lawful.theory.storage import SharedMemoryError, same_memory, shared_names, shares_memory
 
 from .calls import Call, FlatCall, Outputs, read_call
 from .errors import TraceError, foreign, short_path
-from .exporting import export, left_alone
+from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
 from .purity import name_of
 
@@ -74,7 +77,7 @@ class Program:
         outputs: the tensors of real numbers it gives, by name.
         frozen: parameters that take no gradient.
         unused: parameters that no output depends on.
-        detached: nodes that are computed without gradients.
+        detached: nodes that are computed of parameters without gradients; `detach` stands where others read them.
         call: the arguments of the module without their tensors.
         notes: what a reader should know.
         seconds: what took how long.
@@ -115,8 +118,9 @@ def export_program(
 ) -> Program:
     """Reads a module as a flat graph, in the mode that it is in.
 
-    What is exported is a copy of its structure, so the module keeps its modes, buffers, gradients and hooks; the random
-    state is restored.  A batch of one example is doubled: with a single one torch would take broadcasting for granted.
+    What is exported is the module itself, so that its hooks, its closures and a forward that was patched are read as
+    they run; it is left as it was (see `lent`).  A batch of one example is doubled: with a single one torch would take
+    broadcasting for granted.
 
     Args:
         module: any module, also on the meta device.
@@ -130,28 +134,26 @@ def export_program(
     call, given = read_call(module, args, kwargs or {}, second)
     notes = list(_shared(call.names, given))
     examples = tuple(t.detach().clone(memory_format=torch.contiguous_format) for t in given)
-    try:
-        twin = structural_copy(module)
-    except TypeError as error:
-        raise TraceError(str(error)) from error
-    if any(p.device.type == "meta" for p in twin.parameters()):
-        # buffers may have numbers all the same: they are read, and stand on the meta device for the export only
-        for part in twin.modules():
-            part._buffers.update({n: b.to("meta") for n, b in part._buffers.items() if b is not None})
-        examples = tuple(t.to("meta") for t in examples)
     seen: list[Outputs] = []
-    flat = FlatCall(twin, call, seen.append)
     start = time.perf_counter()
-    with left_alone():
-        if all(t.ndim and t.shape[0] == 1 for t in examples):
-            doubled = tuple(t.repeat(2, *[1] * (t.ndim - 1)) for t in examples)
-            try:
-                exported, examples = export(flat, doubled, module), doubled
-            except TraceError:  # a forward with a batch of one built in
+    try:
+        meta = any(p.device.type == "meta" for p in module.parameters())
+        examples = tuple(t.to("meta") for t in examples) if meta else examples
+        with on_meta(module) if meta else nullcontext(), lent(module), quietly():
+            flat = FlatCall(module, call, seen.append)
+            if all(t.ndim and t.shape[0] == 1 for t in examples):
+                doubled = tuple(t.repeat(2, *[1] * (t.ndim - 1)) for t in examples)
+                try:
+                    exported, examples = export(flat, doubled, module), doubled
+                except TraceError:  # a forward with a batch of one built in
+                    exported = export(flat, examples, module)
+                    notes.append("the forward takes a single example only: its numbers hold for a batch of one")
+            else:
                 exported = export(flat, examples, module)
-                notes.append("the forward takes a single example only: its numbers hold for a batch of one")
-        else:
-            exported = export(flat, examples, module)
+    except (SharedMemoryError, LendingError) as error:
+        raise TraceError(f"{type(module).__name__}: {error}") from error
+    if drawn := seen[-1].drawn:
+        raise TraceError(f"{type(module).__name__}: {drawn_from(drawn)}")
     exporting = time.perf_counter() - start
     start = time.perf_counter()
     program = _read(module, exported, call, examples, seen[-1], notes)
@@ -178,7 +180,8 @@ def _read(
 ) -> Program:
     """The flat graph of an exported program, with the module's own names."""
     flat = Flattener()
-    first = {id(p): n for n, p in module.named_parameters()}
+    shared = shared_names(module)
+    first = {id(p): shared.get(n, n) for n, p in module.named_parameters()}
     names = {n: first[id(p)] for n, p in module.named_parameters(remove_duplicate=False)}
     tensors = dict(module.named_buffers(remove_duplicate=False))
     parameters: dict[str, Value] = {}
@@ -188,20 +191,22 @@ def _read(
     values: list[Any] = []
     placeholders = exported.graph.find_nodes(op="placeholder")
     for node, spec in zip(placeholders, exported.graph_signature.input_specs, strict=True):
-        target = (spec.target or "").removeprefix("module.")
-        if spec.kind is InputKind.PARAMETER:
-            values.append(parameters.setdefault(names[target], flat.placeholder(node)))
+        target, kind = (spec.target or "").removeprefix("module."), spec.kind
+        if kind is InputKind.CONSTANT_TENSOR:
+            target, kind = _registered(module, exported.constants[spec.target or ""]) or (target, kind)
+        if kind is InputKind.PARAMETER:
+            values.append(parameters.setdefault(names[target], flat.placeholder(node, trained=True)))
             continue
         value = flat.placeholder(node)
         values.append(value)
-        if spec.kind is InputKind.USER_INPUT:
+        if kind is InputKind.USER_INPUT:
             inputs.append(value.node)
-        elif spec.kind is InputKind.BUFFER:
+        elif kind is InputKind.BUFFER:
             buffers[value.node] = (target, tensors[target])
-        elif spec.kind is InputKind.CONSTANT_TENSOR:
+        elif kind is InputKind.CONSTANT_TENSOR:
             constants[value.node] = exported.constants[spec.target or ""]
     placed = {v.node: n for n, v in parameters.items()}
-    found = [flat.read(v) for v in flat.inline(exported.graph_module, values)]
+    found = [flat.outside(v) for v in flat.inline(exported.graph_module, values)]
     _refuse_writes(module, flat, {**placed, **dict(zip(inputs, call.names, strict=True))}, inputs)
 
     moving = _dependent(flat.graph, {*inputs, *placed})
@@ -215,6 +220,12 @@ def _read(
     for node in reversed(flat.graph.nodes):
         if node not in live and node not in inputs:
             flat.graph.erase_node(node)
+    state = {n: f"its buffer {name}" for n, (name, _) in buffers.items()} | dict.fromkeys(
+        constants, "a tensor it keeps"
+    )
+    for node, write in flat.written.items():
+        if node in live and node in state:
+            raise TraceError(f"{type(module).__name__}: {moving_state(f'{state[node]} ({place_of(write)})')}")
     _refuse_open_shapes(module, flat.graph)
 
     left = [*given.left, *(n for n, node in zip(given.tensors, found, strict=True) if node not in moving)]
@@ -231,10 +242,45 @@ def _read(
         constants={node: t for node, t in constants.items() if node in live},
         outputs=outputs,
         frozen=frozenset(n for n, p in module.named_parameters() if not p.requires_grad),
-        unused=tuple(n for n in first.values() if n not in used),
+        unused=tuple(dict.fromkeys(n for n in first.values() if n not in used)),
         detached=frozenset(flat.detached & live),
         call=call,
         notes=tuple(notes),
+    )
+
+
+def _registered(module: torch.nn.Module, constant: torch.Tensor) -> tuple[str, InputKind] | None:
+    """The parameter or buffer that a tensor of a closure or a global is; None if it is neither.
+
+    Raises:
+        TraceError: for a view of a parameter that was taken outside of the forward.
+    """
+    kinds = ((InputKind.PARAMETER, module.named_parameters()), (InputKind.BUFFER, module.named_buffers()))
+    for kind, named in kinds:
+        for name, tensor in named:
+            if same_memory(constant, tensor):
+                return name, kind
+    for name in shares_memory(constant, module):
+        raise TraceError(
+            f"the forward of {type(module).__name__} reads a view of its parameter {name} that was taken outside of "
+            "it, which gets no gradient and moves all the same; take the view in the forward"
+        )
+    return None
+
+
+def drawn_from(whose: str) -> str:
+    """The sentence on a forward that draws random numbers that no graph holds."""
+    return (
+        f"the forward draws from the random numbers of {whose}, so it is another function "
+        "at every call (LayerDrop); trace it in evaluation mode (module.eval()), or draw with torch"
+    )
+
+
+def moving_state(what: str) -> str:
+    """The sentence on a forward whose outputs depend on something that it changes itself."""
+    return (
+        f"the forward changes {what} and its outputs depend on that, so it is another "
+        "function at every call; keep it fixed (module.eval()), or pass it as an input"
     )
 
 

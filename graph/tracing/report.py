@@ -48,7 +48,8 @@ class Trace:
         narrow: operations of which only the degrees are known: they let laws of sizes pass, and may hide others.
         aliases: other names of parameters, with the first one.
         unused: parameters that no output depends on.
-        notes: what a reader of the laws should know.
+        notes: what a reader of the laws should know, limits included.
+        limits: those of the notes that every list of laws repeats: what was not compared or holds for the example only.
         comparison: the rebuilt network against the module; None on the meta device.
         seconds: what took how long.
         axes: the axis of the features (the classes) in every output of the module, None where they fill none.
@@ -61,6 +62,7 @@ class Trace:
     aliases: dict[str, str]
     unused: tuple[str, ...]
     notes: tuple[str, ...]
+    limits: tuple[str, ...]
     comparison: Comparison | None
     seconds: dict[str, float]
     axes: tuple[int | None, ...]

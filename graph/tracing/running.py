@@ -8,12 +8,12 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch.func import functional_call
 from torch.fx.node import map_arg
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from lawful.theory.modules import as_double, structural_copy
+from lawful.theory.lending import Lent
+from lawful.theory.modules import as_double
 
 from .calls import FlatCall, Outputs
 from .program import Program
@@ -68,35 +68,44 @@ def program_forward(program: Program) -> Forward:
             if node.op != "placeholder":
                 args = map_arg(node.args, env.__getitem__)
                 kwargs = map_arg(node.kwargs, env.__getitem__)
-                with torch.set_grad_enabled(node not in program.detached):
-                    env[node] = node.target(*args, **kwargs)
+                env[node] = node.target(*args, **kwargs)
         return tuple(env[node] for _, node in program.outputs)
 
     return forward
 
 
-def module_forward(program: Program, module: torch.nn.Module) -> Forward:
-    """The module as a function of its parameters and inputs, by a copy of its structure.
+class ModuleRun:
+    """The user's own module as a function of its parameters and inputs, with the gradients that its backward leaves.
 
     Submodules without parameters, buffers and children are in evaluation mode: training could only mean randomness.
+
+    Args:
+        program: what was traced of it.
+        own: the module, lent in float64.
     """
-    found: list[Outputs] = []
-    twin = structural_copy(module)
-    for each in twin.modules():
-        if isinstance(each, torch.nn.RNNBase | torch.nn.MultiheadAttention):
-            each.dropout = 0.0
-        if not any(True for _ in chain(each.parameters(), each.buffers(), each.children())):
-            each.eval()
-    flat = FlatCall(twin, program.call, found.append)
-    buffers = {f"module.{n}": b for n, b in module.named_buffers()}
 
-    def forward(parameters: Tensors, inputs: Inputs) -> tuple[torch.Tensor, ...]:
-        own = {f"module.{n}": p for n, p in parameters.items()}
-        functional_call(flat, own | {n: as_double(b) for n, b in buffers.items()}, tuple(inputs))
-        tensors = found.pop().tensors
-        return tuple(tensors[n] for n, _ in program.outputs)
+    def __init__(self, program: Program, own: Lent) -> None:
+        self.program = program
+        self.own = own
+        self._found: list[Outputs] = []
+        for each in own.module.modules():
+            if isinstance(each, torch.nn.RNNBase | torch.nn.MultiheadAttention):
+                each.dropout = 0.0
+            if not any(True for _ in chain(each.parameters(), each.buffers(), each.children())):
+                each.eval()
+        self._flat = FlatCall(own.module, program.call, self._found.append)
 
-    return forward
+    def __call__(self, inputs: Inputs) -> tuple[torch.Tensor, ...]:
+        """The outputs at what the parameters and everything else are now."""
+        self._found.clear()
+        self._flat(*inputs)
+        tensors = self._found[-1].tensors
+        return tuple(tensors[n] for n, _ in self.program.outputs)
+
+    @property
+    def drawn(self) -> str:
+        """Whose random numbers, beside those of torch, the last run drew."""
+        return self._found[-1].drawn
 
 
 @contextmanager

@@ -11,13 +11,16 @@ import torch
 from torch.fx import Node
 
 from lawful.theory.double import double
+from lawful.theory.storage import own_parameters
 
 from ..architecture import Architecture
 from . import ops  # noqa: F401  (registers how operations are lowered)
 from .compare import compare
 from .computed import fold
 from .errors import TraceError
+from .lengths import unreached
 from .lowering import Lowering
+from .observe import backward_hooks, watch
 from .overlaps import REASON, make_opaque
 from .program import Program, export_program
 from .rebuilt import inputs_of, rebuilt
@@ -106,28 +109,35 @@ def _attempt(
         if collecting:
             gc.enable()
     comparison, prepare = None, inputs_of(low)
-    notes = [*program.notes, *low.notes]
+    notes, limits = [*program.notes, *low.notes], unreached(arch, program)
     if second:
         notes.append("examples are on the second axis of the inputs, where the module takes them")
+    start = time.perf_counter()
     if check and any(p.device.type == "meta" for p in module.parameters()):
-        notes.append("on the meta device there are no numbers: the rebuilt network was not compared with the module")
+        limits.append("on the meta device there are no numbers: the rebuilt network was not compared with the module")
+        seen = watch(program, module)
+        _refuse(module, seen.refusal)
+        notes, limits = [*notes, *seen.notes], [*limits, *seen.limits]
     elif check and sum(p.numel() for p in module.parameters()) > COMPARABLE:
-        notes.append(f"more than {COMPARABLE:,} parameters: the rebuilt network was not compared with the module")
+        limits.append(f"more than {COMPARABLE:,} parameters: the rebuilt network was not compared with the module")
+        _refuse(module, backward_hooks(module))
     elif check:
-        start = time.perf_counter()
         known = not any(n in low.reasons or n in low.narrow for n in arch.nodes)
         comparison = compare(program, module, rebuilt(low, arch, outputs), same_batch=not known)
-        seconds["compare"] = time.perf_counter() - start
         if comparison.summary.startswith(NOT_COMPARED):
-            notes.append(comparison.summary)
+            limits.append(comparison.summary)
+            _refuse(module, backward_hooks(module))
         elif not comparison.agrees:
-            raise TraceError(f"{type(module).__name__}: {comparison.summary}")
+            _refuse(module, comparison.summary)
+        notes, limits = [*notes, *comparison.notes], [*limits, *comparison.limits]
+    seconds["compare"] = time.perf_counter() - start
     arch.trace = Trace(
         opaque=_places(low.reasons, arch, program),
         narrow=_places(low.narrow, arch, program),
         aliases=dict(program.aliases),
         unused=tuple(program.unused),
-        notes=tuple(notes),
+        notes=(*notes, *limits),
+        limits=tuple(limits),
         comparison=comparison,
         seconds=seconds,
         axes=tuple(_class_axis(s) for s in outputs),
@@ -137,13 +147,18 @@ def _attempt(
     return arch
 
 
+def _refuse(module: torch.nn.Module, reason: str) -> None:
+    if reason:
+        raise TraceError(f"{type(module).__name__}: {reason}")
+
+
 def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture, list[Stream]]:
     try:
         with torch.device("cpu"), double():  # what is folded is compared with the module in float64
             outputs = low.run()
     except NotUnderstood as error:
         raise TraceError(f"an output cannot be read: {error}") from error
-    shapes = {n: tuple(int(k) for k in p.shape) for n, p in module.named_parameters()}
+    shapes = {n: tuple(int(k) for k in p.shape) for n, p in own_parameters(module).items()}
     outputs = fold(low, outputs, None)
     ports = [s.port for s in outputs]
     for node in make_opaque(low.builder, ports, shapes):

@@ -31,7 +31,7 @@ from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 from .maps import bias_name
 from .parts import standardised
 
-CASTS = ("to.", "_to_copy", "float", "contiguous", "clone", "type_as", "alias", "expand", "detach")
+CASTS = ("to.", "_to_copy", "float", "contiguous", "clone", "type_as", "alias", "expand")
 
 
 def gained(low: Lowering, node: Node, s: Stream, weight: Value, bias: Value) -> Stream:
