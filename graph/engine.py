@@ -12,11 +12,15 @@ from lawful.theory.algebra import LayoutError
 from lawful.theory.derive import solve
 from lawful.theory.laws import LawSet
 from lawful.theory.losses import LossLike, label
+from lawful.theory.modules import Point
+from lawful.theory.verification import refuted
 
 from .architecture import Architecture
 from .diagrams import diagram
 from .module import Network
 from .naming import losses_of
+
+REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
 
 
 def derive(
@@ -38,14 +42,14 @@ def derive(
     Returns:
         The laws; cost follows the number of blocks, not the width.  `notes` names what may be missing: the operations
         of a traced module that no rule covers, with their place, and what was not compared or holds for the example's
-        shape only.
+        shape only.  Every exact law of a module that can be compared was tested on a gradient of the module itself.
 
     Raises:
         ShapeError: for an unknown loss, for losses that do not fit the outputs, and for a module without inputs.
         LayoutError: if a feature axis is cut in two ways that do not nest.
         TraceError: for a module that cannot be read.
     """
-    arch = architecture_of(network, args, kwargs)
+    arch, point = _read(network, args, kwargs, loss)
     losses = losses_of(arch, loss)
     try:
         laws = solve(arch.diagram(losses), label(losses))
@@ -59,7 +63,21 @@ def derive(
     laws.axes = arch.trace.axes if arch.trace else ()
     limits = arch.trace.limits if arch.trace else ()
     laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
-    return laws
+    return laws if point is None else _tested(laws, point)
+
+
+def _tested(laws: LawSet, point: Point) -> LawSet:
+    """The laws that the module's own gradient does not refute.
+
+    A law that is refuted is a mistake of the rules.  It is not listed, and a note says so.
+    """
+    false = refuted([law for law in laws if law.exact], [point], REFUTED)
+    notes = [
+        f"{law.name} follows from the rules, but the module's own gradient moves it (by {r:.0e} of its terms), so that "
+        "it is not listed: this is a bug of lawful, please report the module"
+        for law, r in false
+    ]
+    return laws.without([law for law, _ in false], notes) if false else laws
 
 
 def architecture_of(
@@ -71,16 +89,26 @@ def architecture_of(
         ShapeError: for a module without example inputs.
         TraceError: for a module that cannot be read.
     """
+    return _read(network, args, kwargs)[0]
+
+
+def _read(
+    network: Architecture | torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    loss: LossLike | None = None,
+) -> tuple[Architecture, Point | None]:
+    """The architecture of a network, and for a module that was compared its own gradient of a loss."""
     if isinstance(network, Architecture):
-        return network
+        return network, None
     if isinstance(network, Network):
-        return network.arch
+        return network.arch, None
     if not isinstance(network, torch.nn.Module):
         raise ShapeError(
             f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
         )
     if not args and not kwargs:
         raise ShapeError(f"tracing a {type(network).__name__} needs example inputs; pass args=(x,) or kwargs={{...}}")
-    from .tracing import trace_module
+    from .tracing import trace_with_point
 
-    return trace_module(network, args, kwargs)
+    return trace_with_point(network, args, kwargs, loss=loss)

@@ -297,6 +297,16 @@ class LawSet(Named[Law]):
         allowed = set(parameters)
         return self._subset([w for w in self._laws if all(allowed & {p, base(p)} for p in w.parameters)])
 
+    def without(self, laws: Sequence[Law], notes: Sequence[str]) -> LawSet:
+        """All laws but these, with further notes that say why."""
+        kept = [w for w in self._laws if w not in laws]
+        lost = sum(w.independent for w in laws)
+        lost_exact = sum(w.independent for w in laws if w.exact)
+        counts = (self.independent - lost, self.exact_independent - lost_exact)
+        out = LawSet(kept, *counts, self.loss, self.parameters, (*self.notes, *notes))
+        out.axes = self.axes
+        return out
+
     def verify(self, network: object, **options: Any) -> Report:
         """Checks every law by gradients in float64 (see `verification.verify` for the options).
 

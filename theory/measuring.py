@@ -14,7 +14,7 @@ from torch.func import jvp
 
 from .evaluate import pieces
 from .laws import Law
-from .modules import Point, Tensors
+from .modules import Point, Tensors, norm
 
 ROUNDING = 1e-12  # a law this far below its terms, at random parameters, is identically zero
 
@@ -113,6 +113,26 @@ def residuals(law: Law, points: Sequence[Point]) -> tuple[float, bool]:
     return found.residual, found.tested
 
 
+def at_rest(law: Law, point: Point) -> bool:
+    """A quick look: whether a loss gradient moves no scalar of a law by more than rounding.
+
+    Changes are measured against the size of all parameters of the law and of their gradient together, so that only
+    what is far below both passes.  `h(theta + d) - h(theta - d)` is exact for laws of degree 2.
+    """
+    step = {n: point.gradient[n] for n in law.parameters}
+    if law.kind != "balance":
+        change, size = law.value(step), point.slope
+    else:
+        theta = {n: point.parameters[n] for n in law.parameters}
+        size, length = norm(theta), norm(step)
+        if not float(length) > 0:
+            return not bool(torch.isnan(length))
+        step = {n: g * (size / length) for n, g in step.items()}
+        ahead, behind = ({n: t + sign * step[n] for n, t in theta.items()} for sign in (1, -1))
+        change, size = law.value(ahead) - law.value(behind), size * size
+    return bool((change.abs() <= ROUNDING * size).all())
+
+
 def uneven(law: Law, at: int = 0) -> Law:
     """The law with one of its terms read unevenly."""
     term = law.terms[at]
@@ -136,4 +156,4 @@ def corruptions(law: Law) -> list[Law]:
     return out
 
 
-__all__ = ["Measured", "corruptions", "measure", "residuals", "uneven", "vanishing"]
+__all__ = ["Measured", "at_rest", "corruptions", "measure", "residuals", "uneven", "vanishing"]

@@ -16,7 +16,7 @@ import torch
 
 from .laws import Law, LawSet
 from .losses import LossLike
-from .measuring import Measured, corruptions, measure, residuals, uneven, vanishing
+from .measuring import Measured, at_rest, corruptions, measure, residuals, uneven, vanishing
 from .modules import Axes, ClassAxes, Point, module_points, point_of
 from .parts import is_part, with_parts
 from .verdict import Verdict
@@ -32,6 +32,7 @@ __all__ = [
     "Report",
     "corruptions",
     "point_of",
+    "refuted",
     "residuals",
     "verify",
 ]
@@ -220,3 +221,16 @@ def _outcome(law: Law, found: Measured, ideal: Sequence[Point] | None, tolerance
     if not tested:
         return Verdict.VACUOUS, residual, "nothing that it reads moved"
     return Verdict.HOLDS, residual, ""
+
+
+def refuted(laws: Sequence[Law], points: Sequence[Point], tolerance: float) -> list[tuple[Law, float]]:
+    """The laws that some loss gradient moves by more than the tolerance, and by how much, relative to their terms.
+
+    Points whose gradient is zero or no number say nothing and are left out.
+    """
+    parts = [n for law in laws for n in law.parameters if is_part(n)]
+    told = [p for p in points if p.moves and bool(torch.isfinite(p.slope))]
+    told = [_with_parts(p, parts) for p in told] if parts else told
+    moved = [law for law in laws if not all(at_rest(law, p) for p in told)]
+    found = [(law, residuals(law, told)[0]) for law in moved]
+    return [(law, r) for law, r in found if not r <= tolerance]

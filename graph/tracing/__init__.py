@@ -3,7 +3,17 @@
 from .errors import TraceError
 from .register import OpCall, register_op
 from .report import OpaqueOp, Trace
-from .trace import trace, trace_module
+from .trace import trace, trace_module, trace_with_point
 from .values import NotUnderstood
 
-__all__ = ["NotUnderstood", "OpCall", "OpaqueOp", "Trace", "TraceError", "register_op", "trace", "trace_module"]
+__all__ = [
+    "NotUnderstood",
+    "OpCall",
+    "OpaqueOp",
+    "Trace",
+    "TraceError",
+    "register_op",
+    "trace",
+    "trace_module",
+    "trace_with_point",
+]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from lawful.theory.double import double
 from lawful.theory.holders import LendingError
 from lawful.theory.lending import lent
-from lawful.theory.modules import as_double, perturbed
+from lawful.theory.modules import Point, as_double, perturbed
 
 from .errors import first_line
-from .gaps import TOLERANCE, Gap, Run, gap_of, own_run, run_at
+from .gaps import TOLERANCE, Gap, Probes, Run, gap_of, own_run, run_at
 from .observe import observe
 from .program import Program
 from .running import Forward, Inputs, ModuleRun, Tensors, batch_of, draw_inputs, dropout_off, program_forward
@@ -34,6 +34,7 @@ class Comparison:
         summary: a sentence for people, which says where a difference comes from.
         notes: what the module's forward changes in itself, without a consequence.
         limits: what it changes that may have one.
+        point: where the module's own gradient was taken, if the two agree.
     """
 
     outputs: float
@@ -43,6 +44,7 @@ class Comparison:
     summary: str
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    point: Point | None = field(default=None, repr=False, compare=False)
 
 
 def compare(
@@ -52,6 +54,7 @@ def compare(
     inputs_of: Callable[[int, torch.Generator], Inputs] | None = None,
     seed: int = 0,
     same_batch: bool = False,
+    probes: Probes | None = None,
 ) -> Comparison:
     """Compares a network that was rebuilt from a program with the module it comes from.
 
@@ -69,10 +72,11 @@ def compare(
             below the largest of the example).
         seed: of inputs, parameters and the loss.
         same_batch: whether to keep to the batch that was traced (an opaque operation may have its size built in).
+        probes: what a loss can send to every output; by default everything.
     """
     try:
         with dropout_off(), lent(module, as_double) as own, double():
-            return _compared(program, ModuleRun(program, own), forward, inputs_of, seed, same_batch)
+            return _compared(program, ModuleRun(program, own), forward, inputs_of, seed, same_batch, probes)
     except LendingError as error:
         return _undone(program, str(error))
 
@@ -84,6 +88,7 @@ def _compared(
     inputs_of: Callable[[int, torch.Generator], Inputs] | None,
     seed: int,
     same_batch: bool,
+    probes: Probes | None,
 ) -> Comparison:
     """The comparison, with the module lent in float64."""
     generator = torch.Generator().manual_seed(seed)
@@ -93,11 +98,11 @@ def _compared(
     traced = batch_of(program)
 
     def run(network: Forward, inputs: Inputs) -> Run:
-        return run_at(network, values, trained, [n for n, _ in program.outputs], inputs, seed)
+        return run_at(network, values, trained, [n for n, _ in program.outputs], inputs, seed, probes)
 
     def original(inputs: Inputs, at: Tensors = values) -> Run:
         module.own.start(at)
-        return own_run(module, trained, inputs, seed)
+        return own_run(module, trained, inputs, seed, probes)
 
     batch, expected = traced + (not same_batch), None
     failures: list[str] = []
@@ -110,7 +115,7 @@ def _compared(
             if batch == traced:  # some kernels know no float64
                 return _undone(program, f"not compared: the module does not run in float64: {failures[-1]}")
             batch = traced
-    found = observe(module, lambda: own_run(module, trained, inputs, seed), expected, values)
+    found = observe(module, lambda: own_run(module, trained, inputs, seed, probes), expected, values)
     if found.refusal:
         return _undone(program, found.refusal)
     try:
@@ -139,7 +144,11 @@ def _compared(
         random = not torch.equal(state, torch.get_rng_state())
         text = RANDOM if random else _blame(gap, *runs, exported)
     worst = gap.worst_gradient if gap.same_outputs and gap.gradients > gap.outputs else gap.worst_output
-    return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, found.limits)
+    point = None
+    if gap.same:
+        still = {n: torch.zeros_like(v) for n, v in values.items() if n not in trained}
+        point = Point(values, expected.gradients | still, 0.0)
+    return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, found.limits, point)
 
 
 def _undone(program: Program, summary: str) -> Comparison:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from lawful.theory.losses import pair
+
 from .running import Forward, Inputs, ModuleRun, Tensors
 
+Probes = Sequence[tuple[str, int]]  # for every output what a loss can send, and the axis of its classes
 TOLERANCE = 1e-9
 FLOOR = 1e-4  # a gradient far below all gradients together is compared with those: it may be zero up to rounding
 
@@ -43,12 +46,21 @@ class Gap:
 
 
 def run_at(
-    network: Forward, values: Tensors, trained: Sequence[str], names: Sequence[str], inputs: Inputs, seed: int
+    network: Forward,
+    values: Tensors,
+    trained: Sequence[str],
+    names: Sequence[str],
+    inputs: Inputs,
+    seed: int,
+    probes: Probes | None = None,
 ) -> Run:
-    """Outputs of a network, and the gradient of their product with random numbers that the seed decides."""
+    """Outputs of a network, and the gradient of their product with random numbers that the seed decides.
+
+    With probes the numbers are those that a loss can send.
+    """
     leaves = {n: v.clone().requires_grad_(n in trained) for n, v in values.items()}
     outputs = dict(zip(names, network(leaves, inputs), strict=True))
-    loss = _product(outputs.values(), seed)
+    loss = _product(outputs.values(), seed, probes)
     sources = [leaves[n] for n in trained]
     grads: Sequence[torch.Tensor | None] = [None] * len(sources)
     if sources and loss.requires_grad:
@@ -57,23 +69,25 @@ def run_at(
     return Run({n: z.detach() for n, z in outputs.items()}, found)
 
 
-def own_run(module: ModuleRun, trained: Sequence[str], inputs: Inputs, seed: int) -> Run:
+def own_run(module: ModuleRun, trained: Sequence[str], inputs: Inputs, seed: int, probes: Probes | None = None) -> Run:
     """The same for the user's own module, by its own `backward()`, wherever it stands now."""
     names = [n for n, _ in module.program.outputs]
     outputs = dict(zip(names, module(inputs), strict=True))
-    loss = _product(outputs.values(), seed)
+    loss = _product(outputs.values(), seed, probes)
     if loss.requires_grad:
         loss.backward()
     gradients = module.own.gradients()
     return Run({n: z.detach() for n, z in outputs.items()}, {n: gradients[n] for n in trained})
 
 
-def _product(outputs: Iterable[torch.Tensor], seed: int) -> torch.Tensor:
+def _product(outputs: Iterable[torch.Tensor], seed: int, probes: Probes | None) -> torch.Tensor:
     """The product of outputs with random numbers that a seed decides."""
     generator = torch.Generator().manual_seed(seed)
     loss = torch.zeros((), dtype=torch.float64)
-    for z in outputs:
-        loss = loss + (z * torch.randn(z.shape, generator=generator, dtype=torch.float64).to(z.device)).sum().cpu()
+    for i, z in enumerate(outputs):
+        w = torch.randn(z.shape, generator=generator, dtype=torch.float64).to(z.device)
+        probe, axis = probes[i] if probes else ("all", -1)
+        loss = loss + pair(probe, z, w, axis).cpu()
     return loss
 
 

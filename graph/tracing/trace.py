@@ -5,19 +5,24 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.fx import Node
 
 from lawful.theory.double import double
+from lawful.theory.losses import LossLike
+from lawful.theory.modules import Point
 from lawful.theory.storage import own_parameters
 
 from ..architecture import Architecture
+from ..naming import losses_of
 from . import ops  # noqa: F401  (registers how operations are lowered)
 from .compare import compare
 from .computed import fold
 from .errors import TraceError
+from .gaps import Probes
 from .lengths import unreached
 from .lowering import Lowering
 from .observe import backward_hooks, watch
@@ -70,22 +75,49 @@ def trace_module(
     Raises:
         TraceError: as `trace`.
     """
+    return trace_with_point(module, args, kwargs, check)[0]
+
+
+def trace_with_point(
+    module: torch.nn.Module,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    check: bool = True,
+    loss: LossLike | None = None,
+) -> tuple[Architecture, Point | None]:
+    """As `trace_module`, with the point at which the module was compared, and its own gradient there.
+
+    Args:
+        module: any module.
+        args: example inputs.
+        kwargs: example keyword inputs.
+        check: whether the rebuilt network is compared with the module.
+        loss: what the gradient is one of; without a loss its outputs are multiplied by any numbers.
+
+    Returns:
+        The architecture; and the point, None where nothing was compared, or where the classes that the loss needs fill
+        no axis of an output.
+
+    Raises:
+        TraceError: as `trace`.
+        ShapeError: for losses that do not fit the outputs.
+    """
     turnable = any(getattr(m, "batch_first", None) is False for m in module.modules())
-    arch: Architecture | None = None
+    first: tuple[Architecture, Point | None] | None = None
     try:
-        arch = _attempt(module, args, kwargs, check, second=False)
-        if not turnable or not _unknown(arch):
-            return arch
+        first = _attempt(module, args, kwargs, check, loss, second=False)
+        if not turnable or not _unknown(first[0]):
+            return first
     except TraceError:
         if not turnable:
             raise
     try:  # layers of torch take examples on the second axis unless they are told otherwise
-        other = _attempt(module, args, kwargs, check, second=True)
+        other = _attempt(module, args, kwargs, check, loss, second=True)
     except TraceError:
-        if arch is None:
+        if first is None:
             raise
-        return arch
-    return other if arch is None or _unknown(other) < _unknown(arch) else arch
+        return first
+    return other if first is None or _unknown(other[0]) < _unknown(first[0]) else first
 
 
 def _unknown(arch: Architecture) -> int:
@@ -94,8 +126,13 @@ def _unknown(arch: Architecture) -> int:
 
 
 def _attempt(
-    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None, check: bool, second: bool
-) -> Architecture:
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    check: bool,
+    loss: LossLike | None,
+    second: bool,
+) -> tuple[Architecture, Point | None]:
     """A trace with examples on the first or the second axis of the inputs."""
     collecting = gc.isenabled()
     gc.disable()  # a graph of many thousand nodes makes the collector look at all of them again and again
@@ -108,7 +145,8 @@ def _attempt(
     finally:
         if collecting:
             gc.enable()
-    comparison, prepare = None, inputs_of(low)
+    comparison, point, prepare = None, None, inputs_of(low)
+    axes = tuple(_class_axis(s) for s in outputs)
     notes, limits = [*program.notes, *low.notes], unreached(arch, program)
     if second:
         notes.append("examples are on the second axis of the inputs, where the module takes them")
@@ -123,7 +161,10 @@ def _attempt(
         _refuse(module, backward_hooks(module))
     elif check:
         known = not any(n in low.reasons or n in low.narrow for n in arch.nodes)
-        comparison = compare(program, module, rebuilt(low, arch, outputs), same_batch=not known)
+        probes = None if loss is None else _probes(arch, loss, axes)
+        comparison = compare(program, module, rebuilt(low, arch, outputs), same_batch=not known, probes=probes)
+        point = comparison.point if loss is None or probes else None
+        comparison = replace(comparison, point=None)  # as large as the module
         if comparison.summary.startswith(NOT_COMPARED):
             limits.append(comparison.summary)
             _refuse(module, backward_hooks(module))
@@ -140,11 +181,19 @@ def _attempt(
         limits=tuple(limits),
         comparison=comparison,
         seconds=seconds,
-        axes=tuple(_class_axis(s) for s in outputs),
+        axes=axes,
         inputs=lambda tensors: prepare(program.call.turn(tensors)),
         state=low.builder.state,
     )
-    return arch
+    return arch, point
+
+
+def _probes(arch: Architecture, loss: LossLike, axes: Sequence[int | None]) -> Probes | None:
+    """What the losses can send to every output; None where an output has no axis that holds the classes."""
+    losses = losses_of(arch, loss)
+    if any(axis is None and m.probe != "all" for axis, m in zip(axes, losses, strict=True)):
+        return None
+    return [(m.probe, -1 if axis is None else axis) for axis, m in zip(axes, losses, strict=True)]
 
 
 def _refuse(module: torch.nn.Module, reason: str) -> None:
@@ -192,4 +241,4 @@ def _places(reasons: Mapping[str, tuple[Node, str]], arch: Architecture, program
     return tuple(found)
 
 
-__all__ = ["trace", "trace_module"]
+__all__ = ["trace", "trace_module", "trace_with_point"]
