@@ -68,17 +68,11 @@ class _Slots(Holder):
         self.owner = owner
         super().__init__(path)
 
-    @staticmethod
-    def names(owner: Any) -> list[str]:
-        """Names of the slots."""
-        found: list[str] = copyreg._slotnames(type(owner))  # type: ignore[attr-defined]
-        return found
-
     def read(self) -> dict[Any, Any]:
-        return {n: getattr(self.owner, n) for n in self.names(self.owner) if hasattr(self.owner, n)}
+        return {n: getattr(self.owner, n) for n in _slots(type(self.owner)) if hasattr(self.owner, n)}
 
     def write(self, values: Mapping[Any, Any]) -> None:
-        for name in self.names(self.owner):
+        for name in _slots(type(self.owner)):
             if name in values:
                 object.__setattr__(self.owner, name, values[name])
             elif hasattr(self.owner, name):
@@ -207,7 +201,7 @@ def containers_of(path: str, value: Any) -> list[Holder]:
         found.append(_Members(path, value))
     if isinstance(getattr(value, "__dict__", None), dict):
         found.append(_Attributes(path, value))
-    if _Slots.names(value):
+    if _slots(type(value)):
         found.append(_Slots(path, value))
     return found
 
@@ -252,6 +246,12 @@ def _function(path: str, function: types.FunctionType) -> list[Holder]:
             if isinstance(other, types.ModuleType) and own_code(other.__name__):
                 found.append(_Names(name, vars(other), _names(function.__code__, "_ATTR")))
     return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _slots(kind: type) -> tuple[str, ...]:
+    """Names of the slots of a class, which Python itself keeps for classes of users only."""
+    return tuple(copyreg._slotnames(kind))  # type: ignore[attr-defined]
 
 
 @functools.cache
