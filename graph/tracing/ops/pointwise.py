@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from lawful.blocks import (
     HardSigmoid,
     HardSwish,
     HardTanh,
+    Identity,
     LeakyReLU,
     Pointwise,
     Power,
@@ -103,7 +105,11 @@ def hardtanh(low: Lowering, node: Node, x: Value, least: float = -1.0, most: flo
 
 @handles("clamp", "clip")
 def clamp(low: Lowering, node: Node, x: Value, least: Any = None, most: Any = None) -> Value:
-    """Clamping."""
+    """Clamping; an infinite bound is none."""
+    least = None if least == -math.inf else least
+    most = None if most == math.inf else most
+    if least is None and most is None:
+        return mapped(low, node, x, Identity())
     if most is None and least == 0:
         return mapped(low, node, x, ReLU())
     if least is None or most is None or not isinstance(least, (int, float)) or not isinstance(most, (int, float)):

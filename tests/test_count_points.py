@@ -1,0 +1,110 @@
+"""Counting modules as they train, at points that are generic: dead units, and weights reached around their places."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lawful as lw
+from lawful.blocks import ShapeError
+from lawful.graph.module_fields import HiddenError
+from lawful.theory.verdict import Verdict
+
+X = torch.randn(4, 3)
+
+
+class Clamped(nn.Module):
+    """A unit that is dead for all data wherever its two weights are negative, since it reads a sigmoid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(2, 3, 1))
+        self.gain = nn.Parameter(torch.randn(2))
+        self.left = nn.Parameter(torch.randn(3, 2, 1))
+        self.right = nn.Parameter(torch.randn(3, 2, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = torch.sigmoid(F.conv1d(x, self.first) * self.gain[:, None])
+        return torch.clamp(F.conv1d(hidden, self.left), min=0) * F.conv1d(hidden, self.right)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_dead_units_are_no_laws(seed: int) -> None:
+    torch.manual_seed(0)
+    found = lw.count(Clamped(), args=(torch.randn(4, 3, 4),), seed=seed)
+    assert (found.laws, found.verdict) == (5, Verdict.HOLDS)
+    assert "of the traced network; as it runs fields span" in found.method
+
+
+def test_points_that_are_not_generic_leave_a_count_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ShapeError("no trace")
+
+    monkeypatch.setattr("lawful.graph.counting.architecture_of", refuse)
+    torch.manual_seed(0)
+    found = lw.count(Clamped(), args=(torch.randn(4, 3, 4),))
+    assert found.verdict is Verdict.UNDECIDED
+    assert "units may be dead or linear" in found.method
+
+
+def mlp() -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+
+
+def patched() -> nn.Module:
+    net = mlp()
+    weight, forward = net[0].weight, net[2].forward
+    net[2].forward = lambda h: forward(h) * weight.sum()  # type: ignore[method-assign]
+    return net
+
+
+def hooked() -> nn.Module:
+    net = mlp()
+    weight = net[0].weight
+    net[2].register_forward_hook(lambda module, args, out: out * weight.sum())
+    return net
+
+
+class Listed(nn.Module):
+    """Reads its weight from a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.kept = [self.a.weight]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(torch.relu(x @ self.kept[0].T + self.a.bias))
+
+
+@pytest.mark.parametrize(("make", "laws"), [(patched, 1), (hooked, 1), (Listed, 4)])
+def test_weights_that_are_reached_around_their_places_count(make: object, laws: int) -> None:
+    found = lw.count(make(), args=(X,))  # type: ignore[operator]
+    assert (found.laws, found.parameters, found.verdict) == (laws, 26, Verdict.HOLDS)
+    assert "of the traced network (as it runs: HiddenError)" in found.method
+
+
+def test_a_hook_on_a_gradient_is_refused() -> None:
+    net = mlp()
+    net[0].weight.register_hook(lambda g: 2 * g)
+    with pytest.raises(HiddenError, match="the gradient of Sequential is another one than that of its parameters"):
+        lw.count(net, args=(X,))
+
+
+def test_one_memory_is_one_parameter() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+    net[2].weight.data = net[0].weight.data
+    assert lw.count(net, args=(X,)).parameters == 15
+
+
+def test_a_module_is_given_back() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    before = {n: t.clone() for n, t in net.state_dict().items()}
+    state = torch.random.get_rng_state()
+    lw.count(net, args=(X,))
+    assert all(torch.equal(before[n], t) for n, t in net.state_dict().items())
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(p.grad is None for p in net.parameters())
