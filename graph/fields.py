@@ -18,9 +18,10 @@ from .architecture import Architecture
 from .forward import run_forward
 from .module import Network
 from .naming import losses_of
-from .patterns import LARGEST_SCALE, Patterns, coupled
+from .patterns import Patterns, coupled
 
 COMBINED = 3  # fields in one random combination
+INPUT_SCALE = 2.5  # of inputs, so that thresholds are seen from both sides and an exponential stays a number
 BATCH = 5  # examples of one field where the examples of a batch see each other
 # a potential of parameters and data, the parameters, and a source of data
 Fields = tuple[Callable[[torch.Tensor, Any], torch.Tensor], torch.Tensor, Callable[[int], Any]]
@@ -146,9 +147,11 @@ def _module_fields(
         places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
         found = {k: v for k, v in places if isinstance(v, torch.Tensor)}
         # Thresholds of bounded activations are far out, and no pattern of another point is drawn here.
-        sizes = LARGEST_SCALE ** (3 * torch.rand(lead, generator=generator, dtype=torch.float64) - 1)
+        # What one field adds up has one size: the largest would hide the others behind an exponential.
+        alike = (*lead[:1], *[1] * (len(lead) - 1))
+        sizes = INPUT_SCALE ** (3 * torch.rand(alike, generator=generator, dtype=torch.float64) - 1)
         return {
-            k: v * sizes.reshape(*lead, *[1] * (v.ndim - len(lead))).to(v.device) if drawn(k, v) else v
+            k: v * sizes.reshape(*alike, *[1] * (v.ndim - len(lead))).to(v.device) if drawn(k, v) else v
             for k, v in found.items()
         }
 
