@@ -11,7 +11,7 @@ uses of one parameter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .diagram import Diagram, Site
 from .rules import (
@@ -105,17 +105,22 @@ def _meetings(diagram: Diagram, known: Mapping[frozenset[Port], Freedom]) -> Ite
         read = _joined(flow.get(w, {}) for w in site.inputs)
         if not read or isinstance(site.rule, DiscardRule):
             continue
-        step = _Way(not _is_local(site), not _is_affine(site))
-        found = {port: way | step for port, way in read.items()}
+        found = {port: _onward(site, way) for port, way in read.items()}
         yield found
         for name in {use.parameter for use in site.rule.uses(site)}:
             users.setdefault(name, []).append(found)
         if _switches(site):
             apart = any(f.apart for port in found if (f := known.get(frozenset((port,)), FREE)))
-            found = {} if apart else {port: replace(way, switched=True) for port, way in found.items()}
+            found = {} if apart else {port: _Way(switched=True) for port in found}
         flow |= dict.fromkeys(site.outputs, found)
     for contents in users.values():
         yield _joined(contents)
+
+
+def _onward(site: Site, way: _Way) -> _Way:
+    """How a site hands values on; averages over positions, whose weights have one sign, cancel no shared pattern."""
+    averaged = isinstance(site.rule, PassRule) and way.switched
+    return way | _Way(not _is_local(site) and not averaged, not _is_affine(site))
 
 
 def _joined(contents: Iterable[Content]) -> Content:
