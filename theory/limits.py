@@ -20,6 +20,7 @@ from .rules import (
     FlattenRule,
     FrozenNormRule,
     GainRule,
+    HeadGainRule,
     HomogeneousRule,
     LinearRule,
     MixtureRule,
@@ -146,7 +147,8 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
             continue
         w, box = entities[0]
         size = solution.layouts.algebras[w].boxes[box].dims[-1] - (family.kinds[-1] == "pair")  # without the mean
-        wires = {w for w, _ in entities} | {w for s in read if isinstance(s.rule, NormRule) for w in s.outputs}
+        through = (_seen_through(solution, s) for s in read if isinstance(s.rule, NormRule))
+        wires = {w for w, _ in entities}.union(*through)
         found = sum(vectors_on(solution, w) for w in wires)
         # As many vectors as features still have a determinant, which a map with normalised rows keeps.
         exact = any(isinstance(s.rule, UnitRowsRule) for s in read)
@@ -162,9 +164,22 @@ def _turned(solution: Solution, wire: int) -> bool:
         rule = site.rule
         if isinstance(rule, (OutputRule, PointwiseRule, HomogeneousRule, ProductRule)):
             return True
-        if _trained_gain(solution, site) and rows_on(solution, site.outputs[0]) > 1:
+        gain = isinstance(rule, HeadGainRule) or _trained_gain(solution, site)
+        mapped = all(isinstance(r.rule, LinearRule) for r, _ in solution.drawn.reading[site.outputs[0]])
+        if gain and (not mapped or rows_on(solution, site.outputs[0]) > 1):
             return True
     return False
+
+
+def _seen_through(solution: Solution, norm: Site) -> set[int]:
+    """The wires whose vectors come back through a norm: what it writes, and the other side of scores."""
+    found = set(norm.outputs)
+    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    for site, _ in solution.drawn.reading[norm.outputs[0]]:
+        if isinstance(site.rule, AttentionRule):
+            for w in site.inputs[:2]:
+                found |= {w, *(writer[w].inputs if isinstance(writer[w].rule, NormRule) else ())}
+    return found
 
 
 def _trained_gain(solution: Solution, site: Site) -> bool:
