@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run, Signal
+from lawful.blocks import BatchNormCore, FrozenBatchNorm, Identity, Run, Signal
 from lawful.blocks.opaque import Discard
 from lawful.theory.rules import ComputedRule
 from lawful.theory.spans import Span, affine_dimension, measure
@@ -91,8 +91,15 @@ def _ends(arch: Architecture, alone: set[str]) -> list[Port]:
     found: dict[Port, None] = {}
     for n in arch.nodes:
         if n not in alone and not isinstance(arch.block(n), Discard):
-            found |= {p: None for p in arch.sources(n) if p[0] == "input" or p[0] in alone}
+            found |= {_origin(arch, p): None for p in arch.sources(n) if p[0] == "input" or p[0] in alone}
     return list(found)
+
+
+def _origin(arch: Architecture, port: Port) -> Port:
+    """What a port is a name for: copies of one wire are that wire."""
+    while port[0] != "input" and isinstance(arch.block(port[0]), Identity):
+        (port,) = arch.sources(port[0])
+    return port
 
 
 @dataclass
