@@ -100,7 +100,7 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
     unread = {s.inputs[0] for s in sites if isinstance(s.rule, DiscardRule)}
     tables = {w for s in sites if isinstance(s.rule, TableRule) for w in s.outputs} - unread
     joined = [s for s in sites if isinstance(s.rule, TokensRule)]
-    if tables and not any(isinstance(r, AttentionRule) for r in rules):
+    if (joined and tables or _rows_meet(solution, tables)) and not any(isinstance(r, AttentionRule) for r in rules):
         yield "no block lets tokens see one another: laws of the row of a single token may be missing"
     taken = [s.name for s in sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
     if taken and joined:
@@ -109,6 +109,18 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
         ordered = [s.name for s in sites if isinstance(s.rule, AttentionRule) and s.rule.ordered]
         if ordered:
             yield f"{ordered[0]} lets the learned first token see nothing else: laws of that token are not listed"
+
+
+def _rows_meet(solution: Solution, tables: set[int]) -> bool:
+    """Whether tables of several rows meet what depends on data, in a block that knows more than degrees."""
+    alone = {w for w in tables if solution.drawn.wires[w].positions > 1}
+    for site in solution.drawn.sites:
+        read = alone.intersection(site.inputs)
+        if read and read == set(site.inputs) and not isinstance(site.rule, OutputRule):
+            alone.update(site.outputs)
+        elif read and not isinstance(site.rule, (WholeRule, OpaqueRule)):
+            return True
+    return False
 
 
 def _fixed_numbers(solution: Solution) -> Iterator[str]:
