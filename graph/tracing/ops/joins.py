@@ -37,6 +37,7 @@ from ..opaque import restored
 from ..sources import arranged_name, source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
 from .combined import as_stream, combined, distributed
+from .gates import Positive, gated
 from .norms import written_out
 from .parts import joined_vectors
 from .rotary import partly, rotated
@@ -133,6 +134,8 @@ def mul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
         return scaled(low, node, a, b) if isinstance(a, Scores) else scaled(low, node, b, a)
     if not isinstance(a, (Stream, Data)) and isinstance(b, (Stream, Data)):
         a, b = b, a
+    if isinstance(b, Positive) and (gate := gated(low, node, a, b)) is not None:
+        return gate
     if (c := number(b)) is not None:
         return times(low, node, a, c)
     if str(node.target).startswith("aten.mul") and isinstance(a, Stream):
