@@ -15,9 +15,8 @@ from lawful.theory.losses import LossError, LossLike, pair
 from lawful.theory.modules import Axes, Inputs, as_double, fit_losses, fresh_inputs, named_outputs
 from lawful.theory.storage import own_parameters, shared_names
 
-from .patterns import LARGEST_SCALE
-
 COMBINED = 3  # fields in one random combination
+INPUT_SCALE = 2.5  # of inputs, so that thresholds are seen from both sides and an exponential stays a number
 AGREEMENT = 1e-6  # relative, of two gradients of the same numbers
 Tensors = dict[str, torch.Tensor]
 Data = tuple[Mapping[int | str, torch.Tensor], Sequence[torch.Tensor]]
@@ -170,9 +169,11 @@ class _ModuleFields:
         places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
         found = {k: v for k, v in places if isinstance(v, torch.Tensor)}
         # Thresholds of bounded activations are far out, and no pattern of another point is drawn here.
-        sizes = LARGEST_SCALE ** (3 * torch.rand(lead, generator=self._generator, dtype=torch.float64) - 1)
+        # What one field adds up has one size: the largest would hide the others behind an exponential.
+        alike = (*lead[:1], *[1] * (len(lead) - 1))
+        sizes = INPUT_SCALE ** (3 * torch.rand(alike, generator=self._generator, dtype=torch.float64) - 1)
         return {
-            k: v * sizes.reshape(*lead, *[1] * (v.ndim - len(lead))).to(v.device) if _drawn(k, v) else v
+            k: v * sizes.reshape(*alike, *[1] * (v.ndim - len(lead))).to(v.device) if _drawn(k, v) else v
             for k, v in found.items()
         }
 

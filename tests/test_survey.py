@@ -18,29 +18,23 @@ SEED = int(os.environ["LAWFUL_SEED"])
 PIECE = 10  # modules in one test
 SAME, NEW = range(0, 90, PIECE), range(0, 30, PIECE)  # half a second each: the whole costs a minute of one core
 
-# TAKE AWAY when the branches of issue 12 are together: seven of `FOUND` need them.
-OPEN = pytest.mark.xfail(reason="repairs of issue 12 that are on other branches", strict=False)
-
 
 def report(result: Survey) -> str:
     return "\n".join([result.summary, *(f"\n{kind}: {line}\n{text}" for kind, line, text in result.finds)])
 
 
-@OPEN
 @pytest.mark.parametrize("start", SAME)
 def test_the_same_modules(start: int) -> None:
     result = survey(PIECE, 1_000_000 + start)
     assert result.clean, report(result)
 
 
-@OPEN
 @pytest.mark.parametrize("start", NEW)
 def test_new_modules(start: int) -> None:
     result = survey(PIECE, SEED + start)
     assert result.clean, report(result)
 
 
-@OPEN
 def test_new_networks_of_blocks() -> None:
     found = search(15, SEED)
     assert not found.disagreements, (SEED, found.disagreements)
@@ -189,7 +183,6 @@ FOUND: dict[str, tuple[Program, tuple[str, ...]]] = {
 }
 
 
-@OPEN
 @pytest.mark.parametrize("name", FOUND)
 def test_what_was_once_wrong(name: str) -> None:
     """Right, noted, or refused in a sentence; never again false, miscounted, silently missing, or a raw error."""

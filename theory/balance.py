@@ -215,7 +215,7 @@ class Balance:
     def _constants_unseen(self, use: Use) -> Subspace:
         """The shifts of a use as a constant that no reader sees, the same for all tokens or one for each of a table."""
         w = use.axes[0][0][0]
-        return self._directions.moving(w) if use.rows > 1 else self._directions.still(w)
+        return self._directions.moving(w) if len(use.views[0].shape) == 2 else self._directions.still(w)
 
     def _unseen(self, use: Use) -> bool:
         """Whether nothing sees what a use as a constant adds (a bias before BatchNorm): it asks for nothing."""

@@ -79,6 +79,10 @@ class Layouts:
         sizes = [[self.size(axis[0][0]) for axis in use.axes] for use in (one, other)]
         return sizes[0] == sizes[1] and one.groups == other.groups
 
+    def tabular(self, name: str) -> bool:
+        """Whether a parameter is only ever a table, so that its sectors name a run of rows as well."""
+        return all(use.constant and len(use.views[0].shape) == 2 for use in self.uses[name])
+
     def size(self, w: int) -> int:
         """Width of a wire."""
         return self.diagram.wires[w].size

@@ -107,9 +107,9 @@ class Shifts:
         return found
 
     def table_terms(self, name: str, w: int) -> Terms:
-        """A table of positions: a shift per token; a table of one row is a vector."""
+        """A table of positions: a shift per token; a row that is a vector elsewhere is one here too."""
         rows = self._layouts.tokens[w]
-        if self.admissions.frozen(name) or sum(rows) == 1:
+        if self.admissions.frozen(name) or (sum(rows) == 1 and not self._layouts.tabular(name)):
             return self.parameter_terms(name, w)
         terms = {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
         self._admit(name, [w], terms, rows)

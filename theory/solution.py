@@ -257,7 +257,7 @@ class Solution:
     def _is_constant_on(self, name: str, use: Use, keys: list[tuple[int, str]]) -> bool:
         wire = use.axes[0][0][0]
         runs = [(i, a) for i, n in enumerate(self.layouts.tokens[wire]) for a in ("cd" if n > 1 else "c")]
-        cells = [(t, k) for t in runs for k in keys] if use.rows > 1 else [(k,) for k in keys]
+        cells = [(t, k) for t in runs for k in keys] if self.layouts.tabular(name) else [(k,) for k in keys]
         return all(self.constant(name, c) for c in cells)
 
     def matrix_is_constant(self, name: str, use: Use) -> bool:

@@ -7,7 +7,6 @@ default is the rule of an unknown block: nothing passes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -49,12 +48,6 @@ class Use:
     groups: int = 1
     constant: bool = False
     offset: Fraction = Fraction(0)
-
-    @property
-    def rows(self) -> int:
-        """How many constants a use as a constant adds: one, or one for each row of a table."""
-        view = self.views[0]
-        return math.prod(view.shape) // view.shape[view.order[0]]
 
 
 @dataclass(frozen=True)
