@@ -201,7 +201,7 @@ def _seen_through(solution: Solution, norm: Site) -> set[int]:
 
 def _trained_gain(solution: Solution, site: Site) -> bool:
     rule = site.rule
-    return isinstance(rule, GainRule) and bool(rule.gain) and not solution.diagram.parameters[rule.gain].frozen
+    return isinstance(rule, GainRule) and rule.gain is not None and not solution.diagram.parameters[rule.gain].frozen
 
 
 def _single_rows(solution: Solution) -> Iterator[str]:

@@ -111,7 +111,7 @@ class Shifts:
         rows = self._layouts.tokens[w]
         if self.admissions.frozen(name) or (sum(rows) == 1 and not self._layouts.tabular(name)):
             return self.parameter_terms(name, w)
-        terms = {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
+        terms: Terms = {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
         self._admit(name, [w], terms, rows)
         return terms
 

@@ -17,7 +17,8 @@ from lawful.theory.modules import as_double
 from .arrange import exact
 from .builder import Builder
 from .layout import Tangled, canonical
-from .program import Place, Program
+from .places import Place
+from .program import Program
 from .values import Data, Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 
 Handler = Callable[..., Value]

@@ -19,8 +19,9 @@ from lawful.theory.snapshot import Change
 from .counters import Counter, Watched, watched
 from .exporting import on_meta
 from .gaps import Run, gap_of
-from .program import Program, drawn_from, moving_state
+from .program import Program
 from .purity import name_of
+from .refusals import drawn_from, moving_state
 from .running import ModuleRun, Tensors, dropout_off
 
 MOST = 6  # changed attributes that a note names

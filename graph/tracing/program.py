@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -19,33 +18,11 @@ from lawful.theory.lending import lent
 from lawful.theory.storage import SharedMemoryError, same_memory, shared_names, shares_memory
 
 from .calls import Call, FlatCall, Outputs, read_call
-from .errors import TraceError, foreign, short_path
+from .errors import TraceError
 from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
-from .purity import name_of
-
-FRAME = re.compile(r'File "(.+?)", line (\d+), in .*\n\s*(.*)')
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a call stands in the module and in its code.
-
-    Attributes:
-        module: path of the innermost submodule; empty for the module itself.
-        module_type: its class.
-        line: `file:line: code` of the innermost line that is not torch's own.
-        op: the ATen operation.
-    """
-
-    module: str
-    module_type: str
-    line: str
-    op: str
-
-    def __str__(self) -> str:
-        where = f"{self.module or 'the module'} ({self.module_type.rpartition('.')[2]})"
-        return f"{self.op} in {where}" + (f" at {self.line}" if self.line else "")
+from .places import Place, place_of
+from .refusals import drawn_from, moving_state, refuse_open_shapes, refuse_writes
 
 
 @dataclass(frozen=True)
@@ -100,17 +77,6 @@ class Program:
     def place(self, node: Node) -> Place:
         """Where a call stands in the module and in its code."""
         return place_of(node)
-
-
-def place_of(node: Node) -> Place:
-    """Where a call of an exported graph stands in the module and in its code."""
-    path, kind = "", ""
-    for name, value in (node.meta.get("nn_module_stack") or {}).values():
-        path, kind = name, value if isinstance(value, str) else f"{value.__module__}.{value.__qualname__}"
-    path = "" if path == "module" else path.removeprefix("module.")
-    frames = FRAME.findall(node.meta.get("stack_trace") or "")
-    line = next((f"{short_path(f)}:{n}: {c}" for f, n, c in reversed(frames) if foreign(f)), "")
-    return Place(path.split("@")[0], kind, line, name_of(node) or getattr(node.target, "__name__", str(node.target)))
 
 
 def export_program(
@@ -207,7 +173,7 @@ def _read(
             constants[value.node] = exported.constants[spec.target or ""]
     placed = {v.node: n for n, v in parameters.items()}
     found = [flat.outside(v) for v in flat.inline(exported.graph_module, values)]
-    _refuse_writes(module, flat, {**placed, **dict(zip(inputs, call.names, strict=True))}, inputs)
+    refuse_writes(module, flat, {**placed, **dict(zip(inputs, call.names, strict=True))}, inputs)
 
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)
@@ -226,7 +192,7 @@ def _read(
     for node, write in flat.written.items():
         if node in live and node in state:
             raise TraceError(f"{type(module).__name__}: {moving_state(f'{state[node]} ({place_of(write)})')}")
-    _refuse_open_shapes(module, flat.graph)
+    refuse_open_shapes(module, flat.graph)
 
     left = [*given.left, *(n for n, node in zip(given.tensors, found, strict=True) if node not in moving)]
     if left:
@@ -268,22 +234,6 @@ def _registered(module: torch.nn.Module, constant: torch.Tensor) -> tuple[str, I
     return None
 
 
-def drawn_from(whose: str) -> str:
-    """The sentence on a forward that draws random numbers that no graph holds."""
-    return (
-        f"the forward draws from the random numbers of {whose}, so it is another function "
-        "at every call (LayerDrop); trace it in evaluation mode (module.eval()), or draw with torch"
-    )
-
-
-def moving_state(what: str) -> str:
-    """The sentence on a forward whose outputs depend on something that it changes itself."""
-    return (
-        f"the forward changes {what} and its outputs depend on that, so it is another "
-        "function at every call; keep it fixed (module.eval()), or pass it as an input"
-    )
-
-
 def _unregistered(module: torch.nn.Module) -> Iterator[str]:
     """Notes on trained tensors that no submodule registers, which no optimizer sees."""
     for path, owner in module.named_modules():
@@ -316,27 +266,3 @@ def _needed(nodes: Sequence[Node]) -> set[Node]:
                 found.add(node)
                 todo.append(node)
     return found
-
-
-def _refuse_writes(module: torch.nn.Module, flat: Flattener, names: Mapping[Node, str], inputs: Sequence[Node]) -> None:
-    """A forward that changes its inputs or parameters has no gradient flow; buffers are its own."""
-    kind = type(module).__name__
-    for node, call in flat.written.items():
-        if node in names:
-            what = "its input" if node in inputs else "its parameter"
-            raise TraceError(f"{kind} changes {what} {names[node]} in place ({place_of(call)}); let it work on a copy")
-    for call in flat.hidden:
-        raise TraceError(
-            f"{kind} writes into a view whose elements overlap ({place_of(call)}); write into a copy (clone) of it"
-        )
-
-
-def _refuse_open_shapes(module: torch.nn.Module, graph: Graph) -> None:
-    """The shape of a tensor must not depend on values."""
-    for node in graph.nodes:
-        value = node.meta.get("val")
-        if isinstance(value, torch.Tensor) and not all(type(n) is int for n in value.shape):
-            raise TraceError(
-                f"the forward of {type(module).__name__} makes a tensor whose shape depends on values "
-                f"({place_of(node)}); keep the shape and use torch.where or a mask"
-            )

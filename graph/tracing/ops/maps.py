@@ -198,9 +198,9 @@ def _conv(
     apart = isinstance(bias, Combined) or (isinstance(bias, Weight) and repeats(bias))
     if isinstance(weight, Combined) or apart:
         kept = bias if not apart and not isinstance(weight, Combined) else None
-        options = (stride, padding, extra, groups, dilation, transposed)
+        geometry = (stride, padding, extra, groups, dilation, transposed)
         parts = weight if isinstance(weight, Combined) else Combined(terms=((weight, 1.0),))
-        y = distributed(low, node, parts, lambda w: _conv(low, node, x, w, kept, *options))
+        y = distributed(low, node, parts, lambda w: _conv(low, node, x, w, kept, *geometry))
         if bias is None or kept is not None:
             return y
         from .views import unsqueezed
