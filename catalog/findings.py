@@ -99,13 +99,6 @@ def _sums() -> list[Finding]:
             space=(4,),
         ),
         Finding(
-            "parts of one wire, added",
-            lambda: linear(3, 4) >> b.Split((2, 2)) >> b.Add() >> linear(2, 3),
-            9,
-            "the two halves of the rows of `W` have one gradient: their difference is conserved",
-            lambda p: p["0.weight"][:2] - p["0.weight"][2:],
-        ),
-        Finding(
             "copies with gains, added",
             lambda: linear(2, 2) >> b.RepeatFeatures(2) >> b.Affine(4, shift=False) >> b.SumFeatures(2) >> linear(2, 2),
             6,

@@ -30,7 +30,7 @@ def agree(arch: Architecture, loss: LossLike, laws: int | None = None) -> None:
     assert all(law.proof.holds for law in found)
     points = arch.points(loss, 3, 1, False)
     for law in found:
-        alone = [dataclasses.replace(law, terms=(term,)) for term in law.terms[:2]]
+        alone = [dataclasses.replace(law, terms=(term,)) for term in law.terms]
         if all(residuals(term, points)[0] > 1e-6 for term in alone):  # else it is a law without that term as well
             for false in corruptions(law)[1:]:
                 assert residuals(false, points)[0] > 1e-8, (law, false)

@@ -16,7 +16,7 @@ Tensor = torch.Tensor
 Optional = Tensor | None
 
 
-def _standardised(x: Tensor, axes: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _standardised(x: Tensor, axes: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean 0 and variance 1 over some axes, with the mean and one over the root."""
     mean = x.mean(axes, keepdim=True)
     centred = x - mean

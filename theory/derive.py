@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import networkx as nx
 
+from .admissions import Cell
 from .algebra import Algebra, Box, sector_dimension
 from .diagram import Diagram, View
 from .families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
@@ -18,7 +19,6 @@ from .proof import Proof, prove
 from .ranks import deficits, full_rank, vectors_on
 from .rewrites import Pair, parallel_pairs
 from .rules import LinearRule
-from .shifts import Cell
 from .solution import FieldRow, Solution
 
 
@@ -204,7 +204,8 @@ class _Builder:
         for row in rows:
             flat.append({_entity(solution, name, cell): a for (name, cell), a in row.items()})
         for family in gather(flat):
-            self._add_field_family(solution, family, exact)
+            if not family.mixed:  # else the limits name it
+                self._add_field_family(solution, family, exact)
 
     def _add_field_family(self, solution: Solution, family: Family, exact: bool) -> None:
         terms = []

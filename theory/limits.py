@@ -9,7 +9,7 @@ from .families import gather
 from .limits_inputs import computed_limits
 from .limits_paths import averaged, path_limits
 from .limits_sums import sum_limits
-from .ranks import vectors_on
+from .ranks import rows_on, vectors_on
 from .rewrites import invisible
 from .rules import (
     AddRule,
@@ -20,6 +20,7 @@ from .rules import (
     FlattenRule,
     FrozenNormRule,
     GainRule,
+    HeadGainRule,
     HomogeneousRule,
     LinearRule,
     MixtureRule,
@@ -59,6 +60,7 @@ def limits(solution: Solution) -> list[str]:
         *sum_limits(solution),
         *_fixed_numbers(solution),
         *_thin_wires(solution),
+        *_single_rows(solution),
         *_unseen_scales(solution),
         *_opaque(solution),
         *_narrow(solution),
@@ -98,7 +100,7 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
     unread = {s.inputs[0] for s in sites if isinstance(s.rule, DiscardRule)}
     tables = {w for s in sites if isinstance(s.rule, TableRule) for w in s.outputs} - unread
     joined = [s for s in sites if isinstance(s.rule, TokensRule)]
-    if tables and not any(isinstance(r, AttentionRule) for r in rules):
+    if ((joined and tables) or _rows_meet(solution, tables)) and not any(isinstance(r, AttentionRule) for r in rules):
         yield "no block lets tokens see one another: laws of the row of a single token may be missing"
     taken = [s.name for s in sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
     if taken and joined:
@@ -107,6 +109,18 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
         ordered = [s.name for s in sites if isinstance(s.rule, AttentionRule) and s.rule.ordered]
         if ordered:
             yield f"{ordered[0]} lets the learned first token see nothing else: laws of that token are not listed"
+
+
+def _rows_meet(solution: Solution, tables: set[int]) -> bool:
+    """Whether tables of several rows meet what depends on data, in a block that knows more than degrees."""
+    alone = {w for w in tables if solution.drawn.wires[w].positions > 1}
+    for site in solution.drawn.sites:
+        read = alone.intersection(site.inputs)
+        if read and read == set(site.inputs) and not isinstance(site.rule, OutputRule):
+            alone.update(site.outputs)
+        elif read and not isinstance(site.rule, (WholeRule, OpaqueRule)):
+            return True
+    return False
 
 
 def _fixed_numbers(solution: Solution) -> Iterator[str]:
@@ -129,20 +143,75 @@ def _fixed_numbers(solution: Solution) -> Iterator[str]:
 
 
 def _thin_wires(solution: Solution) -> Iterator[str]:
-    """A wire before a norm that is wider than all vectors on it: the space that they span never changes."""
+    """A wire before a norm that is wider than all vectors on it: the space that they span never changes.
+
+    The vectors are those of the parameters next to the wire and, since what comes back through a norm is made of
+    them, the rows of the maps that read the norm; a trained gain behind it turns these about, as any curved reader.
+    """
     blind = (NormRule, UnitRowsRule, SimilarityRule)
-    read = {w: s for s in solution.drawn.sites if isinstance(s.rule, blind) for w in s.inputs}
+    readers = [s for s in solution.drawn.sites if isinstance(s.rule, blind)]
     for family in gather(solution.gauges):
-        if family.mixed or family.kinds not in (("sum",), ("pair",)):
+        if (
+            family.mixed
+            or family.kinds[-1:] not in (("sum",), ("pair",))
+            or any(k != "free" for k in family.kinds[:-1])
+        ):
             continue
-        wires = {w for (w, _), _ in family.support}
-        name = next((read[w].name for w in sorted(wires & set(read))), None)
-        size = max(solution.layouts.size(w) for w in wires) - (family.kinds == ("pair",))  # without the mean
+        entities = list(dict.fromkeys(at for at, _ in family.support))
+        read = [s for s in readers if any(w in s.inputs for w, _ in entities)]
+        if not read or any(isinstance(s.rule, NormRule) and _turned(solution, s.outputs[0]) for s in read):
+            continue
+        w, box = entities[0]
+        size = solution.layouts.algebras[w].boxes[box].dims[-1] - (family.kinds[-1] == "pair")  # without the mean
+        through = (_seen_through(solution, s) for s in read if isinstance(s.rule, NormRule))
+        wires = {w for w, _ in entities}.union(*through)
         found = sum(vectors_on(solution, w) for w in wires)
         # As many vectors as features still have a determinant, which a map with normalised rows keeps.
-        exact = any(isinstance(read[w].rule, UnitRowsRule) for w in wires & set(read))
-        if name and (found < size or (exact and found == size)):
-            yield f"{name} reads {size} features that only {found} vectors span: laws of their space are not listed"
+        exact = any(isinstance(s.rule, UnitRowsRule) for s in read)
+        if sum(vectors_on(solution, w) for w, _ in entities) == 1 and found == 2:
+            yield f"{read[0].name} reads one vector for one row: only a sign is left of the input"
+        elif found < size or (exact and found == size):
+            few = f"{read[0].name} reads {size} features that only {found} vectors span"
+            yield f"{few}: laws of their space are not listed"
+
+
+def _turned(solution: Solution, wire: int) -> bool:
+    """Whether what comes back to a wire may be any vector."""
+    for site, _ in solution.drawn.reading[wire]:
+        rule = site.rule
+        if isinstance(rule, (OutputRule, PointwiseRule, HomogeneousRule, ProductRule)):
+            return True
+        gain = isinstance(rule, HeadGainRule) or _trained_gain(solution, site)
+        mapped = all(isinstance(r.rule, LinearRule) for r, _ in solution.drawn.reading[site.outputs[0]])
+        if gain and (not mapped or rows_on(solution, site.outputs[0]) > 1):
+            return True
+    return False
+
+
+def _seen_through(solution: Solution, norm: Site) -> set[int]:
+    """The wires whose vectors come back through a norm: what it writes, and the other side of scores."""
+    found = set(norm.outputs)
+    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    for site, _ in solution.drawn.reading[norm.outputs[0]]:
+        if isinstance(site.rule, AttentionRule):
+            for w in site.inputs[:2]:
+                found |= {w, *(writer[w].inputs if isinstance(writer[w].rule, NormRule) else ())}
+    return found
+
+
+def _trained_gain(solution: Solution, site: Site) -> bool:
+    rule = site.rule
+    return isinstance(rule, GainRule) and bool(rule.gain) and not solution.diagram.parameters[rule.gain].frozen
+
+
+def _single_rows(solution: Solution) -> Iterator[str]:
+    """A gain `g` that one row `u` reads: `log (g + u) / (g - u)` moves as what the gain multiplies."""
+    for site in solution.drawn.sites:
+        if not _trained_gain(solution, site) or not site.inputs or not solution.directions.absent(site.inputs[0]):
+            continue
+        readers = [r for r, _ in solution.drawn.reading[site.outputs[0]]]
+        if all(isinstance(r.rule, LinearRule) for r in readers) and rows_on(solution, site.outputs[0]) == 1:
+            yield f"{site.name} is a gain that one row reads: laws of their ratios are not listed"
 
 
 def _unseen_scales(solution: Solution) -> Iterator[str]:
@@ -161,6 +230,13 @@ def _unlike(solution: Solution) -> Iterator[str]:
     """Parameters whose sectors two blocks see in different ways."""
     for name in solution.shifts.admissions.unlike:
         yield f"{name} is used by blocks that see it cut in different ways: its linear laws are not listed"
+    for row in solution.fields:
+        hit: dict[str, list[tuple[int, ...]]] = {}
+        for name, cell in row:
+            hit.setdefault(name, []).append(tuple(k[0] for k in cell))
+        for name, runs in hit.items():
+            if len(runs) > len(set(runs)):
+                yield f"{name} has laws that join its rows with its columns: these are not listed"
     for name, uses in solution.uses.items():
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
@@ -203,12 +279,27 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
         site.inputs[0]
     ):
         # What it writes has directions that are never there, which a trained map may read, also behind a norm.
-        apart = (HomogeneousRule, OutputRule, PointwiseRule, ProductRule)
-        if any(not isinstance(r.rule, apart) for r, _ in solution.drawn.reading[site.outputs[0]]):
+        if _read_alone(solution, site.outputs[0]):
             return True
     blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
     sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
     return all(blocks) or any(block > sizes[1 - i] for i, block in enumerate(blocks))
+
+
+def _read_alone(solution: Solution, wire: int) -> bool:
+    """Whether a map may read what a frozen matrix writes, with nothing trained added and nothing curved between."""
+    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    for site, _ in solution.drawn.reading[wire]:
+        rule = site.rule
+        if isinstance(rule, (HomogeneousRule, OutputRule, PointwiseRule, ProductRule)):
+            continue
+        if isinstance(rule, AddRule):
+            beside = [writer[w].rule for w in site.inputs if w != wire]
+            if any(isinstance(r, LinearRule) and not solution.diagram.parameters[r.weight].frozen for r in beside):
+                continue
+        if not isinstance(rule, (AddRule, PassRule)) or _read_alone(solution, site.outputs[0]):
+            return True
+    return False
 
 
 def _gain_matters(solution: Solution, site: Site) -> bool:

@@ -12,7 +12,9 @@ from .rules import (
     AttentionRule,
     BlendRule,
     ConcatRule,
+    FixedGainRule,
     GainRule,
+    HeadGainRule,
     HomogeneousRule,
     LinearRule,
     NormRule,
@@ -23,6 +25,7 @@ from .rules import (
     ProductRule,
     RepeatRule,
     Rule,
+    ScalarGainRule,
     SimilarityRule,
     SourceRule,
     SumFeaturesRule,
@@ -103,7 +106,20 @@ def _copies_added(diagram: Diagram) -> Iterator[str]:
 
 
 # maps through which single positions stay apart until they are averaged
-SPREADS = (AddRule, ConcatRule, GainRule, LinearRule, OffsetRule, PassRule, ProductRule)
+SPREADS = (
+    AddRule,
+    ConcatRule,
+    FixedGainRule,
+    GainRule,
+    HeadGainRule,
+    LinearRule,
+    OffsetRule,
+    PassRule,
+    ProductRule,
+    RepeatRule,
+    ScalarGainRule,
+    SumFeaturesRule,
+)
 
 
 def averaged(diagram: Diagram, site: Site) -> str | None:

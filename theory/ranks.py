@@ -45,6 +45,11 @@ def vectors_on(solution: Solution, wire: int) -> int:
     return sum(per_index for per_index, _ in _reads(solution).get(wire, []))
 
 
+def rows_on(solution: Solution, wire: int) -> int:
+    """Number of vectors that matrices next to a wire put on it."""
+    return sum(per_index for per_index, other in _reads(solution).get(wire, []) if other is not None)
+
+
 def _ranks(solution: Solution) -> dict[Entity, int]:
     """Vectors on every box of a wire with a full law, per block of that law."""
     cached = getattr(solution, "_full_ranks", None)

@@ -142,13 +142,24 @@ class Lowering:
         try:
             if handler is None:
                 raise NotUnderstood("no rule is known for it")
-            out = handler(self, node, *args, **kwargs)
+            out = self._handled(node, handler, args, kwargs)
             return replace(out, origin=(node, tuple(args), kwargs)) if isinstance(out, Lazy) else out
         except (NotUnderstood, Tangled) as error:
             return self._fallback(node, args, kwargs, str(error))
         except PASSED as error:
             reason = f"its arguments are not foreseen ({type(error).__name__}: {error})"
             return self._fallback(node, args, kwargs, reason)
+
+    def _handled(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
+        """What a handler makes of a call, in which sums of parameters are taken apart."""
+        from .ops.combined import opened, prepared
+
+        name = _names(node)[1]
+        out = prepared(self, node, name, handler, args)
+        if out is not None:
+            return out
+        plain = [opened(self, node, name, a) for a in args]
+        return handler(self, node, *plain, **{k: opened(self, node, name, v) for k, v in kwargs.items()})
 
     def _data(self, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Data:
         """What is made of inputs alone; views of one input stay views of it."""

@@ -10,7 +10,7 @@ import torch
 from lawful.blocks import Given, Numbers, Positions, Signal, Table
 
 from .layout import COPIES, Atom, Dim, Tangled
-from .values import Fixed, Lazy, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from .values import Combined, Fixed, Lazy, NotUnderstood, Rows, Scores, Stream, Value, Weight
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -34,6 +34,10 @@ def source(low: Lowering, node: Node, value: Value, feature: int = -1) -> Stream
         return _numbers(low, node, value.tensor)
     if isinstance(value, Weight):
         return _table(low, node, value, feature)
+    if isinstance(value, Combined):
+        from .ops.combined import as_stream
+
+        return as_stream(low, node, value)
     if isinstance(value, Rows):
         return _rows(low, node, value)
     if isinstance(value, Scores) and value.done:

@@ -274,4 +274,25 @@ class Moved(Lazy):
         return self.weight.shape
 
 
+@dataclass(frozen=True, kw_only=True)
+class Combined(Lazy):
+    """A sum of parameters of one shape with fixed factors: what is linear in it is a sum as well.
+
+    Attributes:
+        terms: the parameters, each with its factor.
+    """
+
+    terms: tuple[tuple[Weight, float], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the traced tensor."""
+        return self.terms[0][0].shape
+
+    @property
+    def dims(self) -> Dims:
+        """How the traced tensor arranges the first parameter."""
+        return self.terms[0][0].dims
+
+
 Value = Any  # Stream, Weight, Fixed, Data, a Lazy, a tuple of them, or plain data

@@ -14,7 +14,9 @@ from lawful.blocks import DotProductAttention, Given, Numbers, Signal
 from ..arrange import exact
 from ..layout import COPIES, Atom, Dim, Dims, Tangled, shape, size, view
 from ..lowering import Lowering, handles
-from ..values import Bias, Data, Fixed, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from ..values import Bias, Combined, Data, Fixed, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from .combined import as_stream
+from .gates import Positive, chosen
 from .maps import dense
 from .temperature import computed_bias, temperature
 
@@ -59,7 +61,9 @@ def fused(
 @handles("matmul", "bmm")
 def matmul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     """A product of two tensors: a linear map, scores, or values mixed by weights."""
-    if isinstance(b, Weight) and len(b.dims) == 2 and not isinstance(a, (Scores, Weight)):
+    if isinstance(a, Combined) or (isinstance(b, Combined) and isinstance(a, (Scores, Weight))):
+        a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
+    if isinstance(b, (Weight, Combined)) and len(b.dims) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
         rows = [2] if len(b.feature_dims) != 1 else b.feature_dims
@@ -267,6 +271,8 @@ def where(low: Lowering, node: Node, mask: Value, a: Value, b: Value) -> Value:
     """Scores without the keys that a mask hides."""
     from .joins import number
 
+    if isinstance(mask, Positive):
+        return chosen(low, node, mask, a, b)
     c = number(b)
     if isinstance(a, Rows) and isinstance(mask, Fixed) and mask.known and c is not None and c < SMALL:
         hidden = torch.zeros(mask.tensor.shape).masked_fill(~mask.tensor, -math.inf)

@@ -35,7 +35,9 @@ from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..lowering import Lowering, handles
 from ..opaque import restored
 from ..sources import arranged_name, source
-from ..values import Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from .combined import as_stream, combined, distributed
+from .gates import Positive, gated
 from .norms import written_out
 from .parts import joined_vectors
 from .rotary import partly, rotated
@@ -72,8 +74,17 @@ def add(low: Lowering, node: Node, a: Value, b: Value, alpha: float = 1) -> Valu
         return turned
     if isinstance(b, Fixed):
         return _with_numbers(low, node, low.stream(a, node), b, AddNumbers)
+    if isinstance(a, (Weight, Combined)) and isinstance(b, (Weight, Combined)):
+        both = combined((a, 1.0), (b, 1.0))
+        if both is not None:
+            return both
+        a = as_stream(low, node, a) if isinstance(a, Combined) else a
     if isinstance(b, Weight):
         return _shifted(low, node, low.stream(a, node, _first(b)), b)
+    if isinstance(b, Combined):
+        for w, c in b.terms:
+            a = add(low, node, a, w if c == 1 else times(low, node, low.stream(w, node, _first(w)), c))
+        return a
     if isinstance(a, (Weight, Rows)) and isinstance(b, (Weight, Rows)):
         raise NotUnderstood("a sum of parameters")
     return joined(low, node, Add(), a, b)
@@ -83,6 +94,7 @@ def plus(low: Lowering, node: Node, a: Value, c: float) -> Value:
     """`a + c` for a number."""
     if c == 0:
         return a
+    a = as_stream(low, node, a) if isinstance(a, Combined) else a
     if isinstance(a, Weight):
         return Moved(weight=a, offset=c)
     s = low.stream(a, node)
@@ -122,6 +134,8 @@ def mul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
         return scaled(low, node, a, b) if isinstance(a, Scores) else scaled(low, node, b, a)
     if not isinstance(a, (Stream, Data)) and isinstance(b, (Stream, Data)):
         a, b = b, a
+    if isinstance(b, Positive) and (gate := gated(low, node, a, b)) is not None:
+        return gate
     if (c := number(b)) is not None:
         return times(low, node, a, c)
     if str(node.target).startswith("aten.mul") and isinstance(a, Stream):
@@ -132,6 +146,9 @@ def mul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
         return _with_numbers(low, node, low.stream(a, node), b, TimesNumbers)
     if isinstance(b, Weight):
         return _gained(low, node, low.stream(a, node, _first(b)), b, 0.0)
+    if isinstance(b, Combined) and not isinstance(a, (Weight, Combined)):
+        return distributed(low, node, b, lambda w: mul(low, node, a, w))
+    a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
     if isinstance(b, Moved):
         return _gained(low, node, low.stream(a, node, _first(b.weight)), b.weight, b.offset)
     return joined(low, node, Product(), a, b)
@@ -143,6 +160,8 @@ def times(low: Lowering, node: Node, a: Value, c: float) -> Value:
         return a
     if c == 0 or not math.isfinite(c):
         raise NotUnderstood(f"a product with {c}")
+    if isinstance(a, (Weight, Combined)):
+        return combined((a, c))
     s = low.stream(a, node)
     (y,) = low.emit(node, Scale(c), [s], label="scale")
     return y.arranged(s.dims)

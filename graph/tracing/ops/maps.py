@@ -26,7 +26,8 @@ from ..arrange import exact, focus
 from ..layout import COPIES, Atom, Dim, size, view
 from ..lowering import Lowering, handles
 from ..sources import arranged_name
-from ..values import Data, Fixed, NotUnderstood, Rows, Stream, Value, Weight
+from ..values import Combined, Data, Fixed, NotUnderstood, Rows, Stream, Value, Weight
+from .combined import distributed
 from .parts import Joined, Standard, dense_in_parts, standard_conv
 from .views import piece_of
 
@@ -54,6 +55,9 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     """
     from .composed import Directed, directed_map
 
+    if isinstance(weight, Combined):
+        y = distributed(low, node, weight, lambda w: dense(low, node, x, w, None, out, inn))
+        return y if bias is None else _added(low, node, y, bias)
     if isinstance(weight, Directed) and (out, inn) == (0, 1):
         return directed_map(low, node, x, weight, bias)
     if not isinstance(weight, Weight) or len(weight.dims) != 2 or repeats(weight):
@@ -70,6 +74,10 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     y = y.arranged((*s.dims[:-1], (Atom(y.feature_axis, width),) if width > 1 else ()))
     if plain:
         return y
+    return _added(low, node, y, bias)
+
+
+def _added(low: Lowering, node: Node, y: Value, bias: Value) -> Stream:
     from .joins import add
 
     total = add(low, node, y, bias)
@@ -187,6 +195,17 @@ def _conv(
     dilation: Any,
     transposed: bool,
 ) -> Stream:
+    apart = isinstance(bias, Combined) or (isinstance(bias, Weight) and repeats(bias))
+    if isinstance(weight, Combined) or apart:
+        kept = bias if not apart and not isinstance(weight, Combined) else None
+        options = (stride, padding, extra, groups, dilation, transposed)
+        parts = weight if isinstance(weight, Combined) else Combined(terms=((weight, 1.0),))
+        y = distributed(low, node, parts, lambda w: _conv(low, node, x, w, kept, *options))
+        if bias is None or kept is not None:
+            return y
+        from .views import unsqueezed
+
+        return _added(low, node, y, unsqueezed(bias, len(weight.shape) - 2))
     copied = isinstance(weight, Weight) and repeats(weight)
     if not isinstance(weight, (Weight, Standard)) or copied or (isinstance(weight, Standard) and transposed):
         raise NotUnderstood("a convolution whose kernel is computed")

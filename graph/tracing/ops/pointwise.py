@@ -29,7 +29,8 @@ from lawful.blocks import (
 
 from ..arrange import focus
 from ..lowering import Lowering, handles
-from ..values import NotUnderstood, Scores, Stream, Value, Weight
+from ..values import Combined, NotUnderstood, Scores, Stream, Value, Weight
+from .combined import combined
 from .maps import bias_name
 
 
@@ -79,6 +80,8 @@ def plain(low: Lowering, node: Node, x: Value) -> Value:
 @handles("neg")
 def neg(low: Lowering, node: Node, x: Value) -> Value:
     """`-x`."""
+    if isinstance(x, (Weight, Combined)):
+        return combined((x, -1.0))
     return mapped(low, node, x, Scale(-1.0), "neg")
 
 

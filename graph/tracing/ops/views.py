@@ -13,7 +13,7 @@ from lawful.blocks import Concat, Positions, SelectToken, Split
 from ..arrange import exact, relength, straight
 from ..layout import COPIES, Atom, Dim, Dims, canonical, merged, size, view
 from ..lowering import Lowering, handles
-from ..values import NotUnderstood, Stacked, Stream, Value, Weight
+from ..values import Combined, NotUnderstood, Stacked, Stream, Value, Weight
 from .apart import apart
 
 
@@ -284,3 +284,10 @@ def piece_of(w: Weight, dim: int, start: int, stop: int) -> Weight:
     widths = [start, stop - start, w.shape[dim] - stop]
     kept = [n for n in widths if n]
     return _part(w, dim, kept, 1 if start else 0, gone=False)
+
+
+def unsqueezed(value: Value, count: int) -> Value:
+    """A parameter, or a sum of some, with so many dimensions of length 1 behind its own."""
+    if isinstance(value, Combined):
+        return Combined(terms=tuple((unsqueezed(w, count), a) for w, a in value.terms))
+    return value.arranged((*value.dims, *[()] * count))
