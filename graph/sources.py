@@ -112,7 +112,7 @@ def _copied(arch: Architecture, port: Port) -> Port:
     while node != "input":
         ports = arch.sources(node)
         rule = arch.block(node).rule({}, [arch.signals[p] for p in ports], [arch.signals[node, 0]])
-        if rule != PassRule(factor=getattr(rule, "factor", 1)):
+        if not isinstance(rule, PassRule) or rule != PassRule(factor=rule.factor):
             break
         port = ports[0]
         node = port[0]
