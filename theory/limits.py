@@ -100,7 +100,7 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
     unread = {s.inputs[0] for s in sites if isinstance(s.rule, DiscardRule)}
     tables = {w for s in sites if isinstance(s.rule, TableRule) for w in s.outputs} - unread
     joined = [s for s in sites if isinstance(s.rule, TokensRule)]
-    if (joined and tables or _rows_meet(solution, tables)) and not any(isinstance(r, AttentionRule) for r in rules):
+    if ((joined and tables) or _rows_meet(solution, tables)) and not any(isinstance(r, AttentionRule) for r in rules):
         yield "no block lets tokens see one another: laws of the row of a single token may be missing"
     taken = [s.name for s in sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
     if taken and joined:
@@ -151,7 +151,11 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
     blind = (NormRule, UnitRowsRule, SimilarityRule)
     readers = [s for s in solution.drawn.sites if isinstance(s.rule, blind)]
     for family in gather(solution.gauges):
-        if family.mixed or family.kinds[-1:] not in (("sum",), ("pair",)) or any(k != "free" for k in family.kinds[:-1]):
+        if (
+            family.mixed
+            or family.kinds[-1:] not in (("sum",), ("pair",))
+            or any(k != "free" for k in family.kinds[:-1])
+        ):
             continue
         entities = list(dict.fromkeys(at for at, _ in family.support))
         read = [s for s in readers if any(w in s.inputs for w, _ in entities)]
@@ -167,7 +171,8 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
         if sum(vectors_on(solution, w) for w, _ in entities) == 1 and found == 2:
             yield f"{read[0].name} reads one vector for one row: only a sign is left of the input"
         elif found < size or (exact and found == size):
-            yield f"{read[0].name} reads {size} features that only {found} vectors span: laws of their space are not listed"
+            what = f"{read[0].name} reads {size} features that only {found} vectors span"
+            yield f"{what}: laws of their space are not listed"
 
 
 def _turned(solution: Solution, wire: int) -> bool:

@@ -12,6 +12,7 @@ from .rules import (
     AttentionRule,
     BlendRule,
     ConcatRule,
+    FixedGainRule,
     GainRule,
     HomogeneousRule,
     LinearRule,
@@ -103,7 +104,7 @@ def _copies_added(diagram: Diagram) -> Iterator[str]:
 
 
 # maps through which single positions stay apart until they are averaged
-SPREADS = (AddRule, ConcatRule, GainRule, LinearRule, OffsetRule, PassRule, ProductRule)
+SPREADS = (AddRule, ConcatRule, FixedGainRule, GainRule, LinearRule, OffsetRule, PassRule, ProductRule)
 
 
 def averaged(diagram: Diagram, site: Site) -> str | None:
