@@ -230,13 +230,8 @@ def _unlike(solution: Solution) -> Iterator[str]:
     """Parameters whose sectors two blocks see in different ways."""
     for name in solution.shifts.admissions.unlike:
         yield f"{name} is used by blocks that see it cut in different ways: its linear laws are not listed"
-    for row in solution.fields:
-        hit: dict[str, list[tuple[int, ...]]] = {}
-        for name, cell in row:
-            hit.setdefault(name, []).append(tuple(k[0] for k in cell))
-        for name, runs in hit.items():
-            if len(runs) > len(set(runs)):
-                yield f"{name} has laws that join its rows with its columns: these are not listed"
+    for name in solution.entangled:
+        yield f"{name} has laws that join its rows with its columns: these are not listed"
     for name, uses in solution.uses.items():
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
