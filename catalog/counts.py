@@ -76,6 +76,9 @@ class _Family:
             found = derive(self.setting.architecture(**sizes), self.setting.loss)
             self._known[key] = {law.name: law for law in found}
         there = self._known[key]
+        if name not in there:  # the run of a parameter in brackets depends on the sizes
+            alike = [n for n in there if n.partition("[")[0] == name.partition("[")[0]]
+            name = alike[0] if "[" in name and len(alike) == 1 else name
         if name not in there:
             raise ValueError(f"{self.setting.name}: {name!r} does not exist at {sizes}, only {', '.join(there)}")
         return _Observation.of(there[name], sizes)

@@ -169,6 +169,55 @@ FOUND: dict[str, tuple[Program, tuple[str, ...]]] = {
         ),
         ("mse",),
     ),
+    "a weight beside another, and its row sums elsewhere": (
+        vector(
+            Step("g", "linear", ("x", "u")),
+            Step("f", "linear", ("g", "v")),
+            Step("s", "sum", ("v", 1)),
+            Step("h", "linear_bias", ("g", "w", "s")),
+            Step("y", "add", ("f", "h")),
+            weights=(Weight("u", (3, 2)), Weight("v", (4, 3)), Weight("w", (4, 3))),
+            n=2,
+        ),
+        ("cross_entropy",),
+    ),
+    "a weight plus its transpose": (
+        vector(
+            Step("t", "t", ("v",)),
+            Step("s", "add", ("v", "t")),
+            Step("h", "linear", ("x", "s")),
+            Step("y", "linear", ("h", "w")),
+            weights=(Weight("v", (3, 3)), Weight("w", (2, 3))),
+            n=3,
+        ),
+        ("mse",),
+    ),
+    "a gain of a norm that one row reads": (
+        vector(
+            Step("h", "linear", ("x", "v")),
+            Step("g", "layer_norm_gain", ("h", (4,), 0.0, "p")),
+            Step("y", "linear", ("g", "w")),
+            weights=(Weight("v", (4, 2)), Weight("p", (4,)), Weight("w", (1, 4))),
+            n=2,
+        ),
+        ("mse",),
+    ),
+    "a masked map of all taps, averaged": (
+        Program(
+            (Source("x", (4, 3, 3, 3)),),
+            (Weight("w", (2, 3, 2, 2)), Weight("v", (4, 2))),
+            (Constant("c", (1.0, 0.0)),),
+            (
+                Step("h", "conv2d", ("x", "w", 1)),
+                Step("m", "channels2", ("c",)),
+                Step("g", "multiply", ("h", "m")),
+                Step("a", "mean", ("g", (2, 3))),
+                Step("y", "linear", ("a", "v")),
+            ),
+            ("y",),
+        ),
+        ("mse",),
+    ),
     "the difference of two parts": (
         vector(
             Step("h", "linear", ("x", "w")),

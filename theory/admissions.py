@@ -98,9 +98,8 @@ class Admissions:
             if unlike and not silent and cells:
                 self.unlike.append(name)
             for cell in cells:
-                if silent or unlike:
+                if silent or unlike:  # what others would have it do together with them does not happen either
                     equations.require({("p", name, cell): 1})
-                    continue
                 for each in found:
                     row = each.row(name, cell)
                     if row is not None:

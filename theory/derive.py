@@ -204,8 +204,7 @@ class _Builder:
         for row in rows:
             flat.append({_entity(solution, name, cell): a for (name, cell), a in row.items()})
         for family in gather(flat):
-            if not family.mixed:  # else the limits name it
-                self._add_field_family(solution, family, exact)
+            self._add_field_family(solution, family, exact)
 
     def _add_field_family(self, solution: Solution, family: Family, exact: bool) -> None:
         terms = []

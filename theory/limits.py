@@ -171,8 +171,8 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
         if sum(vectors_on(solution, w) for w, _ in entities) == 1 and found == 2:
             yield f"{read[0].name} reads one vector for one row: only a sign is left of the input"
         elif found < size or (exact and found == size):
-            few = f"{read[0].name} reads {size} features that only {found} vectors span"
-            yield f"{few}: laws of their space are not listed"
+            what = f"{read[0].name} reads {size} features that only {found} vectors span"
+            yield f"{what}: laws of their space are not listed"
 
 
 def _turned(solution: Solution, wire: int) -> bool:
@@ -230,13 +230,8 @@ def _unlike(solution: Solution) -> Iterator[str]:
     """Parameters whose sectors two blocks see in different ways."""
     for name in solution.shifts.admissions.unlike:
         yield f"{name} is used by blocks that see it cut in different ways: its linear laws are not listed"
-    for row in solution.fields:
-        hit: dict[str, list[tuple[int, ...]]] = {}
-        for name, cell in row:
-            hit.setdefault(name, []).append(tuple(k[0] for k in cell))
-        for name, runs in hit.items():
-            if len(runs) > len(set(runs)):
-                yield f"{name} has laws that join its rows with its columns: these are not listed"
+    for name in solution.entangled:
+        yield f"{name} has laws that join its rows with its columns: these are not listed"
     for name, uses in solution.uses.items():
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"

@@ -73,7 +73,13 @@ class Solution:
         self.shifts = Shifts(self.layouts, self.directions)
         self.constants: Equations[FieldKey] = Equations()
         self.fields: list[FieldRow] = []
+        self.entangled: list[str] = []  # parameters with laws that join their rows with their columns, not listed
         for row in sorted(self.shifts.fields(), key=len):
+            entities = [(name, tuple(k[0] for k in cell)) for name, cell in row]
+            twice = [name for name, _ in entities if len(set(entities)) < len(entities)]
+            if twice:
+                self.entangled += twice[:1]
+                continue
             if self.constants.reduce(row):
                 self.constants.require(row)
                 self.fields.append(row)
