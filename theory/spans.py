@@ -41,6 +41,11 @@ class Span:
     known: bool = True
 
     @property
+    def zero(self) -> bool:
+        """Whether all features are always 0 (the state that a recurrence starts from)."""
+        return len(self.starts) == len(self.still) == 1 and len(self.absent) == 1 and self.fixed is None
+
+    @property
     def free(self) -> bool:
         """Whether nothing is missing."""
         return self.known and not (self.still or self.absent or self.fixed)

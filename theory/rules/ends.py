@@ -80,8 +80,12 @@ class ComputedRule(Rule):
         return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedoms, self.steps)
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        super().shape(layouts, site)
+        for w in site.inputs:
+            layouts.meet(w, Nothing(layouts.size(w)))
         for w, span in zip(site.outputs, self.spans, strict=True):
+            if span.zero:
+                continue  # every S leaves 0 as it is
+            layouts.meet(w, Nothing(layouts.size(w)))
             if span.starts[1:]:
                 layouts.meet(w, Nothing(layouts.size(w)).cut(span.starts[1:]))
 
