@@ -13,9 +13,11 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.theory.flows import Flow, FlowError, GradientFlow, as_flow
+from lawful.theory.lending import lent
 from lawful.theory.losses import LossError, LossLike, parse
 from lawful.theory.modules import Axes, ClassAxes, Inputs
-from lawful.theory.oracle import ContradictionError, Count, count_fields
+from lawful.theory.oracle import ContradictionError, Count, count_fields, span_rank
+from lawful.theory.storage import own_parameters
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
@@ -23,8 +25,10 @@ from .engine import architecture_of
 from .exact import count_exactly
 from .fields import fields_of, layout_of
 from .module import Network
+from .module_fields import HiddenError
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
+POINTS = 6  # of a module, where its fields are spanned
 SURE_GAP = 1e8  # below it one point is not enough: rounding has been seen as a gap of 4e6
 LONGEST = 160  # characters of an error of torch in one of ours
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
@@ -49,7 +53,7 @@ def count(
         network: an architecture (activation patterns are then those of other random points, so that the laws counted
             hold for all parameters), or a module with example inputs in `args` (its real activations at one random
             point).  A module that cannot be differentiated often enough as it runs (dropout in training, recurrent
-            kernels) is traced, and `method` says so.
+            kernels), or whose units are dead or linear at most points, is traced, and `method` says so.
         loss: the loss of every output (see `derive`).
         args: example inputs of a module; only shapes and dtypes are used, except for masks.
         kwargs: example keyword inputs of a module, likewise.
@@ -70,7 +74,8 @@ def count(
 
     Raises:
         ShapeError: for a module without example inputs, for losses that do not fit the outputs, for another axis than
-            that of the classes, and for a module that can be counted neither as it runs nor as it is traced.
+            that of the classes, and for a module that can be counted neither as it runs nor as it is traced, or that
+            does not train as its parameters say (`HiddenError`).
         ContradictionError: if fewer laws are counted than are known.
         NotPolynomialError: with `exact`, names the operation that is no polynomial.
         FlowError: for a flow that names parameters that are not there, and for `exact` with another flow than the
@@ -88,16 +93,21 @@ def count(
             f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
         )
     counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
-    if isinstance(network, Architecture | Network):
+    if isinstance(network, Architecture):
         return _count(network, loss, (), {}, axis, **counted)
     inputs: Inputs = (tuple(args), dict(kwargs or {}))
-    axis = class_axes(network, loss, inputs, axis)
+    if not isinstance(network, Network):
+        axis = class_axes(network, loss, inputs, axis)
     try:
-        return _count(network, loss, *inputs, axis, **counted)
+        with lent(network):
+            found, doubt = _count_module(network, loss, *inputs, axis, **counted)
+    except HiddenError as error:
+        return _count_traced(network, loss, inputs, error, **counted)
     except OWN:
         raise
     except Exception as error:  # no derivatives, another batch inside vmap, random numbers: whatever torch refuses
         return _count_traced(network, loss, inputs, error, **counted)
+    return _settled(network, loss, inputs, found, doubt, **counted) if doubt else found
 
 
 def _count(
@@ -111,12 +121,13 @@ def _count(
     known: int | None,
     flow: Flow | None,
     progress: Callable[[str], None] | None,
+    points: Sequence[int] = range(ATTEMPTS),
+    wanted: int = 1,
 ) -> Count:
-    """The count at the first point that is clear; the smallest of two for a module, whose units may be dead at one."""
-    wanted = 1 if isinstance(network, Architecture) else 2
+    """The count at the first points that are clear: the smallest of as many as are wanted."""
     seen: list[Count] = []
-    for attempt in range(ATTEMPTS):
-        generator = torch.Generator().manual_seed(seed + 1000 * attempt)
+    for point in points:
+        generator = torch.Generator().manual_seed(seed + 1000 * point)
         potential, theta, sample = fields_of(network, loss, generator, args=args, kwargs=kwargs, axis=axis)
         if flow is None:
             found = count_fields(potential, theta, sample, known=known, progress=progress)
@@ -132,6 +143,51 @@ def _count(
         if not sure and [f.laws for f in seen].count(found.laws) > 1:
             return found
     return replace(min(seen, key=lambda f: f.laws) if seen else found, verdict=Verdict.UNDECIDED)
+
+
+def _count_module(
+    module: torch.nn.Module,
+    loss: LossLike,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    axis: Axes | None,
+    *,
+    seed: int,
+    known: int | None,
+    **options: Any,
+) -> tuple[Count, str]:
+    """The count of a module where its fields span most, and why that may not be generic.
+
+    A unit that is dead or linear for all data at one point has laws there that it has nowhere else.  Fields alone are
+    cheap to span, so several points are looked at before brackets are asked for at two of the best.
+    """
+    counted: dict[str, Any] = {"seed": seed, "known": known, **options}
+    first = _count(module, loss, args, kwargs, axis, points=(0,), **counted)
+    if first.verdict is Verdict.VIOLATED or (first.verdict is Verdict.HOLDS and first.laws == known):
+        return first, ""
+    spans = []
+    for point in range(POINTS):
+        generator = torch.Generator().manual_seed(seed + 1000 * point)
+        spans.append(span_rank(*fields_of(module, loss, generator, args=args, kwargs=kwargs, axis=axis)))
+    best = [i for i, s in enumerate(spans) if s == max(spans)]
+    found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, **counted)
+    if 2 * len(best) > POINTS:
+        return found, ""
+    shown = ", ".join(map(str, spans))
+    return found, f"fields span {shown} dimensions at {POINTS} points, so units may be dead or linear at all of them"
+
+
+def _settled(
+    module: torch.nn.Module, loss: LossLike, inputs: Inputs, found: Count, doubt: str, **counted: Any
+) -> Count:
+    """A count at points that may not be generic: that of the traced network, whose patterns are those of all points."""
+    try:
+        traced = _count_traced(module, loss, inputs, None, **counted)
+    except OWN:
+        return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt}")
+    if traced.laws > found.laws:  # its points are not generic either
+        return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt}")
+    return replace(traced, method=f"{traced.method}; as it runs {doubt}")
 
 
 def class_axes(module: torch.nn.Module, loss: LossLike, inputs: Inputs, axis: Axes | None) -> Axes | None:
@@ -153,23 +209,29 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " ..."
 
 
-def _count_traced(module: torch.nn.Module, loss: LossLike, inputs: Inputs, error: Exception, **counted: Any) -> Count:
+def _count_traced(
+    module: torch.nn.Module, loss: LossLike, inputs: Inputs, error: Exception | None, **counted: Any
+) -> Count:
     """A module counted as tracing rebuilds it, where it cannot be counted as it runs."""
     from .tracing.errors import first_line
 
-    name, reason = type(module).__name__, _short(first_line(error))
+    name, reason = type(module).__name__, _short(first_line(error)) if error else "its points are not generic"
     try:
         arch = architecture_of(module, *inputs)
         found = _count(arch, loss, (), {}, None, **counted)
     except OWN:
+        if isinstance(error, HiddenError):
+            raise error from None
         raise
     except Exception as other:
+        if isinstance(error, HiddenError):
+            raise error from None
         again = _short(first_line(other))
         why = reason if again == reason else f"{reason}; traced: {again}"
         raise ShapeError(
             f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); count the part without that "
             "operation, or verify laws, which needs first derivatives only"
         ) from error
-    hidden = sum(p.numel() for p in module.parameters() if p.requires_grad) - found.parameters
-    method = f"{found.method}, of the traced network (as it runs: {type(error).__name__})"
+    hidden = sum(p.numel() for p in own_parameters(module).values() if p.requires_grad) - found.parameters
+    method = f"{found.method}, of the traced network" + (f" (as it runs: {type(error).__name__})" if error else "")
     return replace(found, laws=found.laws + hidden, parameters=found.parameters + hidden, method=method)

@@ -6,21 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.func import functional_call
 
-from lawful.blocks import Run, ShapeError
-from lawful.theory.double import double
+from lawful.blocks import Run
 from lawful.theory.flows import Layout
-from lawful.theory.losses import LossError, LossLike, pair
-from lawful.theory.modules import Axes, Inputs, as_double, fit_losses, fresh_inputs, named_outputs
+from lawful.theory.losses import LossLike
+from lawful.theory.modules import Axes
+from lawful.theory.storage import own_parameters
 
 from .architecture import Architecture
 from .forward import run_forward
 from .module import Network
+from .module_fields import COMBINED, module_fields, paired, random_weights
 from .naming import losses_of
-from .patterns import LARGEST_SCALE, Patterns, coupled
+from .patterns import Patterns, coupled
 
-COMBINED = 3  # fields in one random combination
 BATCH = 5  # examples of one field where the examples of a batch see each other
 # a potential of parameters and data, the parameters, and a source of data
 Fields = tuple[Callable[[torch.Tensor, Any], torch.Tensor], torch.Tensor, Callable[[int], Any]]
@@ -30,7 +29,7 @@ def layout_of(network: Architecture | torch.nn.Module) -> Layout:
     """The trainable parameters of a network, in the order in which `fields_of` lays them end to end."""
     if isinstance(network, Architecture):
         return Layout({n: p.shape for n, p in network.parameters.items() if not p.frozen})
-    return Layout({n: tuple(p.shape) for n, p in network.named_parameters() if p.requires_grad})
+    return Layout({n: tuple(p.shape) for n, p in own_parameters(network).items() if p.requires_grad})
 
 
 def fields_of(
@@ -54,6 +53,7 @@ def fields_of(
 
     Raises:
         ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
+        HiddenError: for a module that does not train as its parameters say (see `module_fields`).
     """
     if isinstance(network, Architecture):
         return _architecture_fields(network, loss, generator)
@@ -62,22 +62,7 @@ def fields_of(
         if not args and not kwargs:
             args = network.arch.random_inputs(BATCH, generator)
     inputs = (tuple(args), dict(kwargs or {}))
-    return _module_fields(network, loss, inputs, -1 if axis is None else axis, generator)
-
-
-def _paired(
-    probes: Sequence[str], outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], axes: Sequence[int]
-) -> torch.Tensor:
-    """The potential of random output gradients that the losses can send."""
-    terms = [pair(probe, z, w, a) for probe, z, w, a in zip(probes, outputs, weights, axes, strict=True)]
-    return sum(terms[1:], start=terms[0])
-
-
-def _weights(
-    lead: tuple[int, ...], outputs: Sequence[torch.Tensor], generator: torch.Generator
-) -> tuple[torch.Tensor, ...]:
-    """A random tensor for every output, with leading axes."""
-    return tuple(torch.randn((*lead, *z.shape), generator=generator, dtype=torch.float64) for z in outputs)
+    return module_fields(network, loss, inputs, -1 if axis is None else axis, generator)
 
 
 def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Generator) -> Fields:
@@ -98,7 +83,7 @@ def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Ge
         for i in range(COMBINED):
             run = Run(gates={n: g[i] for n, g in gates.items()})
             found = run_forward(arch, params, [x[i] for x in inputs], run)
-            total = total + _paired(probes, found, [v[i] for v in w], axes)
+            total = total + paired(probes, found, [v[i] for v in w], axes)
         return total
 
     def sample(n: int) -> Any:
@@ -109,69 +94,6 @@ def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Ge
             else torch.randn((*lead, batch, *s.shape), generator=generator, dtype=torch.float64)
             for s in arch.inputs
         )
-        return inputs, patterns.draw(lead), _weights(lead, patterns.outputs, generator)
-
-    return potential, theta, sample
-
-
-def _module_fields(
-    module: torch.nn.Module, loss: LossLike, examples: Inputs, axis: Axes, generator: torch.Generator
-) -> Fields:
-    if not any(examples):
-        raise ShapeError("counting a module needs example inputs; pass args=(x,)")
-    named = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    shapes = [p.shape for p in named.values()]
-    sizes = [p.numel() for p in named.values()]
-    buffers = {n: as_double(v) for n, v in module.named_buffers()}
-    fixed = {n: p.detach().double() for n, p in module.named_parameters() if not p.requires_grad}
-    parts = [
-        p.detach().double().reshape(-1) + 0.5 * torch.randn(p.numel(), generator=generator, dtype=torch.float64)
-        for p in named.values()
-    ]
-    theta = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
-
-    def run(t: torch.Tensor, tensors: Mapping[int | str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        params = {n: p.reshape(s) for n, p, s in zip(named, t.split(sizes), shapes, strict=True)}
-        args = tuple(tensors.get(i, a) for i, a in enumerate(examples[0]))
-        kwargs = {k: tensors.get(k, v) for k, v in examples[1].items()}
-        with double():
-            return named_outputs(
-                module,
-                functional_call(module, params | fixed | {n: b.clone() for n, b in buffers.items()}, args, kwargs),
-            )
-
-    def draw(lead: tuple[int, ...]) -> dict[int | str, torch.Tensor]:
-        """Random inputs of all sizes by place: what is no tensor cannot be mapped over and stays in the examples."""
-        args, kwargs = fresh_inputs(*examples, generator, lead)
-        places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-        found = {k: v for k, v in places if isinstance(v, torch.Tensor)}
-        # Thresholds of bounded activations are far out, and no pattern of another point is drawn here.
-        sizes = LARGEST_SCALE ** (3 * torch.rand(lead, generator=generator, dtype=torch.float64) - 1)
-        return {
-            k: v * sizes.reshape(*lead, *[1] * (v.ndim - len(lead))).to(v.device) if drawn(k, v) else v
-            for k, v in found.items()
-        }
-
-    def drawn(key: int | str, value: torch.Tensor) -> bool:
-        return value.is_floating_point() and "mask" not in str(key)
-
-    outputs = run(theta, draw(()))
-    try:
-        losses, axes = fit_losses(outputs, loss, axis)
-    except LossError as error:
-        raise ShapeError(str(error)) from error
-    probes, ends = [m.probe for m in losses], list(outputs.values())
-
-    def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
-        inputs, w = data
-        terms = [
-            _paired(probes, list(run(t, {k: x[i] for k, x in inputs.items()}).values()), [v[i] for v in w], axes)
-            for i in range(COMBINED)
-        ]
-        return sum(terms[1:], start=terms[0])
-
-    def sample(n: int) -> Any:
-        lead = (n, COMBINED)
-        return draw(lead), _weights(lead, ends, generator)
+        return inputs, patterns.draw(lead), random_weights(lead, patterns.outputs, generator)
 
     return potential, theta, sample

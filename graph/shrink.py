@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import networkx as nx
 import torch
@@ -239,7 +240,9 @@ def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int)
         old = arch.block(name)
         if isinstance(old, DotProductAttention) and isinstance(block, DotProductAttention):
             few = cut_biases(block, signals[0], signals[1])
-            table = dict(rows=few.rows, distance=few.distance, window_shape=few.window_shape, index=few.index)
+            table: dict[str, Any] = dict(
+                rows=few.rows, distance=few.distance, window_shape=few.window_shape, index=few.index
+            )
             return dataclasses.replace(old, **table)
         if isinstance(block, (Split, Rotary, HeadAffine, HeadNormCore)):
             return old  # fewer heads need other widths, which come later

@@ -141,7 +141,8 @@ class Author:
 
     def reused(self, shape: Sequence[int]) -> str:
         """A parameter or a view of one that is there already; a fresh one if none fits."""
-        shape, options = tuple(shape), []
+        shape = tuple(shape)
+        options: list[tuple[str, str, tuple[Operand, ...]]] = []
         for name in self.pool:
             value = self.values[name]
             if tuple(value.shape) == shape:

@@ -186,7 +186,7 @@ class Program:
     @property
     def source(self) -> str:
         """The class of the module, as Python source."""
-        own = {v.name for v in (*self.parameters, *self.constants)}
+        own = {p.name for p in self.parameters} | {c.name for c in self.constants}
         made = [
             f"self.{p.name} = nn.Parameter(torch.randn({', '.join(map(str, p.shape))})"
             + (", requires_grad=False)" if p.frozen else ")")

@@ -37,7 +37,7 @@ class Primitive(torch.overrides.TorchFunctionMode):
         return (written or func)(*args, **(kwargs or {}))
 
 
-def _standard(x: torch.Tensor, dims: Sequence[int], eps: float) -> torch.Tensor:
+def _standard(x: torch.Tensor, dims: list[int], eps: float) -> torch.Tensor:
     centred = x - x.mean(dims, keepdim=True)
     return centred / torch.sqrt((centred * centred).mean(dims, keepdim=True) + eps)
 

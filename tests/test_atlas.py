@@ -231,6 +231,8 @@ def fake_trace(module: torch.nn.Module, *args: torch.Tensor, **kwargs: torch.Ten
     arch.trace = SimpleNamespace(  # type: ignore[assignment]
         opaque=(),
         narrow=(),
+        limits=(),
+        axes=(-1,),
         seconds={"export": 0.1, "lower": 0.2},
         comparison=SimpleNamespace(outputs=1e-16, gradients=float("nan")),
     )

@@ -15,7 +15,7 @@ from torch.func import grad
 
 from lawful.graph.counting import count
 from lawful.graph.fields import fields_of
-from lawful.theory.oracle import DOUBTFUL_GAP, Count, count_fields, count_span
+from lawful.theory.oracle import CLEAR_GAP, DOUBTFUL_GAP, Count, count_fields, count_span
 from lawful.theory.precise.counting import Ranks, count_precisely
 from lawful.theory.precise.jets import Jet, UnknownError, Work
 from lawful.theory.precise.numbers import constant, digits, entries, middles
@@ -53,7 +53,7 @@ class Cancelling(nn.Module):
     """The square, as a difference of large numbers."""
 
     def forward(self, x):
-        c = 2.0**14
+        c = 2.0**16
         return (x + c) ** 2 - c**2 - 2 * c * x
 
 
@@ -142,8 +142,8 @@ def test_floats_are_wrong_where_signal_and_rounding_meet():
     """The gates break their laws by 1e-7 and 1e-11; floats take the second for rounding and count a law too many."""
     network, x = seeded(lambda: Gated([1e-7, 1e-11])), torch.randn(1, 2)
     floats, precise = both(network, args=(x,))
-    assert (floats.laws, floats.verdict) == (3, Verdict.HOLDS)
-    assert floats.gap < DOUBTFUL_GAP
+    assert (floats.laws, floats.verdict) == (3, Verdict.UNDECIDED)  # without the digits
+    assert CLEAR_GAP < floats.gap < DOUBTFUL_GAP
     assert (12 - precise.ranks[-1], precise.clear) == (2, True)
     assert precise.gap > 1e90
     found = count(network, args=(x,))
@@ -156,7 +156,7 @@ def test_a_nearly_linear_network_has_no_laws():
     lines: list[str] = []
     network = seeded(lambda: chain(Nearly(1e-7, torch.sin), 2, 2, 2))
     floats, precise = both(network, args=(torch.randn(1, 2),))
-    assert (floats.verdict, floats.laws > 0, floats.gap < DOUBTFUL_GAP) == (Verdict.UNDECIDED, True, True)
+    assert (floats.verdict, floats.laws, floats.gap) == (Verdict.UNDECIDED, 0, math.inf)
     assert (precise.ranks[-1], precise.gap) == (8, math.inf)
     found = count(network, args=(torch.randn(1, 2),), progress=lines.append)
     assert (found.laws, found.verdict) == (0, Verdict.HOLDS)

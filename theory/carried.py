@@ -159,7 +159,14 @@ class Carried:
         written = {(i, k) for i, s in enumerate(members) for k in self._directions.keys(s.outputs[0])}
         if written - seen:
             return True  # differences that a sum of neighbours does not see, or terms that cancel
+        if any(self._together(reader, port, found) for reader, port, found in ends):
+            return True
         return self._related(members)
+
+    def _together(self, reader: Site, port: int, found: Arrived) -> bool:
+        """Whether a direction that a reader does not see mixes what several maps write (classes in two parts)."""
+        unseen = self._directions.unseen(reader, port).vectors
+        return any(len({i for key in u for i, _ in found.get(key, {})}) > 1 for u in unseen)
 
     def _related(self, members: list[Site]) -> bool:
         """Whether sectors of what some map reads are one sector of a root, or a root lacks some."""

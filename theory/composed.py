@@ -16,7 +16,7 @@ Tensor = torch.Tensor
 Optional = Tensor | None
 
 
-def _standardised(x: Tensor, axes: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _standardised(x: Tensor, axes: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean 0 and variance 1 over some axes, with the mean and one over the root."""
     mean = x.mean(axes, keepdim=True)
     centred = x - mean
@@ -156,6 +156,13 @@ def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / torch.sqrt((v * v).sum(axes, keepdim=True)))
 
 
+def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
+    """`F.one_hot`, which looks at its numbers and so refuses to run on a batch of batches."""
+    if num_classes < 0 or not torch._C._functorch.is_functorch_wrapped_tensor(x):
+        return F.one_hot(x, num_classes)
+    return (x[..., None] == torch.arange(num_classes, device=x.device)).long()
+
+
 COMPOSED: dict[Any, Callable[..., Any]] = {
     F.layer_norm: layer_norm,
     torch.layer_norm: layer_norm,
@@ -169,6 +176,7 @@ COMPOSED: dict[Any, Callable[..., Any]] = {
     F.instance_norm: instance_norm,
     torch.instance_norm: torch_instance_norm,
     F.glu: glu,
+    F.one_hot: one_hot,
     F.hardsigmoid: hardsigmoid,
     torch._weight_norm: weight_norm,
 }
@@ -180,5 +188,6 @@ COMPOSED |= {
     torch.ops.aten.batch_norm.default: torch_batch_norm,
     torch.ops.aten.instance_norm.default: torch_instance_norm,
     torch.ops.aten.glu.default: glu,
+    torch.ops.aten.one_hot.default: one_hot,
     torch.ops.aten.hardsigmoid.default: hardsigmoid,
 }

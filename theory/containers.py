@@ -248,9 +248,13 @@ def _function(path: str, function: types.FunctionType) -> list[Holder]:
     return found
 
 
-@functools.lru_cache(maxsize=4096)
-def _slots(kind: type) -> tuple[str, ...]:
+def _slots(kind: Any) -> tuple[str, ...]:  # mypy takes no class for hashable
     """Names of the slots of a class, which Python itself keeps for classes of users only."""
+    return _slot_names(kind)
+
+
+@functools.lru_cache(maxsize=4096)
+def _slot_names(kind: type) -> tuple[str, ...]:
     return tuple(copyreg._slotnames(kind))  # type: ignore[attr-defined]
 
 

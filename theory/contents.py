@@ -86,7 +86,7 @@ class _Bits(Holder):
         )
 
     def write(self, values: Mapping[Any, Any]) -> None:
-        if self.memory is not None and not self._still():
+        if self.memory is not None and self.kept is not None and not self._still():
             self.owner.data = self.memory
             self.memory.copy_(self.kept)
             torch._C._autograd._unsafe_set_version_counter((self.owner,), (self.version,))

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import networkx as nx
 
+from .admissions import Cell
 from .algebra import Algebra, Box, sector_dimension
 from .diagram import Diagram, View
 from .families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
@@ -18,7 +19,6 @@ from .proof import Proof, prove
 from .ranks import deficits, full_rank, vectors_on
 from .rewrites import Pair, parallel_pairs
 from .rules import LinearRule
-from .shifts import Cell
 from .solution import FieldRow, Solution
 
 

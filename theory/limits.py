@@ -171,8 +171,8 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
         if sum(vectors_on(solution, w) for w, _ in entities) == 1 and found == 2:
             yield f"{read[0].name} reads one vector for one row: only a sign is left of the input"
         elif found < size or (exact and found == size):
-            what = f"{read[0].name} reads {size} features that only {found} vectors span"
-            yield f"{what}: laws of their space are not listed"
+            few = f"{read[0].name} reads {size} features that only {found} vectors span"
+            yield f"{few}: laws of their space are not listed"
 
 
 def _turned(solution: Solution, wire: int) -> bool:

@@ -5,29 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .diagram import Diagram, Site
-from .rules import (
-    AddRule,
-    ComputedRule,
-    ConcatRule,
-    DiscardRule,
-    FlattenRule,
-    GainRule,
-    HomogeneousRule,
-    LinearRule,
-    OffsetRule,
-    OutputRule,
-    PassRule,
-    RepeatRule,
-    SumFeaturesRule,
-    TokensRule,
-    UnflattenRule,
-)
-from .rules.ends import FREEDOM
+from .limits_relations import related
+from .rules import ComputedRule, HomogeneousRule, LinearRule
 from .solution import Solution
-
-# with their activation patterns fixed these are affine in what they read, beside parameters
-AFFINE = (AddRule, ConcatRule, DiscardRule, FlattenRule, GainRule, LinearRule, OffsetRule, PassRule, RepeatRule)
-MORE = (SumFeaturesRule, TokensRule, UnflattenRule)
 
 
 def computed_limits(solution: Solution) -> Iterator[str]:
@@ -35,14 +15,12 @@ def computed_limits(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if isinstance(site.rule, ComputedRule):
             yield from site.rule.notes
-            needed, switched = _needed(solution.drawn, site)
-            if site.rule.steps and switched and needed != "free":
+            if site.rule.steps and _switched(solution.drawn, site):
                 yield f"{site.name} takes a few values only: laws of the activation patterns on them are not listed"
-            if FREEDOM.index(site.rule.freedom) < FREEDOM.index(needed):
-                yield f"{site.name} is computed of fewer numbers than it has: laws of their relations are not listed"
             if not all(span.free for span in site.rule.spans):
                 for reader in _answering(solution.drawn, site):
                     yield f"{reader.name} reads products of {site.name} that never change: laws of both are not listed"
+    yield from related(solution.drawn)
     for site in solution.drawn.sites:
         rule = site.rule
         if not isinstance(rule, LinearRule) or rule.lookup:
@@ -66,39 +44,11 @@ def _answering(diagram: Diagram, start: Site) -> Iterator[Site]:
             yield site
 
 
-def _needed(diagram: Diagram, start: Site) -> tuple[str, bool]:
-    """How free the values of a site must be for its spans to say everything about them, and whether gates read them.
-
-    The gradients of a network that is affine in them are spanned by those at points that span their affine space; if
-    it treats positions apart, position by position.
-    """
-    reached = set(start.outputs)
-    needed, switched = "local", False
+def _switched(diagram: Diagram, start: Site) -> bool:
+    """Whether the values of a site reach an activation with patterns."""
+    reached, found = set(start.outputs), False
     for site in diagram.sites:
-        if reached.isdisjoint(site.inputs):
-            continue
-        reached |= set(site.outputs)
-        if not _is_affine(site, reached):
-            return "free", switched
-        switched |= isinstance(site.rule, HomogeneousRule)
-        if not _is_local(site):
-            needed = "affine"
-    return needed, switched
-
-
-def _is_affine(site: Site, reached: set[int]) -> bool:
-    rule = site.rule
-    if isinstance(rule, OutputRule):
-        return rule.loss.span in ("all", "shift")
-    if isinstance(rule, HomogeneousRule):
-        return rule.power == 1
-    return isinstance(rule, (*AFFINE, *MORE))
-
-
-def _is_local(site: Site) -> bool:
-    rule = site.rule
-    if isinstance(rule, LinearRule | HomogeneousRule):
-        return not rule.mixes
-    if isinstance(rule, PassRule):
-        return rule.weights == "same" and not rule.mixes
-    return isinstance(rule, AddRule | ConcatRule | DiscardRule | GainRule | OutputRule | OffsetRule)
+        if not reached.isdisjoint(site.inputs):
+            reached |= set(site.outputs)
+            found |= isinstance(site.rule, HomogeneousRule)
+    return found

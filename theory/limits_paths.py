@@ -14,6 +14,7 @@ from .rules import (
     ConcatRule,
     FixedGainRule,
     GainRule,
+    HeadGainRule,
     HomogeneousRule,
     LinearRule,
     NormRule,
@@ -24,6 +25,7 @@ from .rules import (
     ProductRule,
     RepeatRule,
     Rule,
+    ScalarGainRule,
     SimilarityRule,
     SourceRule,
     SumFeaturesRule,
@@ -104,7 +106,20 @@ def _copies_added(diagram: Diagram) -> Iterator[str]:
 
 
 # maps through which single positions stay apart until they are averaged
-SPREADS = (AddRule, ConcatRule, FixedGainRule, GainRule, LinearRule, OffsetRule, PassRule, ProductRule)
+SPREADS = (
+    AddRule,
+    ConcatRule,
+    FixedGainRule,
+    GainRule,
+    HeadGainRule,
+    LinearRule,
+    OffsetRule,
+    PassRule,
+    ProductRule,
+    RepeatRule,
+    ScalarGainRule,
+    SumFeaturesRule,
+)
 
 
 def averaged(diagram: Diagram, site: Site) -> str | None:

@@ -197,8 +197,9 @@ def _confirmed(
     """A count whose gap is narrow, decided in 120 digits where that is possible."""
     try:
         precise = count_precisely(field, state, sample, known=known, depth=depth, progress=progress)
-    except UnknownError as error:
-        return replace(found, method=f"{found.method}; not in {DIGITS} digits: {error}")
+    except UnknownError as error:  # rounding has been taken for a gap that narrow, at two points alike
+        method = f"{found.method}; not in {DIGITS} digits: {error}"
+        return replace(found, method=method, verdict=Verdict.UNDECIDED)
     d, rank = found.parameters, precise.ranks[-1]
     reached = not depth or precise.closed or (known is not None and rank >= d - known)
     return Count(
@@ -211,6 +212,22 @@ def _confirmed(
         precise.closed,
         torch.tensor(sorted(precise.pivots, reverse=True), dtype=torch.float64),
     )
+
+
+def span_rank(potential: Potential, theta: torch.Tensor, sample: Sampler, *, chunk: int = 64) -> int:
+    """The dimension of the span of the gradient fields alone, in floats: a cheap look at how generic a point is.
+
+    Args:
+        potential: see `count_fields`.
+        theta: see there.
+        sample: see there.
+        chunk: see there.
+    """
+    d = theta.numel()
+    if not d:
+        return 0
+    rows = _level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
+    return _rank(rows)[0] if bool(torch.isfinite(rows).all()) else 0
 
 
 def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:

@@ -142,13 +142,15 @@ class Roots:
         if any(above != below for *_, above, below in found):
             return itself
         (first, start, factor, _), *others = found
+        label: Hashable
         if isinstance(site.rule, ProductRule):
-            label: Hashable = ("*", *((w, k[0]) for w, k, *_ in others))
+            label = ("*", *((w, k[0]) for w, k, *_ in others))
             return {((label, first), start): math.prod(a for *_, a, _ in found)}
         if not isinstance(site.rule, HomogeneousRule):
             return {(((site.function, factor), first), start): 1}
         power = site.rule.power
-        return {((site.function, first), start): factor**power} if power == int(power) and factor else itself
+        label = site.function
+        return {((label, first), start): factor ** int(power)} if power == int(power) and factor else itself
 
     def _straight(self, x: int, key: VectorKey) -> tuple[int, VectorKey, Number, Number]:
         """The feature that one is a function of two straight pieces of, its slope above 0 and its slope below."""

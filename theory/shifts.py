@@ -97,13 +97,14 @@ class Shifts:
         if self.admissions.frozen(name):
             return {}
         self._admit(name, [own], ((k,) for k in vector_keys(self.layout(own))))
-        return {
+        found: Terms = {
             (t, (p.many, p.spread(key[1]))): {("p", name, (key,)): 1}
             for p in repeated(self.layout(w), self.layout(own), 1, copies)
             for key in vector_keys(self.layout(own))
             for t in self.tokens(w)
             if key[0] == p.few and t[1] == "c"
         }
+        return found
 
     def table_terms(self, name: str, w: int) -> Terms:
         """A table of positions: a shift per token; a row that is a vector elsewhere is one here too."""
@@ -286,7 +287,7 @@ class Shifts:
         if self.admissions.frozen(rule.weight):
             return
         x, y = site.inputs[0], site.outputs[0]
-        ends = (x, y) if rule.transposed else (y, x)
+        ends: tuple[int, ...] = (x, y) if rule.transposed else (y, x)
         if rule.groups > 1:
             # Both wires are cut into groups, which the leading axis of the weight counts; the other has no wire.
             ends = ends[:1]

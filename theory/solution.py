@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 
+from .admissions import Cell
 from .algebra import LayoutError, sector_dimension
 from .balance import Balance, MatrixKey, Row
 from .diagram import Diagram
@@ -25,7 +26,7 @@ from .rewrites import (
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rules import FlattenRule, Rule, UnflattenRule, Use
-from .shifts import Cell, Shifts
+from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
 
 FieldKey = tuple[str, Cell]

@@ -77,10 +77,10 @@ def _plain(tensor: torch.Tensor) -> bool:
 def _span(tensor: torch.Tensor) -> Span:
     """Where the numbers of a tensor begin and end, within one kind of memory."""
     size = tensor.element_size()
-    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1
+    last = sum((int(n) - 1) * int(s) for n, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1
     storage = tensor.untyped_storage()
     if tensor.device.type == "meta" or type(tensor).__name__ == "FakeTensor":  # no addresses, storages all the same
-        start = tensor.storage_offset() * size
+        start = int(tensor.storage_offset()) * size
         return ("meta", storage._cdata), start, start + last * size
     return (str(tensor.device),), tensor.data_ptr(), tensor.data_ptr() + last * size
 

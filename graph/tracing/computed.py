@@ -76,7 +76,7 @@ def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable
                 args = map_arg(node.args, env.__getitem__)
                 kwargs = map_arg(node.kwargs, env.__getitem__)
                 args = tuple(_sized(a, traced, batch) for a in args) if has_sizes(node) else args
-                env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                env[node] = node.target(*args, **kwargs)
         return [env[n] for n in wanted]
 
     return run
@@ -138,7 +138,7 @@ def _whole(low: Lowering, i: int) -> Stream:
 def _vocabulary(low: Lowering, node: Node, example: torch.Tensor) -> int:
     """How many whole numbers an input may hold: what the smallest table it picks rows of has, else as the example."""
     tables = [
-        int(user.args[0].meta["val"].shape[0])  # type: ignore[union-attr]
+        int(user.args[0].meta["val"].shape[0])
         for user in node.users
         if name_of(user) == "embedding" and user.args[1] is node
     ]

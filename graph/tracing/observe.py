@@ -60,8 +60,8 @@ def observe(module: ModuleRun, again: Callable[[], Run], first: Run, values: Ten
             f"a step changes its parameter {moved[0]} beside its gradient (a hook, an update in the "
             "forward), so its training is no gradient flow; leave all updates to the optimizer"
         )
-    if read := read_buffers(module.program) & set(own.written()):
-        return Observed(moving_state(f"its buffer {min(read)}"))
+    if buffers := read_buffers(module.program) & set(own.written()):
+        return Observed(moving_state(f"its buffer {min(buffers)}"))
     changes = _own_changes(module)
     if not changes:
         return Observed()
@@ -75,8 +75,8 @@ def observe(module: ModuleRun, again: Callable[[], Run], first: Run, values: Ten
     except Exception as error:
         agree, raised = False, f" (its next call raises {type(error).__name__})"
     if not agree:
-        kept = {c.path for c in _own_changes(module) if c.before is None and c.after is after.get(c.path)}
-        if all(isinstance(v, torch.Tensor) and path in kept for path, v in after.items()):
+        still = {c.path for c in _own_changes(module) if c.before is None and c.after is after.get(c.path)}
+        if all(isinstance(v, torch.Tensor) and path in still for path, v in after.items()):
             text = f"the forward keeps {names} for its next calls, which are other functions{raised}"
             return Observed(limits=(f"{text}: laws are those of a module that has kept nothing yet",))
         return Observed(moving_state(f"{names}{raised}"))

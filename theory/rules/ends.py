@@ -30,7 +30,28 @@ class SourceRule(Rule):
         return "network input: S = 0, t = 0"
 
 
-FREEDOM = ("tied", "local", "affine", "free")
+Port = tuple[str, int]  # a site and the number of its output
+
+
+@dataclass(frozen=True)
+class Freedom:
+    """How free some wires are together that are computed of the inputs alone, within what each of them can carry.
+
+    Attributes:
+        ports: the wires, by site and output.
+        spanning: whether their values span everything, all positions together.
+        spanning_at: whether they do so at one position.
+        open: whether their values are everything near some point, all positions together.
+        open_at: whether they are so at every position.
+        apart: whether the values of no two positions are always proportional, on one of the wires at least.
+    """
+
+    ports: frozenset[Port]
+    spanning: bool = False
+    spanning_at: bool = False
+    open: bool = False
+    open_at: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,14 +61,13 @@ class ComputedRule(Rule):
     Attributes:
         spans: for every output what it can carry at all.
         notes: what is known to be missing, as one sentence each.
-        freedom: what the values can be within the spans: everything near some point (`free`), points that span all of
-            it (`affine`), points that do so position by position (`local`), or less (`tied`).
+        freedoms: how free it is, alone and together with what is computed of the same inputs.
         steps: whether the values of real inputs are a few points (signs, a choice of the largest).
     """
 
     spans: tuple[Span, ...]
     notes: tuple[str, ...] = ()
-    freedom: str = "free"
+    freedoms: tuple[Freedom, ...] = ()
     steps: bool = False
 
     @property
@@ -57,7 +77,7 @@ class ComputedRule(Rule):
     def uncut(self) -> ComputedRule:
         """The same source where features cannot be cut as its spans ask for: only a note."""
         note = "what it cannot carry cuts the features in another way than the network: laws along it are not listed"
-        return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedom, self.steps)
+        return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedoms, self.steps)
 
     def shape(self, layouts: Layouts, site: Site) -> None:
         super().shape(layouts, site)

@@ -61,7 +61,7 @@ def fused(
 @handles("matmul", "bmm")
 def matmul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     """A product of two tensors: a linear map, scores, or values mixed by weights."""
-    if (isinstance(b, Combined) and isinstance(a, (Scores, Weight, Combined))) or isinstance(a, Combined):
+    if isinstance(a, Combined) or (isinstance(b, Combined) and isinstance(a, (Scores, Weight))):
         a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
     if isinstance(b, (Weight, Combined)) and len(b.dims) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)

@@ -20,7 +20,7 @@ VIEWS = frozenset(
 
 
 def combined(*parts: tuple[Value, float]) -> Combined | None:
-    """The sum of parameters and of such sums, with factors; None where shapes differ or nothing is left."""
+    """The sum of parameters, and of sums of them, with factors; None where their shapes differ or it is nothing."""
     factors: dict[Weight, float] = {}
     for value, c in parts:
         for w, a in value.terms if isinstance(value, Combined) else ((value, 1.0),):
