@@ -17,6 +17,7 @@ from lawful.theory.lending import lent
 from lawful.theory.losses import LossError, LossLike, parse
 from lawful.theory.modules import Axes, ClassAxes, Inputs
 from lawful.theory.oracle import ContradictionError, Count, count_fields, span_rank
+from lawful.theory.randomness import random_states
 from lawful.theory.storage import own_parameters
 from lawful.theory.verdict import Verdict
 
@@ -98,6 +99,14 @@ def count(
     inputs: Inputs = (tuple(args), dict(kwargs or {}))
     if not isinstance(network, Network):
         axis = class_axes(network, loss, inputs, axis)
+    with random_states():
+        return _count_any_module(network, loss, inputs, axis, counted)
+
+
+def _count_any_module(
+    network: torch.nn.Module, loss: LossLike, inputs: Inputs, axis: Axes | None, counted: dict[str, Any]
+) -> Count:
+    """The count of a module as it runs, or of its trace where torch refuses or the points disagree."""
     try:
         with lent(network):
             found, doubt = _count_module(network, loss, *inputs, axis, **counted)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch.export import ExportedProgram
 
 from .calls import FlatCall
@@ -43,6 +45,26 @@ def on_meta(module: torch.nn.Module) -> Iterator[None]:
             part._buffers.update(buffers)
 
 
+class _Plainly:
+    """Stands in for the function of a reentrant checkpoint, whose forward no graph sees with its gradients."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+        """What the checkpoint computes, without forgetting it."""
+        return function(*args)
+
+
+@contextmanager
+def _remembering() -> Iterator[None]:
+    """Reentrant checkpoints keep what they compute: the same outputs and gradients, in one graph."""
+    kept = torch.utils.checkpoint.CheckpointFunction
+    try:
+        torch.utils.checkpoint.CheckpointFunction = _Plainly  # type: ignore[misc, assignment]
+        yield
+    finally:
+        torch.utils.checkpoint.CheckpointFunction = kept  # type: ignore[misc]
+
+
 def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.Module) -> ExportedProgram:
     """Exports a call of a module.
 
@@ -55,7 +77,7 @@ def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.
         TraceError: for what torch.export cannot read.
     """
     try:
-        with redirect_stderr(io.StringIO()):
+        with redirect_stderr(io.StringIO()), _remembering():
             return torch.export.export(flat, examples, strict=False)
     except Exception as error:
         raise _explained(error, flat, examples, module) from error

@@ -1,10 +1,12 @@
-"""Positions that the example is too short to reach: what is said of them holds for its length only."""
+"""Entries of parameters that nothing reads: positions that the example is too short for, and what cuts leave."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from lawful.blocks import Discard, Table
+from lawful.theory.parts import base, is_part
 
 from ..architecture import Architecture
 from .program import Program
@@ -40,3 +42,21 @@ def unreached(arch: Architecture, program: Program) -> list[str]:
     shapes = " and ".join(str(tuple(i.example.shape[1:])) for i in program.inputs)
     names = ", ".join(found[:MOST]) + (f" and {len(found) - MOST} more" if len(found) > MOST else "")
     return [f"{names}: not read at the example's shape {shapes}; that they never move holds for that shape only"]
+
+
+def left_over(arch: Architecture, sizes: Mapping[str, int]) -> list[str]:
+    """A note on parameters of which only parts are read that do not add up to the whole.
+
+    Args:
+        arch: what a program was lowered to.
+        sizes: number of entries of every parameter of the module.
+    """
+    read: dict[str, int] = {}
+    for name, parameter in arch.parameters.items():
+        if is_part(name) and not parameter.frozen:
+            read[base(name)] = read.get(base(name), 0) + parameter.size
+    return [
+        f"{sizes[name] - n} entries of {name} are in no part of it that is read: that they never move is not listed"
+        for name, n in read.items()
+        if n < sizes[name]
+    ]

@@ -23,7 +23,7 @@ from .compare import compare
 from .computed import fold
 from .errors import TraceError
 from .gaps import Probes
-from .lengths import unreached
+from .lengths import left_over, unreached
 from .lowering import Lowering
 from .observe import backward_hooks, watch
 from .overlaps import REASON, make_opaque
@@ -147,7 +147,8 @@ def _attempt(
             gc.enable()
     comparison, point, prepare = None, None, inputs_of(low)
     axes = tuple(_class_axis(s) for s in outputs)
-    notes, limits = [*program.notes, *low.notes], unreached(arch, program)
+    sizes = {n: p.numel() for n, p in own_parameters(module).items()}
+    notes, limits = [*program.notes, *low.notes], [*unreached(arch, program), *left_over(arch, sizes)]
     if second:
         notes.append("examples are on the second axis of the inputs, where the module takes them")
     start = time.perf_counter()

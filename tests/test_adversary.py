@@ -1,0 +1,76 @@
+"""Finds of adversaries who knew only the README, each with its number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import lawful as lw
+from lawful.theory.verdict import Verdict
+
+
+class Plain(nn.Module):
+    """A forward with bare parameters, given by their shapes."""
+
+    def __init__(self, forward: Callable, **shapes: tuple[int, ...]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        for name, shape in shapes.items():
+            setattr(self, name, nn.Parameter(0.6 * torch.randn(shape)))
+        self.compute = forward
+
+    def forward(self, x):
+        return self.compute(x, *self.parameters())
+
+
+def unrolled(x, w, u, v):
+    """A ReLU RNN whose state starts from zeros."""
+    h = torch.zeros(len(x), 3, dtype=x.dtype)
+    for t in range(x.shape[1]):
+        h = torch.relu(x[:, t] @ w.T + h @ u.T)
+    return h @ v.T
+
+
+def test_a_recurrence_that_starts_from_zeros():
+    model, x = Plain(unrolled, w=(3, 2), u=(3, 3), v=(2, 3)), torch.randn(4, 3, 2)
+    laws = lw.derive(model, args=(x,))
+    assert laws.independent == lw.count(model, args=(x,)).laws == 3
+    assert lw.verify(model, laws, args=(x,)).verdict is Verdict.HOLDS
+
+
+def test_a_reentrant_checkpoint_is_no_custom_backward():
+    model = Plain(lambda x, w, v: checkpoint(torch.relu, x @ w.T, use_reentrant=True) @ v.T, w=(3, 2), v=(2, 3))
+    assert lw.derive(model, args=(torch.randn(4, 2),)).independent == 3
+
+
+def test_a_corner_that_two_cuts_leave_is_named():
+    """3 laws of 6 are listed: the entries `big[:3, 2]` never move."""
+    model = Plain(lambda x, big: torch.relu(x @ big[:3, :2].T) @ big[3:].T, big=(5, 3))
+    laws = lw.derive(model, args=(torch.randn(4, 2),))
+    assert laws.independent == 3
+    assert any(note.startswith("3 entries of big are in no part") for note in laws.notes)
+
+
+def test_counting_leaves_the_random_state():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Dropout(0.5), nn.Linear(3, 2))
+    x = torch.randn(4, 2)
+    before = torch.get_rng_state()
+    lw.count(model, args=(x,))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_classes_in_parts_that_two_maps_write():
+    """`1^T A + 1^T B` is conserved under cross-entropy, as `1^T W` is for one map."""
+    model = Plain(lambda x, a, b: torch.cat([F.linear(x, a), F.linear(x, b)], -1), a=(2, 4), b=(3, 4))
+    laws = lw.derive(model, "cross_entropy", args=(torch.randn(5, 4),))
+    assert laws.independent == lw.count(model, "cross_entropy", args=(torch.randn(5, 4),)).laws == 4
+
+
+def test_a_count_where_an_exponential_is_read():
+    """No law: inputs that were too large hid one unit behind the exponential of another."""
+    model = Plain(lambda x, a: torch.exp(F.leaky_relu(x @ a.T, -0.5) * torch.tensor([1.0, -1.0])), a=(2, 3))
+    assert lw.count(model, args=(torch.randn(4, 3),)).laws == 0
