@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -40,6 +42,38 @@ def test_a_recurrence_that_starts_from_zeros():
     laws = lw.derive(model, args=(x,))
     assert laws.independent == lw.count(model, args=(x,)).laws == 3
     assert lw.verify(model, laws, args=(x,)).verdict is Verdict.HOLDS
+
+
+def stepped(x, w, u, v, linear=False):
+    """One output for every step, from zeros."""
+    h, outputs = x.new_zeros(len(x), 2), []
+    for t in range(x.shape[1]):
+        h = x[:, t] @ w.T + h @ u.T
+        h = h if linear else torch.relu(h)
+        outputs.append(h @ v.T)
+    return outputs[-1] if linear else torch.stack(outputs, 1)
+
+
+def joined(x, w, v):
+    """One matrix for the input and the state beside it, from zeros."""
+    h = x.new_zeros(len(x), 2)
+    for t in range(x.shape[1]):
+        h = torch.relu(torch.cat([x[:, t], h], -1) @ w.T)
+    return h @ v.T
+
+
+@pytest.mark.parametrize(
+    ("forward", "steps", "shapes", "number"),
+    [
+        (partial(stepped, linear=True), 3, {"w": (2, 2), "u": (2, 2), "v": (2, 2)}, 3),
+        (stepped, 2, {"w": (2, 2), "u": (2, 2), "v": (2, 2)}, 2),
+        (joined, 2, {"w": (2, 4), "v": (2, 2)}, 2),
+    ],
+    ids=["linear", "an output for every step", "one matrix"],
+)
+def test_other_loops_from_zeros(forward, steps, shapes, number):
+    laws = lw.derive(Plain(forward, **shapes), args=(torch.randn(3, steps, 2),))
+    assert laws.independent == number and not laws.notes
 
 
 def test_a_reentrant_checkpoint_is_no_custom_backward():

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -408,6 +408,15 @@ def Centred(n: int) -> Algebra:
 def Nothing(n: int) -> Algebra:
     """The zero matrix only."""
     return _single(n, "")
+
+
+def side_by_side(parts: Sequence[Algebra]) -> Algebra:
+    """Algebras of neighbouring runs of features, which carry nothing between them."""
+    ties: list[int] = []
+    for part in parts:
+        first = max(ties, default=-1) + 1
+        ties += [first + t for t in part.ties]
+    return Algebra(tuple(box for part in parts for box in part.boxes), tuple(ties))
 
 
 @lru_cache(maxsize=1024)

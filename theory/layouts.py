@@ -6,7 +6,19 @@ import functools
 from collections.abc import Sequence
 from itertools import pairwise
 
-from .algebra import Algebra, Blocks, Box, Centred, Copies, LayoutError, Nothing, Scalar, ScalarPlusOnes, common_dims
+from .algebra import (
+    Algebra,
+    Blocks,
+    Box,
+    Centred,
+    Copies,
+    LayoutError,
+    Nothing,
+    Scalar,
+    ScalarPlusOnes,
+    common_dims,
+    side_by_side,
+)
 from .diagram import Diagram
 from .repeats import axes_over
 from .rules import Use
@@ -148,13 +160,7 @@ class Layouts:
         """`whole` is the parts side by side."""
         for p in parts:
             self._match_tokens(whole, p)
-        pieces = [self.algebras[p] for p in parts]
-        boxes = tuple(b for a in pieces for b in a.boxes)
-        ties, shift = [], 0
-        for a in pieces:
-            ties += [t + shift for t in a.ties]
-            shift += len(a.boxes) + max(a.ties, default=0) + 1
-        self.meet(whole, Algebra(boxes, tuple(ties)))
+        self.meet(whole, side_by_side([self.algebras[p] for p in parts]))
         at = 0
         merged = self.algebras[whole]
         for p in parts:

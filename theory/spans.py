@@ -41,9 +41,10 @@ class Span:
     known: bool = True
 
     @property
-    def zero(self) -> bool:
-        """Whether all features are always 0 (the state that a recurrence starts from)."""
-        return len(self.starts) == len(self.still) == 1 and len(self.absent) == 1 and self.fixed is None
+    def zeros(self) -> tuple[int, ...]:
+        """The runs whose features are always 0 (the state that a recurrence starts from)."""
+        alone = {next(i for i, c in enumerate(u) if c) for u in self.absent if sum(map(bool, u)) == 1}
+        return tuple(k for k in self.still if k in alone)
 
     @property
     def free(self) -> bool:

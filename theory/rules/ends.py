@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ..algebra import Nothing, Scalar
+from ..algebra import Full, Nothing, Scalar, side_by_side
 from ..diagram import Site
 from ..spans import Coefficients, Span
 from ..subspace import Subspace, Vector
@@ -83,11 +84,9 @@ class ComputedRule(Rule):
         for w in site.inputs:
             layouts.meet(w, Nothing(layouts.size(w)))
         for w, span in zip(site.outputs, self.spans, strict=True):
-            if span.zero:
-                continue  # every S leaves 0 as it is
-            layouts.meet(w, Nothing(layouts.size(w)))
-            if span.starts[1:]:
-                layouts.meet(w, Nothing(layouts.size(w)).cut(span.starts[1:]))
+            sizes = [stop - start for start, stop in pairwise((*span.starts, layouts.size(w)))]
+            # Every S leaves 0 as it is.
+            layouts.meet(w, side_by_side([Full(n) if k in span.zeros else Nothing(n) for k, n in enumerate(sizes)]))
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         out = []
