@@ -16,6 +16,7 @@ from lawful.theory.exact.checker import MALFORMED, Proved, Refused, check, same
 from lawful.theory.exact.evaluate import evaluate
 from lawful.theory.exact.program import FROZEN, NotPolynomialError, Program
 from lawful.theory.losses import LossError, LossLike
+from lawful.theory.randomness import random_states
 
 from .architecture import Architecture
 from .conserved import conserved
@@ -153,8 +154,9 @@ def certificate(
         ShapeError: as for `lawful.derive`, and for networks that cannot be written as JSON.
     """
     arch = architecture_of(network, args, kwargs)
-    found = potential_of(arch, loss)
-    potential = found.program
+    with random_states():
+        found = potential_of(arch, loss)
+        potential = found.program
     text, names = json.loads(to_json(arch)), {n: arch.parameter_names(n) for n in arch.nodes}
     derived = derive(arch, loss)
     laws = conserved([law for law in derived if law.exact], potential, found.parameters, found.frozen)

@@ -25,7 +25,7 @@ from .engine import architecture_of, derive
 from .likeness import doubts
 from .module import Network
 from .naming import losses_of
-from .shrink import LARGEST, runs, shrink, trainable_scalars
+from .shrink import LARGEST, expect_runs, runs, shrink, trainable_scalars
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
 
@@ -143,6 +143,7 @@ def check(
     say = progress or (lambda line: None)
     arch = Architecture(network) if isinstance(network, Net) else architecture_of(network, args, kwargs)
     losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
+    expect_runs(arch)
     say("deriving")
     laws = derive(arch, label(losses))
     found = CheckReport(arch, laws, _subject(arch, losses, laws, countable))

@@ -88,14 +88,17 @@ def count(
             f"exact counting is for the gradient flow, not for {type(flow).__name__}; leave out exact=True or flow="
         )
     if exact:
-        return count_exactly(architecture_of(network, args, kwargs), loss, seed=seed, known=known, progress=progress)
+        with random_states():
+            arch = architecture_of(network, args, kwargs)
+            found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
+            return found if isinstance(network, Architecture) else _with_unread(network, found)
     if not isinstance(network, Architecture | torch.nn.Module):
         raise ShapeError(
             f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
         )
     counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
     if isinstance(network, Architecture):
-        return _count(network, loss, (), {}, axis, **counted)
+        return _doubted(network, _count(network, loss, (), {}, axis, **counted))
     inputs: Inputs = (tuple(args), dict(kwargs or {}))
     if not isinstance(network, Network):
         axis = class_axes(network, loss, inputs, axis)
@@ -227,7 +230,7 @@ def _count_traced(
     name, reason = type(module).__name__, _short(first_line(error)) if error else "its points are not generic"
     try:
         arch = architecture_of(module, *inputs)
-        found = _count(arch, loss, (), {}, None, **counted)
+        found = _doubted(arch, _count(arch, loss, (), {}, None, **counted))
     except OWN:
         if isinstance(error, HiddenError):
             raise error from None
@@ -241,6 +244,19 @@ def _count_traced(
             f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); count the part without that "
             "operation, or verify laws, which needs first derivatives only"
         ) from error
-    hidden = sum(p.numel() for p in own_parameters(module).values() if p.requires_grad) - found.parameters
     method = f"{found.method}, of the traced network" + (f" (as it runs: {type(error).__name__})" if error else "")
-    return replace(found, laws=found.laws + hidden, parameters=found.parameters + hidden, method=method)
+    return replace(_with_unread(module, found), method=method)
+
+
+def _with_unread(module: torch.nn.Module, found: Count) -> Count:
+    """The count of a traced network and of the entries of its module that it does not read, which never move."""
+    hidden = sum(p.numel() for p in own_parameters(module).values() if p.requires_grad) - found.parameters
+    return replace(found, laws=found.laws + hidden, parameters=found.parameters + hidden)
+
+
+def _doubted(arch: Architecture, found: Count) -> Count:
+    """A count of a network that has some input of its module twice is of another one: both were drawn freely."""
+    if not arch.trace or not arch.trace.copied:
+        return found
+    why = f"{arch.trace.copied[0]} hold the same numbers and were drawn as two inputs"
+    return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")

@@ -23,7 +23,12 @@ from .architecture import Architecture
 from .forward import run_forward
 from .naming import losses_of
 from .patterns import Patterns
+from .shrink import expect_runs
 
+COPIED = (
+    "hold the same numbers, which a count of it would take for independent; count the module itself: "
+    "lw.count(module, args=...)"
+)
 EXAMPLES = 3  # in one random combination of fields
 REALISED = 128  # activation patterns that fields are drawn with
 
@@ -86,6 +91,9 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
     if arch.trace and arch.trace.opaque:
         names = ", ".join(str(op.op) for op in arch.trace.opaque)
         raise NotPolynomialError(f"{names}: not understood by tracing, so no polynomial; count in floats")
+    if arch.trace and arch.trace.copied:
+        raise ShapeError(f"inputs of the traced network, {arch.trace.copied[0]}, {COPIED}")
+    expect_runs(arch)
     probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
     generator = torch.Generator().manual_seed(0)
     values = arch.random_parameters(generator)

@@ -81,12 +81,43 @@ def test_a_reentrant_checkpoint_is_no_custom_backward():
     assert lw.derive(model, args=(torch.randn(4, 2),)).independent == 3
 
 
-def test_a_corner_that_two_cuts_leave_is_named():
-    """3 laws of 6 are listed: the entries `big[:3, 2]` never move."""
+def test_a_corner_that_two_cuts_leave_never_moves():
+    """The entries `big[:3, 2]` are read by nobody: three laws of one entry each, known to every count."""
     model = Plain(lambda x, big: torch.relu(x @ big[:3, :2].T) @ big[3:].T, big=(5, 3))
-    laws = lw.derive(model, args=(torch.randn(4, 2),))
-    assert laws.independent == 3
-    assert any(note.startswith("3 entries of big are in no part") for note in laws.notes)
+    x = torch.randn(4, 2)
+    laws = lw.derive(model, args=(x,))
+    assert laws.independent == lw.count(model, args=(x,)).laws == lw.count(model, args=(x,), exact=True).laws == 6
+    assert (proof := lw.certificate(model, args=(x,))).at_least == proof.at_most == 6
+
+
+def test_a_kernel_tap_that_nothing_reads_is_named():
+    model = Plain(lambda x, w: F.conv1d(x, w[:, :, :2]), w=(2, 2, 3))
+    laws = lw.derive(model, args=(torch.randn(4, 2, 5),))
+    assert any("in no part of it that is read" in note for note in laws.notes)
+
+
+def test_one_input_in_two_arrangements_is_not_two_inputs():
+    """`W(x) x` with `W(x)` linear in x: 6 laws, where 3 are counted if the two x are drawn apart."""
+    model = Plain(
+        lambda x, h, o: torch.relu(torch.einsum("boi,bi->bo", (x @ h.T).view(-1, 3, 2), x)) @ o.T, h=(6, 2), o=(2, 3)
+    )
+    x = torch.randn(4, 2)
+    assert lw.count(model, args=(x,)).laws == 6
+    with pytest.raises(ValueError, match="hold the same numbers"):
+        lw.count(model, args=(x,), exact=True)
+    assert lw.count(lw.trace(model, x)).verdict is Verdict.UNDECIDED
+
+
+def test_brackets_through_a_detach_decide_nothing():
+    """`(x A^T).detach() B^T + x A^T` has 3 laws; derivatives that stop at the detach would give 4."""
+    model = Plain(lambda x, a, b: (x @ a.T).detach() @ b.T + x @ a.T, a=(2, 2), b=(2, 2))
+    assert lw.count(model, args=(torch.randn(4, 2),)).verdict is not Verdict.HOLDS
+
+
+def test_a_loop_over_samples_is_refused_in_one_sentence():
+    model = Plain(lambda x, a, b: torch.stack([torch.relu(r @ a.T) @ b.T for r in x]), a=(3, 2), b=(2, 3))
+    with pytest.raises(ValueError, match="loop over samples"):
+        lw.check(model, args=(torch.randn(4, 2),))
 
 
 def test_counting_leaves_the_random_state():
@@ -94,6 +125,10 @@ def test_counting_leaves_the_random_state():
     x = torch.randn(4, 2)
     before = torch.get_rng_state()
     lw.count(model, args=(x,))
+    assert torch.equal(before, torch.get_rng_state())
+    model.eval()
+    lw.count(model, args=(x,), exact=True)
+    lw.certificate(model, args=(x,))
     assert torch.equal(before, torch.get_rng_state())
 
 

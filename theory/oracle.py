@@ -34,6 +34,11 @@ DOUBTFUL_GAP = 1e6  # below it, and where a spectrum falls by more without any g
 NOISE = 1e-8  # relative size below which a singular value may be rounding
 FLOOR = 1e-17
 NEARBY = 1e-9  # relative: a field hardly changes over this distance
+TRIED, STEP = 5, 1e-6  # samples, and the relative step, of the finite differences that derivatives are held against
+CROOKED = (
+    "lie algebra, float64: the derivative of its gradient is not that of finite differences (something is detached, or "
+    "has a backward of its own), so that brackets mean nothing"
+)
 ROUNDING = 1e-6  # a bracket far below the product of its fields, over the size of the parameters, is rounding
 
 
@@ -165,6 +170,8 @@ def count_span(
             return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.VIOLATED, "the fields are not finite", False)
+        if level == 1 and not _derivable(field, state, sample):
+            return Count(d - ranks[0], d, tuple(ranks), 0.0, Verdict.UNDECIDED, CROOKED, False)
         rows = torch.cat([rows, fresh])
         rank, gap, values, clear = _rank(rows)
         ranks.append(rank)
@@ -183,6 +190,25 @@ def count_span(
     if verdict is not Verdict.VACUOUS and not sure:
         found = _confirmed(found, field, state, sample, known, depth, progress)
     return expect_known(found, known)
+
+
+def _derivable(field: Field, state: torch.Tensor, sample: Sampler) -> bool:
+    """Whether the derivative of the fields is that of finite differences, along other fields, at most of some samples.
+
+    What was detached, or has a backward of its own, has another one, and its brackets mean nothing.
+    """
+
+    def error(one: Any, other: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        along = field(state, other)
+        along = along / along.norm().clamp_min(1e-300)
+        step = STEP * state.norm()
+        derivative = jvp(lambda t: field(t, one), (state,), (along,))[1]
+        measured = (field(state + step * along, one) - field(state - step * along, one)) / (2 * step)
+        scale = torch.stack([derivative.norm(), measured.norm(), 1e-6 * field(state, one).norm()]).max()
+        return (derivative - measured).norm(), scale
+
+    errors, scales = vmap(error)(sample(TRIED), sample(TRIED))
+    return int((errors <= 1e-3 * scales).sum()) > TRIED // 2
 
 
 def _confirmed(

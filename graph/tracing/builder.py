@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -17,7 +17,7 @@ from ..compile import Port
 from .layout import canonical
 from .values import NotUnderstood, Stream
 
-_RUN = re.compile(r"\[(\d+):(\d+)\]")
+_RUN = re.compile(r"(?:\[(\d+):(\d+)\])?(?:\[:,(\d+):(\d+)\])?$")  # rows, columns
 
 
 class Builder:
@@ -154,19 +154,51 @@ class Builder:
             runs = [_RUN.match(n.removeprefix(name)) for n in found]
             if not found:
                 out[name] = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
-            elif all(runs):
-                at = 0
-                for start, stop in sorted((int(r[1]), int(r[2])) for r in runs if r):
-                    if start > at:
-                        out[f"{name}[{at}:{start}]"] = (start - at, math.prod(shape[1:]))
-                    at = max(at, stop)
-                if at < shape[0]:
-                    out[f"{name}[{at}:{shape[0]}]"] = (shape[0] - at, math.prod(shape[1:]))
+            elif all(runs) and len(shape) > 0:
+                blocks = [tuple(int(n) if n else None for n in r.groups()) for r in runs if r]
+                for first, last, left, right in _uncovered(blocks, shape):
+                    rows, columns = f"[{first}:{last}]", f"[:,{left}:{right}]" if right is not None else ""
+                    rows = "" if columns and (first, last) == (0, shape[0]) else rows
+                    width = math.prod(shape[1:]) if right is None else (right - left) * math.prod(shape[2:])
+                    out[f"{name}{rows}{columns}"] = (last - first, width)
         return out
 
     def opaque(self) -> list[str]:
         """The nodes that no rule covers."""
         return [n for n, b in self.blocks.items() if isinstance(b, Opaque)]
+
+
+def _uncovered(
+    blocks: Sequence[tuple[int | None, ...]], shape: tuple[int, ...]
+) -> Iterator[tuple[int, int, int, int | None]]:
+    """The rows that no block has, and the columns that none has of rows that are cut at the same places.
+
+    Args:
+        blocks: first and last row, first and last column of each; None for all.
+        shape: of the whole.
+
+    Yields:
+        Blocks of the same kind, whose last column is None for all columns.
+    """
+    n = shape[0]
+    rows = sorted({(0 if a is None else a, n if b is None else b) for a, b, *_ in blocks})
+    for first, last in _gaps(rows, n):
+        yield first, last, 0, None
+    for first, last in rows:
+        inner = [(c, d) for a, b, c, d in blocks if (0 if a is None else a, n if b is None else b) == (first, last)]
+        alone = all(b <= first or a >= last for a, b in rows if (a, b) != (first, last))
+        if alone and len(shape) > 1 and not any(d is None for _, d in inner):
+            for left, right in _gaps(sorted((c or 0, d or 0) for c, d in inner), shape[1]):
+                yield first, last, left, right
+
+
+def _gaps(runs: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
+    """What sorted runs leave of a range."""
+    at = 0
+    for start, stop in (*runs, (size, size)):
+        if start > at:
+            yield at, start
+        at = max(at, stop)
 
 
 def _base(name: str) -> str:

@@ -55,6 +55,8 @@ class Trace:
         axes: the axis of the features (the classes) in every output of the module, None where they fill none.
         inputs: from the tensors of the module's inputs to those of the architecture.
         state: running statistics and other buffers that the rebuilt network reads.
+        copied: inputs of the module that the architecture has more than once, in other arrangements: a count of the
+            architecture would take the copies for independent.
     """
 
     opaque: tuple[OpaqueOp, ...]
@@ -68,6 +70,7 @@ class Trace:
     axes: tuple[int | None, ...]
     inputs: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = field(repr=False)
     state: dict[str, torch.Tensor] = field(repr=False)
+    copied: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:

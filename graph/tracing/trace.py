@@ -21,6 +21,7 @@ from ..naming import losses_of
 from . import ops  # noqa: F401  (registers how operations are lowered)
 from .compare import compare
 from .computed import fold
+from .copied import copied_inputs
 from .errors import TraceError
 from .gaps import Probes
 from .lengths import left_over, unreached
@@ -185,6 +186,7 @@ def _attempt(
         axes=axes,
         inputs=lambda tensors: prepare(program.call.turn(tensors)),
         state=low.builder.state,
+        copied=copied_inputs(low) if check else (),
     )
     return arch, point
 
