@@ -155,7 +155,7 @@ NOTED: dict[str, tuple[Forward, str, tuple[int, ...], str]] = {
         of(lambda m, h: F.linear(F.layer_norm(h, (9,), eps=0.0), m.v)),
         "w:9,3 v:3,9",
         (5, 3),
-        "only 3 vectors span",
+        "vectors span",
     ),
     "taps on padding": (
         lambda m, x: F.conv1d(torch.relu(F.conv1d(x, m.w, padding=2)), m.v),

@@ -55,7 +55,7 @@ def test_true_laws_hold_and_corrupted_ones_do_not(arch, loss):
         residual, _ = residuals(law, points)
         assert residual <= 1e-10, (law, residual)
         for false in corruptions(law)[1:]:
-            if all(_moves(law, i, points) for i in range(min(2, len(law.terms)))):
+            if all(_moves(law, i, points) for i in range(len(law.terms))):
                 assert residuals(false, points)[0] > 1e-8, (law, false)
 
 

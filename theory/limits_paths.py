@@ -99,7 +99,7 @@ def _copies_added(diagram: Diagram) -> Iterator[str]:
     for site in diagram.sites:
         if isinstance(site.rule, SumFeaturesRule):
             before = writer[site.inputs[0]]
-            while isinstance(before.rule, GainRule):
+            while isinstance(before.rule, (GainRule, HomogeneousRule)):
                 before = writer[before.inputs[0]]
             if isinstance(before.rule, RepeatRule):
                 yield f"{site.name} adds copies that differ by a gain alone: laws of their differences are not listed"

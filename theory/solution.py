@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from itertools import product
 
 from .admissions import Cell
-from .algebra import LayoutError, sector_dimension
+from .algebra import Algebra, LayoutError, sector_dimension
 from .balance import Balance, MatrixKey, Row
 from .diagram import Diagram
 from .directions import Directions
@@ -213,8 +213,10 @@ class Solution:
 
     def _scalar_boxes(self, use: Use, axis: int) -> int:
         """Number of boxes of an axis that one factor acts on: all, or those of one group of a grouped map."""
-        boxes = len(self.layouts.algebras[use.axes[axis][0][0]].boxes) - len(self._dead(use.parameter, use, axis))
-        return boxes // use.groups if use.groups > 1 and boxes > 1 else boxes
+        boxes = len(self.layouts.algebras[use.axes[axis][0][0]].boxes)
+        if use.groups > 1 and boxes > 1:
+            return boxes // use.groups  # groups that never move have no factor
+        return boxes - len(self._dead(use.parameter, use, axis))
 
     def _dead(self, name: str, use: Use, axis: int) -> set[int]:
         """The boxes of an axis along which nothing of a parameter ever moves (units that nothing reads)."""
@@ -226,12 +228,23 @@ class Solution:
             keys.setdefault(key[0], []).append(key)
         if use.constant:
             return set() if axis else {b for b, own in keys.items() if self._is_constant_on(name, use, own)}
+        if use.groups > 1:
+            still = self._dead_groups(name, use)
+            return {b for b in keys if _group(algebra, b, use.groups) in still or len(still) == use.groups}
         sides = [vector_keys(self.layouts.algebras[a[0][0]]) for a in use.axes]
         return {
             b
             for b, own in keys.items()
             if all(self.constant(name, cell) for cell in product(*sides[:axis], own, *sides[axis + 1 :]))
         }
+
+    def _dead_groups(self, name: str, use: Use) -> set[int]:
+        """The groups of a grouped map that never move; its fields have cells along its leading axis alone."""
+        algebra = self.layouts.algebras[use.axes[0][0][0]]
+        moving = {k[0] for k in vector_keys(algebra) if not self.constant(name, (k,))}
+        if len(algebra.boxes) == 1:
+            return set() if moving else set(range(use.groups))
+        return set(range(use.groups)) - {_group(algebra, b, use.groups) for b in moving}
 
     @cached_property
     def _still(self) -> set[str]:
@@ -292,6 +305,11 @@ class Solution:
             for i, b in self.functionals.get((*entity, label), {}).items():
                 out[i] = out.get(i, 0) + a * b
         return {i: a for i, a in out.items() if a}
+
+
+def _group(algebra: Algebra, box: int, groups: int) -> int:
+    """The group that a box of a wire lies in, where the wire is cut into groups."""
+    return sum(b.size for b in algebra.boxes[:box]) * groups // algebra.size
 
 
 def _difference(a: Row, b: Row) -> Row:
