@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SCALES = (1.0, 1.0, 30.0, 1000.0, 0.03)  # of the numbers that go in
 BEYOND = (1, 4, 1000)  # whole numbers go in beyond those of the example too
+MOST = 50_000_000  # numbers that are drawn and computed to measure one group
 LARGEST = 600  # entries of one example whose relations are measured
 WIDEST = 1024  # features whose relations are measured
 COUPLED = (BatchNormCore, FrozenBatchNorm)  # these mix examples, or read numbers that are kept apart
@@ -198,7 +199,10 @@ def _measured(arch: Architecture, group: _Group) -> _Found:
             run = _cut(run, places, kept)
         if _large(sizes):
             return _Found({}, (large,))
-        rows = 2 * sum(p * n for p, n in sizes) + 20
+        rows = 2 * sum(p * n for p, n in sizes) + 20 if group.inputs else 2  # fixed numbers are always the same
+        whole_size = sum(s.positions * s.features for s in (*arch.inputs, *(arch.signals[p] for p in group.ports)))
+        if rows * whole_size > MOST:
+            return _Found({}, (large,))
         narrow = _samples(arch, run, rows, generator, (1,))
         wide = _samples(arch, run, rows, generator, BEYOND) if _whole_inputs(arch, group) else narrow
         spans = {p: measure(v.flatten(0, 1)) for p, v in zip(group.ports, wide, strict=True)}

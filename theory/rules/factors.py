@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..directions import Directions
     from ..layouts import Layouts
     from ..linalg import Number
-    from ..shifts import Shifts
+    from ..shifts import Shifts, Terms
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class FixedGainRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         factors = self.factors(shifts.layout(x))
         terms = shifts.wire_terms(x, y)
-        rows = {(t, k): {v: a * factors[k[0]] for v, a in row.items()} for (t, k), row in terms.items()}
+        rows: Terms = {(t, k): {v: a * factors[k[0]] for v, a in row.items()} for (t, k), row in terms.items()}
         shifts.emit(site, y, {at: row for at, row in rows.items() if factors[at[1][0]]})
 
     def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
