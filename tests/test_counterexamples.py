@@ -39,12 +39,21 @@ CE = {"loss": "cross_entropy"}
 
 
 # name: (network, laws, options, what it taught)
+def grouped(channels: int, width: int) -> b.Net:
+    return b.Conv1d(channels, width, kernel=1, groups=2, bias=False)
+
+
+def mean_and(width: int) -> b.Net:
+    return b.GlobalAveragePool() >> linear(width, 3)
+
+
 def shared_before_batch_norm() -> b.Net:
     shared = b.Linear(2, 2)
     branch = shared >> b.ReLU(0.0, 2) >> shared
     return b.Affine(2) >> b.residual(branch) >> b.BatchNorm(2, True, False, 0.0) >> b.Linear(2, 4)
 
 
+PICTURE = {"input": b.Signal(2, (4,), channels_first=True)}
 AGREE = {
     "groups of an uncut axis": (
         linear(3, 6) >> b.GroupNormCore(6, 2, 0.0) >> b.Linear(6, 3),
@@ -174,6 +183,19 @@ AGREE = {
         9,
         {},
         "only the sums of the rows are seen",
+    ),
+    "groups whose parts are added": (grouped(2, 4) >> b.Split((2, 2)) >> b.Add() >> mean_and(2), 3, PICTURE, ""),
+    "parts inside a group added": (
+        grouped(2, 8) >> b.Split((2, 2, 2, 2)) >> b.Add() >> mean_and(2),
+        None,
+        PICTURE,
+        "only parts of one group read the same",
+    ),
+    "two grouped maps added": (
+        b.parallel(grouped(2, 4), grouped(2, 4)) >> b.Split((2, 2)) >> b.Add() >> mean_and(2),
+        None,
+        PICTURE,
+        "groups are compared one by one",
     ),
     "the same thing twice": (
         b.parallel(b.ReLU() >> linear(3, 2), b.ReLU() >> linear(3, 2), join=b.Concat()),

@@ -12,6 +12,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 from .admissions import Cell
+from .algebra import Algebra
 from .diagram import Diagram, Site
 from .directions import Directions
 from .linalg import Equations, Number
@@ -19,7 +20,6 @@ from .roots import Pull, Root, Roots, merge, moves_on, onward
 from .rules import AddRule, ConcatRule, FixedGainRule, LinearRule, SumFeaturesRule
 from .subspace import Vector, VectorKey, vector_keys
 
-GROUP: VectorKey = (-1, "")  # all inputs of a group of a grouped map
 Arrived = dict[VectorKey, dict[tuple[int, VectorKey], Number]]  # per sector of a wire: (map, sector of what it writes)
 
 
@@ -65,7 +65,7 @@ class Carried:
                     yield site
 
     def _pull(self, site: Site) -> Pull:
-        """What a map reads; a grouped one reads the inputs of every group as they are, or a multiple of them."""
+        """What a map reads; each group of a grouped one reads its own inputs as they are, or a multiple of them."""
         rule = site.rule
         assert isinstance(rule, LinearRule)
         pull = self.roots.of(site.inputs[0])
@@ -74,7 +74,9 @@ class Carried:
         found = {(root, a) for k, row in pull.items() for (root, key), a in row.items() if key == k}
         whole = len(found) == 1 and all(len(row) == 1 for row in pull.values())
         (root, a) = next(iter(found)) if whole else (("", site.inputs[0]), 1)
-        return {GROUP: {((("group", root[0]), root[1]), GROUP): a}}
+        layout = self._directions.layout(site.outputs[0])
+        groups = dict.fromkeys(_inputs(layout, box, rule.groups) for box in range(len(layout.boxes)))
+        return {g: {((("group", root[0]), root[1]), g): a} for g in groups}
 
     def _groups(self) -> list[list[Site]]:
         """The maps that read a root in common and have one geometry."""
@@ -193,7 +195,7 @@ class Carried:
         rule = site.rule
         assert isinstance(rule, LinearRule)
         outs = vector_keys(self._directions.layout(site.outputs[0]))
-        cells = [_cell(rule, a, b) for a in outs for b in self._pull(site)]
+        cells = dict.fromkeys(_cell(rule, a, b) for a in outs for b in self._pull(site))
         return [(("carried", site.name, cell), {cell: 1}) for cell in cells]
 
     def require(self, equations: Equations[tuple]) -> None:
@@ -214,19 +216,28 @@ class Carried:
                             if sector[1] in u
                         }
                         for (i, out), a in found.get(key, {}).items():
-                            merge(row, _change(members[i], pulls[i], out, sector), a)
+                            merge(row, self._change(members[i], pulls[i], out, sector), a)
                         for i, u in enumerate(unseen):
                             if key in u:
                                 row[("carried unseen", name, at, i, sector)] = -u[key]
                         equations.require(row)
 
+    def _change(self, site: Site, pull: Pull, out: VectorKey, sector: tuple[Root, VectorKey]) -> dict[tuple, Number]:
+        """What a change of a weight adds to a sector of its output, for one sector of a root."""
+        rule = site.rule
+        assert isinstance(rule, LinearRule)
+        if rule.groups > 1:
+            inputs = _inputs(self._directions.layout(site.outputs[0]), out[0], rule.groups)
+            pull = {inputs: pull[inputs]}
+        found = {inn: row[sector] for inn, row in pull.items() if sector in row}
+        return {("carried", site.name, _cell(rule, out, inn)): a for inn, a in found.items()}
 
-def _change(site: Site, pull: Pull, out: VectorKey, sector: tuple[Root, VectorKey]) -> dict[tuple, Number]:
-    """What a change of a weight adds to a sector of its output, for one sector of a root."""
-    rule = site.rule
-    assert isinstance(rule, LinearRule)
-    found = {inn: row[sector] for inn, row in pull.items() if sector in row}
-    return {("carried", site.name, _cell(rule, out, inn)): a for inn, a in found.items()}
+
+def _inputs(layout: Algebra, box: int, groups: int) -> VectorKey:
+    """The inputs that a box of a grouped map's output is made of: from which group to which."""
+    start = sum(b.size for b in layout.boxes[:box])
+    first, last = (i * groups // layout.size for i in (start, start + layout.boxes[box].size - 1))
+    return first, f"group to {last}"
 
 
 def _cell(rule: LinearRule, out: VectorKey, inn: VectorKey) -> Cell:

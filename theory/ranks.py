@@ -146,9 +146,9 @@ def settled(solution: Solution, entities: list[Entity]) -> int:
         hit: dict[str, int] = {}
         for name, cell in row:
             use = solution.uses[name][0]
-            for axis, wires in enumerate(use.axes):
-                box, label = cell[-1] if use.constant or len(use.axes) == 1 else cell[axis]
-                for w, _ in wires:
+            # A cell has one sector where the parameter is a vector, and where a grouped map shares its leading axis.
+            for axis, (box, label) in [(0, cell[-1])] if len(cell) == 1 or use.constant else enumerate(cell):
+                for w, _ in use.axes[axis]:
                     if (w, box) in entities:
                         layout = solution.layouts.algebras[w]
                         hit[label] = solution.field_dimension(row) // key_dimension(layout, (box, label))
