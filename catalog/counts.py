@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import sympy as sp
 
 from lawful.graph.engine import derive
-from lawful.theory.laws import Law, LawSet
+from lawful.theory.laws import Law
+from lawful.theory.lawset import LawSet
 
 from .optimizers import MATRIX
 from .polynomials import evaluate, fit, monomials, written

@@ -11,7 +11,8 @@ from lawful.graph.architecture import Architecture
 from lawful.graph.counting import count
 from lawful.graph.engine import derive
 from lawful.graph.naming import losses_of
-from lawful.theory.laws import Law, LawSet
+from lawful.theory.laws import Law
+from lawful.theory.lawset import LawSet
 from lawful.theory.losses import spans
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import verify

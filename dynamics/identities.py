@@ -12,7 +12,8 @@ from fractions import Fraction
 
 import torch
 
-from lawful.theory.laws import Law, Part
+from lawful.theory.laws import Law
+from lawful.theory.statement import Part
 
 
 def quadratic_form(law: Law, direction: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch.func import jacrev
 
 from lawful.blocks import Net, ShapeError
-from lawful.theory.laws import Law, LawSet
+from lawful.theory.laws import Law
+from lawful.theory.lawset import LawSet
 from lawful.theory.losses import Loss, LossError, LossLike, label, parse, read, spans
 from lawful.theory.modules import Axes
 from lawful.theory.oracle import CLEAR_GAP, expect_known

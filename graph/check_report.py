@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lawful.theory.laws import Law, LawSet
+from lawful.theory.laws import Law
+from lawful.theory.lawset import LawSet
 from lawful.theory.oracle import Count
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import Report

@@ -10,7 +10,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.theory.algebra import LayoutError
 from lawful.theory.derive import solve
-from lawful.theory.laws import LawSet
+from lawful.theory.lawset import LawSet
 from lawful.theory.losses import LossLike, label
 from lawful.theory.modules import Point
 from lawful.theory.verification import refuted

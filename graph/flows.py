@@ -28,7 +28,7 @@ from lawful.theory.flows import (
     flow_laws,
     noise_drift,
 )
-from lawful.theory.laws import LawSet
+from lawful.theory.lawset import LawSet
 from lawful.theory.losses import LossLike
 from lawful.theory.modules import Axes
 from lawful.theory.oracle import Potential as Function

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lawful.theory.families import gather, has_off_diagonal, is_matrix
-from lawful.theory.laws import LawSet
+from lawful.theory.lawset import LawSet
 from lawful.theory.ranks import full_rank, vectors_on
 from lawful.theory.rules import NormRule, OffsetRule, SimilarityRule, UnitRowsRule
 from lawful.theory.solution import Solution

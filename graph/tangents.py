@@ -9,7 +9,7 @@ import torch
 from torch.func import jacrev
 
 from lawful.theory.flows import FlowLaw, Layout, Momentum, flow_laws
-from lawful.theory.laws import LawSet
+from lawful.theory.lawset import LawSet
 from lawful.theory.losses import LossLike
 from lawful.theory.parts import with_parts
 from lawful.theory.solution import Solution

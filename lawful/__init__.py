@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lawful.graph.search import search_laws
     from lawful.graph.tracing import Trace, TraceError, register_op, trace
     from lawful.theory import losses
-    from lawful.theory.laws import Law, LawSet
+    from lawful.theory.laws import Law
+    from lawful.theory.lawset import LawSet
     from lawful.theory.oracle import Count
     from lawful.theory.search import PolynomialLaws
     from lawful.theory.verdict import Verdict
@@ -36,7 +37,7 @@ _HOMES = {
     "CheckReport": "lawful.graph.check",
     "Count": "lawful.theory.oracle",
     "Law": "lawful.theory.laws",
-    "LawSet": "lawful.theory.laws",
+    "LawSet": "lawful.theory.lawset",
     "PolynomialLaws": "lawful.theory.search",
     "ParameterCount": "lawful.graph.parameters",
     "Report": "lawful.theory.verification",

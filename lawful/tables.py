@@ -12,7 +12,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from lawful.catalog import Entry
     from lawful.graph.check import CheckReport
-    from lawful.theory.laws import Law, LawSet
+    from lawful.theory.laws import Law
+    from lawful.theory.lawset import LawSet
     from lawful.theory.oracle import Count
     from lawful.theory.verification import Report
 

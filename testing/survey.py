@@ -14,7 +14,8 @@ from torch.func import jacrev
 
 from lawful.graph.counting import count
 from lawful.graph.engine import derive
-from lawful.theory.laws import Law, LawSet
+from lawful.theory.laws import Law
+from lawful.theory.lawset import LawSet
 from lawful.theory.oracle import Count
 from lawful.theory.verdict import Verdict
 

@@ -9,7 +9,7 @@ import lawful as lw
 from lawful import blocks as b
 from lawful.graph import check as module
 from lawful.graph.check import CheckReport, acceptable, gradient_rank
-from lawful.theory.laws import LawSet
+from lawful.theory.lawset import LawSet
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import corruptions
 

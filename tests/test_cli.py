@@ -13,7 +13,7 @@ from lawful import blocks as b
 from lawful import catalog, cli, specs
 from lawful.graph import check as check_module
 from lawful.graph import engine
-from lawful.theory.laws import LawSet
+from lawful.theory.lawset import LawSet
 from lawful.theory.oracle import Count
 from lawful.theory.verdict import Verdict
 from lawful.theory.verification import corruptions

@@ -17,7 +17,8 @@ from lawful.graph.engine import derive
 from lawful.testing.strategies import architectures
 from lawful.theory.diagram import View
 from lawful.theory.formulas import MAX_TERMS, arrays, formula, indices, latex, text
-from lawful.theory.laws import Law, Part, Term
+from lawful.theory.laws import Law
+from lawful.theory.statement import Part, Term
 
 
 def linear(features: int, width: int, bias: bool = False) -> b.Linear:
@@ -198,7 +199,7 @@ def test_every_kind_of_axis(kind: str, dims: tuple, axes: tuple, axis_kinds: tup
     )
     if kind == "shift":
         terms = terms[:1]
-    law = Law("h", kind, "w", "?", 1, 1, True, (), axis_kinds, terms, lambda law: None)  # type: ignore[arg-type, return-value]
+    law = Law("h", kind, "w", "?", 1, 1, True, (), axis_kinds, terms, (), lambda law: None)  # type: ignore[arg-type, return-value]
     generator = torch.Generator().manual_seed(1)
     params = {
         n: torch.randn(v.shape, generator=generator, dtype=torch.float64) for n, v in zip("ab", views, strict=True)

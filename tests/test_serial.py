@@ -10,7 +10,7 @@ from lawful.blocks import registry
 from lawful.graph.architecture import Architecture
 from lawful.graph.engine import derive
 from lawful.graph.serial import from_json, load, to_json
-from lawful.theory.laws import LawSet
+from lawful.theory.lawset import LawSet
 
 
 def tied_language_model() -> b.Net:

@@ -14,14 +14,17 @@ from .admissions import Cell
 from .algebra import Algebra, Box, sector_dimension
 from .diagram import Diagram, View
 from .families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
-from .laws import Law, LawSet, Part, Term
+from .laws import Law
+from .lawset import LawSet
 from .limits import limits
 from .linalg import Equations
-from .proof import Proof, prove
+from .proof import Proof
+from .prove import prove
 from .ranks import deficits, full_rank, vectors_on
 from .rewrites import Pair, parallel_pairs
 from .rules import LinearRule
 from .solution import FieldRow, Solution
+from .statement import Part, Term
 
 
 @contextmanager
@@ -165,7 +168,7 @@ class _Builder:
 
         moved = [entity[0] if family.mixed else entity for entity, _ in family.support] if kind == "balance" else []
         wires = tuple(dict.fromkeys(solution.drawn.wires[w].name for w, _ in moved))
-        self.laws.append(Law(name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, proof, wires))
+        self.laws.append(Law(name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, wires, proof))
 
     def _wire_name(self, solution: Solution, family: Family) -> str:
         entity = family.support[0][0]

@@ -12,22 +12,22 @@ from .families import is_matrix, skew_axes
 from .parts import read
 
 if TYPE_CHECKING:
-    from .laws import Law, Part, Term
+    from .statement import Part, Statement, Term
 
 
-def evaluate(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = False) -> torch.Tensor:
+def evaluate(law: Statement, params: Mapping[str, torch.Tensor], magnitude: bool = False) -> torch.Tensor:
     """The scalars of a law (see `Law.value`)."""
     return sum(
         (term(law, t, params, magnitude) for t in law.terms[1:]), start=term(law, law.terms[0], params, magnitude)
     )
 
 
-def pieces(law: Law, params: Mapping[str, torch.Tensor], magnitude: bool = False) -> torch.Tensor:
+def pieces(law: Statement, params: Mapping[str, torch.Tensor], magnitude: bool = False) -> torch.Tensor:
     """What every term of a law adds to its scalars, along a new first axis."""
     return torch.stack([term(law, t, params, magnitude) for t in law.terms])
 
 
-def term(law: Law, one: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
+def term(law: Statement, one: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
     """What one term of a law adds to its scalars."""
     piece = (_quadratic if law.kind == "balance" else _linear)(law, one, params, magnitude)
     return float(abs(one.coefficient) if magnitude else one.coefficient) * piece
@@ -50,7 +50,7 @@ def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> to
     return part.read(tensor.abs() if magnitude else tensor)
 
 
-def _quadratic(law: Law, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
+def _quadratic(law: Statement, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
     x = _read(term.part, params, magnitude).flatten(-2)
     y = x if term.partner is None else _read(term.partner, params, magnitude).flatten(-2)
     if term.off_diagonal:  # 1^T G 1 - tr G of one axis
@@ -101,13 +101,13 @@ def _project(g: torch.Tensor, sectors: str, magnitude: bool) -> torch.Tensor:
     return sum((parts[s] for s in sectors), start=torch.zeros_like(g))
 
 
-def _linear(law: Law, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
+def _linear(law: Statement, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
     x = _read(term.part, params, magnitude).sum(-2)
     x = _remove_means(x, law, magnitude)
     return x.squeeze(-1) if x.shape[-1] == 1 else x
 
 
-def _remove_means(x: torch.Tensor, law: Law, magnitude: bool) -> torch.Tensor:
+def _remove_means(x: torch.Tensor, law: Statement, magnitude: bool) -> torch.Tensor:
     """Projects `traceless` axes on the vectors of sum zero."""
     at = 0
     for kind in law.axis_kinds:

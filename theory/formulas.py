@@ -15,8 +15,8 @@ from functools import cache
 import sympy as sp
 
 from .families import is_matrix, skew_axes
-from .laws import Law, Part, Term
 from .notation import latex, letters, text
+from .statement import Part, Statement, Term
 from .unfold import arrays, columns, matrix_name
 
 MAX_TERMS = 200
@@ -24,7 +24,7 @@ MAX_TERMS = 200
 __all__ = ["MAX_TERMS", "arrays", "formula", "indices", "latex", "text"]
 
 
-def formula(law: Law) -> sp.Basic:
+def formula(law: Statement) -> sp.Basic:
     """The law as a sympy expression.
 
     Args:
@@ -49,7 +49,7 @@ def formula(law: Law) -> sp.Basic:
     return _entry(law, terms, hidden, False)
 
 
-def indices(law: Law) -> tuple[tuple[sp.Symbol, int], ...]:
+def indices(law: Statement) -> tuple[tuple[sp.Symbol, int], ...]:
     """The free indices of an entry with their lengths, in the order of the axes of `law.value`.
 
     A matrix has two indices; a linear law of a convolution ends in the kernel position.  A pair of scalars has none for
@@ -95,7 +95,7 @@ def _plain(part: Part) -> bool:
     return part.dims == tuple(b - a for a, b in part.slices)
 
 
-def _quadratic_matrix(law: Law, term: Term) -> sp.MatrixExpr | None:
+def _quadratic_matrix(law: Statement, term: Term) -> sp.MatrixExpr | None:
     """`c X X^T`, None for a law that is not one matrix."""
     if len(term.part.dims) != 1 or not _plain(term.part) or term.part.axes == (-1,):
         return None
@@ -106,7 +106,7 @@ def _quadratic_matrix(law: Law, term: Term) -> sp.MatrixExpr | None:
     return sp.Rational(term.coefficient) * x * y.T
 
 
-def _linear_matrix(law: Law, term: Term) -> sp.MatrixExpr | None:
+def _linear_matrix(law: Statement, term: Term) -> sp.MatrixExpr | None:
     """`c X`, `c 1^T X` or `c X 1`, None for a law that is none of them."""
     part = term.part
     if not _plain(part) or len(part.dims) > 2 or "traceless" in law.axis_kinds or columns(part)[1] > 1:
@@ -122,7 +122,7 @@ def _linear_matrix(law: Law, term: Term) -> sp.MatrixExpr | None:
     return sp.Rational(term.coefficient) * x
 
 
-def _centred_product(law: Law, product: sp.MatrixExpr) -> sp.MatrixExpr:
+def _centred_product(law: Statement, product: sp.MatrixExpr) -> sp.MatrixExpr:
     if law.axis_kinds != ("centred",):
         return product
     n = product.shape[0]
@@ -130,7 +130,7 @@ def _centred_product(law: Law, product: sp.MatrixExpr) -> sp.MatrixExpr:
     return centre * product * centre
 
 
-def _axis_symbols(law: Law) -> tuple[list[sp.Symbol | None], tuple[sp.Symbol, ...]]:
+def _axis_symbols(law: Statement) -> tuple[list[sp.Symbol | None], tuple[sp.Symbol, ...]]:
     """A symbol per law axis (None for the axis of a matrix) and the two of the matrix."""
     kinds = ("matrix",) if law.axis_kinds == ("cross", "cross") else law.axis_kinds
     double = [is_matrix(k) or k in ("pair", "skew") for k in kinds]
@@ -148,7 +148,7 @@ def _kept_sizes(part: Part) -> list[int]:
     return [part.dims[i] for i in _kept(part)]
 
 
-def _entry(law: Law, terms: tuple[Term, ...], hidden: int, together: bool) -> sp.Expr:
+def _entry(law: Statement, terms: tuple[Term, ...], hidden: int, together: bool) -> sp.Expr:
     """The law at its free indices; `together` sums over both indices of a pair."""
     free, matrix = _axis_symbols(law)
     pieces = [sp.Rational(t.coefficient) * _term_entry(law, t, free, matrix, together) for t in terms]
@@ -193,7 +193,7 @@ def _remove_mean(expression: sp.Expr, index: sp.Symbol | None, n: int) -> sp.Exp
 
 
 def _term_entry(
-    law: Law, term: Term, free: list[sp.Symbol | None], matrix: tuple[sp.Symbol, ...], together: bool
+    law: Statement, term: Term, free: list[sp.Symbol | None], matrix: tuple[sp.Symbol, ...], together: bool
 ) -> sp.Expr:
     part = term.part
     limits: list[tuple[sp.Symbol, int, int]] = []
@@ -228,7 +228,7 @@ def _term_entry(
 
 
 def _skew_entry(
-    law: Law,
+    law: Statement,
     part: Part,
     free: list[sp.Symbol | None],
     matrix: tuple[sp.Symbol, ...],

@@ -15,7 +15,7 @@ from .families import skew_axes
 from .style import LATEX, TEXT, Style
 
 if TYPE_CHECKING:
-    from .laws import Law, Part, Term
+    from .statement import Part, Statement, Term
 
 SHOWN = 8  # terms that are printed before a sum is cut
 SECTORS = {
@@ -27,17 +27,17 @@ SECTORS = {
 }
 
 
-def text(law: Law) -> str:
+def text(law: Statement) -> str:
     """The law in plain text; parameters have their own names, `.T` is a transpose as in torch."""
     return _write(law, TEXT)
 
 
-def latex(law: Law) -> str:
+def latex(law: Statement) -> str:
     """The law in LaTeX, without delimiters; `W`, `b` and `γ` of a node carry its name as index."""
     return _write(law, LATEX)
 
 
-def _write(law: Law, style: Style) -> str:
+def _write(law: Statement, style: Style) -> str:
     names = axis_letters(law)
     if "pair" in law.axis_kinds:
         return style.both(_sum(law, style, names, _norm), _sum(law, style, names, _norm_of_sum))
@@ -59,7 +59,7 @@ def _write(law: Law, style: Style) -> str:
     return out
 
 
-def axis_letters(law: Law) -> list[str]:
+def axis_letters(law: Statement) -> list[str]:
     """A letter for every axis of a law; `:` for the one of a matrix or a pair."""
     double = [_is_product(k) or k in ("pair", "skew") for k in law.axis_kinds]
     names = iter(letters(len(double), any(double)))
@@ -75,7 +75,7 @@ def _is_product(kind: str) -> bool:
     return kind in ("matrix", "centred", "cross") or kind.startswith("sectors:")
 
 
-def _sum(law: Law, style: Style, letters: list[str], write: Callable[[Term, Style, list[str]], str]) -> str:
+def _sum(law: Statement, style: Style, letters: list[str], write: Callable[[Term, Style, list[str]], str]) -> str:
     shown = law.terms if len(law.terms) <= SHOWN else law.terms[: SHOWN - 2]
     parts = [style.coefficient(t.coefficient, not i) + write(t, style, letters) for i, t in enumerate(shown)]
     if len(shown) < len(law.terms):
@@ -149,7 +149,7 @@ def _product(term: Term, style: Style, letters: list[str]) -> str:
     return style.over(["stuv"[i] for i in range(summed)], product) if summed else product
 
 
-def _skew(law: Law, term: Term, style: Style, letters: list[str]) -> str:
+def _skew(law: Statement, term: Term, style: Style, letters: list[str]) -> str:
     """`X_0 X_1^T - X_1 X_0^T` of the two coordinates of planes that turn alike."""
     part = term.part
     sizes = tuple(part.dims[i] for _, i in sorted((a, i) for i, a in enumerate(part.axes) if a >= 0))
@@ -190,7 +190,7 @@ def _short_linear(term: Term, style: Style, letters: list[str]) -> str:
     return style.ones(name, where[0] == ":")
 
 
-def _is_short(law: Law) -> bool:
+def _is_short(law: Statement) -> bool:
     """Whether every term of a linear law reads whole axes, one index each, and all leave the same shape."""
     shapes = set()
     for part in (t.part for t in law.terms):

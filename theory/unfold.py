@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .laws import Law, Part, identity_like
+from .statement import Part, Statement, identity_like
 
 if TYPE_CHECKING:
     import torch
 
 
-def arrays(law: Law, params: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def arrays(law: Statement, params: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The matrix that every symbol of `formula(law)` stands for, by the symbol's name.
 
     Args:

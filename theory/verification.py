@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from .laws import Law, LawSet
+from .laws import Law
 from .losses import LossLike
 from .measuring import Measured, at_rest, corruptions, measure, residuals, uneven, vanishing
 from .modules import Axes, ClassAxes, Point, module_points, point_of
@@ -36,6 +36,13 @@ __all__ = [
     "residuals",
     "verify",
 ]
+
+
+@runtime_checkable
+class OnAxes(Protocol):
+    """Laws that know which axis of each output the classes lie on."""
+
+    axes: tuple[int | None, ...]
 
 
 @runtime_checkable
@@ -97,7 +104,7 @@ class Report:
 
 
 def verify(
-    laws: Sequence[Law] | LawSet,
+    laws: Sequence[Law],
     network: Differentiable | torch.nn.Module,
     loss: LossLike = "mse",
     *,
@@ -137,7 +144,7 @@ def verify(
             another axis than that the laws were derived for.
     """
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
-        if isinstance(laws, LawSet) and laws.axes and not hasattr(network, "output_axes"):
+        if isinstance(laws, OnAxes) and laws.axes and not hasattr(network, "output_axes"):
             axis = axis if isinstance(axis, ClassAxes) else ClassAxes(laws.axes, axis)
         axis = getattr(network, "output_axes", -1) if axis is None else axis
         points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training, kwargs, redraw)

@@ -17,7 +17,7 @@ from .record import Record
 if TYPE_CHECKING:
     from lawful.graph.architecture import Architecture
     from lawful.graph.tracing import Trace
-    from lawful.theory.laws import LawSet
+    from lawful.theory.lawset import LawSet
 
 VERIFIABLE = 30_000_000  # parameters of a model that is verified itself; a larger one takes the verdict of a sibling
 SAMPLES = (2, 6)  # random points; more of them where a law was not tested

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from ..laws import Law, LawSet
+from ..laws import Law
+from ..lawset import LawSet
 from ..solution import Solution
 from .base import Flow, Layout, as_flow
 from .entries import reduced, sign_laws

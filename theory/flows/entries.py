@@ -9,7 +9,8 @@ from fractions import Fraction
 
 import torch
 
-from ..laws import Law, Term
+from ..laws import Law
+from ..statement import Term
 from .laws import FlowLaw, Tensors
 from .quadratic import as_flow_law
 

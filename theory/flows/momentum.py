@@ -19,11 +19,12 @@ from fractions import Fraction
 
 import torch
 
-from ..laws import Law, Part
+from ..laws import Law
 from ..parts import base
 from ..ranks import settled
 from ..rewrites import Pair, parallel_pairs
 from ..solution import Solution
+from ..statement import Part
 from .kinds import Momentum
 from .laws import FlowLaw, Tensors
 from .potentials import ENTROPY

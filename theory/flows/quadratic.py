@@ -14,8 +14,9 @@ from fractions import Fraction
 import torch
 
 from ..families import is_matrix
-from ..laws import Law, Part
+from ..laws import Law
 from ..parts import base
+from ..statement import Part
 from .kinds import Mirror, WeightDecay
 from .laws import FlowLaw, Tensors
 from .rate import Rate
