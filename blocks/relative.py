@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
-if TYPE_CHECKING:
-    from .attention import DotProductAttention
+from .numbers import Numbers
 
 
-def buckets(block: DotProductAttention, rows: int, cols: int) -> torch.Tensor:
+class Offsets(Protocol):
+    """What an attention says of its biases by offset (see `DotProductAttention`)."""
+
+    @property
+    def relative(self) -> str: ...
+    @property
+    def index(self) -> Numbers | None: ...
+    @property
+    def window_shape(self) -> tuple[int, ...]: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def causal(self) -> bool: ...
+    @property
+    def distance(self) -> int: ...
+
+
+def buckets(block: Offsets, rows: int, cols: int) -> torch.Tensor:
     """The row of the bias table for every query and key: integers of shape `(queries, keys)`.
 
     Source: `t5`: Raffel et al. 2020, section 2.1; `window`: Liu et al. 2021 (Swin), equation 4.
@@ -28,7 +44,7 @@ def buckets(block: DotProductAttention, rows: int, cols: int) -> torch.Tensor:
     return index
 
 
-def _t5(block: DotProductAttention, rows: int, cols: int) -> torch.Tensor:
+def _t5(block: Offsets, rows: int, cols: int) -> torch.Tensor:
     offset = torch.arange(cols) - (torch.arange(rows)[:, None] + cols - rows)
     count, base = block.rows, torch.zeros_like(offset)
     if block.causal:

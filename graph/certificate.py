@@ -79,7 +79,7 @@ class Certificate:
             Refused: if it cannot be built.
         """
         try:
-            arch = from_json(json.dumps(self.content["network"]))
+            arch = from_json(json.dumps(self.content["network"]), Architecture)
             names = {str(n): {str(k): str(v) for k, v in own.items()} for n, own in self.content["names"].items()}
             return renamed(arch, names)
         except (ShapeError, *MALFORMED) as error:

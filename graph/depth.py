@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lawful.blocks import Block, Mixture
 
-from .architecture import Architecture, Edge
+from .block_graph import BlockGraph, Edge, G
 from .compile import Port
 
 UNSEEN = ("tie", "probability")  # ties are compared by themselves; no law depends on how often something is dropped
@@ -24,17 +24,17 @@ class _Wires:
     reads: dict[str, list[Port]]
 
     @classmethod
-    def of(cls, arch: Architecture) -> _Wires:
+    def of(cls, arch: BlockGraph) -> _Wires:
         """Those of an architecture."""
         return cls({n: arch.block(n) for n in arch.nodes}, {n: arch.sources(n) for n in (*arch.nodes, "output")})
 
-    def built(self, arch: Architecture) -> Architecture:
+    def built(self, arch: G) -> G:
         """What is left of an architecture."""
         if len(self.blocks) == len(arch.nodes):
             return arch
         edges: list[Edge] = [(u, out, v, i) for v in self.blocks for i, (u, out) in enumerate(self.reads[v])]
         order = [n for n in arch.graph.nodes if n in self.blocks]
-        return Architecture.from_parts({n: self.blocks[n] for n in order}, edges, self.reads["output"], arch.inputs)
+        return arch.from_parts({n: self.blocks[n] for n in order}, edges, self.reads["output"], arch.inputs)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Window:
     exit: Port
 
 
-def cut_repeats(arch: Architecture, keep: int = 1) -> Architecture:
+def cut_repeats(arch: G, keep: int = 1) -> G:
     """The same architecture with `keep` copies of every chain of equal groups of nodes.
 
     Groups are the children `prefix.0`, `prefix.1`, ... of a name; a period of several children (convolution, ReLU) is
@@ -78,7 +78,7 @@ def _prefixes(net: _Wires) -> list[str]:
     return sorted(found, key=found.__getitem__)
 
 
-def _cut_children(arch: Architecture, net: _Wires, prefix: str, keep: int) -> None:
+def _cut_children(arch: BlockGraph, net: _Wires, prefix: str, keep: int) -> None:
     depth = len(prefix.split(".")) if prefix else 0
     members: dict[int, list[str]] = {}
     for name in net.blocks:
@@ -133,7 +133,7 @@ def _block_key(net: _Wires, block: Block, relative: dict[str, str]) -> tuple:
     return (type(block), fields, ties)
 
 
-def _is_copy(arch: Architecture, net: _Wires, windows: list[_Window | None], keep: int) -> bool:
+def _is_copy(arch: BlockGraph, net: _Wires, windows: list[_Window | None], keep: int) -> bool:
     """Whether the last window repeats enough windows before it and nothing is lost without it."""
     first, second = windows[-2:]
     if first is None or second is None or not _follows(arch, net, first, second):
@@ -154,7 +154,7 @@ def _is_copy(arch: Architecture, net: _Wires, windows: list[_Window | None], kee
     )
 
 
-def _follows(arch: Architecture, net: _Wires, first: _Window, second: _Window) -> bool:
+def _follows(arch: BlockGraph, net: _Wires, first: _Window, second: _Window) -> bool:
     """Whether a window is a copy that reads the other; all else that the two read is the same."""
     own, others = first.entries - second.entries, second.entries - {first.exit}
     if first.exit not in second.entries or len(own) != 1 or first.entries - own != others:
@@ -177,7 +177,7 @@ def _remove(net: _Wires, first: _Window, second: _Window) -> None:
         net.reads[name] = [first.exit if p == second.exit else p for p in ports]
 
 
-def cut_experts(arch: Architecture) -> Architecture:
+def cut_experts(arch: G) -> G:
     """The same architecture with as few equal experts in every mixture as its router can tell apart."""
     net = _Wires.of(arch)
     for name in arch.nodes:
@@ -186,7 +186,7 @@ def cut_experts(arch: Architecture) -> Architecture:
     return net.built(arch)
 
 
-def _cut_mixture(arch: Architecture, net: _Wires, name: str) -> None:
+def _cut_mixture(arch: BlockGraph, net: _Wires, name: str) -> None:
     readers: dict[str, set[str]] = {}
     for node, ports in net.reads.items():
         for u, _ in ports:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from lawful.theory.diagram import Diagram, Parameter, Site, Wire
 from lawful.theory.losses import LossLike
 from lawful.theory.rules import HeldRule, OutputRule, SourceRule
 
+from .block_graph import BlockGraph
 from .compile import Port
-from .naming import losses_of, output_sites, port_name
-
-if TYPE_CHECKING:
-    from .architecture import Architecture
+from .naming import losses_of, output_sites
+from .sources import computed_alone
 
 
-def diagram(arch: Architecture, loss: LossLike, cut: bool = True) -> Diagram:
+def diagram(arch: BlockGraph, loss: LossLike, cut: bool = True) -> Diagram:
     """Wires, sites and parameters; each output is a site of its own, with the rule of its loss.
 
     Wires come in the order of `arch.signals`; those inside a block come after them.  What is computed of the inputs
@@ -32,14 +30,15 @@ def diagram(arch: Architecture, loss: LossLike, cut: bool = True) -> Diagram:
     for port, s in arch.signals.items():
         index[port] = len(wires)
         tokens = s.space[0] if len(s.space) == 1 and not s.channels_first else 1
-        wires.append(Wire(port_name(arch, port), s.features, tokens, s.positions))
+        wires.append(Wire(arch.port_name(port), s.features, tokens, s.positions))
     sites.append(Site("input", SourceRule(), (), tuple(index["input", i] for i in range(len(arch.inputs)))))
+    alone = computed_alone(arch).rules
     for n in arch.nodes:
         block, ports = arch.block(n), arch.sources(n)
         outs = [(n, i) for i in range(block.outputs)]
         rule = block.rule(arch.parameter_names(n), [arch.signals[p] for p in ports], [arch.signals[p] for p in outs])
-        if n in arch.sources_alone.rules:
-            rule = arch.sources_alone.rules[n] if cut else arch.sources_alone.rules[n].uncut()
+        if n in alone:
+            rule = alone[n] if cut else alone[n].uncut()
         # What a traced call computes is no plain data: it is a function of its own.
         function = None if getattr(block, "call", None) else (block.kind, *block.config().items())
         inner = range(len(wires), len(wires) + len(rule.inner))

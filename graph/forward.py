@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
 from lawful.blocks import Run, ShapeError
 
+from .block_graph import BlockGraph
 from .compile import Port
-
-if TYPE_CHECKING:
-    from .architecture import Architecture
 
 
 def run_forward(
-    arch: Architecture, params: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], run: Run | None = None
+    arch: BlockGraph, params: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], run: Run | None = None
 ) -> tuple[torch.Tensor, ...]:
     """All outputs of a network (see `Architecture.forward`).
 
@@ -40,7 +37,9 @@ def run_forward(
     return tuple(values[p] for p in arch.sources("output"))
 
 
-def random_inputs(arch: Architecture, batch: int, generator: torch.Generator, dtype: torch.dtype) -> list[torch.Tensor]:
+def random_inputs(
+    arch: BlockGraph, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
+) -> list[torch.Tensor]:
     """Random inputs of the right shapes."""
     return [
         torch.randint(s.features, (batch, *s.shape), generator=generator)
@@ -50,7 +49,9 @@ def random_inputs(arch: Architecture, batch: int, generator: torch.Generator, dt
     ]
 
 
-def random_parameters(arch: Architecture, generator: torch.Generator, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def random_parameters(
+    arch: BlockGraph, generator: torch.Generator, dtype: torch.dtype = torch.float64
+) -> dict[str, torch.Tensor]:
     """A generic point: every parameter random, none at the special values of an initialisation."""
     return {
         n: s.mean + max(s.std, 0.5) * torch.randn(s.shape, generator=generator, dtype=dtype)

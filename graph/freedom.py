@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import torch
 
 from lawful.theory.rules.ends import Freedom
 from lawful.theory.spans import affine_dimension
 
-if TYPE_CHECKING:
-    from .architecture import Architecture
-    from .compile import Port
+from .block_graph import BlockGraph
+from .compile import Port
 
 RANK = 1e-9  # relative singular values of a derivative below it are rounding
 PROPORTIONAL = 1e-9  # from 1, a cosine
@@ -111,7 +109,7 @@ def _apart(values: torch.Tensor) -> bool:
     return n == 1 or bool((cosines.diagonal() > 0).all() and (others < 1 - PROPORTIONAL).all())
 
 
-def alike(arch: Architecture, inputs: Iterable[int], run: Prefix, generator: torch.Generator, axis: int) -> int | None:
+def alike(arch: BlockGraph, inputs: Iterable[int], run: Prefix, generator: torch.Generator, axis: int) -> int | None:
     """How many positions (axis 1) or features (axis 2) speak for all: None if they are not treated alike and apart."""
     found = drawn(arch, 2, generator, 1.0, 1)
     tables = {i: _flat(arch, i, found[i]) for i in inputs}
@@ -135,20 +133,20 @@ def alike(arch: Architecture, inputs: Iterable[int], run: Prefix, generator: tor
     return KEPT
 
 
-def _flat(arch: Architecture, i: int, x: torch.Tensor) -> torch.Tensor:
+def _flat(arch: BlockGraph, i: int, x: torch.Tensor) -> torch.Tensor:
     """An input as `(examples, positions, features)`."""
     s = arch.inputs[i]
     return (x.movedim(1, -1) if s.channels_first else x).reshape(len(x), -1, s.features)
 
 
-def _unflat(arch: Architecture, i: int, table: torch.Tensor) -> torch.Tensor:
+def _unflat(arch: BlockGraph, i: int, table: torch.Tensor) -> torch.Tensor:
     """What `_flat` made of an input, back in its shape."""
     s = arch.inputs[i]
     x = table.reshape(len(table), *s.space, s.features)
     return x.movedim(-1, 1) if s.channels_first else x
 
 
-def drawn(arch: Architecture, batch: int, generator: torch.Generator, scale: float, beyond: int) -> list[torch.Tensor]:
+def drawn(arch: BlockGraph, batch: int, generator: torch.Generator, scale: float, beyond: int) -> list[torch.Tensor]:
     """Inputs of a size; whole numbers up to a multiple of what the example holds, a few below zero."""
     out = []
     for s in arch.inputs:
@@ -163,7 +161,7 @@ def drawn(arch: Architecture, batch: int, generator: torch.Generator, scale: flo
 
 
 def derivatives(
-    arch: Architecture, inputs: set[int], run: Prefix, generator: torch.Generator
+    arch: BlockGraph, inputs: set[int], run: Prefix, generator: torch.Generator
 ) -> list[list[torch.Tensor]]:
     """At some points the derivatives of every port of one example, as `(positions, features, entries of inputs)`."""
     used = sorted(inputs)
@@ -181,7 +179,7 @@ def derivatives(
     return out
 
 
-def _points(arch: Architecture, generator: torch.Generator) -> Iterator[list[torch.Tensor]]:
+def _points(arch: BlockGraph, generator: torch.Generator) -> Iterator[list[torch.Tensor]]:
     """One example at a time, of any sign, positive, negative and small."""
     for change in (lambda t: t, torch.abs, lambda t: -t.abs(), lambda t: 0.1 * t, lambda t: t.abs() + 1):
         found = drawn(arch, 2, generator, 1.0, 1)
@@ -194,7 +192,7 @@ def _rank(rows: torch.Tensor) -> int:
     return int((s > RANK * s[0].clamp_min(1e-300)).sum()) if len(s) else 0
 
 
-def reached(arch: Architecture, inputs: set[int], run: Prefix, generator: torch.Generator) -> list[torch.Tensor]:
+def reached(arch: BlockGraph, inputs: set[int], run: Prefix, generator: torch.Generator) -> list[torch.Tensor]:
     """For every position of the inputs which positions of the ports it reaches, those of all ports in a row."""
     out = []
     for i in sorted(inputs):

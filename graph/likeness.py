@@ -13,8 +13,9 @@ from lawful.theory.ranks import full_rank, vectors_on
 from lawful.theory.rules import NormRule, OffsetRule, SimilarityRule, UnitRowsRule
 from lawful.theory.solution import Solution
 
-from .architecture import Architecture
+from .block_graph import BlockGraph
 from .compile import Port
+from .diagrams import diagram
 from .widths import WidthClasses
 
 FAR = 2  # a width this far above (below) the number of vectors is above (below) by any amount
@@ -51,13 +52,13 @@ class Comparison:
         return f"{self.wire} has {self.size} features and {self.vectors} {self.what}"
 
 
-def comparisons(arch: Architecture) -> dict[Key, Comparison]:
+def comparisons(arch: BlockGraph) -> dict[Key, Comparison]:
     """All comparisons of widths with numbers of vectors, by what they compare and a wire.
 
     A law of full matrices has as many independent scalars as the vectors on its wire allow; vectors that do not span a
     wire before a norm keep their span; a map that is narrower than what it reads loses directions.
     """
-    solution = Solution(arch.diagram(), lax=True)
+    solution = Solution(diagram(arch, "mse"), lax=True)
     families = list(_of_families(arch, solution))
     ports = list(arch.signals)
     special = {p for _, c in families if c.size == arch.signals[c.ports[0]].features for p in c.ports}
@@ -75,7 +76,7 @@ def comparisons(arch: Architecture) -> dict[Key, Comparison]:
     return {(c.what, port, i): c for i, c in found for port in c.ports}
 
 
-def _of_classes(arch: Architecture, special: set[Port]) -> Iterator[tuple[int, Comparison]]:
+def _of_classes(arch: BlockGraph, special: set[Port]) -> Iterator[tuple[int, Comparison]]:
     """One for all wires that must be equally wide."""
     classes = WidthClasses(arch)
     ports = list(arch.signals)
@@ -83,13 +84,13 @@ def _of_classes(arch: Architecture, special: set[Port]) -> Iterator[tuple[int, C
     for port in ports:
         members.setdefault(classes.find(port), []).append(port)
     vectors: dict[Port, dict[tuple[str, int], int]] = {}
-    diagram = arch.diagram()
-    for site in diagram.sites:
+    drawn = diagram(arch, "mse")
+    for site in drawn.sites:
         for use in site.rule.uses(site):
             for axis, terms in enumerate(use.axes):
                 w = terms[0][0]
                 if w < len(ports):  # a wire between blocks
-                    per_index = diagram.parameters[use.parameter].size // diagram.wires[w].size
+                    per_index = drawn.parameters[use.parameter].size // drawn.wires[w].size
                     vectors.setdefault(classes.find(ports[w]), {})[use.parameter, axis] = per_index
     for root, found in vectors.items():
         size, wires = arch.signals[root].features, tuple(members[root])
@@ -97,7 +98,7 @@ def _of_classes(arch: Architecture, special: set[Port]) -> Iterator[tuple[int, C
         yield 0, Comparison(what, root[0], size, sum(found.values()), wires, bool(special & set(wires)))
 
 
-def _of_families(arch: Architecture, solution: Solution) -> Iterator[tuple[int, Comparison]]:
+def _of_families(arch: BlockGraph, solution: Solution) -> Iterator[tuple[int, Comparison]]:
     """One for every family of laws that is indexed by more than single features."""
     ports = list(arch.signals)
     normed: dict[int, list[int]] = {}
@@ -134,7 +135,7 @@ def differing(large: Mapping[Key, Comparison], small: Mapping[Key, Comparison]) 
     return list(dict.fromkeys((a, b) for a, b in pairs if a.margin != b.margin))
 
 
-def doubts(arch: Architecture, small: Architecture, laws: LawSet, small_laws: LawSet) -> list[str]:
+def doubts(arch: BlockGraph, small: BlockGraph, laws: LawSet, small_laws: LawSet) -> list[str]:
     """Why a copy may not speak for a network, one sentence each; empty if it does."""
     differ = differing(comparisons(arch), comparisons(small))
     out = [f"{a}, its copy {b.size} and {b.vectors}" for a, b in differ if a.matters]
@@ -147,7 +148,7 @@ def doubts(arch: Architecture, small: Architecture, laws: LawSet, small_laws: La
     return out
 
 
-def agreement(small: Architecture, laws: LawSet) -> str:
+def agreement(small: BlockGraph, laws: LawSet) -> str:
     """What a network and a copy without doubts have in common."""
     widths = sum(c.matters for c in set(comparisons(small).values()))
     return (

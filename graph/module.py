@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Generic
 
 import torch
 from torch import nn
 
 from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run
 
-if TYPE_CHECKING:
-    from .architecture import Architecture
+from .block_graph import G
+from .forward import run_forward
 
 
-class Network(nn.Module):
+class Network(nn.Module, Generic[G]):
     """Runs an architecture; parameters and running statistics live under the names of its nodes.
 
     Args:
@@ -22,7 +22,7 @@ class Network(nn.Module):
         seed: seed of the initial values.
     """
 
-    def __init__(self, arch: Architecture, dtype: torch.dtype, seed: int) -> None:
+    def __init__(self, arch: G, dtype: torch.dtype, seed: int) -> None:
         super().__init__()
         self.arch = arch
         generator = torch.Generator().manual_seed(seed)
@@ -53,4 +53,5 @@ class Network(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """The output for one batch per network input, a tuple if there are several."""
         run = Run(training=self.training, state=dict(self.named_buffers()))
-        return self.arch.forward(dict(self.named_parameters()), inputs, run)
+        outputs = run_forward(self.arch, dict(self.named_parameters()), inputs, run)
+        return outputs if len(outputs) > 1 else outputs[0]

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch.func import vmap
 
 from lawful.blocks import BatchNormCore, Run, draw_gates
 
-from .forward import run_forward
-
-if TYPE_CHECKING:
-    from .architecture import Architecture
+from .block_graph import BlockGraph
+from .forward import random_inputs, run_forward
 
 LARGEST_SCALE = 5.0  # of parameters and of inputs, so that thresholds other than 0 are seen from both sides
 TOGETHER = 256  # patterns that are observed at once
@@ -28,7 +25,7 @@ TOGETHER = 256  # patterns that are observed at once
 Tensors = dict[str, torch.Tensor]
 
 
-def coupled(arch: Architecture) -> bool:
+def coupled(arch: BlockGraph) -> bool:
     """Whether the examples of a batch see each other inside of a network."""
     return any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes)
 
@@ -44,13 +41,13 @@ class Patterns:
     """
 
     def __init__(
-        self, arch: Architecture, values: Mapping[str, torch.Tensor], batch: int, generator: torch.Generator
+        self, arch: BlockGraph, values: Mapping[str, torch.Tensor], batch: int, generator: torch.Generator
     ) -> None:
         self._arch, self._batch, self._generator = arch, batch, generator
         self._fixed = {n: v for n, v in values.items() if n in arch.frozen}
         run = Run(recording=True, observing=True)
         with torch.no_grad():
-            self.outputs = run_forward(arch, values, arch.random_inputs(batch, generator), run)
+            self.outputs = run_forward(arch, values, random_inputs(arch, batch, generator), run)
         self._noise = {n: found for n, found in run.recorded.items() if n not in run.seen}
         self._seen = bool(run.seen)
         self.shapes = [shape for shape, _ in self._noise.values()] + [tuple(g.shape) for g in run.seen.values()]
@@ -73,7 +70,7 @@ class Patterns:
 
     @classmethod
     def of_examples(
-        cls, arch: Architecture, values: Mapping[str, torch.Tensor], examples: int, generator: torch.Generator
+        cls, arch: BlockGraph, values: Mapping[str, torch.Tensor], examples: int, generator: torch.Generator
     ) -> Tensors:
         """The gates of one batch: a pattern of its own for every example, where examples do not see each other."""
         single = cls(arch, values, 1, generator)
@@ -103,7 +100,7 @@ class Patterns:
 
     def _inputs(self, n: int) -> list[torch.Tensor]:
         """`n` batches of inputs."""
-        many = self._arch.random_inputs(n * self._batch, self._generator)
+        many = random_inputs(self._arch, n * self._batch, self._generator)
         split = [x.reshape(n, self._batch, *x.shape[1:]) for x in many]
         return [x * self._scales(n, x.ndim - 1) if x.is_floating_point() else x for x in split]
 

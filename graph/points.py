@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -11,17 +11,15 @@ from lawful.blocks import Run
 from lawful.theory.losses import LossLike
 from lawful.theory.verification import Point, point_of
 
-from .forward import run_forward
+from .block_graph import BlockGraph
+from .forward import random_inputs, random_parameters, run_forward
 from .naming import losses_of, output_sites
 from .patterns import Patterns
-
-if TYPE_CHECKING:
-    from .architecture import Architecture
 
 EXAMPLES = 6  # in the batch of every point
 
 
-def points(arch: Architecture, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
+def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
     """Random parameters, data and losses with their gradients; every other one has a pattern of another.
 
     Args:
@@ -40,8 +38,8 @@ def points(arch: Architecture, loss: LossLike, samples: int, seed: int, exact_no
     generator = torch.Generator().manual_seed(seed)
     out = []
     for i in range(samples):
-        values = network.random_parameters(generator)
-        inputs = network.random_inputs(EXAMPLES, generator)
+        values = random_parameters(network, generator)
+        inputs = random_inputs(network, EXAMPLES, generator)
         gates = Patterns.of_examples(network, values, EXAMPLES, generator) if i % 2 else None
         frozen = {n: v for n, v in values.items() if n in frozen_names}
         trainable = {n: v for n, v in values.items() if n not in frozen_names}

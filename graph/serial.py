@@ -13,7 +13,7 @@ import networkx as nx
 from lawful.blocks import Block, ShapeError, Signal, Tie, kinds
 from lawful.blocks.registry import LONGEST, build, check, check_fields, shown
 
-from .architecture import Architecture, Edge
+from .block_graph import BlockGraph, Edge, G
 from .compile import Port
 from .plain import MOST_BYTES, entries, fields, name, parse, row
 from .shapes import ENDS
@@ -23,7 +23,7 @@ MOST_NODES, MOST_EDGES = 200_000, 2_000_000
 SOURCE = ("source node", "source port")
 
 
-def to_json(arch: Architecture) -> str:
+def to_json(arch: BlockGraph) -> str:
     """An architecture as JSON, one node or edge a line; no weights.
 
     Shared blocks, tied and frozen parameters are part of it, and so is the order of the nodes.
@@ -73,8 +73,12 @@ def _lines(values: Iterable[Any]) -> str:
     return f"[\n{inner}\n ]" if inner else "[]"
 
 
-def load(path: str | Path) -> Architecture:
+def load(path: str | Path, kind: type[G]) -> G:
     """Reads a file that holds what `to_json` wrote; runs no code.
+
+    Args:
+        path: the file.
+        kind: the class to make.
 
     Raises:
         ShapeError: as `from_json`, with the name of the file in front.
@@ -83,16 +87,17 @@ def load(path: str | Path) -> Architecture:
     with open(path, "rb") as file:
         data = file.read(MOST_BYTES + 1)
     try:
-        return from_json(data)
+        return from_json(data, kind)
     except ShapeError as error:
         raise ShapeError(f"{path}: {error}") from error
 
 
-def from_json(text: str | bytes) -> Architecture:
+def from_json(text: str | bytes, kind: type[G]) -> G:
     """An architecture from what `to_json` wrote.  It looks up registered block kinds and runs no other code.
 
     Args:
         text: the file, as text or as UTF-8 bytes.
+        kind: the class to make.
 
     Raises:
         ShapeError: for anything that is not such a file; names the place in it (`nodes[3].config.width`).
@@ -110,7 +115,7 @@ def from_json(text: str | bytes) -> Architecture:
     blocks = _blocks(_nodes(entries(file["nodes"], "nodes", MOST_NODES)))
     ports = {"input": len(inputs)} | {node: block.outputs for node, block in blocks.items()}
     edges = [_edge(e, f"edges[{i}]", ports) for i, e in enumerate(entries(file["edges"], "edges", MOST_EDGES))]
-    return Architecture.from_parts(blocks, edges, _outputs(file["output"], ports), inputs)
+    return kind.from_parts(blocks, edges, _outputs(file["output"], ports), inputs)
 
 
 def _outputs(value: Any, ports: Mapping[str, int]) -> list[Port]:

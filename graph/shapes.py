@@ -100,3 +100,16 @@ def _expect_ports(name: str, ports: Sequence[Port], signals: Mapping[Port, Signa
     for node, port in ports:
         if (node, port) not in signals:
             raise ShapeError(f"{name} reads port {port} of {node}, which has no such port")
+
+
+def only(outputs: Sequence[Signal], names: Sequence[str]) -> Signal:
+    """The only one of some outputs.
+
+    Raises:
+        ShapeError: if there are several.
+    """
+    if len(outputs) != 1:
+        raise ShapeError(
+            f"the network has {len(outputs)} outputs ({', '.join(names)}); use outputs, which lists their signals"
+        )
+    return outputs[0]

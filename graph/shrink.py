@@ -23,11 +23,12 @@ from lawful.blocks import (
     Table,
 )
 
-from .architecture import Architecture
+from .block_graph import BlockGraph, G
 from .compile import Port
 from .depth import cut_experts, cut_repeats
+from .diagrams import diagram
 from .fixed import cut_biases, cut_numbers
-from .forward import run_forward
+from .forward import random_inputs, random_parameters, run_forward
 from .likeness import Comparison, Key, comparisons, differing
 from .widths import Widths
 
@@ -39,7 +40,7 @@ TOKENS = 4
 SIDES = (*range(3, 13), 14, 16, 20, 24, 28, 32, 48, 64)
 
 
-def shrink(arch: Architecture, extra: int = 0) -> Architecture:
+def shrink(arch: G, extra: int = 0) -> G:
     """The same architecture with tiny axes and few repeated blocks, small enough for the oracle.
 
     Repeated groups of nodes are cut to one (two if they share parameters or one token is selected at the end), equal
@@ -69,7 +70,7 @@ def shrink(arch: Architecture, extra: int = 0) -> Architecture:
     selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)
     short = cut_repeats(cut_experts(arch), keep=2 if selects else 1)
     large = comparisons(arch)
-    first: Architecture | None = None
+    first: G | None = None
     tries = 0
     for change in (_small_blocks(short), _same_blocks(short)):
         for side in SIDES:
@@ -89,9 +90,7 @@ def shrink(arch: Architecture, extra: int = 0) -> Architecture:
     return first or _with_its_widths(short)
 
 
-def _ordered(
-    large: Mapping[Key, Comparison], short: Architecture, few: _Draft, small: Architecture, wanted: Mapping[Port, int]
-) -> Architecture | None:
+def _ordered(large: Mapping[Key, Comparison], short: G, few: _Draft, small: G, wanted: Mapping[Port, int]) -> G | None:
     """A copy widened until its widths stand as those of the network do, None if that takes too many parameters.
 
     All comparisons are kept if that is cheap, else those that a number of laws may depend on.
@@ -106,12 +105,12 @@ def _ordered(
 
 def _widened(
     large: Mapping[Key, Comparison],
-    short: Architecture,
+    short: G,
     few: _Draft,
-    small: Architecture,
+    small: G,
     wanted: dict[Port, int],
     most: int,
-) -> Architecture | None:
+) -> G | None:
     while differ := differing(large, comparisons(small)):
         before = dict(wanted)
         for network, copied in differ:
@@ -127,7 +126,7 @@ def _widened(
     return small
 
 
-def _with_its_widths(short: Architecture) -> Architecture:
+def _with_its_widths(short: G) -> G:
     """A network with few positions that keeps its widths, or all of it, where that is not possible."""
     for change in (_small_blocks(short), _same_blocks(short)):
         for side in SIDES:
@@ -139,9 +138,7 @@ def _with_its_widths(short: Architecture) -> Architecture:
     return short
 
 
-def _ask(
-    short: Architecture, small: Architecture, large: Comparison, copied: Comparison, wanted: dict[Port, int]
-) -> None:
+def _ask(short: BlockGraph, small: BlockGraph, large: Comparison, copied: Comparison, wanted: dict[Port, int]) -> None:
     """Asks for a wider wire, or for a wider one on the other side of what writes and reads it."""
     lack = large.margin - copied.margin
     ports = copied.ports[:1] if lack > 0 else _across(small, copied.ports)
@@ -151,12 +148,12 @@ def _ask(
         wanted[port] = max(wanted.get(port, 0), small.signals[port].features + (lack if lack > 0 else 1))
 
 
-def _across(arch: Architecture, ports: Sequence[Port]) -> list[Port]:
+def _across(arch: BlockGraph, ports: Sequence[Port]) -> list[Port]:
     """Wires on the other side of the matrices that write or read some wires."""
-    diagram, order = arch.diagram(), list(arch.signals)
+    drawn, order = diagram(arch, "mse"), list(arch.signals)
     mine = {i for i, p in enumerate(order) if p in ports}
     found: dict[Port, None] = {}
-    for site in diagram.sites:
+    for site in drawn.sites:
         for use in site.rule.uses(site):
             wires = [{w for w, _ in terms} for terms in use.axes]
             if any(w & mine for w in wires):
@@ -164,22 +161,22 @@ def _across(arch: Architecture, ports: Sequence[Port]) -> list[Port]:
     return list(found)
 
 
-def trainable_scalars(arch: Architecture) -> int:
+def trainable_scalars(arch: BlockGraph) -> int:
     """Number of scalars that training moves."""
     return sum(p.size for p in arch.parameters.values() if not p.frozen)
 
 
-def runs(arch: Architecture, batch: int = 2) -> bool:
+def runs(arch: BlockGraph, batch: int = 2) -> bool:
     """Whether one forward pass of a network ends, in finite numbers."""
     generator = torch.Generator().manual_seed(0)
     try:
-        outputs = run_forward(arch, arch.random_parameters(generator), arch.random_inputs(batch, generator))
+        outputs = run_forward(arch, random_parameters(arch, generator), random_inputs(arch, batch, generator))
     except (RuntimeError, ValueError, IndexError):
         return False
     return all(bool(torch.isfinite(z).all()) for z in outputs)
 
 
-def expect_runs(arch: Architecture) -> None:
+def expect_runs(arch: BlockGraph) -> None:
     """Asks a traced network for one forward pass before anything else is asked of it.
 
     Raises:
@@ -200,7 +197,7 @@ class _Draft:
     signals: dict[Port, Signal] = field(default_factory=dict)
 
 
-def _small_blocks(arch: Architecture) -> dict[str, Block]:
+def _small_blocks(arch: BlockGraph) -> dict[str, Block]:
     """Every block with fewer heads and smaller windows; what turns or norms heads has those of the attention."""
     blocks = {n: arch.block(n).shrunk() for n in arch.nodes}
     for name in arch.nodes:
@@ -214,7 +211,7 @@ def _small_blocks(arch: Architecture) -> dict[str, Block]:
     return _once(arch, blocks)
 
 
-def _up_to_its_map(arch: Architecture, node: str) -> Iterator[str]:
+def _up_to_its_map(arch: BlockGraph, node: str) -> Iterator[str]:
     """The nodes from one back to the map, or the attention, that writes what it reads."""
     while node != "input" and not arch.block(node).chooses_width and arch.sources(node):
         if isinstance(arch.block(node), DotProductAttention):
@@ -223,17 +220,17 @@ def _up_to_its_map(arch: Architecture, node: str) -> Iterator[str]:
         node = arch.sources(node)[0][0]
 
 
-def _same_blocks(arch: Architecture) -> dict[str, Block]:
+def _same_blocks(arch: BlockGraph) -> dict[str, Block]:
     return {n: arch.block(n) for n in arch.nodes}
 
 
-def _once(arch: Architecture, blocks: Mapping[str, Block]) -> dict[str, Block]:
+def _once(arch: BlockGraph, blocks: Mapping[str, Block]) -> dict[str, Block]:
     """A block that appears twice stays one block."""
     first: dict[int, Block] = {}
     return {n: first.setdefault(id(arch.block(n)), b) for n, b in blocks.items()}
 
 
-def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int) -> _Draft:
+def _fewer_positions(arch: BlockGraph, blocks: Mapping[str, Block], side: int) -> _Draft:
     """All signals with fewer positions and their old widths.
 
     Raises:
@@ -276,7 +273,7 @@ def _fewer_positions(arch: Architecture, blocks: Mapping[str, Block], side: int)
     return draft
 
 
-def _bias_rows(arch: Architecture, blocks: Mapping[str, Block], draft: _Draft, name: str) -> int:
+def _bias_rows(arch: BlockGraph, blocks: Mapping[str, Block], draft: _Draft, name: str) -> int:
     """The rows of a table of relative biases, 0 for any other table."""
     for _, reader, wire in arch.graph.out_edges(name, data=True):
         block = blocks.get(reader)
@@ -298,7 +295,7 @@ def _check_positions(name: str, old: Signal, new: Signal) -> None:
             raise ShapeError(f"{name} has {m} positions left of {n}")
 
 
-def _tables_last(arch: Architecture) -> list[str]:
+def _tables_last(arch: BlockGraph) -> list[str]:
     """Topological order in which tables come as late as they can: their length is that of the stream they join."""
     graph = arch.graph.subgraph(arch.nodes)
     rank = {n: (isinstance(arch.block(n), Table), i) for i, n in enumerate(arch.nodes)}
@@ -306,7 +303,7 @@ def _tables_last(arch: Architecture) -> list[str]:
 
 
 def _run(
-    arch: Architecture, draft: _Draft, name: str, block: Block, adapt: Callable[[str, Block, list[Signal]], Block]
+    arch: BlockGraph, draft: _Draft, name: str, block: Block, adapt: Callable[[str, Block, list[Signal]], Block]
 ) -> None:
     signals = [draft.signals[p] for p in arch.sources(name)]
     draft.blocks[name] = adapt(name, block, signals)
@@ -314,7 +311,7 @@ def _run(
         draft.signals[name, i] = s
 
 
-def _assemble(arch: Architecture, few: _Draft, width: Callable[[Port], int]) -> Architecture:
+def _assemble(arch: G, few: _Draft, width: Callable[[Port], int]) -> G:
     """Resizes every block to the chosen widths, ties included."""
     draft = _Draft()
     for i, s in enumerate(arch.inputs):
@@ -340,7 +337,7 @@ def _assemble(arch: Architecture, few: _Draft, width: Callable[[Port], int]) -> 
     blocks = {n: renewed[id(arch.block(n))] for n in blocks}
     inputs = [draft.signals["input", i] for i in range(len(arch.inputs))]
     order = [n for n in arch.graph.nodes if n in blocks]
-    small = Architecture.from_parts({n: blocks[n] for n in order}, arch.edges(), arch.sources("output"), inputs)
+    small = arch.from_parts({n: blocks[n] for n in order}, arch.edges(), arch.sources("output"), inputs)
     if sum(p.size for p in small.parameters.values()) <= RUNNABLE and not runs(small):
         raise ShapeError("a copy with so few positions and features does not run")
     return small

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -19,12 +19,9 @@ from lawful.theory.rules import ComputedRule, PassRule
 from lawful.theory.rules.ends import Freedom
 from lawful.theory.spans import Span, affine_dimension, measure
 
+from .block_graph import BlockGraph
+from .compile import Port
 from .freedom import Prefix, Values, alike, derivatives, drawn, reached
-from .naming import port_name
-
-if TYPE_CHECKING:
-    from .architecture import Architecture
-    from .compile import Port
 
 SCALES = (1.0, 1.0, 30.0, 1000.0, 0.03)  # of the numbers that go in
 BEYOND = (1, 4, 1000)  # whole numbers go in beyond those of the example too
@@ -47,8 +44,17 @@ class Alone:
     tied: set[str]
 
 
-def computed_alone(arch: Architecture) -> Alone:
-    """Measures what a network computes of its inputs alone."""
+_KNOWN: WeakKeyDictionary[BlockGraph, Alone] = WeakKeyDictionary()  # a graph never changes
+
+
+def computed_alone(arch: BlockGraph) -> Alone:
+    """Measures what a network computes of its inputs alone, once for every graph."""
+    if arch not in _KNOWN:
+        _KNOWN[arch] = _measure_all(arch)
+    return _KNOWN[arch]
+
+
+def _measure_all(arch: BlockGraph) -> Alone:
     alone = _alone(arch)
     ends = _ends(arch, alone)
     if all(node == "input" for node, _ in ends):
@@ -86,7 +92,7 @@ class _Found:
         return all(s.free for s in self.spans.values()) and all(f.open for f in self.freedoms)
 
 
-def _alone(arch: Architecture) -> set[str]:
+def _alone(arch: BlockGraph) -> set[str]:
     """The nodes that read inputs and each other only, and have no parameters."""
     found: set[str] = set()
     for n in arch.nodes:
@@ -97,7 +103,7 @@ def _alone(arch: Architecture) -> set[str]:
     return found
 
 
-def _ends(arch: Architecture, alone: set[str]) -> list[Port]:
+def _ends(arch: BlockGraph, alone: set[str]) -> list[Port]:
     """The ports that the rest of the network reads of the inputs and of what is computed of them alone."""
     found: dict[Port, None] = {}
     for n in arch.nodes:
@@ -107,7 +113,7 @@ def _ends(arch: Architecture, alone: set[str]) -> list[Port]:
     return list(found)
 
 
-def _copied(arch: Architecture, port: Port) -> Port:
+def _copied(arch: BlockGraph, port: Port) -> Port:
     """What a port is no more than a multiple of, feature by feature and position by position: the rules know it."""
     node, _ = port
     while node != "input":
@@ -129,7 +135,7 @@ class _Group:
     nodes: set[str]
 
 
-def _groups(arch: Architecture, ends: Sequence[Port]) -> list[_Group]:
+def _groups(arch: BlockGraph, ends: Sequence[Port]) -> list[_Group]:
     groups: list[_Group] = []
     for port in ends:
         nodes, inputs = _before(arch, port)
@@ -141,7 +147,7 @@ def _groups(arch: Architecture, ends: Sequence[Port]) -> list[_Group]:
     return groups
 
 
-def _before(arch: Architecture, port: Port) -> tuple[set[str], set[int]]:
+def _before(arch: BlockGraph, port: Port) -> tuple[set[str], set[int]]:
     """The nodes and the inputs that a port is computed of."""
     nodes: set[str] = set()
     inputs: set[int] = set()
@@ -156,7 +162,7 @@ def _before(arch: Architecture, port: Port) -> tuple[set[str], set[int]]:
     return nodes, inputs
 
 
-def _prefix(arch: Architecture, group: _Group, training: bool = True) -> Prefix:
+def _prefix(arch: BlockGraph, group: _Group, training: bool = True) -> Prefix:
     """Runs the blocks of a group: from all inputs to every port as `(examples, positions, features)`."""
     order = [n for n in arch.nodes if n in group.nodes]
 
@@ -183,9 +189,9 @@ def _table(value: torch.Tensor, signal: Signal) -> torch.Tensor:
     return moved.reshape(len(value), -1, signal.features)
 
 
-def _measured(arch: Architecture, group: _Group) -> _Found:
+def _measured(arch: BlockGraph, group: _Group) -> _Found:
     """What the ports of a group can carry, alone and together."""
-    names = " and ".join(port_name(arch, p) for p in group.ports)
+    names = " and ".join(arch.port_name(p) for p in group.ports)
     large = f"{names} is computed of the inputs alone and too large to be measured: laws may be missing"
     run, generator = _prefix(arch, group), torch.Generator().manual_seed(0)
     try:
@@ -237,7 +243,7 @@ def _cut(run: Prefix, positions: int | None, features: int | None) -> Prefix:
 
 
 def _samples(
-    arch: Architecture, run: Prefix, rows: int, generator: torch.Generator, beyond: Sequence[int]
+    arch: BlockGraph, run: Prefix, rows: int, generator: torch.Generator, beyond: Sequence[int]
 ) -> list[torch.Tensor]:
     """Values of every port on inputs of all sizes; sizes at which a block does not run are left out."""
     found: list[list[torch.Tensor]] = []
@@ -256,11 +262,11 @@ def _samples(
     return [torch.cat(vs) for vs in zip(*found, strict=True)]
 
 
-def _whole_inputs(arch: Architecture, group: _Group) -> bool:
+def _whole_inputs(arch: BlockGraph, group: _Group) -> bool:
     return any(arch.inputs[i].tokens for i in group.inputs)
 
 
-def _moves_only(arch: Architecture, run: Prefix, generator: torch.Generator) -> bool:
+def _moves_only(arch: BlockGraph, run: Prefix, generator: torch.Generator) -> bool:
     """Whether every entry of every port is an entry of an input of real numbers, and none of them comes twice."""
     inputs, total = [], 0
     for s in arch.inputs:

@@ -10,8 +10,9 @@ import networkx as nx
 
 from lawful.blocks import Block, ShapeError, Signal, WidthRelation
 
-from .architecture import Architecture
+from .block_graph import BlockGraph
 from .compile import Port
+from .diagrams import diagram
 
 OUTPUT_MINIMUM = 3  # two classes under cross-entropy are one scalar output
 VOCABULARY_MINIMUM = 3
@@ -28,7 +29,7 @@ class WidthClasses:
 
     def __init__(
         self,
-        arch: Architecture,
+        arch: BlockGraph,
         blocks: Mapping[str, Block] | None = None,
         signals: Mapping[Port, Signal] | None = None,
     ) -> None:
@@ -69,10 +70,10 @@ class WidthClasses:
 
     def _unite_shared(self) -> None:
         """Every use of a parameter, and of a block that appears twice, has the same widths."""
-        diagram = self._arch.diagram()
+        drawn = diagram(self._arch, "mse")
         ports = list(self._arch.signals)
         first: dict[tuple[str, int], Port] = {}
-        for site in diagram.sites:
+        for site in drawn.sites:
             for use in site.rule.uses(site):
                 for axis, terms in enumerate(use.axes):
                     for w, _ in terms:
@@ -106,7 +107,7 @@ class Widths(WidthClasses):
 
     def __init__(
         self,
-        arch: Architecture,
+        arch: BlockGraph,
         blocks: Mapping[str, Block],
         signals: Mapping[Port, Signal],
         wanted: Mapping[Port, int] | None = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +18,12 @@ from lawful.dynamics.train import Recording, drift_slope, train
 from lawful.graph.check import CheckReport, check
 
 from .demo_networks import Subject, subjects
+from .demo_result import Result
 from .specs import BadInput
 from .tables import check_data, law_table, number
 
 LOSS = "cross_entropy"
 PROVED = "balance of layer1.attention.heads.q"
-STEP_TOLERANCE = 1e-13  # of a step, relative to the size of the terms that a law adds up: rounding in float64
-DRIFT_TOLERANCE = 1e-9  # of the drift of a whole run, relative to that drift
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the demo found about one network."""
-
-    subject: Subject
-    check: CheckReport
-    runs: tuple[Recording, ...]
-
-    @property
-    def step_deviation(self) -> float:
-        """Largest |measured - predicted| of a step of an exact law, relative to the scale of the law."""
-        return max(t.step_deviation for run in self.runs for t in run.traces if t.law.exact)
-
-    @property
-    def drift_deviation(self) -> float:
-        """Largest unexplained part of the drift of an exact law, relative to its drift."""
-        return max(t.drift_deviation for run in self.runs for t in run.traces if t.law.exact)
-
-    @property
-    def explained(self) -> bool:
-        """Whether every step changed every exact law as predicted, to rounding."""
-        return self.step_deviation <= STEP_TOLERANCE and self.drift_deviation <= DRIFT_TOLERANCE
-
-    @property
-    def good(self) -> bool:
-        """Whether the laws hold, are complete, and change in training as predicted."""
-        return self.check.lawful and self.explained
 
 
 def run(output: Path, steps: int, seed: int, as_json: bool, console: Console) -> bool:

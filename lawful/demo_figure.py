@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -12,8 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from lawful.dynamics.train import LawTrace, drift_slope, drifts_by_rate
 
-if TYPE_CHECKING:
-    from .demo import Result
+from .demo_result import Result
 
 FORMATS = (".png", ".pdf", ".svg")
 SHADES = {"ResNet": ("#08306b", "#2f7fbc", "#8fc1e0"), "Transformer": ("#67000d", "#d0433b", "#f5a582")}

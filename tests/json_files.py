@@ -6,7 +6,7 @@ import pytest
 
 from lawful import blocks as b
 from lawful.graph.architecture import Architecture
-from lawful.graph.serial import from_json, to_json
+from lawful.graph.serial import to_json
 
 Path = tuple[str | int, ...]
 
@@ -27,7 +27,7 @@ TIED, CUT, SHARED = NODES["6"], NODES["4.cut"], NODES["3"]
 def refusal(text: str | bytes) -> str:
     """The one sentence with which a file is refused."""
     with pytest.raises(b.ShapeError) as caught:
-        from_json(text)
+        Architecture.from_json(text)
     said = str(caught.value)
     assert said.isprintable() and len(said) < 700 and not said.endswith("."), said
     return said

@@ -11,7 +11,8 @@ import pytest
 from json_files import CUT, NODES, SHARED, TIED, VALID, Path, network, refusal
 
 from lawful.graph import plain, serial
-from lawful.graph.serial import from_json, to_json
+from lawful.graph.architecture import Architecture
+from lawful.graph.serial import to_json
 
 
 def changed(path: Path, value: Any) -> str:
@@ -33,7 +34,7 @@ def dropped(path: Path) -> str:
 
 
 def test_the_valid_file_is_valid() -> None:
-    assert to_json(from_json(json.dumps(VALID))) == to_json(network())
+    assert to_json(Architecture.from_json(json.dumps(VALID))) == to_json(network())
 
 
 @pytest.mark.parametrize(
@@ -230,5 +231,5 @@ def test_reading_allocates_nothing_of_the_size_it_names() -> None:
         .replace('"width": 7', f'"width": {2**40}')
     )
     text = text.replace('"features": 7', f'"features": {2**40}')
-    assert from_json(text).parameters["0.weight"].shape == (2**40, 4)
+    assert Architecture.from_json(text).parameters["0.weight"].shape == (2**40, 4)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB

@@ -9,7 +9,7 @@ from lawful import blocks as b
 from lawful.blocks import registry
 from lawful.graph.architecture import Architecture
 from lawful.graph.engine import derive
-from lawful.graph.serial import from_json, load, to_json
+from lawful.graph.serial import load, to_json
 from lawful.theory.lawset import LawSet
 
 
@@ -87,25 +87,25 @@ def test_what_comes_back_is_the_same_network(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_comes_back_has_the_same_laws(name: str, loss: str) -> None:
     arch = networks()[name]
-    assert summary(derive(from_json(to_json(arch)), loss)) == summary(derive(arch, loss))
+    assert summary(derive(Architecture.from_json(to_json(arch)), loss)) == summary(derive(arch, loss))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_text_is_a_fixed_point(name: str) -> None:
     text = to_json(networks()[name])
-    assert to_json(from_json(text)) == text
+    assert to_json(Architecture.from_json(text)) == text
 
 
 def test_sharing_is_by_object() -> None:
-    arch = from_json(to_json(Architecture(one_block_three_times())))
+    arch = Architecture.from_json(to_json(Architecture(one_block_three_times())))
     assert arch.block("0") is arch.block("2") is arch.block("4")
     assert set(arch.parameters) == {"0.weight", "0.bias"}
     twins = Architecture(b.Linear(3, 3) >> b.ReLU() >> b.Linear(3, 3))
-    assert len(from_json(to_json(twins)).parameters) == 4
+    assert len(Architecture.from_json(to_json(twins)).parameters) == 4
 
 
 def test_a_tie_names_the_block_of_its_owner() -> None:
-    arch = from_json(to_json(Architecture(tied_both_ways())))
+    arch = Architecture.from_json(to_json(Architecture(tied_both_ways())))
     assert arch.block("2").ties["weight"].block is arch.block("0")
     assert arch.block("2").ties["weight"].transposed and not arch.block("3").ties["weight"].transposed
 
@@ -113,7 +113,7 @@ def test_a_tie_names_the_block_of_its_owner() -> None:
 def test_frozen_parameters_stay_frozen() -> None:
     arch = Architecture(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)).freeze("0.weight")
     assert arch.frozen == {"0.weight"}
-    assert from_json(to_json(arch)).frozen == {"0.weight"}
+    assert Architecture.from_json(to_json(arch)).frozen == {"0.weight"}
 
 
 def test_the_file_is_meant_to_be_read_by_people() -> None:
@@ -126,13 +126,13 @@ def test_the_file_is_meant_to_be_read_by_people() -> None:
 
 def test_bytes_and_files_are_read_too(tmp_path: Path) -> None:
     text = to_json(Architecture(convolutions()))
-    assert to_json(from_json(text.encode())) == text
+    assert to_json(Architecture.from_json(text.encode())) == text
     path = tmp_path / "arch.json"
     path.write_text(text, encoding="utf-8")
-    assert to_json(load(path)) == text
+    assert to_json(load(path, Architecture)) == text
     path.write_text(text.replace('"width": 5', '"width": "five"'), encoding="utf-8")
     with pytest.raises(b.ShapeError, match=r"arch\.json: nodes\[\d+\]\.config\.width is 'five', expected an integer"):
-        load(path)
+        load(path, Architecture)
 
 
 def test_a_kind_of_ones_own_is_read_once_it_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_a_kind_of_ones_own_is_read_once_it_is_registered(monkeypatch: pytest.Mo
     with pytest.raises(b.ShapeError, match=r"nodes\[1\]\.kind is 'Halve', expected one of .*register your own"):
         to_json(arch)
     registry.register(Halve)
-    assert type(from_json(to_json(arch)).block("1")) is Halve
+    assert type(Architecture.from_json(to_json(arch)).block("1")) is Halve
 
 
 def test_a_class_that_only_has_a_registered_name_is_refused() -> None:
@@ -164,5 +164,5 @@ def test_widths_cost_nothing() -> None:
     huge = 2**40
     text = to_json(Architecture(b.Linear(3, 4, False) >> b.Linear(4, 2, False)))
     text = text.replace('"width": 4', f'"width": {huge}').replace('"features": 4', f'"features": {huge}')
-    laws = derive(from_json(text))
+    laws = derive(Architecture.from_json(text))
     assert laws.count == huge * (huge + 1) // 2

@@ -270,14 +270,13 @@ def _split_patches(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
 
 def bundles(diagram: Diagram) -> dict[str, str]:
     """Linear sites that read one wire, share a geometry and are only ever added up: site name -> bundle name."""
-    readers = diagram.readers
     groups: dict[tuple, list[str]] = {}
     for site in diagram.sites:
         if not isinstance(site.rule, AddRule):
             continue
         for leaf in leaves(diagram, site):
             rule = leaf.rule
-            if isinstance(rule, LinearRule) and _sum_of(leaf, readers)[0] == site.name:
+            if isinstance(rule, LinearRule) and _sum_of(diagram, leaf)[0] == site.name:
                 key = (site.name, leaf.inputs[0], rule.geometry, rule.groups, rule.lookup, _kernel(rule))
                 groups.setdefault(key, []).append(leaf.name)
     return {name: members[0] for members in groups.values() if len(members) > 1 for name in members}
@@ -287,11 +286,11 @@ def _kernel(rule: LinearRule) -> tuple[int, ...]:
     return rule.shape_[2:]
 
 
-def _sum_of(site: Site, readers: dict[int, list[tuple[Site, int]]]) -> tuple[str | None, Fraction]:
+def _sum_of(diagram: Diagram, site: Site) -> tuple[str | None, Fraction]:
     """The last of the nested sums that alone read a site (None where something else reads it), and with what factor."""
     name, factor, total = None, Fraction(1), Fraction(1)
     while True:
-        after = readers[site.outputs[0]]
+        after = diagram.readers[site.outputs[0]]
         if len(after) != 1 or not (isinstance(after[0][0].rule, AddRule) or is_factor(after[0][0].rule)):
             return name, total
         site = after[0][0]
@@ -349,7 +348,7 @@ def parallel_pairs(diagram: Diagram) -> list[Pair]:
     for i, (a, a_rule, b, b_rule) in enumerate(inner):
         for c, c_rule, d, d_rule in inner[i + 1 :]:
             same_reader = a.inputs == c.inputs and _alike(a_rule, c_rule) and bool(a_rule.bias) == bool(c_rule.bias)
-            sign = _summed(b, d, readers)
+            sign = _summed(diagram, b, d)
             same_writer = _alike(b_rule, d_rule) and abs(sign) == 1
             names = [u.parameter for s in (a, b, c, d) for u in s.rule.uses(s)]
             plain = all(uses[n] == 1 and not diagram.parameters[n].frozen for n in names)
@@ -358,9 +357,9 @@ def parallel_pairs(diagram: Diagram) -> list[Pair]:
     return pairs
 
 
-def _summed(b: Site, d: Site, readers: dict[int, list[tuple[Site, int]]]) -> Fraction:
+def _summed(diagram: Diagram, b: Site, d: Site) -> Fraction:
     """How many times the one map counts in the sum for each time of the other, 0 where they are not summed."""
-    (one, first), (two, second) = _sum_of(b, readers), _sum_of(d, readers)
+    (one, first), (two, second) = _sum_of(diagram, b), _sum_of(diagram, d)
     return second / first if one is not None and one == two and first else Fraction(0)
 
 

@@ -1,8 +1,8 @@
 """Reading torch modules as architectures."""
 
+from ..origin import OpaqueOp, Trace
 from .errors import TraceError
 from .register import OpCall, register_op
-from .report import OpaqueOp, Trace
 from .trace import trace, trace_module, trace_with_point
 from .values import NotUnderstood
 

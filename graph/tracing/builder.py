@@ -12,7 +12,8 @@ import torch
 from lawful.blocks import Block, Discard, ShapeError, Signal, Table
 from lawful.blocks.opaque import Opaque
 
-from ..architecture import Architecture, Edge
+from ..architecture import Architecture
+from ..block_graph import Edge
 from ..compile import Port
 from .layout import canonical
 from .values import NotUnderstood, Stream

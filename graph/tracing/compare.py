@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 
@@ -12,6 +12,7 @@ from lawful.theory.holders import LendingError
 from lawful.theory.lending import lent
 from lawful.theory.modules import Point, as_double, perturbed
 
+from ..origin import Comparison
 from .errors import first_line
 from .gaps import TOLERANCE, Gap, Probes, Run, gap_of, own_run, run_at
 from .observe import observe
@@ -20,31 +21,6 @@ from .running import Forward, Inputs, ModuleRun, Tensors, batch_of, draw_inputs,
 
 RANDOM = "the module draws random numbers, so no two runs agree; trace it in evaluation mode (module.eval())"
 MOST = 1e-5  # the largest error that the rounding of an ill-conditioned module excuses
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far two networks are from each other.
-
-    Attributes:
-        outputs: largest relative error of an output.
-        gradients: largest relative error of the gradient of a parameter.
-        worst: the output or the parameter with the largest error.
-        agrees: whether both are rounding.
-        summary: a sentence for people, which says where a difference comes from.
-        notes: what the module's forward changes in itself, without a consequence.
-        limits: what it changes that may have one.
-        point: where the module's own gradient was taken, if the two agree.
-    """
-
-    outputs: float
-    gradients: float
-    worst: str
-    agrees: bool
-    summary: str
-    notes: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
-    point: Point | None = field(default=None, repr=False, compare=False)
 
 
 def compare(

@@ -18,6 +18,8 @@ from lawful.theory.storage import own_parameters
 
 from ..architecture import Architecture
 from ..naming import losses_of
+from ..origin import OpaqueOp, Trace
+from ..sources import computed_alone
 from . import ops  # noqa: F401  (registers how operations are lowered)
 from .compare import compare
 from .computed import fold
@@ -30,7 +32,6 @@ from .observe import backward_hooks, watch
 from .overlaps import REASON, make_opaque
 from .program import Program, export_program
 from .rebuilt import inputs_of, rebuilt
-from .report import OpaqueOp, Trace
 from .values import NotUnderstood, Stream
 
 NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
@@ -218,7 +219,7 @@ def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture,
     arch = low.builder.architecture(ports, shapes)
     if any(n in arch.graph for n in low.computed):
         before = len(low.data)
-        outputs = fold(low, outputs, arch.sources_alone.tied)
+        outputs = fold(low, outputs, computed_alone(arch).tied)
         if len(low.data) > before:
             arch = low.builder.architecture([s.port for s in outputs], shapes)
     return arch, outputs

@@ -1,4 +1,4 @@
-"""What is known about a traced architecture besides its graph."""
+"""Where an architecture came from: what is known of the module that was traced, besides the graph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,32 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .compare import Comparison
+from lawful.theory.modules import Point
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two networks are from each other.
+
+    Attributes:
+        outputs: largest relative error of an output.
+        gradients: largest relative error of the gradient of a parameter.
+        worst: the output or the parameter with the largest error.
+        agrees: whether both are rounding.
+        summary: a sentence for people, which says where a difference comes from.
+        notes: what the module's forward changes in itself, without a consequence.
+        limits: what it changes that may have one.
+        point: where the module's own gradient was taken, if the two agree.
+    """
+
+    outputs: float
+    gradients: float
+    worst: str
+    agrees: bool
+    summary: str
+    notes: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    point: Point | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
