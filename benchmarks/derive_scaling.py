@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lawful.graph import families
-from lawful.graph.architecture import Architecture
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.derive import derive
 
 SECONDS, MEGABYTES = 1.0, 300.0  # what gpt2 and the 70B shape may take
 DEPTHS = (80, 100, 200, 500, 1000)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import AttentionRule, Rule
+from lawful.theory.gauge.rules import AttentionRule, Rule
 
 from .base import Block, Net, Parallel, ShapeError, Signal, Spec, WidthRelation
 from .linear import Linear

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lawful.theory.rules import Rule
+from lawful.theory.gauge.rules import Rule
 
 if TYPE_CHECKING:
     import torch

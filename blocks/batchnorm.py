@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import BatchNormRule, FrozenNormRule, Rule
+from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, Rule
 
 from .base import Net, Series, Signal
 from .norms import _Norm, divide, with_affine

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import BilinearRule, Rule, SimilarityRule
+from lawful.theory.gauge.rules import BilinearRule, Rule, SimilarityRule
 
 from .base import Block, Net, Parallel, ShapeError, Signal, Spec, WidthRelation, chain
 from .linear import Linear

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import ComputedRule, Rule
-from lawful.theory.spans import Span
+from lawful.theory.gauge.rules import ComputedRule, Rule
+from lawful.theory.gauge.spans import Span
 
 from .base import Block, Signal
 from .run import Run

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import LinearRule, Rule
+from lawful.theory.gauge.rules import LinearRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec, Tie, WidthRelation, small_window
 from .run import Run

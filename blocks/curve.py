@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import CurveRule, Rule
+from lawful.theory.gauge.rules import CurveRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec
 from .run import Run

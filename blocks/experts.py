@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import ChoiceRule, GroupProductRule, Rule
+from lawful.theory.gauge.rules import ChoiceRule, GroupProductRule, Rule
 
 from .base import Block, Net, Parallel, ShapeError, Signal, WidthRelation, chain
 from .linear import Linear

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import FixedGainRule, HomogeneousRule, OffsetRule, PassRule, RotaryRule, Rule, SourceRule
+from lawful.theory.gauge.rules import FixedGainRule, HomogeneousRule, OffsetRule, PassRule, RotaryRule, Rule, SourceRule
 
 from .base import Block, ShapeError, Signal
 from .numbers import Numbers

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import PassRule, Rule
+from lawful.theory.gauge.rules import PassRule, Rule
 
 from .base import Block, Net, Parallel, ShapeError, Signal, chain
 from .joins import Add

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import HeadGainRule, NormRule, Rule
+from lawful.theory.gauge.rules import HeadGainRule, NormRule, Rule
 
 from .base import Block, Net, Series, ShapeError, Signal, Spec, chain
 from .linear import Linear

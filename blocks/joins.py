@@ -11,7 +11,16 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, Rule, TokensRule
+from lawful.theory.gauge.rules import (
+    AddRule,
+    BlendRule,
+    ConcatRule,
+    MixtureRule,
+    PlacesRule,
+    ProductRule,
+    Rule,
+    TokensRule,
+)
 
 from .base import Block, Net, Parallel, Series, ShapeError, Signal, WidthRelation
 from .pointwise import Identity, Pointwise, ReLU

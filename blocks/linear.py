@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import GainRule, LinearRule, Rule, TableRule
+from lawful.theory.gauge.rules import GainRule, LinearRule, Rule, TableRule
 
 from .base import Block, Net, Parallel, ShapeError, Signal, Spec, Tie
 from .joins import Add

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import Rule, TokenMixRule
+from lawful.theory.gauge.rules import Rule, TokenMixRule
 
 from .base import Block, Net, ShapeError, Signal, Spec
 from .run import Run

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import Rule, SoftmaxRule
+from lawful.theory.gauge.rules import Rule, SoftmaxRule
 
 from .base import Block, Net, Parallel, ShapeError, Signal, chain
 from .composites import MLP

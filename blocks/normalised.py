@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import Rule, UnitNormRule, UnitRowsRule
+from lawful.theory.gauge.rules import Rule, UnitNormRule, UnitRowsRule
 
 from .base import Block, Net, ShapeError, Signal, Spec, chain, small_window
 from .linear import Affine

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import NormRule, Rule
+from lawful.theory.gauge.rules import NormRule, Rule
 
 from .base import Block, Net, Series, ShapeError, Signal
 from .linear import Affine

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import DiscardRule, OpaqueRule, Rule
+from lawful.theory.gauge.rules import DiscardRule, OpaqueRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec, Wiring
 from .joins import Split

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import HomogeneousRule, PointwiseRule, Rule, UnflattenRule
+from lawful.theory.gauge.rules import HomogeneousRule, PointwiseRule, Rule, UnflattenRule
 
 from .base import Block, Net, Series, ShapeError, Signal, Spec, WidthRelation
 from .linear import Linear

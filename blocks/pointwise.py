@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import HomogeneousRule, OffsetRule, PassRule, PointwiseRule, Rule, SoftmaxRule
+from lawful.theory.gauge.rules import HomogeneousRule, OffsetRule, PassRule, PointwiseRule, Rule, SoftmaxRule
 
 from .base import Block, Net, Series, ShapeError, Signal
 from .run import Run

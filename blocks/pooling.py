@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import HomogeneousRule, PassRule, Rule
+from lawful.theory.gauge.rules import HomogeneousRule, PassRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, small_window
 from .run import Run

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import OffsetRule, Rule
+from lawful.theory.gauge.rules import OffsetRule, Rule
 
 from .base import Block, Net, ShapeError, Signal
 from .run import Run

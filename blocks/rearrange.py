@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import FlattenRule, PassRule, Rule, UnflattenRule
+from lawful.theory.gauge.rules import FlattenRule, PassRule, Rule, UnflattenRule
 
 from .base import Block, Net, Series, ShapeError, Signal
 from .pointwise import ReLU

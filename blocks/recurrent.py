@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from lawful.theory.rules import RecurrentRule, Rule
+from lawful.theory.gauge.rules import RecurrentRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec, WidthRelation, Wiring
 from .joins import Add

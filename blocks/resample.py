@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import FlattenRule, PassRule, Rule, UnflattenRule
+from lawful.theory.gauge.rules import FlattenRule, PassRule, Rule, UnflattenRule
 
 from .base import Block, Net, Series, ShapeError, Signal, WidthRelation
 from .pointwise import ReLU

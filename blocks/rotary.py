@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import RotaryRule, Rule
+from lawful.theory.gauge.rules import RotaryRule, Rule
 
 from .attention import DotProductAttention
 from .base import Block, Net, Parallel, ShapeError, Signal, chain

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import Rule, ScalarGainRule
+from lawful.theory.gauge.rules import Rule, ScalarGainRule
 
 from .base import Block, Net, ShapeError, Signal, Spec
 from .run import Run

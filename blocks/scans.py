@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import LinearRule, RepeatRule, Rule, ScanRule, SelectiveScanRule, SumFeaturesRule
+from lawful.theory.gauge.rules import LinearRule, RepeatRule, Rule, ScanRule, SelectiveScanRule, SumFeaturesRule
 
 from .base import Block, Net, ShapeError, Signal, Spec, WidthRelation, Wiring, chain
 from .joins import Product, Split

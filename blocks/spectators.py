@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import FlattenRule, HomogeneousRule, PassRule, Rule
+from lawful.theory.gauge.rules import FlattenRule, HomogeneousRule, PassRule, Rule
 
 from .base import Block, Net, Parallel, Series, ShapeError, Signal, WidthRelation
 from .joins import Add, Product

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import Rule, UnitRowsRule
+from lawful.theory.gauge.rules import Rule, UnitRowsRule
 
 from .base import Block, Net, ShapeError, Signal, Spec
 from .norms import divide

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.rules import HomogeneousRule, LinearRule, PassRule, Rule
+from lawful.theory.gauge.rules import HomogeneousRule, LinearRule, PassRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec
 from .conv import blank_tap

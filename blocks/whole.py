@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import Rule, WholeRule
+from lawful.theory.gauge.rules import Rule, WholeRule
 
 from .base import Block, ShapeError, Signal, Spec
 from .pieces import in_pieces

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.rules import FlattenRule, PassRule, Rule
+from lawful.theory.gauge.rules import FlattenRule, PassRule, Rule
 
 from .base import Block, Net, Series, ShapeError, Signal, WidthRelation, chain
 from .conv import Conv2d

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from lawful.graph.engine import derive
-from lawful.theory.laws import Law
-from lawful.theory.lawset import LawSet
+from lawful.graph.questions.derive import derive
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.laws.law import Law
 
 from .optimizers import MATRIX
 from .polynomials import evaluate, fit, monomials, written

@@ -1,7 +1,7 @@
 """Networks with more laws than the rules give: how many the oracle counts, why, and the laws themselves.
 
-The limits of the rules have names in `lawful.theory.limits` and `lawful.theory.limits_paths`; each finding is the
-smallest network that we know for one of them.  The tests count all of them again, and check that the laws given here
+The limits of the rules have names in `lawful.theory.derive.limits`; each finding is the smallest network that we know
+for one of them.  The tests count all of them again, and check that the laws given here
 hold and fill the gap.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
+from lawful.graph.architecture.architecture import Architecture
 
 P = Mapping[str, torch.Tensor]
 

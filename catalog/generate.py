@@ -7,15 +7,15 @@ from importlib.metadata import version
 from typing import Any
 
 from lawful.blocks import BatchNormCore
-from lawful.graph.architecture import Architecture
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
-from lawful.graph.naming import losses_of
-from lawful.theory.laws import Law
-from lawful.theory.lawset import LawSet
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.outputs import losses_of
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.laws.law import Law
 from lawful.theory.losses import spans
+from lawful.theory.oracle.verification import verify
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import verify
 
 from .counts import count_formulas
 from .entry import Certificate, Entry

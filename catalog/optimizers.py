@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lawful.theory.laws import Law
+from lawful.theory.laws.law import Law
 
 KEPT, DRIFTS, BROKEN = "kept", "drifts", "broken"
 MATRIX = ("matrix", "cross")

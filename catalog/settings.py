@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
+from lawful.graph.architecture.architecture import Architecture
 
 BALANCE = "wire-balance theorem (lawful)"
 SHIFT = "shift theorem (lawful)"

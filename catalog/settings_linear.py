@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.lora import lora
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.lora import lora
 
 from .settings import BALANCE, SHIFT, Setting, linear
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lawful import blocks as b
-from lawful.graph.engine import derive
-from lawful.graph.lora import lora
+from lawful.graph.questions.derive import derive
+from lawful.graph.questions.lora import lora
 
 from .entry import Entry
 from .findings import findings

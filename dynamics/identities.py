@@ -12,8 +12,8 @@ from fractions import Fraction
 
 import torch
 
-from lawful.theory.laws import Law
-from lawful.theory.statement import Part
+from lawful.theory.laws.law import Law
+from lawful.theory.laws.statement import Part
 
 
 def quadratic_form(law: Law, direction: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from lawful.graph.module import Network
-from lawful.graph.naming import losses_of
-from lawful.theory.laws import Law
+from lawful.graph.architecture.module import Network
+from lawful.graph.architecture.outputs import losses_of
+from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossLike
-from lawful.theory.modules import Axes, fit_losses, named_outputs
+from lawful.theory.oracle.modules import Axes, fit_losses, named_outputs
 
 from .identities import sgd_change
 

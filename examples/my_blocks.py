@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from lawful import blocks as b
-from lawful.theory.algebra import Scalar
-from lawful.theory.diagram import View
-from lawful.theory.rules import HomogeneousRule, Rule, Use
+from lawful.theory.gauge.algebra import Scalar
+from lawful.theory.gauge.diagram import View
+from lawful.theory.gauge.rules import HomogeneousRule, Rule, Use
 
 
 @b.register

@@ -11,55 +11,56 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lawful import blocks, catalog, testing
-    from lawful.graph import families, flows
-    from lawful.graph.architecture import Architecture
-    from lawful.graph.certificate import Certificate, certificate
-    from lawful.graph.check import CheckReport, check, verify
-    from lawful.graph.counting import count
-    from lawful.graph.engine import derive
-    from lawful.graph.lora import lora
-    from lawful.graph.parameters import ParameterCount, parameter_count
-    from lawful.graph.search import search_laws
+    from lawful.graph import families
+    from lawful.graph.architecture.architecture import Architecture
+    from lawful.graph.questions import flows
+    from lawful.graph.questions.certificate import Certificate, certificate
+    from lawful.graph.questions.check import CheckReport, check, verify
+    from lawful.graph.questions.count import count
+    from lawful.graph.questions.derive import derive
+    from lawful.graph.questions.lora import lora
+    from lawful.graph.questions.parameters import ParameterCount, parameter_count
+    from lawful.graph.questions.search import search_laws
     from lawful.graph.tracing import Trace, TraceError, register_op, trace
     from lawful.theory import losses
-    from lawful.theory.laws import Law
-    from lawful.theory.lawset import LawSet
-    from lawful.theory.oracle import Count
+    from lawful.theory.derive.lawset import LawSet
+    from lawful.theory.laws.law import Law
+    from lawful.theory.oracle.counting import Count
+    from lawful.theory.oracle.verification import Report
     from lawful.theory.search import PolynomialLaws
     from lawful.theory.verdict import Verdict
-    from lawful.theory.verification import Report
 
 __version__ = version("lawful")
 
 _HOMES = {
-    "Architecture": "lawful.graph.architecture",
-    "Certificate": "lawful.graph.certificate",
-    "CheckReport": "lawful.graph.check",
-    "Count": "lawful.theory.oracle",
-    "Law": "lawful.theory.laws",
-    "LawSet": "lawful.theory.lawset",
+    "Architecture": "lawful.graph.architecture.architecture",
+    "Certificate": "lawful.graph.questions.certificate",
+    "CheckReport": "lawful.graph.questions.check",
+    "Count": "lawful.theory.oracle.counting",
+    "Law": "lawful.theory.laws.law",
+    "LawSet": "lawful.theory.derive.lawset",
     "PolynomialLaws": "lawful.theory.search",
-    "ParameterCount": "lawful.graph.parameters",
-    "Report": "lawful.theory.verification",
+    "ParameterCount": "lawful.graph.questions.parameters",
+    "Report": "lawful.theory.oracle.verification",
     "Verdict": "lawful.theory.verdict",
-    "certificate": "lawful.graph.certificate",
-    "check": "lawful.graph.check",
-    "count": "lawful.graph.counting",
-    "derive": "lawful.graph.engine",
-    "lora": "lawful.graph.lora",
-    "parameter_count": "lawful.graph.parameters",
+    "certificate": "lawful.graph.questions.certificate",
+    "check": "lawful.graph.questions.check",
+    "count": "lawful.graph.questions.count",
+    "derive": "lawful.graph.questions.derive",
+    "lora": "lawful.graph.questions.lora",
+    "parameter_count": "lawful.graph.questions.parameters",
     "Trace": "lawful.graph.tracing",
     "TraceError": "lawful.graph.tracing",
     "register_op": "lawful.graph.tracing",
-    "search_laws": "lawful.graph.search",
+    "search_laws": "lawful.graph.questions.search",
     "trace": "lawful.graph.tracing",
-    "verify": "lawful.graph.check",
+    "verify": "lawful.graph.questions.check",
 }
 _MODULES = {
     "blocks": "lawful.blocks",
     "catalog": "lawful.catalog",
     "families": "lawful.graph.families",
-    "flows": "lawful.graph.flows",
+    "flows": "lawful.graph.questions.flows",
     "losses": "lawful.theory.losses",
     "testing": "lawful.testing",
 }

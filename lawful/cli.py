@@ -18,7 +18,7 @@ from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
-    from lawful.graph.architecture import Architecture
+    from lawful.graph.architecture.architecture import Architecture
 
 app = typer.Typer(
     help="Which quantities does training a neural network conserve, why, and is the list complete?",
@@ -72,7 +72,7 @@ def derive(
     as_json: AsJson = False,
 ) -> None:
     """List the laws of a network, or print the proof of one."""
-    from lawful.graph.engine import derive as derive_laws
+    from lawful.graph.questions.derive import derive as derive_laws
 
     from .cli_trace import trace_data, trace_lines
     from .tables import law_data, law_line, law_table, laws_data
@@ -108,9 +108,9 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every law of a network by loss gradients at random points."""
-    from lawful.graph.check import acceptable
-    from lawful.graph.check import verify as verify_laws
-    from lawful.graph.engine import derive as derive_laws
+    from lawful.graph.questions.check import acceptable
+    from lawful.graph.questions.check import verify as verify_laws
+    from lawful.graph.questions.derive import derive as derive_laws
 
     from .cli_trace import trace_data, trace_lines
     from .tables import law_line, law_table, laws_data, report_data
@@ -147,8 +147,8 @@ def count(
     as_json: AsJson = False,
 ) -> None:
     """Count the independent laws of a network by brute force, without deriving them."""
-    from lawful.graph.counting import count as count_laws
-    from lawful.theory.exact.program import NotPolynomialError
+    from lawful.graph.questions.count import count as count_laws
+    from lawful.theory.oracle.exact.program import NotPolynomialError
 
     from .cli_trace import trace_data, trace_lines
     from .tables import count_data
@@ -184,7 +184,7 @@ def count(
 @app.command()
 def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = False) -> None:
     """Derive, verify and count: do the laws hold, and is the list complete?"""
-    from lawful.graph.check import check as check_laws
+    from lawful.graph.questions.check import check as check_laws
 
     from .cli_trace import trace_data, trace_lines
     from .tables import check_data, law_table
@@ -214,7 +214,7 @@ def main() -> None:
         _refuse("stopped", 130)
     except ValueError as error:
         from lawful.blocks import ShapeError  # not at the top: it loads torch, which help and usage errors do not need
-        from lawful.theory.algebra import LayoutError
+        from lawful.theory.gauge.algebra import LayoutError
 
         if not isinstance(error, (BadInput, ShapeError, LayoutError)):
             raise

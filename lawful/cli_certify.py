@@ -13,8 +13,8 @@ from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
-    from lawful.graph.architecture import Architecture
-    from lawful.theory.exact.checker import Proved
+    from lawful.graph.architecture.architecture import Architecture
+    from lawful.theory.oracle.exact.checker import Proved
 
 File = Annotated[Path, typer.Argument(help="what `lawful count SPEC --exact --certificate FILE` wrote")]
 Of = Annotated[str, typer.Option("--of", metavar="SPEC", help="the network that it must be about")]
@@ -26,7 +26,7 @@ def certify(file: File, of: Of = "", shrink: Shrink = False, as_json: AsJson = F
 
     It is a proof about the network that the file names; with --of, about one that you name.
     """
-    from lawful.graph.certificate import Certificate, Refused
+    from lawful.graph.questions.certificate import Certificate, Refused
 
     if not file.is_file():
         raise BadInput(f"there is no file {file}; write one with lawful count SPEC --exact --certificate {file}")
@@ -84,7 +84,7 @@ def counted_with_certificate(
     arch: Architecture, loss: str, file: Path, as_json: bool, progress: Callable[[str], None]
 ) -> NoReturn:
     """Counts the laws of a network, writes the certificate and ends the command."""
-    from lawful.graph.certificate import certificate
+    from lawful.graph.questions.certificate import certificate
 
     if not file.absolute().parent.is_dir():
         raise BadInput(f"there is no folder {file.absolute().parent} for the certificate; make it first")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .tables import number
 
 if TYPE_CHECKING:
-    from lawful.graph.architecture import Architecture
+    from lawful.graph.architecture.architecture import Architecture
     from lawful.graph.tracing import OpaqueOp
 
 MOST = 20  # opaque operations that are listed one by one

@@ -15,7 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 
 from lawful.dynamics.train import Recording, drift_slope, train
-from lawful.graph.check import CheckReport, check
+from lawful.graph.questions.check import CheckReport, check
 
 from .demo_networks import Subject, subjects
 from .demo_result import Result

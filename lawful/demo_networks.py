@@ -10,7 +10,7 @@ from pydoc_data.topics import topics
 import torch
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
+from lawful.graph.architecture.architecture import Architecture
 
 from .specs import BadInput
 

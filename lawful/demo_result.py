@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lawful.dynamics.train import Recording
-from lawful.graph.check import CheckReport
+from lawful.graph.questions.check import CheckReport
 
 from .demo_networks import Subject
 

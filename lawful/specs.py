@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lawful.graph.architecture import Architecture
+    from lawful.graph.architecture.architecture import Architecture
 
 MODELS = ("torchvision", "timm", "hf")
 FORMS = "family:NAME, torchvision:NAME, timm:NAME, hf:TYPE, path/to/file.py:function or arch.json"
@@ -146,7 +146,7 @@ def _traced(spec: str, module: Module, args: Sequence[Any], kwargs: Mapping[str,
 
 def _json(path: Path) -> Architecture:
     from lawful.blocks import ShapeError
-    from lawful.graph.architecture import Architecture
+    from lawful.graph.architecture.architecture import Architecture
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -160,7 +160,7 @@ def _json(path: Path) -> Architecture:
 
 def _file(path: Path, function: str) -> Architecture:
     from lawful.blocks import Net
-    from lawful.graph.architecture import Architecture
+    from lawful.graph.architecture.architecture import Architecture
 
     if not path.is_file():
         raise BadInput(f"there is no file {path}; write path/to/file.py:function")

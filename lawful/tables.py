@@ -11,11 +11,11 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from lawful.catalog import Entry
-    from lawful.graph.check import CheckReport
-    from lawful.theory.laws import Law
-    from lawful.theory.lawset import LawSet
-    from lawful.theory.oracle import Count
-    from lawful.theory.verification import Report
+    from lawful.graph.questions.check import CheckReport
+    from lawful.theory.derive.lawset import LawSet
+    from lawful.theory.laws.law import Law
+    from lawful.theory.oracle.counting import Count
+    from lawful.theory.oracle.verification import Report
 
 COLOURS = {"holds": "green", "approximate": "yellow", "violated": "bold red", "vacuous": "red", "undecided": "red"}
 

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 
 from lawful.blocks import Net
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import COUNTABLE, VERIFIABLE, agreed_losses
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
-from lawful.graph.module import Network
-from lawful.graph.naming import losses_of
-from lawful.theory.laws import Law
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.module import Network
+from lawful.graph.architecture.outputs import losses_of
+from lawful.graph.questions.check import COUNTABLE, VERIFIABLE, agreed_losses
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
+from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, label, shown
-from lawful.theory.modules import Axes
+from lawful.theory.oracle.modules import Axes
+from lawful.theory.oracle.verification import LawReport, Report, verify
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import LawReport, Report, verify
 
 EPSILON_TOLERANCE = 1e-2
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from lawful import blocks as b
-from lawful.graph.compile import Nodes, output_signal
+from lawful.graph.architecture.compile import Nodes, output_signal
 
 Draw = st.DrawFn
 T = TypeVar("T")

@@ -9,14 +9,14 @@ import torch
 from torch.func import jacrev
 
 from lawful.blocks import Net
-from lawful.graph.architecture import Architecture
-from lawful.graph.module import Network
-from lawful.graph.naming import losses_of
-from lawful.theory.laws import Law
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.module import Network
+from lawful.graph.architecture.outputs import losses_of
+from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, shown
-from lawful.theory.modules import Axes, Point, module_points
+from lawful.theory.oracle.modules import Axes, Point, module_points
+from lawful.theory.oracle.verification import TOLERANCE, LawReport, verify
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import TOLERANCE, LawReport, verify
 
 from .assertions import EPSILON_TOLERANCE, HINTS, quiet_helpers
 

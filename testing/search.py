@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from lawful.graph.architecture import Architecture
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
-from lawful.theory.oracle import ContradictionError
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
+from lawful.theory.oracle.counting import ContradictionError
 from lawful.theory.verdict import Verdict
 
 from .strategies import architectures, losses

@@ -10,8 +10,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.compile import output_signal
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.compile import output_signal
 
 from .builder import Builder
 from .modules import judged, modules

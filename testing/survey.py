@@ -12,11 +12,11 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from torch.func import jacrev
 
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
-from lawful.theory.laws import Law
-from lawful.theory.lawset import LawSet
-from lawful.theory.oracle import Count
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.laws.law import Law
+from lawful.theory.oracle.counting import Count
 from lawful.theory.verdict import Verdict
 
 from .modules import class_axes, judged

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import verify
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import verify
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 from lawful.theory.losses import LossLike
+from lawful.theory.oracle.verification import corruptions, residuals
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import corruptions, residuals
 
 
 def heads(trunk: b.Net, **named: b.Net) -> b.Net:

@@ -23,14 +23,14 @@ from networks import mlp
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph.exact import Polynomial, potential_of
-from lawful.theory.exact import checker
-from lawful.theory.exact.conserved import laws_program
-from lawful.theory.exact.counting import Fields
-from lawful.theory.exact.jets import Differentiator
-from lawful.theory.exact.lowering import program_of
-from lawful.theory.exact.program import Program, Step
-from lawful.theory.exact.residues import PRIMES, determinant, drawn, minor
+from lawful.graph.questions.exact import Polynomial, potential_of
+from lawful.theory.oracle.exact import checker
+from lawful.theory.oracle.exact.conserved import laws_program
+from lawful.theory.oracle.exact.counting import Fields
+from lawful.theory.oracle.exact.jets import Differentiator
+from lawful.theory.oracle.exact.lowering import program_of
+from lawful.theory.oracle.exact.program import Program, Step
+from lawful.theory.oracle.exact.residues import PRIMES, determinant, drawn, minor
 
 Content = dict[str, Any]
 Random = random.Random

@@ -28,8 +28,8 @@ from networks import mlp
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph.exact import potential_of
-from lawful.theory.exact.conserved import laws_program
+from lawful.graph.questions.exact import potential_of
+from lawful.theory.oracle.exact.conserved import laws_program
 
 LINEAR = ("linear", "relu", "deep", "classes")
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.serial import to_json
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.serial import to_json
 
 Path = tuple[str | int, ...]
 

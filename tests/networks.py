@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
+from lawful.graph.architecture.architecture import Architecture
 
 
 @dataclass(frozen=True)

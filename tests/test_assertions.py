@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.derive import derive
 from lawful.testing import assert_conserved, assert_lawful
+from lawful.theory.oracle.verification import corruptions
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import corruptions
 
 pytest_plugins = ["pytester"]
 

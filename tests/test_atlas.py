@@ -308,11 +308,11 @@ def test_errors_end_in_the_record(built: dict, monkeypatch: pytest.MonkeyPatch) 
         raise ZeroDivisionError("division\n  by zero")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lawful.graph.check.verify", lost)
+        patch.setattr("lawful.graph.questions.check.verify", lost)
         record = measure(Task("timm:net"))
         assert (record.status, record.scalars, record.verdict) == ("laws", 9, "not verified")
         assert record.reason.startswith("verification: TypeError")
-    monkeypatch.setattr("lawful.graph.engine.derive", lost)
+    monkeypatch.setattr("lawful.graph.questions.derive.derive", lost)
     assert measure(Task("timm:net")).reason == "ZeroDivisionError: division by zero"
     monkeypatch.setattr(measure_module, "build", refuse)
     assert measure(Task("timm:net")).status == "not built"

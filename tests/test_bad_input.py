@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
+from lawful.theory.oracle.verification import verify
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import verify
 
 
 def message(error: BaseException) -> str:

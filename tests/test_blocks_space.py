@@ -7,10 +7,10 @@ from networks import linear, tokens
 from torch import nn
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import gradient_rank
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import gradient_rank
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 from lawful.theory.verdict import Verdict
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -15,11 +15,11 @@ from lawful.catalog.finding import Finding
 from lawful.catalog.findings import findings
 from lawful.catalog.groups import settings
 from lawful.catalog.table import short_names
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import gradient_rank
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
-from lawful.theory.laws import Law
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import gradient_rank
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
+from lawful.theory.laws.law import Law
 from lawful.theory.losses import parse, total
 from lawful.theory.verdict import Verdict
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
+from lawful.graph.architecture.architecture import Architecture
 
 TOKENS = 5
 

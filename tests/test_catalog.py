@@ -17,8 +17,8 @@ from lawful.catalog.counts import sample_sizes
 from lawful.catalog.generate import generate
 from lawful.catalog.groups import group_of, settings
 from lawful.catalog.polynomials import evaluate, fit, monomials, written
-from lawful.graph.check import gradient_rank
-from lawful.graph.engine import derive
+from lawful.graph.questions.check import gradient_rank
+from lawful.graph.questions.derive import derive
 
 SETTINGS = {s.name: s for s in settings()}
 REGENERATED = [

@@ -21,14 +21,14 @@ from torch import nn, randn
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph.exact import potential_of, potential_program
-from lawful.theory.exact import checker
-from lawful.theory.exact.certificate import certificate_of
-from lawful.theory.exact.conserved import laws_program
-from lawful.theory.exact.counting import count_modulo
-from lawful.theory.exact.evaluate import evaluate
-from lawful.theory.exact.residues import PRIMES
+from lawful.graph.questions.exact import potential_of, potential_program
 from lawful.theory.losses import CrossEntropy, LossLike
+from lawful.theory.oracle.exact import checker
+from lawful.theory.oracle.exact.certificate import certificate_of
+from lawful.theory.oracle.exact.conserved import laws_program
+from lawful.theory.oracle.exact.counting import count_modulo
+from lawful.theory.oracle.exact.evaluate import evaluate
+from lawful.theory.oracle.exact.residues import PRIMES
 
 SMALL = mlp(2, 3, 2, act=b.ReLU(0.1), bias=True)
 TEXT = json.dumps(lw.certificate(SMALL).content)

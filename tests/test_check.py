@@ -7,11 +7,11 @@ import torch
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph import check as module
-from lawful.graph.check import CheckReport, acceptable, gradient_rank
-from lawful.theory.lawset import LawSet
+from lawful.graph.questions import check as module
+from lawful.graph.questions.check import CheckReport, acceptable, gradient_rank
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.oracle.verification import corruptions
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import corruptions
 
 NET = b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)
 

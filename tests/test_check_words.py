@@ -12,9 +12,9 @@ from lopsided import contradiction, countable, lopsided
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph import check as module
-from lawful.graph.check_report import CheckReport, acceptable
-from lawful.graph.likeness import comparisons, differing, doubts
+from lawful.graph.architecture.shrinking.likeness import comparisons, differing, doubts
+from lawful.graph.questions import check as module
+from lawful.graph.questions.check_report import CheckReport, acceptable
 
 T = 16
 MASKED = torch.zeros(T, T).masked_fill(torch.ones(T, T).triu(1).bool(), -torch.inf)

@@ -12,8 +12,8 @@ import pytest
 from forger import base, write
 
 import lawful as lw
-from lawful.theory.exact import checker
-from lawful.theory.exact.residues import PRIMES
+from lawful.theory.oracle.exact import checker
+from lawful.theory.oracle.exact.residues import PRIMES
 
 Text = dict[str, Any]
 

@@ -11,12 +11,12 @@ import pytest
 import lawful as lw
 from lawful import blocks as b
 from lawful import catalog, cli, specs
-from lawful.graph import check as check_module
-from lawful.graph import engine
-from lawful.theory.lawset import LawSet
-from lawful.theory.oracle import Count
+from lawful.graph.questions import check as check_module
+from lawful.graph.questions import derive as engine
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.oracle.counting import Count
+from lawful.theory.oracle.verification import corruptions
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import corruptions
 
 MLP = "family:mlp:widths=3,4,2"
 USER_FILE = """
@@ -153,7 +153,7 @@ def test_a_missing_law_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_undecided_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
     undecided = Count(4, 26, (22, 22), 10.0, Verdict.UNDECIDED, "test")
-    monkeypatch.setattr("lawful.graph.counting.count", lambda *a, **k: undecided)
+    monkeypatch.setattr("lawful.graph.questions.count.count", lambda *a, **k: undecided)
     monkeypatch.setattr(check_module, "count", lambda *a, **k: undecided)
     assert lawful("count", MLP)[0] == 1
     code, out, _ = lawful("check", MLP)
@@ -161,7 +161,7 @@ def test_what_is_undecided_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyP
 
 
 def test_a_proof_that_fails_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lawful.theory.proof.Proof.holds", False)
+    monkeypatch.setattr("lawful.theory.laws.proof.Proof.holds", False)
     assert lawful("derive", MLP, "--proof", "balance of fc1")[0] == 1
 
 

@@ -16,8 +16,8 @@ from torch import nn
 import lawful as lw
 from lawful import blocks as b
 from lawful.blocks import Spec
-from lawful.theory.rewrites import representatives
-from lawful.theory.rules import Rule
+from lawful.theory.gauge.rewrites import representatives
+from lawful.theory.gauge.rules import Rule
 from lawful.theory.verdict import Verdict
 
 SHAPES = {**{n: (4,) for n in "bcgk"}, **{n: (4, 4) for n in "ABv"}, "w": (4, 2, 3), "C": (4, 1, 3), "D": (4, 1, 3)}

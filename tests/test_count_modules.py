@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.theory.oracle import ContradictionError, expect_known
+from lawful.theory.oracle.counting import ContradictionError, expect_known
 from lawful.theory.verdict import Verdict
 
 
@@ -139,7 +139,7 @@ def test_a_contradiction_is_raised_whatever_the_gap() -> None:
 
 
 def test_check_and_parameter_count_raise_contradictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lawful.graph import check, parameters
+    from lawful.graph.questions import check, parameters
 
     arch = lw.Architecture(b.Linear(2, 3) >> b.ReLU() >> b.Linear(3, 2))
     real = check.count

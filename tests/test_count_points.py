@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import lawful as lw
 from lawful.blocks import ShapeError
-from lawful.graph.module_fields import HiddenError
+from lawful.graph.questions.module_fields import HiddenError
 from lawful.theory.verdict import Verdict
 
 X = torch.randn(4, 3)
@@ -42,7 +42,7 @@ def test_points_that_are_not_generic_leave_a_count_undecided(monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise ShapeError("no trace")
 
-    monkeypatch.setattr("lawful.graph.counting.architecture_of", refuse)
+    monkeypatch.setattr("lawful.graph.questions.count.architecture_of", refuse)
     torch.manual_seed(0)
     found = lw.count(Clamped(), args=(torch.randn(4, 3, 4),))
     assert found.verdict is Verdict.UNDECIDED

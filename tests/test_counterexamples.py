@@ -8,9 +8,9 @@ import pytest
 from networks import linear, relu_block, tokens
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 from lawful.theory.verdict import Verdict
 
 

@@ -15,7 +15,7 @@ import lawful as lw
 from lawful import cli, demo, demo_networks
 from lawful.demo_networks import CONTEXT, VOCABULARY, Subject
 from lawful.specs import BadInput
-from lawful.theory.verification import corruptions
+from lawful.theory.oracle.verification import corruptions
 
 
 def small_subjects() -> tuple[Subject, Subject]:

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from lawful.atlas.stubs import declare_torchvision
-from lawful.graph.counting import count
-from lawful.theory import modules
-from lawful.theory.double import double
-from lawful.theory.modules import module_points
+from lawful.graph.questions.count import count
+from lawful.theory.oracle import modules
+from lawful.theory.oracle.double import double
+from lawful.theory.oracle.modules import module_points
 
 X = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 NARROW = torch.randn(3, 3)

@@ -10,11 +10,11 @@ import matplotlib
 import pytest
 
 from lawful import blocks as b
-from lawful.graph import draw as drawing
-from lawful.graph.architecture import Architecture
-from lawful.graph.captions import FAMILIES, WIRE, cards, describe, links
-from lawful.graph.draw import dot, draw, mermaid
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.drawing import draw as drawing
+from lawful.graph.drawing.captions import FAMILIES, WIRE, cards, describe, links
+from lawful.graph.drawing.draw import dot, draw, mermaid
+from lawful.graph.questions.derive import derive
 
 
 def residual_network() -> Architecture:
@@ -100,7 +100,7 @@ def test_every_type_of_rule_has_a_family() -> None:
 
 
 def test_a_block_without_a_rule_is_drawn_as_opaque() -> None:
-    from lawful.theory.rules import Rule
+    from lawful.theory.gauge.rules import Rule
 
     class Unknown(b.Identity):
         """A map of which nothing is known."""
@@ -226,7 +226,7 @@ def test_too_many_blocks_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [m for m in sys.modules if m.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("lawful.graph.picture", "lawful.graph.pen"):
+    for name in ("lawful.graph.drawing.picture", "lawful.graph.drawing.pen"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(ImportError, match=r"pip install lawful\[plot\]"):
         draw(residual_network(), tmp_path / "x.png")

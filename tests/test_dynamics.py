@@ -9,7 +9,7 @@ import lawful as lw
 from lawful import blocks as b
 from lawful.dynamics.identities import quadratic_form, sgd_change
 from lawful.dynamics.train import Recording, drift_slope, drifts_by_rate, train
-from lawful.theory.verification import corruptions
+from lawful.theory.oracle.verification import corruptions
 
 EPSILON = 1e-5
 NETS = {

@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, Phase, assume, find, given, note, settings
 from hypothesis import strategies as st
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import gradient_rank
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import gradient_rank
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 from lawful.testing.strategies import architectures, losses
+from lawful.theory.oracle.verification import corruptions, residuals
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import corruptions, residuals
 
 LARGEST = 110  # trainable scalars that the oracle counts in about a second
 

@@ -10,12 +10,12 @@ from torch import nn
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph.exact import potential_program
-from lawful.theory.exact.counting import Fields
-from lawful.theory.exact.lowering import program_of
-from lawful.theory.exact.program import NotPolynomialError
-from lawful.theory.exact.residues import PRIMES, determinant, matmul, minor, residues
-from lawful.theory.oracle import ContradictionError
+from lawful.graph.questions.exact import potential_program
+from lawful.theory.oracle.counting import ContradictionError
+from lawful.theory.oracle.exact.counting import Fields
+from lawful.theory.oracle.exact.lowering import program_of
+from lawful.theory.oracle.exact.program import NotPolynomialError
+from lawful.theory.oracle.exact.residues import PRIMES, determinant, matmul, minor, residues
 
 IMAGE, TOKENS = b.Signal(2, (8,), channels_first=True), b.Signal(5, tokens=True)
 
@@ -104,7 +104,9 @@ def test_brackets_are_those_of_finite_fields() -> None:
 def test_brackets_do_not_depend_on_how_many_are_computed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = Fields(potential_program(mlp(2, 3, 2, act=b.ReLU(), bias=True)), PRIMES[0], 0)
     together = [fields.brackets(level, 5) for level in range(3)]
-    monkeypatch.setattr("lawful.theory.exact.counting.MEMORY", 2 * max(fields.program.width, fields.program.size))
+    monkeypatch.setattr(
+        "lawful.theory.oracle.exact.counting.MEMORY", 2 * max(fields.program.width, fields.program.size)
+    )
     for level, expected in enumerate(together):
         assert np.array_equal(fields.brackets(level, 5), expected)
 
@@ -121,7 +123,7 @@ def test_a_network_that_does_not_move_is_vacuous(monkeypatch: pytest.MonkeyPatch
     """All is conserved where nothing moves, and that is no pass."""
     arch, weight = mlp(2, 2), torch.ones(2, 2, dtype=torch.float64)
     dead = program_of(lambda p, x, c: (p["w"] * x["x"] * 0.0).sum(), {"w": weight}, {"x": weight}, {})
-    monkeypatch.setattr("lawful.graph.exact.potential_program", lambda *given: dead)
+    monkeypatch.setattr("lawful.graph.questions.exact.potential_program", lambda *given: dead)
     found = lw.count(arch, exact=True)
     assert (found.ranks, found.laws) == ((0,), 4)
     assert found.verdict is lw.Verdict.VACUOUS

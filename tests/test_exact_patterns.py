@@ -14,12 +14,12 @@ from torch import Tensor, nn, randn
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph.exact import potential_of, potential_program
-from lawful.theory.exact import checker
-from lawful.theory.exact.lowering import program_of
-from lawful.theory.exact.program import Program
-from lawful.theory.exact.residues import PRIMES
-from lawful.theory.oracle import ContradictionError
+from lawful.graph.questions.exact import potential_of, potential_program
+from lawful.theory.oracle.counting import ContradictionError
+from lawful.theory.oracle.exact import checker
+from lawful.theory.oracle.exact.lowering import program_of
+from lawful.theory.oracle.exact.program import Program
+from lawful.theory.oracle.exact.residues import PRIMES
 
 Branches = tuple[Tensor, ...]
 
@@ -169,9 +169,9 @@ def test_a_derived_law_that_does_not_hold_is_a_contradiction(monkeypatch: pytest
     """A certificate leaves out what it cannot prove, but not what is false."""
     other = lw.derive(mlp(2, 3, 2, act=b.ReLU()))
     linear = lw.derive(mlp(2, 3, 2))
-    monkeypatch.setattr("lawful.graph.certificate.derive", lambda arch, loss: linear)
+    monkeypatch.setattr("lawful.graph.questions.certificate.derive", lambda arch, loss: linear)
     with pytest.raises(ContradictionError, match="fields of the network change it"):
         lw.certificate(mlp(2, 3, 2, act=b.ReLU()))
-    monkeypatch.setattr("lawful.graph.certificate.derive", lambda arch, loss: other)
+    monkeypatch.setattr("lawful.graph.questions.certificate.derive", lambda arch, loss: other)
     proved = lw.certificate(mlp(2, 3, 2)).check()
     assert (proved.at_least, proved.at_most) == (3, 6)  # the laws of a ReLU network are some of a linear one

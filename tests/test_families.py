@@ -7,9 +7,9 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.graph import families
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import check
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import check
+from lawful.graph.questions.derive import derive
 
 LLAMA_70B = dict(layers=80, width=8192, heads=64, kv_heads=8, hidden=28672)
 

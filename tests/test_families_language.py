@@ -8,9 +8,9 @@ import torch
 from lawful import blocks as b
 from lawful.blocks import ShapeError
 from lawful.graph import families
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import check
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import check
+from lawful.graph.questions.derive import derive
 
 
 def total(arch: Architecture) -> int:

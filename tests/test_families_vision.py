@@ -7,9 +7,9 @@ import torch
 
 from lawful.blocks import ShapeError, Signal
 from lawful.graph import families as f
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import acceptable, check, verify
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import acceptable, check, verify
+from lawful.graph.questions.derive import derive
 
 Make = Callable[[], Architecture]
 

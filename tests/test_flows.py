@@ -13,7 +13,7 @@ from torch.func import jacrev
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph import flows as f
+from lawful.graph.questions import flows as f
 from lawful.theory.flows import Layout, Rate, State
 from lawful.theory.flows.skew import NONE, Rotations
 from lawful.theory.verdict import Verdict

@@ -10,7 +10,7 @@ from forger import NETWORKS, PRIMES, base, chosen_prime, false_law, laws_with, p
 from forgeries import KINDS
 
 import lawful as lw
-from lawful.theory.exact import checker
+from lawful.theory.oracle.exact import checker
 
 FEW, MANY = 6, 60  # of each kind
 

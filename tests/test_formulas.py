@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from sympy.matrices.expressions.matexpr import MatrixElement
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.derive import derive
 from lawful.testing.strategies import architectures
-from lawful.theory.diagram import View
-from lawful.theory.formulas import MAX_TERMS, arrays, formula, indices, latex, text
-from lawful.theory.laws import Law
-from lawful.theory.statement import Part, Term
+from lawful.theory.gauge.diagram import View
+from lawful.theory.laws.formulas import MAX_TERMS, arrays, formula, indices, latex, text
+from lawful.theory.laws.law import Law
+from lawful.theory.laws.statement import Part, Term
 
 
 def linear(features: int, width: int, bias: bool = False) -> b.Linear:

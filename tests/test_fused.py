@@ -8,8 +8,8 @@ from torch import nn
 from torch.func import functional_call, grad, jvp, vmap
 from torch.nn import functional as F
 
-from lawful.theory.composed import COMPOSED
-from lawful.theory.double import double
+from lawful.theory.oracle.composed import COMPOSED
+from lawful.theory.oracle.double import double
 
 
 class Call(nn.Module):

@@ -14,7 +14,7 @@ from repository import ROOT
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.theory import rules
+from lawful.theory.gauge import rules
 
 GUIDE = (ROOT / "docs" / "add-a-block.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "examples" / "my_blocks.py"

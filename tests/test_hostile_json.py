@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from json_files import CUT, NODES, SHARED, TIED, VALID, Path, network, refusal
 
-from lawful.graph import plain, serial
-from lawful.graph.architecture import Architecture
-from lawful.graph.serial import to_json
+from lawful.graph.architecture import plain, serial
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.serial import to_json
 
 
 def changed(path: Path, value: Any) -> str:

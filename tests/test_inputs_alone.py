@@ -8,11 +8,11 @@ from torch import nn
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph.check import gradient_rank
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
-from lawful.theory.exact.program import NotPolynomialError
-from lawful.theory.spans import measure
+from lawful.graph.questions.check import gradient_rank
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
+from lawful.theory.gauge.spans import measure
+from lawful.theory.oracle.exact.program import NotPolynomialError
 from lawful.theory.verdict import Verdict
 
 X = torch.tensor([[0.3, -1.2, 0.8, 0.1], [1.1, 0.4, -0.7, 0.9]])

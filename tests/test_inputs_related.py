@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 
 FEATURES, TOKENS, PAIR = (
     torch.randn(*s, generator=torch.Generator().manual_seed(0)) for s in ((2, 3), (2, 3, 3), (2, 2, 3))

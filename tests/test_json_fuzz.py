@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from json_files import NODES, VALID, Path, refusal
 
 from lawful import blocks as b
-from lawful.graph.architecture import Architecture
-from lawful.graph.serial import to_json
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.serial import to_json
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.integers(10**18, 10**400)

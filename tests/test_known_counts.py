@@ -3,8 +3,8 @@
 import networks
 import pytest
 
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 from lawful.theory.verdict import Verdict
 
 KNOWN = networks.known_counts()

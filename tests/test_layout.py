@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lawful.graph.layout import GAP_X, layout
+from lawful.graph.drawing.layout import GAP_X, layout
 
 
 def test_the_branch_stays_straight_and_the_skip_goes_around_it() -> None:

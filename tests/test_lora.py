@@ -7,9 +7,9 @@ import lawful as lw
 from lawful import blocks as b
 from lawful.blocks import ShapeError
 from lawful.graph import families
-from lawful.graph.architecture import Architecture
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 
 TOKENS = b.Signal(4, (4,))
 

@@ -11,10 +11,10 @@ from networks import linear, relu_block, tokens
 
 from lawful import blocks as b
 from lawful import cli
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import verify
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import verify
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 from lawful.theory.losses import NAMES, CrossEntropy, Loss, LossError, label, pair, parse, read
 from lawful.theory.verdict import Verdict
 

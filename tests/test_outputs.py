@@ -14,11 +14,11 @@ from networks import linear, relu_block
 
 from lawful import blocks as b
 from lawful.dynamics.train import train
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import check, gradient_rank, verify
-from lawful.graph.counting import count
-from lawful.graph.draw import dot, mermaid
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.drawing.draw import dot, mermaid
+from lawful.graph.questions.check import check, gradient_rank, verify
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 from lawful.testing import assert_conserved, assert_lawful
 from lawful.theory.losses import CrossEntropy
 from lawful.theory.verdict import Verdict

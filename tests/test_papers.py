@@ -8,10 +8,10 @@ import torch
 
 from lawful import blocks as b
 from lawful.graph import families
-from lawful.graph.architecture import Architecture
-from lawful.graph.check import verify
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import verify
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 from lawful.theory.verdict import Verdict
 
 

@@ -12,11 +12,11 @@ from torch import nn
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph import parameters
-from lawful.graph.parameters import ParameterCount
-from lawful.graph.tangents import Tangents
+from lawful.graph.questions import parameters
+from lawful.graph.questions.parameters import ParameterCount
+from lawful.graph.questions.tangents import Tangents
+from lawful.theory.oracle.verification import corruptions
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import corruptions
 
 
 def consistent(found: ParameterCount) -> bool:
@@ -186,7 +186,7 @@ def test_known_counts(known: networks.Known) -> None:
 
 
 def test_float_and_exact_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lawful.theory.exact.program import NotPolynomialError
+    from lawful.theory.oracle.exact.program import NotPolynomialError
 
     arch, count = mlp(3, 2, 3, 2, bias=True), parameters.count
     exact = lw.parameter_count(arch)

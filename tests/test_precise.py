@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import grad
 
-from lawful.graph.counting import count
-from lawful.graph.fields import fields_of
-from lawful.theory.oracle import CLEAR_GAP, DOUBTFUL_GAP, Count, count_fields, count_span
-from lawful.theory.precise.counting import Ranks, count_precisely
-from lawful.theory.precise.jets import Jet, UnknownError, Work
-from lawful.theory.precise.numbers import constant, digits, entries, middles
-from lawful.theory.precise.operations import SERIES
-from lawful.theory.precise.rank import eliminate
+from lawful.graph.questions.count import count
+from lawful.graph.questions.fields import fields_of
+from lawful.theory.oracle.counting import CLEAR_GAP, DOUBTFUL_GAP, Count, count_fields, count_span
+from lawful.theory.oracle.precise.counting import Ranks, count_precisely
+from lawful.theory.oracle.precise.jets import Jet, UnknownError, Work
+from lawful.theory.oracle.precise.numbers import constant, digits, entries, middles
+from lawful.theory.oracle.precise.operations import SERIES
+from lawful.theory.oracle.precise.rank import eliminate
 from lawful.theory.verdict import Verdict
 
 
@@ -72,7 +72,7 @@ def both(network, loss="mse", seed=0, **options) -> tuple[Count, Ranks]:
     generator = torch.Generator().manual_seed(seed)
     potential, theta, sample = fields_of(network, loss, generator, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lawful.theory.oracle.count_precisely", refuse)
+        patch.setattr("lawful.theory.oracle.counting.count_precisely", refuse)
         floats = count_fields(potential, theta, sample)
     return floats, count_precisely(grad(potential), theta, sample)
 

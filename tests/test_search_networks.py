@@ -11,8 +11,8 @@ from torch.func import jacrev
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.graph.exact import potential_program
-from lawful.theory.exact.program import NotPolynomialError, Program, Step
+from lawful.graph.questions.exact import potential_program
+from lawful.theory.oracle.exact.program import NotPolynomialError, Program, Step
 from lawful.theory.search import ExactFields, ProgramFields, parities_hold
 from lawful.theory.search.confirmation import error_bound
 from lawful.theory.search.program_signs import choices_used_twice, sign_flips
@@ -207,8 +207,8 @@ def test_gates_that_stay_gates_make_a_false_law_likelier_and_the_bound_says_so()
 @pytest.mark.parametrize("act", [b.ReLU(), b.ReLU(0.1), b.ReLU6(), b.ReLU(0.0, 2)])
 def test_weights_of_options_span_what_options_span(act: b.Block) -> None:
     """Fields with choices drawn from their options lie in the span of those with weights, and span it."""
-    from lawful.theory.exact.counting import Fields
-    from lawful.theory.exact.residues import PRIMES, pivots
+    from lawful.theory.oracle.exact.counting import Fields
+    from lawful.theory.oracle.exact.residues import PRIMES, pivots
 
     program = potential_program(mlp(2, 2, 2, act=act, bias=True))
     p = PRIMES[0]

@@ -7,10 +7,10 @@ import pytest
 
 from lawful import blocks as b
 from lawful.blocks import registry
-from lawful.graph.architecture import Architecture
-from lawful.graph.engine import derive
-from lawful.graph.serial import load, to_json
-from lawful.theory.lawset import LawSet
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.serial import load, to_json
+from lawful.graph.questions.derive import derive
+from lawful.theory.derive.lawset import LawSet
 
 
 def tied_language_model() -> b.Net:

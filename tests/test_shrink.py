@@ -6,9 +6,9 @@ import pytest
 
 from lawful import blocks as b
 from lawful.graph import families
-from lawful.graph.architecture import Architecture
-from lawful.graph.counting import count
-from lawful.graph.engine import derive
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.count import count
+from lawful.graph.questions.derive import derive
 
 LLAMA_70B = dict(layers=80, width=8192, heads=64, kv_heads=8, hidden=28672)
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 import lawful as lw
-from lawful.graph import engine
+from lawful.graph.questions import derive as engine
+from lawful.theory.oracle.verification import corruptions
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import corruptions
 
 MODELS = {
     "perceptron": (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(5, 3), "mse"),

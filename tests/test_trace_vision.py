@@ -9,7 +9,7 @@ from torch import nn
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.theory.rules import WholeRule
+from lawful.theory.gauge.rules import WholeRule
 
 SMALL = (
     "test_byobnet",

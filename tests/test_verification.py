@@ -10,10 +10,10 @@ import torch
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.theory.laws import Law
-from lawful.theory.measuring import corruptions, measure, vanishing
+from lawful.theory.laws.law import Law
+from lawful.theory.oracle.measuring import corruptions, measure, vanishing
+from lawful.theory.oracle.verification import Report, verify
 from lawful.theory.verdict import Verdict
-from lawful.theory.verification import Report, verify
 
 NET = lw.Architecture(b.chain(a=b.Linear(3, 4), r=b.ReLU(), c=b.Linear(4, 2)))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lawful.blocks import Dropout, GlobalAveragePool, Linear, Net, SiLU, chain, repeat
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .inverted import conv_norm, divisible, inverted_residual
 
 # Hidden channels over channels, kernel, first stride, channels, blocks.

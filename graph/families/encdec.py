@@ -31,7 +31,7 @@ from lawful.blocks import (
     residual,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .language import check_heads
 
 BUCKETS = 32  # rows of a table of relative biases

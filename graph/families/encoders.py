@@ -21,7 +21,7 @@ from lawful.blocks import (
     repeat,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .language import check_heads
 
 HEADS = ("none", "pooler", "mlm", "pretraining")

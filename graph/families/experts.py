@@ -16,7 +16,7 @@ from lawful.blocks import (
     residual,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .language import check_heads
 
 

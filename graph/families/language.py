@@ -20,7 +20,7 @@ from lawful.blocks import (
     residual,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 
 def gpt2(

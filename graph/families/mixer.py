@@ -18,7 +18,7 @@ from lawful.blocks import (
     residual,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .vit import count_patches
 
 EPSILON = 1e-6  # of every LayerNorm

@@ -17,7 +17,7 @@ from lawful.blocks import (
     repeat,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .inverted import conv_norm, divisible, inverted_residual
 
 # Version 2: hidden channels over channels, channels, blocks, first stride.

@@ -23,7 +23,7 @@ from lawful.blocks import (
     repeat,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .language import check_heads
 from .vit import count_patches
 

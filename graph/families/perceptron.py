@@ -22,7 +22,7 @@ from lawful.blocks import (
     chain,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 ACTIVATIONS: dict[str, Callable[[], Net]] = {
     "relu": ReLU,

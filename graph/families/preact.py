@@ -18,7 +18,7 @@ from lawful.blocks import (
     repeat,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .resnet import EXPANSION, Layers
 
 

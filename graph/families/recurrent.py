@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lawful.blocks import LSTM, Dropout, Embedding, Linear, Net, Tie, chain, repeat
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 
 def lstm_lm(

@@ -21,7 +21,7 @@ from lawful.blocks import (
     repeat,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 EXPANSION = 4  # of a bottleneck: its last convolution is that many times as wide as the stage
 STAGE = 64  # channels of the first stage for which the width of a group is given

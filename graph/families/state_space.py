@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lawful.blocks import Embedding, Mamba, Net, RMSNorm, TiedHead, chain, repeat, residual
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 EPSILON = 1e-5  # of every RMSNorm
 

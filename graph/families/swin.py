@@ -26,7 +26,7 @@ from lawful.blocks import (
     repeat,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 
 def swin_t(classes: int = 1000, space: Sequence[int] = (224, 224), drop: float = 0.2) -> Architecture:

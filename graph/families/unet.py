@@ -17,7 +17,7 @@ from lawful.blocks import (
     repeat,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 
 def unet(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lawful.blocks import BatchNorm, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Net, ReLU, ShapeError, chain, repeat
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 CONVOLUTIONS = {"A": (1, 1, 2, 2, 2), "B": (2, 2, 2, 2, 2), "D": (2, 2, 3, 3, 3), "E": (2, 2, 4, 4, 4)}  # per stage
 WIDENING = (1, 2, 4, 8, 8)  # channels of every stage over those of the first

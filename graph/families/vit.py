@@ -22,7 +22,7 @@ from lawful.blocks import (
     repeat,
 )
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 
 EPSILON = 1e-6  # of every LayerNorm
 

@@ -1,6 +1,6 @@
 """Reading torch modules as architectures."""
 
-from ..origin import OpaqueOp, Trace
+from ..architecture.origin import OpaqueOp, Trace
 from .errors import TraceError
 from .register import OpCall, register_op
 from .trace import trace, trace_module, trace_with_point

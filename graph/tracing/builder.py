@@ -12,9 +12,9 @@ import torch
 from lawful.blocks import Block, Discard, ShapeError, Signal, Table
 from lawful.blocks.opaque import Opaque
 
-from ..architecture import Architecture
-from ..block_graph import Edge
-from ..compile import Port
+from ..architecture.architecture import Architecture
+from ..architecture.block_graph import Edge
+from ..architecture.compile import Port
 from .layout import canonical
 from .values import NotUnderstood, Stream
 
@@ -203,6 +203,6 @@ def _gaps(runs: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int
 
 
 def _base(name: str) -> str:
-    from lawful.theory.parts import base
+    from lawful.theory.laws.parts import base
 
     return base(name)

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from lawful.theory.modules import CARRIED, named_items
-from lawful.theory.randomness import Dice
+from lawful.theory.oracle.lending.randomness import Dice
+from lawful.theory.oracle.modules import CARRIED, named_items
 
 from .errors import TraceError
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import torch
 
-from lawful.theory.double import double
-from lawful.theory.holders import LendingError
-from lawful.theory.lending import lent
-from lawful.theory.modules import Point, as_double, perturbed
+from lawful.theory.oracle.double import double
+from lawful.theory.oracle.lending.holders import LendingError
+from lawful.theory.oracle.lending.lent import lent
+from lawful.theory.oracle.modules import Point, as_double, perturbed
 
-from ..origin import Comparison
+from ..architecture.origin import Comparison
 from .errors import first_line
 from .gaps import TOLERANCE, Gap, Probes, Run, gap_of, own_run, run_at
 from .observe import observe

@@ -11,8 +11,8 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from lawful.blocks import Computed, Signal
-from lawful.theory.double import double
-from lawful.theory.modules import as_double
+from lawful.theory.oracle.double import double
+from lawful.theory.oracle.modules import as_double
 
 from .layout import canonical
 from .program import Program
@@ -21,7 +21,7 @@ from .running import DROPOUTS, dropout_off
 from .values import Data, NotUnderstood, Stream
 
 if TYPE_CHECKING:
-    from ..compile import Port
+    from ..architecture.compile import Port
     from .builder import Builder
     from .lowering import Lowering
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 
 from lawful.blocks import Discard, Table
-from lawful.theory.parts import base, is_part
+from lawful.theory.laws.parts import base, is_part
 
-from ..architecture import Architecture
+from ..architecture.architecture import Architecture
 from .program import Program
 
 RUN = re.compile(r"^(.*)\[(\d+):(\d+)\]$")

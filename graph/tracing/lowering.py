@@ -12,7 +12,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from lawful.blocks import Block, Signal
-from lawful.theory.modules import as_double
+from lawful.theory.oracle.modules import as_double
 
 from .arrange import exact
 from .builder import Builder

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from lawful.theory.containers import Dict, Items
-from lawful.theory.double import double
-from lawful.theory.holders import State, same
-from lawful.theory.lending import lent
-from lawful.theory.modules import as_double
-from lawful.theory.snapshot import Change
+from lawful.theory.oracle.double import double
+from lawful.theory.oracle.lending.containers import Dict, Items
+from lawful.theory.oracle.lending.holders import State, same
+from lawful.theory.oracle.lending.lent import lent
+from lawful.theory.oracle.lending.snapshot import Change
+from lawful.theory.oracle.modules import as_double
 
 from .counters import Counter, Watched, watched
 from .exporting import on_meta

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 
 from lawful.blocks import Block, Opaque, Run, Signal
-from lawful.theory.parts import base, read
+from lawful.theory.laws.parts import base, read
 
-from ..compile import Port
+from ..architecture.compile import Port
 from .builder import Builder
 
 REASON = "a part of a parameter that it uses is used in another part elsewhere"

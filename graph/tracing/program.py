@@ -13,9 +13,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 
-from lawful.theory.holders import LendingError
-from lawful.theory.lending import lent
-from lawful.theory.storage import SharedMemoryError, same_memory, shared_names, shares_memory
+from lawful.theory.oracle.lending.holders import LendingError
+from lawful.theory.oracle.lending.lent import lent
+from lawful.theory.oracle.lending.storage import SharedMemoryError, same_memory, shared_names, shares_memory
 
 from .calls import Call, FlatCall, Outputs, read_call
 from .errors import TraceError

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from lawful.blocks import Run
-from lawful.theory.modules import as_double
-from lawful.theory.parts import read
+from lawful.theory.laws.parts import read
+from lawful.theory.oracle.modules import as_double
 
-from ..architecture import Architecture
-from ..forward import run_forward
+from ..architecture.architecture import Architecture
+from ..architecture.forward import run_forward
 from .computed import evaluator
 from .lowering import Lowering
 from .opaque import restored

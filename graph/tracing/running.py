@@ -12,8 +12,8 @@ from torch.fx.node import map_arg
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from lawful.theory.lending import Lent
-from lawful.theory.modules import as_double
+from lawful.theory.oracle.lending.lent import Lent
+from lawful.theory.oracle.modules import as_double
 
 from .calls import FlatCall, Outputs
 from .program import Program

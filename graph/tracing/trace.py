@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from lawful.theory.double import double
 from lawful.theory.losses import LossLike
-from lawful.theory.modules import Point
-from lawful.theory.storage import own_parameters
+from lawful.theory.oracle.double import double
+from lawful.theory.oracle.lending.storage import own_parameters
+from lawful.theory.oracle.modules import Point
 
-from ..architecture import Architecture
-from ..naming import losses_of
-from ..origin import OpaqueOp, Trace
-from ..sources import computed_alone
+from ..architecture.architecture import Architecture
+from ..architecture.origin import OpaqueOp, Trace
+from ..architecture.outputs import losses_of
+from ..architecture.sources import computed_alone
 from . import ops  # noqa: F401  (registers how operations are lowered)
 from .compare import compare
 from .computed import fold

@@ -10,7 +10,7 @@ from torch.fx import Node
 
 from lawful.blocks import Signal
 
-from ..compile import Port
+from ..architecture.compile import Port
 from .layout import Dim, Dims, canonical, shape
 
 

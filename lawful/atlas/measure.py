@@ -15,9 +15,9 @@ from .models import build
 from .record import Record
 
 if TYPE_CHECKING:
-    from lawful.graph.architecture import Architecture
+    from lawful.graph.architecture.architecture import Architecture
     from lawful.graph.tracing import Trace
-    from lawful.theory.lawset import LawSet
+    from lawful.theory.derive.lawset import LawSet
 
 VERIFIABLE = 30_000_000  # parameters of a model that is verified itself; a larger one takes the verdict of a sibling
 SAMPLES = (2, 6)  # random points; more of them where a law was not tested
@@ -120,7 +120,7 @@ def _findings(arch: Architecture) -> Trace:
 
 
 def _laws(arch: Architecture, built: Built, clock: Clock) -> LawSet:
-    from lawful.graph.engine import derive
+    from lawful.graph.questions.derive import derive
 
     with clock.time("derive"):
         return derive(arch, built.loss)
@@ -156,7 +156,7 @@ def _compared(record: Record, arch: Architecture) -> Record:
 
 def _verified(record: Record, task: Task, clock: Clock, small: tuple[Built, Architecture] | None) -> Record:
     """Traces a small instance, compares it, and checks all of its laws by loss gradients of the module."""
-    from lawful.graph.check import verify
+    from lawful.graph.questions.check import verify
     from lawful.theory.verdict import Verdict
 
     if small is None:

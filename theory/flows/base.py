@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.func import grad
 
-from ..oracle import Count, Potential, Sampler, count_span, potential_moves
+from ..oracle.counting import Count, Potential, Sampler, count_span, potential_moves
 from .errors import FlowError
 
 Tensors = Mapping[str, torch.Tensor]

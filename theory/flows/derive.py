@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from ..laws import Law
-from ..lawset import LawSet
-from ..solution import Solution
+from ..derive.lawset import LawSet
+from ..gauge.solution import Solution
+from ..laws.law import Law
 from .base import Flow, Layout, as_flow
 from .entries import reduced, sign_laws
 from .errors import FlowError

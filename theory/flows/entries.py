@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import torch
 
-from ..laws import Law
-from ..statement import Term
+from ..laws.law import Law
+from ..laws.statement import Term
 from .laws import FlowLaw, Tensors
 from .quadratic import as_flow_law
 

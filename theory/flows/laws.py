@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..laws import as_parameters
-from ..named import Named
-from ..parts import base, with_parts
-from ..statement import ramp_like
+from ..laws.law import as_parameters
+from ..laws.named import Named
+from ..laws.parts import base, with_parts
+from ..laws.statement import ramp_like
 from .base import Layout
 from .errors import FlowError
 

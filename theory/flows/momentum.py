@@ -19,12 +19,12 @@ from fractions import Fraction
 
 import torch
 
-from ..laws import Law
-from ..parts import base
-from ..ranks import settled
-from ..rewrites import Pair, parallel_pairs
-from ..solution import Solution
-from ..statement import Part
+from ..derive.ranks import settled
+from ..gauge.rewrites import Pair, parallel_pairs
+from ..gauge.solution import Solution
+from ..laws.law import Law
+from ..laws.parts import base
+from ..laws.statement import Part
 from .kinds import Momentum
 from .laws import FlowLaw, Tensors
 from .potentials import ENTROPY

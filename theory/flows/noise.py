@@ -17,8 +17,8 @@ from numbers import Real
 import torch
 from torch.func import jvp, vmap
 
-from ..laws import Law, as_parameters
-from ..parts import base
+from ..laws.law import Law, as_parameters
+from ..laws.parts import base
 from .base import Layout
 from .errors import FlowError
 

@@ -13,10 +13,10 @@ from fractions import Fraction
 
 import torch
 
-from ..families import is_matrix
-from ..laws import Law
-from ..parts import base
-from ..statement import Part
+from ..gauge.families import is_matrix
+from ..laws.law import Law
+from ..laws.parts import base
+from ..laws.statement import Part
 from .kinds import Mirror, WeightDecay
 from .laws import FlowLaw, Tensors
 from .rate import Rate

@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import singledispatchmethod
 
-from ..diagram import Diagram, Site
-from ..rules import (
+from ..gauge.diagram import Diagram, Site
+from ..gauge.rules import (
     AddRule,
     AttentionRule,
     BatchNormRule,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch.func import grad, jvp, vmap
 
-from ..laws import Law
-from ..oracle import Potential, Sampler
-from ..parts import base
+from ..laws.law import Law
+from ..laws.parts import base
+from ..oracle.counting import Potential, Sampler
+from ..oracle.verification import TOLERANCE, LawReport, Report
 from ..verdict import Verdict
-from ..verification import TOLERANCE, LawReport, Report
 from .base import Flow, Layout, State
 from .errors import FlowError
 from .laws import FlowLaw

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import flint
 import numpy as np
 
-from ..exact.residues import pivots
+from ..oracle.exact.residues import pivots
 
 DRAWN_BITS = 30  # primes are drawn between 2^30 and 2^31
 

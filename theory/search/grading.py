@@ -17,7 +17,7 @@ from math import gcd, lcm
 
 import numpy as np
 
-from ..linalg import Equations
+from ..gauge.linalg import Equations
 
 Term = tuple[int, tuple[int, ...]]  # the component of a field, and the variables of a monomial with multiplicity
 

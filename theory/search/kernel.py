@@ -13,7 +13,7 @@ from math import gcd, isqrt, lcm
 
 import numpy as np
 
-from ..exact.residues import matrix
+from ..oracle.exact.residues import matrix
 
 LARGE = 24  # from this many columns on, FLINT is faster than one elimination of many matrices side by side
 SPARE_BITS = 8  # a random residue passes for a small fraction with probability 2^(-2 * SPARE_BITS) only

@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..exact.jets import Differentiator
-from ..exact.program import Program, Step
+from ..oracle.exact.jets import Differentiator
+from ..oracle.exact.program import Program, Step
 from .program_signs import choices_used_twice, sign_flips
 
 MEMORY = 1 << 23  # residues of all values of the samples that are evaluated at once
@@ -25,7 +25,7 @@ class ProgramFields:
     """The gradients of a program in its parameters for all data and choices; an `ExactFields`.
 
     Args:
-        program: a potential whose gradients are the fields, see `lawful.graph.exact.potential_program`.
+        program: a potential whose gradients are the fields, see `lawful.graph.questions.exact.potential_program`.
 
     Attributes:
         kept: the choices that are drawn from their options, since some product reads one of them twice.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ..exact.program import Program, Step
+from ..oracle.exact.program import Program, Step
 from .grading import flips_of
 
 Signs = tuple[np.ndarray, np.ndarray]  # a mask for every entry, and whether the entry is anything but zero

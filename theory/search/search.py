@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..exact.residues import pivots
+from ..oracle.exact.residues import pivots
 from .confirmation import confirm, error_bound
 from .family import ExactFields, draw, primes
 from .grading import Grading, classes

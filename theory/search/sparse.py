@@ -9,7 +9,7 @@ from __future__ import annotations
 import flint
 import numpy as np
 
-from ..exact.residues import PRIMES, pivots
+from ..oracle.exact.residues import PRIMES, pivots
 from .kernel import primitive
 
 GREATEST = 1 << 40  # coefficients beyond are left as they are: int64 must hold the differences

@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from lawful.blocks import Affine, BatchNormCore, Block, Conv1d, Conv2d, Conv3d, FrozenBatchNorm, Linear, UnevenConv
 
-from ...compile import Port
+from ...architecture.compile import Port
 from ..layout import Atom, canonical
 from ..lowering import Lowering
 from ..values import NotUnderstood, Stream

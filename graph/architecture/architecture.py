@@ -1,0 +1,112 @@
+"""An architecture: a graph of blocks, and the questions that are asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from lawful.blocks import Run
+from lawful.theory.gauge.diagram import Diagram
+from lawful.theory.losses import LossLike
+from lawful.theory.oracle.verification import Point
+
+from . import diagrams, forward, module, points, serial
+from .block_graph import BlockGraph
+from .shrinking import shrink
+
+
+class Architecture(BlockGraph):
+    """A network as a graph of blocks; shapes are checked when it is made.
+
+    Args:
+        net: an expression of blocks.
+        input: what the network reads; by default what its first block says it reads.
+        space: lengths of the position axes of the input (height and width, or tokens), if the default is not wanted.
+
+    Attributes:
+        graph: a `networkx.MultiDiGraph`; nodes carry `block`, edges carry `source` and `target` port numbers.
+        inputs: signals of the network's inputs.
+        outputs: signals of its outputs, in the order in which the expression ends in them.
+        signals: the signal on every port `(node, number)`.
+        trace: where it came from, if a torch module was traced (see `lawful.trace`), else None.
+
+    Raises:
+        ShapeError: for widths that do not fit, open ports and cycles; names the node, both sides and the way out.
+    """
+
+    # Each question is a function in a file of its own; the methods only give it the architecture.
+
+    def diagram(self, loss: LossLike = "mse") -> Diagram:
+        """The network as the theorems see it.
+
+        Args:
+            loss: a name for all outputs, or one for each, in their order or by name (see `theory.losses.read`).
+
+        Raises:
+            ShapeError: for losses that do not fit the outputs.
+        """
+        return diagrams.diagram(self, loss)
+
+    def forward(
+        self, params: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], run: Run | None = None
+    ) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """The network's output (a tuple for several), in primitive operations that can be differentiated repeatedly.
+
+        Args:
+            params: tensors by name.
+            inputs: one batch per network input; tokens as integers, everything else with the shape of its signal.
+            run: gates, mode and running statistics.
+
+        Raises:
+            ShapeError: for another number of inputs.
+        """
+        outputs = forward.run_forward(self, params, inputs, run)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def random_inputs(
+        self, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
+    ) -> list[torch.Tensor]:
+        """Random inputs of the right shapes."""
+        return forward.random_inputs(self, batch, generator, dtype)
+
+    def random_parameters(
+        self, generator: torch.Generator, dtype: torch.dtype = torch.float64
+    ) -> dict[str, torch.Tensor]:
+        """A generic point: every parameter random, none at the special values of an initialisation."""
+        return forward.random_parameters(self, generator, dtype)
+
+    def points(self, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
+        """Random parameters, data and losses with their gradients; every other one has a pattern of another.
+
+        Args:
+            loss: the loss of every output (see `diagram`).
+            samples: number of points.
+            seed: of everything random.
+            exact_norms: read every epsilon as 0.
+
+        Raises:
+            ShapeError: for losses that do not fit the outputs.
+        """
+        return points.points(self, loss, samples, seed, exact_norms)
+
+    def to_torch(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
+        """A trainable `nn.Module` with this graph's parameter names, freshly initialised."""
+        return module.Network(self, dtype, seed)
+
+    def to_json(self) -> str:
+        """The architecture as JSON (no weights)."""
+        return serial.to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """Reads what `to_json` wrote; runs no code.
+
+        Raises:
+            ShapeError: for anything that is not such a file; names the place.
+        """
+        return serial.from_json(text, cls)
+
+    def shrink(self) -> Architecture:
+        """The same architecture with tiny axes and few repeated blocks, small enough for the oracle."""
+        return shrink.shrink(self)

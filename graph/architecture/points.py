@@ -1,0 +1,59 @@
+"""Loss gradients of an architecture at random points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lawful.blocks import Run
+from lawful.theory.losses import LossLike
+from lawful.theory.oracle.verification import Point, point_of
+
+from .block_graph import BlockGraph
+from .forward import random_inputs, random_parameters, run_forward
+from .outputs import losses_of, output_sites
+from .patterns import Patterns
+
+EXAMPLES = 6  # in the batch of every point
+
+
+def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
+    """Random parameters, data and losses with their gradients; every other one has a pattern of another.
+
+    Args:
+        arch: the network.
+        loss: the loss of every output.
+        samples: number of points.
+        seed: of everything random.
+        exact_norms: read every epsilon as 0.
+
+    Raises:
+        ShapeError: for losses that do not fit the outputs.
+    """
+    losses, names = losses_of(arch, loss), output_sites(len(arch.outputs))
+    network = arch.with_epsilon(0.0) if exact_norms else arch
+    frozen_names = arch.frozen
+    generator = torch.Generator().manual_seed(seed)
+    out = []
+    for i in range(samples):
+        values = random_parameters(network, generator)
+        inputs = random_inputs(network, EXAMPLES, generator)
+        gates = Patterns.of_examples(network, values, EXAMPLES, generator) if i % 2 else None
+        frozen = {n: v for n, v in values.items() if n in frozen_names}
+        trainable = {n: v for n, v in values.items() if n not in frozen_names}
+
+        def forward(
+            p: Mapping[str, torch.Tensor],
+            x: Sequence[torch.Tensor],
+            fixed: dict[str, torch.Tensor] = frozen,
+            patterns: Any = gates,
+        ) -> dict[str, torch.Tensor]:
+            found = run_forward(network, {**fixed, **p}, x, Run(gates=patterns))
+            return dict(zip(names, found, strict=True))
+
+        point = point_of(forward, trainable, inputs, losses, generator, arch.output_axes)
+        still = {n: torch.zeros_like(v) for n, v in frozen.items()}
+        out.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
+    return out

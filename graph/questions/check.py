@@ -1,0 +1,231 @@
+"""The whole claim in one call: the laws hold, they are independent, and there are no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.func import jacrev
+
+from lawful.blocks import Net, ShapeError
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.laws.law import Law
+from lawful.theory.losses import Loss, LossError, LossLike, label, parse, read, spans
+from lawful.theory.oracle.counting import CLEAR_GAP, expect_known
+from lawful.theory.oracle.modules import Axes
+from lawful.theory.oracle.verification import Report
+from lawful.theory.oracle.verification import verify as verify_laws
+from lawful.theory.verdict import Verdict
+
+from ..architecture.architecture import Architecture
+from ..architecture.module import Network
+from ..architecture.outputs import losses_of
+from ..architecture.shrinking.likeness import doubts
+from ..architecture.shrinking.shrink import LARGEST, expect_runs, runs, shrink, trainable_scalars
+from .check_report import CheckReport, Subject, acceptable
+from .count import count
+from .derive import architecture_of, derive
+
+__all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
+
+COUNTABLE = 400  # trainable scalars that the oracle counts in seconds
+MANY = 16  # random points where a few leave a law untested
+VERIFIABLE = 2_000_000  # parameters whose gradients are quick to take in float64
+
+
+def verify(
+    network: Architecture | torch.nn.Module,
+    laws: Sequence[Law] | LawSet | None = None,
+    loss: LossLike | None = None,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    redraw: bool = True,
+    axis: Axes | None = None,
+    samples: int = 4,
+    seed: int = 0,
+) -> Report:
+    """Checks laws by loss gradients in float64.
+
+    Args:
+        network: an architecture (random parameters), or a module (the parameters that it has).
+        laws: the laws; derived from the architecture where they are not given.
+        loss: the loss of every output (see `derive`); by default those the laws were derived for, or the squared error.
+        args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
+        kwargs: example keyword inputs of a module; masks and what is no tensor are passed on.
+        redraw: whether the inputs of a module are drawn anew for every sample, like the examples; if not, they are
+            data to be checked on as they are.
+        axis: the axis of the features (the classes) in a module's output, or one for every output: the last by default,
+            and that of an architecture, or of a module made from one, is known.
+        samples: number of random points or batches.
+        seed: of points and data.
+
+    Returns:
+        A verdict and a residual for every law.
+
+    Raises:
+        ShapeError: if the laws of a foreign module are not given, or were derived for losses that see other things.
+    """
+    arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
+    if laws is None:
+        if arch is None:
+            raise ShapeError(f"no laws are known for a {type(network).__name__}; pass laws=lawful.derive(...)")
+        laws = derive(arch, loss or "mse")
+    losses = agreed_losses(laws, loss, arch)
+    if isinstance(network, Network) and not args and not kwargs:
+        args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
+    where: dict[str, Any] = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
+    return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
+
+
+def agreed_losses(laws: Sequence[Law] | LawSet, loss: LossLike | None, arch: Architecture | None = None) -> LossLike:
+    """The losses to check laws with: those asked for, if what they see is what the laws were derived for.
+
+    Args:
+        laws: the laws; those of a `LawSet` say what they were derived for.
+        loss: what is asked for; None for what the laws were derived for, or the squared error.
+        arch: the architecture, where there is one; without it losses by the name of an output are taken as they are.
+
+    Raises:
+        ShapeError: if the laws were derived for losses that see other things, and for losses that do not fit.
+    """
+    derived_for = parse(laws.loss) if isinstance(laws, LawSet) else ()
+    if loss is None and derived_for:
+        return derived_for
+    if arch is None and (not derived_for or isinstance(loss, Mapping)):
+        return loss or "mse"
+    try:
+        names = [f"output {i}" for i in range(len(derived_for))]
+        asked = losses_of(arch, loss or "mse") if arch else read(loss or "mse", names)
+    except LossError as error:
+        raise ShapeError(str(error)) from error
+    if derived_for and spans(asked) != spans(derived_for):
+        raise ShapeError(
+            f"the laws were derived for {label(derived_for)}, the loss is {label(asked)}; "
+            f"derive them again with loss={label(asked)!r}"
+        )
+    return asked
+
+
+def check(
+    network: Architecture | Net | torch.nn.Module,
+    loss: LossLike = "mse",
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    countable: int = COUNTABLE,
+    progress: Callable[[str], None] | None = None,
+) -> CheckReport:
+    """Derives the laws of an architecture, verifies every one, and counts it, or a shrunken copy, by brute force.
+
+    The laws are verified on the network itself up to `VERIFIABLE` parameters, and always on what is counted.  What is
+    counted has every epsilon read as 0, where all laws are exact.  A shrunken copy speaks for the network only where
+    widths stand in the same order, the families of laws agree and the rules meet the same limits; the report says so.
+
+    Args:
+        network: the architecture, an expression of blocks, or a module, which is traced.
+        loss: the loss of every output (see `derive`).
+        args: example inputs of a module.
+        kwargs: its keyword inputs.
+        seed: of everything random.
+        countable: parameters up to which the network itself is counted, and not a shrunken copy.
+        progress: called with a line before each stage.
+
+    Returns:
+        All of it, with `lawful`, `complete`, `verdict` and a `summary`.
+
+    Raises:
+        ShapeError: for losses that do not fit the outputs.
+        ContradictionError: if the oracle counts fewer laws than hold.
+    """
+    say = progress or (lambda line: None)
+    arch = Architecture(network) if isinstance(network, Net) else architecture_of(network, args, kwargs)
+    losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
+    expect_runs(arch)
+    say("deriving")
+    laws = derive(arch, label(losses))
+    found = CheckReport(arch, laws, _subject(arch, losses, laws, countable))
+    if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE:
+        say(f"verifying {len(laws)} families of laws")
+        found = replace(found, own_report=_verified(arch, laws, seed))
+    found = _counted(found, seed, say)
+    if found.copied and found.differs:  # tiny axes may have laws by accident
+        wider = _subject(arch, losses, laws, countable, extra=1)
+        if wider.copied and not wider.reason:
+            second = _counted(replace(found, subject=wider), seed, say)
+            found = second if second.complete else found
+    return found
+
+
+def _subject(arch: Architecture, losses: Sequence[Loss], laws: LawSet, countable: int, extra: int = 0) -> Subject:
+    """What is counted for a network: itself, a copy that speaks for it, or nothing."""
+    plain = arch.with_epsilon(0.0)
+    own = Subject(plain, derive(plain, label(losses)))
+    if sum(p.size for p in arch.parameters.values()) <= countable:
+        return own
+    size = trainable_scalars(arch)
+    affordable = size <= LARGEST and countable == COUNTABLE
+    if arch.trace is not None:
+        why = "a traced network has the sizes of its module built in and cannot be shrunk; check a smaller instance"
+        reason = f"it has {size:,} trainable scalars, more than {LARGEST:,}, and {why}"
+        return own if affordable else replace(own, runs=False, reason=reason)
+    small = shrink(arch, extra).with_epsilon(0.0)
+    # Fewer classes have fewer weights, which do not matter for what a loss sees.
+    named = label(losses if small.outputs == arch.outputs else [Loss(m.name) for m in losses])
+    copy = Subject(small, derive(small, named), copied=True, runs=False)
+    if trainable_scalars(small) > LARGEST:
+        reason = f"its smallest copy has {trainable_scalars(small):,} trainable scalars, more than {LARGEST:,}"
+    elif not runs(small):
+        reason = "its shrunken copy does not run"
+    else:
+        reason = "; ".join(doubts(arch, small, laws, copy.laws))
+        copy = replace(copy, runs=True)
+    return own if reason and affordable else replace(copy, reason=reason)
+
+
+def _verified(arch: Architecture, laws: LawSet, seed: int) -> Report:
+    report = verify(arch, laws, seed=seed)
+    if report.verdict in (Verdict.VACUOUS, Verdict.UNDECIDED):  # a unit that was dead in all samples
+        report = verify(arch, laws, samples=MANY, seed=seed)
+    return report
+
+
+def _counted(found: CheckReport, seed: int, say: Callable[[str], None]) -> CheckReport:
+    """The report with what was verified and counted on its subject, if that can be counted."""
+    small, laws = found.subject.arch, found.subject.laws
+    if not found.subject.runs:
+        return found
+    say(f"verifying {len(laws)} families of laws of what is counted")
+    same = not found.copied and all(law.exact for law in found.laws)
+    report = found.own_report if same and found.own_report else _verified(small, laws, seed)
+    counted = count(small, laws.loss, seed=seed, progress=lambda line: say(f"counting: {line}"))
+    rank = gradient_rank(small, laws, seed)
+    if counted.laws < rank and acceptable(verify(small, laws, samples=MANY, seed=seed), laws):
+        expect_known(counted, rank)
+    return replace(found, small_report=report, count=counted, rank=rank)
+
+
+def gradient_rank(arch: Architecture, laws: Sequence[Law], seed: int = 0) -> int:
+    """Numerical rank of the gradients of all scalars of some laws at a generic point, -1 where it is not clear."""
+    generator = torch.Generator().manual_seed(seed)
+    values = arch.random_parameters(generator)
+    trainable = {n: v for n, v in values.items() if n not in arch.frozen}
+    fixed = {n: v for n, v in values.items() if n in arch.frozen}
+    if not laws or not trainable:
+        return 0
+
+    def scalars(p: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.cat([law.value({**fixed, **p}).reshape(-1) for law in laws])
+
+    parts = jacrev(scalars)(trainable)
+    rows = torch.cat([parts[n].flatten(1) for n in trainable], 1)
+    if not bool(torch.isfinite(rows).all()):
+        return -1
+    norms = rows.norm(dim=1, keepdim=True)  # a row far below the others is rounding and must stay small
+    s = torch.linalg.svdvals(rows / norms.clamp_min(1e-6 * float(norms.max())))
+    rank = int((s > 1e-9 * s[0]).sum())
+    clear = rank == len(s) or float(s[rank - 1]) > CLEAR_GAP * float(s[rank])
+    return rank if clear else -1

@@ -1,0 +1,220 @@
+"""What `check` found, and of which network each sentence is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.laws.law import Law
+from lawful.theory.oracle.counting import Count
+from lawful.theory.oracle.verification import Report
+from lawful.theory.verdict import Verdict
+
+from ..architecture.architecture import Architecture
+from ..architecture.shrinking.likeness import agreement
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The network that is counted for another.
+
+    Attributes:
+        arch: the network itself or its shrunken copy, with every epsilon read as 0.
+        laws: the laws of it.
+        copied: whether it is a shrunken copy.
+        runs: whether it can be verified and counted.
+        reason: why it does not speak for the network; empty if it does.
+    """
+
+    arch: Architecture
+    laws: LawSet
+    copied: bool = False
+    runs: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was derived, measured and counted for one architecture.
+
+    Attributes:
+        arch: the architecture; of a module the one that was traced.
+        laws: the laws of it.
+        subject: what was counted: the network itself, or a shrunken copy.
+        own_report: a verdict for each law of `laws`, None where the network is too large to be verified itself.
+        small_report: a verdict for each law of `small_laws`, None where nothing could be counted.
+        count: what the oracle says about `small`, None where nothing could be counted.
+        rank: numerical rank of the gradients of `small_laws` at a generic point, -1 where it is not clear.
+    """
+
+    arch: Architecture
+    laws: LawSet
+    subject: Subject
+    own_report: Report | None = None
+    small_report: Report | None = None
+    count: Count | None = None
+    rank: int = -1
+
+    @property
+    def small(self) -> Architecture:
+        """What was counted: the network itself or its shrunken copy, with every epsilon read as 0."""
+        return self.subject.arch
+
+    @property
+    def small_laws(self) -> LawSet:
+        """The laws of `small`."""
+        return self.subject.laws
+
+    @property
+    def copied(self) -> bool:
+        """Whether a shrunken copy was counted and not the network itself."""
+        return self.subject.copied
+
+    @property
+    def verified_on(self) -> Architecture:
+        """What `report` is about: the network itself, or its shrunken copy if that alone was verified."""
+        return self.arch if self.own_report is not None else self.small
+
+    @property
+    def verified_laws(self) -> LawSet:
+        """The laws in `report`: those of `verified_on`."""
+        return self.laws if self.own_report is not None else self.small_laws
+
+    @property
+    def report(self) -> Report:
+        """A verdict for every law of `verified_on`; an empty one where nothing could be verified."""
+        return self.own_report or self.small_report or Report(())
+
+    @property
+    def holds(self) -> bool:
+        """Whether every law that was to be verified was; one that is only approximate may miss by its epsilon."""
+        small = self.small_report is None or acceptable(self.small_report, self.small_laws)
+        return small and acceptable(self.report, self.verified_laws)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the oracle came to a number."""
+        if self.count is None:
+            return False
+        return self.count.verdict.passed or (self.count.verdict is Verdict.VACUOUS and not self.count.parameters)
+
+    @property
+    def difference(self) -> int:
+        """How many more laws the oracle counts than were derived."""
+        return 0 if self.count is None else self.count.laws - self.small_laws.independent
+
+    @property
+    def complete(self) -> bool:
+        """Whether the oracle counts exactly the laws that were derived, and these are independent.
+
+        Of a network whose shrunken copy was counted this is said only where the copy speaks for it.
+        """
+        equal = self.count is not None and self.count.laws == self.small_laws.independent == self.rank
+        return equal and self.decided and not self.subject.reason
+
+    @property
+    def lawful(self) -> bool:
+        """Whether the laws hold and the list is complete.  What is undecided is not lawful."""
+        return self.holds and self.complete
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The limits of the rules that explain why the oracle counts more laws than were derived; empty if none do."""
+        return self.small_laws.notes if self.decided and self.difference > 0 else ()
+
+    @property
+    def differs(self) -> bool:
+        """Whether the oracle contradicts the list, and no limit of the rules explains it."""
+        return self.decided and self.difference != 0 and not self.findings
+
+    @property
+    def verdict(self) -> Verdict:
+        """`HOLDS` if lawful, `VIOLATED` if a law is false or missing, else `UNDECIDED`.
+
+        Laws that are missing behind a limit that the engine names are a finding, not a violation, and what a copy
+        misses that does not speak for the network says nothing about the network.
+        """
+        if self.lawful:
+            return Verdict.HOLDS
+        found = {r.verdict for report in (self.own_report, self.small_report) if report for r in report.laws}
+        found |= {self.count.verdict} if self.count else set()
+        differs = self.differs and not self.subject.reason
+        return Verdict.VIOLATED if Verdict.VIOLATED in found or differs else Verdict.UNDECIDED
+
+    @property
+    def summary(self) -> str:
+        """A few lines for people; each says of which network it is."""
+        approximate = sum(not law.exact for law in self.laws)
+        lines = [
+            f"{self.laws.count} scalar laws in {len(self.laws)} families, {self.laws.independent} independent"
+            + (f"; {approximate} families hold up to an epsilon" if approximate else ""),
+            *self._verified(),
+            *self._counted(),
+            *dict.fromkeys((*self.laws.notes, *self.findings)),
+        ]
+        return "\n".join(lines)
+
+    @property
+    def _itself(self) -> str:
+        return "the traced network" if self.arch.trace is not None else "the network itself"
+
+    def _verified(self) -> Iterator[str]:
+        size = sum(p.size for p in self.arch.parameters.values())
+        if self.own_report is not None:
+            yield f"verified on {self._itself}: {_outcome(self.own_report, self.laws)}"
+        else:
+            yield f"not verified on {self._itself}: {size:,} parameters are too many"
+        if self.small_report is not None and self.copied:
+            copy = sum(p.size for p in self.small.parameters.values())
+            outcome = _outcome(self.small_report, self.small_laws)
+            yield f"verified on its shrunken copy of {copy:,} parameters: {outcome}"
+
+    def _counted(self) -> Iterator[str]:
+        if self.count is None:
+            yield f"not counted: {self.subject.reason}"
+            return
+        where = "its shrunken copy" if self.copied else self._itself
+        yield (
+            f"counted on {where}, {self.count.parameters} trainable scalars: "
+            f"oracle {self.count.laws}, engine {self.small_laws.independent}, "
+            f"rank of their gradients {self.rank if self.rank >= 0 else 'unclear'}"
+        )
+        if not self.decided or self.difference or self.rank != self.count.laws:
+            yield self._incomplete()
+        else:
+            but = ", but for what is named below" if self.laws.notes else ""
+            yield f"complete{' for the copy' if self.copied else ''}{but}: no law is missing"
+        if self.subject.reason:
+            yield f"{self._itself} was not counted, and the copy does not speak for it: {self.subject.reason}"
+        elif self.copied:
+            yield f"{self._itself} was not counted; the copy speaks for it: {agreement(self.small, self.laws)}"
+
+    def _incomplete(self) -> str:
+        assert self.count is not None
+        if not self.decided:
+            return f"undecided: the oracle says {self.count.verdict} (gap {self.count.gap:.0e})"
+        families = ", ".join(f"{law.name} ({law.algebra})" for law in self.small_laws) or "none"
+        where = f" in the copy, whose families of laws are {families}" if self.copied else ""
+        if self.findings:
+            return (
+                f"a finding: {self.difference} more laws than the rules give, behind a limit that is named below{where}"
+            )
+        if self.difference:
+            more = self.difference > 0
+            return f"NOT complete: {abs(self.difference)} {'laws are missing' if more else 'laws too many'}{where}"
+        return f"undecided: the gradients of the laws do not show their number{where}"
+
+
+def acceptable(report: Report, laws: Sequence[Law]) -> bool:
+    """Whether every law was verified; only a law that is marked as approximate may miss by the epsilon of a norm."""
+    approximate = {law.name for law in laws if not law.exact}
+    missing = {law.name for law in laws} - {r.law for r in report.laws}
+    return not missing and all(
+        r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and r.law in approximate) for r in report.laws
+    )
+
+
+def _outcome(report: Report, laws: Sequence[Law]) -> str:
+    every = "every law" if acceptable(report, laws) else "NOT every law"
+    return f"{every}, largest residual of an exact law {report.residual:.1e}"

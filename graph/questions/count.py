@@ -1,0 +1,271 @@
+"""The oracle on architectures and torch modules.
+
+Nothing here asks a rule or a rewrite: what counts is the forward of blocks, or of the module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from lawful.blocks import ShapeError
+from lawful.theory.flows import Flow, FlowError, GradientFlow, as_flow
+from lawful.theory.losses import LossError, LossLike, parse
+from lawful.theory.oracle.counting import ContradictionError, Count, count_fields, span_rank
+from lawful.theory.oracle.lending.lent import lent
+from lawful.theory.oracle.lending.randomness import random_states
+from lawful.theory.oracle.lending.storage import own_parameters
+from lawful.theory.oracle.modules import Axes, ClassAxes, Inputs
+from lawful.theory.threads import few_threads
+from lawful.theory.verdict import Verdict
+
+from ..architecture.architecture import Architecture
+from ..architecture.module import Network
+from .derive import architecture_of
+from .exact import count_exactly
+from .fields import fields_of, layout_of
+from .module_fields import HiddenError
+
+ATTEMPTS = 3  # random points, until one separates signal from rounding
+POINTS = 6  # of a module, where its fields are spanned
+SURE_GAP = 1e8  # below it one point is not enough: rounding has been seen as a gap of 4e6
+LONGEST = 160  # characters of an error of torch in one of ours
+OWN = (ShapeError, LossError, FlowError, ContradictionError)
+
+
+def count(
+    network: Architecture | torch.nn.Module,
+    loss: LossLike = "mse",
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    axis: Axes | None = None,
+    seed: int = 0,
+    known: int | None = None,
+    exact: bool = False,
+    flow: Flow | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Count:
+    """Counts the independent laws of a network by brute force, without the engine.
+
+    Args:
+        network: an architecture (activation patterns are then those of other random points, so that the laws counted
+            hold for all parameters), or a module with example inputs in `args` (its real activations at one random
+            point).  A module that cannot be differentiated often enough as it runs (dropout in training, recurrent
+            kernels), or whose units are dead or linear at most points, is traced, and `method` says so.
+        loss: the loss of every output (see `derive`).
+        args: example inputs of a module; only shapes and dtypes are used, except for masks.
+        kwargs: example keyword inputs of a module, likewise.
+        axis: the axis of the features (the classes) in a module's output, or one for every output; by default the one
+            that `derive` uses, as tracing finds it, else the last.  That of an architecture is known.
+        seed: of the point and the data.
+        known: a number of laws proved already; reaching it ends the search early.
+        exact: count modulo primes instead of in floats, without rounding (see `count_exactly` in `exact`); for networks
+            that are polynomial once their activation patterns are fixed.  A module is traced first.
+        flow: how the network is trained (see `lawful.flows`); the gradient flow if not given.  Counting is then in
+            floats only.
+        progress: called with a line before each level of brackets.
+
+    Returns:
+        `Count` with `laws`, `ranks`, `gap`, `verdict`, `method`.  A count whose gap is narrow is decided in 120 digits
+        if it is small enough (see `theory.oracle.precise`); one whose gap is clear but not wide is repeated at
+        another point, and is undecided if the two differ.
+
+    Raises:
+        ShapeError: for a module without example inputs, for losses that do not fit the outputs, for another axis than
+            that of the classes, and for a module that can be counted neither as it runs nor as it is traced, or that
+            does not train as its parameters say (`HiddenError`).
+        ContradictionError: if fewer laws are counted than are known.
+        NotPolynomialError: with `exact`, names the operation that is no polynomial.
+        FlowError: for a flow that names parameters that are not there, and for `exact` with another flow than the
+            gradient flow.
+    """
+    with few_threads(_size(network)):
+        flow = None if flow is None else as_flow(flow)
+        if exact and not (flow is None or isinstance(flow, GradientFlow)):
+            raise FlowError(
+                f"exact counting is for the gradient flow, not for {type(flow).__name__}; leave out exact=True or flow="
+            )
+        if exact:
+            with random_states():
+                arch = architecture_of(network, args, kwargs)
+                found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
+                return found if isinstance(network, Architecture) else _with_unread(network, found)
+        if not isinstance(network, Architecture | torch.nn.Module):
+            raise ShapeError(
+                f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
+            )
+        counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
+        if isinstance(network, Architecture):
+            return _doubted(network, _count(network, loss, (), {}, axis, **counted))
+        inputs: Inputs = (tuple(args), dict(kwargs or {}))
+        if not isinstance(network, Network):
+            axis = class_axes(network, loss, inputs, axis)
+        with random_states():
+            return _count_any_module(network, loss, inputs, axis, counted)
+
+
+def _size(network: object) -> int:
+    """Number of scalars of all parameters."""
+    if isinstance(network, torch.nn.Module):
+        return sum(p.numel() for p in network.parameters())
+    return sum(p.size for p in network.parameters.values()) if isinstance(network, Architecture) else 0
+
+
+def _count_any_module(
+    network: torch.nn.Module, loss: LossLike, inputs: Inputs, axis: Axes | None, counted: dict[str, Any]
+) -> Count:
+    """The count of a module as it runs, or of its trace where torch refuses or the points disagree."""
+    try:
+        with lent(network):
+            found, doubt = _count_module(network, loss, *inputs, axis, **counted)
+    except HiddenError as error:
+        return _count_traced(network, loss, inputs, error, **counted)
+    except OWN:
+        raise
+    except Exception as error:  # no derivatives, another batch inside vmap, random numbers: whatever torch refuses
+        return _count_traced(network, loss, inputs, error, **counted)
+    return _settled(network, loss, inputs, found, doubt, **counted) if doubt else found
+
+
+def _count(
+    network: Architecture | torch.nn.Module,
+    loss: LossLike,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    axis: Axes | None,
+    *,
+    seed: int,
+    known: int | None,
+    flow: Flow | None,
+    progress: Callable[[str], None] | None,
+    points: Sequence[int] = range(ATTEMPTS),
+    wanted: int = 1,
+) -> Count:
+    """The count at the first points that are clear: the smallest of as many as are wanted."""
+    seen: list[Count] = []
+    for point in points:
+        generator = torch.Generator().manual_seed(seed + 1000 * point)
+        potential, theta, sample = fields_of(network, loss, generator, args=args, kwargs=kwargs, axis=axis)
+        if flow is None:
+            found = count_fields(potential, theta, sample, known=known, progress=progress)
+        else:
+            layout = layout_of(network)
+            found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
+        if found.verdict is Verdict.UNDECIDED:
+            continue
+        seen.append(found)
+        sure = [f for f in seen if f.gap >= SURE_GAP]
+        if len(sure) >= wanted or (sure and found.laws == known):
+            return min(sure, key=lambda f: f.laws)
+        if not sure and [f.laws for f in seen].count(found.laws) > 1:
+            return found
+    return replace(min(seen, key=lambda f: f.laws) if seen else found, verdict=Verdict.UNDECIDED)
+
+
+def _count_module(
+    module: torch.nn.Module,
+    loss: LossLike,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    axis: Axes | None,
+    *,
+    seed: int,
+    known: int | None,
+    **options: Any,
+) -> tuple[Count, str]:
+    """The count of a module where its fields span most, and why that may not be generic.
+
+    A unit that is dead or linear for all data at one point has laws there that it has nowhere else.  Fields alone are
+    cheap to span, so several points are looked at before brackets are asked for at two of the best.
+    """
+    counted: dict[str, Any] = {"seed": seed, "known": known, **options}
+    first = _count(module, loss, args, kwargs, axis, points=(0,), **counted)
+    if first.verdict is Verdict.VIOLATED or (first.verdict is Verdict.HOLDS and first.laws == known):
+        return first, ""
+    spans = []
+    for point in range(POINTS):
+        generator = torch.Generator().manual_seed(seed + 1000 * point)
+        spans.append(span_rank(*fields_of(module, loss, generator, args=args, kwargs=kwargs, axis=axis)))
+    best = [i for i, s in enumerate(spans) if s == max(spans)]
+    found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, **counted)
+    if 2 * len(best) > POINTS:
+        return found, ""
+    shown = ", ".join(map(str, spans))
+    return found, f"fields span {shown} dimensions at {POINTS} points, so units may be dead or linear at all of them"
+
+
+def _settled(
+    module: torch.nn.Module, loss: LossLike, inputs: Inputs, found: Count, doubt: str, **counted: Any
+) -> Count:
+    """A count at points that may not be generic: that of the traced network, whose patterns are those of all points."""
+    try:
+        traced = _count_traced(module, loss, inputs, None, **counted)
+    except OWN:
+        return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt}")
+    if traced.laws > found.laws:  # its points are not generic either
+        return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt}")
+    return replace(traced, method=f"{traced.method}; as it runs {doubt}")
+
+
+def class_axes(module: torch.nn.Module, loss: LossLike, inputs: Inputs, axis: Axes | None) -> Axes | None:
+    """Where the classes of a module's outputs are, as the laws are derived, where the loss can tell the axes apart."""
+    try:
+        if not isinstance(loss, Mapping) and all(m.span == "all" for each in _each(loss) for m in parse(each)):
+            return axis
+        trace = architecture_of(module, *inputs).trace
+    except Exception:  # a loss or a module that cannot be read is for the count to refuse
+        return axis
+    return axis if trace is None or isinstance(axis, ClassAxes) else ClassAxes(trace.axes, axis)
+
+
+def _each(loss: Any) -> Sequence[Any]:
+    return list(loss) if isinstance(loss, Sequence) and not isinstance(loss, str) else [loss]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " ..."
+
+
+def _count_traced(
+    module: torch.nn.Module, loss: LossLike, inputs: Inputs, error: Exception | None, **counted: Any
+) -> Count:
+    """A module counted as tracing rebuilds it, where it cannot be counted as it runs."""
+    from ..tracing.errors import first_line
+
+    name, reason = type(module).__name__, _short(first_line(error)) if error else "its points are not generic"
+    try:
+        arch = architecture_of(module, *inputs)
+        found = _doubted(arch, _count(arch, loss, (), {}, None, **counted))
+    except OWN:
+        if isinstance(error, HiddenError):
+            raise error from None
+        raise
+    except Exception as other:
+        if isinstance(error, HiddenError):
+            raise error from None
+        again = _short(first_line(other))
+        why = reason if again == reason else f"{reason}; traced: {again}"
+        raise ShapeError(
+            f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); count the part without that "
+            "operation, or verify laws, which needs first derivatives only"
+        ) from error
+    method = f"{found.method}, of the traced network" + (f" (as it runs: {type(error).__name__})" if error else "")
+    return replace(_with_unread(module, found), method=method)
+
+
+def _with_unread(module: torch.nn.Module, found: Count) -> Count:
+    """The count of a traced network and of the entries of its module that it does not read, which never move."""
+    hidden = sum(p.numel() for p in own_parameters(module).values() if p.requires_grad) - found.parameters
+    return replace(found, laws=found.laws + hidden, parameters=found.parameters + hidden)
+
+
+def _doubted(arch: Architecture, found: Count) -> Count:
+    """A count of a network that has some input of its module twice is of another one: both were drawn freely."""
+    if not arch.trace or not arch.trace.copied:
+        return found
+    why = f"{arch.trace.copied[0]} hold the same numbers and were drawn as two inputs"
+    return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")

@@ -1,0 +1,115 @@
+"""The engine: from an architecture to its laws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lawful.blocks import ShapeError
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.derive.solve import solve
+from lawful.theory.gauge.algebra import LayoutError
+from lawful.theory.losses import LossLike, label
+from lawful.theory.oracle.modules import Point
+from lawful.theory.oracle.verification import refuted
+
+from ..architecture.architecture import Architecture
+from ..architecture.diagrams import diagram
+from ..architecture.module import Network
+from ..architecture.outputs import losses_of
+from ..architecture.sources import computed_alone
+
+REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
+
+
+def derive(
+    network: Architecture | torch.nn.Module,
+    loss: LossLike = "mse",
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> LawSet:
+    """All conservation laws of gradient flow on a network, each with its proof.
+
+    Args:
+        network: an architecture, or a torch module, which is traced (see `lawful.trace`).
+        loss: `"mse"`, `"cross_entropy"` (softmax over the output's features, which has more laws), or another of
+            `theory.losses.NAMES`; for several outputs one name for all, or one for each, in their order or by name.
+        args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
+        kwargs: its keyword inputs.
+
+    Returns:
+        The laws; cost follows the number of blocks, not the width.  `notes` names what may be missing: the operations
+        of a traced module that no rule covers, with their place, and what was not compared or holds for the example's
+        shape only.  Every exact law of a module that can be compared was tested on a gradient of the module itself.
+
+    Raises:
+        ShapeError: for an unknown loss, for losses that do not fit the outputs, and for a module without inputs.
+        LayoutError: if a feature axis is cut in two ways that do not nest.
+        TraceError: for a module that cannot be read.
+    """
+    arch, point = _read(network, args, kwargs, loss)
+    losses = losses_of(arch, loss)
+    try:
+        laws = solve(arch.diagram(losses), label(losses))
+    except LayoutError:
+        if not computed_alone(arch).rules:
+            raise
+        laws = solve(diagram(arch, losses, cut=False), label(losses))
+    opaque = [str(op) for op in arch.trace.opaque] if arch.trace else []
+    hidden = {op.node for op in arch.trace.opaque} if arch.trace else set()
+    known = [n for n in laws.notes if n.partition(" is opaque")[0] not in hidden]
+    laws.axes = arch.trace.axes if arch.trace else ()
+    limits = arch.trace.limits if arch.trace else ()
+    laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
+    return laws if point is None else _tested(laws, point)
+
+
+def _tested(laws: LawSet, point: Point) -> LawSet:
+    """The laws that the module's own gradient does not refute.
+
+    A law that is refuted is a mistake of the rules.  It is not listed, and a note says so.
+    """
+    false = refuted([law for law in laws if law.exact], [point], REFUTED)
+    notes = [
+        f"{law.name} follows from the rules, but the module's own gradient moves it (by {r:.0e} of its terms), so that "
+        "it is not listed: this is a bug of lawful, please report the module"
+        for law, r in false
+    ]
+    return laws.without([law for law, _ in false], notes) if false else laws
+
+
+def architecture_of(
+    network: Architecture | torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+) -> Architecture:
+    """The architecture of a network: its own, or what tracing makes of a module.
+
+    Raises:
+        ShapeError: for a module without example inputs.
+        TraceError: for a module that cannot be read.
+    """
+    return _read(network, args, kwargs)[0]
+
+
+def _read(
+    network: Architecture | torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    loss: LossLike | None = None,
+) -> tuple[Architecture, Point | None]:
+    """The architecture of a network, and for a module that was compared its own gradient of a loss."""
+    if isinstance(network, Architecture):
+        return network, None
+    if isinstance(network, Network):
+        return network.arch, None
+    if not isinstance(network, torch.nn.Module):
+        raise ShapeError(
+            f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
+        )
+    if not args and not kwargs:
+        raise ShapeError(f"tracing a {type(network).__name__} needs example inputs; pass args=(x,) or kwargs={{...}}")
+    from ..tracing import trace_with_point
+
+    return trace_with_point(network, args, kwargs, loss=loss)

@@ -1,0 +1,67 @@
+"""Polynomial conservation laws of networks, found without the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lawful.theory.search import ExactFields, PolynomialLaws, ProgramFields
+from lawful.theory.search import search_laws as search_fields
+
+if TYPE_CHECKING:  # torch is loaded for networks only
+    import sympy
+    import torch
+
+    from lawful.theory.losses import LossLike
+
+    from ..architecture.architecture import Architecture
+
+
+def search_laws(
+    fields: Architecture | torch.nn.Module | ExactFields | Sequence[Sequence[Any]],
+    variables: Sequence[sympy.Symbol] | None = None,
+    degree: int = 2,
+    *,
+    loss: LossLike = "mse",
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> PolynomialLaws:
+    """Finds all polynomials up to some degree that training conserves, without knowing any law.
+
+    Args:
+        fields: a network that is polynomial once its activation patterns are fixed (its fields are the gradients that
+            losses can send, for all data and all patterns); or vector fields (see `theory.search.search_laws`).
+        variables: the symbols that vector fields move.  A network names its own (`fc0.weight[0,1]`).
+        degree: the largest degree of a law.
+        loss: the loss of every output of a network (see `derive`).
+        args: example inputs of a module, which is traced.
+        kwargs: its keyword inputs.
+        seed: of the primes, points and fields.
+        progress: called with a line before each step.
+
+    Returns:
+        A basis of the laws, and an independent subset.
+
+    Raises:
+        NotPolynomialError: names the operation of a network that is no polynomial.
+        ShapeError: for a module without inputs, and for losses that do not fit the outputs.
+        ValueError: if a field is not polynomial, sizes disagree, nothing moves, or the search would be too large.
+
+    >>> from lawful import Architecture, blocks as b
+    >>> arch = Architecture(b.chain(a=b.Linear(1, 2, False), r=b.ReLU(), c=b.Linear(2, 1, False)))
+    >>> search_laws(arch).laws
+    (a.weight[0,0]**2 - c.weight[0,0]**2, a.weight[1,0]**2 - c.weight[0,1]**2)
+    """
+    if isinstance(fields, Sequence | ExactFields):
+        return search_fields(fields, variables, degree, seed=seed, progress=progress)
+    from .derive import architecture_of
+    from .exact import potential_program
+
+    if variables is not None:
+        raise ValueError("a network names its own variables; write search_laws(network, degree=2)")
+    say = progress or (lambda line: None)
+    say("reading the network as a polynomial")
+    arch = architecture_of(fields, args, kwargs)
+    return search_fields(ProgramFields(potential_program(arch, loss)), None, degree, seed=seed, progress=progress)

@@ -1,0 +1,107 @@
+"""The answer to a derivation: the laws of one network, how many of them are independent, and what may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..laws.law import Law
+from ..laws.named import Named
+from ..laws.parts import base
+
+if TYPE_CHECKING:
+    from ..oracle.verification import Report
+
+
+class LawSet(Named[Law]):
+    """The laws of one network under one loss.
+
+    Attributes:
+        independent: number of independent scalar laws at a generic point.
+        exact_independent: the same for the laws that hold exactly (without those up to an epsilon).
+        loss: the loss they were derived for.
+        parameters: number of trainable scalars.
+        notes: what may be missing, for example behind an opaque block.
+        axes: of a traced module, the axis of the classes in each of its outputs, None where they fill none; else empty.
+    """
+
+    axes: tuple[int | None, ...] = ()
+
+    def __init__(
+        self,
+        laws: Sequence[Law],
+        independent: int,
+        exact_independent: int,
+        loss: str,
+        parameters: int,
+        notes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(laws)
+        self.independent = independent
+        self.exact_independent = exact_independent
+        self.loss = loss
+        self.parameters = parameters
+        self.notes = tuple(notes)
+
+    def _subset(self, laws: list[Law]) -> LawSet:
+        total = sum(law.independent for law in laws)
+        exact = sum(law.independent for law in laws if law.exact)
+        out = LawSet(laws, total, exact, self.loss, self.parameters, self.notes)
+        out.axes = self.axes
+        return out
+
+    def where(
+        self,
+        *,
+        algebra: str | None = None,
+        wire: str | None = None,
+        exact: bool | None = None,
+        kind: str | None = None,
+    ) -> LawSet:
+        """The laws that match; `algebra` and `wire` match as the beginning of the name."""
+        return self._subset(
+            [
+                law
+                for law in self._laws
+                if (algebra is None or law.algebra.startswith(algebra))
+                and (wire is None or law.wire.startswith(wire))
+                and (exact is None or law.exact == exact)
+                and (kind is None or law.kind == kind)
+            ]
+        )
+
+    def on(self, parameters: Sequence[str] | str) -> LawSet:
+        """The laws that depend only on these parameters (names, or a prefix of names): the submodule theorem.
+
+        Source: Marcotte, Gribonval, Peyré 2025, theorem 4.6.
+        """
+        if isinstance(parameters, str):
+            return self._subset([w for w in self._laws if all(p.startswith(parameters) for p in w.parameters)])
+        allowed = set(parameters)
+        return self._subset([w for w in self._laws if all(allowed & {p, base(p)} for p in w.parameters)])
+
+    def without(self, laws: Sequence[Law], notes: Sequence[str]) -> LawSet:
+        """All laws but these, with further notes that say why."""
+        kept = [w for w in self._laws if w not in laws]
+        lost = sum(w.independent for w in laws)
+        lost_exact = sum(w.independent for w in laws if w.exact)
+        counts = (self.independent - lost, self.exact_independent - lost_exact)
+        out = LawSet(kept, *counts, self.loss, self.parameters, (*self.notes, *notes))
+        out.axes = self.axes
+        return out
+
+    def verify(self, network: object, **options: Any) -> Report:
+        """Checks every law by gradients in float64 (see `verification.verify` for the options).
+
+        Args:
+            network: an architecture, or a module with `args=(example inputs,)`.
+            **options: `args`, `samples`, `seed`, `tolerance`, `axis`.
+        """
+        from ..oracle.verification import verify
+
+        return verify(self, network, self.loss, **options)  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        scalars = f"{self.count} scalar laws, {self.independent} independent"
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return f"<LawSet: {len(self)} families, {scalars}, loss {self.loss}{notes}>"

@@ -1,0 +1,54 @@
+"""What may be missing because the first wires of a network cannot carry everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...gauge.diagram import Diagram, Site
+from ...gauge.rules import ComputedRule, HomogeneousRule, LinearRule
+from ...gauge.solution import Solution
+from .relations import related
+
+
+def computed_limits(solution: Solution) -> Iterator[str]:
+    """What is computed of the inputs alone and stands in relations that no rule follows."""
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, ComputedRule):
+            yield from site.rule.notes
+            if site.rule.steps and _switched(solution.drawn, site):
+                yield f"{site.name} takes a few values only: laws of the activation patterns on them are not listed"
+            if not all(span.free for span in site.rule.spans):
+                for reader in _answering(solution.drawn, site):
+                    yield f"{reader.name} reads products of {site.name} that never change: laws of both are not listed"
+    yield from related(solution.drawn)
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if not isinstance(rule, LinearRule) or rule.lookup:
+            continue
+        if (rule.mixes or rule.groups > 1) and any(solution.directions.fixed(w) for w in site.inputs):
+            yield f"{site.name} reads sums that never change at several places: laws of its taps are not listed"
+        if rule.groups > 1 and any(solution.directions.absent(w) for w in site.inputs):
+            yield f"{site.name} reads directions that are never there, group by group: such laws are not listed"
+
+
+def _answering(diagram: Diagram, start: Site) -> Iterator[Site]:
+    """The sites, no linear maps, whose trained parameters are the first to meet what a site gives."""
+    reached = set(start.outputs)
+    for site in diagram.sites:
+        if reached.isdisjoint(site.inputs):
+            continue
+        used = [use for use in site.rule.uses(site) if not use.constant]
+        if not used:
+            reached |= set(site.outputs)
+        elif not isinstance(site.rule, LinearRule) and any(not diagram.parameters[u.parameter].frozen for u in used):
+            yield site
+
+
+def _switched(diagram: Diagram, start: Site) -> bool:
+    """Whether the values of a site reach an activation with patterns."""
+    reached, found = set(start.outputs), False
+    for site in diagram.sites:
+        if not reached.isdisjoint(site.inputs):
+            reached |= set(site.outputs)
+            found |= isinstance(site.rule, HomogeneousRule)
+    return found

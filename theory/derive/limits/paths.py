@@ -1,0 +1,268 @@
+"""Shapes of a network that have laws which the rules do not see, found by following its wires."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from ...gauge.diagram import Diagram
+from ...gauge.rewrites import identity_sources, invisible
+from ...gauge.rules import (
+    AddRule,
+    AttentionRule,
+    BlendRule,
+    ConcatRule,
+    FixedGainRule,
+    GainRule,
+    HeadGainRule,
+    HomogeneousRule,
+    LinearRule,
+    NormRule,
+    OffsetRule,
+    OutputRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    RepeatRule,
+    Rule,
+    ScalarGainRule,
+    SimilarityRule,
+    SourceRule,
+    SumFeaturesRule,
+    TableRule,
+    TokenMixRule,
+    TokensRule,
+    UnflattenRule,
+    UnitRowsRule,
+)
+
+
+def path_limits(diagram: Diagram) -> Iterator[str]:
+    """Reasons why laws may be missing that only depend on how the blocks are joined, one sentence each."""
+    yield from _maps_in_a_row(diagram)
+    yield from _products_of_rows(diagram)
+    yield from _copies_added(diagram)
+    yield from _averaged_positions(diagram)
+    yield from _skips_into_sums(diagram)
+    yield from _fixed_sums(diagram)
+    yield from _accidents(diagram)
+    yield from _factors(diagram)
+
+
+def _maps_in_a_row(diagram: Diagram) -> Iterator[str]:
+    """A shared matrix applied to its own result has laws that are no polynomials of degree two."""
+    written: dict[int, str] = {}
+    for site in diagram.sites:
+        if isinstance(site.rule, LinearRule):
+            if written.get(site.inputs[0]) == site.rule.weight:
+                again = f"{site.name} applies {site.rule.weight} a second time in a row"
+                yield f"{again}: laws of degree above two are not listed"
+            written |= dict.fromkeys(site.outputs, site.rule.weight)
+        elif isinstance(site.rule, PassRule) and site.inputs[0] in written:
+            written[site.outputs[0]] = written[site.inputs[0]]
+
+
+# what values read off a table stay values of single entries through
+ROWS = (
+    AddRule,
+    BlendRule,
+    ConcatRule,
+    GainRule,
+    HomogeneousRule,
+    OffsetRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    TokensRule,
+)
+
+
+def _products_of_rows(diagram: Diagram) -> Iterator[str]:
+    """Products of values that are read off a table without a map between: each row then has laws of its own."""
+    rows: set[int] = set()
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, TableRule) or (isinstance(rule, LinearRule) and rule.lookup):
+            rows.update(site.outputs)
+        elif site.inputs and rows.issuperset(site.inputs):
+            if isinstance(rule, ProductRule):
+                yield f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
+            if isinstance(rule, PointwiseRule) or (isinstance(rule, HomogeneousRule) and rule.power != 1):
+                yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
+            if isinstance(rule, ROWS):
+                rows.update(site.outputs)
+
+
+def _copies_added(diagram: Diagram) -> Iterator[str]:
+    """Copies of one feature that are added up again behind gains of their own."""
+    writer = diagram.writer
+    for site in diagram.sites:
+        if isinstance(site.rule, SumFeaturesRule):
+            before = writer[site.inputs[0]]
+            while isinstance(before.rule, (GainRule, HomogeneousRule)):
+                before = writer[before.inputs[0]]
+            if isinstance(before.rule, RepeatRule):
+                yield f"{site.name} adds copies that differ by a gain alone: laws of their differences are not listed"
+
+
+# maps through which single positions stay apart until they are averaged
+SPREADS = (
+    AddRule,
+    ConcatRule,
+    FixedGainRule,
+    GainRule,
+    HeadGainRule,
+    LinearRule,
+    OffsetRule,
+    PassRule,
+    ProductRule,
+    RepeatRule,
+    ScalarGainRule,
+    SumFeaturesRule,
+)
+
+
+def averaged(diagram: Diagram) -> dict[int, str]:
+    """For every wire the site that averages or picks its positions, where nothing but maps lies between."""
+    out: dict[int, str] = {}
+    for site in reversed(diagram.sites):
+        for w in site.outputs:
+            for reader, _ in diagram.readers[w]:
+                rule = reader.rule
+                if isinstance(rule, PassRule) and (rule.mixes or isinstance(rule.weights, int)):
+                    found = reader.name
+                elif isinstance(rule, SPREADS):
+                    found = next((out[y] for y in reader.outputs if y in out), "")
+                else:
+                    continue
+                if found:
+                    out[w] = found
+                    break
+    return out
+
+
+def _averaged_positions(diagram: Diagram) -> Iterator[str]:
+    """Positions that are mixed, made or centred, and then averaged with nothing but maps between."""
+    sites = list(diagram.sites)
+    averages = averaged(diagram)
+    for i, site in enumerate(sites):
+        rule = site.rule
+        kernel = isinstance(rule, LinearRule) and math.prod(rule.shape_[2:]) > 1
+        pieces = isinstance(rule, UnflattenRule) and not rule.choose
+        unit = isinstance(rule, UnitRowsRule) and rule.mixes
+        if not (kernel or pieces or unit or isinstance(rule, (NormRule, TokenMixRule))):
+            continue
+        name = next((averages[w] for w in site.outputs if w in averages), None)
+        if name and isinstance(rule, TokenMixRule):
+            yield f"{name} averages the positions that {site.name} mixes: laws of single positions are not listed"
+        if name and isinstance(rule, NormRule) and not rule.local and rule.centre:
+            yield f"{name} averages what {site.name} centres over the positions: laws of that mean are not listed"
+        if name and (pieces or unit or (isinstance(rule, LinearRule) and _every_tap(rule))):
+            yield f"{name} averages all that {site.name} spreads: laws of the differences of its taps are not listed"
+        if isinstance(rule, LinearRule) and rule.geometry[:1] == ("transposed conv",) and rule.bias is None:
+            if rule.mixes and rule.geometry[1] > 1 and invisible(sites, i, local=True):
+                yield f"{site.name} has a scale for every place in its stride: these laws are not listed"
+
+
+def _every_tap(rule: LinearRule) -> bool:
+    """Whether every tap of a kernel meets every pixel."""
+    kind, *window = rule.geometry
+    if kind != "conv":
+        return kind == "transposed conv"
+    stride, padding, dilation = window
+    return stride == 1 and all(padding >= dilation * (k - 1) for k in rule.shape_[2:])
+
+
+def _skips_into_sums(diagram: Diagram) -> Iterator[str]:
+    """`x + f(W x)` where the skip could be drawn into `W`, but for what stands between."""
+    writer = diagram.writer
+    origin = identity_sources(list(diagram.sites))
+
+    def start(w: int) -> int:
+        return origin[w][0] if w in origin else w
+
+    for site in diagram.sites:
+        if not isinstance(site.rule, AddRule):
+            continue
+        starts = {start(w) for w in site.inputs}
+        for w in site.inputs:
+            branch = writer[w]
+            while isinstance(branch.rule, GainRule) and not branch.rule.gain:
+                branch = writer[branch.inputs[0]]
+            noisy = isinstance(branch.rule, PassRule) and branch.rule.noisy
+            chosen = noisy or (isinstance(branch.rule, UnflattenRule) and branch.rule.choose)
+            if chosen:
+                branch = writer[branch.inputs[0]]
+            if _multiplies(branch.rule):
+                if _multiplies(writer[branch.inputs[0]].rule):
+                    what = f"{site.name} adds to something the product of two gains"
+                    yield f"{what}: laws of degree above two are not listed"
+            if not isinstance(branch.rule, LinearRule):
+                continue
+            source, shifted = branch.inputs[0], False
+            while isinstance(writer[source].rule, GainRule) and not writer[source].rule.gain:  # type: ignore[attr-defined]
+                source, shifted = writer[source].inputs[0], True
+            if start(source) in starts and (chosen or shifted):
+                what = "a choice of maps" if chosen else "a map of a shift"
+                yield f"{site.name} adds to its input {what} of it: laws of the map with the skip in it are not listed"
+
+
+def _multiplies(rule: Rule) -> bool:
+    """Whether a rule is that of a gain per feature, also of one that is written as a depthwise map of kernel 1."""
+    if isinstance(rule, LinearRule):
+        return rule.groups > 1 and math.prod(rule.shape_[1:]) == 1
+    return isinstance(rule, GainRule) and rule.gain is not None
+
+
+def _fixed_sums(diagram: Diagram) -> Iterator[str]:
+    """Squares of normalised features add up to a constant; an exponential scale answers a factor by a constant."""
+    writer = diagram.writer
+    readers = diagram.readers
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, HomogeneousRule) and rule.power > 1 and isinstance(writer[site.inputs[0]].rule, NormRule):
+            yield f"{site.name} squares normalised features, whose sum is fixed: laws of that sum are not listed"
+        if isinstance(rule, SimilarityRule) and rule.scaled:
+            if any(not isinstance(r.rule, OutputRule) for r, _ in readers[site.outputs[0]]):
+                yield f"{site.name} has an exponential scale before trained blocks: laws of it are not listed"
+
+
+def _accidents(diagram: Diagram) -> Iterator[str]:
+    """Axes so short that a block is another function: its accidental laws hold for these widths only."""
+    writer = diagram.writer
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, NormRule) and rule.scale and rule.local:
+            left = diagram.wires[site.inputs[0]].size // rule.groups - rule.centre
+            if left < 2:
+                yield f"{site.name} normalises so few features that only a sign is left: nothing before it moves"
+        if isinstance(rule, AttentionRule) and rule.keys == 1:
+            yield f"{site.name} has one key, whose weight is fixed: laws of what writes the scores are not listed"
+        if isinstance(rule, OutputRule):
+            maps, w = 0, site.inputs[0]
+            while diagram.wires[w].size == 1 or maps:
+                before = writer[w]
+                if before.rule != PassRule() and (not isinstance(before.rule, LinearRule) or before.rule.bias):
+                    break
+                maps, w = maps + isinstance(before.rule, LinearRule), before.inputs[0]
+            if maps > 2 and isinstance(writer[w].rule, SourceRule) and diagram.wires[w].size == 1:
+                yield "a chain of maps from one number to one number is a single product: its extra laws are not listed"
+
+
+def _factors(diagram: Diagram) -> Iterator[str]:
+    """A linear branch beside a skip of one number is one factor of everything that it stands between."""
+    writer = diagram.writer
+    origin = identity_sources(list(diagram.sites))
+    for site in diagram.sites:
+        if not isinstance(site.rule, AddRule) or diagram.wires[site.outputs[0]].size > 1:
+            continue
+        starts = {origin[w][0] if w in origin else w for w in site.inputs}
+        for w in site.inputs:
+            maps, before = 0, writer[w]
+            while before.rule == PassRule() or (isinstance(before.rule, LinearRule) and not before.rule.bias):
+                maps += isinstance(before.rule, LinearRule)
+                w = before.inputs[0]
+                before = writer[w]
+                if maps > 1 and w in starts:
+                    yield f"{site.name} multiplies one number by a product of maps: extra laws of it are not listed"
+                    break

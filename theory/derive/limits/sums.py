@@ -1,0 +1,206 @@
+"""Laws that sums and cuts of wires have beyond those that are listed."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from ...gauge.carried import Carried, roots_of
+from ...gauge.diagram import Site
+from ...gauge.layouts import Layouts
+from ...gauge.roots import Root
+from ...gauge.rules import (
+    AddRule,
+    ConcatRule,
+    FixedGainRule,
+    FlattenRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    NormRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    RepeatRule,
+    SoftmaxRule,
+    SourceRule,
+)
+from ...gauge.solution import Solution
+from ...gauge.subspace import VectorKey
+
+# blocks that see every change of what they read, or whose changes are followed
+CLOSED = (AddRule, GainRule, HomogeneousRule, LinearRule, NormRule, PointwiseRule, ProductRule, SoftmaxRule, SourceRule)
+
+
+def sum_limits(solution: Solution) -> Iterator[str]:
+    """Reasons why laws of weighted sums, cuts and copies may be missing, one sentence each."""
+    carried = solution.shifts.carried
+    yield from _unlike_maps(solution, carried)
+    yield from _shared_maps(solution, carried)
+    yield from _overlaps(solution, carried)
+    yield from _gains_added(solution, carried)
+    yield from _repeated_positions(solution)
+    yield from _factors_of_runs(solution)
+    yield from _never_negative(solution)
+    loose = Carried(solution.directions, solution.drawn, loose=True)
+    for site in solution.drawn.sites:
+        if loose.members(site.name) != carried.members(site.name):
+            yield f"{site.name} reads what differs from its other inputs by constants: laws of these are not listed"
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, LinearRule) and site.rule.blank:
+            yield f"{site.name} has taps that only meet padding: the laws of these entries are not listed"
+
+
+def _kind(solution: Solution, site: Site) -> tuple | None:
+    """What two maps must share to be one; None for blocks that are no map."""
+    rule = site.rule
+    if isinstance(rule, LinearRule):
+        frozen = solution.diagram.parameters[rule.weight].frozen
+        alone = site.name if frozen or (rule.groups > 1 and rule.transposed) else ""
+        return (rule.geometry, rule.lookup, rule.groups, rule.shape_[2:], alone)
+    if isinstance(rule, GainRule) and rule.gain:
+        return ("gain", site.name)
+    return None
+
+
+def _unlike_maps(solution: Solution, carried: Carried) -> Iterator[str]:
+    """Unlike maps of one wire, or a map and the wire itself, that meet in a sum: their differences have laws."""
+    readers: dict[Root, list[Site]] = {}
+    for site in solution.drawn.sites:
+        if _kind(solution, site):
+            for root in roots_of(carried.roots.of(site.inputs[0])):
+                readers.setdefault(root, []).append(site)
+    done: set[frozenset[str]] = set()
+    for root, sites in readers.items():
+        names = frozenset(s.name for s in sites)
+        if names in done:
+            continue
+        done.add(names)
+        skip = root[1] if not root[0] else None
+        if skip is None and len({_kind(solution, s) for s in sites}) < 2:
+            continue
+        if sum(carried.goes_on(s.outputs[0]) for s in sites) + (skip is not None and carried.goes_on(skip)) < 2:
+            continue
+        kinds = {i: _kind(solution, s) for i, s in enumerate(sites)} | {len(sites): ("skip",)}
+        starts = [s.outputs[0] for s in sites] + ([] if skip is None else [skip])
+        for reader, port, found in carried.ends_of(starts):
+            meeting = [{kinds[i] for i, _ in row} for row in found.values()]
+            if any(len(row) > 1 for row in meeting):
+                name = carried.last_sum(reader.inputs[port]) or reader.name
+                yield f"{name} adds unlike linear maps of one wire: laws of their differences are not listed"
+
+
+def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
+    """One shared map of several wires in a sum: it acts on their sum."""
+    shared: dict[str, list[Site]] = {}
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, LinearRule):
+            shared.setdefault(site.rule.weight, []).append(site)
+    for sites in shared.values():
+        if sum(carried.goes_on(s.outputs[0]) for s in sites) < 2:
+            continue
+        for reader, port, found in carried.ends_of([s.outputs[0] for s in sites]):
+            if any(len({i for i, _ in row}) > 1 for row in found.values()):
+                name = carried.last_sum(reader.inputs[port]) or reader.name
+                yield f"{name} adds one shared map of several wires: laws of the differences of these are not listed"
+
+
+def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
+    """Sums that are a wire again, or in which one part of a wire is a term of several features."""
+    writer = solution.drawn.writer
+    for site in solution.drawn.sites:
+        if not isinstance(site.rule, AddRule) or carried.roots.apart(site):
+            continue
+        pull = carried.roots.of(site.outputs[0])
+        before = {root for x in site.inputs for root in roots_of(carried.roots.of(x))}
+        if any(sign and (sign, w) not in roots_of(pull) for sign, w in before):
+            yield f"{site.name} adds activations that cancel: laws of the linear map that is left are not listed"
+        for row in pull.values():
+            twice = {r for r, _ in row if not r[0] and sum(r == other for other, _ in row) > 1}
+            if any(not isinstance(writer[w].rule, CLOSED) for _, w in twice):
+                yield f"{site.name} adds parts of one wire: laws of the differences of their writers are not listed"
+        hit = [k for row in pull.values() for k in row]
+        if len(hit) != len(set(hit)):
+            yield f"{site.name} adds parts of one wire that overlap: laws that mix its features are not listed"
+
+
+def _never_negative(solution: Solution) -> Iterator[str]:
+    """Activations that change nothing, since what they read is never negative, beside another reader of it."""
+    positive: set[int] = set()
+    for site in solution.drawn.sites:
+        rule = site.rule
+        straight = isinstance(rule, HomogeneousRule) and rule.negative is not None
+        known = bool(site.inputs) and positive.issuperset(site.inputs)
+        if known and straight and len(solution.drawn.readers[site.inputs[0]]) > 1:
+            yield f"{site.name} reads what is never negative, which others read too: laws of both are not listed"
+        keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
+        keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0)
+        if (known and keeps) or getattr(rule, "positive", False) or isinstance(rule, SoftmaxRule):
+            positive.update(site.outputs)
+
+
+def _gains_added(solution: Solution, carried: Carried) -> Iterator[str]:
+    """Gains of maps of one wire in a sum: feature by feature they are two layers, whose pairs have laws."""
+    diagram, roots = solution.drawn, carried.roots
+    behind: dict[int, set[Root]] = {}  # for every gain the maps that it scales, and what these read
+    bits: dict[Root, int] = {}
+    masks: dict[int, int] = {}  # for every sum of whole wires what lies behind the gains that it adds
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, GainRule) and rule.gain and carried.goes_on(site.outputs[0]):
+            found = roots_of(roots.of(site.inputs[0]))
+            maps = [diagram.writer[x] for _, x in found if x in diagram.writer]
+            own = {r for m in maps if m.inputs for r in roots_of(roots.of(m.inputs[0]))}
+            own |= {("", m.outputs[0]) for m in maps}
+            behind[site.outputs[0]] = own
+            masks[site.outputs[0]] = sum(bits.setdefault(r, 1 << len(bits)) for r in own)
+        elif isinstance(rule, (AddRule, PassRule)) and roots.apart(site):
+            parts = [masks.get(w, 0) for w in site.inputs]
+            masks[site.outputs[0]] = functools.reduce(operator.or_, parts, 0)
+            meet = sum(parts) != masks[site.outputs[0]]
+        elif isinstance(rule, AddRule):
+            meet = any(_meet(row, behind) for row in roots.of(site.outputs[0]).values())
+        if isinstance(rule, AddRule) and meet:
+            yield f"{site.name} adds gains of maps of one wire: laws of pairs of these are not listed"
+
+
+def _meet(row: Iterable[tuple[Root, VectorKey]], behind: Mapping[int, set[Root]]) -> bool:
+    """Whether two gains among the terms of a feature have something behind them in common."""
+    own = [behind.get(w, set()) for (label, w), _ in row if not label]
+    return sum(map(len, own)) > len(set().union(*own))
+
+
+def _repeated_positions(solution: Solution) -> Iterator[str]:
+    """Positions that are copies of others, or padding, before a block that tells positions apart."""
+    repeats: set[int] = set()
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if not site.inputs:
+            continue
+        known = repeats.issuperset(site.inputs)
+        if known and isinstance(rule, FlattenRule) and rule.before * rule.after > 1:
+            yield f"{site.name} tells copies of one position apart: laws of their differences are not listed"
+        if isinstance(rule, PassRule) and rule.repeats:
+            repeats.update(site.outputs)
+        elif known and not getattr(rule, "mixes", False) and solution.drawn.wires[site.inputs[0]].positions > 1:
+            repeats.update(site.outputs)
+
+
+def _factors_of_runs(solution: Solution) -> Iterator[str]:
+    """Equal factors, or opposite ones, of features that lie apart: a matrix may mix these."""
+    for i, site in enumerate(solution.drawn.sites):
+        rule = site.rule
+        if isinstance(rule, FixedGainRule):
+            sizes = [abs(a) for _, a in rule.runs]
+            if len(sizes) > len(set(sizes)) and _may_mix(solution, i):
+                yield f"{site.name} has equal factors of features that lie apart: laws that mix these are not listed"
+
+
+def _may_mix(solution: Solution, place: int) -> bool:
+    """Whether a wire would carry matrices off the diagonal, were it not for the fixed factors that a site applies."""
+    sites = list(solution.drawn.sites)
+    sites[place] = replace(sites[place], rule=PassRule())
+    free = Layouts(solution.drawn.with_sites(sites), solution.lax)
+    return bool(free.off_diagonal(sites[place].inputs[0]))

@@ -1,0 +1,323 @@
+"""The oracle: the number of laws by the Lie algebra of the gradient fields, knowing nothing of blocks.
+
+With the fields `X = grad_theta <w, g(theta, x)>` let `W_0` be their span and `W_{k+1} = W_k + [W_0, W_k]`.  At a
+generic point the number of independent laws is `D - dim W_k` once `W_k` stops growing (Frobenius; Marcotte, Gribonval,
+Peyré 2023, theorem 3.3).
+
+`count_span` does the same for any vector fields on any state, which is how flows other than the gradient flow are
+counted.  Each sample is a bracket of random combinations of fields, so that a level is spanned by a few more samples
+than it has dimensions.  Rows are scaled by the size of the two terms that a bracket subtracts, never by their own norm:
+a bracket that cancels to rounding stays as small as rounding.  Where signal and rounding lie close to each other, the
+same fields and brackets are computed once more in 120 digits (`lawful.theory.oracle.precise`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch.func import grad, grad_and_value, jvp, vmap
+
+from ..verdict import Verdict
+from .precise.counting import count_precisely
+from .precise.jets import UnknownError
+from .precise.numbers import DIGITS
+
+Potential = Callable[[torch.Tensor, Any], torch.Tensor]
+Sampler = Callable[[int], Any]
+Field = Callable[[torch.Tensor, Any], torch.Tensor]
+
+CLEAR_GAP = 1e4
+DOUBTFUL_GAP = 1e6  # below it, and where a spectrum falls by more without any gap, 120 digits decide
+NOISE = 1e-8  # relative size below which a singular value may be rounding
+FLOOR = 1e-17
+NEARBY = 1e-9  # relative: a field hardly changes over this distance
+TRIED, STEP = 5, 1e-6  # samples, and the relative step, of the finite differences that derivatives are held against
+CROOKED = (
+    "lie algebra, float64: the derivative of its gradient is not that of finite differences (something is detached, or "
+    "has a backward of its own), so that brackets mean nothing"
+)
+ROUNDING = 1e-6  # a bracket far below the product of its fields, over the size of the parameters, is rounding
+
+
+class ContradictionError(ValueError):
+    """Fewer laws are counted than are known: one of the two is wrong, and neither may be believed."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many independent laws there are.
+
+    Attributes:
+        laws: the number, `parameters - ranks[-1]`.
+        parameters: trainable scalars `D`; for a flow on a larger state (with velocity, with time) its dimension.
+        ranks: dimension of `W_0, W_1, ...` until it stops growing.
+        gap: last kept over first dropped singular value (infinity if nothing was dropped).
+        verdict: `HOLDS` with a clear gap and growth that stopped, else `UNDECIDED`.
+        method: how it was counted, and why not in more digits where those were wanted.
+        closed: whether growth was seen to stop; False if it was cut short because a known number of laws was reached.
+        singular_values: of the last level, largest first; after a count in 120 digits the pivots of its elimination.
+    """
+
+    laws: int
+    parameters: int
+    ranks: tuple[int, ...]
+    gap: float
+    verdict: Verdict
+    method: str
+    closed: bool = True
+    singular_values: torch.Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
+
+
+def expect_known(found: Count, known: int | None) -> Count:
+    """A count that is not below a number of independent laws that are known.
+
+    Raises:
+        ContradictionError: if it is, whatever its gap.
+    """
+    if known is not None and found.laws < known and found.verdict is not Verdict.VIOLATED:
+        raise ContradictionError(
+            f"{found.laws} laws are counted ({found.method}, gap {found.gap:.0e}), but {known} independent ones are "
+            "known: one of the two is wrong; verify the laws, and count with exact=True or another seed"
+        )
+    return found
+
+
+def count_fields(
+    potential: Potential,
+    theta: torch.Tensor,
+    sample: Sampler,
+    *,
+    known: int | None = None,
+    depth: int = 5,
+    chunk: int = 64,
+    progress: Callable[[str], None] | None = None,
+) -> Count:
+    """Counts independent laws of the gradient fields of a scalar function.
+
+    Args:
+        potential: `f(theta, data)`, a scalar in float64 that `torch.func` can differentiate again and again.
+        theta: a generic point, shape `(D,)`.
+        sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
+        known: a number of independent laws that are proved already; reaching it ends the search early.
+        depth: largest number of nested brackets; not closing by then is `UNDECIDED`.  With 0 nothing but the span of
+            the fields is asked for.
+        chunk: samples that are differentiated at once.
+        progress: called with a line before each level.
+
+    Returns:
+        The count with its verdict.
+
+    Raises:
+        ContradictionError: if fewer laws are counted than are known.
+    """
+    return count_span(
+        grad(potential),
+        theta,
+        sample,
+        moves=lambda: potential_moves(potential, theta, sample),
+        known=known,
+        depth=depth,
+        chunk=chunk,
+        progress=progress,
+    )
+
+
+def count_span(
+    field: Field,
+    state: torch.Tensor,
+    sample: Sampler,
+    *,
+    moves: Callable[[], bool],
+    known: int | None = None,
+    depth: int = 5,
+    chunk: int = 64,
+    progress: Callable[[str], None] | None = None,
+) -> Count:
+    """Counts functions of a state that no vector field of a family changes.
+
+    Args:
+        field: `X(state, data)`, a vector like the state in float64 that `torch.func` can differentiate again and again.
+        state: a generic point, shape `(D,)`.
+        sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
+        moves: whether the network moves at all, asked once the first samples are drawn.
+        known: see `count_fields`.
+        depth: see `count_fields`.
+        chunk: see `count_fields`.
+        progress: see `count_fields`.
+
+    Returns:
+        The count with its verdict.
+
+    Raises:
+        ContradictionError: if fewer laws are counted than are known.
+    """
+    d = state.numel()
+    if d == 0:
+        return Count(0, 0, (0,), float("inf"), Verdict.VACUOUS, "no trainable parameters")
+    rows = torch.zeros(0, d, dtype=state.dtype)
+    ranks: list[int] = []
+    gap, values, clear = float("inf"), torch.zeros(0), True
+    closed = False
+    for level in range(depth + 1):
+        if progress:
+            progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
+        missing = d - (ranks[-1] if ranks else 0)
+        fresh = _level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
+        if level == 0 and not moves():
+            return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
+        if not bool(torch.isfinite(fresh).all()):
+            return Count(d, d, tuple(ranks), 0.0, Verdict.VIOLATED, "the fields are not finite", False)
+        if level == 1 and not _derivable(field, state, sample):
+            return Count(d - ranks[0], d, tuple(ranks), 0.0, Verdict.UNDECIDED, CROOKED, False)
+        rows = torch.cat([rows, fresh])
+        rank, gap, values, clear = _rank(rows)
+        ranks.append(rank)
+        if rank == d or (level and ranks[-1] == ranks[-2]):
+            closed = True
+            break
+        if known is not None and rank >= d - known:
+            break
+    reached = not depth or (known is not None and ranks[-1] >= d - known)
+    verdict = Verdict.HOLDS if clear and (closed or reached) else Verdict.UNDECIDED
+    if ranks[-1] == 0:
+        verdict = Verdict.VACUOUS
+    found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, "lie algebra, float64", closed, values)
+    fall = float(values[0] / values[-1]) if ranks[-1] == d else 0.0  # rounding may hide where nothing was dropped
+    sure = gap >= DOUBTFUL_GAP and not fall > DOUBTFUL_GAP and not (known is not None and found.laws < known)
+    if verdict is not Verdict.VACUOUS and not sure:
+        found = _confirmed(found, field, state, sample, known, depth, progress)
+    return expect_known(found, known)
+
+
+def _derivable(field: Field, state: torch.Tensor, sample: Sampler) -> bool:
+    """Whether the derivative of the fields is that of finite differences, along other fields, at most of some samples.
+
+    What was detached, or has a backward of its own, has another one, and its brackets mean nothing.
+    """
+
+    def error(one: Any, other: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        along = field(state, other)
+        along = along / along.norm().clamp_min(1e-300)
+        step = STEP * state.norm()
+        derivative = jvp(lambda t: field(t, one), (state,), (along,))[1]
+        measured = (field(state + step * along, one) - field(state - step * along, one)) / (2 * step)
+        scale = torch.stack([derivative.norm(), measured.norm(), 1e-6 * field(state, one).norm()]).max()
+        return (derivative - measured).norm(), scale
+
+    errors, scales = vmap(error)(sample(TRIED), sample(TRIED))
+    return int((errors <= 1e-3 * scales).sum()) > TRIED // 2
+
+
+def _confirmed(
+    found: Count,
+    field: Field,
+    state: torch.Tensor,
+    sample: Sampler,
+    known: int | None,
+    depth: int,
+    progress: Callable[[str], None] | None,
+) -> Count:
+    """A count whose gap is narrow, decided in 120 digits where that is possible."""
+    try:
+        precise = count_precisely(field, state, sample, known=known, depth=depth, progress=progress)
+    except UnknownError as error:  # rounding has been taken for a gap that narrow, at two points alike
+        method = f"{found.method}; not in {DIGITS} digits: {error}"
+        return replace(found, method=method, verdict=Verdict.UNDECIDED)
+    d, rank = found.parameters, precise.ranks[-1]
+    reached = not depth or precise.closed or (known is not None and rank >= d - known)
+    return Count(
+        d - rank,
+        d,
+        precise.ranks,
+        precise.gap,
+        Verdict.HOLDS if precise.clear and reached else Verdict.UNDECIDED,
+        f"lie algebra, {DIGITS} digits",
+        precise.closed,
+        torch.tensor(sorted(precise.pivots, reverse=True), dtype=torch.float64),
+    )
+
+
+def span_rank(potential: Potential, theta: torch.Tensor, sample: Sampler, *, chunk: int = 64) -> int:
+    """The dimension of the span of the gradient fields alone, in floats: a cheap look at how generic a point is.
+
+    Args:
+        potential: see `count_fields`.
+        theta: see there.
+        sample: see there.
+        chunk: see there.
+    """
+    d = theta.numel()
+    if not d:
+        return 0
+    rows = _level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
+    return _rank(rows)[0] if bool(torch.isfinite(rows).all()) else 0
+
+
+def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
+    """Whether the fields are more than rounding: smaller than that of the function, or gone at a point nearby."""
+    data = sample(8)
+    slope, value = vmap(grad_and_value(potential), (None, 0))(theta, data)
+    size = value.abs().median()
+    if float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size):
+        return False
+    nearby, _ = vmap(grad_and_value(potential), (None, 0))(theta * (1 + NEARBY * torch.cos(theta)), data)
+    # A field that is rounding is another one there; NaN is for others to find.
+    return not float((nearby - slope).norm()) > 0.3 * float(slope.norm())
+
+
+def _level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:
+    """`n` nested brackets of `level + 1` random fields, scaled by the size of their terms."""
+
+    def one(data: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        fields = [lambda t, d=d: field(t, d) for d in data]
+        if level == 0:
+            x = fields[0](state)
+            return x, x.norm()
+        inner = fields[-1]
+        for outer in reversed(fields[1:-1]):
+            inner = _bracket(outer, inner)
+        a, b, size = _terms(fields[0], inner, state)
+        # Where the function is linear in all that moves, both terms are rounding and must stay small.
+        return a - b, a.norm() + b.norm() + ROUNDING * size / state.norm()
+
+    blocks, scales = [], []
+    for start in range(0, n, chunk):
+        size = min(chunk, n - start)
+        x, scale = vmap(one)(tuple(sample(size) for _ in range(level + 1)))
+        blocks.append(x)
+        scales.append(scale)
+    scale = torch.cat(scales)
+    typical = scale[scale >= NOISE * scale.max()].median()  # most samples may be degenerate, and only rounding
+    return torch.cat(blocks) / torch.maximum(scale, typical * 1e-3).clamp_min(1e-300)[:, None]
+
+
+def _terms(a: Callable, b: Callable, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The two terms of a bracket, the derivative of `b` along `a` and of `a` along `b`, and the size of both fields."""
+    va, vb = a(theta), b(theta)
+    return jvp(b, (theta,), (va,))[1], jvp(a, (theta,), (vb,))[1], va.norm() * vb.norm()
+
+
+def _bracket(a: Callable, b: Callable) -> Callable:
+    def field_(theta: torch.Tensor) -> torch.Tensor:
+        first, second, _ = _terms(a, b, theta)
+        return first - second
+
+    return field_
+
+
+def _rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor, bool]:
+    """Rank at the widest gap that ends in rounding, that gap, the singular values, and whether it is clear."""
+    s = torch.linalg.svdvals(rows)
+    if not len(s) or not float(s[0]) > 0:
+        return 0, float("inf"), s, True
+    relative = (s / s[0]).clamp_min(FLOOR)
+    if float(relative[-1]) > NOISE and len(s) == rows.shape[1]:
+        return len(s), float("inf"), s, True
+    tail = torch.cat([relative, relative.new_tensor([FLOOR])]) if len(s) < rows.shape[1] else relative
+    ratios = torch.where(tail[1:] < NOISE, tail[:-1] / tail[1:], torch.zeros_like(tail[1:]))
+    rank = int(ratios.argmax()) + 1
+    gap = float(ratios.max())
+    return rank, gap, s, gap >= CLEAR_GAP

@@ -1,0 +1,294 @@
+"""Loss gradients of a torch module in float64; afterwards the module is what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+
+from ..losses import Loss, LossError, LossLike, read, total
+from .double import double
+from .lending.lent import lent
+
+Tensors = dict[str, torch.Tensor]
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+# What language models return beside their answer: what the next call reads again, and states of inner layers.
+CARRIED = frozenset(
+    {
+        "attentions",
+        "cache_params",
+        "cross_attentions",
+        "decoder_attentions",
+        "decoder_hidden_states",
+        "encoder_attentions",
+        "encoder_hidden_states",
+        "encoder_last_hidden_state",
+        "hidden_states",
+        "mems",
+        "past_key_values",
+    }
+)
+
+
+@dataclass(frozen=True)
+class ClassAxes:
+    """Where the classes of every output are, as a trace knows it, and as it is asked for.
+
+    Attributes:
+        known: the axis of the classes in every output of the module, None where they fill no axis of their own.
+        asked: one axis, or one for every output; None for what is known, and the last one where nothing is.
+    """
+
+    known: tuple[int | None, ...]
+    asked: int | Sequence[int] | None = None
+
+    def among(self, outputs: Tensors, losses: Sequence[Loss]) -> tuple[int, ...]:
+        """One axis for every output.
+
+        Raises:
+            LossError: where an axis is asked for that is not the known one, and the loss can tell the two apart.
+        """
+        known = self.known if len(self.known) == len(outputs) else (None,) * len(outputs)
+        if self.asked is None:
+            return tuple(-1 if k is None else k for k in known)
+        asked = each_axis(self.asked, len(outputs))
+        for k, a, loss, (name, z) in zip(known, asked, losses, outputs.items(), strict=True):
+            if k is not None and loss.span != "all" and (a - k) % max(z.ndim, 1):
+                raise LossError(
+                    f"the classes of {name} are on axis {k} of its shape {tuple(z.shape)}, as the trace has it and the "
+                    f"laws are derived, but axis={a} is asked for; leave out axis=, or move the classes in the forward"
+                )
+        return asked
+
+
+Axes = int | Sequence[int] | ClassAxes
+
+
+def each_axis(axis: int | Sequence[int], outputs: int) -> tuple[int, ...]:
+    """The same axis for every output, or one for each.
+
+    Raises:
+        LossError: for another number of axes than there are outputs.
+    """
+    axes = (axis,) * outputs if isinstance(axis, int) else tuple(axis)
+    if len(axes) != outputs:
+        raise LossError(f"{len(axes)} axes are given for {outputs} outputs; give one axis for each output")
+    return axes
+
+
+@dataclass(frozen=True)
+class Point:
+    """Parameters, a loss gradient there (zero for frozen parameters) and the loss, all in float64."""
+
+    parameters: Tensors
+    gradient: Tensors
+    loss: float
+
+    @cached_property
+    def slope(self) -> torch.Tensor:
+        """The length of the gradient; every law asks for it."""
+        return norm(self.gradient)
+
+    @cached_property
+    def moves(self) -> bool:
+        """Whether the gradient is more than the rounding of the loss (False never for what is not a number)."""
+        return not float(self.slope) * float(norm(self.parameters)) <= 1e-12 * abs(self.loss)
+
+
+def norm(tensors: Tensors) -> torch.Tensor:
+    """The length of all tensors together."""
+    return torch.sqrt(cast(torch.Tensor, sum((t * t).sum() for t in tensors.values())))
+
+
+def module_points(
+    module: torch.nn.Module,
+    loss: LossLike,
+    args: Sequence[Any],
+    samples: int,
+    seed: int,
+    axis: Axes = -1,
+    training: bool | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    redraw: bool = True,
+) -> list[Point]:
+    """Gradients of random losses at a module's own parameters and, every other time, at perturbed ones.
+
+    What runs is the module itself, so that its hooks, its closures and a forward that was patched take part; afterwards
+    its parameters, modes, buffers, gradients, attributes and all random states are what they were (see `lent`).
+
+    Args:
+        module: any module whose forward gives one tensor, or a tuple, list or dict of tensors.
+        loss: the loss of its output, or one for every output (see `losses.read`).
+        args: example inputs; tensors of numbers are drawn anew with the same shape, everything else is passed on.
+        samples: number of points.
+        seed: of data, targets, perturbations and of what the module itself draws (dropout).
+        axis: the axis of the features (the classes) in the output, or one for every output.
+        training: put every submodule in training mode (True) or evaluation mode (False); None keeps their modes.
+        kwargs: example keyword inputs, drawn anew likewise; those with `mask` in their name are passed on.
+        redraw: whether inputs are drawn anew; if not, they are data, passed on as they are.
+
+    What runs is computed in float64 even where the module casts to narrower numbers (see `double`).
+
+    Raises:
+        ValueError: without example inputs, and for losses that do not fit the outputs.
+        TypeError: for a module whose output holds something that is no tensor, or that cannot be given back (see
+            `lent`).
+    """
+    if not args and not kwargs:
+        raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
+    generator = torch.Generator().manual_seed(seed)
+    points = []
+    with lent(module, as_double) as own, double():
+        if training is not None:
+            module.train(training)
+        trained = {n: p.requires_grad for n, p in own.parameters.items()}
+        given = {n: as_double(p) for n, p in own.parameters.items()}
+        torch.manual_seed(seed)
+        for i in range(samples):
+            values = {n: perturbed(p, generator) for n, p in given.items()} if i % 2 else given
+            positional, named = fresh_inputs(args, kwargs or {}, generator) if redraw else as_given(args, kwargs or {})
+            own.start(values)
+            value = random_loss(named_outputs(module, module(*positional, **named)), loss, generator, axis)
+            if value.requires_grad:  # not where everything is frozen or detached
+                value.backward()
+            gradient = {n: g if trained[n] else torch.zeros_like(g) for n, g in own.gradients().items()}
+            points.append(Point(values, gradient, float(value.detach())))
+    return points
+
+
+def as_double(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy without history, in float64 if it holds real numbers."""
+    out = tensor.detach()
+    return out.to(torch.float64, copy=True) if out.is_floating_point() else out.clone()
+
+
+def perturbed(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A generic point near a tensor: weights that start at zero or one hide laws and their failures."""
+    size = float(tensor.square().mean().sqrt()) if tensor.numel() else 0.0
+    noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype).to(tensor.device)
+    return tensor + 0.5 * (size or 0.2) * noise
+
+
+def as_given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
+    """Inputs as they are, real numbers in float64."""
+    double = {k: as_double(v) if isinstance(v, torch.Tensor) else v for k, v in kwargs.items()}
+    return tuple(as_double(a) if isinstance(a, torch.Tensor) else a for a in args), double
+
+
+def fresh_inputs(
+    args: Sequence[Any], kwargs: Mapping[str, Any], generator: torch.Generator, lead: Sequence[int] = ()
+) -> Inputs:
+    """Random inputs like some examples.
+
+    Tensors of real numbers are drawn in float64, those of integers up to the largest one of the example.  Masks (of
+    booleans, or keyword inputs with `mask` in their name) keep their values, and what is no tensor is passed on.
+
+    Args:
+        args: the examples.
+        kwargs: the examples by keyword.
+        generator: of the data.
+        lead: leading axes to add to every tensor.
+    """
+
+    def draw(example: Any, name: str = "") -> Any:
+        if not isinstance(example, torch.Tensor):
+            return example
+        shape = (*lead, *example.shape)
+        if example.dtype == torch.bool or "mask" in name:
+            kept = example.double() if example.is_floating_point() else example
+            return kept.expand(shape)
+        if example.is_floating_point():
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device)
+        high = int(example.max()) + 1 if example.numel() else 1
+        return torch.randint(high, shape, generator=generator, dtype=example.dtype).to(example.device)
+
+    return tuple(draw(a) for a in args), {k: draw(v, k) for k, v in kwargs.items()}
+
+
+def named_items(out: Any) -> dict[Any, Any]:
+    """What a mapping, a tuple or a list holds, by key, field or number; nothing for anything else."""
+    if isinstance(out, Mapping):
+        return dict(out)
+    if isinstance(out, tuple) and hasattr(out, "_fields"):
+        return dict(zip(out._fields, out, strict=True))
+    return dict(enumerate(out)) if isinstance(out, (tuple, list)) else {}
+
+
+def named_outputs(module: torch.nn.Module, out: Any) -> Tensors:
+    """What a module gave, as tensors by name; a tuple's are numbered.
+
+    None is left out, and so is what a language model carries to its next call or shows of inner layers (`CARRIED`).
+
+    Raises:
+        TypeError: if it is neither a tensor nor a tuple, list or dict of tensors.
+    """
+    items = {"output": out} if isinstance(out, torch.Tensor) else named_items(out)
+    found = {name: t for name, t in items.items() if t is not None and name not in CARRIED}
+    strange = [t for t in found.values() if not isinstance(t, torch.Tensor) or not t.is_floating_point()]
+    if not found or strange:
+        kinds = [f"{t.dtype} tensor" if isinstance(t, torch.Tensor) else type(t).__name__ for t in strange]
+        raise TypeError(
+            f"{type(module).__name__} gives a {' with a '.join([type(out).__name__, *kinds[:1]])}, expected one tensor "
+            "of real numbers or several; wrap it in a module that picks the outputs"
+        )
+    return {str(name): t for name, t in found.items()}
+
+
+def fit_losses(outputs: Tensors, loss: LossLike, axis: Axes) -> tuple[tuple[Loss, ...], tuple[int, ...]]:
+    """The loss and the feature axis of every output of a module; a single loss stands for a single output only.
+
+    Raises:
+        LossError: for losses or axes that do not fit the outputs.
+    """
+    losses = read(loss, list(outputs), broadcast=False)
+    axes = axis.among(outputs, losses) if isinstance(axis, ClassAxes) else each_axis(axis, len(outputs))
+    for each, (name, z), a in zip(losses, outputs.items(), axes, strict=True):
+        if z.ndim and not -z.ndim <= a < z.ndim:
+            raise LossError(f"{name} has the shape {tuple(z.shape)}, which has no axis {a}; say where its features are")
+        each.expect(z.shape[a] if z.ndim else 1, name)
+    return losses, axes
+
+
+def point_of(
+    forward: Callable[[Tensors, Any], Tensors],
+    parameters: Mapping[str, torch.Tensor],
+    inputs: Any,
+    loss: LossLike,
+    generator: torch.Generator,
+    axis: Axes,
+) -> Point:
+    """The gradient of a loss with random targets at given parameters.
+
+    Args:
+        forward: from parameters and inputs to the outputs by name.
+        parameters: tensors by name.
+        inputs: what `forward` reads.
+        loss: the loss of every output.
+        generator: of the targets.
+        axis: the axis of the features in the output, or one for every output.
+
+    Raises:
+        LossError: for losses that do not fit the outputs.
+    """
+    leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
+    value = random_loss(forward(leaves, inputs), loss, generator, axis)
+    if leaves and value.requires_grad:
+        grads: tuple[torch.Tensor | None, ...] = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+    else:  # everything is frozen or detached: the gradient is zero
+        grads = (None,) * len(leaves)
+    gradient = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
+    return Point({n: p.detach() for n, p in leaves.items()}, gradient, float(value.detach()))
+
+
+def random_loss(outputs: Tensors, loss: LossLike, generator: torch.Generator, axis: Axes) -> torch.Tensor:
+    """The loss of some outputs with random targets.
+
+    Raises:
+        LossError: for losses that do not fit the outputs.
+    """
+    losses, axes = fit_losses(outputs, loss, axis)
+    return total(losses, list(outputs.values()), generator, axes)
