@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from lawful import blocks as b
-from lawful.theory.gauge.algebra import Scalar
-from lawful.theory.gauge.diagram import View
-from lawful.theory.gauge.rules import HomogeneousRule, Rule, Use
+from lawful.blocks.rules import HomogeneousRule, Rule, Scalar, Use, View
 
 
 @b.register

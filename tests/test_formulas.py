@@ -15,7 +15,7 @@ from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.derive import derive
 from lawful.testing.strategies import architectures
-from lawful.theory.gauge.diagram import View
+from lawful.theory.gauge.contract import View
 from lawful.theory.laws.formulas import MAX_TERMS, arrays, formula, indices, latex, text
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.statement import Part, Term

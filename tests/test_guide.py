@@ -14,6 +14,7 @@ from repository import ROOT
 
 import lawful as lw
 from lawful import blocks as b
+from lawful.blocks import rules as door
 from lawful.theory.gauge import rules
 
 GUIDE = (ROOT / "docs" / "add-a-block.md").read_text(encoding="utf-8")
@@ -44,13 +45,31 @@ def test_the_example_file_is_the_code_of_the_guide() -> None:
     assert code in EXAMPLE.read_text(encoding="utf-8")
 
 
+def imported(source: str) -> set[str]:
+    """The modules that some code imports from; examples with prompts are read without them."""
+    code = re.sub(r"^(>>>|\.\.\.) ?", "", source, flags=re.MULTILINE)
+    lines = re.findall(r"^(?:from (\S+) import (.+)|import (\S+))", code, re.MULTILINE)
+    return {name or (base if base != "lawful" else f"lawful.{what.split()[0]}") for base, what, name in lines}
+
+
+def test_the_guide_needs_one_door() -> None:
+    """Whoever writes a block with its rule imports nothing from inside the theory, in the guide and in the example."""
+    allowed = {"lawful", "lawful.blocks", "lawful.blocks.rules", "lawful.testing.strategies"}
+    fences = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    for source in (*fences, EXAMPLE.read_text(encoding="utf-8")):
+        assert {name for name in imported(source) if name.startswith("lawful")} <= allowed
+    everything = set().union(*map(imported, fences))
+    assert everything == {*allowed, "torch", "dataclasses", "hypothesis", "itertools"}
+
+
 def test_the_tables_are_complete() -> None:
     methods = {n for n, m in vars(rules.Rule).items() if not n.startswith("_") and (callable(m) or type(m) is property)}
     assert set(listed("What a rule may state")) == methods
     members = {n for n in vars(b.Block) if not n.startswith("_")} - OWN
     assert set(listed("What a block may state")) - OWN == members
     named = set(re.findall(r"\b\w+Rule\b", section("Which rule fits")))
-    assert named <= set(rules.__all__)
+    assert named <= set(door.__all__)
+    assert {name for name in door.__all__ if name.endswith("Rule")} - {"Rule"} <= named
     left_out = {"BilinearRule", "HeadGainRule", "RepeatRule", "RotaryRule", "SelectiveScanRule", "SimilarityRule"}
     left_out |= {"SumFeaturesRule", "TokenMixRule", "UnitNormRule", "UnitRowsRule", "OutputRule", "SourceRule"}
     left_out |= {"ComputedRule", "HeldRule"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lawful.theory.gauge.diagram import Diagram, Parameter, Site, Wire
+from lawful.theory.gauge.contract import Site
+from lawful.theory.gauge.diagram import Diagram, Parameter, Wire
 from lawful.theory.gauge.rules import HeldRule, OutputRule, SourceRule
 from lawful.theory.losses import LossLike
 

@@ -18,9 +18,8 @@ from ..gauge.rules import AddRule, OutputRule
 from ..laws.proof import SHOWN, Proof
 
 if TYPE_CHECKING:
-    from ..gauge.diagram import Site
+    from ..gauge.contract import Site, Use
     from ..gauge.families import Family, SectorRow
-    from ..gauge.rules import Use
     from ..gauge.solution import Solution
     from ..gauge.subspace import Subspace
     from ..laws.law import Law

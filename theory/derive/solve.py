@@ -10,14 +10,15 @@ from fractions import Fraction
 
 import networkx as nx
 
-from ..gauge.admissions import Cell
 from ..gauge.algebra import Algebra, Box, sector_dimension
-from ..gauge.diagram import Diagram, View
+from ..gauge.contract import View
+from ..gauge.diagram import Diagram
 from ..gauge.families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
 from ..gauge.linalg import Equations
 from ..gauge.rewrites import Pair, parallel_pairs
 from ..gauge.rules import LinearRule
 from ..gauge.solution import FieldRow, Solution
+from ..gauge.unknowns import Cell
 from ..laws.law import Law
 from ..laws.proof import Proof
 from ..laws.statement import Part, Term

@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import singledispatchmethod
 
-from ..gauge.diagram import Diagram, Site
+from ..gauge.contract import Site
+from ..gauge.diagram import Diagram
 from ..gauge.rules import (
     AddRule,
     AttentionRule,

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from .layouts import Layouts
 from .linalg import Equations, Number
+from .unknowns import Cell
 
-Token = tuple[int, str]
-Cell = tuple  # (key,) for a vector, (token, key) for a table, (key, key) for a matrix
 Move = tuple[tuple, dict[Cell, Number]]  # a variable of its own and the field that it stands for
 Frame = tuple[tuple[tuple[int, ...], ...], ...]  # for every axis of a parameter the dims of its runs
 

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 
 from .algebra import Algebra
+from .contract import Use
 from .diagram import Diagram
 from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import axes_over, repeated
-from .rules import Use
 from .subspace import Subspace, ones
-
-MatrixKey = tuple  # (wire, box, label) for a sector of S, (site name, label) for a factor c
-Row = dict[MatrixKey, Number]
+from .unknowns import MatrixKey, Row
 
 
 class Balance:

@@ -13,14 +13,15 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import networkx
 
-from .admissions import Cell
 from .algebra import Algebra
-from .diagram import Diagram, Site
+from .contract import Site
+from .diagram import Diagram
 from .directions import Directions
 from .linalg import Equations, Number
 from .roots import Pull, Root, Roots, merge, moves_on, onward
 from .rules import AddRule, ConcatRule, FixedGainRule, LinearRule, SumFeaturesRule
 from .subspace import Vector, VectorKey, vector_keys
+from .unknowns import Cell
 
 Arrived = dict[VectorKey, dict[tuple[int, VectorKey], Number]]  # per sector of a wire: (map, sector of what it writes)
 
@@ -188,8 +189,9 @@ class Carried:
         read = [k for pull in pulls for row in pull.values() for found, k in row if found == root]
         return list(dict.fromkeys([*read, *(k for u in self._absent(root) for k in u)]))
 
-    def moves(self, site: Site) -> list[tuple[tuple, dict[tuple, Number]]]:
+    def moves(self, name: str) -> list[tuple[tuple, dict[tuple, Number]]]:
         """The free change of every sector of a map's weight."""
+        site = self._diagram.sites[self._place[name]]
         rule = site.rule
         assert isinstance(rule, LinearRule)
         outs = vector_keys(self._directions.layout(site.outputs[0]))

@@ -10,10 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .rules import Rule
+from .contract import Site
 
 
 @dataclass(frozen=True)
@@ -45,43 +43,6 @@ class Parameter:
     def size(self) -> int:
         """Number of scalars."""
         return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class View:
-    """How a law looks at a parameter: `p.reshape(shape).permute(order)`, whose leading `lead` axes form the wire."""
-
-    shape: tuple[int, ...]
-    order: tuple[int, ...]
-    lead: int = 1
-
-    @staticmethod
-    def axis(shape: tuple[int, ...], i: int) -> View:
-        """The wire is axis `i` of the tensor."""
-        return View(shape, (i, *(k for k in range(len(shape)) if k != i)))
-
-
-@dataclass(frozen=True)
-class Site:
-    """A block in place: its rule and the wires on its ports.
-
-    `function` tells blocks with one rule apart (ReLU and LeakyReLU); None stands for a function of its own.  `inner`
-    are wires inside the block, which no other block reads: the axes along which its own parameters move unseen.
-    `parameters` names all that the block computes with, also those of which its rule says nothing.
-    """
-
-    name: str
-    rule: Rule
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    function: tuple[object, ...] | None = None
-    inner: tuple[int, ...] = ()
-    parameters: tuple[str, ...] = ()
-
-    @property
-    def wires(self) -> tuple[int, ...]:
-        """All wires that its rule speaks about."""
-        return (*self.inputs, *self.outputs, *self.inner)
 
 
 @dataclass(frozen=True)

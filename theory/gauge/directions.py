@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .algebra import Algebra
-from .diagram import Site
+from .contract import Blind, Site
 from .layouts import Layouts
 from .linalg import Number
-from .rules import Blind
 from .subspace import Subspace, Vector, VectorKey, ones, vector_keys
 
 

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from .algebra import (
     Algebra,
-    Blocks,
     Box,
     Centred,
     Copies,
@@ -19,9 +18,9 @@ from .algebra import (
     common_dims,
     side_by_side,
 )
+from .contract import Use
 from .diagram import Diagram
 from .repeats import axes_over
-from .rules import Use
 
 
 class Layouts:
@@ -99,6 +98,14 @@ class Layouts:
         """Width of a wire."""
         return self.diagram.wires[w].size
 
+    def layout(self, w: int) -> Algebra:
+        """What a wire may carry so far."""
+        return self.algebras[w]
+
+    def frozen(self, name: str) -> bool:
+        """Whether training leaves a parameter alone."""
+        return self.diagram.parameters[name].frozen
+
     def meet(self, w: int, algebra: Algebra) -> None:
         """Restricts a wire."""
         self.algebras[w] = self.algebras[w].meet(algebra)
@@ -133,14 +140,6 @@ class Layouts:
         self.meet(w, Centred(self.size(w)))
         if len(self.algebras[w].boxes) != 1 or len(self.algebras[w].boxes[0].dims) != 1:
             self.meet(w, ScalarPlusOnes(self.size(w)))
-
-    def nothing(self, w: int) -> Algebra:
-        """The zero algebra of a wire."""
-        return Nothing(self.size(w))
-
-    def blocks(self, k: int, algebra: Algebra) -> Algebra:
-        """Independent blocks, or the algebra itself for one."""
-        return Blocks(k, algebra) if k > 1 else algebra
 
     def flatten(self, x: int, y: int, before: int, after: int) -> None:
         """Every feature of `x` stands for `before x after` features of `y`."""

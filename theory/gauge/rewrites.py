@@ -16,7 +16,8 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from .diagram import Diagram, Site, Wire
+from .contract import Rule, Site
+from .diagram import Diagram, Wire
 from .linalg import Number
 from .rules import (
     AddRule,
@@ -26,7 +27,6 @@ from .rules import (
     LinearRule,
     NormRule,
     PassRule,
-    Rule,
     TableRule,
     UnflattenRule,
     UnitNormRule,

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .diagram import Diagram, Site
+from .contract import Site
+from .diagram import Diagram
 from .rewrites import Rewrite
 from .rules import (
     ConcatRule,

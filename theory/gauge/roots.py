@@ -13,7 +13,8 @@ import operator
 from collections.abc import Hashable
 from functools import cached_property
 
-from .diagram import Diagram, Site
+from .contract import Rule, Site
+from .diagram import Diagram
 from .directions import Directions
 from .linalg import Number
 from .rewrites import is_factor
@@ -28,7 +29,6 @@ from .rules import (
     PointwiseRule,
     ProductRule,
     RepeatRule,
-    Rule,
     SumFeaturesRule,
 )
 from .subspace import VectorKey

@@ -10,19 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate, product
 
-from .admissions import Admissions, Cell, Move, Token
+from .admissions import Admissions, Move
 from .algebra import Algebra
 from .carried import Carried
-from .diagram import Site
 from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
+from .passes import Place
 from .repeats import repeated
-from .rules.maps import LinearRule
-from .subspace import Vector, VectorKey, ones, vector_keys
-
-Row = dict[tuple, Number]
-Terms = dict[tuple[Token, VectorKey], Row]
+from .subspace import Subspace, Vector, VectorKey, ones, vector_keys
+from .unknowns import Cell, Row, Terms, Token
 
 
 class Shifts:
@@ -64,7 +61,7 @@ class Shifts:
 
     # What a writer puts on a wire
 
-    def emit(self, site: Site, w: int, terms: Terms) -> None:
+    def emit(self, w: int, terms: Terms) -> None:
         """The shift of an output, up to what its readers do not see."""
         moving = self.directions.moving(w)
         still = [v for v in self.directions.still(w).vectors if not moving.contains(v)]
@@ -115,14 +112,12 @@ class Shifts:
         self._admit(name, [w], terms, rows)
         return terms
 
-    def row_terms(self, site: Site, w: int) -> Terms:
-        """What a map adds along vectors whose product with its input never changes (all rows of a lookup table)."""
-        assert isinstance(site.rule, LinearRule)
-        if self.admissions.frozen(site.rule.weight):
+    def row_terms(self, site: Place, weight: str, w: int, sums: Sequence[Number]) -> Terms:
+        """What a weight adds along vectors whose products with its input never change (all rows of a lookup table)."""
+        if self.admissions.frozen(weight):
             return {}
-        sums = site.rule.known_sums(self.directions, site)
         return {
-            (t, k): {("row", site.name, i, k): c for i, (_, c) in enumerate(sums)}
+            (t, k): {("row", site.name, i, k): c for i, c in enumerate(sums)}
             for t in self.tokens(w)
             for k in vector_keys(self.layout(w))
             if t[1] == "c" and sums
@@ -187,17 +182,6 @@ class Shifts:
                             if (i, kind) in self.tokens(x):
                                 out[((at + i, kind), key)] = {("t", x, (i, kind), key): 1}
             at += len(self._layouts.tokens[x])
-        return out
-
-    @staticmethod
-    def add_terms(*terms: Terms) -> Terms:
-        """The sum of shifts."""
-        out: Terms = {}
-        for part in terms:
-            for at, row in part.items():
-                target = out.setdefault(at, {})
-                for k, a in row.items():
-                    target[k] = target.get(k, 0) + a
         return out
 
     def offsets(self, parts: Sequence[int]) -> list[tuple[int, int]]:
@@ -282,37 +266,54 @@ class Shifts:
 
     # Constant fields of matrices
 
-    def move_matrix(self, site: Site, rule: LinearRule) -> None:
-        """What a linear map's weight may do unseen: `unseen out (x) anything + anything (x) absent in`, and lookups."""
-        if self.admissions.frozen(rule.weight):
+    def move_matrix(
+        self,
+        site: Place,
+        weight: str,
+        unread: Subspace,
+        known: Sequence[Vector],
+        transposed: bool = False,
+        groups: int = 1,
+    ) -> None:
+        """What a linear map's weight may do unseen: `unseen out (x) anything + anything (x) absent in`, and lookups.
+
+        Args:
+            site: the block.
+            weight: the parameter.
+            unread: directions of the input that are never there.
+            known: vectors whose product with the input never changes.
+            transposed: whether the first axis of the weight is the input's.
+            groups: number of blocks.
+        """
+        if self.admissions.frozen(weight):
             return
         x, y = site.inputs[0], site.outputs[0]
-        ends: tuple[int, ...] = (x, y) if rule.transposed else (y, x)
-        if rule.groups > 1:
+        ends: tuple[int, ...] = (x, y) if transposed else (y, x)
+        if groups > 1:
             # Both wires are cut into groups, which the leading axis of the weight counts; the other has no wire.
             ends = ends[:1]
         moves: list[Move] = []
-        if rule.groups == 1:
+        if groups == 1:
             outs = vector_keys(self.layout(y))
 
             def cell(out: VectorKey, inn: VectorKey) -> Cell:
-                return (inn, out) if rule.transposed else (out, inn)
+                return (inn, out) if transposed else (out, inn)
 
             moves += self._unseen_moves(site, ends)
-            for u in rule.unread(self.layout(x)).vectors:
+            for u in unread.vectors:
                 moves += [(("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
-            for i, (line, _) in enumerate(rule.known_sums(self.directions, site)):
+            for i, line in enumerate(known):
                 moves += [(("row", site.name, i, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
         if site.name in self.carried:
-            moves += self.carried.moves(site)
-        self.admissions.admit_moves(site.name, rule.weight, self.admissions.frame(ends), moves)
+            moves += self.carried.moves(site.name)
+        self.admissions.admit_moves(site.name, weight, self.admissions.frame(ends), moves)
 
-    def move_tensor(self, site: Site, name: str, wires: Sequence[int]) -> None:
+    def move_tensor(self, site: Place, name: str, wires: Sequence[int]) -> None:
         """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
         if not self.admissions.frozen(name):
             self.admissions.admit_moves(site.name, name, self.admissions.frame(wires), self._unseen_moves(site, wires))
 
-    def move_gain(self, site: Site, name: str) -> None:
+    def move_gain(self, site: Place, name: str) -> None:
         """What a gain may do unseen: anything on a part of the wire that nothing reads, or where its input is zero."""
         (x,), (y,) = site.inputs, site.outputs
         if self.admissions.frozen(name):
@@ -325,7 +326,7 @@ class Shifts:
                     cells += [(k,) for k in keys]
         self._admit(name, [y], cells)
 
-    def _unseen_moves(self, site: Site, wires: Sequence[int]) -> list[Move]:
+    def _unseen_moves(self, site: Place, wires: Sequence[int]) -> list[Move]:
         """`unseen out (x) anything + anything (x) absent in`."""
         moves: list[Move] = []
         keys = [vector_keys(self.layout(w)) for w in wires]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 
-from .admissions import Cell
 from .algebra import Algebra, LayoutError, sector_dimension
-from .balance import Balance, MatrixKey, Row
+from .balance import Balance
+from .contract import Rule, Use
 from .diagram import Diagram
 from .directions import Directions
 from .families import SectorRow, align
@@ -25,9 +25,10 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
-from .rules import FlattenRule, Rule, UnflattenRule, Use
+from .rules import FlattenRule, UnflattenRule
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
+from .unknowns import Cell, MatrixKey, Row
 
 FieldKey = tuple[str, Cell]
 FieldRow = dict[FieldKey, Number]

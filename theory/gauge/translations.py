@@ -13,7 +13,8 @@ from functools import singledispatchmethod
 
 import torch
 
-from .diagram import Diagram, Site
+from .contract import Rule, Site
+from .diagram import Diagram
 from .rules import (
     AddRule,
     AttentionRule,
@@ -23,7 +24,6 @@ from .rules import (
     LinearRule,
     OutputRule,
     PassRule,
-    Rule,
     TableRule,
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from ..gauge.diagram import View
+from ..gauge.contract import View
 
 if TYPE_CHECKING:
     import torch

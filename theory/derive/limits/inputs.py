@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...gauge.diagram import Diagram, Site
+from ...gauge.contract import Site
+from ...gauge.diagram import Diagram
 from ...gauge.rules import ComputedRule, HomogeneousRule, LinearRule
 from ...gauge.solution import Solution
 from .relations import related

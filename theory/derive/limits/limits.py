@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...gauge.diagram import Site
+from ...gauge.contract import Site
 from ...gauge.families import gather
 from ...gauge.rewrites import invisible
 from ...gauge.rules import (

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ...gauge.diagram import Diagram, Site
+from ...gauge.contract import Site
+from ...gauge.diagram import Diagram
 from ...gauge.rules import (
     AddRule,
     BatchNormRule,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ...gauge.carried import Carried, roots_of
-from ...gauge.diagram import Site
+from ...gauge.contract import Site
 from ...gauge.layouts import Layouts
 from ...gauge.roots import Root
 from ...gauge.rules import (

@@ -1,7 +1,7 @@
 """One rule per primitive block: the rows of the gauge calculus."""
 
+from ..contract import Blind, Rule, Use
 from .attention import AttentionRule
-from .base import OPAQUE, Blind, DiscardRule, HeldRule, OpaqueRule, Rule, Use
 from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
@@ -11,6 +11,7 @@ from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, Prod
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import TokenMixRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
+from .opaque import OPAQUE, DiscardRule, HeldRule, OpaqueRule
 from .pointwise import (
     HomogeneousRule,
     OffsetRule,

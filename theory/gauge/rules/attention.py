@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Blocks, Box, Copies, Full, Nothing
-from ..diagram import View
+from ..contract import Blind, Rule, Site, Use, View
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..repeats import Pairing, axes_over, repeated
 from ..subspace import Subspace, VectorKey, vector_keys
-from .base import Blind, Rule, Use
-
-if TYPE_CHECKING:
-    from ..balance import Balance, MatrixKey
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts, Terms
+from ..unknowns import MatrixKey, Terms, add_terms
 
 
 @dataclass(frozen=True)
@@ -86,7 +79,7 @@ class AttentionRule(Rule):
         """How query heads of one key may differ: a factor each; where weights are scores they may be mixed too."""
         return "djo" if self.linear else "d" if self.power else ""
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         q, k, v = site.inputs[:3]
         y = site.outputs[0]
         cut = [layouts.is_cut(many) or layouts.is_cut(few) for many, few in ((q, k), (y, v))]
@@ -118,7 +111,7 @@ class AttentionRule(Rule):
         """How many axes of a box of a key or value wire run over heads."""
         return axes_over(layout.boxes[box].dims, self.kv_heads) if len(layout.boxes) == 1 else 0
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         q, k, v = site.inputs[:3]
         y = site.outputs[0]
         for many, few, sign, power in ((q, k, -1, 1), (y, v, 1, self.power)):
@@ -145,7 +138,7 @@ class AttentionRule(Rule):
                 two = r.spread(lead + "c" * (r.axes - r.at), a)
                 balance.require({balance.key(q, 0, one): self.power, balance.key(y, 0, two): -1})
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         q, k, v = site.inputs[:3]
         y = site.outputs[0]
         shifts.forbid(q)
@@ -160,14 +153,14 @@ class AttentionRule(Rule):
             shifts.require_equal_sets(table, self.buckets, free=self.unseen, sink=self.sink)
         if not self.normalised:
             shifts.forbid(v)
-            shifts.emit(site, y, {})
+            shifts.emit(y, {})
             return
         shifts.require_uniform(v)
         terms: Terms = {}
         for key, image in self._images(shifts.layout(y), shifts.layout(v), "c"):
             one = shifts.wire_terms(v, y, keys={key: image}, weights="uniform")
-            terms = shifts.add_terms(terms, one)
-        shifts.emit(site, y, terms)
+            terms = add_terms(terms, one)
+        shifts.emit(y, terms)
 
     def _images(self, many: Algebra, few: Algebra, repeat: str) -> list[tuple[VectorKey, VectorKey]]:
         """Sectors of a value wire and of the output that repeat each other."""
@@ -183,7 +176,7 @@ class AttentionRule(Rule):
         at = self._heads(layout, key[0])
         return [(key[0], "".join(p) + key[1][at:]) for p in product("cd", repeat=at)]
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         k, v = site.inputs[1:3]
         y = site.outputs[0]
         layout = directions.layout(v)
@@ -205,7 +198,7 @@ class AttentionRule(Rule):
         tables = [Blind() for _ in site.inputs[3:]]  # and masks
         return [Blind(), Blind(still=keys), Blind(moving, still.join(moving)), *tables]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         v, y = site.inputs[2], site.outputs[0]
         layout, known = directions.layout(v), directions.absent(v)
         whole = {k for k in directions.keys(v) if all(known.contains({m: 1}) for m in self._any_head(layout, k))}

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, VectorKey, vector_keys
-from .base import Blind, Rule
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 def _with(kind: str, copies: int) -> str:
@@ -35,22 +28,22 @@ class RepeatRule(Rule):
     def _copy(self, key: VectorKey, kind: str = "c") -> VectorKey:
         return (key[0], key[1] + _with(kind, self.copies))
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         layouts.flatten(site.inputs[0], site.outputs[0], 1, self.copies)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0], rename=lambda b, s: self._copy((b, s)))
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
-        shifts.emit(site, y, shifts.wire_terms(x, y, rename=self._copy))
+        shifts.emit(y, shifts.wire_terms(x, y, rename=self._copy))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         names = {k: self._copy(k) for k in directions.keys(site.inputs[0])}
         return [Blind(directions.moving(y).preimage(names), directions.still(y).preimage(names))]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         x = site.inputs[0]
         absent = directions.absent(x).relabel(self._copy)
         if self.copies == 1:
@@ -74,19 +67,19 @@ class SumFeaturesRule(Rule):
     def _copy(self, key: VectorKey, kind: str = "c") -> VectorKey:
         return (key[0], key[1] + _with(kind, self.copies))
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         layouts.flatten(site.outputs[0], site.inputs[0], 1, self.copies)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.outputs[0], site.inputs[0], rename=lambda b, s: self._copy((b, s)))
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         alike = {self._copy(k): k for k in vector_keys(shifts.layout(y))}
         terms = shifts.wire_terms(x, y, keys=alike)
-        shifts.emit(site, y, {at: {k: a * self.copies for k, a in row.items()} for at, row in terms.items()})
+        shifts.emit(y, {at: {k: a * self.copies for k, a in row.items()} for at, row in terms.items()})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         moving = directions.moving(y).relabel(self._copy)
         still = directions.still(y).relabel(self._copy)
@@ -94,7 +87,7 @@ class SumFeaturesRule(Rule):
             moving = moving.join(Subspace(tuple({self._copy(k, "d"): 1} for k in directions.keys(y))))
         return [Blind(moving, moving.join(still))]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         names = {k: self._copy(k) for k in directions.keys(site.outputs[0])}
         return [directions.absent(site.inputs[0]).preimage(names)]
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..algebra import Blocks, Full, Nothing
-from ..diagram import Site, View
-from .base import Rule, Use
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..layouts import Layouts
+from ..contract import Rule, Site, Use, View
+from ..passes import BalancePass, LayoutPass
 
 
 @dataclass(frozen=True)
@@ -40,12 +35,12 @@ class CurveRule(Rule):
     def uses(self, site: Site) -> list[Use]:
         return [Use(self.factor, (((site.inner[0], 1),),), (View.axis((self.heads,), 0),))]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if self.heads > 1:
             layouts.meet(x, Blocks(self.heads, Full(layouts.size(x) // self.heads)))
         layouts.equal(x, y)
         layouts.meet(site.inner[0], Nothing(self.heads))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0])

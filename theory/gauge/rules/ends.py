@@ -8,18 +8,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..algebra import Full, Nothing, Scalar, side_by_side
-from ..diagram import Site
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..spans import Coefficients, Span
 from ..subspace import Subspace, Vector
-from .base import Blind, Rule
 
 if TYPE_CHECKING:
     from ...losses import Loss
-    from ..balance import Balance
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ class ComputedRule(Rule):
         note = "what it cannot carry cuts the features in another way than the network: laws along it are not listed"
         return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedoms, self.steps)
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         for w in site.inputs:
             layouts.meet(w, Nothing(layouts.size(w)))
         for w, span in zip(site.outputs, self.spans, strict=True):
@@ -88,7 +84,7 @@ class ComputedRule(Rule):
             # Every S leaves 0 as it is.
             layouts.meet(w, side_by_side([Full(n) if k in span.zeros else Nothing(n) for k, n in enumerate(sizes)]))
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         out = []
         for w, span in zip(site.outputs, self.spans, strict=True):
             runs = _runs(directions, w, span)
@@ -98,7 +94,7 @@ class ComputedRule(Rule):
             out.append(Subspace(tuple(vectors)))
         return out
 
-    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+    def fixed(self, directions: DirectionPass, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         out = []
         for w, span in zip(site.outputs, self.spans, strict=True):
             runs = _runs(directions, w, span)
@@ -106,19 +102,19 @@ class ComputedRule(Rule):
         return out
 
 
-def _runs(directions: Directions, w: int, span: Span) -> list[int]:
+def _runs(directions: DirectionPass, w: int, span: Span) -> list[int]:
     """The run that every box of a wire lies in."""
     starts = [0, *directions.layout(w).edges()]
     return [sum(first <= s for first in span.starts) - 1 for s in starts]
 
 
-def _vector(directions: Directions, w: int, runs: Sequence[int], u: Coefficients) -> Vector:
+def _vector(directions: DirectionPass, w: int, runs: Sequence[int], u: Coefficients) -> Vector:
     """One coefficient per run as a vector over the boxes of a wire."""
     boxes = directions.layout(w).boxes
     return {(i, box.constant): u[run] for i, (box, run) in enumerate(zip(boxes, runs, strict=True)) if u[run]}
 
 
-def _differences(directions: Directions, w: int, same: Sequence[int]) -> list[Vector]:
+def _differences(directions: DirectionPass, w: int, same: Sequence[int]) -> list[Vector]:
     """The vectors of sum zero on some boxes whose features are all equal."""
     boxes = directions.layout(w).boxes
     inner: list[Vector] = [{k: 1} for k in directions.keys(w) if k[0] in same and "d" in k[1]]
@@ -143,7 +139,7 @@ class OutputRule(Rule):
     def statement(self) -> str:
         return self.loss.statement
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         w = site.inputs[0]
         if self.loss.span == "shift":
             layouts.ones(w)
@@ -151,17 +147,17 @@ class OutputRule(Rule):
             allowed = Scalar if self.loss.span == "scale" else Nothing
             layouts.meet(w, allowed(layouts.size(w)))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         if self.loss.span == "shift":
             balance.only_ones(site.inputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         if self.loss.span == "shift":
             shifts.allow_ones(site.inputs[0])
         else:
             shifts.forbid(site.inputs[0])
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         if self.loss.span == "shift":
             line = directions.ones(site.inputs[0])
             return [Blind(line, line)]

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ..algebra import Full, Nothing
+from ..algebra import Blocks, Full, Nothing
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, Vector, ones
-from .base import Blind, Rule
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -37,21 +30,21 @@ class ChoiceRule(Rule):
     def statement(self) -> str:
         return "choice of the largest: S = 0 on the weights; nothing is seen of scores that only choose"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         for w in (site.inputs[0], site.outputs[0]):
             layouts.meet(w, Nothing(layouts.size(w)))
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         if not (self.normalised and self.single):
             shifts.forbid(site.inputs[0])
-        shifts.emit(site, site.outputs[0], {})
+        shifts.emit(site.outputs[0], {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         every = [Subspace.everything(directions.layout(w)) for w in site.inputs]
         unseen = [Blind(e, e, e) for e in every]
         return unseen if self.normalised and self.single else [Blind(), *unseen[1:]]
 
-    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+    def fixed(self, directions: DirectionPass, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         return [[(ones(directions.layout(site.outputs[0])), 1)] if self.normalised else []]
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
@@ -74,13 +67,14 @@ class GroupProductRule(Rule):
     def statement(self) -> str:
         return "one weight for every group: S_out = S_in group by group, S = 0 on the weights; t = 0"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         p, h = site.inputs
         layouts.meet(p, Nothing(layouts.size(p)))
-        layouts.meet(h, layouts.blocks(self.groups, Full(layouts.size(h) // self.groups)))
+        full = Full(layouts.size(h) // self.groups)
+        layouts.meet(h, Blocks(self.groups, full) if self.groups > 1 else full)
         layouts.equal(h, site.outputs[0])
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.inputs[1], site.outputs[0])
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:

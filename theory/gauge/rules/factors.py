@@ -7,19 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
+from ..algebra import Algebra
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace
-from .base import Blind, Rule
-
-if TYPE_CHECKING:
-    from ..algebra import Algebra
-    from ..balance import Balance
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts, Terms
+from ..unknowns import Terms
 
 
 @dataclass(frozen=True)
@@ -44,26 +38,26 @@ class FixedGainRule(Rule):
         stops = accumulate(box.size for box in layout.boxes)
         return [self.runs[bisect_left(ends, stop)][1] for stop in stops]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         for at in list(accumulate(n for n, _ in self.runs))[:-1]:
             layouts.cut_at(x, at)
         layouts.equal(x, y)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         for (box, label), factor in ((k, self.factors(balance.layout(x))[k[0]]) for k in balance.keys(x)):
             if factor:
                 balance.require({(x, box, label): 1, (y, box, label): -1})
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         factors = self.factors(shifts.layout(x))
         terms = shifts.wire_terms(x, y)
         rows: Terms = {(t, k): {v: a * factors[k[0]] for v, a in row.items()} for (t, k), row in terms.items()}
-        shifts.emit(site, y, {at: row for at, row in rows.items() if factors[at[1][0]]})
+        shifts.emit(y, {at: row for at, row in rows.items() if factors[at[1][0]]})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         factors = self.factors(directions.layout(x))
         unread = Subspace(tuple({k: 1} for k in directions.keys(x) if not factors[k[0]]))
@@ -73,7 +67,7 @@ class FixedGainRule(Rule):
 
         return [Blind(*(before(s) for s in (directions.moving(y), directions.still(y), directions.shared(y))))]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         x, y = site.inputs[0], site.outputs[0]
         factors = self.factors(directions.layout(x))
         never = Subspace(tuple({k: 1} for k in directions.keys(y) if not factors[k[0]]))

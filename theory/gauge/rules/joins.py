@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..algebra import Diagonal, Nothing
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, Vector
-from .base import Blind, Rule
+from ..unknowns import add_terms
 from .norms import whole_boxes
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -28,29 +22,29 @@ class AddRule(Rule):
     def statement(self) -> str:
         return "add: S equal on all wires, t_out = sum of t_in"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         for x in site.inputs:
             layouts.equal(x, site.outputs[0])
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         for x in site.inputs:
             balance.equal(x, site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         y = site.outputs[0]
         # What has one position is added to all of them.
         single = [shifts.tokens(x) == [(0, "c")] for x in site.inputs]
         pairs = zip(site.inputs, single, strict=True)
-        terms = shifts.add_terms(*(shifts.wire_terms(x, y, "uniform" if one else "same") for x, one in pairs))
-        shifts.emit(site, y, terms)
+        terms = add_terms(*(shifts.wire_terms(x, y, "uniform" if one else "same") for x, one in pairs))
+        shifts.emit(y, terms)
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         moving, still, shared = directions.moving(y), directions.still(y), directions.shared(y)
         many = directions.positions(y) > 1  # what has one position only ever adds what all positions share
         return [Blind(shared if many and directions.positions(x) == 1 else moving, still, shared) for x in site.inputs]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         common = directions.absent(site.inputs[0])
         for x in site.inputs[1:]:
             common = common.meet(directions.absent(x))
@@ -68,17 +62,17 @@ class ProductRule(Rule):
     def statement(self) -> str:
         return "product: S_out = sum of S_in, diagonal; t = 0"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         y = site.outputs[0]
         for w in (*site.inputs, y):
             layouts.meet(w, Diagonal(layouts.size(w)))
         for x in site.inputs:
             layouts.align(x, y)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.total([(x, 1) for x in site.inputs] + [(site.outputs[0], -1)])
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
         zero = [whole_boxes(directions.absent(x), directions.layout(x)) for x in site.inputs]
         found = []
@@ -89,7 +83,7 @@ class ProductRule(Rule):
             found.append(Blind(space, space))
         return found
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         absent = Subspace()
         for x in site.inputs:
             absent = absent.join(whole_boxes(directions.absent(x), directions.layout(x)))
@@ -112,16 +106,16 @@ class MixtureRule(Rule):
     def statement(self) -> str:
         return "mixture: S_i = S_out, t_i = t_out; S = 0 on the weights"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         layouts.meet(site.inputs[0], Nothing(layouts.size(site.inputs[0])))
         for x in site.inputs[1:]:
             layouts.equal(x, site.outputs[0])
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         for x in site.inputs[1:]:
             balance.equal(x, site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         y = site.outputs[0]
         shifts.forbid(site.inputs[0])
         if not self.normalised:
@@ -130,13 +124,13 @@ class MixtureRule(Rule):
         first = site.inputs[1]
         for x in site.inputs[2:]:
             shifts.require_equal(first, x)
-        shifts.emit(site, y, shifts.wire_terms(first, y))
+        shifts.emit(y, shifts.wire_terms(first, y))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         moving = directions.moving(site.outputs[0])
         return [Blind(), *(Blind(moving, moving) for _ in site.inputs[1:])]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         common = directions.absent(site.inputs[1])
         for x in site.inputs[2:]:
             common = common.meet(directions.absent(x))
@@ -157,7 +151,7 @@ class BlendRule(Rule):
     def statement(self) -> str:
         return "blend g a + (1 - g) b: S_a = S_b = S_out diagonal, t_a = t_b = t_out; S = 0 on the gate"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         gate, y = site.inputs[0], site.outputs[0]
         layouts.meet(gate, Nothing(layouts.size(gate)))
         layouts.meet(y, Diagonal(layouts.size(y)))
@@ -165,17 +159,17 @@ class BlendRule(Rule):
             layouts.equal(x, y)
         layouts.align(gate, y)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         for x in site.inputs[1:]:
             balance.equal(x, site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         gate, a, b = site.inputs
         shifts.forbid(gate)
         shifts.require_equal(a, b)
-        shifts.emit(site, site.outputs[0], shifts.wire_terms(a, site.outputs[0]))
+        shifts.emit(site.outputs[0], shifts.wire_terms(a, site.outputs[0]))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         free = whole_boxes(directions.moving(y), directions.layout(y))
         return [Blind(free, free) for _ in site.inputs]
@@ -197,24 +191,24 @@ class ConcatRule(Rule):
     def _parts(self, site: Site) -> tuple[int, tuple[int, ...]]:
         return (site.inputs[0], site.outputs) if self.cut else (site.outputs[0], site.inputs)
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         layouts.concat(*self._parts(site))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         whole, parts = self._parts(site)
         for part, offset in balance.offsets(parts):
             balance.equal(part, whole, rename=_boxes_up(offset), partial=True)
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         whole, parts = self._parts(site)
         if self.cut:
             for part, offset in shifts.offsets(parts):
-                shifts.emit(site, part, shifts.wire_terms(whole, part, rename=_lift(-offset)))
+                shifts.emit(part, shifts.wire_terms(whole, part, rename=_lift(-offset)))
         else:
             pieces = [shifts.wire_terms(p, whole, rename=_lift(o)) for p, o in shifts.offsets(parts)]
-            shifts.emit(site, whole, shifts.add_terms(*pieces))
+            shifts.emit(whole, add_terms(*pieces))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         whole, parts = self._parts(site)
         if self.cut:
             moving, still, shared = Subspace(), Subspace(), Subspace()
@@ -230,7 +224,7 @@ class ConcatRule(Rule):
             out.append(Blind(*(space.preimage(names) for space in seen)))
         return out
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         whole, parts = self._parts(site)
         if self.cut:
             return [
@@ -242,7 +236,7 @@ class ConcatRule(Rule):
             total = total.join(directions.absent(p).relabel(_lift(o)))
         return [total]
 
-    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+    def fixed(self, directions: DirectionPass, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         if self.cut:
             return [() for _ in site.outputs]
         lifted = [(u, c, _lift(o)) for p, o in directions.offsets(site.inputs) for u, c in directions.fixed(p)]
@@ -268,19 +262,19 @@ class TokensRule(Rule):
     def statement(self) -> str:
         return "tokens end to end: S equal on all wires, t token by token"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         for x in site.inputs:
             layouts.equal(x, site.outputs[0])
         layouts.join_tokens(site.outputs[0], site.inputs)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         for x in site.inputs:
             balance.equal(x, site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
-        shifts.emit(site, site.outputs[0], shifts.joined_tokens(site.outputs[0], site.inputs))
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
+        shifts.emit(site.outputs[0], shifts.joined_tokens(site.outputs[0], site.inputs))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         return [Blind(directions.moving(site.outputs[0])) for _ in site.inputs]
 
     silent = AddRule.silent
@@ -299,14 +293,14 @@ class PlacesRule(TokensRule):
     def statement(self) -> str:
         return "positions beside each other: S and t equal on all wires"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         for x in site.inputs:
             layouts.equal(x, site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         first = site.inputs[0]
         for x in site.inputs:
             shifts.require_uniform(x)
             if x != first:
                 shifts.require_equal(first, x)
-        shifts.emit(site, site.outputs[0], shifts.wire_terms(first, site.outputs[0], "uniform"))
+        shifts.emit(site.outputs[0], shifts.wire_terms(first, site.outputs[0], "uniform"))

@@ -6,20 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..algebra import Algebra, Blocks, Diagonal, Full, Nothing
-from ..diagram import Site, View
+from ..contract import Blind, Rule, Site, Use, View
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, Vector, ones
-from .base import Blind, Rule, Use
+from ..unknowns import add_terms
 from .norms import whole_boxes
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class LinearRule(Rule):
             uses.append(Use(self.bias, (out,), (View.axis((layout_out(self),), 0),), constant=True))
         return uses
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         if self.groups > 1:
             for w in (site.inputs[0], site.outputs[0]):
                 layouts.meet(w, Blocks(self.groups, Full(layouts.size(w) // self.groups)))
@@ -85,7 +80,7 @@ class LinearRule(Rule):
             layouts.meet(site.inputs[0], Nothing(layouts.size(site.inputs[0])).cut((self.padding, self.padding + 1)))
         if self.still:
             layouts.meet(site.outputs[0], Nothing(layouts.size(site.outputs[0])))
-        if layouts.diagram.parameters[self.weight].frozen and self.groups == 1:
+        if layouts.frozen(self.weight) and self.groups == 1:
             layouts.frozen_matrix(site.inputs[0], site.outputs[0])
         if self.rows:
             layouts.meet(site.inner[0], _row_scales(layouts.size(site.inner[0]), self.padding))
@@ -98,17 +93,19 @@ class LinearRule(Rule):
         at = [0, *layout.edges()].index(self.padding)
         return Subspace(({(at, layout.boxes[at].constant): 1},))
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if not (self.keeps_constants and shifts.directions.still(y).covers(shifts.layout(y))):
             shifts.forbid(x)
         else:
             shifts.require_uniform(x)
-        shifts.move_matrix(site, self)
-        terms = shifts.row_terms(site, y)
-        shifts.emit(site, y, shifts.add_terms(terms, shifts.parameter_terms(self.bias, y) if self.bias else {}))
+        known = self.known_sums(shifts.directions, site)
+        lines, unread = [u for u, _ in known], self.unread(shifts.layout(x))
+        shifts.move_matrix(site, self.weight, unread, lines, self.transposed, self.groups)
+        terms = shifts.row_terms(site, self.weight, y, [c for _, c in known])
+        shifts.emit(y, add_terms(terms, shifts.parameter_terms(self.bias, y) if self.bias else {}))
 
-    def known_sums(self, directions: Directions, site: Site) -> list[tuple[Vector, Number]]:
+    def known_sums(self, directions: DirectionPass, site: Site) -> list[tuple[Vector, Number]]:
         """Vectors whose product with the input never changes: along them the weight adds a constant."""
         x = site.inputs[0]
         if self.groups > 1 or self.mixes:
@@ -117,7 +114,7 @@ class LinearRule(Rule):
             return [(ones(directions.layout(x)), 1)] if self.padding is None else []
         return directions.fixed(x)
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y, x = site.outputs[0], site.inputs[0]
         if self.keeps_constants and directions.still(y).covers(directions.layout(y)):
             everything = Subspace.everything(directions.layout(x))
@@ -164,13 +161,13 @@ class TableRule(Rule):
             return [Use(self.table, (features,), (View.axis(self.shape_, 1),), constant=True)]
         return [Use(self.table, (features, ((site.inner[0], -1),)), (View.axis(self.shape_, 1), rows), constant=True)]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         if self.rows:
             layouts.meet(site.inner[0], Diagonal(layouts.size(site.inner[0])))
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         w = site.outputs[0]
-        shifts.emit(site, w, shifts.table_terms(self.table, w))
+        shifts.emit(w, shifts.table_terms(self.table, w))
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,7 @@ class GainRule(Rule):
         uses = [Use(self.gain, (((y, 1), (x, -1)),), view, offset=self.offset)] if self.gain else []
         return uses + ([Use(self.bias, (((y, 1),),), view, constant=True)] if self.bias else [])
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if self.gain:
             layouts.meet(x, Diagonal(self.size))
@@ -201,11 +198,11 @@ class GainRule(Rule):
         elif self.bias:
             layouts.equal(x, y)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         if not self.gain:
             balance.equal(site.inputs[0], site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         terms = shifts.parameter_terms(self.bias, y) if self.bias else {}
         if self.gain:
@@ -215,10 +212,10 @@ class GainRule(Rule):
             else:
                 shifts.forbid(x)
         else:
-            terms = shifts.add_terms(terms, shifts.wire_terms(x, y))
-        shifts.emit(site, y, terms)
+            terms = add_terms(terms, shifts.wire_terms(x, y))
+        shifts.emit(y, terms)
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         if not self.gain:
             return [Blind(directions.moving(y), directions.still(y), directions.shared(y))]
@@ -229,7 +226,7 @@ class GainRule(Rule):
             return [Blind(unread, everything, everything if same else Subspace())]
         return [Blind(unread, unread)]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         x = site.inputs[0]
         if self.bias:
             return [Subspace()]

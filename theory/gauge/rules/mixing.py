@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..algebra import Diagonal, Nothing, Scalar
-from ..diagram import Site, View
+from ..contract import Rule, Site, Use, View
+from ..linalg import Number
+from ..passes import BalancePass, LayoutPass, ShiftPass
 from ..subspace import ones
-from .base import Rule, Use
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class TokenMixRule(Rule):
         """Whether matrices other than multiples of the identity pass on the channels."""
         return bool(self.power) and not self.names[1] and not self.names[3]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         before, after, read, written = site.inner
         for w in (before, after):
@@ -82,7 +76,7 @@ class TokenMixRule(Rule):
             layouts.meet(w, Diagonal(layouts.size(w)) if self._channels else Scalar(layouts.size(w)))
         layouts.align(x, y)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         before, after, read, written = site.inner
         balance.same_scalar(x, read)
@@ -92,7 +86,7 @@ class TokenMixRule(Rule):
         if self.power:
             balance.equal(before, after, self.power)
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         shifts.forbid(x)
         bias = self.names[3]
@@ -101,7 +95,7 @@ class TokenMixRule(Rule):
             own = shifts.parameter_terms(bias, site.inner[3])
             line = ones(shifts.layout(y))
             terms = {(t, k): row for (_, p), row in own.items() for t in shifts.tokens(y) for k in line if p[1] == t[1]}
-        shifts.emit(site, y, terms)
+        shifts.emit(y, terms)
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         biased = any(self.names[i] for i in (1, 3))

@@ -6,20 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Blocks, Diagonal, Nothing, Scalar, ScalarPlusOnes
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..repeats import axes_over
 from ..subspace import Subspace, Vector, VectorKey, ones, vector_keys
-from .base import Blind, Rule
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class NormRule(Rule):
         where = "" if self.groups == 1 else " per group"
         return f"LayerNorm core{where}: S_in in span{{I, 11^T}}, S_out in span{{11^T}}; blind to shifts along 1"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         size = layouts.size(x)
         if not self.scale:
@@ -72,7 +65,7 @@ class NormRule(Rule):
             none = Nothing(per_group)
             layouts.meet(y, Blocks(self.groups, none) if self.groups > 1 else none)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if not self.scale:
             balance.centre(x, y)
@@ -91,17 +84,17 @@ class NormRule(Rule):
             return []
         return [ones(layout)] if self.groups == 1 else group_lines(layout, self.groups)
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         lines = self.lines(shifts.layout(x))
         if self.scale:
             shifts.forbid(x, allow=lines, every_token=self.local)
-            shifts.emit(site, y, {})
+            shifts.emit(y, {})
         else:
             terms = shifts.wire_terms(x, y)
-            shifts.emit(site, y, {k: v for k, v in terms.items() if "d" in k[1][1]})
+            shifts.emit(y, {k: v for k, v in terms.items() if "d" in k[1][1]})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         still = Subspace(tuple(self.lines(directions.layout(x))))
         moving, shared = still if self.local else Subspace(), still
@@ -112,7 +105,7 @@ class NormRule(Rule):
             shared = shared.join(directions.shared(y).meet(waves))
         return [Blind(moving, still, shared)]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         x, y = site.inputs[0], site.outputs[0]
         alike = len(directions.layout(x).boxes) == len(directions.layout(y).boxes)
         known = directions.absent(x) if self.groups == 1 and self.local and alike else Subspace()
@@ -163,18 +156,18 @@ class BatchNormRule(Rule):
     def statement(self) -> str:
         return "BatchNorm core, training: S_in diagonal, S_out = 0; blind to every constant"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         size = layouts.size(x)
         layouts.meet(x, Diagonal(size) if layouts.lax or not self.epsilon else Nothing(size))
         layouts.meet(y, Nothing(size))
         layouts.align(x, y)
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         shifts.require_uniform(site.inputs[0])
-        shifts.emit(site, site.outputs[0], {})
+        shifts.emit(site.outputs[0], {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         unread = whole_boxes(directions.moving(y), directions.layout(y))
         return [Blind(unread, Subspace.everything(directions.layout(x)))]
@@ -192,19 +185,19 @@ class FrozenNormRule(Rule):
     def statement(self) -> str:
         return "BatchNorm core, evaluation: a fixed gain and shift, S_in = S_out = 0"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         super().shape(layouts, site)
         layouts.equal(site.inputs[0], site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if shifts.directions.still(y).covers(shifts.layout(y)):
             shifts.require_uniform(x)
         else:
             shifts.forbid(x)
-        shifts.emit(site, y, {})
+        shifts.emit(y, {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         moving = whole_boxes(directions.moving(y), directions.layout(y))
         if directions.still(y).covers(directions.layout(y)):

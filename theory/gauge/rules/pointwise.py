@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
-from ..algebra import Diagonal
+from ..algebra import Diagonal, Nothing
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, Vector, ones
-from .base import Blind, Rule
+from ..unknowns import scale_terms
 from .norms import whole_boxes
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts, Terms
 
 
 @dataclass(frozen=True)
@@ -47,31 +41,31 @@ class HomogeneousRule(Rule):
         factor = "" if self.power == 1 else f"{self.power} "
         return f"homogeneous of degree {self.power}: S_out = {factor}S_in, diagonal"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         layouts.meet(x, Diagonal(layouts.size(x)))
         layouts.equal(x, y)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0], self.power)
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if self.shifts:
             shifts.require_uniform(x)
-            shifts.emit(site, y, shifts.wire_terms(x, y))
+            shifts.emit(y, shifts.wire_terms(x, y))
         else:
             shifts.forbid(x)
-            shifts.emit(site, y, {})
+            shifts.emit(y, {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         unread = whole_boxes(directions.moving(y), directions.layout(y))
         if not self.shifts:
             return [Blind(unread, unread)]
         return [Blind(unread, unread.join(directions.still(y)), directions.shared(y))]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         x = site.inputs[0]
         return [whole_boxes(directions.absent(x), directions.layout(x)) if self.power > 0 else Subspace()]
 
@@ -97,15 +91,15 @@ class PointwiseRule(Rule):
     def statement(self) -> str:
         return "point-wise map that is not homogeneous: S_in = S_out = 0"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         super().shape(layouts, site)
         layouts.align(site.inputs[0], site.outputs[0])
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         unread = whole_boxes(directions.moving(site.outputs[0]), directions.layout(site.outputs[0]))
         return [Blind(unread, unread)]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         x = site.inputs[0]
         return [whole_boxes(directions.absent(x), directions.layout(x)) if self.keeps_zero else Subspace()]
 
@@ -137,34 +131,34 @@ class PassRule(Rule):
             return "fixed factor a: S_out = S_in, t_out = a t_in"
         return "acts on spectator axes: S_out = S_in, " + ("t_out = t_in" if self.keeps_constants else "t = 0")
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         layouts.equal(site.inputs[0], site.outputs[0])
         if isinstance(self.weights, int):
             layouts.cut_tokens(site.inputs[0], self.weights)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if not self.keeps_constants:
             shifts.forbid(x)
-            shifts.emit(site, y, {})
+            shifts.emit(y, {})
             return
         if self.weights == "uniform":
             shifts.require_uniform(x)
-        shifts.emit(site, y, scaled(shifts.wire_terms(x, y, self.weights), self.factor))
+        shifts.emit(y, scale_terms(shifts.wire_terms(x, y, self.weights), self.factor))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         moving, shared = directions.moving(y), directions.shared(y)
         still = directions.still(y) if self.keeps_constants else moving
         return [Blind(moving, still, shared if self.keeps_constants or self.noisy else moving)]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         return [directions.absent(site.inputs[0])]
 
-    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+    def fixed(self, directions: DirectionPass, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         known = directions.fixed(site.inputs[0]) if self.keeps_constants and self.factor else []
         return [[(u, c * self.factor) for u, c in known]]
 
@@ -191,22 +185,17 @@ class OffsetRule(Rule):
     def statement(self) -> str:
         return "adds something fixed: S = 0, t_out = " + ("" if self.factor == 1 else f"{self.factor} ") + "t_in"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         super().shape(layouts, site)
         layouts.equal(site.inputs[0], site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
-        shifts.emit(site, y, scaled(shifts.wire_terms(x, y), self.factor))
+        shifts.emit(y, scale_terms(shifts.wire_terms(x, y), self.factor))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         return [Blind(directions.moving(y), directions.still(y), directions.shared(y))]
-
-
-def scaled(terms: Terms, factor: Number) -> Terms:
-    """Shifts times a number."""
-    return {at: {k: a * factor for k, a in row.items()} for at, row in terms.items()}
 
 
 @dataclass(frozen=True)
@@ -230,33 +219,33 @@ class SoftmaxRule(Rule):
             return "sigmoid weights: S_in = S_out = 0"
         return "softmax over features: S_in in span{11^T}, blind to shifts along 1, S_out = 0"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if self.unseen == "ones":
             layouts.ones(x)
         elif self.unseen == "nothing":
-            layouts.meet(x, layouts.nothing(x))
-        layouts.meet(y, layouts.nothing(y))
+            layouts.meet(x, Nothing(layouts.size(x)))
+        layouts.meet(y, Nothing(layouts.size(y)))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         if self.unseen == "ones":
             balance.only_ones(site.inputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         if self.unseen == "ones":
             shifts.allow_ones(site.inputs[0])
         elif self.unseen == "nothing":
             shifts.forbid(site.inputs[0])
-        shifts.emit(site, site.outputs[0], {})
+        shifts.emit(site.outputs[0], {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         x = site.inputs[0]
         if self.unseen == "nothing":
             return [Blind()]
         unseen = directions.ones(x) if self.unseen == "ones" else Subspace.everything(directions.layout(x))
         return [Blind(unseen, unseen)]
 
-    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+    def fixed(self, directions: DirectionPass, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         return [[(ones(directions.layout(site.outputs[0])), 1)] if self.normalised else []]
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:

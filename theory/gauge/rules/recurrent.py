@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..algebra import Diagonal, Nothing
-from ..diagram import Site, View
+from ..contract import Rule, Site, Use, View
+from ..linalg import Number
+from ..passes import BalancePass, LayoutPass, ShiftPass
 from ..subspace import vector_keys
-from .base import Rule, Use
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class RecurrentRule(Rule):
         view = (View.axis((rows,), 0),)
         return out + [Use(b, (((z, 1),),), view, constant=True) for b in self.biases or ()]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         h, z = site.outputs[0], site.inner[0]
         states = (*site.outputs, *site.inputs[1:])
         if self.state == "nothing":
@@ -80,17 +74,17 @@ class RecurrentRule(Rule):
         for w in (z, *states[1:]):
             layouts.equal(h, w)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         if self.state != "nothing":
             for w in (site.inner[0], *site.inputs[1:]):
                 balance.equal(site.outputs[0], w)
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, z = site.inputs[0], site.inner[0]
         for w in site.inputs:
             shifts.forbid(w)
         for w in site.outputs:
-            shifts.emit(site, w, {})
+            shifts.emit(w, {})
         shifts.move_tensor(site, self.weight_ih, (z, x))
         if self.biases:
             keys = vector_keys(shifts.layout(z))
@@ -106,12 +100,12 @@ class ScanRule(Rule):
     def statement(self) -> str:
         return "diagonal recurrence: S_out = S_in, diagonal; t = 0"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         layouts.meet(x, Diagonal(layouts.size(x)))
         layouts.equal(x, y)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0])
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
@@ -143,7 +137,7 @@ class SelectiveScanRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         return [Use(self.gain, (((y, 1), (x, -1)),), (View.axis((self.size,), 0),))]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, dt, b, c = site.inputs
         for w in (x, b, c):
             layouts.meet(w, Diagonal(layouts.size(w)))
@@ -152,7 +146,7 @@ class SelectiveScanRule(Rule):
         layouts.meet(site.outputs[0], Diagonal(layouts.size(x)))
         layouts.align(x, site.outputs[0])
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         x, _, b, c = site.inputs
         balance.total([(b, 1), (c, 1)], scalar=((site.name, "c"), -1))
         balance.total([(site.outputs[0], 1), (x, -1)], scalar=((site.name, "c"), -1))

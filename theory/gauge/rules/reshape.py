@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Box, Copies, Diagonal, LayoutError
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, Vector, VectorKey, vector_keys
-from .base import Blind, Rule
 from .norms import NormRule
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -34,19 +27,19 @@ class FlattenRule(Rule):
     def _label(self, label: str) -> str:
         return "c" * (self.before > 1) + label + "c" * (self.after > 1)
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         layouts.flatten(x, y, self.before, self.after)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0], rename=lambda b, s: (b, self._label(s)))
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         shifts.require_uniform(x)
-        shifts.emit(site, y, shifts.wire_terms(x, y, rename=lambda k: (k[0], self._label(k[1])), weights="uniform"))
+        shifts.emit(y, shifts.wire_terms(x, y, rename=lambda k: (k[0], self._label(k[1])), weights="uniform"))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         keys = directions.keys(x)
         names = {k: (k[0], self._label(k[1])) for k in keys}
@@ -55,7 +48,7 @@ class FlattenRule(Rule):
         still, shared = directions.still(y).preimage(names), directions.shared(y).preimage(names)
         return [Blind(Subspace(tuple({k: 1} for k in moving)), still, shared)]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         x = site.inputs[0]
         vectors = directions.absent(x).vectors
         absent: list[Vector] = [{m: 1} for v in vectors if len(v) == 1 for k in v for m in self._spread(k)]
@@ -69,7 +62,7 @@ class FlattenRule(Rule):
             absent += [{(b, self._label(s)): a for (b, s), a in u.items()} for u in lines]
         return [Subspace(tuple(absent))]
 
-    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+    def fixed(self, directions: DirectionPass, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         copies = self.before * self.after
         known = directions.fixed(site.inputs[0])
         return [[({(b, self._label(s)): a for (b, s), a in u.items()}, c * copies) for u, c in known]]
@@ -109,26 +102,26 @@ class UnflattenRule(Rule):
         piece = kind * (self.pieces > 1)
         return (key[0], piece + key[1] if self.outer else key[1] + piece)
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if self.choose:
             layouts.meet(y, Diagonal(layouts.size(y)))
-        boxes = layouts.algebras[y].boxes
+        boxes = layouts.layout(y).boxes
         if not self.apart or len(boxes) > 1:
             layouts.flatten(y, x, *((self.pieces, 1) if self.outer else (1, self.pieces)))
             return
-        whole = Copies(self.pieces, layouts.algebras[y], inner=True).boxes[0]
+        whole = Copies(self.pieces, layouts.layout(y), inner=True).boxes[0]
         layouts.meet(x, Algebra((Box.of(whole.dims, {*whole.labels, self._scale(boxes[0])}),), (0,)))
-        if len(layouts.algebras[x].boxes) > 1 or layouts.algebras[x].boxes[0].dims[-1] != self.pieces:
+        if len(layouts.layout(x).boxes) > 1 or layouts.layout(x).boxes[0].dims[-1] != self.pieces:
             raise LayoutError("pixels are cut across the pieces of one feature")
-        box = layouts.algebras[x].boxes[0]
+        box = layouts.layout(x).boxes[0]
         layouts.meet(y, Algebra((Box.of(box.dims[:-1], {s[:-1] for s in box.labels if s[-1] == "c"}),), (0,)))
 
     def _scale(self, box: Box) -> str:
         """The sector of a scale for each piece, of a box of the output."""
         return "c" * len(box.dims) + "d"
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         free = {(0, self._scale(balance.layout(y).boxes[0]))} if self.apart else set()
         for box, label in balance.keys(y):
@@ -138,15 +131,15 @@ class UnflattenRule(Rule):
             if key not in copies:
                 balance.require({(x, *key): 1})
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         alike = {self._piece(k): k for k in vector_keys(shifts.layout(y))}
         shifts.forbid(x, allow=[{k: 1} for k in alike])
         if not self.choose:
             shifts.require_uniform(x)
-        shifts.emit(site, y, shifts.wire_terms(x, y, rename=lambda k: alike.get(k, (-1, ""))))
+        shifts.emit(y, shifts.wire_terms(x, y, rename=lambda k: alike.get(k, (-1, ""))))
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
         moving = directions.moving(y).relabel(self._piece)
         if not self.choose and self.pieces > 1:
@@ -154,7 +147,7 @@ class UnflattenRule(Rule):
         still, shared = (space.relabel(self._piece) for space in (directions.still(y), directions.shared(y)))
         return [Blind(moving, moving.join(still), shared)]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         if self.choose:
             return [Subspace()]
         known, keys = directions.absent(site.inputs[0]), directions.keys(site.outputs[0])

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Box, Full
+from ..contract import Blind, Rule, Site
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, VectorKey, vector_keys
-from .base import Blind, Rule
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..diagram import Site
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class RotaryRule(Rule):
         order = (0, 2, 1) if self.interleaved else (1, 0, 2)
         return tuple(sizes[i] for i in order), {"".join(s[i] for i in order) for s in own}
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         dims, labels = self._planes()
         if self.rotated == self.width:
@@ -69,7 +62,7 @@ class RotaryRule(Rule):
         layouts.meet(x, whole)
         layouts.equal(x, y)
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.equal(site.inputs[0], site.outputs[0])
 
     def _constant(self, layout: Algebra) -> list[VectorKey]:
@@ -78,18 +71,18 @@ class RotaryRule(Rule):
         kept = {i for i, at in enumerate(starts) if at % self.width >= self.rotated}
         return [k for k in vector_keys(layout) if k[0] in kept]
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         kept = self._constant(shifts.layout(x))
         shifts.forbid(x, allow=[{k: 1} for k in kept])
-        shifts.emit(site, y, shifts.wire_terms(x, y, keys={k: k for k in kept}) if kept else {})
+        shifts.emit(y, shifts.wire_terms(x, y, keys={k: k for k in kept}) if kept else {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
         names = {k: k for k in self._constant(directions.layout(x))}
         return [Blind(directions.moving(y).preimage(names), directions.still(y).preimage(names))]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         names = {k: k for k in self._constant(directions.layout(site.inputs[0]))}
         return [directions.absent(site.inputs[0]).preimage(names)]
 

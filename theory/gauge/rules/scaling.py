@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from ..algebra import Diagonal
-from ..diagram import Site, View
+from ..contract import Blind, Rule, Site, Use, View
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace
-from .base import Blind, Rule, Use
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -46,25 +39,25 @@ class ScalarGainRule(Rule):
     def uses(self, site: Site) -> list[Use]:
         return [Use(self.gain, (((site.inner[0], 1),),), (View.axis((1,), 0),), offset=self.offset)]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         layouts.align(site.inputs[0], site.outputs[0])
         layouts.meet(site.inner[0], Diagonal(1))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         (gain,) = site.inner
         factor = (gain, 0, balance.layout(gain).boxes[0].constant)
         balance.total([(site.outputs[0], 1), (site.inputs[0], -1)], scalar=(factor, -1))
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         shifts.forbid(x, shifts.directions.still(y).vectors)
-        shifts.emit(site, y, {})
+        shifts.emit(y, {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         (y,) = site.outputs
         return [Blind(directions.moving(y), directions.still(y))]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         return [directions.absent(site.inputs[0])]
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:

@@ -7,20 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
-from typing import TYPE_CHECKING
 
 from ..algebra import Algebra, Box, Diagonal, Nothing, Scalar
-from ..diagram import Site, View
+from ..contract import Blind, Rule, Site, Use, View
+from ..linalg import Number
+from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, Vector, ones, vector_keys
-from .base import Blind, Rule, Use
 from .norms import group_lines
-
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -49,15 +42,15 @@ class BilinearRule(Rule):
             uses.append(Use(self.bias, (((y, 1),),), (View.axis(self.shape_[:1], 0),), constant=True))
         return uses
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         """Nothing: every matrix is answered by the weight."""
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         y = site.outputs[0]
         for x in site.inputs:
             shifts.forbid(x)
         shifts.move_tensor(site, self.weight, (y, *site.inputs))
-        shifts.emit(site, y, shifts.parameter_terms(self.bias, y) if self.bias else {})
+        shifts.emit(y, shifts.parameter_terms(self.bias, y) if self.bias else {})
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if any(degrees) and self.bias else sum(degrees)
@@ -97,7 +90,7 @@ class UnitRowsRule(Rule):
         flat = (self.shape_[0], math.prod(self.shape_[1:]))
         return [Use(self.weight, (((rows, 1),), ((entries, 1),)), (View(flat, (0, 1)), View(flat, (1, 0))))]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         rows, entries = site.inner
         seen = self.epsilon and not layouts.lax
@@ -106,10 +99,10 @@ class UnitRowsRule(Rule):
         for w in (x, y):
             layouts.meet(w, Scalar(layouts.size(w)))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         balance.same_scalar(site.inputs[0], site.outputs[0])
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if self.keeps_constants and shifts.directions.still(y).covers(shifts.layout(y)):
             shifts.require_uniform(x)
@@ -119,9 +112,9 @@ class UnitRowsRule(Rule):
             rows, entries = site.inner
             cells = product(vector_keys(shifts.layout(rows)), ones(shifts.layout(entries)))
             shifts.free_fields(self.weight, (rows, entries), cells)
-        shifts.emit(site, y, {})
+        shifts.emit(y, {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y, x = site.outputs[0], site.inputs[0]
         if self.keeps_constants and directions.still(y).covers(directions.layout(y)):
             return [Blind(still=Subspace.everything(directions.layout(x)))]
@@ -154,7 +147,7 @@ class UnitNormRule(UnitRowsRule):
     def uses(self, site: Site) -> list[Use]:
         return [Use(self.weight, (((site.inner[0], 1),),), (View((1, math.prod(self.shape_)), (0, 1)),))]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         for w in (*site.inputs, *site.outputs):
             layouts.meet(w, Scalar(layouts.size(w)))
 
@@ -193,7 +186,7 @@ class HeadGainRule(Rule):
         uses = [Use(self.gain, (((site.inner[0], 1),),), view, offset=self.offset)]
         return uses + ([Use(self.bias, (((site.inner[1], 1),),), view, constant=True)] if self.bias else [])
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         # One feature of several heads may be mixed: all of them have the same gain.
         labels = {a + s for a in "cdjo" for s in "cd"}
@@ -207,16 +200,16 @@ class HeadGainRule(Rule):
             layouts.repeated(y, w, 1, self.heads)
             layouts.meet(w, Diagonal(self.width))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         balance.copied([(y, 1), (x, -1)], site.inner[0], 1, self.heads)
         if self.bias:
             balance.acts_on_copies(y, site.inner[1], self.heads)
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         shifts.forbid(x)
-        shifts.emit(site, y, shifts.copied_terms(self.bias, site.inner[1], y, self.heads) if self.bias else {})
+        shifts.emit(y, shifts.copied_terms(self.bias, site.inner[1], y, self.heads) if self.bias else {})
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if self.bias is None or not degrees[0] else None
@@ -236,7 +229,7 @@ class SimilarityRule(Rule):
     def statement(self) -> str:
         return "cosine similarity: S_1 and S_2 in span{I}, S_out = 0"
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         for w in site.inputs:
             layouts.meet(w, Scalar(layouts.size(w)))
         layouts.meet(site.outputs[0], Nothing(layouts.size(site.outputs[0])))

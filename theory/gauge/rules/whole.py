@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 from ..algebra import Diagonal, Scalar
-from ..diagram import Site, View
-from .base import Rule, Use
-
-if TYPE_CHECKING:
-    from ..balance import Balance, MatrixKey
-    from ..layouts import Layouts
-    from ..linalg import Number
+from ..contract import Rule, Site, Use, View
+from ..linalg import Number
+from ..passes import BalancePass, LayoutPass
+from ..unknowns import MatrixKey
 
 Equation = tuple[tuple[str, int], ...]
 
@@ -56,13 +52,13 @@ class WholeRule(Rule):
             for wire, (name, shape) in zip(site.inner, self.parameters, strict=True)
         ]
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         for w in (*site.inputs, *site.outputs):
             layouts.meet(w, Scalar(layouts.size(w)))
         for w in site.inner:
             layouts.meet(w, Diagonal(1))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         wires = {"x": site.inputs, "y": site.outputs, "p": site.inner}
         for equation in self.equations:
             row: dict[MatrixKey | None, Number] = {}

@@ -1,4 +1,4 @@
-"""What a rule is: one row of the table of the gauge calculus.
+"""What a block says to the theorems: its rule, the parameters that it uses, what it does not see, where it stands.
 
 A gauge gives every wire a symmetric matrix `S` and a constant shift `t`.  A rule says which of them a block turns into
 one another, with its own parameters allowed to answer, and which directions its inputs may move in unseen.  The
@@ -10,20 +10,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
-from ..algebra import Nothing
-from ..diagram import Site, View
-from ..subspace import Subspace, Vector
+from .algebra import Nothing
+from .linalg import Number
+from .passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
+from .subspace import Subspace, Vector
 
-if TYPE_CHECKING:
-    from ..balance import Balance
-    from ..directions import Directions
-    from ..layouts import Layouts
-    from ..linalg import Number
-    from ..shifts import Shifts
+SignedWires = tuple[tuple[int, int], ...]
 
-Terms = tuple[tuple[int, int], ...]
+
+@dataclass(frozen=True)
+class View:
+    """How a law looks at a parameter: `p.reshape(shape).permute(order)`, whose leading `lead` axes form the wire."""
+
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    lead: int = 1
+
+    @staticmethod
+    def axis(shape: tuple[int, ...], i: int) -> View:
+        """The wire is axis `i` of the tensor."""
+        return View(shape, (i, *(k for k in range(len(shape)) if k != i)))
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Use:
     """
 
     parameter: str
-    axes: tuple[Terms, ...]
+    axes: tuple[SignedWires, ...]
     views: tuple[View, ...]
     groups: int = 1
     constant: bool = False
@@ -74,6 +81,29 @@ class Blind:
 
 
 @dataclass(frozen=True)
+class Site:
+    """A block in place: its rule and the wires on its ports.
+
+    `function` tells blocks with one rule apart (ReLU and LeakyReLU); None stands for a function of its own.  `inner`
+    are wires inside the block, which no other block reads: the axes along which its own parameters move unseen.
+    `parameters` names all that the block computes with, also those of which its rule says nothing.
+    """
+
+    name: str
+    rule: Rule
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    function: tuple[object, ...] | None = None
+    inner: tuple[int, ...] = ()
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def wires(self) -> tuple[int, ...]:
+        """All wires that its rule speaks about."""
+        return (*self.inputs, *self.outputs, *self.inner)
+
+
+@dataclass(frozen=True)
 class Rule:
     """The rule of a block.  Subclasses state theirs in `statement`; this one lets nothing through."""
 
@@ -91,15 +121,15 @@ class Rule:
         """The parameters it uses."""
         return []
 
-    def shape(self, layouts: Layouts, site: Site) -> None:
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
         """Restricts and aligns the algebras of its wires; called until nothing changes."""
         for w in site.wires:
             layouts.meet(w, Nothing(layouts.size(w)))
 
-    def balance(self, balance: Balance, site: Site) -> None:
+    def balance(self, balance: BalancePass, site: Site) -> None:
         """Adds the equations between the `S` of its wires."""
 
-    def shift(self, shifts: Shifts, site: Site) -> None:
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
         """Adds the equations between the `t` of its wires, and names the constant fields that its parameters may have.
 
         A use of a parameter that is not named here (by `parameter_terms`, `move_matrix`, ...) admits none.
@@ -107,17 +137,17 @@ class Rule:
         for w in site.inputs:
             shifts.forbid(w)
         for w in site.outputs:
-            shifts.emit(site, w, {})
+            shifts.emit(w, {})
 
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         """For every input, what may move unseen when the outputs' blind directions are known."""
         return [Blind() for _ in site.inputs]
 
-    def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         """For every output, the directions it never has (`u^T x = 0` for every input)."""
         return [Subspace() for _ in site.outputs]
 
-    def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
+    def fixed(self, directions: DirectionPass, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         """For every output, vectors `u` with `u^T x = c` for every input, and `c` (not 0)."""
         return [() for _ in site.outputs]
 
@@ -127,67 +157,3 @@ class Rule:
         `local` tells one factor per position from one per example.
         """
         return None if any(degrees) else 0
-
-
-@dataclass(frozen=True)
-class OpaqueRule(Rule):
-    """An operation that nobody understands: nothing passes, and the parameters that it uses never answer.
-
-    Attributes:
-        parameters: names and shapes of its parameters.
-    """
-
-    parameters: tuple[tuple[str, tuple[int, ...]], ...] = ()
-
-    @property
-    def statement(self) -> str:
-        return "opaque: S = 0 and t = 0 on every port, and its parameters stay"
-
-    @property
-    def inner(self) -> tuple[tuple[str, int], ...]:
-        return tuple((f"axis {i} of {name}", n) for name, shape in self.parameters for i, n in enumerate(shape))
-
-    def uses(self, site: Site) -> list[Use]:
-        wires = iter(site.inner)
-        return [
-            Use(
-                name,
-                tuple(((next(wires), 1),) for _ in shape),
-                tuple(View.axis(shape, i) for i in range(len(shape))),
-            )
-            for name, shape in self.parameters
-        ]
-
-
-@dataclass(frozen=True)
-class HeldRule(OpaqueRule):
-    """Parameters that a block computes with and its rule does not speak of: no gauge moves them."""
-
-    @property
-    def statement(self) -> str:
-        return "its parameters stay"
-
-
-@dataclass(frozen=True)
-class DiscardRule(Rule):
-    """The end of a wire that nothing reads: whatever moves there is unseen."""
-
-    @property
-    def statement(self) -> str:
-        return "nothing reads it: every t is unseen, so that what writes it never moves"
-
-    def shape(self, layouts: Layouts, site: Site) -> None:
-        pass
-
-    def shift(self, shifts: Shifts, site: Site) -> None:
-        pass
-
-    def blind(self, directions: Directions, site: Site) -> Sequence[Blind]:
-        everything = Subspace.everything(directions.layout(site.inputs[0]))
-        return [Blind(everything, everything, everything)]
-
-    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
-        return 0
-
-
-OPAQUE = Rule()
