@@ -253,7 +253,7 @@ def many_terms(count: int, kind: str = "balance") -> Law:
     axes = (0,)
     parts = [Part(f"p{i}", View((2, 3), (0, 1)), (2,), ((0, 2),), (2,), axes) for i in range(count)]
     terms = tuple(Term(Fraction(1), p) for p in parts)
-    return Law("stream", kind, "w", "Full(2)", 3, 3, True, (2, 2), ("matrix",), terms, lambda law: None)  # type: ignore[arg-type, return-value]
+    return Law("stream", kind, "w", "Full(2)", 3, 3, True, (2, 2), ("matrix",), terms, (), lambda law: None)  # type: ignore[arg-type, return-value]
 
 
 def test_long_sums_are_cut_in_print_and_kept_in_full_as_expressions() -> None:

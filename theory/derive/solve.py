@@ -309,7 +309,8 @@ class _Builder:
     def _pair_ranks(self, solution: Solution, pairs: list[Pair]) -> dict[tuple[int, int], int]:
         """Independent laws that each pair adds to those before it: the wires of all branches are one wire together."""
         out: dict[tuple[int, int], int] = {}
-        groups: nx.Graph[int] = nx.Graph([(p.first, p.second) for p in pairs])
+        groups: nx.Graph[int] = nx.Graph()
+        groups.add_edges_from((p.first, p.second) for p in pairs)
         for group in map(sorted, nx.connected_components(groups)):
             sizes = {w: self.diagram.wires[w].size for w in group}
             vectors = {w: full_rank(solution, w) if n > 1 else vectors_on(solution, w) for w, n in sizes.items()}
