@@ -27,11 +27,18 @@ from .prove import prove
 from .ranks import deficits, full_rank, vectors_on
 
 
+LARGE = 500  # sites, from which on the collector of cycles costs as much as the derivation
+
+
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Pauses the collector of cycles: it would look at all that a derivation makes, again and again, and find none."""
+def uncollected(sites: int) -> Iterator[None]:
+    """Pauses the collector of cycles for a large diagram: it would look at all that is made, again and again.
+
+    A small one is left to it, since networks that are derived by the thousand would fill the memory.
+    """
     running = gc.isenabled()
-    gc.disable()
+    if sites >= LARGE:
+        gc.disable()
     try:
         yield
     finally:
@@ -39,7 +46,6 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@uncollected()
 def solve(diagram: Diagram, loss: str) -> LawSet:
     """All laws of a diagram.
 
@@ -51,6 +57,11 @@ def solve(diagram: Diagram, loss: str) -> LawSet:
     Raises:
         LayoutError: if a feature axis is cut in two ways that do not nest.
     """
+    with uncollected(len(diagram.sites)):
+        return _solved(diagram, loss)
+
+
+def _solved(diagram: Diagram, loss: str) -> LawSet:
     approximate = any(getattr(s.rule, "epsilon", 0.0) for s in diagram.sites)
     lax = Solution(diagram, lax=True)
     strict = Solution(diagram, lax=False) if approximate else lax
