@@ -26,7 +26,6 @@ from .limits.limits import limits
 from .prove import prove
 from .ranks import deficits, full_rank, vectors_on
 
-
 LARGE = 500  # sites, from which on the collector of cycles costs as much as the derivation
 
 
