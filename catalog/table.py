@@ -18,7 +18,7 @@ from lawful.graph.questions.lora import lora
 
 from .entry import Entry
 from .findings import findings
-from .groups import GROUPS, settings
+from .settings.groups import GROUPS, settings
 from .store import entries
 
 INTRO = """\

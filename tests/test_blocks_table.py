@@ -13,7 +13,7 @@ from lawful import catalog
 from lawful.catalog import table
 from lawful.catalog.finding import Finding
 from lawful.catalog.findings import findings
-from lawful.catalog.groups import settings
+from lawful.catalog.settings.groups import settings
 from lawful.catalog.table import short_names
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.check import gradient_rank

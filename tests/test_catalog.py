@@ -15,8 +15,8 @@ from lawful import catalog
 from lawful.catalog import build
 from lawful.catalog.counts import sample_sizes
 from lawful.catalog.generate import generate
-from lawful.catalog.groups import group_of, settings
 from lawful.catalog.polynomials import evaluate, fit, monomials, written
+from lawful.catalog.settings.groups import group_of, settings
 from lawful.graph.questions.check import gradient_rank
 from lawful.graph.questions.derive import derive
 

@@ -211,7 +211,18 @@ def test_every_kind_of_axis(kind: str, dims: tuple, axes: tuple, axis_kinds: tup
 def test_a_scalar_off_the_diagonal() -> None:
     part = Part("a", View((3, 2), (0, 1)), (3,), ((0, 3),), (3,), (0,))
     law = Law(
-        "h", "balance", "w", "?", 1, 1, True, (), (), (Term(Fraction(1), part, off_diagonal=True),), lambda law: None
+        "h",
+        "balance",
+        "w",
+        "?",
+        1,
+        1,
+        True,
+        (),
+        (),
+        (Term(Fraction(1), part, off_diagonal=True),),
+        (),
+        lambda law: None,
     )  # type: ignore[arg-type, return-value]
     params = {"a": torch.arange(6.0, dtype=torch.float64).reshape(3, 2)}
     torch.testing.assert_close(numeric(law, params), law.value(params).reshape(-1))
@@ -253,7 +264,7 @@ def many_terms(count: int, kind: str = "balance") -> Law:
     axes = (0,)
     parts = [Part(f"p{i}", View((2, 3), (0, 1)), (2,), ((0, 2),), (2,), axes) for i in range(count)]
     terms = tuple(Term(Fraction(1), p) for p in parts)
-    return Law("stream", kind, "w", "Full(2)", 3, 3, True, (2, 2), ("matrix",), terms, lambda law: None)  # type: ignore[arg-type, return-value]
+    return Law("stream", kind, "w", "Full(2)", 3, 3, True, (2, 2), ("matrix",), terms, (), lambda law: None)  # type: ignore[arg-type, return-value]
 
 
 def test_long_sums_are_cut_in_print_and_kept_in_full_as_expressions() -> None:

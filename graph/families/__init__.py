@@ -1,4 +1,9 @@
-"""Published architectures as functions that return an `Architecture`; no weight is allocated."""
+"""Published architectures as functions that return an `Architecture`; no weight is allocated.
+
+Answers: a network of a paper, at any width and depth.
+Imports: `architecture` and `lawful.blocks`.
+Read first: `language` and `resnet`; `perceptron` for the smallest.
+"""
 
 from .convnext import convnext, convnext_base, convnext_small, convnext_tiny
 from .decoders import gemma2, gpt_neox, gptj, pythia, qwen3

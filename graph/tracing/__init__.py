@@ -1,4 +1,9 @@
-"""Reading torch modules as architectures."""
+"""Reading torch modules as architectures.
+
+Answers: the architecture that computes what a module computes, compared with it, and what could not be read.
+Imports: `architecture`, `lawful.blocks`, and of `lawful.theory` what runs a module.
+Read first: `trace` (the order of steps), `lowering` (from calls to blocks), `ops` (one handler for every operation).
+"""
 
 from ..architecture.origin import OpaqueOp, Trace
 from .errors import TraceError

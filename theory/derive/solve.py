@@ -27,12 +27,18 @@ from .limits.limits import limits
 from .prove import prove
 from .ranks import deficits, full_rank, vectors_on
 
+LARGE = 500  # sites, from which on the collector of cycles costs as much as the derivation
+
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Pauses the collector of cycles: it would look at all that a derivation makes, again and again, and find none."""
+def uncollected(sites: int) -> Iterator[None]:
+    """Pauses the collector of cycles for a large diagram: it would look at all that is made, again and again.
+
+    A small one is left to it, since networks that are derived by the thousand would fill the memory.
+    """
     running = gc.isenabled()
-    gc.disable()
+    if sites >= LARGE:
+        gc.disable()
     try:
         yield
     finally:
@@ -40,7 +46,6 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@uncollected()
 def solve(diagram: Diagram, loss: str) -> LawSet:
     """All laws of a diagram.
 
@@ -52,6 +57,11 @@ def solve(diagram: Diagram, loss: str) -> LawSet:
     Raises:
         LayoutError: if a feature axis is cut in two ways that do not nest.
     """
+    with uncollected(len(diagram.sites)):
+        return _solved(diagram, loss)
+
+
+def _solved(diagram: Diagram, loss: str) -> LawSet:
     approximate = any(getattr(s.rule, "epsilon", 0.0) for s in diagram.sites)
     lax = Solution(diagram, lax=True)
     strict = Solution(diagram, lax=False) if approximate else lax
@@ -310,7 +320,8 @@ class _Builder:
     def _pair_ranks(self, solution: Solution, pairs: list[Pair]) -> dict[tuple[int, int], int]:
         """Independent laws that each pair adds to those before it: the wires of all branches are one wire together."""
         out: dict[tuple[int, int], int] = {}
-        groups: nx.Graph[int] = nx.Graph([(p.first, p.second) for p in pairs])
+        groups: nx.Graph[int] = nx.Graph()
+        groups.add_edges_from((p.first, p.second) for p in pairs)
         for group in map(sorted, nx.connected_components(groups)):
             sizes = {w: self.diagram.wires[w].size for w in group}
             vectors = {w: full_rank(solution, w) if n > 1 else vectors_on(solution, w) for w, n in sizes.items()}

@@ -1,4 +1,9 @@
-"""Flows other than the gradient flow: what they conserve, and how many laws there are."""
+"""Flows other than the gradient flow: what they conserve, and how many laws there are.
+
+Answers: the laws of momentum, weight decay, mirror and natural gradient flow, sign descent, and noise; their counts.
+Imports: `gauge`, `laws`, `oracle`, `derive`.
+Read first: `kinds` (the flows), `base` (a flow as a vector field), then `derive` (which laws become what).
+"""
 
 from .base import Flow, Layout, State, as_flow
 from .derive import flow_laws

@@ -1,4 +1,9 @@
-"""Polynomial conservation laws of a given degree, found without knowing them, exact over the rational numbers."""
+"""Polynomial conservation laws of a given degree, found without knowing them, exact over the rational numbers.
+
+Answers: all polynomial laws up to a degree, of vector fields or of networks.
+Imports: exact linear algebra of `gauge`, programs and residues of `oracle.exact`.
+Read first: `search`, then `family` and `program_fields` (what is searched), `confirmation` (what a find is tested by).
+"""
 
 from .confirmation import confirm
 from .family import ExactFields, parities_hold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lawful import blocks as b
 
-from .settings import BALANCE, Setting, image, linear, tokens
+from .setting import BALANCE, Setting, image, linear, tokens
 
 
 def traced_settings() -> list[Setting]:

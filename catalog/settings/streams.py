@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lawful import blocks as b
 
-from .settings import BALANCE, Builder, Setting, linear, relu_branch, tokens
+from .setting import BALANCE, Builder, Setting, linear, relu_branch, tokens
 
 Norm = Callable[[int], b.Net]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lawful import blocks as b
 
-from .settings import BALANCE, SHIFT, Setting, linear, tokens
+from .setting import BALANCE, SHIFT, Setting, linear, tokens
 
 ATTENTION = "marcotte2025, corollary 3.9; tran2026, theorem 4.3"
 ROTARY = "tran2026, theorem 4.4; marcotte2025, corollary 3.9"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .settings import Setting
-from .settings_attention import attention_settings, score_settings
-from .settings_gates import gate_settings, join_settings
-from .settings_images import convolution_settings, image_settings, pool_settings, window_settings
-from .settings_linear import linear_settings
-from .settings_losses import loss_settings
-from .settings_norms import norm_settings
-from .settings_pointwise import activation_settings, factor_settings
-from .settings_recurrent import recurrent_settings, scan_settings
-from .settings_routing import routing_settings
-from .settings_streams import stream_settings, transformer_settings
-from .settings_tokens import mixing_settings, table_settings
-from .settings_traced import traced_settings
+from .attention import attention_settings, score_settings
+from .gates import gate_settings, join_settings
+from .images import convolution_settings, image_settings, pool_settings, window_settings
+from .linear import linear_settings
+from .losses import loss_settings
+from .norms import norm_settings
+from .pointwise import activation_settings, factor_settings
+from .recurrent import recurrent_settings, scan_settings
+from .routing import routing_settings
+from .setting import Setting
+from .streams import stream_settings, transformer_settings
+from .tokens import mixing_settings, table_settings
+from .traced import traced_settings
 
 GROUPS: dict[str, tuple[Callable[[], list[Setting]], ...]] = {
     "Linear maps": (linear_settings,),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lawful import blocks as b
 
-from .settings import Setting, linear
+from .setting import Setting, linear
 
 CLASSES = "marcotte2025, proposition 3.11"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lawful import blocks as b
 
-from .settings import BALANCE, Setting, linear, relu_branch, tokens
+from .setting import BALANCE, Setting, linear, relu_branch, tokens
 
 TABLE = "marcotte2025, section 3"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lawful import blocks as b
 
-from .settings import BALANCE, Builder, Setting, image, linear
+from .setting import BALANCE, Builder, Setting, image, linear
 
 SIZES = {"m": 1, "n": 2, "p": 2}
 SCALE = "kunin2021, theorem 1"

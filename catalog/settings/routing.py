@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lawful import blocks as b
 
-from .settings import Setting, relu_branch
+from .setting import Setting, relu_branch
 
 DENSE, TOP = "tran2026, theorem 4.5", "tran2026, theorem 4.6"
 SIGMOID = "tran2026, theorem 4.7, without its router law, which an exact counterexample refutes"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lawful import blocks as b
 
-from .settings import Builder, Setting, image, linear, tokens
+from .setting import Builder, Setting, image, linear, tokens
 
 Norm = Callable[[int], b.Net]
 

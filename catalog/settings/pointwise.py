@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lawful import blocks as b
 
-from .settings import BALANCE, SHIFT, Builder, Setting, linear
+from .setting import BALANCE, SHIFT, Builder, Setting, linear
 
 SIZES = {"m": 2, "n": 3, "p": 2}
 SMOOTH = {"GELU": b.GELU, "SiLU": b.SiLU, "Tanh": b.Tanh, "Sigmoid": b.Sigmoid}

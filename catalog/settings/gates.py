@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lawful import blocks as b
 
-from .settings import BALANCE, Setting, image, linear
+from .setting import BALANCE, Setting, image, linear
 
 GATE = "tran2026, theorem 4.2"
 

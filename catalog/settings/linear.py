@@ -6,7 +6,7 @@ from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.lora import lora
 
-from .settings import BALANCE, SHIFT, Setting, linear
+from .setting import BALANCE, SHIFT, Setting, linear
 
 SCALE = "kunin2021, theorem 1"
 THREE = {"m": 2, "n": 3, "p": 2}

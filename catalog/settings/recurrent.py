@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lawful import blocks as b
 
-from .settings import BALANCE, Setting, linear, tokens
+from .setting import BALANCE, Setting, linear, tokens
 
 THREE = {"m": 2, "n": 3, "p": 2}
 TWO = {"m": 2, "n": 2, "p": 2}
