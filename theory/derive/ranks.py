@@ -111,11 +111,11 @@ def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
     if cached is not None:
         return cached
     out: dict[int, list[tuple[int, int | None]]] = {}
-    for name, uses in solution.uses.items():
+    for name in solution.uses:
         parameter = solution.diagram.parameters[name]
         if parameter.frozen:
             continue
-        use = uses[0]
+        use = solution.first_use(name)
         vector = use.constant or len(use.axes) == 1
         if vector and solution.vector_is_constant(name, use):
             continue
@@ -141,11 +141,11 @@ def settled(solution: Solution, entities: list[Entity]) -> int:
     found: dict[str, int] = {}
     for row in solution.fields:
         names = {name for name, _ in row}
-        if len(row) < 2 or any(solution.vector_is_constant(n, solution.uses[n][0]) for n in names):
+        if len(row) < 2 or any(solution.vector_is_constant(n, solution.first_use(n)) for n in names):
             continue
         hit: dict[str, int] = {}
         for name, cell in row:
-            use = solution.uses[name][0]
+            use = solution.first_use(name)
             # A cell has one sector where the parameter is a vector, and where a grouped map shares its leading axis.
             for axis, (box, label) in [(0, cell[-1])] if len(cell) == 1 or use.constant else enumerate(cell):
                 for w, _ in use.axes[axis]:

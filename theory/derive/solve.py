@@ -21,7 +21,7 @@ from ..gauge.solution import FieldRow, Solution
 from ..gauge.unknowns import Cell
 from ..laws.law import Law
 from ..laws.proof import Proof
-from ..laws.statement import Part, Term
+from ..laws.statement import Part, Statement, Term
 from .lawset import LawSet
 from .limits.limits import limits
 from .prove import prove
@@ -155,31 +155,33 @@ class _Builder:
             shape += tuple(matrix * 2) + ((2,) if "pair" in family.kinds else ())
             kinds = tuple(k for k in family.kinds if k != "sum")
             name = self._name(f"balance of {wire}")
-            self._append(
-                name, "balance", wire, algebra, count, count - lost, exact, shape, kinds, terms, solution, family
+            said = Statement(
+                name=name,
+                kind="balance",
+                wire=wire,
+                algebra=algebra,
+                count=count,
+                independent=count - lost,
+                exact=exact,
+                shape=shape,
+                axis_kinds=kinds,
+                terms=terms,
+                wires=self._moved(solution, family),
             )
+            self._add(said, solution, family)
 
-    def _append(
-        self,
-        name: str,
-        kind: str,
-        wire: str,
-        algebra: str,
-        count: int,
-        independent: int,
-        exact: bool,
-        shape: tuple[int, ...],
-        kinds: tuple[str, ...],
-        terms: tuple[Term, ...],
-        solution: Solution,
-        family: Family,
-    ) -> None:
+    def _add(self, said: Statement, solution: Solution, family: Family) -> None:
+        """Adds what a law says, with the way to its proof."""
+
         def proof(law: Law) -> Proof:
             return prove(law, solution, family, self.loss)
 
-        moved = [entity[0] if family.mixed else entity for entity, _ in family.support] if kind == "balance" else []
-        wires = tuple(dict.fromkeys(solution.drawn.wires[w].name for w, _ in moved))
-        self.laws.append(Law(name, kind, wire, algebra, count, independent, exact, shape, kinds, terms, wires, proof))
+        self.laws.append(Law(**vars(said), prove=proof))
+
+    def _moved(self, solution: Solution, family: Family) -> tuple[str, ...]:
+        """Names of the wires that a gauge moves."""
+        moved = [entity[0] if family.mixed else entity for entity, _ in family.support]
+        return tuple(dict.fromkeys(solution.drawn.wires[w].name for w, _ in moved))
 
     def _wire_name(self, solution: Solution, family: Family) -> str:
         entity = family.support[0][0]
@@ -247,14 +249,25 @@ class _Builder:
         shape = tuple(n for n, k in zip(dims, family.kinds, strict=True) if k != "sum")
         single = all(k == "free" or (k == "sum" and n == 1) for n, k in zip(dims, family.kinds, strict=True))
         kind = "frozen" if len(terms) == 1 and single else "shift"  # every scalar is one entry that never moves
-        title = self._name(f"{kind} {name}{_run_of(terms[0].part)}")
-        algebra = f"Vector({count})"
-        self._append(title, kind, name, algebra, count, count, exact, shape, kinds, tuple(terms), solution, family)
+        said = Statement(
+            name=self._name(f"{kind} {name}{_run_of(terms[0].part)}"),
+            kind=kind,
+            wire=name,
+            algebra=f"Vector({count})",
+            count=count,
+            independent=count,
+            exact=exact,
+            shape=shape,
+            axis_kinds=kinds,
+            terms=tuple(terms),
+            wires=(),
+        )
+        self._add(said, solution, family)
 
     def _field_part(self, solution: Solution, name: str, boxes: tuple, axes: tuple[int, ...]) -> Part:
         """How a linear law reads a run of a parameter."""
         shape = self.diagram.parameters[name].shape
-        use = solution.uses[name][0]
+        use = solution.first_use(name)
         wires = [axis[0][0] for axis in (use.axes[:1] if use.constant else use.axes)]
         dims: tuple[int, ...] = ()
         sizes, slices = [], []
@@ -296,20 +309,20 @@ class _Builder:
             wire = self.diagram.wires[pair.first].name
             other = self.diagram.wires[pair.second].name
             family = Family((((pair.first, 0), 1),), ("cross",), ("cross",), ((),), ())
-            self._append(
-                self._name(f"balance of {wire} with {other}"),
-                "balance",
-                wire,
-                f"Cross({sizes[0]}, {sizes[1]})",
-                sizes[0] * sizes[1],
-                added[pair.first, pair.second],
-                exact,
-                tuple(sizes),
-                ("cross", "cross"),
-                tuple(terms),
-                solution,
-                family,
+            said = Statement(
+                name=self._name(f"balance of {wire} with {other}"),
+                kind="balance",
+                wire=wire,
+                algebra=f"Cross({sizes[0]}, {sizes[1]})",
+                count=sizes[0] * sizes[1],
+                independent=added[pair.first, pair.second],
+                exact=exact,
+                shape=tuple(sizes),
+                axis_kinds=("cross", "cross"),
+                terms=tuple(terms),
+                wires=self._moved(solution, family),
             )
+            self._add(said, solution, family)
         return sum(added.values())
 
     def _may_cross(self, pair: Pair, exact: bool) -> bool:

@@ -29,17 +29,26 @@ class Balance:
             self._declare(w, algebra)
         for site in layouts.diagram.sites:
             site.rule.balance(self, site)
-        for name, uses in layouts.uses.items():
-            # The first use speaks for the parameter, so it should feel as much as possible.
-            uses.sort(
-                key=lambda u: (self._unseen(u), sum(self._blind_along_ones(u, axis) for axis in range(len(u.axes))))
-            )
+        self.uses = {name: self._by_feeling(uses) for name, uses in layouts.uses.items()}
+        for name, uses in self.uses.items():
             self.share(name, uses)
             if layouts.diagram.parameters[name].frozen:
-                self._freeze(name, uses[0])
+                self._freeze(name, self.first_use(name))
             elif len({use.offset for use in uses}) > 1:
                 for i, use in enumerate(uses):  # S (p + c) is S p for S = 0 only
                     self._freeze(f"{name}*{i}", use)
+
+    def _by_feeling(self, uses: Sequence[Use]) -> list[Use]:
+        """The uses of a parameter, those first that feel the most of what moves it."""
+
+        def unfelt(use: Use) -> tuple[bool, int]:
+            return self._unseen(use), sum(self._blind_along_ones(use, axis) for axis in range(len(use.axes)))
+
+        return sorted(uses, key=unfelt)
+
+    def first_use(self, name: str) -> Use:
+        """The use that speaks for a parameter: what it does not feel no other feels."""
+        return self.uses[name][0]
 
     @property
     def diagram(self) -> Diagram:
@@ -193,10 +202,11 @@ class Balance:
 
     def share(self, name: str, uses: list[Use]) -> None:
         """Every use must move the parameter alike; a matrix up to `S_0 = c I`, `S_1 = -c I`, which moves nothing."""
-        for i, other in enumerate(uses[1:]):
-            if self._unseen(other) or not self._layouts.alike(uses[0], other):
+        first, *others = uses
+        for i, other in enumerate(others):
+            if self._unseen(other) or not self._layouts.alike(first, other):
                 continue  # in the second case every wire of both carries nothing
-            for axis, (mine, theirs) in enumerate(zip(uses[0].axes, other.axes, strict=True)):
+            for axis, (mine, theirs) in enumerate(zip(first.axes, other.axes, strict=True)):
                 keys = {*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}
                 if self._blind_along_ones(other, axis):
                     keys.add((0, "j"))

@@ -39,7 +39,7 @@ class Layouts:
         self.lax = lax
         self.algebras = [_start(w.size) for w in diagram.wires]
         self.tokens: list[tuple[int, ...]] = [(w.tokens,) for w in diagram.wires]
-        self.uses: dict[str, list[Use]] = {}
+        self.uses: dict[str, list[Use]] = {}  # in the order of the blocks
         self.users: dict[str, list[str]] = {}  # the blocks of all uses
         for site in diagram.sites:
             for use in site.rule.uses(site):

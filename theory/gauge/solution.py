@@ -100,8 +100,12 @@ class Solution:
 
     @property
     def uses(self) -> dict[str, list[Use]]:
-        """The uses of every parameter."""
-        return self.layouts.uses
+        """The uses of every parameter, the one first that speaks for it."""
+        return self.balance.uses
+
+    def first_use(self, name: str) -> Use:
+        """The use that speaks for a parameter."""
+        return self.balance.first_use(name)
 
     def next_to(self, w: int) -> list[tuple[str, Use, int, int]]:
         """The trainable parameters on a wire: name, first use, axis and sign."""
@@ -110,11 +114,12 @@ class Solution:
     @cached_property
     def _neighbours(self) -> dict[int, list[tuple[str, Use, int, int]]]:
         out: dict[int, list[tuple[str, Use, int, int]]] = {}
-        for name, uses in self.uses.items():
+        for name in self.uses:
             if not self.diagram.parameters[name].frozen:
-                for axis, wires in enumerate(uses[0].axes):
+                use = self.first_use(name)
+                for axis, wires in enumerate(use.axes):
                     for w, sign in wires:
-                        out.setdefault(w, []).append((name, uses[0], axis, sign))
+                        out.setdefault(w, []).append((name, use, axis, sign))
         return out
 
     def constant(self, name: str, cell: Cell) -> bool:
@@ -155,7 +160,7 @@ class Solution:
 
     def cell_dimension(self, name: str, cell: Cell) -> int:
         """Number of scalars in one sector of a parameter."""
-        use = self.uses[name][0]
+        use = self.first_use(name)
         parameter = self.diagram.parameters[name]
         if not use.constant and len(use.axes) > 1:
             sides = [self.layouts.algebras[axis[0][0]] for axis in use.axes[: len(cell)]]
@@ -172,9 +177,9 @@ class Solution:
     def functionals(self) -> dict[MatrixKey, dict[int, Number]]:
         """What each sector does to the parameters, up to constant fields: sector -> {effect number: coefficient}."""
         rows: list[Row] = []
-        for name, uses in self.uses.items():
+        for name in self.uses:
             if not self.diagram.parameters[name].frozen:
-                rows += self._effects(name, uses[0])
+                rows += self._effects(name, self.first_use(name))
         table: dict[MatrixKey, dict[int, Number]] = {}
         for i, row in enumerate(rows):
             for key, a in row.items():
