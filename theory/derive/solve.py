@@ -11,21 +11,19 @@ from fractions import Fraction
 import networkx as nx
 
 from ..gauge.algebra import Algebra, Box, sector_dimension
-from ..gauge.contract import View
 from ..gauge.diagram import Diagram
 from ..gauge.families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
 from ..gauge.linalg import Equations
 from ..gauge.rewrites import Pair, parallel_pairs
-from ..gauge.rules import LinearRule
 from ..gauge.solution import FieldRow, Solution
-from ..gauge.unknowns import Cell
 from ..laws.law import Law
 from ..laws.proof import Proof
-from ..laws.statement import Part, Statement, Term
+from ..laws.statement import Statement, Term
 from .lawset import LawSet
 from .limits.limits import limits
 from .prove import prove
 from .ranks import deficits, full_rank, vectors_on
+from .terms import balance_terms, cross_terms, entity_of, field_part, run_of
 
 LARGE = 500  # sites, from which on the collector of cycles costs as much as the derivation
 
@@ -130,13 +128,12 @@ class _Builder:
         solution.gauge_rows = rows
         for family in gather(rows):
             if family.mixed:
-                terms = self._mixed_terms(solution, family)
                 box, algebra = Box.of((), [""]), "Scalar(1)"
             else:
                 (w, b), _ = family.support[0]
                 box = Box(solution.layouts.algebras[w].boxes[b].dims, frozenset(family.labels))
-                terms = self._terms(solution, family)
                 algebra = repr(Algebra((box,), (0,)))
+            terms = balance_terms(solution, family)
             if not terms:
                 continue
             wire = self._wire_name(solution, family)
@@ -188,59 +185,19 @@ class _Builder:
         w, b = entity[0] if family.mixed else entity
         return solution.drawn.wires[w].name + (f"[{b}]" if b else "")
 
-    def _parts(self, solution: Solution, w: int, box: int, axes: tuple[int, ...]) -> Iterator[tuple[int, Part]]:
-        """How every parameter next to a wire reads one of its boxes, with its sign."""
-        algebra = solution.layouts.algebras[w]
-        start = sum(b.size for b in algebra.boxes[:box])
-        stop = start + algebra.boxes[box].size
-        for name, use, axis, sign in solution.next_to(w):
-            dims = algebra.boxes[box].dims
-            yield sign, Part(name, use.views[axis], (algebra.size,), ((start, stop),), dims, axes, use.offset)
-
-    def _terms(self, solution: Solution, family: Family) -> tuple[Term, ...]:
-        terms: dict[Part, Fraction] = {}
-        for ((w, b), a), axes in zip(family.support, family.axes, strict=True):
-            for sign, part in self._parts(solution, w, b, axes):
-                terms[part] = terms.get(part, Fraction(0)) + Fraction(a) * sign
-        return tuple(Term(c, p) for p, c in self._cancel(terms).items() if c)
-
-    def _cancel(self, terms: dict[Part, Fraction]) -> dict[Part, Fraction]:
-        """Two readings that both add up all squares of one parameter are the same reading."""
-        out: dict[Part, Fraction] = {}
-        whole: dict[str, Part] = {}
-        for part, c in terms.items():
-            total = all(a < 0 for a in part.axes) and part.slices == ((0, part.sizes[0]),)
-            target = whole.setdefault(part.parameter, part) if total else part
-            out[target] = out.get(target, Fraction(0)) + c
-        return out
-
-    def _mixed_terms(self, solution: Solution, family: Family) -> tuple[Term, ...]:
-        terms = []
-        for entity, a in family.support:
-            (w, b), label = entity
-            dims = len(solution.layouts.algebras[w].boxes[b].dims)
-            for sign, part in self._parts(solution, w, b, (-1,) * dims if "j" not in label else (0,) * dims):
-                terms.append(Term(Fraction(a) * sign, part, off_diagonal="j" in label))
-        plain: dict[Part, Fraction] = {}
-        for t in terms:
-            if not t.off_diagonal:
-                plain[t.part] = plain.get(t.part, Fraction(0)) + t.coefficient
-        diagonal = tuple(Term(c, p) for p, c in self._cancel(plain).items() if c)
-        return diagonal + tuple(t for t in terms if t.off_diagonal)
-
     def add_fields(self, solution: Solution, rows: list[FieldRow], exact: bool) -> None:
         """Adds the linear laws."""
         flat: list[SectorRow] = []
         solution.field_rows = rows
         for row in rows:
-            flat.append({_entity(solution, name, cell): a for (name, cell), a in row.items()})
+            flat.append({entity_of(solution, name, cell): a for (name, cell), a in row.items()})
         for family in gather(flat):
             self._add_field_family(solution, family, exact)
 
     def _add_field_family(self, solution: Solution, family: Family, exact: bool) -> None:
         terms = []
         for ((name, boxes), a), axes in zip(family.support, family.axes, strict=True):
-            terms.append(Term(Fraction(a), self._field_part(solution, name, boxes, axes)))
+            terms.append(Term(Fraction(a), field_part(solution, name, boxes, axes)))
         name = terms[0].part.parameter
         dims = terms[0].part.dims
         size = self.diagram.parameters[name].size
@@ -250,7 +207,7 @@ class _Builder:
         single = all(k == "free" or (k == "sum" and n == 1) for n, k in zip(dims, family.kinds, strict=True))
         kind = "frozen" if len(terms) == 1 and single else "shift"  # every scalar is one entry that never moves
         said = Statement(
-            name=self._name(f"{kind} {name}{_run_of(terms[0].part)}"),
+            name=self._name(f"{kind} {name}{run_of(terms[0].part)}"),
             kind=kind,
             wire=name,
             algebra=f"Vector({count})",
@@ -263,28 +220,6 @@ class _Builder:
             wires=(),
         )
         self._add(said, solution, family)
-
-    def _field_part(self, solution: Solution, name: str, boxes: tuple, axes: tuple[int, ...]) -> Part:
-        """How a linear law reads a run of a parameter."""
-        shape = self.diagram.parameters[name].shape
-        use = solution.first_use(name)
-        wires = [axis[0][0] for axis in (use.axes[:1] if use.constant else use.axes)]
-        dims: tuple[int, ...] = ()
-        sizes, slices = [], []
-        if len(boxes) > len(wires):
-            runs = solution.layouts.tokens[wires[0]]
-            start = sum(runs[: boxes[0]])
-            sizes.append(sum(runs))
-            slices.append((start, start + runs[boxes[0]]))
-            dims += (runs[boxes[0]],)
-            boxes = boxes[1:]
-        for w, box in zip(wires[: len(boxes)], boxes, strict=True):
-            algebra = solution.layouts.algebras[w]
-            start = sum(b.size for b in algebra.boxes[:box])
-            sizes.append(algebra.size)
-            slices.append((start, start + algebra.boxes[box].size))
-            dims += algebra.boxes[box].dims
-        return Part(name, View(shape, tuple(range(len(shape)))), tuple(sizes), tuple(slices), dims, axes)
 
     def add_pairs(self, solution: Solution, exact: bool) -> int:
         """Adds the cross laws of parallel linear branches that are not there yet.
@@ -299,13 +234,6 @@ class _Builder:
                 continue
             self._crossed.add((pair.first, pair.second))
             sizes = [self.diagram.wires[w].size for w in (pair.first, pair.second)]
-            terms = []
-            for axis, sites, sign in ((0, pair.producers, 1), (1, pair.consumers, -pair.sign)):
-                first, second = (s.rule for s in sites)
-                assert isinstance(first, LinearRule) and isinstance(second, LinearRule)
-                terms.append(_cross(first, second, sign, axis))
-                if not axis and first.bias:
-                    terms.append(_cross_bias(first, second, sizes))
             wire = self.diagram.wires[pair.first].name
             other = self.diagram.wires[pair.second].name
             family = Family((((pair.first, 0), 1),), ("cross",), ("cross",), ((),), ())
@@ -319,7 +247,7 @@ class _Builder:
                 exact=exact,
                 shape=tuple(sizes),
                 axis_kinds=("cross", "cross"),
-                terms=tuple(terms),
+                terms=cross_terms(pair, sizes),
                 wires=self._moved(solution, family),
             )
             self._add(said, solution, family)
@@ -355,34 +283,3 @@ def _full_dimension(n: int, vectors: int) -> int:
     """Independent scalars of a full matrix law on a wire of width `n` with so many vectors on it."""
     r = min(n, vectors)
     return r * (2 * n + 1 - r) // 2
-
-
-def _entity(solution: Solution, name: str, cell: Cell) -> tuple[tuple, str]:
-    """A sector of a parameter as a run of it and one label per axis."""
-    return (name, tuple(k[0] for k in cell)), "".join(k[1] for k in cell)
-
-
-def _run_of(part: Part) -> str:
-    """The run of a parameter that a linear law is about, in brackets; empty for the whole of it."""
-    runs = list(zip(part.sizes, part.slices, strict=True))
-    while runs and runs[-1][1] == (0, runs[-1][0]):
-        runs.pop()
-    cut = ",".join("" if run == (0, size) else f"{run[0]}:{run[1]}" for size, run in runs)
-    return f"[{cut}]" if cut else ""
-
-
-def _cross(first: LinearRule, second: LinearRule, sign: int, axis: int) -> Term:
-    parts = []
-    for rule in (first, second):
-        view = View.axis(rule.shape_, axis if not rule.transposed else 1 - axis)
-        n = rule.shape_[view.order[0]]
-        parts.append(Part(rule.weight, view, (n,), ((0, n),), (n,), (0,)))
-    return Term(Fraction(sign), parts[0], parts[1])
-
-
-def _cross_bias(first: LinearRule, second: LinearRule, sizes: list[int]) -> Term:
-    parts = [
-        Part(r.bias or "", View.axis((n,), 0), (n,), ((0, n),), (n,), (0,))
-        for r, n in zip((first, second), sizes, strict=True)
-    ]
-    return Term(Fraction(1), parts[0], parts[1])
