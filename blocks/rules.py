@@ -42,7 +42,7 @@ from lawful.theory.gauge.rules import (
     UnflattenRule,
 )
 from lawful.theory.gauge.subspace import Subspace, ones
-from lawful.theory.gauge.unknowns import add_terms, scale_terms
+from lawful.theory.gauge.unknowns import Factor, Sector, add_terms, scale_terms
 
 __all__ = [
     "AddRule",
@@ -57,6 +57,7 @@ __all__ = [
     "Copies",
     "Diagonal",
     "DirectionPass",
+    "Factor",
     "FixedGainRule",
     "FlattenRule",
     "FrozenNormRule",
@@ -78,6 +79,7 @@ __all__ = [
     "Scalar",
     "ScalarPlusOnes",
     "ScanRule",
+    "Sector",
     "ShiftPass",
     "Site",
     "SoftmaxRule",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..gauge.balance import Balance, Recorder
 from ..gauge.linalg import Equations
 from ..gauge.rules import AddRule, OutputRule
+from ..gauge.unknowns import Factor, Sector
 from ..laws.proof import SHOWN, Proof
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _balance_proof(law: Law, solution: Solution, family: Family) -> Proof:
             f"S is zero on all other wires, so only {', '.join(law.parameters[:SHOWN])} move",
             "Marcotte, Gribonval, Peyré 2025, theorem 4.6",
             check=lambda: all(
-                _pinned(solution.balance.equations, {(*e, s): a for (e, s), a in r.items()}) for r in rows
+                _pinned(solution.balance.equations, {Sector(w, b, s): a for ((w, b), s), a in r.items()}) for r in rows
             ),
         )
     )
@@ -115,8 +116,9 @@ def _satisfies(solution: Solution, row: dict, write: Callable[[Balance], None]) 
     write(recorder)
     system: Equations = Equations()
     for equation in recorder.rows:
-        known = sum(a * row.get(((k[0], k[1]), k[2]), 0) for k, a in equation.items() if len(k) == 3)
-        free = {k: a for k, a in equation.items() if len(k) != 3}
+        free = {k: a for k, a in equation.items() if isinstance(k, Factor)}
+        sectors = ((k, a) for k, a in equation.items() if not isinstance(k, Factor))
+        known = sum(a * row.get(((k.wire, k.box), k.label), 0) for k, a in sectors)
         system.require({**free, "one": known})
     return bool(system.reduce({"one": 1}))
 
@@ -124,9 +126,9 @@ def _satisfies(solution: Solution, row: dict, write: Callable[[Balance], None]) 
 def _pinned(equations: Equations, values: dict) -> bool:
     """Whether a system has a solution with these values, zero for all other variables of the same kind."""
     system = copy.deepcopy(equations)
-    kind = next(iter(values))
+    kind = type(next(iter(values)))
     for key in system.variables():
-        if len(key) == len(kind) and isinstance(key[0], type(kind[0])):
+        if isinstance(key, kind):
             system.require({key: 1, ("pin",): -values.get(key, 0)})
     return bool(system.reduce({("pin",): 1}))
 
@@ -144,20 +146,12 @@ def _shift_proof(law: Law, solution: Solution, family: Family) -> Proof:
         Proof(
             "shifts add up",
             "with this field on " + ", ".join(law.parameters[:SHOWN]) + " every shift is absorbed, block by block",
-            check=lambda: all(_pinned_field(solution, r) for r in rows),
+            check=lambda: all(_pinned(solution.shifts.equations, r) for r in rows),
         )
     )
     return Proof(
         SHIFT.split(":")[0], f"{law.name} is conserved: {SHIFT.split(': ')[1]}", "kunin2021, theorem 1", tuple(unique)
     )
-
-
-def _pinned_field(solution: Solution, row: dict) -> bool:
-    equations = copy.deepcopy(solution.shifts.equations)
-    for key in equations.variables():
-        if key[0] == "p":
-            equations.require({key: 1, ("pin",): -row.get((key[1], key[2]), 0)})
-    return bool(equations.reduce({("pin",): 1}))
 
 
 def _unseen_steps(solution: Solution, name: str, w: int) -> list[Proof]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from .layouts import Layouts
 from .linalg import Equations, Number
-from .unknowns import Cell
+from .unknowns import Cell, Field, Open, ShiftKey, ShiftRow
 
-Move = tuple[tuple, dict[Cell, Number]]  # a variable of its own and the field that it stands for
+Move = tuple[Open, dict[Cell, Number]]  # a variable of its own and the field that it stands for
 Frame = tuple[tuple[tuple[int, ...], ...], ...]  # for every axis of a parameter the dims of its runs
 
 
@@ -34,11 +34,11 @@ class Admission:
     cells: frozenset[Cell]
     moves: tuple[Move, ...] | None = None
 
-    def row(self, name: str, cell: Cell) -> dict[tuple, Number] | None:
+    def row(self, name: str, cell: Cell) -> ShiftRow | None:
         """The equation for one sector of the parameter, None if any value is admitted."""
         if self.moves is None:
-            return None if cell in self.cells else {("p", name, cell): 1}
-        row: dict[tuple, Number] = {("p", name, cell): 1}
+            return None if cell in self.cells else {Field(name, cell): 1}
+        row: ShiftRow = {Field(name, cell): 1}
         for variable, field in self.moves:
             if cell in field:
                 row[variable] = -field[cell]
@@ -82,14 +82,14 @@ class Admissions:
         """All fields with variables of their own."""
         return (m for found in self._found.values() for each in found for m in each.moves or ())
 
-    def settle(self, equations: Equations[tuple]) -> None:
+    def settle(self, equations: Equations[ShiftKey]) -> None:
         """Requires of every parameter that all of its uses admit its field."""
         for name, found in self._found.items():
             users = self._layouts.users.get(name, [])
             alone = len(found) == 1 and users == [found[0].site]
             cells = sorted(found[0].cells if alone else frozenset().union(*(each.cells for each in found)))
             for cell in cells:
-                equations.declare(("p", name, cell))
+                equations.declare(Field(name, cell))
             if alone and found[0].moves is None:
                 continue
             silent = Counter(users) - Counter(each.site for each in found)
@@ -98,7 +98,7 @@ class Admissions:
                 self.unlike.append(name)
             for cell in cells:
                 if silent or unlike:  # what others would have it do together with them does not happen either
-                    equations.require({("p", name, cell): 1})
+                    equations.require({Field(name, cell): 1})
                 for each in found:
                     row = each.row(name, cell)
                     if row is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from .algebra import Algebra
@@ -13,7 +13,7 @@ from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import axes_over, repeated
 from .subspace import Subspace, ones
-from .unknowns import MatrixKey, Row
+from .unknowns import Factor, MatrixEquation, MatrixKey, MatrixRow, Sector
 
 
 class Balance:
@@ -59,7 +59,7 @@ class Balance:
         for b, box in enumerate(algebra.boxes):
             for label in sorted(box.labels):
                 if self._centring or "x" not in label:
-                    self.equations.declare((w, b, label))
+                    self.equations.declare(Sector(w, b, label))
         for tie in set(algebra.ties) if len(algebra.boxes) > 1 else ():
             tied = [b for b, t in enumerate(algebra.ties) if t == tie]
             keys = [self.key(w, b, algebra.boxes[b].constant) for b in tied]
@@ -74,11 +74,11 @@ class Balance:
         """Whether a wire is cut into parts of different kinds."""
         return len(self.layout(w).boxes) > 1
 
-    def key(self, w: int, box: int, label: str) -> MatrixKey | None:
+    def key(self, w: int, box: int, label: str) -> Sector | None:
         """The variable of a sector, None where the wire's algebra does not have it."""
         if label not in self._layouts.algebras[w].boxes[box].labels or (not self._centring and "x" in label):
             return None
-        return (w, box, label)
+        return Sector(w, box, label)
 
     def keys(self, w: int) -> list[tuple[int, str]]:
         """All sectors of a wire."""
@@ -89,7 +89,7 @@ class Balance:
             if self._centring or "x" not in s
         ]
 
-    def require(self, terms: Mapping[MatrixKey | None, Number] | Mapping[MatrixKey, Number]) -> None:
+    def require(self, terms: MatrixEquation) -> None:
         """Adds an equation; sectors that do not exist are zero."""
         self.equations.require({k: a for k, a in terms.items() if k is not None})
 
@@ -106,18 +106,18 @@ class Balance:
         for box, label in self.keys(a):
             target = rename(box, label) if rename else (box, label)
             hit.add(target)
-            self.require({(a, box, label): power, self.key(b, *target): -1})
+            self.require({Sector(a, box, label): power, self.key(b, *target): -1})
         boxes = {t[0] for t in hit} if partial else None
         for box, label in self.keys(b):
             if (box, label) not in hit and (boxes is None or box in boxes):
-                self.require({(b, box, label): 1})
+                self.require({Sector(b, box, label): 1})
 
     def total(self, wires: Iterable[tuple[int, int]], scalar: tuple[MatrixKey, Number] | None = None) -> None:
         """The signed sum of the matrices of several wires is zero, with a free multiple of the identity if given."""
         wires = list(wires)
         identity = {(b, box.constant) for b, box in enumerate(self.layout(wires[0][0]).boxes)} if scalar else set()
         for box, label in sorted(identity | {k for w, _ in wires for k in self.keys(w)}):
-            row: Row = {}
+            row: MatrixRow = {}
             for w, sign in wires:
                 key = self.key(w, box, label)
                 if key is not None:
@@ -140,22 +140,22 @@ class Balance:
                     row[key] = row.get(key, 0) - 1
                 self.require(row)
             for box, label in self.keys(few):
-                if box == pair.few and (pair.many, (few, box, label)) not in hit:
-                    self.require({(few, box, label): 1})
+                if box == pair.few and (pair.many, Sector(few, box, label)) not in hit:
+                    self.require({Sector(few, box, label): 1})
 
     def acts_on_copies(self, many: int, few: int, copies: int) -> None:
         """A matrix maps a vector that all copies repeat to one that they repeat; `few` carries what it does to it."""
         for pair in repeated(self.layout(many), self.layout(few), 1, copies):
-            images: dict[str, Row] = {s: {} for _, s in self.axis_keys([(few, 1)])}
+            images: dict[str, MatrixRow] = {s: {} for _, s in self.axis_keys([(few, 1)])}
             for box, label in self.keys(many):
                 if box != pair.many:
                     continue
                 across = pair.copies(label)
                 if set(across) <= {"c"} or across == "j":
                     row = images.setdefault(pair.gathered(label), {})
-                    row[(many, box, label)] = 1 if across != "j" else copies - 1
+                    row[Sector(many, box, label)] = 1 if across != "j" else copies - 1
                 elif across != "o":
-                    self.require({(many, box, label): 1})
+                    self.require({Sector(many, box, label): 1})
             for label, row in images.items():
                 key = self.key(few, pair.few, label)
                 self.require(row | ({key: -1} if key else {}))
@@ -187,9 +187,9 @@ class Balance:
         """The parts of a concatenation with the index of their first box."""
         return box_offsets(self._layouts, parts)
 
-    def axis(self, terms: Sequence[tuple[int, int]], box: int, label: str) -> Row:
+    def axis(self, terms: Sequence[tuple[int, int]], box: int, label: str) -> MatrixRow:
         """The signed sum of one sector over the wires that act on a parameter's axis."""
-        row: Row = {}
+        row: MatrixRow = {}
         for w, sign in terms:
             key = self.key(w, box, label)
             if key is not None:
@@ -217,7 +217,7 @@ class Balance:
                     free = self.scalar_key(other, axis, box, label)
                     row |= _factors(f"{name}*{i}", free, axis, len(other.axes))
                     if label in ("c", "j") and self._blind_along_ones(other, axis):
-                        row[(f"{name}*{i}", f"ones {axis}")] = 1
+                        row[Factor(f"{name}*{i}", f"ones {axis}")] = 1
                     self.require(row)
 
     def _constants_unseen(self, use: Use) -> Subspace:
@@ -300,20 +300,20 @@ class Recorder(Balance):
         self._directions = directions
         self._centring = has_centring(layouts.diagram)
         self.lax = layouts.lax
-        self.rows: list[Row] = []
+        self.rows: list[MatrixRow] = []
 
-    def require(self, terms: Mapping[MatrixKey | None, Number] | Mapping[MatrixKey, Number]) -> None:
+    def require(self, terms: MatrixEquation) -> None:
         """Keeps an equation; sectors that do not exist are zero."""
         self.rows.append({k: a for k, a in terms.items() if k is not None})
 
 
-def _factors(name: str, free: str | None, axis: int, axes: int) -> Row:
+def _factors(name: str, free: str | None, axis: int, axes: int) -> MatrixRow:
     """The part of `S_axis` that moves nothing: factors `c_k I` on the axes of a tensor whose sum is zero."""
     if free is None:
         return {}
     if axis:
-        return {(name, f"{free}/{axis}"): 1}
-    return {(name, f"{free}/{k}"): -1 for k in range(1, axes)}
+        return {Factor(name, f"{free}/{axis}"): 1}
+    return {Factor(name, f"{free}/{k}"): -1 for k in range(1, axes)}
 
 
 def has_centring(diagram: Diagram) -> bool:

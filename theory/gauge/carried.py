@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import networkx
 
+from .admissions import Move
 from .algebra import Algebra
 from .contract import Site
 from .diagram import Diagram
@@ -21,7 +22,7 @@ from .linalg import Equations, Number
 from .roots import Pull, Root, Roots, merge, moves_on, onward
 from .rules import AddRule, ConcatRule, FixedGainRule, LinearRule, SumFeaturesRule
 from .subspace import Vector, VectorKey, vector_keys
-from .unknowns import Cell
+from .unknowns import Cell, Open, ShiftKey, ShiftRow
 
 Arrived = dict[VectorKey, dict[tuple[int, VectorKey], Number]]  # per sector of a wire: (map, sector of what it writes)
 
@@ -189,16 +190,16 @@ class Carried:
         read = [k for pull in pulls for row in pull.values() for found, k in row if found == root]
         return list(dict.fromkeys([*read, *(k for u in self._absent(root) for k in u)]))
 
-    def moves(self, name: str) -> list[tuple[tuple, dict[tuple, Number]]]:
+    def moves(self, name: str) -> list[Move]:
         """The free change of every sector of a map's weight."""
         site = self._diagram.sites[self._place[name]]
         rule = site.rule
         assert isinstance(rule, LinearRule)
         outs = vector_keys(self._directions.layout(site.outputs[0]))
         cells = dict.fromkeys(_cell(rule, a, b) for a in outs for b in self._pull(site))
-        return [(("carried", site.name, cell), {cell: 1}) for cell in cells]
+        return [(Open("carried", site.name, cell), {cell: 1}) for cell in cells]
 
-    def require(self, equations: Equations[tuple]) -> None:
+    def require(self, equations: Equations[ShiftKey]) -> None:
         """Adds the equations: what arrives at each reader is unseen there, root by root."""
         for name, ends in self._ends.items():
             members = self._members[name]
@@ -210,8 +211,8 @@ class Carried:
                 for sector in sectors:
                     never = self._absent(sector[0])
                     for key in self._directions.keys(reader.inputs[port]):
-                        row: dict[tuple, Number] = {
-                            ("carried absent", name, at, key, sector[0], i): -u[sector[1]]
+                        row: ShiftRow = {
+                            Open("carried absent", name, (at, key, sector[0], i)): -u[sector[1]]
                             for i, u in enumerate(never)
                             if sector[1] in u
                         }
@@ -219,10 +220,10 @@ class Carried:
                             merge(row, self._change(members[i], pulls[i], out, sector), a)
                         for i, u in enumerate(unseen):
                             if key in u:
-                                row[("carried unseen", name, at, i, sector)] = -u[key]
+                                row[Open("carried unseen", name, (at, i, sector))] = -u[key]
                         equations.require(row)
 
-    def _change(self, site: Site, pull: Pull, out: VectorKey, sector: tuple[Root, VectorKey]) -> dict[tuple, Number]:
+    def _change(self, site: Site, pull: Pull, out: VectorKey, sector: tuple[Root, VectorKey]) -> ShiftRow:
         """What a change of a weight adds to a sector of its output, for one sector of a root."""
         rule = site.rule
         assert isinstance(rule, LinearRule)
@@ -230,7 +231,7 @@ class Carried:
             inputs = _inputs(self._directions.layout(site.outputs[0]), out[0], rule.groups)
             pull = {inputs: pull[inputs]}
         found = {inn: row[sector] for inn, row in pull.items() if sector in row}
-        return {("carried", site.name, _cell(rule, out, inn)): a for inn, a in found.items()}
+        return {Open("carried", site.name, _cell(rule, out, inn)): a for inn, a in found.items()}
 
 
 def _inputs(layout: Algebra, box: int, groups: int) -> VectorKey:

@@ -13,7 +13,7 @@ from typing import Protocol
 from .algebra import Algebra
 from .linalg import Number
 from .subspace import Subspace, Vector, VectorKey
-from .unknowns import Cell, MatrixKey, Terms, Token
+from .unknowns import Cell, MatrixEquation, MatrixKey, Sector, Terms, Token
 
 
 class Place(Protocol):
@@ -145,7 +145,7 @@ class BalancePass(Protocol):
     def is_cut(self, w: int) -> bool:
         """Whether a wire is cut into parts of different kinds."""
 
-    def key(self, w: int, box: int, label: str) -> MatrixKey | None:
+    def key(self, w: int, box: int, label: str) -> Sector | None:
         """The variable of a sector, None where the wire's algebra does not have it."""
 
     def keys(self, w: int) -> list[tuple[int, str]]:
@@ -154,8 +154,8 @@ class BalancePass(Protocol):
     def offsets(self, parts: Sequence[int]) -> list[tuple[int, int]]:
         """The parts of a concatenation with the index of their first box."""
 
-    def require(self, terms: Mapping[MatrixKey | None, Number] | Mapping[MatrixKey, Number]) -> None:
-        """Adds an equation; sectors that do not exist are zero."""
+    def require(self, terms: MatrixEquation) -> None:
+        """Adds an equation between sectors, as `key` names them, and factors of one's own; None stands for zero."""
 
     def equal(
         self,

@@ -19,7 +19,7 @@ from .linalg import Equations, Number
 from .passes import Place
 from .repeats import repeated
 from .subspace import Subspace, Vector, VectorKey, ones, vector_keys
-from .unknowns import Cell, Row, Terms, Token
+from .unknowns import Cell, Field, Open, Shift, ShiftKey, ShiftRow, Terms, Token
 
 
 class Shifts:
@@ -34,7 +34,7 @@ class Shifts:
         self._layouts = layouts
         self.directions = directions
         self.carried = Carried(directions, layouts.diagram)
-        self.equations: Equations[tuple] = Equations()
+        self.equations: Equations[ShiftKey] = Equations()
         self.admissions = Admissions(layouts)
         self._live: set[int] = set()
         for site in layouts.diagram.sites:
@@ -70,15 +70,15 @@ class Shifts:
         self._live.add(w)
         for token in self.tokens(w):
             for key in vector_keys(self.layout(w)):
-                row: Row = {("t", w, token, key): 1}
+                row: ShiftRow = {Shift(w, token, key): 1}
                 for k, a in terms.get((token, key), {}).items():
                     row[k] = row.get(k, 0) - a
                 for i, u in enumerate(moving.vectors):
                     if key in u:
-                        row[("unseen", w, i, token)] = -u[key]
+                        row[Open("unseen", w, (i, token))] = -u[key]
                 for i, u in enumerate(still):
                     if key in u and token[1] == "c":
-                        row[("unseen constant", w, i)] = -u[key]
+                        row[Open("unseen constant", w, (i,))] = -u[key]
                 self.equations.require(row)
 
     def parameter_terms(self, name: str, w: int) -> Terms:
@@ -87,7 +87,7 @@ class Shifts:
             return {}
         keys = vector_keys(self.layout(w))
         self._admit(name, [w], ((k,) for k in keys))
-        return {(t, k): {("p", name, (k,)): 1} for t in self.tokens(w) if t[1] == "c" for k in keys}
+        return {(t, k): {Field(name, (k,)): 1} for t in self.tokens(w) if t[1] == "c" for k in keys}
 
     def copied_terms(self, name: str, own: int, w: int, copies: int) -> Terms:
         """A bias that all heads share, where `own` is a wire of one head: the same shift for every token and head."""
@@ -95,7 +95,7 @@ class Shifts:
             return {}
         self._admit(name, [own], ((k,) for k in vector_keys(self.layout(own))))
         found: Terms = {
-            (t, (p.many, p.spread(key[1]))): {("p", name, (key,)): 1}
+            (t, (p.many, p.spread(key[1]))): {Field(name, (key,)): 1}
             for p in repeated(self.layout(w), self.layout(own), 1, copies)
             for key in vector_keys(self.layout(own))
             for t in self.tokens(w)
@@ -108,7 +108,7 @@ class Shifts:
         rows = self._layouts.tokens[w]
         if self.admissions.frozen(name) or (sum(rows) == 1 and not self._layouts.tabular(name)):
             return self.parameter_terms(name, w)
-        terms: Terms = {(t, k): {("p", name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
+        terms: Terms = {(t, k): {Field(name, (t, k)): 1} for t in self.tokens(w) for k in vector_keys(self.layout(w))}
         self._admit(name, [w], terms, rows)
         return terms
 
@@ -117,7 +117,7 @@ class Shifts:
         if self.admissions.frozen(weight):
             return {}
         return {
-            (t, k): {("row", site.name, i, k): c for i, c in enumerate(sums)}
+            (t, k): {Open("row", site.name, (i, k)): c for i, c in enumerate(sums)}
             for t in self.tokens(w)
             for k in vector_keys(self.layout(w))
             if t[1] == "c" and sums
@@ -149,7 +149,7 @@ class Shifts:
             else:
                 sources = self._sources(x, weights)
             for key in keys or vector_keys(self.layout(x)):
-                row: Row = {("t", x, t, key): a for t, a in sources}
+                row: ShiftRow = {Shift(x, t, key): a for t, a in sources}
                 target = keys[key] if keys else rename(key)
                 if target[0] >= 0 and target[0] < len(self.layout(y).boxes):
                     out[(token, target)] = row
@@ -180,7 +180,7 @@ class Shifts:
                     for kind in "cd":
                         for key in vector_keys(self.layout(x)):
                             if (i, kind) in self.tokens(x):
-                                out[((at + i, kind), key)] = {("t", x, (i, kind), key): 1}
+                                out[((at + i, kind), key)] = {Shift(x, (i, kind), key): 1}
             at += len(self._layouts.tokens[x])
         return out
 
@@ -195,15 +195,15 @@ class Shifts:
         if w not in self._live:
             return
         allow = list(allow)
-        name = len(self.equations)  # every reader may absorb its own multiple
+        reader = len(self.equations)  # every reader may absorb its own multiple
         if not every_token:
             self.require_uniform(w)
         for token in self.tokens(w):
             for key in vector_keys(self.layout(w)):
-                row: Row = {("t", w, token, key): 1}
+                row: ShiftRow = {Shift(w, token, key): 1}
                 for i, u in enumerate(allow):
                     if key in u:
-                        row[("allowed", name, w, i, token)] = -u[key]
+                        row[Open("allowed", w, (reader, i, token))] = -u[key]
                 self.equations.require(row)
 
     def allow_ones(self, w: int) -> None:
@@ -216,11 +216,11 @@ class Shifts:
             return
         for token in self.tokens(w):
             for key in vector_keys(self.layout(w)):
-                row: Row = {("t", w, token, key): 1}
+                row: ShiftRow = {Shift(w, token, key): 1}
                 if token[1] == "c":
                     if token[0] == 0:
                         continue
-                    row[("t", w, (0, "c"), key)] = -1
+                    row[Shift(w, (0, "c"), key)] = -1
                 self.equations.require(row)
 
     def require_equal_sets(self, w: int, sets: Sequence[int], free: bool, sink: str | None) -> None:
@@ -243,12 +243,12 @@ class Shifts:
             if group < 0:
                 continue
             for key in vector_keys(self.layout(w)):
-                row: Row = {("t", w, (run, kind), key): 1}
+                row: ShiftRow = {Shift(w, (run, kind), key): 1}
                 lead = first.setdefault(group, run)
                 if kind == "c" and sink is not None and not self.admissions.frozen(sink):
-                    row[("p", sink, (key,))] = -1
+                    row[Field(sink, (key,))] = -1
                 elif kind == "c" and lead != run:
-                    row[("t", w, (lead, "c"), key)] = -1
+                    row[Shift(w, (lead, "c"), key)] = -1
                 elif kind == "c" and free:
                     continue
                 self.equations.require(row)
@@ -257,11 +257,11 @@ class Shifts:
         """Two wires shift alike."""
         for token in self.tokens(a):
             for key in vector_keys(self.layout(a)):
-                row: Row = {}
+                row: ShiftRow = {}
                 if a in self._live:
-                    row[("t", a, token, key)] = 1
+                    row[Shift(a, token, key)] = 1
                 if b in self._live:
-                    row[("t", b, token, key)] = -1
+                    row[Shift(b, token, key)] = -1
                 self.equations.require(row)
 
     # Constant fields of matrices
@@ -301,9 +301,9 @@ class Shifts:
 
             moves += self._unseen_moves(site, ends)
             for u in unread.vectors:
-                moves += [(("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
+                moves += [(Open("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
             for i, line in enumerate(known):
-                moves += [(("row", site.name, i, k), {cell(k, b): c for b, c in line.items()}) for k in outs]
+                moves += [(Open("row", site.name, (i, k)), {cell(k, b): c for b, c in line.items()}) for k in outs]
         if site.name in self.carried:
             moves += self.carried.moves(site.name)
         self.admissions.admit_moves(site.name, weight, self.admissions.frame(ends), moves)
@@ -335,7 +335,7 @@ class Shifts:
             for i, u in enumerate(space.vectors):
                 for rest in product(*keys[:axis], *keys[axis + 1 :]):
                     field = {(*rest[:axis], k, *rest[axis:]): c for k, c in u.items()}
-                    moves.append((("unseen field", site.name, axis, i, rest), field))
+                    moves.append((Open("unseen field", site.name, (axis, i, rest)), field))
         return moves
 
     def start(self, w: int, box: int) -> int:
@@ -349,9 +349,10 @@ class Shifts:
         for name in trained:
             self._admit(name, [w], cells)
         for cell in cells:
-            total: Row = {}
+            total: ShiftRow = {}
             for name in trained:
-                total["p", name, cell] = total.get(("p", name, cell), 0) + 1
+                key = Field(name, cell)
+                total[key] = total.get(key, 0) + 1
             self.equations.require(total)
 
     def free_fields(self, name: str, wires: Sequence[int], cells: Iterable[Cell]) -> None:
@@ -359,7 +360,7 @@ class Shifts:
         if not self.admissions.frozen(name):
             self._admit(name, wires, cells)
 
-    def fields(self) -> list[dict[tuple[str, Cell], Number]]:
+    def fields(self) -> list[dict[Field, Number]]:
         """A spanning list of the constant fields: coefficient per parameter and sector."""
-        rows = [{(k[1], k[2]): a for k, a in v.items() if k[0] == "p"} for v in self.equations.nullspace()]
+        rows = [{k: a for k, a in v.items() if isinstance(k, Field)} for v in self.equations.nullspace()]
         return [r for r in rows if r]

@@ -28,10 +28,9 @@ from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rules import FlattenRule, UnflattenRule
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
-from .unknowns import Cell, MatrixKey, Row
+from .unknowns import Cell, Factor, Field, MatrixKey, MatrixRow, Sector
 
-FieldKey = tuple[str, Cell]
-FieldRow = dict[FieldKey, Number]
+FieldRow = dict[Field, Number]
 MOVES = (FlattenRule, UnflattenRule)  # blocks that cut features by their sizes and not by what they mean
 
 
@@ -72,7 +71,7 @@ class Solution:
         self.directions = Directions(self.layouts)
         self.balance = Balance(self.layouts, self.directions)
         self.shifts = Shifts(self.layouts, self.directions)
-        self.constants: Equations[FieldKey] = Equations()
+        self.constants: Equations[Field] = Equations()
         self.fields: list[FieldRow] = []
         self.entangled: list[str] = []  # parameters with laws that join their rows with their columns, not listed
         for row in sorted(self.shifts.fields(), key=len):
@@ -124,14 +123,14 @@ class Solution:
 
     def constant(self, name: str, cell: Cell) -> bool:
         """Whether one sector of a parameter never moves."""
-        return not self.constants.reduce({(name, cell): 1})
+        return not self.constants.reduce({Field(name, cell): 1})
 
     @cached_property
     def gauges(self) -> list[SectorRow]:
         """A basis of the solutions for `S`, as rows over `((wire, box), label)`."""
         rows: list[SectorRow] = []
         for vector in self.balance.equations.nullspace():
-            row: SectorRow = {((k[0], k[1]), k[2]): a for k, a in vector.items() if len(k) == 3}
+            row: SectorRow = {((k.wire, k.box), k.label): a for k, a in vector.items() if not isinstance(k, Factor)}
             if row:
                 lead = next(iter(row.values()))
                 rows.append(row if lead > 0 else {k: -a for k, a in row.items()})
@@ -176,7 +175,7 @@ class Solution:
     @cached_property
     def functionals(self) -> dict[MatrixKey, dict[int, Number]]:
         """What each sector does to the parameters, up to constant fields: sector -> {effect number: coefficient}."""
-        rows: list[Row] = []
+        rows: list[MatrixRow] = []
         for name in self.uses:
             if not self.diagram.parameters[name].frozen:
                 rows += self._effects(name, self.first_use(name))
@@ -186,15 +185,15 @@ class Solution:
                 table.setdefault(key, {})[i] = a
         return table
 
-    def _effects(self, name: str, use: Use) -> list[Row]:
+    def _effects(self, name: str, use: Use) -> list[MatrixRow]:
         """Rows that vanish together exactly when the sectors of `S` leave the parameter (up to constants) alone."""
         if self.vector_is_constant(name, use) or self.matrix_is_constant(name, use):
             return []
         sides = [self._axis_effects(name, use, axis) for axis in range(len(use.axes))]
         if len(sides) == 1:
             return [row for _, row in sides[0]]
-        rows: list[Row] = []
-        scalars: dict[str, list[list[Row]]] = {}  # one list for every axis: a factor of each is felt in their sum only
+        rows: list[MatrixRow] = []
+        scalars: dict[str, list[list[MatrixRow]]] = {}  # a list for every axis: only the sum of their factors is felt
         for axis, side in enumerate(sides):
             for (box, label), row in side:
                 key = self.balance.scalar_key(use, axis, box, label) if not use.constant else self._table_key(label)
@@ -203,7 +202,7 @@ class Solution:
                 else:
                     scalars.setdefault(key, [[] for _ in sides])[axis].append(row)
         for group in scalars.values():
-            total: Row = {}
+            total: MatrixRow = {}
             for axis, found in enumerate(group):
                 if len(found) < self._scalar_boxes(use, axis):
                     found = [{}, *found]  # some box has no scalar part: its S is zero there
@@ -257,7 +256,7 @@ class Solution:
         """The parameters that some constant field moves."""
         return {name for row in self.fields for name, _ in row}
 
-    def _axis_effects(self, name: str, use: Use, axis: int) -> list[tuple[tuple[int, str], Row]]:
+    def _axis_effects(self, name: str, use: Use, axis: int) -> list[tuple[tuple[int, str], MatrixRow]]:
         """One row per sector of an axis; where the axis is blind along 1 the `11^T` combination has no effect."""
         out = []
         dead = self._dead(name, use, axis)
@@ -307,8 +306,8 @@ class Solution:
     def effect(self, row: SectorRow) -> dict[int, Number]:
         """What a solution does to the parameters, up to constant fields."""
         out: dict[int, Number] = {}
-        for (entity, label), a in row.items():
-            for i, b in self.functionals.get((*entity, label), {}).items():
+        for ((w, box), label), a in row.items():
+            for i, b in self.functionals.get(Sector(w, box, label), {}).items():
                 out[i] = out.get(i, 0) + a * b
         return {i: a for i, a in out.items() if a}
 
@@ -318,7 +317,7 @@ def _group(algebra: Algebra, box: int, groups: int) -> int:
     return sum(b.size for b in algebra.boxes[:box]) * groups // algebra.size
 
 
-def _difference(a: Row, b: Row) -> Row:
+def _difference(a: MatrixRow, b: MatrixRow) -> MatrixRow:
     out = dict(a)
     for k, v in b.items():
         out[k] = out.get(k, 0) - v

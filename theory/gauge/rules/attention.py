@@ -12,7 +12,7 @@ from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..repeats import Pairing, axes_over, repeated
 from ..subspace import Subspace, VectorKey, vector_keys
-from ..unknowns import MatrixKey, Terms, add_terms
+from ..unknowns import Factor, MatrixKey, Terms, add_terms
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class AttentionRule(Rule):
                     }
                     if self.power and set(label[pair.at :]) <= {"c"}:
                         head = pair.many * self.heads // len(wide.boxes) if len(wide.boxes) > 1 else 0
-                        terms[(site.name, f"{head}{label[: pair.at]}")] = -power
+                        terms[Factor(site.name, f"{head}{label[: pair.at]}")] = -power
                     balance.require(terms)
         if self.heads > self.kv_heads and not (balance.is_cut(q) or balance.is_cut(v)):
             (p,), (r,) = self._pairs(*map(balance.layout, (q, k))), self._pairs(*map(balance.layout, (y, v)))

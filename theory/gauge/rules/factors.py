@@ -13,7 +13,7 @@ from ..contract import Blind, Rule, Site
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace
-from ..unknowns import Terms
+from ..unknowns import Sector, Terms
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class FixedGainRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         for (box, label), factor in ((k, self.factors(balance.layout(x))[k[0]]) for k in balance.keys(x)):
             if factor:
-                balance.require({(x, box, label): 1, (y, box, label): -1})
+                balance.require({Sector(x, box, label): 1, Sector(y, box, label): -1})
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]

@@ -10,6 +10,7 @@ from ..contract import Rule, Site, Use, View
 from ..linalg import Number
 from ..passes import BalancePass, LayoutPass, ShiftPass
 from ..subspace import vector_keys
+from ..unknowns import Factor
 
 
 @dataclass(frozen=True)
@@ -148,5 +149,5 @@ class SelectiveScanRule(Rule):
 
     def balance(self, balance: BalancePass, site: Site) -> None:
         x, _, b, c = site.inputs
-        balance.total([(b, 1), (c, 1)], scalar=((site.name, "c"), -1))
-        balance.total([(site.outputs[0], 1), (x, -1)], scalar=((site.name, "c"), -1))
+        balance.total([(b, 1), (c, 1)], scalar=(Factor(site.name, "c"), -1))
+        balance.total([(site.outputs[0], 1), (x, -1)], scalar=(Factor(site.name, "c"), -1))

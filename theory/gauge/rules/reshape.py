@@ -10,6 +10,7 @@ from ..contract import Blind, Rule, Site
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, Vector, VectorKey, vector_keys
+from ..unknowns import Sector
 from .norms import NormRule
 
 
@@ -125,11 +126,11 @@ class UnflattenRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         free = {(0, self._scale(balance.layout(y).boxes[0]))} if self.apart else set()
         for box, label in balance.keys(y):
-            balance.require({(y, box, label): 1, balance.key(x, *self._piece((box, label))): -1})
+            balance.require({Sector(y, box, label): 1, balance.key(x, *self._piece((box, label))): -1})
         copies = {self._piece(k) for k in balance.keys(y)} | free
         for key in balance.keys(x):
             if key not in copies:
-                balance.require({(x, *key): 1})
+                balance.require({Sector(x, *key): 1})
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]

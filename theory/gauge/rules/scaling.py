@@ -11,6 +11,7 @@ from ..contract import Blind, Rule, Site, Use, View
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace
+from ..unknowns import Sector
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ScalarGainRule(Rule):
 
     def balance(self, balance: BalancePass, site: Site) -> None:
         (gain,) = site.inner
-        factor = (gain, 0, balance.layout(gain).boxes[0].constant)
+        factor = Sector(gain, 0, balance.layout(gain).boxes[0].constant)
         balance.total([(site.outputs[0], 1), (site.inputs[0], -1)], scalar=(factor, -1))
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
