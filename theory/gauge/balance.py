@@ -90,8 +90,16 @@ class Balance:
         ]
 
     def require(self, terms: MatrixEquation) -> None:
-        """Adds an equation; sectors that do not exist are zero."""
-        self.equations.require({k: a for k, a in terms.items() if k is not None})
+        """Adds an equation; sectors that do not exist are zero.
+
+        Raises:
+            TypeError: if an unknown is a plain tuple, which no reader of the solutions would recognise.
+        """
+        row = {k: a for k, a in terms.items() if k is not None}
+        for k in row:
+            if type(k) is tuple:
+                raise TypeError(f"a rule names the unknown {k}: ask `key` for a sector, or write a Factor of its own")
+        self.equations.require(row)
 
     def equal(
         self,

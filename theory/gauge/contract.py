@@ -132,7 +132,7 @@ class Rule:
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         """Adds the equations between the `t` of its wires, and names the constant fields that its parameters may have.
 
-        A use of a parameter that is not named here (by `parameter_terms`, `move_matrix`, ...) admits none.
+        A use of a parameter that is not named here (by `parameter_terms`, `fields.move_matrix`, ...) admits none.
         """
         for w in site.inputs:
             shifts.forbid(w)

@@ -189,12 +189,43 @@ class BalancePass(Protocol):
         """`S_x` and `S_y` agree on the complement of 1."""
 
 
+class FieldPass(Protocol):
+    """The constant fields of parameters that a block admits where no wire is shifted."""
+
+    def move_matrix(
+        self,
+        site: Place,
+        weight: str,
+        unread: Subspace,
+        known: Sequence[Vector],
+        transposed: bool = False,
+        groups: int = 1,
+    ) -> None:
+        """What a linear map's weight may do unseen."""
+
+    def move_tensor(self, site: Place, name: str, wires: Sequence[int]) -> None:
+        """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
+
+    def move_gain(self, site: Place, name: str) -> None:
+        """What a gain may do unseen."""
+
+    def sum_to_zero(self, site: Place, names: Sequence[str], w: int, cells: Iterable[Cell]) -> None:
+        """Vectors on a wire that are only seen through their sum: what one gains the others lose."""
+
+    def free(self, site: Place, name: str, wires: Sequence[int], cells: Iterable[Cell]) -> None:
+        """Constant fields of a parameter that no loss feels, whatever the rest does."""
+
+
 class ShiftPass(Protocol):
     """The equations between the constant shifts `t` of wires, and the constant fields of parameters."""
 
     @property
     def directions(self) -> DirectionPass:
         """What readers do not see."""
+
+    @property
+    def fields(self) -> FieldPass:
+        """What parameters may do by themselves."""
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
@@ -221,7 +252,7 @@ class ShiftPass(Protocol):
         rename: Callable[[VectorKey], VectorKey] = lambda k: k,
         keys: Mapping[VectorKey, VectorKey] | None = None,
     ) -> Terms:
-        """The shift that `y` inherits from `x`; `weights` says which average of tokens it takes."""
+        """The shift that `y` inherits from `x`, whose tokens match; `weights` says which average of them it takes."""
 
     def joined_tokens(self, y: int, parts: Sequence[int]) -> Terms:
         """The shifts of the parts, each on its own run of tokens."""
@@ -249,33 +280,11 @@ class ShiftPass(Protocol):
     def require_uniform(self, w: int) -> None:
         """The same shift for every token."""
 
+    def match_tokens(self, x: int, y: int) -> None:
+        """Tokens of `x` that `y` does not tell apart shift alike."""
+
     def require_equal(self, a: int, b: int) -> None:
         """Two wires shift alike."""
 
     def require_equal_sets(self, w: int, sets: Sequence[int], free: bool, sink: str | None) -> None:
         """Shifts of the rows of a table that only meet within their own set."""
-
-    # Constant fields of parameters
-
-    def move_matrix(
-        self,
-        site: Place,
-        weight: str,
-        unread: Subspace,
-        known: Sequence[Vector],
-        transposed: bool = False,
-        groups: int = 1,
-    ) -> None:
-        """What a linear map's weight may do unseen."""
-
-    def move_tensor(self, site: Place, name: str, wires: Sequence[int]) -> None:
-        """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
-
-    def move_gain(self, site: Place, name: str) -> None:
-        """What a gain may do unseen."""
-
-    def sum_to_zero(self, names: Sequence[str], w: int, cells: Iterable[Cell]) -> None:
-        """Vectors on a wire that are only seen through their sum: what one gains the others lose."""
-
-    def free_fields(self, name: str, wires: Sequence[int], cells: Iterable[Cell]) -> None:
-        """Constant fields of a parameter that no loss feels, whatever the rest does."""

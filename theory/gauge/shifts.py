@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from itertools import accumulate, product
+from itertools import accumulate
 
-from .admissions import Admissions, Move
+from .admissions import Admissions
 from .algebra import Algebra
 from .carried import Carried
 from .directions import Directions, box_offsets
+from .fields import Fields
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .passes import Place
 from .repeats import repeated
-from .subspace import Subspace, Vector, VectorKey, ones, vector_keys
+from .subspace import Vector, VectorKey, ones, vector_keys
 from .unknowns import Cell, Field, Open, Shift, ShiftKey, ShiftRow, Terms, Token
 
 
@@ -36,7 +37,9 @@ class Shifts:
         self.carried = Carried(directions, layouts.diagram)
         self.equations: Equations[ShiftKey] = Equations()
         self.admissions = Admissions(layouts)
+        self.fields = Fields(directions, self.carried, self.admissions, self.equations)
         self._live: set[int] = set()
+        self._uniform: set[int] = set()  # wires whose tokens all shift alike
         for site in layouts.diagram.sites:
             self._site = site.name
             site.rule.shift(self, site)
@@ -134,11 +137,14 @@ class Shifts:
         """The shift that `y` inherits from `x`; `weights` says which average of tokens it takes.
 
         Sectors of `x` are renamed to those of `y`; with `keys` only those in it are passed on.
+
+        Raises:
+            ValueError: if tokens that `y` does not tell apart may shift differently.
         """
         if x not in self._live:
             return {}
-        if weights == "same" and not set(self.tokens(x)) <= set(self.tokens(y)):
-            self.require_uniform(x)  # positions that are not told apart on y carry one constant
+        if weights == "same" and x not in self._uniform and not self._told_apart(x, y):
+            raise ValueError(f"{self._site}: tokens of an input are no tokens of the output; call match_tokens first")
         out: Terms = {}
         for token in self.tokens(y):
             sources: list[tuple[Token, Number]]
@@ -214,6 +220,7 @@ class Shifts:
         """The same shift for every token."""
         if w not in self._live:
             return
+        self._uniform.add(w)
         for token in self.tokens(w):
             for key in vector_keys(self.layout(w)):
                 row: ShiftRow = {Shift(w, token, key): 1}
@@ -222,6 +229,14 @@ class Shifts:
                         continue
                     row[Shift(w, (0, "c"), key)] = -1
                 self.equations.require(row)
+
+    def match_tokens(self, x: int, y: int) -> None:
+        """Tokens of `x` that `y` does not tell apart shift alike."""
+        if not self._told_apart(x, y):
+            self.require_uniform(x)
+
+    def _told_apart(self, x: int, y: int) -> bool:
+        return set(self.tokens(x)) <= set(self.tokens(y))
 
     def require_equal_sets(self, w: int, sets: Sequence[int], free: bool, sink: str | None) -> None:
         """Shifts of the rows of a table that only meet within their own set.
@@ -264,103 +279,11 @@ class Shifts:
                     row[Shift(b, token, key)] = -1
                 self.equations.require(row)
 
-    # Constant fields of matrices
-
-    def move_matrix(
-        self,
-        site: Place,
-        weight: str,
-        unread: Subspace,
-        known: Sequence[Vector],
-        transposed: bool = False,
-        groups: int = 1,
-    ) -> None:
-        """What a linear map's weight may do unseen: `unseen out (x) anything + anything (x) absent in`, and lookups.
-
-        Args:
-            site: the block.
-            weight: the parameter.
-            unread: directions of the input that are never there.
-            known: vectors whose product with the input never changes.
-            transposed: whether the first axis of the weight is the input's.
-            groups: number of blocks.
-        """
-        if self.admissions.frozen(weight):
-            return
-        x, y = site.inputs[0], site.outputs[0]
-        ends: tuple[int, ...] = (x, y) if transposed else (y, x)
-        if groups > 1:
-            # Both wires are cut into groups, which the leading axis of the weight counts; the other has no wire.
-            ends = ends[:1]
-        moves: list[Move] = []
-        if groups == 1:
-            outs = vector_keys(self.layout(y))
-
-            def cell(out: VectorKey, inn: VectorKey) -> Cell:
-                return (inn, out) if transposed else (out, inn)
-
-            moves += self._unseen_moves(site, ends)
-            for u in unread.vectors:
-                moves += [(Open("unread", site.name, k), {cell(k, b): c for b, c in u.items()}) for k in outs]
-            for i, line in enumerate(known):
-                moves += [(Open("row", site.name, (i, k)), {cell(k, b): c for b, c in line.items()}) for k in outs]
-        if site.name in self.carried:
-            moves += self.carried.moves(site.name)
-        self.admissions.admit_moves(site.name, weight, self.admissions.frame(ends), moves)
-
-    def move_tensor(self, site: Place, name: str, wires: Sequence[int]) -> None:
-        """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
-        if not self.admissions.frozen(name):
-            self.admissions.admit_moves(site.name, name, self.admissions.frame(wires), self._unseen_moves(site, wires))
-
-    def move_gain(self, site: Place, name: str) -> None:
-        """What a gain may do unseen: anything on a part of the wire that nothing reads, or where its input is zero."""
-        (x,), (y,) = site.inputs, site.outputs
-        if self.admissions.frozen(name):
-            return
-        cells: list[Cell] = []
-        for box in range(len(self.layout(y).boxes)):
-            keys = [k for k in vector_keys(self.layout(y)) if k[0] == box]
-            for space in (self.directions.moving(y), self.directions.absent(x)):
-                if all(space.contains({k: 1}) for k in keys):
-                    cells += [(k,) for k in keys]
-        self._admit(name, [y], cells)
-
-    def _unseen_moves(self, site: Place, wires: Sequence[int]) -> list[Move]:
-        """`unseen out (x) anything + anything (x) absent in`."""
-        moves: list[Move] = []
-        keys = [vector_keys(self.layout(w)) for w in wires]
-        for axis, w in enumerate(wires):
-            space = self.directions.moving(w) if w in site.outputs else self.directions.absent(w)
-            for i, u in enumerate(space.vectors):
-                for rest in product(*keys[:axis], *keys[axis + 1 :]):
-                    field = {(*rest[:axis], k, *rest[axis:]): c for k, c in u.items()}
-                    moves.append((Open("unseen field", site.name, (axis, i, rest)), field))
-        return moves
-
     def start(self, w: int, box: int) -> int:
         """Index of the first feature of a box of a wire."""
         return sum(b.size for b in self.layout(w).boxes[:box])
 
-    def sum_to_zero(self, names: Sequence[str], w: int, cells: Iterable[Cell]) -> None:
-        """Vectors on a wire that are only seen through their sum: what one gains the others lose."""
-        cells = list(cells)
-        trained = [n for n in names if not self.admissions.frozen(n)]
-        for name in trained:
-            self._admit(name, [w], cells)
-        for cell in cells:
-            total: ShiftRow = {}
-            for name in trained:
-                key = Field(name, cell)
-                total[key] = total.get(key, 0) + 1
-            self.equations.require(total)
-
-    def free_fields(self, name: str, wires: Sequence[int], cells: Iterable[Cell]) -> None:
-        """Constant fields of a parameter that no loss feels, whatever the rest does."""
-        if not self.admissions.frozen(name):
-            self._admit(name, wires, cells)
-
-    def fields(self) -> list[dict[Field, Number]]:
+    def constant_fields(self) -> list[dict[Field, Number]]:
         """A spanning list of the constant fields: coefficient per parameter and sector."""
         rows = [{k: a for k, a in v.items() if isinstance(k, Field)} for v in self.equations.nullspace()]
         return [r for r in rows if r]

@@ -74,7 +74,7 @@ class Solution:
         self.constants: Equations[Field] = Equations()
         self.fields: list[FieldRow] = []
         self.entangled: list[str] = []  # parameters with laws that join their rows with their columns, not listed
-        for row in sorted(self.shifts.fields(), key=len):
+        for row in sorted(self.shifts.constant_fields(), key=len):
             entities = [(name, tuple(k[0] for k in cell)) for name, cell in row]
             twice = [name for name, _ in entities if len(set(entities)) < len(entities)]
             if twice:

@@ -36,6 +36,7 @@ class RepeatRule(Rule):
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
+        shifts.match_tokens(x, y)
         shifts.emit(y, shifts.wire_terms(x, y, rename=self._copy))
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
@@ -76,6 +77,7 @@ class SumFeaturesRule(Rule):
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         alike = {self._copy(k): k for k in vector_keys(shifts.layout(y))}
+        shifts.match_tokens(x, y)
         terms = shifts.wire_terms(x, y, keys=alike)
         shifts.emit(y, {at: {k: a * self.copies for k, a in row.items()} for at, row in terms.items()})
 

@@ -53,6 +53,7 @@ class FixedGainRule(Rule):
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         factors = self.factors(shifts.layout(x))
+        shifts.match_tokens(x, y)
         terms = shifts.wire_terms(x, y)
         rows: Terms = {(t, k): {v: a * factors[k[0]] for v, a in row.items()} for (t, k), row in terms.items()}
         shifts.emit(y, {at: row for at, row in rows.items() if factors[at[1][0]]})

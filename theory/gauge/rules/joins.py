@@ -32,11 +32,13 @@ class AddRule(Rule):
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         y = site.outputs[0]
-        # What has one position is added to all of them.
-        single = [shifts.tokens(x) == [(0, "c")] for x in site.inputs]
-        pairs = zip(site.inputs, single, strict=True)
-        terms = add_terms(*(shifts.wire_terms(x, y, "uniform" if one else "same") for x, one in pairs))
-        shifts.emit(y, terms)
+        terms = []
+        for x in site.inputs:
+            single = shifts.tokens(x) == [(0, "c")]  # what has one position is added to all of them
+            if not single:
+                shifts.match_tokens(x, y)
+            terms.append(shifts.wire_terms(x, y, "uniform" if single else "same"))
+        shifts.emit(y, add_terms(*terms))
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         y = site.outputs[0]
@@ -124,6 +126,7 @@ class MixtureRule(Rule):
         first = site.inputs[1]
         for x in site.inputs[2:]:
             shifts.require_equal(first, x)
+        shifts.match_tokens(first, y)
         shifts.emit(y, shifts.wire_terms(first, y))
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
@@ -167,6 +170,7 @@ class BlendRule(Rule):
         gate, a, b = site.inputs
         shifts.forbid(gate)
         shifts.require_equal(a, b)
+        shifts.match_tokens(a, site.outputs[0])
         shifts.emit(site.outputs[0], shifts.wire_terms(a, site.outputs[0]))
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
@@ -203,8 +207,11 @@ class ConcatRule(Rule):
         whole, parts = self._parts(site)
         if self.cut:
             for part, offset in shifts.offsets(parts):
+                shifts.match_tokens(whole, part)
                 shifts.emit(part, shifts.wire_terms(whole, part, rename=_lift(-offset)))
         else:
+            for part in parts:
+                shifts.match_tokens(part, whole)
             pieces = [shifts.wire_terms(p, whole, rename=_lift(o)) for p, o in shifts.offsets(parts)]
             shifts.emit(whole, add_terms(*pieces))
 

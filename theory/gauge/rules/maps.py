@@ -101,7 +101,7 @@ class LinearRule(Rule):
             shifts.require_uniform(x)
         known = self.known_sums(shifts.directions, site)
         lines, unread = [u for u, _ in known], self.unread(shifts.layout(x))
-        shifts.move_matrix(site, self.weight, unread, lines, self.transposed, self.groups)
+        shifts.fields.move_matrix(site, self.weight, unread, lines, self.transposed, self.groups)
         terms = shifts.row_terms(site, self.weight, y, [c for _, c in known])
         shifts.emit(y, add_terms(terms, shifts.parameter_terms(self.bias, y) if self.bias else {}))
 
@@ -206,12 +206,13 @@ class GainRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         terms = shifts.parameter_terms(self.bias, y) if self.bias else {}
         if self.gain:
-            shifts.move_gain(site, self.gain)
+            shifts.fields.move_gain(site, self.gain)
             if shifts.directions.still(y).covers(shifts.layout(y)):
                 shifts.require_uniform(x)
             else:
                 shifts.forbid(x)
         else:
+            shifts.match_tokens(x, y)
             terms = add_terms(terms, shifts.wire_terms(x, y))
         shifts.emit(y, terms)
 

@@ -91,6 +91,7 @@ class NormRule(Rule):
             shifts.forbid(x, allow=lines, every_token=self.local)
             shifts.emit(y, {})
         else:
+            shifts.match_tokens(x, y)
             terms = shifts.wire_terms(x, y)
             shifts.emit(y, {k: v for k, v in terms.items() if "d" in k[1][1]})
 

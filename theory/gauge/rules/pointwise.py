@@ -147,6 +147,8 @@ class PassRule(Rule):
             return
         if self.weights == "uniform":
             shifts.require_uniform(x)
+        elif self.weights == "same":
+            shifts.match_tokens(x, y)
         shifts.emit(y, scale_terms(shifts.wire_terms(x, y, self.weights), self.factor))
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
@@ -191,6 +193,7 @@ class OffsetRule(Rule):
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
+        shifts.match_tokens(x, y)
         shifts.emit(y, scale_terms(shifts.wire_terms(x, y), self.factor))
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:

@@ -86,11 +86,11 @@ class RecurrentRule(Rule):
             shifts.forbid(w)
         for w in site.outputs:
             shifts.emit(w, {})
-        shifts.move_tensor(site, self.weight_ih, (z, x))
+        shifts.fields.move_tensor(site, self.weight_ih, (z, x))
         if self.biases:
             keys = vector_keys(shifts.layout(z))
             boxes = {b for b in range(len(shifts.layout(z).boxes)) if shifts.start(z, b) < self.summed * self.hidden}
-            shifts.sum_to_zero(self.biases, z, [(k,) for k in keys if k[0] in boxes])
+            shifts.fields.sum_to_zero(site, self.biases, z, [(k,) for k in keys if k[0] in boxes])
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,9 @@ class UnflattenRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         alike = {self._piece(k): k for k in vector_keys(shifts.layout(y))}
         shifts.forbid(x, allow=[{k: 1} for k in alike])
-        if not self.choose:
+        if self.choose:
+            shifts.match_tokens(x, y)
+        else:
             shifts.require_uniform(x)
         shifts.emit(y, shifts.wire_terms(x, y, rename=lambda k: alike.get(k, (-1, ""))))
 

@@ -75,6 +75,8 @@ class RotaryRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         kept = self._constant(shifts.layout(x))
         shifts.forbid(x, allow=[{k: 1} for k in kept])
+        if kept:
+            shifts.match_tokens(x, y)
         shifts.emit(y, shifts.wire_terms(x, y, keys={k: k for k in kept}) if kept else {})
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:

@@ -49,7 +49,7 @@ class BilinearRule(Rule):
         y = site.outputs[0]
         for x in site.inputs:
             shifts.forbid(x)
-        shifts.move_tensor(site, self.weight, (y, *site.inputs))
+        shifts.fields.move_tensor(site, self.weight, (y, *site.inputs))
         shifts.emit(y, shifts.parameter_terms(self.bias, y) if self.bias else {})
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
@@ -111,7 +111,7 @@ class UnitRowsRule(Rule):
         if self.centred:
             rows, entries = site.inner
             cells = product(vector_keys(shifts.layout(rows)), ones(shifts.layout(entries)))
-            shifts.free_fields(self.weight, (rows, entries), cells)
+            shifts.fields.free(site, self.weight, (rows, entries), cells)
         shifts.emit(y, {})
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
