@@ -239,12 +239,12 @@ def named_outputs(module: torch.nn.Module, out: Any) -> Tensors:
 
 
 def fit_losses(outputs: Tensors, loss: LossLike, axis: Axes) -> tuple[tuple[Loss, ...], tuple[int, ...]]:
-    """The loss and the feature axis of every output of a module; a single loss stands for a single output only.
+    """The loss and the feature axis of every output of a module; a single loss is one for all of them.
 
     Raises:
         LossError: for losses or axes that do not fit the outputs.
     """
-    losses = read(loss, list(outputs), broadcast=False)
+    losses = read(loss, list(outputs))
     axes = axis.among(outputs, losses) if isinstance(axis, ClassAxes) else each_axis(axis, len(outputs))
     for each, (name, z), a in zip(losses, outputs.items(), axes, strict=True):
         if z.ndim and not -z.ndim <= a < z.ndim:
