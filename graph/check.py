@@ -19,13 +19,14 @@ from lawful.theory.verification import Report
 from lawful.theory.verification import verify as verify_laws
 
 from .architecture import Architecture
+from .batches import expect_runs, runs
 from .check_report import CheckReport, Subject, acceptable
 from .counting import count
 from .engine import architecture_of, derive
 from .likeness import doubts
 from .module import Network
 from .naming import losses_of
-from .shrink import LARGEST, expect_runs, runs, shrink, trainable_scalars
+from .shrink import LARGEST, shrink, trainable_scalars
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
 

@@ -16,7 +16,7 @@ from lawful.theory.flows import Flow, FlowError, GradientFlow, as_flow
 from lawful.theory.lending import lent
 from lawful.theory.losses import LossError, LossLike, parse
 from lawful.theory.modules import Axes, ClassAxes, Inputs
-from lawful.theory.oracle import ContradictionError, Count, count_fields, span_rank
+from lawful.theory.oracle import ContradictionError, Count, count_fields, span_of
 from lawful.theory.randomness import random_states
 from lawful.theory.storage import own_parameters
 from lawful.theory.verdict import Verdict
@@ -24,13 +24,14 @@ from lawful.theory.verdict import Verdict
 from .architecture import Architecture
 from .engine import architecture_of
 from .exact import count_exactly
-from .fields import fields_of, layout_of
+from .fields import architecture_fields, fields_of, layout_of, patterns_of
 from .module import Network
 from .module_fields import HiddenError
+from .reach import Reach, doubted
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
-POINTS = 6  # of a module, where its fields are spanned
-SURE_GAP = 1e8  # below it one point is not enough: rounding has been seen as a gap of 4e6
+POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
+SURE_GAP = 1e9  # below it one point is not enough
 LONGEST = 160  # characters of an error of torch in one of ours
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
 
@@ -98,7 +99,7 @@ def count(
         )
     counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
     if isinstance(network, Architecture):
-        return _doubted(network, _count(network, loss, (), {}, axis, **counted))
+        return _doubted(network, _count_architecture(network, loss, **counted))
     inputs: Inputs = (tuple(args), dict(kwargs or {}))
     if not isinstance(network, Network):
         axis = class_axes(network, loss, inputs, axis)
@@ -135,12 +136,14 @@ def _count(
     progress: Callable[[str], None] | None,
     points: Sequence[int] = range(ATTEMPTS),
     wanted: int = 1,
+    seen: list[Count] | None = None,
 ) -> Count:
-    """The count at the first points that are clear: the smallest of as many as are wanted."""
-    seen: list[Count] = []
+    """The count at the first points that are clear: the smallest of as many as are wanted; `seen` collects them."""
+    seen = [] if seen is None else seen
     for point in points:
         generator = torch.Generator().manual_seed(seed + 1000 * point)
-        potential, theta, sample = fields_of(network, loss, generator, args=args, kwargs=kwargs, axis=axis)
+        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
+        potential, theta, sample = fields_of(network, loss, generator, **where)
         if flow is None:
             found = count_fields(potential, theta, sample, known=known, progress=progress)
         else:
@@ -155,6 +158,24 @@ def _count(
         if not sure and [f.laws for f in seen].count(found.laws) > 1:
             return found
     return replace(min(seen, key=lambda f: f.laws) if seen else found, verdict=Verdict.UNDECIDED)
+
+
+def _count_architecture(arch: Architecture, loss: LossLike, **counted: Any) -> Count:
+    """The count of an architecture with the activation patterns of all points, which one point has to have as well."""
+    found = _count(arch, loss, (), {}, None, **counted)
+    if found.verdict is not Verdict.HOLDS or counted["flow"] is not None or found.laws == counted["known"]:
+        return found
+    generator = torch.Generator().manual_seed(counted["seed"] + 1)
+    patterns = patterns_of(arch, loss, generator, arch.random_parameters(generator))
+    return doubted(
+        found,
+        Reach(
+            patterns,
+            spanned=lambda values: span_of(*architecture_fields(arch, loss, generator, values)).rank,
+            laws=lambda values: count_fields(*architecture_fields(arch, loss, generator, values)).laws,
+            elsewhere=lambda seed: span_of(*architecture_fields(arch, loss, torch.Generator().manual_seed(seed))).rank,
+        ),
+    )
 
 
 def _count_module(
@@ -178,15 +199,22 @@ def _count_module(
     if first.verdict is Verdict.VIOLATED or (first.verdict is Verdict.HOLDS and first.laws == known):
         return first, ""
     spans = []
-    for point in range(POINTS):
+    for point in range(2 * POINTS):
         generator = torch.Generator().manual_seed(seed + 1000 * point)
-        spans.append(span_rank(*fields_of(module, loss, generator, args=args, kwargs=kwargs, axis=axis)))
+        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
+        spans.append(span_of(*fields_of(module, loss, generator, **where)))
     best = [i for i, s in enumerate(spans) if s == max(spans)]
-    found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, **counted)
-    if 2 * len(best) > POINTS:
+    seen: list[Count] = []
+    found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, seen=seen, **counted)
+    if len({f.laws for f in seen}) > 1:
+        return found, f"{' and '.join(str(f.laws) for f in seen)} laws are counted at different points"
+    if 2 * len(best) > len(spans):
         return found, ""
-    shown = ", ".join(map(str, spans))
-    return found, f"fields span {shown} dimensions at {POINTS} points, so units may be dead or linear at all of them"
+    if len({s.rank for s in spans}) > 1:
+        what = f"fields span {', '.join(str(s.rank) for s in spans)} dimensions"
+    else:
+        what = f"fields move {', '.join(str(s.moving) for s in spans)} parameters"
+    return found, f"{what} at {len(spans)} points, so units may be dead or linear at all of them"
 
 
 def _settled(
@@ -230,7 +258,7 @@ def _count_traced(
     name, reason = type(module).__name__, _short(first_line(error)) if error else "its points are not generic"
     try:
         arch = architecture_of(module, *inputs)
-        found = _doubted(arch, _count(arch, loss, (), {}, None, **counted))
+        found = _doubted(arch, _count_architecture(arch, loss, **counted))
     except OWN:
         if isinstance(error, HiddenError):
             raise error from None

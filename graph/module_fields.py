@@ -43,7 +43,12 @@ def random_weights(
 
 
 def module_fields(
-    module: torch.nn.Module, loss: LossLike, examples: Inputs, axis: Axes, generator: torch.Generator
+    module: torch.nn.Module,
+    loss: LossLike,
+    examples: Inputs,
+    axis: Axes,
+    generator: torch.Generator,
+    far: bool = False,
 ) -> Fields:
     """A potential whose gradients are those that losses can send to a module, a random point, and a source of data.
 
@@ -57,6 +62,7 @@ def module_fields(
         examples: example inputs, positional and by keyword.
         axis: the axis of the features (the classes) in the output, or one for every output.
         generator: of the point and the data.
+        far: whether the point is any, and not one near the module's own.
 
     Raises:
         ShapeError: without example inputs, and for losses that do not fit the outputs.
@@ -67,7 +73,7 @@ def module_fields(
     if not any(examples):
         raise ShapeError("counting a module needs example inputs; pass args=(x,)")
     with lent(module):
-        fields = _ModuleFields(module, loss, examples, axis, generator)
+        fields = _ModuleFields(module, loss, examples, axis, generator, far)
         fields.expect_own()
 
     def potential(t: torch.Tensor, data: Data) -> torch.Tensor:  # torch.fx counts the arguments, `self` among them
@@ -80,7 +86,13 @@ class _ModuleFields:
     """The fields of one module at one random point."""
 
     def __init__(
-        self, module: torch.nn.Module, loss: LossLike, examples: Inputs, axis: Axes, generator: torch.Generator
+        self,
+        module: torch.nn.Module,
+        loss: LossLike,
+        examples: Inputs,
+        axis: Axes,
+        generator: torch.Generator,
+        far: bool,
     ) -> None:
         self._module, self._examples, self._generator = module, examples, generator
         own = own_parameters(module)
@@ -91,7 +103,7 @@ class _ModuleFields:
         self._buffers = {n: as_double(v) for n, v in module.named_buffers()}
         self._fixed = {n: as_double(p) for n, p in own.items() if not p.requires_grad}
         parts = [as_double(own[n]).reshape(-1) for n in self._names]
-        parts = [p + 0.5 * torch.randn(p.numel(), generator=generator, dtype=torch.float64) for p in parts]
+        parts = [_moved(p, generator, far) for p in parts]
         self.theta = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
         outputs = self._run(self.theta, self._draw(()))
         try:
@@ -176,6 +188,12 @@ class _ModuleFields:
             k: v * sizes.reshape(*alike, *[1] * (v.ndim - len(lead))).to(v.device) if _drawn(k, v) else v
             for k, v in found.items()
         }
+
+
+def _moved(own: torch.Tensor, generator: torch.Generator, far: bool) -> torch.Tensor:
+    """A random point near some numbers, or anywhere of their size."""
+    noise = torch.randn(own.numel(), generator=generator, dtype=torch.float64)
+    return (0.5 + float(own.square().mean().sqrt())) * noise if far and own.numel() else own + 0.5 * noise
 
 
 def _each(data: Data) -> list[Data]:

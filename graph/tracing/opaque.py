@@ -33,21 +33,24 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
             value = low.stream(value, node)
         if isinstance(value, Data):
             example = value.example
-            kind = "numbers" if example.is_floating_point() else "tokens"
-            if example.ndim < 2 or example.shape[0] != low.batch:
-                kind = "raw"
+            tokens = not example.is_floating_point()
+            kind = "raw" if example.ndim < 2 or example.shape[0] != low.batch else "tokens" if tokens else "numbers"
             shape = tuple(int(n) for n in example.shape[1:]) or (1,)
             signal = Signal(shape[-1], shape[:-1])
-            if kind == "tokens":
+            if tokens:
                 given = next((i.example for i in low.program.inputs if i.node is value.node), None)
                 known = given is not None and given.device.type != "meta" and given.numel()
-                signal = Signal(int(given.max()) + 1 if known and given is not None else 2, shape, tokens=True)
+                words = int(given.max()) + 1 if known and given is not None else 2
+                signal = Signal(words, tuple(int(n) for n in example.shape[1:]), tokens=True)
             value = low.add_input(value.node, signal, f"opaque {kind}")
             raw = tuple(int(n) for n in example.shape)
             reads.append(value)
             at = len(reads) - 1
             here.append(f"x{at}")
-            return lambda x, p: x[at].reshape(-1, *raw[1:])
+            sizes = (-1, *raw[1:]) if raw else ()
+            if tokens:
+                return lambda x, p: x[at].reshape(sizes).to(example.dtype)
+            return lambda x, p: x[at].reshape(sizes)
         if isinstance(value, Weight):
             local = f"weight{len(names)}"
             here.append(f"p{len(names)}")
