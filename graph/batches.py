@@ -14,6 +14,7 @@ import torch
 
 from lawful.blocks import BatchNormCore, Run, ShapeError
 from lawful.theory.randomness import random_states
+from lawful.theory.refusals import said
 
 from .forward import run_forward
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 TRIED = 3  # examples that have to be each what they are alone
 SAME = 1e-6  # relative
 EXAMPLES = 3
-LONGEST = 120  # characters of an error of torch in one of ours
 APART = "so it cannot be asked without its module; use lw.verify(module, laws, args=...) and lw.count(module, args=...)"
 
 
@@ -110,10 +110,6 @@ def expect_runs(arch: Architecture) -> None:
         with torch.no_grad():
             outputs = run_forward(arch, arch.random_parameters(generator), arch.random_inputs(EXAMPLES, generator))
     except Exception as error:  # whatever torch says about what does not fit
-        raise ShapeError(f"the traced network does not run by itself ({_said(error)}), {APART}") from error
+        raise ShapeError(f"the traced network does not run by itself ({said(error)}), {APART}") from error
     if not all(bool(torch.isfinite(z).all()) for z in outputs):
         raise ShapeError(f"at random parameters and inputs the traced network gives numbers that are none, {APART}")
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}"

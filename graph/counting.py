@@ -18,6 +18,7 @@ from lawful.theory.losses import LossError, LossLike, parse
 from lawful.theory.modules import Axes, ClassAxes, Inputs
 from lawful.theory.oracle import ContradictionError, Count, count_fields, span_of
 from lawful.theory.randomness import random_states
+from lawful.theory.refusals import refused, said
 from lawful.theory.storage import own_parameters
 from lawful.theory.verdict import Verdict
 
@@ -32,7 +33,8 @@ from .reach import Reach, doubted
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
 SURE_GAP = 1e9  # below it one point is not enough
-LONGEST = 160  # characters of an error of torch in one of ours
+FLOATS = "leave out exact=True"
+LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
 
 
@@ -89,7 +91,7 @@ def count(
             f"exact counting is for the gradient flow, not for {type(flow).__name__}; leave out exact=True or flow="
         )
     if exact:
-        with random_states():
+        with random_states(), refused("the network cannot be counted exactly", FLOATS, ShapeError):
             arch = architecture_of(network, args, kwargs)
             found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
             return found if isinstance(network, Architecture) else _with_unread(network, found)
@@ -99,7 +101,8 @@ def count(
         )
     counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
     if isinstance(network, Architecture):
-        return _doubted(network, _count_architecture(network, loss, **counted))
+        with refused("the network cannot be counted", LESS, ShapeError):
+            return _doubted(network, _count_architecture(network, loss, **counted))
     inputs: Inputs = (tuple(args), dict(kwargs or {}))
     if not isinstance(network, Network):
         axis = class_axes(network, loss, inputs, axis)
@@ -196,7 +199,7 @@ def _count_module(
     """
     counted: dict[str, Any] = {"seed": seed, "known": known, **options}
     first = _count(module, loss, args, kwargs, axis, points=(0,), **counted)
-    if first.verdict is Verdict.VIOLATED or (first.verdict is Verdict.HOLDS and first.laws == known):
+    if first.verdict is Verdict.HOLDS and first.laws == known:
         return first, ""
     spans = []
     for point in range(2 * POINTS):
@@ -245,17 +248,11 @@ def _each(loss: Any) -> Sequence[Any]:
     return list(loss) if isinstance(loss, Sequence) and not isinstance(loss, str) else [loss]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " ..."
-
-
 def _count_traced(
     module: torch.nn.Module, loss: LossLike, inputs: Inputs, error: Exception | None, **counted: Any
 ) -> Count:
     """A module counted as tracing rebuilds it, where it cannot be counted as it runs."""
-    from .tracing.errors import first_line
-
-    name, reason = type(module).__name__, _short(first_line(error)) if error else "its points are not generic"
+    name, reason = type(module).__name__, said(error) if error else "its points are not generic"
     try:
         arch = architecture_of(module, *inputs)
         found = _doubted(arch, _count_architecture(arch, loss, **counted))
@@ -266,12 +263,9 @@ def _count_traced(
     except Exception as other:
         if isinstance(error, HiddenError):
             raise error from None
-        again = _short(first_line(other))
+        again = said(other)
         why = reason if again == reason else f"{reason}; traced: {again}"
-        raise ShapeError(
-            f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); count the part without that "
-            "operation, or verify laws, which needs first derivatives only"
-        ) from error
+        raise ShapeError(f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); {LESS}") from error
     method = f"{found.method}, of the traced network" + (f" (as it runs: {type(error).__name__})" if error else "")
     return replace(_with_unread(module, found), method=method)
 
@@ -283,8 +277,15 @@ def _with_unread(module: torch.nn.Module, found: Count) -> Count:
 
 
 def _doubted(arch: Architecture, found: Count) -> Count:
-    """A count of a network that has some input of its module twice is of another one: both were drawn freely."""
-    if not arch.trace or not arch.trace.copied:
+    """A count of a network that has some numbers of its module twice is of another one: both were drawn freely."""
+    from .tracing.overlaps import REASON
+
+    if not arch.trace:
         return found
-    why = f"{arch.trace.copied[0]} hold the same numbers and were drawn as two inputs"
+    if arch.trace.copied:
+        why = f"{arch.trace.copied[0]} hold the same numbers and were drawn as two inputs"
+    elif any(op.reason == REASON for op in arch.trace.opaque):
+        why = "parts of a parameter that share numbers were counted as several parameters"
+    else:
+        return found
     return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")

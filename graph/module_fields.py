@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,14 +12,23 @@ from lawful.blocks import ShapeError
 from lawful.theory.double import double
 from lawful.theory.lending import lent
 from lawful.theory.losses import LossError, LossLike, pair
-from lawful.theory.modules import Axes, Inputs, as_double, fit_losses, fresh_inputs, named_outputs
+from lawful.theory.modules import (
+    Axes,
+    Inputs,
+    as_double,
+    fit_losses,
+    fresh_inputs,
+    named_outputs,
+    tensors_in,
+    with_tensors,
+)
 from lawful.theory.storage import own_parameters, shared_names
 
 COMBINED = 3  # fields in one random combination
 INPUT_SCALE = 2.5  # of inputs, so that thresholds are seen from both sides and an exponential stays a number
 AGREEMENT = 1e-6  # relative, of two gradients of the same numbers
 Tensors = dict[str, torch.Tensor]
-Data = tuple[Mapping[int | str, torch.Tensor], Sequence[torch.Tensor]]
+Data = tuple[Tensors, Sequence[torch.Tensor]]
 Fields = tuple[Callable[[torch.Tensor, Any], torch.Tensor], torch.Tensor, Callable[[int], Any]]
 
 
@@ -160,7 +169,7 @@ class _ModuleFields:
     def _term(self, outputs: Tensors, weights: Sequence[torch.Tensor]) -> torch.Tensor:
         return paired(self._probes, list(outputs.values()), weights, self._axes)
 
-    def _run(self, t: torch.Tensor, tensors: Mapping[int | str, torch.Tensor]) -> Tensors:
+    def _run(self, t: torch.Tensor, tensors: Tensors) -> Tensors:
         values = self._parameters(t)
         values |= {other: values[first] for other, first in self._same.items()}
         values |= {n: b.clone() for n, b in self._buffers.items()}
@@ -171,15 +180,13 @@ class _ModuleFields:
         parts = zip(self._names, t.split(self._sizes), self._shapes, strict=True)
         return {n: p.reshape(s) for n, p, s in parts} | self._fixed
 
-    def _arguments(self, tensors: Mapping[int | str, torch.Tensor]) -> Inputs:
-        args, kwargs = self._examples
-        return tuple(tensors.get(i, a) for i, a in enumerate(args)), {k: tensors.get(k, v) for k, v in kwargs.items()}
+    def _arguments(self, tensors: Tensors) -> Inputs:
+        args, kwargs = with_tensors(self._examples, tensors)
+        return args, kwargs
 
-    def _draw(self, lead: tuple[int, ...]) -> dict[int | str, torch.Tensor]:
+    def _draw(self, lead: tuple[int, ...]) -> Tensors:
         """Random inputs of all sizes by place: what is no tensor cannot be mapped over and stays in the examples."""
-        args, kwargs = fresh_inputs(*self._examples, self._generator, lead)
-        places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-        found = {k: v for k, v in places if isinstance(v, torch.Tensor)}
+        found = tensors_in(fresh_inputs(*self._examples, self._generator, lead))
         # Thresholds of bounded activations are far out, and no pattern of another point is drawn here.
         # What one field adds up has one size: the largest would hide the others behind an exponential.
         alike = (*lead[:1], *[1] * (len(lead) - 1))
@@ -202,5 +209,5 @@ def _each(data: Data) -> list[Data]:
     return [({k: x[i] for k, x in inputs.items()}, [v[i] for v in w]) for i in range(COMBINED)]
 
 
-def _drawn(key: int | str, value: torch.Tensor) -> bool:
-    return value.is_floating_point() and "mask" not in str(key)
+def _drawn(key: str, value: torch.Tensor) -> bool:
+    return value.is_floating_point() and "mask" not in key

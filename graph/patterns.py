@@ -35,6 +35,7 @@ RANDOM_ROUNDS = 4  # of such looks, before those that change parts of the best p
 ROUNDS = 28  # of all of them, before an entry of a gate is called still
 SHARES = (0.5, 0.2, 0.05)  # of a point that is changed
 HERE = 1024  # inputs at one point whose patterns are wanted
+FEW = 16  # patterns that are observed one by one, if need be
 WATCHED = 20_000  # parameters up to which it is worth a look
 
 Tensors = dict[str, torch.Tensor]
@@ -88,11 +89,14 @@ class Patterns:
         left = {k: torch.ones(g.shape, dtype=torch.bool) for k, g in self.point.items()}
         looking = copy(self)
         looking._generator = torch.Generator().manual_seed(0)  # what is drawn later is the same with and without a look
-        for _, _, varied in looking.climb():
-            left = {k: m & ~varied[k].any(0) for k, m in left.items()}
-            left = {k: m for k, m in left.items() if bool(m.any())}
-            if not left:
-                break
+        try:
+            for _, _, varied in looking.climb():
+                left = {k: m & ~varied[k].any(0) for k, m in left.items()}
+                left = {k: m for k, m in left.items() if bool(m.any())}
+                if not left:
+                    break
+        except RuntimeError:  # a call that does not run for many points at once, so that nothing is counted either
+            return {}
         return left
 
     def climb(self) -> Iterator[tuple[list[Tensors], int, Tensors]]:
@@ -179,11 +183,25 @@ class Patterns:
         blocks = []
         for start in range(0, n, TOGETHER):
             cut = slice(start, start + TOGETHER)
-            here = ({k: v[cut] for k, v in t.items()} for t in (points, noise))
+            p, g = ({k: v[cut] for k, v in t.items()} for t in (points, noise))
             with torch.no_grad():
-                p, g = here
-                blocks.append(vmap(self._observed)(p, [x[cut] for x in inputs], g))
+                blocks.append(self._observed_together(p, [x[cut] for x in inputs], g))
         return {k: torch.cat([b[k] for b in blocks]) for k in blocks[0]}
+
+    def _observed_together(self, params: Tensors, inputs: list[torch.Tensor], noise: Tensors) -> Tensors:
+        """What every gate is at some points; a few one by one where a call does not run for many at once."""
+        try:
+            return vmap(self._observed)(params, inputs, noise)
+        except RuntimeError:
+            if len(inputs[0]) > FEW:
+                raise
+            each = [
+                self._observed(
+                    {k: v[i] for k, v in params.items()}, [x[i] for x in inputs], {k: v[i] for k, v in noise.items()}
+                )
+                for i in range(len(inputs[0]))
+            ]
+            return {k: torch.stack([e[k] for e in each]) for k in each[0]}
 
     def _observed(self, params: Tensors, inputs: list[torch.Tensor], noise: Tensors) -> Tensors:
         """What every gate is at one point."""

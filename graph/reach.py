@@ -11,7 +11,7 @@ Lie algebra.  Points where inputs change many gates are looked for, since a unit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -63,13 +63,16 @@ def doubted(found: Count, reach: Reach) -> Count:
             spans = ", ".join(map(str, (found.ranks[0], *others)))
             why = f"parameters alone decide some activations, and fields span {spans} dimensions at different ones"
             return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
-    best, most = None, -1
-    for values in _candidates(reach.patterns, lambda: best):
-        spanned = reach.spanned(values)
+    most, best = -1, None
+    for i, values in enumerate((*_lively(reach.patterns), *[None] * CLIMBS)):
+        point = values if values is not None or best is None else _near(reach.patterns, best, i)
+        if point is None:
+            continue
+        spanned = reach.spanned(point)
         if spanned == found.ranks[0]:
             return found
         if spanned >= most:
-            best, most = values, spanned
+            most, best = spanned, point
     laws = found.laws if best is None else reach.laws(best)
     if laws == found.laws or (best is not None and not tied(reach.patterns, best)):
         return found
@@ -77,20 +80,17 @@ def doubted(found: Count, reach: Reach) -> Count:
     return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
 
 
-def _candidates(patterns: Patterns, best: Callable[[], Tensors | None]) -> Iterator[Tensors]:
-    """Points at which inputs change many gates, and then points near the one where fields span most."""
+def _lively(patterns: Patterns) -> list[Tensors]:
+    """Points at which inputs change many gates."""
     pool: list[Tensors] = []
     for points, score, _ in patterns.climb():
         pool = [*points, *pool][:TRIED]
         if score >= patterns.most:
             break
-    yield from pool
-    for i in range(CLIMBS):
-        if (point := best()) is not None:
-            yield _some(patterns, point, i)
+    return pool
 
 
-def _some(patterns: Patterns, point: Tensors, i: int) -> Tensors:
+def _near(patterns: Patterns, point: Tensors, i: int) -> Tensors:
     """A point near another."""
     return patterns.near(point, {k: v[0] for k, v in patterns.points(1).items()}, SHARES[i % len(SHARES)])
 
@@ -105,7 +105,7 @@ def tied(patterns: Patterns, best: Tensors) -> bool:
         patterns: of the network.
         best: a point where many gates vary; half of the others are near it.
     """
-    others = [_some(patterns, best, i) for i in range(POINTS)]
+    others = [_near(patterns, best, i) for i in range(POINTS)]
     random = patterns.points(POINTS)
     points = {k: torch.cat([torch.stack([best[k], *(o[k] for o in others)]), random[k]]) for k in best}
     seen = patterns.seen_at(points, INPUTS)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
-import torch
 
 from lawful.blocks import (
     Block,

@@ -25,7 +25,7 @@ from .referee import Referee
 BATCH = 20  # modules in one piece of work
 POINTS = 3  # of parameters at which laws are tested
 SPARE_POINTS = 9  # that take the place of those where the gradient is rounding
-MORE_POINTS = 5  # before a law is called missing: gates that are never open at a point look like one
+MORE_POINTS, MANY_POINTS = 5, 16  # before a law is called missing: gates that never open at a point look like one
 TOLERANCE = 1e-8
 STILL = 1e-9  # a gradient below this is rounding
 OWN_ERROR = 1e-10  # relative, of a gradient that laws are tested on: far below what a false law may pass
@@ -189,8 +189,10 @@ def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, count
     derived = laws.exact_independent
     found = referee.count(start)
     suspect = derived > found.laws or (derived < found.laws and not laws.notes)
-    if found.decided and (suspect or any(n != found.laws for n in sure.values())):
-        found = referee.count(start, MORE_POINTS)
+    for points in (MORE_POINTS, MANY_POINTS):
+        # where the library finds fewer laws, the points of the referee may all be such that units are dead there
+        if found.decided and (suspect or any(n != found.laws for n in sure.values())):
+            found = referee.count(start, points)
     outcome.undecided = not found.decided
     if not found.decided:
         return

@@ -13,6 +13,7 @@ from lawful.blocks import Block, Opaque, Signal, Whole
 from .computed import has_sizes
 from .degrees import Equation, equations
 from .layout import COPIES, canonical
+from .purity import name_of
 from .sources import same_rows
 from .values import Data, Fixed, Lazy, Stream, Value, Weight
 
@@ -96,6 +97,7 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
             fixed = list(args)
             values = [f(x, p) for f in plans]
             sizes = {low.batch: x[0].shape[0]} if any(r.batched for r in reads) else {}
+            values[4:5] = [_end(values, node) for _ in values[4:5]]
             values = [_rebatched(v, a, sizes, node) for v, a in zip(values, fixed, strict=True)]
             return target(*values, **{k: f(x, p) for k, f in named.items()})
 
@@ -104,6 +106,14 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
     name = low.place(node).op.partition(".")[0]
     known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still else None
     return emit_opaque(low, node, reads, reason, call, names=names, known=known)
+
+
+def _end(args: Sequence[Any], node: Node) -> Any:
+    """The end of a slice that is written: torch cannot map over calls that name the largest number there is."""
+    dim, end = args[2], args[4]
+    if name_of(node) == "slice_scatter" and dim and type(end) is int:
+        return min(end, node.meta["val"].shape[dim])
+    return end
 
 
 def _rebatched(value: Any, argument: Any, sizes: Mapping[int, int], node: Node) -> Any:
