@@ -1,4 +1,4 @@
-"""Counts whose activation patterns no point has, patterns that parameters alone decide, and batches that are built in."""
+"""Counts whose patterns no point has, patterns that parameters alone decide, and batches that are built in."""
 
 from __future__ import annotations
 
