@@ -1,4 +1,4 @@
-"""Running an architecture: its forward pass, random inputs and parameters."""
+"""Running an architecture: its forward pass and random parameters."""
 
 from __future__ import annotations
 
@@ -35,18 +35,6 @@ def run_forward(
         for i, y in enumerate(out if isinstance(out, tuple) else (out,)):
             values[n, i] = y
     return tuple(values[p] for p in arch.sources("output"))
-
-
-def random_inputs(
-    arch: BlockGraph, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
-) -> list[torch.Tensor]:
-    """Random inputs of the right shapes."""
-    return [
-        torch.randint(s.features, (batch, *s.shape), generator=generator)
-        if s.tokens
-        else torch.randn((batch, *s.shape), generator=generator, dtype=dtype)
-        for s in arch.inputs
-    ]
 
 
 def random_parameters(
