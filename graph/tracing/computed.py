@@ -75,11 +75,15 @@ def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable
             if node not in env:
                 args = map_arg(node.args, env.__getitem__)
                 kwargs = map_arg(node.kwargs, env.__getitem__)
-                args = tuple(_sized(a, traced, batch) for a in args) if has_sizes(node) else args
-                env[node] = node.target(*args, **kwargs)
+                env[node] = node.target(*resized(node, args, traced, batch), **kwargs)
         return [env[n] for n in wanted]
 
     return run
+
+
+def resized(node: Node, args: Sequence[Any], traced: int, batch: int) -> Sequence[Any]:
+    """The arguments of a call for another batch size than the one that was traced."""
+    return [_sized(a, traced, batch) for a in args] if has_sizes(node) else args
 
 
 def _sized(argument: Any, old: int, new: int) -> Any:
@@ -215,4 +219,4 @@ def _renamed(s: Stream, names: dict[Port, Port]) -> Stream:
     return Stream(names[s.port], s.signal, s.dims) if s.port in names else s
 
 
-__all__ = ["computed", "evaluator", "fold", "has_sizes"]
+__all__ = ["computed", "evaluator", "fold", "has_sizes", "resized"]

@@ -15,7 +15,7 @@ from ..architecture import Architecture
 from ..forward import run_forward
 from .computed import evaluator
 from .lowering import Lowering
-from .opaque import restored
+from .arguments import restored
 from .values import Stream
 
 Tensors = Mapping[str, torch.Tensor]

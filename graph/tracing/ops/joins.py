@@ -33,7 +33,7 @@ from lawful.blocks import (
 from ..arrange import aligned, exact, relength, spread, straight
 from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..lowering import Lowering, handles
-from ..opaque import restored
+from ..arguments import restored
 from ..sources import arranged_name, source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
 from .combined import as_stream, combined, distributed
