@@ -12,7 +12,7 @@ from lawful.blocks import Signal
 
 from .layout import COPIES
 from .sources import same_rows
-from .values import Data, Fixed, Lazy, Stream, Weight
+from .values import Combined, Data, Fixed, Lazy, NotUnderstood, Stream, Weight
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -61,16 +61,18 @@ class Arguments:
         if isinstance(value, Data):
             return self._data(value)
         if isinstance(value, Weight):
-            local = f"weight{len(self.names)}"
-            self._here.append(f"p{len(self.names)}")
-            self.names[local] = (value.name, value.full or (1,))
-            restore = restored(value.dims, value.full, batch=False)
-            return lambda x, p: restore(p[local])
+            return self._weight(value)
         if isinstance(value, Fixed):
             return self._fixed(value)
         if isinstance(value, (list, tuple)) and any(not isinstance(v, (int, float, bool, str)) for v in value):
             parts = [self.plan(v) for v in value]
             return lambda x, p: [part(x, p) for part in parts]
+        if isinstance(value, Combined):
+            try:
+                value = low.stream(value, node)
+            except NotUnderstood:  # a sum that no table can be
+                terms = [(self._weight(w), factor) for w, factor in value.terms]
+                return lambda x, p: sum(factor * term(x, p) for term, factor in terms)
         if isinstance(value, (Stream, Lazy)):
             s = low.stream(value, node)
             at = self._read(s)
@@ -85,6 +87,13 @@ class Arguments:
             self._leading = at
         self._here.append(f"x{at}")
         return at
+
+    def _weight(self, value: Weight) -> Found:
+        local = f"weight{len(self.names)}"
+        self._here.append(f"p{len(self.names)}")
+        self.names[local] = (value.name, value.full or (1,))
+        restore = restored(value.dims, value.full, batch=False)
+        return lambda x, p: restore(p[local])
 
     def _data(self, value: Data) -> Found:
         low, example = self._low, value.example
