@@ -104,9 +104,9 @@ def _compared(
     def run(network: Forward, inputs: Inputs) -> Run:
         return run_at(network, values, trained, [n for n, _ in program.outputs], inputs, seed, probes)
 
-    def original(inputs: Inputs, at: Tensors | None = None) -> Run:
+    def original(inputs: Inputs, at: Tensors | None = None, free: bool = False) -> Run:
         module.own.start(values if at is None else at)
-        return own_run(module, trained, inputs, seed, probes)
+        return own_run(module, trained, inputs, seed, None if free else probes)
 
     batch, draws, expected = traced + (not same_batch), 0, None
     failures: list[str] = []
@@ -139,7 +139,8 @@ def _compared(
         # what the last bit of the parameters changes in the module itself is no difference between the two
         nudged = {n: v * (1 + 1e-15 * torch.randn(v.shape, generator=generator)) for n, v in values.items()}
         shaken = original(inputs, nudged)
-        expected, got = settled(expected, shaken, got)
+        scale = float(norm(original(inputs, free=True).gradients)) if trained else 0.0
+        expected, got = settled(expected, shaken, got, scale)
         gap, noise = gap_of(expected, got), gap_of(expected, shaken)
         allowed = (min(MOST, max(TOLERANCE, 100 * n)) for n in (noise.outputs, noise.gradients))
         gap = replace(gap, allowed=(next(allowed), next(allowed)))

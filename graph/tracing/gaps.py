@@ -80,7 +80,8 @@ def own_run(module: ModuleRun, trained: Sequence[str], inputs: Inputs, seed: int
     if loss.requires_grad:
         loss.backward()
     gradients = module.own.gradients()
-    return Run({n: z.detach() for n, z in outputs.items()}, {n: gradients[n] for n in trained})
+    dense = {n: g.to_dense() if g.is_sparse else g for n, g in gradients.items() if n in trained}
+    return Run({n: z.detach() for n, z in outputs.items()}, dense)
 
 
 def _product(outputs: Iterable[torch.Tensor], seed: int, probes: Probes | None) -> torch.Tensor:
@@ -109,19 +110,20 @@ def has_nan(run: Run) -> bool:
     return any(bool(t.isnan().any()) for t in (*run.outputs.values(), *run.gradients.values()))
 
 
-def settled(expected: Run, shaken: Run, got: Run) -> tuple[Run, Run]:
+def settled(expected: Run, shaken: Run, got: Run, scale: float) -> tuple[Run, Run]:
     """Two runs without what is zero up to rounding in both: the sum of a centred tensor, the gradient of such a sum.
 
     Args:
         expected: the module.
         shaken: the module with the last bits of its parameters changed: a tensor of rounding alone is another one then.
         got: the rebuilt network.
+        scale: the length of a gradient that nothing makes zero.
     """
 
-    def still(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> bool:
+    def still(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, most: float = ROUNDING) -> bool:
         size, moved = float(a.norm()), float((a - b).norm())
         noise = max(size, moved)
-        return moved >= SHAKEN * size and noise <= ROUNDING and c.shape == a.shape and float(c.norm()) <= FAR * noise
+        return moved >= SHAKEN * size and noise <= most and c.shape == a.shape and float(c.norm()) <= FAR * noise
 
     def cleared(run: Run) -> Run:
         zero = torch.zeros_like
@@ -131,7 +133,8 @@ def settled(expected: Run, shaken: Run, got: Run) -> tuple[Run, Run]:
         )
 
     outputs = {n for n, z in expected.outputs.items() if still(z, shaken.outputs[n], got.outputs[n])}
-    gradients = {n for n, g in expected.gradients.items() if still(g, shaken.gradients[n], got.gradients[n])}
+    most = ROUNDING * max(scale, 1.0)
+    gradients = {n for n, g in expected.gradients.items() if still(g, shaken.gradients[n], got.gradients[n], most)}
     return cleared(expected), cleared(got)
 
 
