@@ -152,7 +152,11 @@ def _compared(
     else:
         state = torch.get_rng_state()
         small = draw(traced, generator)
-        runs = original(small), _tried(lambda: run(forward, small)), _tried(lambda: run(program_forward(program), small))
+        runs = (
+            original(small),
+            _tried(lambda: run(forward, small)),
+            _tried(lambda: run(program_forward(program), small)),
+        )
         random = not torch.equal(state, torch.get_rng_state())
         text, fault = (RANDOM, False) if random else _blame(gap, *runs)
     worst = gap.worst_gradient if gap.same_outputs and gap.gradients > gap.outputs else gap.worst_output

@@ -165,6 +165,8 @@ class Lowering:
             return made
         if kinds <= {Fixed, Data}:
             return self._data(node, args, kwargs)
+        if (plain := _plain(node, args, kwargs)) is not None:
+            return plain
         if node in self.program.detached:
             return self._fallback(node, args, kwargs, "it is computed without gradients")
         if _names(node)[1] == "detach":
@@ -299,7 +301,12 @@ class Lowering:
             whole = self._input(Data(value.base), first if last else channels_first)
             return whole.arranged(value.dims)
         example = value.example
-        if not example.ndim or example.shape[0] != self.batch:
+        if not example.ndim:
+            raise NotUnderstood("something made of the inputs has no batch axis")
+        if example.shape[0] != self.batch and example.is_floating_point():  # the same for every example
+            whole = tuple(int(n) for n in example.shape)
+            return self.add_input(value.node, Signal(whole[-1], whole[:-1]), "single").single
+        if example.shape[0] != self.batch:
             raise NotUnderstood("something made of the inputs has no batch axis")
         if not example.is_floating_point():
             raise NotUnderstood("integers made of the inputs are used as numbers")
@@ -373,6 +380,20 @@ def _made(node: Node, kwargs: Mapping[str, Any]) -> Fixed | None:
         if not isinstance(value, (int, float, bool)):
             return None
     return Fixed(torch.full(tuple(int(n) for n in example.shape), value, dtype=dtype))
+
+
+def _plain(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value | None:
+    """A product with zeros, and a sum with zeros of no other shape: states that loops start from; None for all else."""
+    name, example = _names(node)[1], node.meta.get("val")
+    zeros = [isinstance(a, Fixed) and a.known and a.tensor.is_floating_point() and not a.tensor.any() for a in args]
+    if len(args) != 2 or kwargs or sum(zeros) != 1 or not isinstance(example, torch.Tensor):
+        return None
+    other = args[zeros.index(False)]
+    if name in ("mul", "matmul", "mm", "bmm"):
+        return Fixed(torch.zeros(tuple(int(n) for n in example.shape), dtype=torch.float64))
+    if name == "add" and isinstance(other, Stream) and other.shape == tuple(int(n) for n in example.shape):
+        return other
+    return None
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:

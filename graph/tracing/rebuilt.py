@@ -43,6 +43,8 @@ def _shaped(tensor: torch.Tensor, kind: str, shape: tuple[int, ...]) -> torch.Te
         if tensor.dtype == torch.bool:
             tensor = torch.zeros(tensor.shape, dtype=torch.float64).masked_fill(~tensor, -1e30)
         return tensor.reshape(tensor.shape[0] if kind == "mask" else 1, *shape)
+    if kind == "single":
+        return tensor[None]
     if kind == "column":
         return tensor.reshape(-1, 1)
     if kind.startswith("opaque"):

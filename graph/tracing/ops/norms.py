@@ -23,6 +23,7 @@ from lawful.blocks import (
     RMSNormCore,
     Scale,
 )
+from lawful.theory.composed import DEFAULT
 
 from ..arrange import exact, focus
 from ..layout import Atom, size
@@ -122,7 +123,7 @@ def rms_norm(
     low: Lowering, node: Node, x: Value, shape: Sequence[int], weight: Value = None, epsilon: float | None = None
 ) -> Value:
     """RMSNorm."""
-    tiny = torch.finfo(node.meta["val"].dtype).eps if epsilon is None else epsilon
+    tiny = DEFAULT if epsilon is None else epsilon
     out = over_features(low, node, x, len(shape), tiny, centre=False)
     return _affine(low, node, out, weight, None, len(shape))
 
