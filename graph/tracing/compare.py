@@ -168,7 +168,7 @@ def _compared(
 
 
 def _tried(network: Callable[[], Run]) -> Run | None:
-    """A run, None if it fails: blocks that know another batch only, calls that only run inside of a transform (vmap)."""
+    """A run, None if it fails: blocks that know another batch only, calls that run inside of a transform only."""
     try:
         return network()
     except Exception:

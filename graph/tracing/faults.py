@@ -6,7 +6,7 @@ and fixed numbers that stand for the calls say where the same values are in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +157,7 @@ def _first(low: Lowering, calls: Sequence[Node]) -> Node | None:
 
 
 def _wrong_gradient(low: Lowering, seen: _Seen, leaves: Sequence[torch.Tensor]) -> Node | None:
-    """The first call whose derivative by the parameters differs, found by halving: sums of all calls before it agree."""
+    """The first call whose derivative by the parameters differs: of all calls before it every sum agrees."""
     sources = [v for v in leaves if v.requires_grad]
     generator = torch.Generator().manual_seed(SEED)
     terms: list[tuple[Node, torch.Tensor, torch.Tensor]] = []

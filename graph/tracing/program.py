@@ -100,7 +100,7 @@ def export_program(
     for name, parameter in module.named_parameters():
         if parameter.is_complex():
             raise TraceError(
-                f"{type(module).__name__}: its parameter {name} holds complex numbers, and laws are those of real ones; "
+                f"{type(module).__name__}: its parameter {name} holds complex numbers, and laws are of real ones; "
                 "keep its real and imaginary parts (torch.view_as_real) and join them in the forward"
             )
     call, given = read_call(module, args, kwargs or {}, second)

@@ -1,4 +1,4 @@
-"""Calls that tracing gets wrong are set apart as opaque blocks, as few as it takes: a fault of ours refuses no module."""
+"""Calls that tracing gets wrong are set apart as opaque blocks, as few as it takes, so that they refuse no module."""
 
 from __future__ import annotations
 

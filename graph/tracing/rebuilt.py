@@ -13,9 +13,9 @@ from lawful.theory.parts import read
 
 from ..architecture import Architecture
 from ..forward import run_forward
+from .arguments import restored
 from .computed import evaluator
 from .lowering import Lowering
-from .arguments import restored
 from .values import Stream
 
 Tensors = Mapping[str, torch.Tensor]

@@ -7,7 +7,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch.fx import Node
 
 from lawful.blocks import (
