@@ -16,7 +16,17 @@ from .errors import first_line
 from .gaps import ROUNDING, TOLERANCE, Gap, Probes, Run, gap_of, has_nan, own_run, run_at, settled
 from .observe import observe
 from .program import Program
-from .running import Forward, Inputs, ModuleRun, Tensors, batch_of, draw_inputs, dropout_off, program_forward
+from .running import (
+    Forward,
+    Inputs,
+    ModuleRun,
+    Tensors,
+    Unprepared,
+    batch_of,
+    draw_inputs,
+    dropout_off,
+    program_forward,
+)
 
 RANDOM = "the module draws random numbers, so no two runs agree; trace it in evaluation mode (module.eval())"
 BUG = "this is a bug of lawful, please report the module"
@@ -131,6 +141,11 @@ def _compared(
         limits = (*limits, "the module gives what is not a number wherever it was run: little of it was compared")
     try:
         got = run(forward, inputs)
+    except Unprepared as error:
+        if batch == traced:
+            return replace(_undone(program, f"the rebuilt network gets no inputs: {error}; {BUG}"), fault=True)
+        again = _compared(program, module, forward, inputs_of, seed, True, probes)
+        return replace(again, summary=f"{again.summary} (what is made of the inputs alone takes no other)")
     except Exception as error:
         text = f"the rebuilt network does not run with a batch of {batch}: {first_line(error)}"
         return replace(_undone(program, f"{text}; {BUG}"), fault=True)

@@ -16,6 +16,7 @@ from ..forward import run_forward
 from .arguments import restored
 from .computed import evaluator
 from .lowering import Lowering
+from .running import Unprepared
 from .values import Stream
 
 Tensors = Mapping[str, torch.Tensor]
@@ -62,7 +63,11 @@ def rebuilt(
     def forward(params: dict[str, torch.Tensor], inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         own = parameters_of(arch, params)
         state = {n: as_double(t) for n, t in low.builder.state.items()}
-        found = run_forward(arch, own, prepare(inputs), Run(training=False, state=state))
+        try:
+            given = prepare(inputs)
+        except Exception as error:
+            raise Unprepared(str(error)) from error
+        found = run_forward(arch, own, given, Run(training=False, state=state))
         return tuple(f(y) for f, y in zip(restore, found, strict=True))
 
     return forward
