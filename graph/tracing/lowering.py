@@ -303,9 +303,10 @@ class Lowering:
         example = value.example
         if not example.ndim:
             raise NotUnderstood("something made of the inputs has no batch axis")
-        if example.shape[0] != self.batch and example.is_floating_point():  # the same for every example
-            whole = tuple(int(n) for n in example.shape)
-            return self.add_input(value.node, Signal(whole[-1], whole[:-1]), "single").single
+        given = any(i.node is value.node for i in self.program.inputs)
+        if example.shape[0] != self.batch and given and example.is_floating_point():  # the same for every example
+            sizes = tuple(int(n) for n in example.shape)
+            return self.add_input(value.node, Signal(sizes[-1], sizes[:-1]), "single").single
         if example.shape[0] != self.batch:
             raise NotUnderstood("something made of the inputs has no batch axis")
         if not example.is_floating_point():

@@ -109,7 +109,7 @@ def lower_region(low: Lowering, region: Region) -> dict[Node, Value]:
                 args = map_arg(node.args, env.__getitem__)
                 named = {k: map_arg(v, env.__getitem__) for k, v in node.kwargs.items() if k != "device"}
                 with torch.set_grad_enabled(torch.is_grad_enabled() and node not in program.detached):
-                    env[node] = node.target(*resized(node, args, low.batch, batch), **named)  # type: ignore[operator]
+                    env[node] = node.target(*resized(node, args, low.batch, batch), **named)
         return tuple(env[n] for n in given)
 
     examples = [n.meta["val"] for n in given]
