@@ -17,7 +17,7 @@ from lawful.theory.modules import as_double
 from .layout import canonical
 from .program import Program
 from .purity import name_of
-from .running import DROPOUTS, dropout_off
+from .running import DROPOUTS, Unprepared, dropout_off
 from .values import Data, NotUnderstood, Stream
 
 if TYPE_CHECKING:
@@ -113,9 +113,12 @@ def computed(low: Lowering, node: Node, signal: Signal) -> Stream:
         for i, given, example in zip(inputs, x, examples, strict=True):
             whole = given.reshape(-1, *example.shape[1:])
             tensors[i] = whole if example.is_floating_point() else whole.to(example.dtype)
-        with double(), dropout_off():
-            (value,) = evaluate(tensors)
-        return value.reshape(value.shape[0], *signal.shape)
+        try:
+            with double(), dropout_off():
+                (value,) = evaluate(tensors)
+            return value.reshape(value.shape[0], *signal.shape)
+        except (RuntimeError, LookupError) as error:
+            raise Unprepared(str(error)) from error
 
     name = low.place(node).op
     batch = low.batch

@@ -29,7 +29,7 @@ Inputs = list[torch.Tensor]
 Forward = Callable[[Tensors, Inputs], tuple[torch.Tensor, ...]]
 
 
-class Unprepared(ValueError):
+class Unprepared(RuntimeError):
     """What stands before all parameters does not run with these inputs: sizes that were traced are built in."""
 
 
