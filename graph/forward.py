@@ -1,4 +1,4 @@
-"""Running an architecture: its forward pass, random inputs and parameters."""
+"""Running an architecture: its forward pass and random parameters."""
 
 from __future__ import annotations
 
@@ -49,16 +49,6 @@ def run_blocks(
         for i, y in enumerate(found):
             values[n, i] = y
         yield n, found
-
-
-def random_inputs(arch: Architecture, batch: int, generator: torch.Generator, dtype: torch.dtype) -> list[torch.Tensor]:
-    """Random inputs of the right shapes."""
-    return [
-        torch.randint(s.features, (batch, *s.shape), generator=generator)
-        if s.tokens
-        else torch.randn((batch, *s.shape), generator=generator, dtype=dtype)
-        for s in arch.inputs
-    ]
 
 
 def random_parameters(arch: Architecture, generator: torch.Generator, dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -97,18 +97,21 @@ class Arguments:
 
     def _data(self, value: Data) -> Found:
         low, example = self._low, value.example
-        kind = "numbers" if example.is_floating_point() else "tokens"
-        if example.ndim < 2 or example.shape[0] != low.batch:
-            kind = "raw"
+        tokens = not example.is_floating_point()
+        kind = "raw" if example.ndim < 2 or example.shape[0] != low.batch else "tokens" if tokens else "numbers"
         shape = tuple(int(n) for n in example.shape[1:]) or (1,)
         signal = Signal(shape[-1], shape[:-1])
-        if kind == "tokens":
+        if tokens:
             given = next((i.example for i in low.program.inputs if i.node is value.node), None)
             known = given is not None and given.device.type != "meta" and given.numel()
-            signal = Signal(int(given.max()) + 1 if known and given is not None else 2, shape, tokens=True)
+            words = int(given.max()) + 1 if known and given is not None else 2
+            signal = Signal(words, tuple(int(n) for n in example.shape[1:]), tokens=True)
         raw = tuple(int(n) for n in example.shape)
         at = self._read(low.add_input(value.node, signal, f"opaque {kind}"), raw=kind == "raw")
-        return lambda x, p: x[at].reshape(-1, *raw[1:])
+        sizes = (-1, *raw[1:]) if raw else ()
+        if tokens:
+            return lambda x, p: x[at].reshape(sizes).to(example.dtype)
+        return lambda x, p: x[at].reshape(sizes)
 
     def _fixed(self, value: Fixed) -> Found:
         self._here.append("f")

@@ -14,6 +14,7 @@ from .arguments import Arguments
 from .computed import resized
 from .degrees import Equation, equations
 from .layout import canonical
+from .purity import name_of
 from .values import Stream, Value
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
 
     def call(x: Sequence[torch.Tensor], p: Mapping[str, torch.Tensor]) -> Any:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not still):
-            values = resized(node, [f(x, p) for f in plans], low.batch, arguments.batch(x))
+            values = [f(x, p) for f in plans]
+            values[4:5] = [_end(values, node) for _ in values[4:5]]
+            values = list(resized(node, values, low.batch, arguments.batch(x)))
             return target(*values, **{k: f(x, p) for k, f in named.items()})
 
     many = isinstance(node.meta["val"], (list, tuple))
@@ -45,6 +48,14 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
     name = low.place(node).op.partition(".")[0]
     known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still else None
     return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known)
+
+
+def _end(args: Sequence[Any], node: Node) -> Any:
+    """The end of a slice that is written: torch cannot map over calls that name the largest number there is."""
+    dim, end = args[2], args[4]
+    if name_of(node) == "slice_scatter" and dim and type(end) is int:
+        return min(end, node.meta["val"].shape[dim])
+    return end
 
 
 def emit_opaque(
