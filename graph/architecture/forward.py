@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -24,7 +24,17 @@ def run_forward(
         raise ShapeError(
             f"the network has {len(arch.inputs)} inputs but gets {len(inputs)} tensors; give one per input"
         )
-    run = run or Run()
+    values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}
+    for n, out in run_blocks(arch, params, inputs, run or Run()):
+        for i, y in enumerate(out):
+            values[n, i] = y
+    return tuple(values[p] for p in arch.sources("output"))
+
+
+def run_blocks(
+    arch: BlockGraph, params: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], run: Run
+) -> Iterator[tuple[str, tuple[torch.Tensor, ...]]]:
+    """Every node of a network with what its block writes, one after the other."""
     values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}
     for n in arch.nodes:
         ports = arch.sources(n)
@@ -32,9 +42,10 @@ def run_forward(
         run.axis = arch.signals[ports[0]].axis if ports else -1
         p = {local: params[name] for local, name in arch.parameter_names(n).items()}
         out = arch.block(n).forward(p, [values[q] for q in ports], run)
-        for i, y in enumerate(out if isinstance(out, tuple) else (out,)):
+        found = out if isinstance(out, tuple) else (out,)
+        for i, y in enumerate(found):
             values[n, i] = y
-    return tuple(values[p] for p in arch.sources("output"))
+        yield n, found
 
 
 def random_parameters(

@@ -22,6 +22,7 @@ class Comparison:
         summary: a sentence for people, which says where a difference comes from.
         notes: what the module's forward changes in itself, without a consequence.
         limits: what it changes that may have one.
+        fault: whether a difference is a mistake of tracing, as far as can be told.
         point: where the module's own gradient was taken, if the two agree.
     """
 
@@ -32,6 +33,7 @@ class Comparison:
     summary: str
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    fault: bool = False
     point: Point | None = field(default=None, repr=False, compare=False)
 
 

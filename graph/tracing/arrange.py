@@ -158,6 +158,8 @@ def aligned(low: Lowering, node: Node, a: Stream, b: Stream) -> tuple[Stream, St
     pairs = [(x, y) for da, db in zip(cut_a, cut_b, strict=True) for x, y in zip(da, db, strict=True)]
     if any(x.axis == COPIES and y.axis != COPIES for x, y in pairs):
         raise NotUnderstood("both sides of an operation are repeated along axes of the other")
+    if any((x.axis == 0) != (y.axis == 0) and COPIES not in (x.axis, y.axis) for x, y in pairs):
+        raise NotUnderstood("the examples of one side meet positions of the other")
     axes: dict[int, list[tuple[Atom, Atom]]] = {}
     for x, y in pairs:
         axes.setdefault(x.axis, []).append((x, y))

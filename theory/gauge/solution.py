@@ -25,13 +25,12 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
-from .rules import FlattenRule, Rule, UnflattenRule, Use
+from .rules import Rule, Use
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
 
 FieldKey = tuple[str, Cell]
 FieldRow = dict[FieldKey, Number]
-MOVES = (FlattenRule, UnflattenRule)  # blocks that cut features by their sizes and not by what they mean
 
 
 @dataclass
@@ -85,13 +84,14 @@ class Solution:
                 self.fields.append(row)
 
     def _layouts(self) -> Layouts:
-        """How all wires are cut; a move of features that would cut one in two ways lets nothing through."""
+        """How all wires are cut; a block without parameters that would cut one in two ways lets nothing through."""
         while True:
             try:
                 return Layouts(self.drawn, self.lax)
             except LayoutError as error:
                 sites = self.drawn.sites
-                found = [i for i, s in enumerate(sites) if s.name == error.site and isinstance(s.rule, MOVES)]
+                at = [i for i, s in enumerate(sites) if s.name == error.site]
+                found = [i for i in at if sites[i].inputs and sites[i].outputs and not sites[i].parameters]
                 if not found:
                     raise
                 closed = replace(sites[found[0]], rule=Rule(), function=None)

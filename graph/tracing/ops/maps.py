@@ -336,8 +336,12 @@ def index(low: Lowering, node: Node, x: Value, indices: Sequence[Any]) -> Value:
         return rows.arranged((rows.dims[-1], *rows.dims[:-1]))
     if isinstance(x, Stream) and fixed.ndim == 1:
         from .positions import pick
+        from .views import piece
 
-        return pick(low, node, x, at, fixed)
+        n = x.shape[at]
+        if fixed.numel() == 1 and fixed.device.type != "meta":
+            return piece(low, node, x, at, [1] * n, int(fixed) % n, gone=False)
+        return pick(low, node, x, at, fixed % n)
     raise NotUnderstood("entries are picked by integers")
 
 
