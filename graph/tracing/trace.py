@@ -14,6 +14,7 @@ from torch.fx import Node
 from lawful.theory.double import double
 from lawful.theory.losses import LossLike
 from lawful.theory.modules import Point
+from lawful.theory.notes import Fact
 from lawful.theory.storage import own_parameters
 
 from ..architecture import Architecture
@@ -149,17 +150,20 @@ def _attempt(
     comparison, point, prepare = None, None, inputs_of(low)
     axes = tuple(_class_axis(s) for s in outputs)
     sizes = {n: p.numel() for n, p in own_parameters(module).items()}
-    notes, limits = [*program.notes, *low.notes], [*unreached(arch, program), *left_over(arch, sizes)]
+    notes: list[str] = [*program.notes, *low.notes]
+    limits: list[str] = [*map(Fact, unreached(arch, program)), *left_over(arch, sizes)]
     if second:
         notes.append("examples are on the second axis of the inputs, where the module takes them")
     start = time.perf_counter()
     if check and any(p.device.type == "meta" for p in module.parameters()):
-        limits.append("on the meta device there are no numbers: the rebuilt network was not compared with the module")
+        text = "on the meta device there are no numbers: the rebuilt network was not compared with the module"
+        limits.append(Fact(text))
         seen = watch(program, module)
         _refuse(module, seen.refusal)
-        notes, limits = [*notes, *seen.notes], [*limits, *seen.limits]
+        notes, limits = [*notes, *seen.notes], [*limits, *map(Fact, seen.limits)]
     elif check and sum(p.numel() for p in module.parameters()) > COMPARABLE:
-        limits.append(f"more than {COMPARABLE:,} parameters: the rebuilt network was not compared with the module")
+        text = f"more than {COMPARABLE:,} parameters: the rebuilt network was not compared with the module"
+        limits.append(Fact(text))
         _refuse(module, backward_hooks(module))
     elif check:
         known = not any(n in low.reasons or n in low.narrow for n in arch.nodes)
@@ -168,11 +172,11 @@ def _attempt(
         point = comparison.point if loss is None or probes else None
         comparison = replace(comparison, point=None)  # as large as the module
         if comparison.summary.startswith(NOT_COMPARED):
-            limits.append(comparison.summary)
+            limits.append(Fact(comparison.summary))
             _refuse(module, backward_hooks(module))
         elif not comparison.agrees:
             _refuse(module, comparison.summary)
-        notes, limits = [*notes, *comparison.notes], [*limits, *comparison.limits]
+        notes, limits = [*notes, *comparison.notes], [*limits, *map(Fact, comparison.limits)]
     seconds["compare"] = time.perf_counter() - start
     arch.trace = Trace(
         opaque=_places(low.reasons, arch, program),
