@@ -104,6 +104,7 @@ from .pointwise import (
 from .pooling import AveragePool1d, AveragePool2d, AveragePool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from .position import Sinusoidal
 from .rearrange import Positions, Rearrange
+from .reorder import Centre, Reorder
 from .recurrent import GRU, LSTM, RNN, Recurrent
 from .registry import build, kinds, register
 from .resample import PixelShuffle, PixelUnshuffle, UpSample
@@ -199,6 +200,7 @@ __all__ = [
     "Blend",
     "Block",
     "CausalConv",
+    "Centre",
     "ChannelsFirst",
     "ChannelsLast",
     "ClassToken",
@@ -278,6 +280,7 @@ __all__ = [
     "ReLU6",
     "Rearrange",
     "Recurrent",
+    "Reorder",
     "RepeatFeatures",
     "Rotary",
     "Router",

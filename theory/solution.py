@@ -14,6 +14,7 @@ from .balance import Balance, MatrixKey, Row
 from .diagram import Diagram
 from .directions import Directions
 from .families import SectorRow, align
+from .frames import straighten
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .rewrites import (
@@ -50,6 +51,8 @@ class Solution:
         self.rewrites: list[Rewrite] = []
         self.gauge_rows: list[SectorRow] = []  # those that became laws, which proofs refer to
         self.field_rows: list[FieldRow] = []
+        self.diagram, notes = straighten(self.diagram)
+        self.rewrites += notes
         self.drawn, notes = merge_repeated(self.diagram)
         self.rewrites += notes
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.

@@ -37,6 +37,7 @@ from ..opaque import restored
 from ..sources import arranged_name, source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
 from .combined import as_stream, combined, distributed
+from .features import centred
 from .gates import Positive, gated
 from .norms import written_out
 from .parts import joined_vectors
@@ -113,6 +114,8 @@ def sub(low: Lowering, node: Node, a: Value, b: Value, alpha: float = 1) -> Valu
     """`a - alpha b`."""
     if isinstance(b, (int, float)):
         return add(low, node, a, -b * alpha)
+    if isinstance(a, Stream) and alpha == 1 and (found := centred(low, node, a)) is not None:
+        return found
     return add(low, node, a, mul(low, node, b, -alpha))
 
 

@@ -15,6 +15,7 @@ from ..layout import COPIES, Atom, Dim, Dims, canonical, merged, size, view
 from ..lowering import Lowering, handles
 from ..values import Combined, NotUnderstood, Stacked, Stream, Value, Weight
 from .apart import apart
+from .features import along_features, picked
 
 
 @handles("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "type_as", "_conj")
@@ -126,6 +127,8 @@ def slice_(
     if (first, last, step) == (0, n, 1):
         return x
     if step != 1:
+        if isinstance(x, Stream) and along_features(x, dim):
+            return picked(low, node, x, dim, range(first, last, step))
         return _positions(low, node, x, dim, (first, last, step))
     widths = [w for w in (first, last - first, n - last) if w]
     return piece(low, node, x, dim, widths, 1 if first else 0, gone=False)
