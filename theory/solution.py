@@ -26,6 +26,7 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
+from .rewrites_parts import activate_first, map_parts
 from .rules import FlattenRule, Rule, UnflattenRule, Use
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
@@ -59,9 +60,11 @@ class Solution:
         exact = not self.lax and any(getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
             draw_identities,
+            activate_first,
             cut_first,
             merge_cuts,
             join_what_was_cut,
+            map_parts,
             merge_linear_skips,
             partial(drop_invisible_norms, exact=exact),
             merge_linear_skips,
@@ -70,6 +73,7 @@ class Solution:
         for rewrite in steps:
             self.drawn, notes = rewrite(self.drawn)
             self.rewrites += notes
+        self.diagram = replace(self.diagram, parameters={**self.diagram.parameters, **self.drawn.parameters})
         self.layouts = self._layouts()
         self.directions = Directions(self.layouts)
         self.balance = Balance(self.layouts, self.directions)
