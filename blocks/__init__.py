@@ -104,9 +104,9 @@ from .pointwise import (
 from .pooling import AveragePool1d, AveragePool2d, AveragePool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from .position import Sinusoidal
 from .rearrange import Positions, Rearrange
-from .reorder import Centre, Reorder
 from .recurrent import GRU, LSTM, RNN, Recurrent
 from .registry import build, kinds, register
+from .reorder import Centre, Reorder
 from .resample import PixelShuffle, PixelUnshuffle, UpSample
 from .rotary import Rotary
 from .run import Run, draw_gates

@@ -33,11 +33,18 @@ def run_forward(
         ports = arch.sources(n)
         run.name = n
         run.axis = arch.signals[ports[0]].axis if ports else -1
-        p = {local: params[name] for local, name in arch.parameter_names(n).items()}
-        out = arch.block(n).forward(p, [values[q] for q in ports], run)
+        block = arch.block(n)
+        specs = block.parameters
+        p = {local: _shaped(params[name], specs[local].shape) for local, name in arch.parameter_names(n).items()}
+        out = block.forward(p, [values[q] for q in ports], run)
         for i, y in enumerate(out if isinstance(out, tuple) else (out,)):
             values[n, i] = y
     return tuple(values[p] for p in arch.sources("output"))
+
+
+def _shaped(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """A parameter in the shape that a block reads: another one may see a vector where this one sees a row."""
+    return tensor if tuple(tensor.shape) == shape else tensor.reshape(shape)
 
 
 def random_inputs(arch: Architecture, batch: int, generator: torch.Generator, dtype: torch.dtype) -> list[torch.Tensor]:

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from .diagram import Diagram, Parameter, Site
-from .parts import ordered
+from .parts import ordered, viewed
 from .rewrites import Rewrite
 from .rules import (
     AddRule,
     BatchNormRule,
     DiscardRule,
+    FixedGainRule,
     GainRule,
     HomogeneousRule,
     LinearRule,
@@ -41,6 +42,18 @@ ENDS = (DiscardRule, OutputRule, SourceRule)  # blocks that do not tell one feat
 
 def straighten(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """Draws moves of features as another order of the wires' features, where every block next to them allows it."""
+    apart = {s.name for s in diagram.sites if isinstance(s.rule, FixedGainRule) and _lie_apart(s.rule)}
+    while apart:  # equal factors of features that lie apart are those of a run, in another order
+        sorted_, notes = _straightened(_gathered(diagram, apart))
+        left = {s.name for s in sorted_.sites if isinstance(s.rule, ReorderRule)}
+        kept = {n for n in apart if left.isdisjoint((f"{n} order", f"{n} back"))}
+        if kept == apart:
+            return sorted_, notes
+        apart = kept
+    return _straightened(diagram)
+
+
+def _straightened(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     if not any(isinstance(s.rule, ReorderRule) for s in diagram.sites):
         return diagram, []
     stuck: set[int] = set()
@@ -66,6 +79,31 @@ def straighten(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     read = {n for s in sites for n in _read(s)}
     gone = {n for s in diagram.sites for n in _read(s)} - read
     return replace(diagram, sites=tuple(sites), parameters=_without(parameters, gone)), notes
+
+
+def _lie_apart(rule: FixedGainRule) -> bool:
+    """Whether some factor stands in several runs."""
+    return len(rule.runs) > len({a for _, a in rule.runs})
+
+
+def _gathered(diagram: Diagram, names: set[str]) -> Diagram:
+    """The factors of some sites between two moves of features, so that equal ones are a run."""
+    sites, wires = [], list(diagram.wires)
+    for site in diagram.sites:
+        rule = site.rule
+        if site.name not in names or not isinstance(rule, FixedGainRule):
+            sites.append(site)
+            continue
+        factors = [a for n, a in rule.runs for _ in range(n)]
+        first = {a: i for i, a in reversed(list(enumerate(factors)))}
+        order = tuple(sorted(range(len(factors)), key=lambda i: (first[factors[i]], i)))
+        runs = tuple((factors.count(a), a) for a in dict.fromkeys(factors))
+        x, y, at = site.inputs[0], site.outputs[0], len(wires)
+        wires += [wires[x], wires[y]]
+        sites.append(Site(f"{site.name} order", ReorderRule(order), (x,), (at,)))
+        sites.append(replace(site, rule=replace(rule, runs=runs), inputs=(at,), outputs=(at + 1,), function=None))
+        sites.append(Site(f"{site.name} back", ReorderRule(_inverse(order)), (at + 1,), (y,)))
+    return replace(diagram, sites=tuple(sites), wires=tuple(wires))
 
 
 def _absorbed(rule: ReorderRule, site: Site, orders: Mapping[int, Order]) -> bool:
@@ -150,9 +188,10 @@ def _inverse(order: Order) -> Order:
 
 @dataclass(frozen=True)
 class _Axis:
-    """An axis of a parameter along which a site reads the features of a wire."""
+    """An axis of a parameter along which a site reads the features of a wire, and the shape that the site sees."""
 
     parameter: str
+    shape: tuple[int, ...]
     axis: int
     wire: int
 
@@ -161,16 +200,17 @@ def _axes(site: Site) -> Iterator[_Axis]:
     rule = site.rule
     if isinstance(rule, LinearRule):
         out, inn = (1, 0) if rule.transposed else (0, 1)
-        yield _Axis(rule.weight, out, site.outputs[0])
-        yield _Axis(rule.weight, inn, site.inputs[0])
+        yield _Axis(rule.weight, rule.shape_, out, site.outputs[0])
+        yield _Axis(rule.weight, rule.shape_, inn, site.inputs[0])
         if rule.bias:
-            yield _Axis(rule.bias, 0, site.outputs[0])
+            width = rule.shape_[out] * (rule.groups if rule.transposed else 1)
+            yield _Axis(rule.bias, (width,), 0, site.outputs[0])
     elif isinstance(rule, GainRule):
         for name in (rule.gain, rule.bias):
             if name:
-                yield _Axis(name, 0, site.outputs[0])
+                yield _Axis(name, (rule.size,), 0, site.outputs[0])
     elif isinstance(rule, TableRule):
-        yield _Axis(rule.table, 1, site.outputs[0])
+        yield _Axis(rule.table, rule.shape_, 1, site.outputs[0])
 
 
 def _names(site: Site, moved: Mapping[int, Order]) -> dict[str, str]:
@@ -178,7 +218,9 @@ def _names(site: Site, moved: Mapping[int, Order]) -> dict[str, str]:
     out = {name: name for name in _read(site)}
     for each in _axes(site):
         if each.wire in moved:
-            out[each.parameter] = ordered(out[each.parameter], each.axis, moved[each.wire])
+            name = out[each.parameter]
+            seen = viewed(name, each.shape) if name == each.parameter else name
+            out[each.parameter] = ordered(seen, each.axis, moved[each.wire])
     return out
 
 

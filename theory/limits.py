@@ -31,6 +31,7 @@ from .rules import (
     PassRule,
     PointwiseRule,
     ProductRule,
+    ReorderRule,
     Rule,
     SimilarityRule,
     SoftmaxRule,
@@ -42,6 +43,7 @@ from .rules import (
     WholeRule,
 )
 from .solution import Solution
+from .subspace import key_dimension, vector_keys
 
 # readers through which another constant can answer for a frozen one
 PASSES_CONSTANTS = (AddRule, ConcatRule, FlattenRule, MixtureRule, PassRule, TokensRule)
@@ -60,6 +62,7 @@ def limits(solution: Solution) -> list[str]:
         *sum_limits(solution),
         *_fixed_numbers(solution),
         *_thin_wires(solution),
+        *_unread_of_norms(solution),
         *_single_rows(solution),
         *_unseen_scales(solution),
         *_opaque(solution),
@@ -81,6 +84,9 @@ def _narrow(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if isinstance(site.rule, WholeRule) and site.rule.narrow:
             yield f"{site.name} is known by its degrees only: other laws through it than those of sizes may be missing"
+        if isinstance(site.rule, ReorderRule):
+            what = "puts features in another order that other blocks keep"
+            yield f"{site.name} {what}: other laws through it than those of sizes may be missing"
         if isinstance(site.rule, CurveRule) and not _normed(solution, site.inputs[0]):
             yield f"{site.name} is a factor that answers sizes by a function of its own: such laws are not listed"
 
@@ -173,6 +179,19 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
         elif found < size or (exact and found == size):
             what = f"{read[0].name} reads {size} features that only {found} vectors span"
             yield f"{what}: laws of their space are not listed"
+
+
+def _unread_of_norms(solution: Solution) -> Iterator[str]:
+    """A norm of which some features are read only by their size: the space of their vectors never changes."""
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if not isinstance(rule, (NormRule, SimilarityRule, UnitRowsRule)) or not getattr(rule, "scale", True):
+            continue
+        y = site.outputs[0]
+        layout = solution.layouts.algebras[y]
+        unread = solution.directions.moving(y)
+        if sum(key_dimension(layout, k) for k in vector_keys(layout) if unread.contains({k: 1})) > 1:
+            yield f"{site.name} normalises features that nothing else reads: laws of their space are not listed"
 
 
 def _turned(solution: Solution, wire: int) -> bool:

@@ -23,6 +23,7 @@ from .rules import (
     PassRule,
     PointwiseRule,
     ProductRule,
+    ReorderRule,
     RepeatRule,
     Rule,
     ScalarGainRule,
@@ -116,6 +117,7 @@ SPREADS = (
     OffsetRule,
     PassRule,
     ProductRule,
+    ReorderRule,
     RepeatRule,
     ScalarGainRule,
     SumFeaturesRule,
@@ -136,7 +138,7 @@ def averaged(diagram: Diagram, site: Site) -> str | None:
             rule = reader.rule
             if isinstance(rule, PassRule) and (rule.mixes or isinstance(rule.weights, int)):
                 return reader.name
-            if isinstance(rule, SPREADS):
+            if isinstance(rule, SPREADS) or (isinstance(rule, NormRule) and not rule.scale):
                 waiting += reader.outputs
     return None
 

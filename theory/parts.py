@@ -83,6 +83,11 @@ def ordered(name: str, axis: int, order: Sequence[int]) -> str:
     return f"{name}.pick({axis},{','.join(map(str, order))})"
 
 
+def viewed(name: str, shape: Sequence[int]) -> str:
+    """The name of a parameter in the shape that a block sees, which may be another one than it has."""
+    return f"{name}.view({','.join(map(str, shape))})"
+
+
 def with_parts(params: Mapping[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
     """Parameters by name, with those among some names that are parts of them."""
     found = dict(params)

@@ -11,8 +11,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from .diagram import Diagram, Parameter, Site, Wire
+from .parts import viewed
 from .rewrites import Rewrite
-from .rules import AddRule, ConcatRule, HomogeneousRule, LinearRule, PassRule, PointwiseRule, RepeatRule
+from .rules import (
+    AddRule,
+    ConcatRule,
+    HomogeneousRule,
+    LinearRule,
+    PassRule,
+    PointwiseRule,
+    RepeatRule,
+    SumFeaturesRule,
+)
+
+MOST = 64  # features that are drawn one by one
 
 
 def map_parts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
@@ -69,7 +81,7 @@ def _slices(diagram: Diagram, parts: Sequence[int]) -> Iterator[tuple[int, int, 
 def _part(rule: LinearRule, axis: int, start: int, stop: int) -> tuple[str, tuple[int, ...]]:
     index = ",".join([*[":"] * axis, f"{start}:{stop}"])
     shape = tuple(stop - start if i == axis else n for i, n in enumerate(rule.shape_))
-    return f"{rule.weight}[{index}]", shape
+    return f"{viewed(rule.weight, rule.shape_)}[{index}]", shape
 
 
 def _columns(diagram: Diagram, join: Site, site: Site) -> Diagram:
@@ -91,10 +103,11 @@ def _rows(diagram: Diagram, cut: Site, site: Site) -> Diagram:
     rule = site.rule
     assert isinstance(rule, LinearRule)
     parameters, made = dict(diagram.parameters), []
+    cut_size = diagram.wires[cut.inputs[0]].size
     for i, (w, start, stop) in enumerate(_slices(diagram, cut.outputs)):
         name, shape = _part(rule, 1 if rule.transposed else 0, start, stop)
         parameters[name] = Parameter(name, shape)
-        bias = f"{rule.bias}[{start}:{stop}]" if rule.bias else None
+        bias = f"{viewed(rule.bias, (cut_size,))}[{start}:{stop}]" if rule.bias else None
         if bias:
             parameters[bias] = Parameter(bias, (stop - start,))
         own = replace(rule, weight=name, shape_=shape, bias=bias)
@@ -108,6 +121,38 @@ def _replaced(
 ) -> Diagram:
     sites = [s for site in diagram.sites for s in drawn.get(site.name, [site])]
     return replace(diagram, wires=tuple(wires), sites=tuple(sites), parameters=parameters)
+
+
+def one_by_one(diagram: Diagram, site: Site) -> Diagram | None:
+    """Copies, or sums of neighbours, of features that are cut across them, as copies or sums of single features.
+
+    None for any other site, and where there are many features.
+    """
+    rule = site.rule
+    x, y = site.inputs[0], site.outputs[0]
+    many = max(diagram.wires[x].size, diagram.wires[y].size)
+    if not isinstance(rule, (RepeatRule, SumFeaturesRule)) or many > MOST:
+        return None
+    wires = list(diagram.wires)
+
+    def singles(w: int) -> tuple[int, ...]:
+        start, n = len(wires), wires[w].size
+        wires.extend(replace(wires[w], name=f"{wires[w].name}[{i}]", size=1) for i in range(n))
+        return tuple(range(start, start + n))
+
+    n = diagram.wires[x].size
+    before = singles(x) if n > 1 else (x,)
+    made = [Site(f"{site.name} cut", ConcatRule(cut=True), (x,), before)] if n > 1 else []
+    if isinstance(rule, RepeatRule):
+        made.append(Site(site.name, ConcatRule(), tuple(w for w in before for _ in range(rule.copies)), (y,)))
+    else:
+        after = singles(y) if diagram.wires[y].size > 1 else (y,)
+        for i, w in enumerate(after):
+            terms = before[i * rule.copies : (i + 1) * rule.copies]
+            made.append(Site(f"{site.name}[{i}]", AddRule(), terms, (w,)))
+        if len(after) > 1:
+            made.append(Site(f"{site.name} join", ConcatRule(), after, (y,)))
+    return _replaced(diagram, wires, diagram.parameters, {site.name: made})
 
 
 def activate_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:

@@ -26,14 +26,19 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
-from .rewrites_parts import activate_first, map_parts
-from .rules import FlattenRule, Rule, UnflattenRule, Use
+from .rewrites_parts import activate_first, map_parts, one_by_one
+from .rules import FlattenRule, RepeatRule, Rule, SumFeaturesRule, UnflattenRule, Use
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
 
 FieldKey = tuple[str, Cell]
 FieldRow = dict[FieldKey, Number]
-MOVES = (FlattenRule, UnflattenRule)  # blocks that cut features by their sizes and not by what they mean
+MOVES = (
+    FlattenRule,
+    RepeatRule,
+    SumFeaturesRule,
+    UnflattenRule,
+)  # blocks that cut features by their sizes and not by what they mean
 
 
 @dataclass
@@ -101,6 +106,10 @@ class Solution:
                 found = [i for i, s in enumerate(sites) if s.name == error.site and isinstance(s.rule, MOVES)]
                 if not found:
                     raise
+                apart = one_by_one(self.drawn, sites[found[0]])
+                if apart is not None:
+                    self.drawn = apart
+                    continue
                 closed = replace(sites[found[0]], rule=Rule(), function=None)
                 self.drawn = replace(self.drawn, sites=(*sites[: found[0]], closed, *sites[found[0] + 1 :]))
 

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
     """The call of a node as an opaque block with a port for every stream that it reads."""
+    from .ops.formed import Formed, leaves, tensor_of
+
     reads: list[Stream] = []
     names: dict[str, tuple[str, tuple[int, ...]]] = {}
     slots: dict[str, list[str]] = {}
     here: list[str] = []  # the tensors in the argument that is planned
+    mixed: list[Formed] = []  # arguments that are made of several parameters
 
     def plan(value: Any) -> Any:
         """How an argument is found again: a function of the streams and the parameters."""
@@ -48,6 +51,11 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
             at = len(reads) - 1
             here.append(f"x{at}")
             return lambda x, p: x[at].reshape(-1, *raw[1:])
+        if isinstance(value, Formed):
+            own = {w: plan(w) for w in leaves(value)}
+            if len(own) != 1 or len(leaves(value)) != 1:
+                mixed.append(value)
+            return lambda x, p: tensor_of(value, lambda w: own[w](x, p))
         if isinstance(value, Weight):
             local = f"weight{len(names)}"
             here.append(f"p{len(names)}")
@@ -99,7 +107,9 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
     many = isinstance(node.meta["val"], (list, tuple))
     real = all(t.is_floating_point() for t in (node.meta["val"] if many else [node.meta["val"]]))
     name = low.place(node).op.partition(".")[0]
-    known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still else None
+    known = (
+        equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still and not mixed else None
+    )
     return emit_opaque(low, node, reads, reason, call, names=names, known=known)
 
 

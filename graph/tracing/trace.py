@@ -28,7 +28,7 @@ from .gaps import Probes
 from .lengths import left_over, unreached
 from .lowering import Lowering
 from .observe import backward_hooks, watch
-from .overlaps import REASON, make_opaque
+from .overlaps import REASON, make_opaque, sectors
 from .program import Program, export_program
 from .rebuilt import inputs_of, rebuilt
 from .report import OpaqueOp, Trace
@@ -141,8 +141,7 @@ def _attempt(
     try:
         program = export_program(module, args, kwargs, second)
         start = time.perf_counter()
-        low = Lowering(program)
-        arch, outputs = _architecture(low, module)
+        low, arch, outputs = _architecture(program, module)
         seconds = {**program.seconds, "lower": time.perf_counter() - start}
     finally:
         if collecting:
@@ -208,13 +207,15 @@ def _refuse(module: torch.nn.Module, reason: str) -> None:
         raise TraceError(f"{type(module).__name__}: {reason}")
 
 
-def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture, list[Stream]]:
-    try:
-        with torch.device("cpu"), double():  # what is folded is compared with the module in float64
-            outputs = low.run()
-    except NotUnderstood as error:
-        raise TraceError(f"an output cannot be read: {error}") from error
+def _architecture(program: Program, module: torch.nn.Module) -> tuple[Lowering, Architecture, list[Stream]]:
     shapes = {n: tuple(int(k) for k in p.shape) for n, p in own_parameters(module).items()}
+    low, outputs = _lowered(program, None)
+    cuts = sectors(low.builder, [s.port for s in outputs], shapes)
+    if cuts:
+        try:
+            low, outputs = _lowered(program, cuts)
+        except TraceError:  # a sector is used in a way that no block can show
+            pass
     outputs = fold(low, outputs, None)
     ports = [s.port for s in outputs]
     for node in make_opaque(low.builder, ports, shapes):
@@ -225,7 +226,16 @@ def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture,
         outputs = fold(low, outputs, arch.sources_alone.tied)
         if len(low.data) > before:
             arch = low.builder.architecture([s.port for s in outputs], shapes)
-    return arch, outputs
+    return low, arch, outputs
+
+
+def _lowered(program: Program, cuts: Mapping[str, Sequence[Sequence[int]]] | None) -> tuple[Lowering, list[Stream]]:
+    low = Lowering(program, cuts)
+    try:
+        with torch.device("cpu"), double():  # what is folded is compared with the module in float64
+            return low, low.run()
+    except NotUnderstood as error:
+        raise TraceError(f"an output cannot be read: {error}") from error
 
 
 def _class_axis(output: Stream) -> int | None:

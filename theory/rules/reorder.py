@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..algebra import Scalar
+from ..algebra import Nothing, Scalar
 from .base import Rule
 
 if TYPE_CHECKING:
@@ -33,9 +33,13 @@ class ReorderRule(Rule):
     def shape(self, layouts: Layouts, site: Site) -> None:
         for w in site.wires:
             layouts.meet(w, Scalar(layouts.size(w)))
+        if any(len(layouts.algebras[w].boxes) > 1 for w in site.wires):
+            for w in site.wires:
+                layouts.meet(w, Nothing(layouts.size(w)))
 
     def balance(self, balance: Balance, site: Site) -> None:
-        balance.equal(site.inputs[0], site.outputs[0])
+        if not any(balance.is_cut(w) for w in site.wires):
+            balance.same_scalar(site.inputs[0], site.outputs[0])
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]

@@ -1,4 +1,4 @@
-"""Fixed moves of features: another order, copies, sums of some, features left out, zeros beside them, the mean removed."""
+"""Fixed moves of features: another order, copies, sums, features left out, numbers beside them, the mean removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.fx import Node
 
-from lawful.blocks import Centre, Concat, RepeatFeatures, Reorder, Scale, Split, SumFeatures
+from lawful.blocks import Centre, Concat, Reorder, RepeatFeatures, Scale, Split, SumFeatures
 
 from ..arrange import exact
 from ..layout import COPIES, Atom
@@ -61,7 +61,7 @@ def picked(low: Lowering, node: Node, s: Stream, dim: int, index: Sequence[int])
     for at, i in enumerate(written):
         places.setdefault(i, []).append(at)
     y = _ordered(low, node, y, [places[i].pop(0) for i in index])
-    return _as(s, y, dim)
+    return joined_features(s, y, dim)
 
 
 def added(low: Lowering, node: Node, s: Stream, dim: int, index: Sequence[int], many: int) -> Stream:
@@ -86,7 +86,7 @@ def added(low: Lowering, node: Node, s: Stream, dim: int, index: Sequence[int], 
     for (copies, _), piece in zip(runs, pieces, strict=True):
         parts.append(low.emit(node, SumFeatures(copies), [piece], label="sum")[0] if copies > 1 else piece)
     (y,) = low.emit(node, Concat(), parts, label="cat") if len(parts) > 1 else parts
-    return _as(s, _ordered(low, node, y, [sums.index(i) for i in range(many)]), dim)
+    return joined_features(s, _ordered(low, node, y, [sums.index(i) for i in range(many)]), dim)
 
 
 def total(low: Lowering, node: Node, s: Stream, dim: int, mean: bool) -> Stream:
@@ -96,7 +96,7 @@ def total(low: Lowering, node: Node, s: Stream, dim: int, mean: bool) -> Stream:
     (y,) = low.emit(node, SumFeatures(n), [s], label="mean" if mean else "sum")
     if mean:
         (y,) = low.emit(node, Scale(1 / n), [y], label="scale")
-    return _as(s, y, dim)
+    return joined_features(s, y, dim)
 
 
 def padded(low: Lowering, node: Node, s: Stream, dim: int, before: int, after: int, value: float) -> Stream:
@@ -161,7 +161,7 @@ def repeated(low: Lowering, node: Node, s: Stream, dim: int, first: bool) -> Str
     n = plain.signal.features
     y = _repeated(low, node, plain, outer * inner)
     order = [f * outer * inner + o * inner + i for o in range(outer) for f in range(n) for i in range(inner)]
-    return _as(plain, _ordered(low, node, y, order), dim)
+    return joined_features(plain, _ordered(low, node, y, order), dim)
 
 
 def _repeated(low: Lowering, node: Node, s: Stream, copies: int) -> Stream:
@@ -174,7 +174,7 @@ def _ordered(low: Lowering, node: Node, s: Stream, order: Sequence[int]) -> Stre
     return low.emit(node, Reorder(tuple(order)), [s], label="order")[0]
 
 
-def _as(s: Stream, y: Stream, dim: int) -> Stream:
+def joined_features(s: Stream, y: Stream, dim: int) -> Stream:
     """What was made of a stream with other features, arranged as that is."""
     dim %= len(s.dims)
     n = y.signal.features

@@ -37,7 +37,9 @@ from ..opaque import restored
 from ..sources import arranged_name, source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
 from .combined import as_stream, combined, distributed
-from .features import centred
+from .features import along_features, centred
+from .formed import Formed
+from .formed import gained as gained_by_parts
 from .gates import Positive, gated
 from .norms import written_out
 from .parts import joined_vectors
@@ -152,6 +154,11 @@ def mul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     if isinstance(b, Combined) and not isinstance(a, (Weight, Combined)):
         return distributed(low, node, b, lambda w: mul(low, node, a, w))
     a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
+    if isinstance(a, Stream) and isinstance(b, Formed) and len(b.shape) == 1 and along_features(a, len(a.dims) - 1):
+        try:
+            return gained_by_parts(low, node, a, b, len(a.dims) - 1)
+        except NotUnderstood:
+            pass
     if isinstance(b, Moved):
         return _gained(low, node, low.stream(a, node, _first(b.weight)), b.weight, b.offset)
     return joined(low, node, Product(), a, b)

@@ -53,14 +53,24 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     Raises:
         NotUnderstood: for weights that are no plain parameter, and maps of positions.
     """
-    from .composed import Directed, directed_map
+    from .composed import Directed, Unit, directed_map, unit_map
+    from .formed import Formed, apply, is_repeated
 
     if isinstance(weight, Combined):
         y = distributed(low, node, weight, lambda w: dense(low, node, x, w, None, out, inn))
         return y if bias is None else _added(low, node, y, bias)
     if isinstance(weight, Directed) and (out, inn) == (0, 1):
         return directed_map(low, node, x, weight, bias)
-    if not isinstance(weight, Weight) or len(weight.dims) != 2 or repeats(weight):
+    if isinstance(weight, Unit) and (out, inn) == (0, 1):
+        return _biased(low, node, unit_map(low, node, x, weight), bias)
+    if (isinstance(weight, Formed) or is_repeated(weight)) and len(weight.shape) == 2:
+        s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+
+        def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+            return dense(low, node, z, w, None, int(turned), int(not turned))
+
+        return _biased(low, node, apply(low, node, s, weight, leaf, len(s.dims) - 1, turned=out == 1), bias)
+    if not isinstance(weight, Weight) or len(weight.dims) != 2:
         raise NotUnderstood("a linear map whose weight is computed")
     name, transposed = matrix_name(weight, weight.dims[out], weight.dims[inn])
     width, features = size(weight.dims[out]), size(weight.dims[inn])
@@ -75,6 +85,10 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     if plain:
         return y
     return _added(low, node, y, bias)
+
+
+def _biased(low: Lowering, node: Node, y: Stream, bias: Value) -> Stream:
+    return y if bias is None else _added(low, node, y, bias)
 
 
 def _added(low: Lowering, node: Node, y: Value, bias: Value) -> Stream:
@@ -195,7 +209,9 @@ def _conv(
     dilation: Any,
     transposed: bool,
 ) -> Stream:
-    apart = isinstance(bias, Combined) or (isinstance(bias, Weight) and repeats(bias))
+    from .formed import Formed, is_repeated
+
+    apart = isinstance(bias, (Combined, Formed)) or (isinstance(bias, Weight) and repeats(bias))
     if isinstance(weight, Combined) or apart:
         kept = bias if not apart and not isinstance(weight, Combined) else None
         geometry = (stride, padding, extra, groups, dilation, transposed)
@@ -206,6 +222,8 @@ def _conv(
         from .views import unsqueezed
 
         return _added(low, node, y, unsqueezed(bias, len(weight.shape) - 2))
+    if isinstance(weight, Formed) or is_repeated(weight):
+        return _formed_conv(low, node, x, weight, bias, (stride, padding, extra, groups, dilation, transposed))
     copied = isinstance(weight, Weight) and repeats(weight)
     if not isinstance(weight, (Weight, Standard)) or copied or (isinstance(weight, Standard) and transposed):
         raise NotUnderstood("a convolution whose kernel is computed")
@@ -240,6 +258,27 @@ def _conv(
             channels, width, kernel, step, border, hole, groups, "bias" in names, transposed, more if transposed else ()
         )
     return low.emit(node, block, [s], names)[0]
+
+
+def _formed_conv(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, geometry: tuple[Any, ...]) -> Stream:
+    """A convolution whose kernels are made of parameters by moves of their channels."""
+    from .formed import apply
+
+    groups, transposed = geometry[3], geometry[5]
+    if groups != 1 or transposed:
+        raise NotUnderstood("a grouped convolution whose kernel is computed")
+
+    def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+        if turned:
+            raise NotUnderstood("a convolution by turned kernels")
+        return _conv(low, node, z, w, None, *geometry)
+
+    y = apply(low, node, low.stream(x, node, channels_first=True), weight, leaf, 1)
+    if bias is None:
+        return y
+    from .views import unsqueezed
+
+    return _added(low, node, y, unsqueezed(bias, len(weight.shape) - 2))
 
 
 def per_axis(value: Any, rank: int) -> tuple[int, ...]:

@@ -32,7 +32,8 @@ from ..layout import Dim
 from ..lowering import Lowering, handles
 from ..sources import source
 from ..values import Lazy, NotUnderstood, Stream, Value, Weight
-from .features import along_features, padded as padded_features, picked, total
+from .features import along_features, picked, total
+from .features import padded as padded_features
 from .maps import per_axis
 
 _MEANS: tuple[type[Block], ...] = (AveragePool1d, AveragePool2d, AveragePool3d)

@@ -293,4 +293,6 @@ def unsqueezed(value: Value, count: int) -> Value:
     """A parameter, or a sum of some, with so many dimensions of length 1 behind its own."""
     if isinstance(value, Combined):
         return Combined(terms=tuple((unsqueezed(w, count), a) for w, a in value.terms))
+    if not isinstance(value, (Weight, Stream)):
+        raise NotUnderstood("a bias that is computed")
     return value.arranged((*value.dims, *[()] * count))
