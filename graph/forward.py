@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lawful.blocks import Run, ShapeError
+from lawful.blocks import Run, ShapeError, Spec
 
 from .compile import Port
 
@@ -35,16 +35,16 @@ def run_forward(
         run.axis = arch.signals[ports[0]].axis if ports else -1
         block = arch.block(n)
         specs = block.parameters
-        p = {local: _shaped(params[name], specs[local].shape) for local, name in arch.parameter_names(n).items()}
+        p = {local: _shaped(params[name], specs.get(local)) for local, name in arch.parameter_names(n).items()}
         out = block.forward(p, [values[q] for q in ports], run)
         for i, y in enumerate(out if isinstance(out, tuple) else (out,)):
             values[n, i] = y
     return tuple(values[p] for p in arch.sources("output"))
 
 
-def _shaped(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+def _shaped(tensor: torch.Tensor, spec: Spec | None) -> torch.Tensor:
     """A parameter in the shape that a block reads: another one may see a vector where this one sees a row."""
-    return tensor if tuple(tensor.shape) == shape else tensor.reshape(shape)
+    return tensor if spec is None or tuple(tensor.shape) == spec.shape else tensor.reshape(spec.shape)
 
 
 def random_inputs(arch: Architecture, batch: int, generator: torch.Generator, dtype: torch.dtype) -> list[torch.Tensor]:

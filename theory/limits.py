@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from .diagram import Site
@@ -118,15 +119,22 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
 
 
 def _rows_meet(solution: Solution, tables: set[int]) -> bool:
-    """Whether tables of several rows meet what depends on data, in a block that knows more than degrees."""
-    alone = {w for w in tables if solution.drawn.wires[w].positions > 1}
+    """Whether tables of several rows meet what depends on data so that a single row may have laws of its own.
+
+    A table that is added is a map of the position, which is read beside the data by what all positions share.
+    """
+    wires = solution.drawn.wires
+    alone = {w for w in tables if wires[w].positions > 1}
+    products = 0
     for site in solution.drawn.sites:
         read = alone.intersection(site.inputs)
         if read and read == set(site.inputs) and not isinstance(site.rule, OutputRule):
-            alone.update(site.outputs)
-        elif read and not isinstance(site.rule, (WholeRule, OpaqueRule)):
+            alone.update(w for w in site.outputs if wires[w].positions > 1)
+        elif read and isinstance(site.rule, ProductRule):
+            products += 1  # between two of them a token has a wire of its own
+        elif read and not isinstance(site.rule, (AddRule, WholeRule, OpaqueRule)):
             return True
-    return False
+    return products > 1
 
 
 def _fixed_numbers(solution: Solution) -> Iterator[str]:
@@ -252,6 +260,9 @@ def _unlike(solution: Solution) -> Iterator[str]:
     for name in solution.entangled:
         yield f"{name} has laws that join its rows with its columns: these are not listed"
     for name, uses in solution.uses.items():
+        rows = any(use.constant and len(use.views[0].shape) == 2 and use.views[0].shape[0] > 1 for use in uses)
+        if rows and not all(use.constant for use in uses) and not solution.diagram.parameters[name].frozen:
+            yield f"{name} is a table here and a matrix there: laws that join the two are not listed"
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
 
@@ -287,6 +298,8 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     `S_out W = W S_in` makes both commute with `W W^T` and `W^T W`.  Where one side carries no matrix off the diagonal a
     generic `W` leaves `c I` on it, so the other has `c I` as well but for what `W` kills: nothing if it is no wider.
     """
+    if _sees_everything(solution, site):
+        return False
     if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
         return True
     if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > solution.layouts.size(
@@ -298,6 +311,18 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
     sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
     return all(blocks) or any(block > sizes[1 - i] for i, block in enumerate(blocks))
+
+
+def _sees_everything(solution: Solution, site: Site) -> bool:
+    """Whether a loss sees every change of what a frozen matrix reads: it is no wider than what the loss sees."""
+    rule, reading = site.rule, solution.drawn.reading
+    if not isinstance(rule, LinearRule) or rule.groups > 1 or rule.lookup or math.prod(rule.shape_[2:]) > 1:
+        return False
+    ends = [r.rule for r, _ in reading[site.outputs[0]]]
+    if not ends or not all(isinstance(r, OutputRule) and r.loss.span in ("all", "shift") for r in ends):
+        return False
+    unseen = any(isinstance(r, OutputRule) and r.loss.span == "shift" for r in ends)
+    return solution.layouts.size(site.inputs[0]) <= solution.layouts.size(site.outputs[0]) - unseen
 
 
 def _read_alone(solution: Solution, wire: int) -> bool:
@@ -333,6 +358,8 @@ def _gain_matters(solution: Solution, site: Site) -> bool:
 def _constant_matters(solution: Solution, site: Site) -> bool:
     """Whether a matrix may kill a frozen constant `b`, or another constant may answer `S b`."""
     y = site.outputs[0]
+    if all(isinstance(r.rule, OutputRule) for r, _ in solution.drawn.reading[y]):
+        return False  # what a matrix makes of it is along 1, where a loss sees nothing
     if solution.layouts.off_diagonal(y):
         return True
     if any(solution.directions.absent(x) for x in site.inputs):

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from .diagram import Diagram, Parameter, Site, Wire
 from .parts import viewed
-from .rewrites import Rewrite
+from .rewrites import Rewrite, is_factor
 from .rules import (
     AddRule,
     ConcatRule,
@@ -153,6 +154,68 @@ def one_by_one(diagram: Diagram, site: Site) -> Diagram | None:
         if len(after) > 1:
             made.append(Site(f"{site.name} join", ConcatRule(), after, (y,)))
     return _replaced(diagram, wires, diagram.parameters, {site.name: made})
+
+
+def shared_maps(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws `W u + a W v` as the one map `W (u + a v)`."""
+    notes = []
+    while found := next(_twice_in_a_sum(diagram), None):
+        total, first, second, factor, between = found
+        notes.append(Rewrite(second.name, f"with {first.name} it is one map of a sum"))
+        wires, x = list(diagram.wires), first.inputs[0]
+        made, v = [], second.inputs[0]
+        if factor != 1:
+            wires.append(replace(wires[v], name=f"{wires[v].name} scaled"))
+            made.append(Site(f"{second.name} scaled", PassRule(factor=factor), (v,), (len(wires) - 1,)))
+            v = len(wires) - 1
+        wires.append(replace(wires[x], name=f"{wires[x].name} sum"))
+        made.append(Site(f"{first.name} sum", AddRule(), (x, v), (len(wires) - 1,)))
+        one = replace(first, inputs=(len(wires) - 1,), function=None)
+        rest = [w for w in total.inputs if w not in (first.outputs[0], between)]
+        last = replace(total, inputs=(one.outputs[0], *rest), rule=total.rule if rest else PassRule())
+        gone = {first.name, second.name, *_factors_after(diagram, second, total)}
+        sites = [s for s in diagram.sites if s.name not in gone]
+        at = next(i for i, s in enumerate(sites) if s.name == total.name)
+        sites[at : at + 1] = [*made, one, last]
+        diagram = replace(diagram, wires=tuple(wires), sites=tuple(sites))
+    return diagram, notes
+
+
+def _factors_after(diagram: Diagram, site: Site, total: Site) -> list[str]:
+    """The fixed factors between a map and a sum."""
+    found = []
+    while (after := diagram.reading[site.outputs[0]][0][0]).name != total.name:
+        found.append(after.name)
+        site = after
+    return found
+
+
+def _twice_in_a_sum(diagram: Diagram) -> Iterator[tuple[Site, Site, Site, Fraction, int]]:
+    """Sums with two terms by one map, the second of them times a factor: the sum, the maps, the factor, the term."""
+    writer = {w: s for s in diagram.sites for w in s.outputs}
+    for total in diagram.sites:
+        if not isinstance(total.rule, AddRule):
+            continue
+        known: list[tuple[Site, int]] = []
+        for w in total.inputs:
+            factor, site = Fraction(1), writer[w]
+            while is_factor(site.rule) and isinstance(site.rule, PassRule) and len(diagram.reading[w]) == 1:
+                factor *= site.rule.factor
+                site = writer[site.inputs[0]]
+                if len(diagram.reading[site.outputs[0]]) != 1:
+                    break
+            rule = site.rule
+            if not isinstance(rule, LinearRule) or rule.bias or rule.lookup or rule.rows or rule.groups > 1:
+                continue
+            if len(diagram.reading[site.outputs[0]]) != 1 or len(diagram.reading[w]) != 1:
+                continue
+            for first, _ in known:
+                x, v = (diagram.wires[s.inputs[0]] for s in (first, site))
+                if first.rule == rule and (x.tokens, x.positions) == (v.tokens, v.positions):
+                    yield total, first, site, factor, w
+                    return
+            if factor == 1:
+                known.append((site, w))
 
 
 def activate_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:

@@ -26,7 +26,7 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
-from .rewrites_parts import activate_first, map_parts, one_by_one
+from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
 from .rules import FlattenRule, RepeatRule, Rule, SumFeaturesRule, UnflattenRule, Use
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
@@ -66,6 +66,7 @@ class Solution:
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
             draw_identities,
             activate_first,
+            shared_maps,
             cut_first,
             merge_cuts,
             join_what_was_cut,
