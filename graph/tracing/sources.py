@@ -58,9 +58,10 @@ def source(low: Lowering, node: Node, value: Value, feature: int = -1) -> Stream
 def _formed(low: Lowering, node: Node, value: Value) -> Stream | None:
     """A vector that is made of parameters by fixed moves, None for anything else."""
     from .ops.formed import Formed, as_vector, is_repeated
+    from .ops.parts import Joined
 
     inside = is_repeated(value) and len(value.shape) == 1 and len(value.dims[0]) > 1
-    if not inside and (not isinstance(value, Formed) or len(value.shape) > 2):
+    if not inside and (not isinstance(value, (Formed, Joined)) or len(value.shape) > 2):
         return None
     try:
         return as_vector(low, node, value)

@@ -364,6 +364,10 @@ def as_vector(low: Lowering, node: Node, value: Value) -> Stream:
     from ..sources import source
     from .features import joined_features
 
+    from .parts import Joined
+
+    if isinstance(value, Joined):
+        value = beside(value.parts, 0)
     value = plain(value)
     if not isinstance(value, Formed):
         return source(low, node, value)

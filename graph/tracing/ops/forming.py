@@ -12,6 +12,7 @@ from ..purity import name_of
 from ..values import Fixed, Value, Weight
 from .composed import Unit
 from .formed import (
+    LARGEST,
     Formed,
     MeanRemoved,
     Multiplied,
@@ -72,8 +73,8 @@ def _mul(node: Node, a: Value, b: Value) -> Value | None:
         return Scaled(shape=a.shape, base=a, axis=0, numbers=(float(b),) * a.shape[0])
     if not is_weight(a):
         return None
-    if isinstance(b, Fixed) and b.known and b.tensor.is_floating_point() and len(a.shape) > 1:
-        return _masked(plain(a), b.tensor)
+    if isinstance(b, Fixed) and b.known and len(a.shape) > 1:
+        return _masked(plain(a), b.tensor.double())
     if isinstance(a, Weight) and isinstance(b, Weight):
         return _outer(a, b)
     return None
@@ -108,7 +109,12 @@ def _matmul(node: Node, a: Value, b: Value) -> Value | None:
 
 
 def _diag(node: Node, x: Value, offset: int = 0) -> Value | None:
-    if not isinstance(x, Weight) or len(x.shape) != 1 or offset or is_repeated(x):
+    if offset or (isinstance(x, Weight) and is_repeated(x)):
+        return None
+    if len(x.shape) == 2 and 1 < min(x.shape) <= LARGEST:
+        entries = [run(run(x, 0, i, i + 1), 1, i, i + 1) for i in range(min(x.shape))]
+        return beside([select(e, 0, 0) for e in entries], 0)
+    if not isinstance(x, Weight) or len(x.shape) != 1:
         return None
     return OnDiagonal(shape=(x.shape[0], x.shape[0]), vector=x)
 

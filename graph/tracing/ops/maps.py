@@ -26,7 +26,7 @@ from ..arrange import exact, focus
 from ..layout import COPIES, Atom, Dim, size, view
 from ..lowering import Lowering, handles
 from ..sources import arranged_name
-from ..values import Combined, Data, Fixed, NotUnderstood, Rows, Stream, Value, Weight
+from ..values import Combined, Data, Fixed, Lazy, NotUnderstood, Rows, Stream, Value, Weight
 from .combined import distributed
 from .parts import Joined, Standard, dense_in_parts, standard_conv
 from .views import piece_of
@@ -211,7 +211,7 @@ def _conv(
 ) -> Stream:
     from .formed import Formed, is_repeated
 
-    apart = isinstance(bias, (Combined, Formed)) or (isinstance(bias, Weight) and repeats(bias))
+    apart = isinstance(bias, (Combined, Lazy)) or (isinstance(bias, Weight) and repeats(bias))
     if isinstance(weight, Combined) or apart:
         kept = bias if not apart and not isinstance(weight, Combined) else None
         geometry = (stride, padding, extra, groups, dilation, transposed)
@@ -221,7 +221,7 @@ def _conv(
             return y
         from .views import unsqueezed
 
-        return _added(low, node, y, unsqueezed(bias, len(weight.shape) - 2))
+        return _added(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
     if isinstance(weight, Formed) or is_repeated(weight):
         return _formed_conv(low, node, x, weight, bias, (stride, padding, extra, groups, dilation, transposed))
     copied = isinstance(weight, Weight) and repeats(weight)
@@ -278,7 +278,7 @@ def _formed_conv(low: Lowering, node: Node, x: Value, weight: Value, bias: Value
         return y
     from .views import unsqueezed
 
-    return _added(low, node, y, unsqueezed(bias, len(weight.shape) - 2))
+    return _added(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
 
 
 def per_axis(value: Any, rank: int) -> tuple[int, ...]:

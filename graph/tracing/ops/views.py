@@ -289,10 +289,9 @@ def piece_of(w: Weight, dim: int, start: int, stop: int) -> Weight:
     return _part(w, dim, kept, 1 if start else 0, gone=False)
 
 
-def unsqueezed(value: Value, count: int) -> Value:
-    """A parameter, or a sum of some, with so many dimensions of length 1 behind its own."""
+def unsqueezed(low: Lowering, node: Node, value: Value, count: int) -> Value:
+    """A parameter, a sum of some, or what is made of them, with so many dimensions of length 1 behind its own."""
     if isinstance(value, Combined):
-        return Combined(terms=tuple((unsqueezed(w, count), a) for w, a in value.terms))
-    if not isinstance(value, (Weight, Stream)):
-        raise NotUnderstood("a bias that is computed")
-    return value.arranged((*value.dims, *[()] * count))
+        return Combined(terms=tuple((unsqueezed(low, node, w, count), a) for w, a in value.terms))
+    s = value if isinstance(value, Weight) else low.stream(value, node)
+    return s.arranged((*s.dims, *[()] * count))
