@@ -195,8 +195,12 @@ def _unread_of_norms(solution: Solution) -> Iterator[str]:
         rule = site.rule
         if not isinstance(rule, (NormRule, SimilarityRule, UnitRowsRule)) or not getattr(rule, "scale", True):
             continue
-        y = site.outputs[0]
-        layout = solution.layouts.algebras[y]
+        x, y = site.inputs[0], site.outputs[0]
+        layout, before = solution.layouts.algebras[y], solution.layouts.algebras[x]
+        never = solution.directions.absent(x)
+        left = before.size - sum(key_dimension(before, k) for k in vector_keys(before) if never.contains({k: 1}))
+        if left < 2 <= before.size:
+            yield f"{site.name} normalises so few features that only a sign is left: nothing before it moves"
         unread = solution.directions.moving(y)
         if sum(key_dimension(layout, k) for k in vector_keys(layout) if unread.contains({k: 1})) > 1:
             yield f"{site.name} normalises features that nothing else reads: laws of their space are not listed"
@@ -244,13 +248,20 @@ def _single_rows(solution: Solution) -> Iterator[str]:
 def _unseen_scales(solution: Solution) -> Iterator[str]:
     """Blocks that give every token, or every choice of an expert, a scale of its own which nothing sees."""
     sites = list(solution.drawn.sites)
+    writer = {w: s for s in sites for w in s.outputs}
     chosen = {w for s in sites if isinstance(s.rule, SoftmaxRule) and s.rule.unseen == "everything" for w in s.outputs}
     for i, site in enumerate(sites):
         rule = site.rule
+        if isinstance(rule, AddRule) and all(_looked_up(writer[w]) for w in site.inputs) and invisible(sites, i, True):
+            yield f"{site.name} adds rows of tables whose scale is unseen: laws of the scale of each row are not listed"
         hard = isinstance(rule, MixtureRule) and site.inputs[0] in chosen
         sunk = isinstance(rule, AttentionRule) and rule.heads == 1 and not rule.normalised
         if (hard or sunk or isinstance(rule, TokenMixRule)) and invisible(sites, i, local=True):
             yield f"{site.name} scales what readers blind to a scale see: laws of that scale are not listed"
+
+
+def _looked_up(site: Site) -> bool:
+    return isinstance(site.rule, LinearRule) and site.rule.lookup
 
 
 def _unlike(solution: Solution) -> Iterator[str]:

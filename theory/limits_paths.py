@@ -90,7 +90,7 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
             if isinstance(rule, ProductRule):
                 yield f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
             if isinstance(rule, HomogeneousRule) and rule.mixes and summed.intersection(site.inputs):
-                yield f"{site.name} takes the largest of sums of entries: laws of those that never are it are not listed"
+                yield f"{site.name} takes the largest of sums of entries: laws of those that never are are not listed"
             signs = isinstance(rule, HomogeneousRule) and rule.isometric and summed.isdisjoint(site.inputs)
             if isinstance(rule, PointwiseRule) or signs or (isinstance(rule, HomogeneousRule) and rule.power != 1):
                 yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from ..subspace import Subspace, VectorKey, vector_keys
 from .base import Blind, Rule
-from .joins import AddRule
+from .factors import FixedGainRule
+from .joins import AddRule, ConcatRule
 from .maps import GainRule
+from .pointwise import PassRule
+from .reorder import ReorderRule
 
 if TYPE_CHECKING:
     from ..balance import Balance
@@ -31,10 +34,15 @@ def beside(diagram: Diagram, site: Site) -> bool:
     """
     repeats = isinstance(site.rule, RepeatRule)
     many = (site.outputs if repeats else site.inputs)[0]
-    near = [r.rule for r, _ in diagram.reading[many]]
-    if repeats:
-        return any(isinstance(r, AddRule) or (isinstance(r, GainRule) and r.bias is not None) for r in near)
-    return len(near) > 1
+    near = [r for r, _ in diagram.reading[many]]
+    if not repeats:
+        return len(near) > 1
+    for site in near:  # grows: what only moves positions hands copies on
+        if isinstance(site.rule, AddRule) or (isinstance(site.rule, GainRule) and site.rule.bias is not None):
+            return True
+        if isinstance(site.rule, (ConcatRule, FixedGainRule, PassRule, ReorderRule)):
+            near += [r for w in site.outputs for r, _ in diagram.reading[w] if r not in near]
+    return False
 
 
 def centred(diagram: Diagram, site: Site, cut: bool) -> bool:

@@ -129,9 +129,13 @@ def take(value: Value, axis: int, index: Sequence[int]) -> Value:
 
 
 def beside(parts: Sequence[Value], axis: int) -> Value:
-    """Values end to end."""
+    """Values end to end; copies of one value are entries of it that are taken several times."""
     if len(parts) == 1:
         return parts[0]
+    taken = [(p.base, p.index) if isinstance(p, Taken) and p.axis == axis else (p, None) for p in parts]
+    if all(base == taken[0][0] for base, _ in taken) and isinstance(taken[0][0], Weight):
+        whole = range(taken[0][0].shape[axis])
+        return take(taken[0][0], axis, [i for _, index in taken for i in (whole if index is None else index)])
     sizes = tuple(p.shape[axis] for p in parts)
     shape = tuple(sum(sizes) if i == axis else n for i, n in enumerate(parts[0].shape))
     return Beside(shape=shape, parts=tuple(parts), sizes=sizes, axis=axis)
@@ -363,7 +367,6 @@ def as_vector(low: Lowering, node: Node, value: Value) -> Stream:
     """
     from ..sources import source
     from .features import joined_features
-
     from .parts import Joined
 
     if isinstance(value, Joined):
