@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from lawful.graph.architecture import Architecture
 from lawful.graph.engine import derive
 
 SECONDS, MEGABYTES = 1.0, 300.0  # what gpt2 and the 70B shape may take
-DEPTHS = (10, 20, 40, 80, 160)
+DEPTHS = (80, 100, 200, 500, 1000)
+EXPONENT = 1.1  # of the time between 100 and 1,000 layers
 WIDTHS = (1024, 2048, 4096, 8192, 16384)
 REPEATS = 3
 
@@ -86,14 +88,19 @@ def main() -> int:
     named = table("named networks", goals, console)
     depth = table("depth, width 8192", [(f"{n} layers", llama(n, 8192)) for n in DEPTHS], console)
     width = table("width, 20 layers", [(f"width {n}", llama(20, n)) for n in WIDTHS], console)
-    deeper, wider = (r[-1]["seconds"] / r[0]["seconds"] for r in (depth, width))
-    console.print(f"{DEPTHS[-1] // DEPTHS[0]} times the depth takes {deeper:.1f} times as long,")
+    deeper, wider = (r[-1]["seconds"] / r[first]["seconds"] for r, first in ((depth, 1), (width, 0)))
+    exponent = math.log(deeper) / math.log(DEPTHS[-1] / DEPTHS[1])
+    console.print(
+        f"{DEPTHS[-1] // DEPTHS[1]} times the depth takes {deeper:.1f} times as long: exponent {exponent:.2f},"
+    )
     console.print(f"{WIDTHS[-1] // WIDTHS[0]} times the width {wider:.2f} times.")
     met = [r["seconds"] < SECONDS and r["megabytes"] < MEGABYTES for r in named]
     missed = [name for (name, _), ok in zip(goals, met, strict=True) if not ok]
     for name in missed:
         console.print(f"{name} misses its goal of {SECONDS:g} s and {MEGABYTES:g} MB.")
-    return 1 if missed else 0
+    if exponent > EXPONENT:
+        console.print(f"The exponent of the depth misses its goal of {EXPONENT}.")
+    return 1 if missed or exponent > EXPONENT else 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from lawful.theory.modules import Axes, ClassAxes, Inputs
 from lawful.theory.oracle import ContradictionError, Count, count_fields, span_rank
 from lawful.theory.randomness import random_states
 from lawful.theory.storage import own_parameters
+from lawful.theory.threads import few_threads
 from lawful.theory.verdict import Verdict
 
 from .architecture import Architecture
@@ -82,28 +83,36 @@ def count(
         FlowError: for a flow that names parameters that are not there, and for `exact` with another flow than the
             gradient flow.
     """
-    flow = None if flow is None else as_flow(flow)
-    if exact and not (flow is None or isinstance(flow, GradientFlow)):
-        raise FlowError(
-            f"exact counting is for the gradient flow, not for {type(flow).__name__}; leave out exact=True or flow="
-        )
-    if exact:
+    with few_threads(_size(network)):
+        flow = None if flow is None else as_flow(flow)
+        if exact and not (flow is None or isinstance(flow, GradientFlow)):
+            raise FlowError(
+                f"exact counting is for the gradient flow, not for {type(flow).__name__}; leave out exact=True or flow="
+            )
+        if exact:
+            with random_states():
+                arch = architecture_of(network, args, kwargs)
+                found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
+                return found if isinstance(network, Architecture) else _with_unread(network, found)
+        if not isinstance(network, Architecture | torch.nn.Module):
+            raise ShapeError(
+                f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
+            )
+        counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
+        if isinstance(network, Architecture):
+            return _doubted(network, _count(network, loss, (), {}, axis, **counted))
+        inputs: Inputs = (tuple(args), dict(kwargs or {}))
+        if not isinstance(network, Network):
+            axis = class_axes(network, loss, inputs, axis)
         with random_states():
-            arch = architecture_of(network, args, kwargs)
-            found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
-            return found if isinstance(network, Architecture) else _with_unread(network, found)
-    if not isinstance(network, Architecture | torch.nn.Module):
-        raise ShapeError(
-            f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
-        )
-    counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
-    if isinstance(network, Architecture):
-        return _doubted(network, _count(network, loss, (), {}, axis, **counted))
-    inputs: Inputs = (tuple(args), dict(kwargs or {}))
-    if not isinstance(network, Network):
-        axis = class_axes(network, loss, inputs, axis)
-    with random_states():
-        return _count_any_module(network, loss, inputs, axis, counted)
+            return _count_any_module(network, loss, inputs, axis, counted)
+
+
+def _size(network: object) -> int:
+    """Number of scalars of all parameters."""
+    if isinstance(network, torch.nn.Module):
+        return sum(p.numel() for p in network.parameters())
+    return sum(p.size for p in network.parameters.values()) if isinstance(network, Architecture) else 0
 
 
 def _count_any_module(

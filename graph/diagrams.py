@@ -62,7 +62,7 @@ def _holders(sites: Sequence[Site], wires: list[Wire], parameters: Mapping[str, 
     everywhere = set().union(*spoken.values())
     out = []
     for site in sites:
-        tied = tuple(n for n in dict.fromkeys(site.parameters) if n in everywhere - spoken[site.name])
+        tied = tuple(n for n in dict.fromkeys(site.parameters) if n in everywhere and n not in spoken[site.name])
         if tied:
             rule = HeldRule(tuple((n, parameters[n].shape or (1,)) for n in tied))
             inner = range(len(wires), len(wires) + len(rule.inner))

@@ -5,6 +5,7 @@ import os
 import time
 
 import hypothesis
+import pytest
 import torch
 
 from lawful.atlas.stubs import declare_torchvision
@@ -34,6 +35,15 @@ def pytest_report_header(config):
 
 
 torch.set_num_threads(1)
+torch.manual_seed(0)  # parameters that a test file makes when it is imported: the same in every worker and run
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """What a test draws without a seed of its own is the same in every run, whatever ran before."""
+    torch.manual_seed(0)
+
+
 declare_torchvision()  # beside the CPU build of torch, before anything imports transformers or timm
 
 

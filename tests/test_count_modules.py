@@ -58,7 +58,8 @@ FUSED = {
 def test_norms_of_torch_count_like_the_composed_forms(name: str) -> None:
     module, x, laws = FUSED[name]
     found = lw.count(module, args=(x,))
-    assert (found.laws, found.verdict, found.method) == (laws, Verdict.HOLDS, "lie algebra, float64")
+    assert (found.laws, found.verdict) == (laws, Verdict.HOLDS)
+    assert found.method.startswith("lie algebra, float64")  # where units are dead at some points, of the trace
 
 
 OUT = {"out": nn.Linear(3, 2)}

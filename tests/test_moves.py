@@ -60,9 +60,13 @@ DERIVED: dict[str, tuple[Forward, str, int]] = {
     "a weight less its mean": (
         lambda m, x: F.linear(torch.relu(F.linear(x, m.w - m.w.mean(0, keepdim=True))), m.v),
         "w:4,3 v:2,4",
+        4,
+    ),
+    "copies of a row with a bias": (
+        lambda m, x: F.linear(torch.cat([F.linear(x, m.a), F.linear(x, m.a)], -1) * mask(2, 2), m.v, m.b),
+        "a:1,3 b:2 v:2,2",
         3,
     ),
-    "equal rows with a bias": (lambda m, x: F.linear(F.linear(x, m.a.expand(3, 3), m.b), m.v), "a:1 b:3 v:3,3", 4),
     "a weight and rows of it": (
         of(lambda m, h: F.linear(torch.relu(F.linear(h, m.v)), m.w[0:2])),
         "w:3,3 v:3,3",

@@ -9,7 +9,9 @@ of the rows that `h[:2] + h[2:4]` adds up.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+
+import networkx
 
 from .admissions import Cell
 from .algebra import Algebra
@@ -36,8 +38,8 @@ class Carried:
         self._directions = directions
         self._diagram = diagram
         self.roots = Roots(directions, diagram, loose)
-        self._writer = {w: s for s in diagram.sites for w in s.outputs}
-        self._place = {s.name: i for i, s in enumerate(diagram.sites)}
+        self._writer = diagram.writer
+        self._place = diagram.place
         self._ends: dict[str, list[tuple[Site, int, Arrived]]] = {}
         self._members: dict[str, tuple[Site, ...]] = {}
         self._mixing = self._mixed()
@@ -80,20 +82,16 @@ class Carried:
 
     def _groups(self) -> list[list[Site]]:
         """The maps that read a root in common and have one geometry."""
-        first: dict[tuple, int] = {}
-        groups: dict[int, list[Site]] = {}
-        for i, site in enumerate(self._trained()):
+        graph: networkx.Graph[Hashable] = networkx.Graph()
+        trained = list(self._trained())
+        for i, site in enumerate(trained):
             rule = site.rule
             assert isinstance(rule, LinearRule)
             kind = (rule.geometry, rule.lookup, rule.groups, rule.shape_[2:])
-            found = {first.setdefault((kind, root), i) for root in roots_of(self._pull(site))}
-            groups[i] = [site]
-            target = min(found, default=i)
-            for other in found | {i}:
-                if other != target and other in groups:
-                    groups[target] = groups.get(target, []) + groups.pop(other)
-                    first.update((k, target) for k, at in first.items() if at == other)
-        return list(groups.values())
+            graph.add_node(i)
+            graph.add_edges_from((i, (kind, root)) for root in roots_of(self._pull(site)))
+        parts = (sorted(n for n in part if isinstance(n, int)) for part in networkx.connected_components(graph))
+        return [[trained[i] for i in part] for part in sorted(parts)]
 
     def last_sum(self, w: int) -> str | None:
         """The sum that a wire comes from through fixed moves alone."""
@@ -119,7 +117,7 @@ class Carried:
                 arrive(w, key, {(i, key): 1}, self._place[self._writer[w].name])
         while waiting:
             _, w = heapq.heappop(waiting)
-            for reader, port in self._diagram.reading[w]:
+            for reader, port in self._diagram.readers[w]:
                 outputs = onward(self._directions, self._diagram, reader, port)
                 if outputs is None:
                     yield reader, port, carried[w]
@@ -136,7 +134,7 @@ class Carried:
         out: dict[int, bool] = {}
         for site in reversed(self._diagram.sites):
             for w in site.outputs:
-                further = [r for r, port in self._diagram.reading[w] if moves_on(r)]
+                further = [r for r, port in self._diagram.readers[w] if moves_on(r)]
                 if further:
                     cut = any(isinstance(r.rule, (ConcatRule, FixedGainRule, SumFeaturesRule)) for r in further)
                     out[w] = len(further) > 1 or cut or any(out.get(y, False) for r in further for y in r.outputs)

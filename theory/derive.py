@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import networkx as nx
@@ -22,6 +24,19 @@ from .rules import LinearRule
 from .solution import FieldRow, Solution
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pauses the collector of cycles: it would look at all that a derivation makes, again and again, and find none."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+@uncollected()
 def solve(diagram: Diagram, loss: str) -> LawSet:
     """All laws of a diagram.
 

@@ -7,6 +7,7 @@ tensors, so a network of any size costs a few objects per block.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -91,18 +92,26 @@ class Diagram:
     sites: tuple[Site, ...]
     parameters: dict[str, Parameter] = field(default_factory=dict)
 
-    def readers(self) -> dict[int, list[tuple[Site, int]]]:
+    # One index, made once: everything that walks along wires asks here instead of building its own.
+
+    @cached_property
+    def readers(self) -> tuple[tuple[tuple[Site, int], ...], ...]:
         """For every wire the sites that read it and the port they read it on."""
-        out: dict[int, list[tuple[Site, int]]] = {w: [] for w in range(len(self.wires))}
+        out: list[list[tuple[Site, int]]] = [[] for _ in self.wires]
         for site in self.sites:
             for port, w in enumerate(site.inputs):
                 out[w].append((site, port))
-        return out
+        return tuple(map(tuple, out))
 
     @cached_property
-    def reading(self) -> dict[int, list[tuple[Site, int]]]:
-        """What `readers` gives, computed once."""
-        return self.readers()
+    def writer(self) -> Mapping[int, Site]:
+        """The site that writes a wire; wires inside a site have none."""
+        return {w: s for s in self.sites for w in s.outputs}
+
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """Where a site stands in the order, by its name."""
+        return {s.name: i for i, s in enumerate(self.sites)}
 
     def with_sites(self, sites: list[Site]) -> Diagram:
         """The same wires and parameters with other sites."""

@@ -59,7 +59,7 @@ class Directions:
 
     def writer(self, w: int) -> Site | None:
         """The block that writes a wire."""
-        return next((s for s in self._layouts.diagram.sites if w in s.outputs), None)
+        return self._layouts.diagram.writer.get(w)
 
     def unseen(self, site: Site, port: int) -> Subspace:
         """Data-dependent shifts of an input that its reader does not see."""

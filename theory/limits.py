@@ -94,7 +94,7 @@ def _narrow(solution: Solution) -> Iterator[str]:
 
 def _normed(solution: Solution, wire: int) -> bool:
     """Whether a norm wrote what a wire carries, so that nothing before it can be scaled."""
-    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    writer = solution.drawn.writer
     while isinstance(writer[wire].rule, PassRule):
         wire = writer[wire].inputs[0]
     return isinstance(writer[wire].rule, (NormRule, SimilarityRule))
@@ -139,13 +139,13 @@ def _rows_meet(solution: Solution, tables: set[int]) -> bool:
 
 def _fixed_numbers(solution: Solution) -> Iterator[str]:
     """Fixed numbers: matrices that kill them, or that a trained constant answers, depend on their values."""
-    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    writer, averages = solution.drawn.writer, averaged(solution.drawn)
     for site in solution.drawn.sites:
         rule = site.rule
         live = bool(site.inputs) and solution.shifts.live(site.inputs[0])
         if isinstance(rule, OffsetRule):
             x = site.inputs[0]
-            few = rule.rows - live < solution.layouts.size(x) or averaged(solution.drawn, site)
+            few = rule.rows - live < solution.layouts.size(x) or site.outputs[0] in averages
             if few and not isinstance(writer[x].rule, (PointwiseRule, SoftmaxRule)):
                 yield f"{site.name} adds fixed numbers: laws that depend on their values are not listed"
         if isinstance(rule, FrozenNormRule):
@@ -163,7 +163,7 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
     them, the rows of the maps that read the norm; a trained gain behind it turns these about, as any curved reader.
     """
     blind = (NormRule, UnitRowsRule, SimilarityRule)
-    readers = [s for s in solution.drawn.sites if isinstance(s.rule, blind)]
+    readers, place = solution.drawn.readers, solution.drawn.place
     for family in gather(solution.gauges):
         if (
             family.mixed
@@ -172,7 +172,8 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
         ):
             continue
         entities = list(dict.fromkeys(at for at, _ in family.support))
-        read = [s for s in readers if any(w in s.inputs for w, _ in entities)]
+        blinded = {s.name: s for w, _ in entities for s, _ in readers[w] if isinstance(s.rule, blind)}
+        read = sorted(blinded.values(), key=lambda s: place[s.name])
         if not read or any(isinstance(s.rule, NormRule) and _turned(solution, s.outputs[0]) for s in read):
             continue
         w, box = entities[0]
@@ -208,12 +209,12 @@ def _unread_of_norms(solution: Solution) -> Iterator[str]:
 
 def _turned(solution: Solution, wire: int) -> bool:
     """Whether what comes back to a wire may be any vector."""
-    for site, _ in solution.drawn.reading[wire]:
+    for site, _ in solution.drawn.readers[wire]:
         rule = site.rule
         if isinstance(rule, (OutputRule, PointwiseRule, HomogeneousRule, ProductRule)):
             return True
         gain = isinstance(rule, HeadGainRule) or _trained_gain(solution, site)
-        mapped = all(isinstance(r.rule, LinearRule) for r, _ in solution.drawn.reading[site.outputs[0]])
+        mapped = all(isinstance(r.rule, LinearRule) for r, _ in solution.drawn.readers[site.outputs[0]])
         if gain and (not mapped or rows_on(solution, site.outputs[0]) > 1):
             return True
     return False
@@ -222,8 +223,8 @@ def _turned(solution: Solution, wire: int) -> bool:
 def _seen_through(solution: Solution, norm: Site) -> set[int]:
     """The wires whose vectors come back through a norm: what it writes, and the other side of scores."""
     found = set(norm.outputs)
-    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
-    for site, _ in solution.drawn.reading[norm.outputs[0]]:
+    writer = solution.drawn.writer
+    for site, _ in solution.drawn.readers[norm.outputs[0]]:
         if isinstance(site.rule, AttentionRule):
             for w in site.inputs[:2]:
                 found |= {w, *(writer[w].inputs if isinstance(writer[w].rule, NormRule) else ())}
@@ -240,7 +241,7 @@ def _single_rows(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if not _trained_gain(solution, site) or not site.inputs or not solution.directions.absent(site.inputs[0]):
             continue
-        readers = [r for r, _ in solution.drawn.reading[site.outputs[0]]]
+        readers = [r for r, _ in solution.drawn.readers[site.outputs[0]]]
         if all(isinstance(r.rule, LinearRule) for r in readers) and rows_on(solution, site.outputs[0]) == 1:
             yield f"{site.name} is a gain that one row reads: laws of their ratios are not listed"
 
@@ -248,7 +249,7 @@ def _single_rows(solution: Solution) -> Iterator[str]:
 def _unseen_scales(solution: Solution) -> Iterator[str]:
     """Blocks that give every token, or every choice of an expert, a scale of its own which nothing sees."""
     sites = list(solution.drawn.sites)
-    writer = {w: s for s in sites for w in s.outputs}
+    writer = solution.drawn.writer
     chosen = {w for s in sites if isinstance(s.rule, SoftmaxRule) and s.rule.unseen == "everything" for w in s.outputs}
     for i, site in enumerate(sites):
         rule = site.rule
@@ -326,7 +327,7 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
 
 def _sees_everything(solution: Solution, site: Site) -> bool:
     """Whether a loss sees every change of what a frozen matrix reads: it is no wider than what the loss sees."""
-    rule, reading = site.rule, solution.drawn.reading
+    rule, reading = site.rule, solution.drawn.readers
     if not isinstance(rule, LinearRule) or rule.groups > 1 or rule.lookup or math.prod(rule.shape_[2:]) > 1:
         return False
     ends = [r.rule for r, _ in reading[site.outputs[0]]]
@@ -338,8 +339,8 @@ def _sees_everything(solution: Solution, site: Site) -> bool:
 
 def _read_alone(solution: Solution, wire: int) -> bool:
     """Whether a map may read what a frozen matrix writes, with nothing trained added and nothing curved between."""
-    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
-    for site, _ in solution.drawn.reading[wire]:
+    writer = solution.drawn.writer
+    for site, _ in solution.drawn.readers[wire]:
         rule = site.rule
         if isinstance(rule, (HomogeneousRule, OutputRule, PointwiseRule, ProductRule)):
             continue
@@ -362,14 +363,14 @@ def _gain_matters(solution: Solution, site: Site) -> bool:
     if not solution.directions.absent(x):
         return False
     parameters = solution.diagram.parameters
-    readers = (r.rule for r, _ in solution.drawn.readers()[y])
+    readers = (r.rule for r, _ in solution.drawn.readers[y])
     return any(isinstance(rule, LinearRule) and not parameters[rule.weight].frozen for rule in readers)
 
 
 def _constant_matters(solution: Solution, site: Site) -> bool:
     """Whether a matrix may kill a frozen constant `b`, or another constant may answer `S b`."""
     y = site.outputs[0]
-    if all(isinstance(r.rule, OutputRule) for r, _ in solution.drawn.reading[y]):
+    if all(isinstance(r.rule, OutputRule) for r, _ in solution.drawn.readers[y]):
         return False  # what a matrix makes of it is along 1, where a loss sees nothing
     if solution.layouts.off_diagonal(y):
         return True
@@ -378,7 +379,7 @@ def _constant_matters(solution: Solution, site: Site) -> bool:
     if not solution.layouts.algebras[y].count:
         return False
     unseen = solution.directions.moving(y) or solution.directions.still(y)
-    return bool(unseen) or solution.shifts.live(y) or any(_passes(solution, r) for r, _ in solution.drawn.readers()[y])
+    return bool(unseen) or solution.shifts.live(y) or any(_passes(solution, r) for r, _ in solution.drawn.readers[y])
 
 
 def _passes(solution: Solution, site: Site) -> bool:

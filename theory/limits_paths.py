@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .diagram import Diagram, Site
+from .diagram import Diagram
 from .rewrites import identity_sources, invisible
 from .rules import (
     AddRule,
@@ -102,7 +102,7 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
 
 def _copies_added(diagram: Diagram) -> Iterator[str]:
     """Copies of one feature that are added up again behind gains of their own."""
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    writer = diagram.writer
     for site in diagram.sites:
         if isinstance(site.rule, SumFeaturesRule):
             before = writer[site.inputs[0]]
@@ -130,28 +130,29 @@ SPREADS = (
 )
 
 
-def averaged(diagram: Diagram, site: Site) -> str | None:
-    """The site that averages or picks the positions that a site writes, where nothing but maps lies between."""
-    readers = diagram.readers()
-    seen: set[int] = set()
-    waiting = list(site.outputs)
-    while waiting:
-        w = waiting.pop()
-        if w in seen:
-            continue
-        seen.add(w)
-        for reader, _ in readers[w]:
-            rule = reader.rule
-            if isinstance(rule, PassRule) and (rule.mixes or isinstance(rule.weights, int)):
-                return reader.name
-            if isinstance(rule, SPREADS) or (isinstance(rule, NormRule) and not rule.scale):
-                waiting += reader.outputs
-    return None
+def averaged(diagram: Diagram) -> dict[int, str]:
+    """For every wire the site that averages or picks its positions, where nothing but maps lies between."""
+    out: dict[int, str] = {}
+    for site in reversed(diagram.sites):
+        for w in site.outputs:
+            for reader, _ in diagram.readers[w]:
+                rule = reader.rule
+                if isinstance(rule, PassRule) and (rule.mixes or isinstance(rule.weights, int)):
+                    found = reader.name
+                elif isinstance(rule, SPREADS) or (isinstance(rule, NormRule) and not rule.scale):
+                    found = next((out[y] for y in reader.outputs if y in out), "")
+                else:
+                    continue
+                if found:
+                    out[w] = found
+                    break
+    return out
 
 
 def _averaged_positions(diagram: Diagram) -> Iterator[str]:
     """Positions that are mixed, made or centred, and then averaged with nothing but maps between."""
     sites = list(diagram.sites)
+    averages = averaged(diagram)
     for i, site in enumerate(sites):
         rule = site.rule
         kernel = isinstance(rule, LinearRule) and math.prod(rule.shape_[2:]) > 1
@@ -159,7 +160,7 @@ def _averaged_positions(diagram: Diagram) -> Iterator[str]:
         unit = isinstance(rule, UnitRowsRule) and rule.mixes
         if not (kernel or pieces or unit or isinstance(rule, (NormRule, TokenMixRule))):
             continue
-        name = averaged(diagram, site)
+        name = next((averages[w] for w in site.outputs if w in averages), None)
         if name and isinstance(rule, TokenMixRule):
             yield f"{name} averages the positions that {site.name} mixes: laws of single positions are not listed"
         if name and isinstance(rule, NormRule) and not rule.local and rule.centre:
@@ -182,7 +183,7 @@ def _every_tap(rule: LinearRule) -> bool:
 
 def _skips_into_sums(diagram: Diagram) -> Iterator[str]:
     """`x + f(W x)` where the skip could be drawn into `W`, but for what stands between."""
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    writer = diagram.writer
     origin = identity_sources(list(diagram.sites))
 
     def start(w: int) -> int:
@@ -223,8 +224,8 @@ def _multiplies(rule: Rule) -> bool:
 
 def _fixed_sums(diagram: Diagram) -> Iterator[str]:
     """Squares of normalised features add up to a constant; an exponential scale answers a factor by a constant."""
-    writer = {w: s for s in diagram.sites for w in s.outputs}
-    readers = diagram.readers()
+    writer = diagram.writer
+    readers = diagram.readers
     for site in diagram.sites:
         rule = site.rule
         if isinstance(rule, HomogeneousRule) and rule.power > 1 and isinstance(writer[site.inputs[0]].rule, NormRule):
@@ -236,7 +237,7 @@ def _fixed_sums(diagram: Diagram) -> Iterator[str]:
 
 def _accidents(diagram: Diagram) -> Iterator[str]:
     """Axes so short that a block is another function: its accidental laws hold for these widths only."""
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    writer = diagram.writer
     for site in diagram.sites:
         rule = site.rule
         if isinstance(rule, NormRule) and rule.scale and rule.local:
@@ -258,7 +259,7 @@ def _accidents(diagram: Diagram) -> Iterator[str]:
 
 def _factors(diagram: Diagram) -> Iterator[str]:
     """A linear branch beside a skip of one number is one factor of everything that it stands between."""
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    writer = diagram.writer
     origin = identity_sources(list(diagram.sites))
     for site in diagram.sites:
         if not isinstance(site.rule, AddRule) or diagram.wires[site.outputs[0]].size > 1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from .algebra import OFF
@@ -30,6 +32,7 @@ from .rules import (
 )
 from .rules.copies import beside
 from .solution import Solution
+from .subspace import VectorKey
 
 # blocks that see every change of what they read, or whose changes are followed
 CLOSED = (AddRule, GainRule, HomogeneousRule, LinearRule, NormRule, PointwiseRule, ProductRule, SoftmaxRule, SourceRule)
@@ -112,9 +115,9 @@ def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
 
 def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
     """Sums that are a wire again, or in which one part of a wire is a term of several features."""
-    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    writer = solution.drawn.writer
     for site in solution.drawn.sites:
-        if not isinstance(site.rule, AddRule):
+        if not isinstance(site.rule, AddRule) or carried.roots.apart(site):
             continue
         pull = carried.roots.of(site.outputs[0])
         before = {root for x in site.inputs for root in roots_of(carried.roots.of(x))}
@@ -136,7 +139,7 @@ def _never_negative(solution: Solution) -> Iterator[str]:
         rule = site.rule
         straight = isinstance(rule, HomogeneousRule) and rule.negative is not None
         known = bool(site.inputs) and positive.issuperset(site.inputs)
-        if known and straight and len(solution.drawn.reading[site.inputs[0]]) > 1:
+        if known and straight and len(solution.drawn.readers[site.inputs[0]]) > 1:
             yield f"{site.name} reads what is never negative, which others read too: laws of both are not listed"
         keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
         keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0)
@@ -146,22 +149,33 @@ def _never_negative(solution: Solution) -> Iterator[str]:
 
 def _gains_added(solution: Solution, carried: Carried) -> Iterator[str]:
     """Gains of maps of one wire in a sum: feature by feature they are two layers, whose pairs have laws."""
-    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
-    for site in solution.drawn.sites:
-        if not isinstance(site.rule, AddRule):
-            continue
-        for row in carried.roots.of(site.outputs[0]).values():
-            seen: set[Root] = set()
-            for (label, w), _ in row:
-                gain = writer.get(w)
-                if label or gain is None or not isinstance(gain.rule, GainRule) or not gain.rule.gain:
-                    continue
-                maps = [writer[x] for _, x in roots_of(carried.roots.of(gain.inputs[0])) if x in writer]
-                own = {r for m in maps if m.inputs for r in roots_of(carried.roots.of(m.inputs[0]))}
-                own |= {("", m.outputs[0]) for m in maps}
-                if own & seen:
-                    yield f"{site.name} adds gains of maps of one wire: laws of pairs of these are not listed"
-                seen |= own
+    diagram, roots = solution.drawn, carried.roots
+    behind: dict[int, set[Root]] = {}  # for every gain the maps that it scales, and what these read
+    bits: dict[Root, int] = {}
+    masks: dict[int, int] = {}  # for every sum of whole wires what lies behind the gains that it adds
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, GainRule) and rule.gain and carried.goes_on(site.outputs[0]):
+            found = roots_of(roots.of(site.inputs[0]))
+            maps = [diagram.writer[x] for _, x in found if x in diagram.writer]
+            own = {r for m in maps if m.inputs for r in roots_of(roots.of(m.inputs[0]))}
+            own |= {("", m.outputs[0]) for m in maps}
+            behind[site.outputs[0]] = own
+            masks[site.outputs[0]] = sum(bits.setdefault(r, 1 << len(bits)) for r in own)
+        elif isinstance(rule, (AddRule, PassRule)) and roots.apart(site):
+            parts = [masks.get(w, 0) for w in site.inputs]
+            masks[site.outputs[0]] = functools.reduce(operator.or_, parts, 0)
+            meet = sum(parts) != masks[site.outputs[0]]
+        elif isinstance(rule, AddRule):
+            meet = any(_meet(row, behind) for row in roots.of(site.outputs[0]).values())
+        if isinstance(rule, AddRule) and meet:
+            yield f"{site.name} adds gains of maps of one wire: laws of pairs of these are not listed"
+
+
+def _meet(row: Iterable[tuple[Root, VectorKey]], behind: Mapping[int, set[Root]]) -> bool:
+    """Whether two gains among the terms of a feature have something behind them in common."""
+    own = [behind.get(w, set()) for (label, w), _ in row if not label]
+    return sum(map(len, own)) > len(set().union(*own))
 
 
 def _repeated_positions(solution: Solution) -> Iterator[str]:
@@ -192,7 +206,7 @@ def _factors_of_runs(solution: Solution) -> Iterator[str]:
 
 def _side_by_side(solution: Solution) -> Iterator[str]:
     """Maps of one wire side by side, or parts of one map, which are not drawn as parallel branches."""
-    writer = {w: s for s in solution.drawn.sites for w in s.outputs}
+    writer = solution.drawn.writer
     turning: dict[int, set[int]] = {}  # the solutions with matrices off the diagonal, by wire
     for i, row in enumerate(solution.gauges):
         for (w, _), label in row:
@@ -204,8 +218,8 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
         cut = site.rule.cut
         parts = [w for w in dict.fromkeys(site.outputs if cut else site.inputs) if w in turning]
         if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
-            ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.reading[w])}
-        elif not cut and any(_keeps_sums(s) for s, _ in solution.drawn.reading[site.outputs[0]]):
+            ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
+        elif not cut and any(_keeps_sums(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
             ends = {w: writer[w].inputs[0] for w in parts if isinstance(writer[w].rule, LinearRule)}
         else:
             continue

@@ -38,6 +38,10 @@ class Equations(Generic[Key]):
         """Mentions a variable, so that it exists even if no equation names it."""
         self._order.setdefault(key, len(self._order))
 
+    def __len__(self) -> int:
+        """Number of variables."""
+        return len(self._order)
+
     def variables(self) -> list[Key]:
         """All variables in order of first mention."""
         return list(self._order)

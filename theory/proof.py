@@ -227,7 +227,7 @@ def _pinned_field(solution: Solution, row: dict) -> bool:
 def _unseen_steps(solution: Solution, name: str, w: int) -> list[Proof]:
     out = []
     directions = solution.directions
-    readers = ", ".join(s.name for s, _ in solution.drawn.readers()[w])
+    readers = ", ".join(s.name for s, _ in solution.drawn.readers[w])
     wire = solution.drawn.wires[w].name
     for what, space in (("any shift", directions.moving(w)), ("a constant shift", directions.still(w))):
         if space:
@@ -247,7 +247,7 @@ def _unseen_steps(solution: Solution, name: str, w: int) -> list[Proof]:
 
 def _readers_agree(solution: Solution, w: int, space: Subspace, moving: bool) -> bool:
     """Whether the rule of every reader, asked again, does not see the directions."""
-    for site, port in solution.drawn.readers()[w]:
+    for site, port in solution.drawn.readers[w]:
         blind = site.rule.blind(solution.directions, site)[port]
         seen = blind.moving if moving else blind.still.join(blind.moving)
         if not all(seen.contains(v) for v in space.vectors):

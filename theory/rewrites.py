@@ -131,8 +131,8 @@ def invisible(sites: list[Site], start: int, local: bool, exact: bool = False) -
 
 def join_what_was_cut(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """A wire that is cut and put together again in the same order was never cut."""
-    readers = diagram.readers()
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    readers = diagram.readers
+    writer = diagram.writer
     gone: set[str] = set()
     sites, notes = [], []
     for site in diagram.sites:
@@ -156,7 +156,7 @@ def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     sites = list(diagram.sites)
     notes: list[Rewrite] = []
     origin = identity_sources(sites)
-    readers = diagram.readers()
+    readers = diagram.readers
     place = {w: i for i, s in enumerate(sites) for w in s.outputs}
     for i, site in enumerate(sites):
         if not isinstance(site.rule, AddRule):
@@ -270,13 +270,12 @@ def _split_patches(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
 
 def bundles(diagram: Diagram) -> dict[str, str]:
     """Linear sites that read one wire, share a geometry and are only ever added up: site name -> bundle name."""
-    readers = diagram.readers()
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    readers = diagram.readers
     groups: dict[tuple, list[str]] = {}
     for site in diagram.sites:
         if not isinstance(site.rule, AddRule):
             continue
-        for leaf in leaves(site, readers, writer):
+        for leaf in leaves(diagram, site):
             rule = leaf.rule
             if isinstance(rule, LinearRule) and _sum_of(leaf, readers)[0] == site.name:
                 key = (site.name, leaf.inputs[0], rule.geometry, rule.groups, rule.lookup, _kernel(rule))
@@ -302,15 +301,15 @@ def _sum_of(site: Site, readers: dict[int, list[tuple[Site, int]]]) -> tuple[str
             name, total = site.name, factor
 
 
-def leaves(site: Site, readers: dict[int, list[tuple[Site, int]]], writer: dict[int, Site]) -> list[Site]:
+def leaves(diagram: Diagram, site: Site) -> list[Site]:
     """The sites that a sum and the sums inside it add up, if nothing else reads them."""
     out = []
     for w in site.inputs:
-        before = writer[w]
-        if len(readers[w]) != 1:
+        before = diagram.writer[w]
+        if len(diagram.readers[w]) != 1:
             continue
         if isinstance(before.rule, AddRule):
-            out += leaves(before, readers, writer)
+            out += leaves(diagram, before)
         else:
             out.append(before)
     return out
@@ -332,7 +331,7 @@ class Pair:
 
 def parallel_pairs(diagram: Diagram) -> list[Pair]:
     """Hidden wires of two linear branches `B_i A_i x` that are read from one wire and added up."""
-    readers = diagram.readers()
+    readers = diagram.readers
     bundle = bundles(diagram)
     uses: dict[str, int] = {}
     for site in diagram.sites:

@@ -43,12 +43,12 @@ def cut_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         for i, w in enumerate(cut.outputs):
             moved.append(len(wires))
             wires.append(replace(wires[w], name=f"{wires[site.inputs[0]].name}[{i}]"))
-            readers = [r.rule for r, _ in diagram.reading[w]]
+            readers = [r.rule for r, _ in diagram.readers[w]]
             if not all(isinstance(r, DiscardRule) for r in readers):
                 after.append(replace(site, name=f"{site.name}[{i}]", inputs=(moved[-1],), outputs=(w,)))
             else:
                 after.append(Site(f"{site.name}[{i}] unread", DiscardRule(), (moved[-1],), ()))
-        unread = {w for w in cut.outputs if all(isinstance(r.rule, DiscardRule) for r, _ in diagram.reading[w])}
+        unread = {w for w in cut.outputs if all(isinstance(r.rule, DiscardRule) for r, _ in diagram.readers[w])}
         first = replace(cut, inputs=site.inputs, outputs=tuple(moved))
         sites = [s for s in diagram.sites if s is not cut and not set(s.inputs) & unread]
         at = sites.index(site)
@@ -63,9 +63,9 @@ def _cut_afterwards(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
         rule = site.rule
         plain = isinstance(rule, HomogeneousRule) and not (rule.noisy or rule.mixes or rule.slope)
         if plain or isinstance(rule, PointwiseRule):
-            after = diagram.reading[site.outputs[0]]
+            after = diagram.readers[site.outputs[0]]
             if len(after) == 1 and isinstance(after[0][0].rule, ConcatRule) and after[0][0].rule.cut:
-                parts = [[r.rule for r, _ in diagram.reading[w]] for w in after[0][0].outputs]
+                parts = [[r.rule for r, _ in diagram.readers[w]] for w in after[0][0].outputs]
                 if any(all(isinstance(r, DiscardRule) for r in readers) for readers in parts):
                     yield site, after[0][0]
 
@@ -104,7 +104,7 @@ def merge_cuts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         for i, w in enumerate(parts):
             start, stop = whole[w][1], whole[w][1] + wires[w].size
             if w not in same:
-                readers = [r.rule for r, _ in diagram.reading[w]]
+                readers = [r.rule for r, _ in diagram.readers[w]]
                 pieces = tuple(own[e] for e in itertools.pairwise(edges) if start <= e[0] and e[1] <= stop)
                 if all(isinstance(r, DiscardRule) or (isinstance(r, ConcatRule) and r.cut) for r in readers):
                     gone.add(w)

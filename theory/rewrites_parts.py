@@ -45,7 +45,7 @@ def _between(diagram: Diagram, reads: bool) -> Iterator[tuple[Site, Site]]:
     for site in diagram.sites:
         for use in site.rule.uses(site):
             uses[use.parameter] = uses.get(use.parameter, 0) + 1
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    writer = diagram.writer
 
     def plain(site: Site | None) -> bool:
         rule = site.rule if site else None
@@ -59,7 +59,7 @@ def _between(diagram: Diagram, reads: bool) -> Iterator[tuple[Site, Site]]:
             continue
         whole = (site.outputs if reads else site.inputs)[0]
         parts = site.inputs if reads else site.outputs
-        after = [[s for s, _ in diagram.reading[w]] for w in (whole, *parts)]
+        after = [[s for s, _ in diagram.readers[w]] for w in (whole, *parts)]
         middle = (after[0][0] if len(after[0]) == 1 else None) if reads else writer.get(whole)
         if len(after[0]) != 1 or not plain(middle) or middle is None:
             continue
@@ -184,7 +184,7 @@ def shared_maps(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
 def _factors_after(diagram: Diagram, site: Site, total: Site) -> list[str]:
     """The fixed factors between a map and a sum."""
     found = []
-    while (after := diagram.reading[site.outputs[0]][0][0]).name != total.name:
+    while (after := diagram.readers[site.outputs[0]][0][0]).name != total.name:
         found.append(after.name)
         site = after
     return found
@@ -192,22 +192,22 @@ def _factors_after(diagram: Diagram, site: Site, total: Site) -> list[str]:
 
 def _twice_in_a_sum(diagram: Diagram) -> Iterator[tuple[Site, Site, Site, Fraction, int]]:
     """Sums with two terms by one map, the second of them times a factor: the sum, the maps, the factor, the term."""
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    writer = diagram.writer
     for total in diagram.sites:
         if not isinstance(total.rule, AddRule):
             continue
         known: list[tuple[Site, int]] = []
         for w in total.inputs:
             factor, site = Fraction(1), writer[w]
-            while is_factor(site.rule) and isinstance(site.rule, PassRule) and len(diagram.reading[w]) == 1:
+            while is_factor(site.rule) and isinstance(site.rule, PassRule) and len(diagram.readers[w]) == 1:
                 factor *= site.rule.factor
                 site = writer[site.inputs[0]]
-                if len(diagram.reading[site.outputs[0]]) != 1:
+                if len(diagram.readers[site.outputs[0]]) != 1:
                     break
             rule = site.rule
             if not isinstance(rule, LinearRule) or rule.bias or rule.lookup or rule.rows or rule.groups > 1:
                 continue
-            if len(diagram.reading[site.outputs[0]]) != 1 or len(diagram.reading[w]) != 1:
+            if len(diagram.readers[site.outputs[0]]) != 1 or len(diagram.readers[w]) != 1:
                 continue
             for first, _ in known:
                 x, v = (diagram.wires[s.inputs[0]] for s in (first, site))
@@ -234,7 +234,7 @@ def activate_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             name = site.name if len(before.inputs) == 1 else f"{site.name}[{i}]"
             made.append(replace(site, name=name, inputs=(w,), outputs=(inner[-1],)))
         made.append(replace(before, name=f"{before.name} after {site.name}", inputs=tuple(inner), outputs=(y,)))
-        alone = len(diagram.reading[x]) == 1
+        alone = len(diagram.readers[x]) == 1
         for each in diagram.sites:
             if each is site:
                 sites += made
@@ -246,7 +246,7 @@ def activate_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
 
 def _copies_activated(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
     """Activations of copies, or of features that copies are among, with what copies or joins them."""
-    writer = {w: s for s in diagram.sites for w in s.outputs}
+    writer = diagram.writer
 
     for site in diagram.sites:
         rule = site.rule

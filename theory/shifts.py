@@ -211,7 +211,7 @@ class Shifts:
         if w not in self._live:
             return
         allow = list(allow)
-        name = len(self.equations.variables())  # every reader may absorb its own multiple
+        name = len(self.equations)  # every reader may absorb its own multiple
         if not every_token:
             self.require_uniform(w)
         for token in self.tokens(w):

@@ -34,14 +34,14 @@ def beside(diagram: Diagram, site: Site) -> bool:
     """
     repeats = isinstance(site.rule, RepeatRule)
     many = (site.outputs if repeats else site.inputs)[0]
-    near = [r for r, _ in diagram.reading[many]]
+    near = [r for r, _ in diagram.readers[many]]
     if not repeats:
         return len(near) > 1
     for site in near:  # grows: what only moves positions hands copies on
         if isinstance(site.rule, AddRule) or (isinstance(site.rule, GainRule) and site.rule.bias is not None):
             return True
         if isinstance(site.rule, (ConcatRule, FixedGainRule, PassRule, ReorderRule)):
-            near += [r for w in site.outputs for r, _ in diagram.reading[w] if r not in near]
+            near += [r for w in site.outputs for r, _ in diagram.readers[w] if r not in near]
     return False
 
 
