@@ -29,6 +29,7 @@ from .rules import (
     SoftmaxRule,
     SourceRule,
     SumFeaturesRule,
+    TableRule,
 )
 from .rules.copies import beside
 from .solution import Solution
@@ -210,7 +211,7 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
     turning: dict[int, set[int]] = {}  # the solutions with matrices off the diagonal, by wire
     for i, row in enumerate(solution.gauges):
         for (w, _), label in row:
-            if set(label) & OFF:
+            if set(label) & OFF or solution.drawn.wires[w].size == 1:
                 turning.setdefault(w, set()).add(i)
     for site in solution.drawn.sites:
         if not isinstance(site.rule, ConcatRule):
@@ -220,12 +221,13 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
         if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
             ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
         elif not cut and any(_keeps_sums(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
-            ends = {w: writer[w].inputs[0] for w in parts if isinstance(writer[w].rule, LinearRule)}
+            maps = [w for w in parts if isinstance(writer[w].rule, (LinearRule, TableRule))]
+            ends = {w: next(iter(writer[w].inputs), -1) for w in maps}
         else:
             continue
         pairs = itertools.combinations(ends, 2)
         if any(ends[a] == ends[b] and turning[a] - turning[b] and turning[b] - turning[a] for a, b in pairs):
-            what = "cuts what one map writes" if cut else "puts maps of one wire side by side"
+            what = "cuts what one map writes" if cut else "puts maps of one wire, or tables, side by side"
             yield f"{site.name} {what}: laws that mix the parts are not listed"
 
 

@@ -57,7 +57,8 @@ def source(low: Lowering, node: Node, value: Value, feature: int = -1) -> Stream
 
 def _formed(low: Lowering, node: Node, value: Value) -> Stream | None:
     """A vector that is made of parameters by fixed moves, None for anything else."""
-    from .ops.formed import Formed, as_vector, is_repeated
+    from .ops.applied import as_vector
+    from .ops.formed import Formed, is_repeated
     from .ops.parts import Joined
 
     inside = is_repeated(value) and len(value.shape) == 1 and len(value.dims[0]) > 1

@@ -36,10 +36,10 @@ from ..lowering import Lowering, handles
 from ..opaque import restored
 from ..sources import arranged_name, source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from .applied import gained as gained_by_parts
 from .combined import as_stream, combined, distributed
 from .features import along_features, centred
 from .formed import Formed
-from .formed import gained as gained_by_parts
 from .gates import Positive, gated
 from .norms import written_out
 from .parts import joined_vectors

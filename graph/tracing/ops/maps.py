@@ -53,8 +53,9 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     Raises:
         NotUnderstood: for weights that are no plain parameter, and maps of positions.
     """
+    from .applied import apply
     from .composed import Directed, Unit, directed_map, unit_map
-    from .formed import Formed, apply, is_repeated
+    from .formed import Formed, is_repeated
 
     if isinstance(weight, Combined):
         y = distributed(low, node, weight, lambda w: dense(low, node, x, w, None, out, inn))
@@ -262,7 +263,7 @@ def _conv(
 
 def _formed_conv(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, geometry: tuple[Any, ...]) -> Stream:
     """A convolution whose kernels are made of parameters by moves of their channels."""
-    from .formed import apply
+    from .applied import apply
 
     groups, transposed = geometry[3], geometry[5]
     if groups != 1 or transposed:
@@ -332,7 +333,7 @@ def embedding(low: Lowering, node: Node, weight: Value, tokens: Value, padding: 
 
 def _formed_lookup(low: Lowering, node: Node, weight: Value, tokens: Data, padding: int) -> Stream:
     """Rows of a table that is made of parameters by moves of its columns."""
-    from .formed import apply
+    from .applied import apply
 
     rows = Signal(weight.shape[0], tokens.shape[1:], tokens=True)
     words = low.add_input(tokens.node, rows, "tokens")
