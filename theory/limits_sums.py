@@ -218,11 +218,14 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
             continue
         cut = site.rule.cut
         parts = [w for w in dict.fromkeys(site.outputs if cut else site.inputs) if w in turning]
+        if cut:  # single features are cut apart where only the diagonal passes
+            parts = [w for w in parts if solution.drawn.wires[w].size > 1]
         if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
             ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
         elif not cut and any(_keeps_sums(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
-            maps = [w for w in parts if isinstance(writer[w].rule, (LinearRule, TableRule))]
-            ends = {w: next(iter(writer[w].inputs), -1) for w in maps}
+            made = {w: _source(writer, w) for w in parts}
+            maps = {w: s for w, s in made.items() if isinstance(s.rule, (LinearRule, TableRule))}
+            ends = {w: next(iter(s.inputs), -1) for w, s in maps.items()}
         else:
             continue
         pairs = itertools.combinations(ends, 2)
@@ -250,6 +253,13 @@ def _may_turn(solution: Solution, place: int, wire: int) -> bool:
     sites = [s for i, s in enumerate(solution.drawn.sites) if i != place]
     free = Layouts(solution.drawn.with_sites(sites), solution.lax)
     return bool(free.off_diagonal(wire))
+
+
+def _source(writer: Mapping[int, Site], w: int) -> Site:
+    """What writes a wire, behind moves of positions."""
+    while isinstance(writer[w].rule, PassRule):
+        w = writer[w].inputs[0]
+    return writer[w]
 
 
 def _keeps_sums(site: Site) -> bool:
