@@ -275,6 +275,9 @@ def _unlike(solution: Solution) -> Iterator[str]:
         rows = any(use.constant and len(use.views[0].shape) == 2 and use.views[0].shape[0] > 1 for use in uses)
         if rows and not all(use.constant for use in uses) and not solution.diagram.parameters[name].frozen:
             yield f"{name} is a table here and a matrix there: laws that join the two are not listed"
+        kinds = {use.constant for use in uses if len(use.axes) == 1}
+        if len(kinds) > 1 and not solution.diagram.parameters[name].frozen:
+            yield f"{name} is a gain here and a shift there: laws that join the two are not listed"
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
 

@@ -12,6 +12,7 @@ from .algebra import OFF
 from .carried import Carried, roots_of
 from .diagram import Site
 from .layouts import Layouts
+from .rewrites_parts import copied
 from .roots import Root
 from .rules import (
     AddRule,
@@ -51,6 +52,7 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _never_negative(solution)
     yield from _side_by_side(solution)
     yield from _differences_of_copies(solution)
+    yield from _copies_changed(solution)
     loose = Carried(solution.directions, solution.drawn, loose=True)
     for site in solution.drawn.sites:
         if loose.members(site.name) != carried.members(site.name):
@@ -260,6 +262,15 @@ def _source(writer: Mapping[int, Site], w: int) -> Site:
     while isinstance(writer[w].rule, PassRule):
         w = writer[w].inputs[0]
     return writer[w]
+
+
+def _copies_changed(solution: Solution) -> Iterator[str]:
+    """Copies that a block, feature by feature, reads as if they were features of their own."""
+    writer = solution.drawn.writer
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, (HomogeneousRule, ProductRule)):
+            if any(copied(writer.get(w), writer) for w in site.inputs):
+                yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
 
 
 def _keeps_sums(site: Site) -> bool:

@@ -7,7 +7,7 @@ taken apart are those of maps of its rows.  Side by side or not, maps of one wir
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -258,16 +258,16 @@ def _copies_activated(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
             continue
         if any(diagram.wires[w].positions != diagram.wires[site.inputs[0]].positions for w in before.inputs):
             continue
-        if _copied(before, writer):
+        if copied(before, writer):
             yield site, before
 
 
-def _copied(site: Site | None, writer: dict[int, Site]) -> bool:
+def copied(site: Site | None, writer: Mapping[int, Site]) -> bool:
     """Whether copies of features come out of a site, maybe among others."""
     while site is not None and site.rule == PassRule():
         site = writer.get(site.inputs[0])
     if site is None:
         return False
     if isinstance(site.rule, ConcatRule) and not site.rule.cut:
-        return any(_copied(writer.get(w), writer) for w in site.inputs)
+        return any(copied(writer.get(w), writer) for w in site.inputs)
     return isinstance(site.rule, RepeatRule)
