@@ -15,9 +15,10 @@ from lawful.theory.diagram import Diagram, Parameter
 from lawful.theory.losses import LossLike
 from lawful.theory.verification import Point
 
+from .batches import built_in, random_inputs
 from .compile import Nodes, Port
 from .diagrams import diagram
-from .forward import random_inputs, random_parameters, run_forward
+from .forward import random_parameters, run_forward
 from .naming import only, parameter_names, port_name
 from .points import points
 from .shapes import ENDS, infer_signals, read_sources, topological_order
@@ -166,6 +167,11 @@ class Architecture:
         """What is measured of the nodes that read inputs alone."""
         return computed_alone(self)
 
+    @cached_property
+    def built_in(self) -> tuple[int, ...] | None:
+        """Examples in every input of a traced network that runs as its module does with these only; None for any."""
+        return built_in(self)
+
     def freeze(self, *prefixes: str) -> Architecture:
         """The same architecture with all parameters frozen whose names begin with one of the prefixes.
 
@@ -260,7 +266,7 @@ class Architecture:
     def random_inputs(
         self, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
     ) -> list[torch.Tensor]:
-        """Random inputs of the right shapes."""
+        """Random inputs of the right shapes; a traced network with a batch built in gets that one."""
         return random_inputs(self, batch, generator, dtype)
 
     def random_parameters(

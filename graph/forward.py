@@ -1,4 +1,4 @@
-"""Running an architecture: its forward pass, random inputs and parameters."""
+"""Running an architecture: its forward pass and random parameters."""
 
 from __future__ import annotations
 
@@ -45,16 +45,6 @@ def run_forward(
 def _shaped(tensor: torch.Tensor, spec: Spec | None) -> torch.Tensor:
     """A parameter in the shape that a block reads: another one may see a vector where this one sees a row."""
     return tensor if spec is None or tuple(tensor.shape) == spec.shape else tensor.reshape(spec.shape)
-
-
-def random_inputs(arch: Architecture, batch: int, generator: torch.Generator, dtype: torch.dtype) -> list[torch.Tensor]:
-    """Random inputs of the right shapes."""
-    return [
-        torch.randint(s.features, (batch, *s.shape), generator=generator)
-        if s.tokens
-        else torch.randn((batch, *s.shape), generator=generator, dtype=dtype)
-        for s in arch.inputs
-    ]
 
 
 def random_parameters(arch: Architecture, generator: torch.Generator, dtype: torch.dtype) -> dict[str, torch.Tensor]:

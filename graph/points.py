@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -56,6 +57,9 @@ def points(arch: Architecture, loss: LossLike, samples: int, seed: int, exact_no
             return dict(zip(names, found, strict=True))
 
         point = point_of(forward, trainable, inputs, losses, generator, arch.output_axes)
+        if gates and not bool(torch.isfinite(point.slope)):  # a logarithm may not have what another point gives it
+            own = partial(forward, patterns=None)
+            point = point_of(own, trainable, inputs, losses, generator, arch.output_axes)
         still = {n: torch.zeros_like(v) for n, v in frozen.items()}
         out.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
     return out

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
-import torch
 
 from lawful.blocks import (
     Block,
@@ -24,10 +23,10 @@ from lawful.blocks import (
 )
 
 from .architecture import Architecture
+from .batches import runs
 from .compile import Port
 from .depth import cut_experts, cut_repeats
 from .fixed import cut_biases, cut_numbers
-from .forward import run_forward
 from .likeness import Comparison, Key, comparisons, differing
 from .widths import Widths
 
@@ -167,29 +166,6 @@ def _across(arch: Architecture, ports: Sequence[Port]) -> list[Port]:
 def trainable_scalars(arch: Architecture) -> int:
     """Number of scalars that training moves."""
     return sum(p.size for p in arch.parameters.values() if not p.frozen)
-
-
-def runs(arch: Architecture, batch: int = 2) -> bool:
-    """Whether one forward pass of a network ends, in finite numbers."""
-    generator = torch.Generator().manual_seed(0)
-    try:
-        outputs = run_forward(arch, arch.random_parameters(generator), arch.random_inputs(batch, generator))
-    except (RuntimeError, ValueError, IndexError):
-        return False
-    return all(bool(torch.isfinite(z).all()) for z in outputs)
-
-
-def expect_runs(arch: Architecture) -> None:
-    """Asks a traced network for one forward pass before anything else is asked of it.
-
-    Raises:
-        ShapeError: if it does not run.
-    """
-    if arch.trace and not all(runs(arch, batch) for batch in (1, 3)):
-        raise ShapeError(
-            "the traced network runs with the batch of its example only (a loop over samples, a size built in), so it "
-            "cannot be run by itself; use lw.verify(module, laws, args=...) and lw.count(module, args=...)"
-        )
 
 
 @dataclass

@@ -22,6 +22,7 @@ from .parts import is_part, with_parts
 from .verdict import Verdict
 
 TOLERANCE = 1e-10
+SPARE = 4  # times as many points are tried where some gradient is no number
 SEEN = 1e3  # a corrupted copy is seen to fail above this many tolerances
 
 __all__ = [
@@ -141,12 +142,18 @@ def verify(
             axis = axis if isinstance(axis, ClassAxes) else ClassAxes(laws.axes, axis)
         axis = getattr(network, "output_axes", -1) if axis is None else axis
         points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training, kwargs, redraw)
+        if not all(map(_finite, points)):  # 0 / 0 where a unit is dead, say, is nothing about a law
+            more = module_points(network, loss, args, SPARE * samples, seed + 1, axis, training, kwargs, redraw)
+            points = [p for p in (*points, *more) if _finite(p)][: max(samples, 1)] or points
         # A module that does not move at its own parameters was not tested, whatever holds near them.
         points = [p for p in points if not p.moves] or points
         ideal = points
     else:
         assert isinstance(network, Differentiable)
         points = network.points(loss, samples, seed, False)
+        if not all(map(_finite, points)):
+            more = network.points(loss, SPARE * samples, seed + 1, False)
+            points = [p for p in (*points, *more) if _finite(p)][: max(samples, 1)] or points
         ideal = network.points(loss, samples, seed, True) if any(not w.exact for w in laws) else points
     parts = [n for law in laws for n in law.parameters if is_part(n)]
     if parts:
@@ -155,6 +162,10 @@ def verify(
         ideal = points if plain else [_with_parts(p, parts) for p in ideal]
     _expect_parameters(laws, points)
     return Report(tuple(_judge(law, points, ideal, tolerance) for law in laws))
+
+
+def _finite(point: Point) -> bool:
+    return bool(torch.isfinite(point.slope))
 
 
 def _with_parts(point: Point, names: Sequence[str]) -> Point:

@@ -72,6 +72,19 @@ class Entries(dict[Any, Any]):
 Watched = Counter | Log | Entries
 
 
+def _put(kind: type) -> Callable[..., None]:
+    own = kind.__setitem__  # type: ignore[attr-defined]
+
+    def method(self: Any, key: Any, value: Any) -> None:
+        own(self, key.value if isinstance(key, Counter) else key, value)  # a place to write to is no reading
+
+    return method
+
+
+for _kind in (Log, Entries):
+    _kind.__setitem__ = _put(_kind.__base__)  # type: ignore[method-assign,assignment]
+
+
 def watched(value: Any) -> Watched | None:
     """A stand-in for a number, a list or a dict, None for everything else."""
     if isinstance(value, (int, float)):

@@ -13,6 +13,7 @@ from lawful.blocks import Block, Opaque, Signal, Whole
 from .computed import has_sizes
 from .degrees import Equation, equations
 from .layout import COPIES, canonical
+from .purity import name_of
 from .sources import same_rows
 from .values import Data, Fixed, Lazy, Stream, Value, Weight
 
@@ -36,21 +37,24 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
             value = low.stream(value, node)
         if isinstance(value, Data):
             example = value.example
-            kind = "numbers" if example.is_floating_point() else "tokens"
-            if example.ndim < 2 or example.shape[0] != low.batch:
-                kind = "raw"
+            tokens = not example.is_floating_point()
+            kind = "raw" if example.ndim < 2 or example.shape[0] != low.batch else "tokens" if tokens else "numbers"
             shape = tuple(int(n) for n in example.shape[1:]) or (1,)
             signal = Signal(shape[-1], shape[:-1])
-            if kind == "tokens":
+            if tokens:
                 given = next((i.example for i in low.program.inputs if i.node is value.node), None)
                 known = given is not None and given.device.type != "meta" and given.numel()
-                signal = Signal(int(given.max()) + 1 if known and given is not None else 2, shape, tokens=True)
+                words = int(given.max()) + 1 if known and given is not None else 2
+                signal = Signal(words, tuple(int(n) for n in example.shape[1:]), tokens=True)
             value = low.add_input(value.node, signal, f"opaque {kind}")
             raw = tuple(int(n) for n in example.shape)
             reads.append(value)
             at = len(reads) - 1
             here.append(f"x{at}")
-            return lambda x, p: x[at].reshape(-1, *raw[1:])
+            sizes = (-1, *raw[1:]) if raw else ()
+            if tokens:
+                return lambda x, p: x[at].reshape(sizes).to(example.dtype)
+            return lambda x, p: x[at].reshape(sizes)
         if isinstance(value, Formed):
             own = {w: plan(w) for w in leaves(value)}
             if len(own) != 1 or len(leaves(value)) != 1:
@@ -101,6 +105,7 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
             fixed = list(args)
             values = [f(x, p) for f in plans]
             sizes = {low.batch: x[0].shape[0]} if any(r.batched for r in reads) else {}
+            values[4:5] = [_end(values, node) for _ in values[4:5]]
             values = [_rebatched(v, a, sizes, node) for v, a in zip(values, fixed, strict=True)]
             return target(*values, **{k: f(x, p) for k, f in named.items()})
 
@@ -111,6 +116,14 @@ def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[
         equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still and not mixed else None
     )
     return emit_opaque(low, node, reads, reason, call, names=names, known=known)
+
+
+def _end(args: Sequence[Any], node: Node) -> Any:
+    """The end of a slice that is written: torch cannot map over calls that name the largest number there is."""
+    dim, end = args[2], args[4]
+    if name_of(node) == "slice_scatter" and dim and type(end) is int:
+        return min(end, node.meta["val"].shape[dim])
+    return end
 
 
 def _rebatched(value: Any, argument: Any, sizes: Mapping[int, int], node: Node) -> Any:

@@ -55,6 +55,7 @@ class Trace:
         axes: the axis of the features (the classes) in every output of the module, None where they fill none.
         inputs: from the tensors of the module's inputs to those of the architecture.
         state: running statistics and other buffers that the rebuilt network reads.
+        rows: examples in each of these tensors, as they were traced.
         copied: inputs of the module that the architecture has more than once, in other arrangements: a count of the
             architecture would take the copies for independent.
     """
@@ -70,6 +71,7 @@ class Trace:
     axes: tuple[int | None, ...]
     inputs: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = field(repr=False)
     state: dict[str, torch.Tensor] = field(repr=False)
+    rows: tuple[int, ...] = ()
     copied: tuple[str, ...] = ()
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.fx import Node
 
 from lawful.theory.double import double
 from lawful.theory.losses import LossLike
-from lawful.theory.modules import Point
+from lawful.theory.modules import Point, as_double
 from lawful.theory.notes import Fact
 from lawful.theory.storage import own_parameters
 
@@ -189,9 +189,21 @@ def _attempt(
         axes=axes,
         inputs=lambda tensors: prepare(program.call.turn(tensors)),
         state=low.builder.state,
+        rows=_rows(low, program, prepare),
         copied=copied_inputs(low) if check else (),
     )
     return arch, point
+
+
+def _rows(
+    low: Lowering, program: Program, prepare: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
+) -> tuple[int, ...]:
+    """How long the first axis of every input of the architecture is for the example."""
+    try:
+        with double():
+            return tuple(x.shape[0] for x in prepare([as_double(i.example) for i in program.inputs]))
+    except Exception:  # no numbers on the meta device, or calls that do not run by themselves
+        return (low.batch,) * len(low.builder.used_inputs)
 
 
 def _probes(arch: Architecture, loss: LossLike, axes: Sequence[int | None]) -> Probes | None:
