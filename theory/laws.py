@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .diagram import View
 from .named import Named
+from .notes import facts, gaps
 from .parts import base
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ class LawSet(Named[Law]):
         exact_independent: the same for the laws that hold exactly (without those up to an epsilon).
         loss: the loss they were derived for.
         parameters: number of trainable scalars.
-        notes: what may be missing, for example behind an opaque block.
+        notes: what may be missing, for example behind an opaque block, and facts that a reader should know.
         axes: of a traced module, the axis of the classes in each of its outputs, None where they fill none; else empty.
     """
 
@@ -259,6 +260,16 @@ class LawSet(Named[Law]):
         self.loss = loss
         self.parameters = parameters
         self.notes = tuple(notes)
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """The notes that say where laws may be missing: empty if no limit of the rules was met."""
+        return gaps(self.notes)
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The other notes: what holds for the example's shape only, what was not compared."""
+        return facts(self.notes)
 
     def _subset(self, laws: list[Law]) -> LawSet:
         total = sum(law.independent for law in laws)
