@@ -71,6 +71,7 @@ class Lowering:
     Args:
         program: the module as a flat graph.
         regions: calls that become opaque blocks, whatever is known of them.
+        cuts: for parameters of which overlapping parts are read, the places where their axes are cut.
 
     Attributes:
         env: what every node stands for.
@@ -83,7 +84,14 @@ class Lowering:
         notes: what a reader of the laws should know.
     """
 
-    def __init__(self, program: Program, regions: Sequence[Region] = ()) -> None:
+    def __init__(
+        self,
+        program: Program,
+        regions: Sequence[Region] = (),
+        cuts: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    ) -> None:
+        from .ops.formed import grid
+
         self.program = program
         self.regions = regions
         self.env: dict[Node, Value] = {}
@@ -100,7 +108,8 @@ class Lowering:
         for i in program.inputs:
             self.env[i.node] = self._made(i.node)
         for node, name in program.parameters.items():
-            self.env[node] = Weight.whole(name, tuple(int(n) for n in node.meta["val"].shape))
+            whole = Weight.whole(name, tuple(int(n) for n in node.meta["val"].shape))
+            self.env[node] = grid(whole, cuts[name]) if cuts and name in cuts else whole
         for node, (_, tensor) in program.buffers.items():
             self.env[node] = Fixed(as_double(tensor))
         for node, tensor in program.constants.items():
@@ -173,10 +182,8 @@ class Lowering:
             if node.args[0] in self.program.detached and isinstance(args[0], Stream):
                 return args[0]  # opaque, and without a gradient, already
             return self._fallback(node, args, kwargs, "no gradient comes back through it")
-        handler = next((HANDLERS[n] for n in _names(node) if n in HANDLERS), None)
+        handler = next((HANDLERS[n] for n in _names(node) if n in HANDLERS), _unknown)
         try:
-            if handler is None:
-                raise NotUnderstood("no rule is known for it")
             out = self._handled(node, handler, args, kwargs)
             return replace(out, origin=(node, tuple(args), kwargs)) if isinstance(out, Lazy) else out
         except (NotUnderstood, Tangled) as error:
@@ -188,8 +195,12 @@ class Lowering:
     def _handled(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
         """What a handler makes of a call, in which sums of parameters are taken apart."""
         from .ops.combined import opened, prepared
+        from .ops.forming import formed
 
         name = _names(node)[1]
+        out = None if kwargs else formed(node, name, args)
+        if out is not None:
+            return out
         out = prepared(self, node, name, handler, args)
         if out is not None:
             return out
@@ -349,6 +360,10 @@ class Lowering:
         from .opaque import emit_opaque
 
         return emit_opaque(self, node, reads, reason, call, **options)
+
+
+def _unknown(low: Lowering, node: Node, *args: Any, **kwargs: Any) -> Value:
+    raise NotUnderstood("no rule is known for it")
 
 
 def _names(node: Node) -> tuple[str, str]:

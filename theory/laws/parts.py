@@ -1,19 +1,20 @@
 """Parts of parameters: a law may read a slice of a parameter, or the parameter in another arrangement, by its name.
 
-`in_proj_weight[0:64]`, `qkv.weight.view(4,3,8,32)[:,1]` and `pos_embed.permute(1,0)` are parts; anything else is a
-whole parameter.  Names are read by a fixed grammar, never evaluated.
+`in_proj_weight[0:64]`, `qkv.weight.view(4,3,8,32)[:,1]` and `pos_embed.permute(1,0)` are parts, `w.flip(0)`,
+`w.roll(2,0)` and `w.pick(0,2,0,1)` (its entries 2, 0, 1 along axis 0) have another order; anything else is a whole
+parameter.  Names are read by a fixed grammar, never evaluated.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-_STEP = re.compile(r"\.(view|permute)\((\d+(?:,\d+)*)\)$|\[([:\d,]+)\]$")
+_STEP = re.compile(r"\.(view|permute|flip|roll|pick)\((\d+(?:,\d+)*)\)$|\[([:\d,]+)\]$")
 
 
 def base(name: str) -> str:
@@ -45,11 +46,46 @@ def read(name: str, params: Mapping[str, torch.Tensor]) -> torch.Tensor:
         raise KeyError(name)
     whole = read(name[: match.start()], params)
     kind, sizes, index = match.groups()
-    if kind == "view":
-        return whole.reshape([int(n) for n in sizes.split(",")])
-    if kind == "permute":
-        return whole.permute([int(n) for n in sizes.split(",")])
+    if kind is not None:
+        return _moved(whole, kind, [int(n) for n in sizes.split(",")])
     return whole[tuple(_index(text) for text in index.split(","))]
+
+
+def _moved(whole: torch.Tensor, kind: str, numbers: list[int]) -> torch.Tensor:
+    if kind == "view":
+        return whole.reshape(numbers)
+    if kind == "permute":
+        return whole.permute(numbers)
+    if kind == "flip":
+        return whole.flip(numbers)
+    if kind == "roll":
+        return whole.roll(numbers[0], numbers[1])
+    axis, *places = numbers
+    first = (slice(None),) * axis
+    return whole[(*first, places)]
+
+
+def ordered(name: str, axis: int, order: Sequence[int]) -> str:
+    """The name of a parameter whose entries along an axis have another order.
+
+    Args:
+        name: of the parameter, or of a part of it.
+        axis: the axis.
+        order: at every new place the number of the old one.
+    """
+    n, start = len(order), order[0] if order else 0
+    if list(order) == list(range(n)):
+        return name
+    if list(order) == list(range(n - 1, -1, -1)):
+        return f"{name}.flip({axis})"
+    if list(order) == [(start + i) % n for i in range(n)]:
+        return f"{name}.roll({n - start},{axis})"
+    return f"{name}.pick({axis},{','.join(map(str, order))})"
+
+
+def viewed(name: str, shape: Sequence[int]) -> str:
+    """The name of a parameter in the shape that a block sees, which may be another one than it has."""
+    return f"{name}.view({','.join(map(str, shape))})"
 
 
 def with_parts(params: Mapping[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:

@@ -36,7 +36,10 @@ from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..lowering import Lowering, handles
 from ..sources import arranged_name, source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from .applied import gained as gained_by_parts
 from .combined import as_stream, combined, distributed
+from .features import along_features, centred
+from .formed import Formed
 from .gates import Positive, gated
 from .norms import written_out
 from .parts import joined_vectors
@@ -113,6 +116,8 @@ def sub(low: Lowering, node: Node, a: Value, b: Value, alpha: float = 1) -> Valu
     """`a - alpha b`."""
     if isinstance(b, (int, float)):
         return add(low, node, a, -b * alpha)
+    if isinstance(a, Stream) and alpha == 1 and (found := centred(low, node, a)) is not None:
+        return found
     return add(low, node, a, mul(low, node, b, -alpha))
 
 
@@ -149,6 +154,11 @@ def mul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     if isinstance(b, Combined) and not isinstance(a, (Weight, Combined)):
         return distributed(low, node, b, lambda w: mul(low, node, a, w))
     a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
+    if isinstance(a, Stream) and isinstance(b, Formed) and len(b.shape) == 1 and along_features(a, len(a.dims) - 1):
+        try:
+            return gained_by_parts(low, node, a, b, len(a.dims) - 1)
+        except NotUnderstood:
+            pass
     if isinstance(b, Moved):
         return _gained(low, node, low.stream(a, node, _first(b.weight)), b.weight, b.offset)
     return joined(low, node, Product(), a, b)
