@@ -9,7 +9,7 @@ from test_cancelling import Forward, Plain, hidden, mask, of, relu
 
 import lawful as lw
 from lawful.testing.referee import Referee
-from lawful.theory.laws.parts import base, ordered, read
+from lawful.theory.parts import base, ordered, read
 from lawful.theory.verdict import Verdict
 
 

@@ -166,7 +166,7 @@ class Builder:
 
 def _unread(name: str, parts: set[str], shape: tuple[int, ...]) -> torch.Tensor:
     """Of which rows and columns of a parameter no entry is in any of its parts."""
-    from lawful.theory.laws.parts import read
+    from lawful.theory.parts import read
 
     index = torch.arange(math.prod(shape), device="cpu").reshape(shape)
     taken = torch.zeros(math.prod(shape), dtype=torch.bool, device="cpu")
@@ -190,6 +190,6 @@ def _rectangles(unread: torch.Tensor) -> Iterator[tuple[str, int, int]]:
 
 
 def _base(name: str) -> str:
-    from lawful.theory.laws.parts import base
+    from lawful.theory.parts import base
 
     return base(name)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 
 from lawful.blocks import Block, Opaque, Run, Signal
-from lawful.theory.laws.parts import base, read
+from lawful.theory.parts import base, read
 
 from ..architecture.compile import Port
 from .builder import Builder

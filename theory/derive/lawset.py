@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..laws.law import Law
 from ..laws.named import Named
 from ..laws.notes import facts, gaps
-from ..laws.parts import base
+from ..parts import base
 
 if TYPE_CHECKING:
     from ..oracle.verification import Report

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..laws.parts import ordered, viewed
+from ..parts import ordered, viewed
 from .diagram import Diagram, Parameter, Site
 from .rewrites import Rewrite
 from .rules import (

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from ..laws.parts import viewed
+from ..parts import viewed
 from .diagram import Diagram, Parameter, Site, Wire
 from .rewrites import Rewrite, is_factor
 from .rules import (

@@ -15,8 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from ..laws.law import Law
-from ..laws.parts import is_part, with_parts
 from ..losses import LossLike
+from ..parts import is_part, with_parts
 from ..verdict import Verdict
 from .measuring import Measured, at_rest, corruptions, measure, residuals, uneven, vanishing
 from .modules import Axes, ClassAxes, Point, module_points, point_of
