@@ -61,8 +61,9 @@ def _moved(whole: torch.Tensor, kind: str, numbers: list[int]) -> torch.Tensor:
     if kind == "roll":
         return whole.roll(numbers[0], numbers[1])
     axis, *places = numbers
-    first = (slice(None),) * axis
-    return whole[(*first, places)]
+    import torch
+
+    return whole.index_select(axis, torch.tensor(places, device=whole.device))
 
 
 def ordered(name: str, axis: int, order: Sequence[int]) -> str:

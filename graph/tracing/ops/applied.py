@@ -125,7 +125,7 @@ def _sum(low: Lowering, node: Node, terms: Sequence[Stream]) -> Stream:
 
     out = terms[0]
     for t in terms[1:]:
-        out = add(low, node, out, t)  # type: ignore[assignment]
+        out = add(low, node, out, t)
     return out
 
 
