@@ -16,6 +16,8 @@ from lawful.theory.gauge.rules import HomogeneousRule, OffsetRule, PassRule, Poi
 from .base import Block, Net, Series, ShapeError, Signal
 from .run import Run
 
+_KERNELS: dict[float, Callable[[torch.Tensor], torch.Tensor]] = {0.0: torch.relu, -1.0: torch.abs}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Same(Block):
@@ -72,7 +74,12 @@ class ReLU(_Same):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         gate = run.gate(x[0], real=lambda: x[0] > 0)
-        y = torch.where(x[0] > 0, x[0], self.slope * x[0]) if gate is None else x[0] * (gate + (1 - gate) * self.slope)
+        if gate is not None:
+            y = x[0] * (gate + (1 - gate) * self.slope)
+        elif self.slope in _KERNELS:  # at 0 their derivative is 0, whatever comes back
+            y = _KERNELS[self.slope](x[0])
+        else:
+            y = torch.where(x[0] > 0, x[0], self.slope * x[0])
         return y**self.power if self.power > 1 else y
 
     @classmethod

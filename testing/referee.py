@@ -147,17 +147,19 @@ class Referee:
         parts = theta.split([s.numel() for s in self.shapes.values()])
         return {n: p.reshape(s) for (n, s), p in zip(self.shapes.items(), parts, strict=True)}
 
-    def gradient(self, seed: int) -> tuple[Tensors, Tensors]:
-        """All parameters at a random point, and the gradient there of a real loss by `loss.backward()`.
+    def gradient(self, seed: int) -> tuple[Tensors, Tensors, Tensors]:
+        """All parameters at a random point, the gradient there of a real loss by `loss.backward()`, and its rounding.
 
-        A frozen parameter has the gradient zero.
+        A frozen parameter has the gradient zero.  A loss sends differences of numbers of the size of the outputs, or of
+        probabilities, so that what it sends is off by their last bit, however small it is: the rounding is what the
+        parameters get from numbers of that size.
         """
         generator = torch.Generator().manual_seed(seed)
         module = copy.deepcopy(self.module)
         for name, value in self.named(self.point(generator)).items():
             module.get_parameter(name).data.copy_(value)
         outputs = _as_tuple(module(*self.data(generator)))
-        total = torch.zeros((), dtype=torch.float64)
+        total, last = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
         for z, loss, axis in zip(outputs, self.losses, self.axes, strict=True):
             if loss == "mse":
                 total = total + F.mse_loss(z, torch.randn(z.shape, generator=generator, dtype=torch.float64))
@@ -165,11 +167,16 @@ class Referee:
                 rows = z.movedim(axis, -1).flatten(0, -2)
                 target = torch.randint(rows.shape[-1], rows.shape[:1], generator=generator)
                 total = total + F.cross_entropy(rows, target)
-        if total.requires_grad:
-            total.backward()
+            size = 1 + z.detach().abs() if loss == "mse" else torch.ones_like(z)
+            last = last + (torch.randn(z.shape, generator=generator, dtype=torch.float64) * size * z).mean()
         every = dict(module.named_parameters())
-        gradients = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in every.items()}
-        return {n: p.detach() for n, p in every.items()}, gradients
+        found = []
+        for value in (total, torch.finfo(torch.float64).eps * last):
+            module.zero_grad()
+            if value.requires_grad:
+                value.backward(retain_graph=True)
+            found.append({n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in every.items()})
+        return {n: p.detach() for n, p in every.items()}, found[0], found[1]
 
     def potential(self, generator: torch.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
         """A random `<w, module(x)>` as a function of the trainable parameters."""

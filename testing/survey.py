@@ -19,26 +19,41 @@ from lawful.theory.laws.law import Law
 from lawful.theory.oracle.counting import Count
 from lawful.theory.verdict import Verdict
 
+from .breakdown import Breakdown
 from .modules import class_axes, judged
 from .programs import Program, shrunk
 from .referee import Referee
 
 BATCH = 20  # modules in one piece of work
 POINTS = 3  # of parameters at which laws are tested
-MORE_POINTS = 5  # before a law is called missing: gates that are never open at a point look like one
+SPARE_POINTS = 9  # that take the place of those where the gradient is rounding
+MORE_POINTS, MANY_POINTS = 5, 16  # before a law is called missing: gates that never open at a point look like one
 TOLERANCE = 1e-8
 STILL = 1e-9  # a gradient below this is rounding
+OWN_ERROR = 1e-10  # relative, of a gradient that laws are tested on: far below what a false law may pass
 # The worst first; what comes before "noted" must not happen.
 KINDS = ("false", "zero", "dependent", "more", "count", "exact count", "accused", "crash", "missing", "refused")
 
 
 @dataclass
 class Outcome:
-    """What came out for one module: kinds of failures with a line each, and whether it was noted or undecided."""
+    """What came out for one module.
+
+    Attributes:
+        failures: kinds of failures with a line each.
+        noted: whether the library names what may be missing.
+        stated: whether it states facts that a reader should know.
+        undecided: whether the referee, or the library's own count, does not know.
+        missing: whether the referee counts more laws than were derived.
+        notes: all that the library says beside its laws.
+    """
 
     failures: dict[str, str] = field(default_factory=dict)
     noted: bool = False
+    stated: bool = False
     undecided: bool = False
+    missing: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -48,6 +63,9 @@ class Survey:
     Attributes:
         modules: how many.
         noted: on how many the library names what may be missing.
+        stated: on how many it states facts.
+        missing: on how many of those with a note laws are really missing.
+        breakdown: the kinds of notes.
         undecided: on how many the referee, or the library's own count, does not know.
         kinds: how many failures of each kind.
         calls: instructions of torch that were drawn.
@@ -56,7 +74,10 @@ class Survey:
 
     modules: int = 0
     noted: int = 0
+    stated: int = 0
+    missing: int = 0
     undecided: int = 0
+    breakdown: Breakdown = field(default_factory=Breakdown)
     kinds: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     finds: list[tuple[str, str, str]] = field(default_factory=list)
@@ -65,6 +86,9 @@ class Survey:
         """Counts those of another survey as well."""
         self.modules += other.modules
         self.noted += other.noted
+        self.stated += other.stated
+        self.missing += other.missing
+        self.breakdown.add(other.breakdown)
         self.undecided += other.undecided
         self.kinds += other.kinds
         self.calls += other.calls
@@ -76,7 +100,8 @@ class Survey:
         many = max(self.modules, 1)
         found = ", ".join(f"{self.kinds[k]} {k}" for k in KINDS)
         return (
-            f"{self.modules} plain modules: {found}; noted {100 * self.noted / many:.1f} %, "
+            f"{self.modules} plain modules: {found}; noted {100 * self.noted / many:.1f} % (laws are missing on "
+            f"{self.missing} of these {self.noted}), facts {100 * self.stated / many:.1f} %, "
             f"referee undecided {100 * self.undecided / many:.1f} %"
         )
 
@@ -105,7 +130,7 @@ def judge(program: Program, losses: Sequence[str], start: int = 0, only: str = "
     laws = _asked(outcome, "derive", lambda: derive(module, loss, args=args))
     if laws is None:
         return outcome
-    outcome.noted = bool(laws.notes)
+    outcome.notes, outcome.noted, outcome.stated = laws.notes, bool(laws.gaps), bool(laws.facts)
     false = wanted("false", "zero", "dependent", "accused") and _test(outcome, laws, referee, start)
     if wanted("accused"):
         report = _asked(outcome, "verify", lambda: laws.verify(module, args=args))
@@ -142,17 +167,18 @@ def _test(outcome: Outcome, laws: LawSet, referee: Referee, start: int) -> bool:
     exact = [law for law in laws if law.exact]
     if not exact:
         return False
-    for i in range(POINTS):
-        parameters, gradients = referee.gradient(start + 31 * i)
+    seen = 0
+    for i in range(POINTS + SPARE_POINTS):
+        parameters, gradients, errors = referee.gradient(start + 31 * i)
         sizes = [p.numel() for p in parameters.values()]
         theta = torch.cat([p.reshape(-1) for p in parameters.values()])
-        slope = torch.cat([g.reshape(-1) for g in gradients.values()])
+        slope, rounding = (torch.cat([g.reshape(-1) for g in each.values()]) for each in (gradients, errors))
         trained = torch.cat(
             [torch.full((n,), float(k in referee.shapes)) for k, n in zip(parameters, sizes, strict=True)]
         )
-        if not slope.isfinite().all() or float(slope.norm()) < STILL:
+        if not slope.isfinite().all() or float(slope.norm()) < max(STILL, float(rounding.norm()) / OWN_ERROR):
             continue
-
+        seen += 1
         rows = []
         for law in exact:
             jacobian = jacrev(partial(_values, law, parameters))(theta) * trained
@@ -169,6 +195,8 @@ def _test(outcome: Outcome, laws: LawSet, referee: Referee, start: int) -> bool:
         rank = int(torch.linalg.matrix_rank(stacked, rtol=1e-9))
         if rank != laws.exact_independent:
             outcome.failures["dependent"] = f"{laws.exact_independent} exact laws are called independent, rank {rank}"
+        if seen == POINTS:
+            break
     return False
 
 
@@ -184,16 +212,19 @@ def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, count
     sure = {kind: c.laws for kind, c in counts.items() if c is not None and c.verdict is Verdict.HOLDS}
     derived = laws.exact_independent
     found = referee.count(start)
-    suspect = derived > found.laws or (derived < found.laws and not laws.notes)
-    if found.decided and (suspect or any(n != found.laws for n in sure.values())):
-        found = referee.count(start, MORE_POINTS)
+    suspect = derived > found.laws or (derived < found.laws and not laws.gaps)
+    for points in (MORE_POINTS, MANY_POINTS):
+        # where the library finds fewer laws, the points of the referee may all be such that units are dead there
+        if found.decided and (suspect or any(n != found.laws for n in sure.values())):
+            found = referee.count(start, points)
     outcome.undecided = not found.decided
     if not found.decided:
         return
     told = f"referee {found.laws} {found.ranks}"
     if derived > found.laws:
         outcome.failures["more"] = f"{derived} exact laws, {told}"
-    if derived < found.laws and not laws.notes:
+    outcome.missing = derived < found.laws
+    if outcome.missing and not laws.gaps:
         outcome.failures["missing"] = f"{derived} exact laws, {told}, no note"
     for kind, number in sure.items():
         if number != found.laws:
@@ -235,7 +266,11 @@ def survey(modules: int, start: int, minimise: bool = True) -> Survey:
         outcome = judge(program, losses)
         result.modules += 1
         result.noted += outcome.noted
+        result.stated += outcome.stated
+        result.missing += outcome.missing and outcome.noted
         result.undecided += outcome.undecided
+        names = [*(w.name for w in program.parameters), *(s.name for s in program.steps)]
+        result.breakdown.note(outcome.notes, names, outcome.missing)
         result.kinds.update(outcome.failures.keys())
         result.calls.update(program.calls)
         for kind in outcome.failures:

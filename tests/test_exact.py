@@ -123,7 +123,7 @@ def test_a_network_that_does_not_move_is_vacuous(monkeypatch: pytest.MonkeyPatch
     """All is conserved where nothing moves, and that is no pass."""
     arch, weight = mlp(2, 2), torch.ones(2, 2, dtype=torch.float64)
     dead = program_of(lambda p, x, c: (p["w"] * x["x"] * 0.0).sum(), {"w": weight}, {"x": weight}, {})
-    monkeypatch.setattr("lawful.graph.questions.exact.potential_program", lambda *given: dead)
+    monkeypatch.setattr("lawful.graph.questions.exact.Polynomial.program", dead)
     found = lw.count(arch, exact=True)
     assert (found.ranks, found.laws) == ((0,), 4)
     assert found.verdict is lw.Verdict.VACUOUS

@@ -214,10 +214,10 @@ def test_modules_with_several_outputs(named: bool) -> None:
     assert_conserved(laws[0], module, args, losses)
     assert count(module, losses, args=(torch.randn(1, 3),)).laws >= 5  # more where a unit is dead on this side
     assert verify(module, tuple(laws), ("mse", "mse"), args=args).violated
-    with pytest.raises(ValueError, match=r"1 loss .* for 2 outputs"):
-        verify(module, tuple(laws), "mse", args=args)
-    with pytest.raises(b.ShapeError, match=r"1 loss .* for 2 outputs"):
-        count(module, "mse", args=args)
+    with pytest.raises(ValueError, match=r"3 losses .* for 2 outputs"):
+        verify(module, tuple(laws), ["mse"] * 3, args=args)
+    with pytest.raises(b.ShapeError, match=r"3 losses .* for 2 outputs"):
+        count(module, ["mse"] * 3, args=args)
 
 
 def test_the_classes_of_a_module_may_be_on_any_axis() -> None:

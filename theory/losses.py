@@ -191,14 +191,13 @@ def _parse_one(text: str) -> Loss:
     return Loss(name, given.get("weight", ()), smoothing[0])
 
 
-def read(loss: LossLike, outputs: Sequence[str], broadcast: bool = True) -> tuple[Loss, ...]:
+def read(loss: LossLike, outputs: Sequence[str]) -> tuple[Loss, ...]:
     """The loss of every output.
 
     Args:
         loss: a name or `Loss`; several with plus signs between; a sequence in the order of the outputs; or a mapping
             from output name (or a part of it between dots) to loss.
-        outputs: names of the outputs.
-        broadcast: whether a single loss stands for one on every output.
+        outputs: names of the outputs; a single loss stands for one on every output.
 
     Raises:
         LossError: for an unknown loss, and for a number or names that do not fit.
@@ -207,7 +206,7 @@ def read(loss: LossLike, outputs: Sequence[str], broadcast: bool = True) -> tupl
         return _by_name(loss, outputs)
     if isinstance(loss, (str, Loss)):
         found = parse(loss)
-        if len(found) == 1 and broadcast:
+        if len(found) == 1:
             return found * len(outputs)
     elif isinstance(loss, Sequence):
         found = tuple(each for part in loss for each in parse(part))

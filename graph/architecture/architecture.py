@@ -11,7 +11,7 @@ from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.verification import Point
 
-from . import diagrams, forward, module, points, serial
+from . import batches, diagrams, forward, module, points, serial
 from .block_graph import BlockGraph
 from .shrinking import shrink
 
@@ -67,8 +67,8 @@ class Architecture(BlockGraph):
     def random_inputs(
         self, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
     ) -> list[torch.Tensor]:
-        """Random inputs of the right shapes."""
-        return forward.random_inputs(self, batch, generator, dtype)
+        """Random inputs of the right shapes; a traced network with a batch built in gets that one."""
+        return batches.random_inputs(self, batch, generator, dtype)
 
     def random_parameters(
         self, generator: torch.Generator, dtype: torch.dtype = torch.float64

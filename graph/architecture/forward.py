@@ -1,12 +1,12 @@
-"""Running an architecture: its forward pass, random inputs and parameters."""
+"""Running an architecture: its forward pass and random parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from lawful.blocks import Run, ShapeError
+from lawful.blocks import Run, ShapeError, Spec
 
 from .block_graph import BlockGraph
 from .compile import Port
@@ -24,29 +24,35 @@ def run_forward(
         raise ShapeError(
             f"the network has {len(arch.inputs)} inputs but gets {len(inputs)} tensors; give one per input"
         )
-    run = run or Run()
+    values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}
+    for n, out in run_blocks(arch, params, inputs, run or Run()):
+        for i, y in enumerate(out):
+            values[n, i] = y
+    return tuple(values[p] for p in arch.sources("output"))
+
+
+def run_blocks(
+    arch: BlockGraph, params: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor], run: Run
+) -> Iterator[tuple[str, tuple[torch.Tensor, ...]]]:
+    """Every node of a network with what its block writes, one after the other."""
     values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}
     for n in arch.nodes:
         ports = arch.sources(n)
         run.name = n
         run.axis = arch.signals[ports[0]].axis if ports else -1
-        p = {local: params[name] for local, name in arch.parameter_names(n).items()}
-        out = arch.block(n).forward(p, [values[q] for q in ports], run)
-        for i, y in enumerate(out if isinstance(out, tuple) else (out,)):
+        block = arch.block(n)
+        specs = block.parameters
+        p = {local: _shaped(params[name], specs.get(local)) for local, name in arch.parameter_names(n).items()}
+        out = block.forward(p, [values[q] for q in ports], run)
+        found = out if isinstance(out, tuple) else (out,)
+        for i, y in enumerate(found):
             values[n, i] = y
-    return tuple(values[p] for p in arch.sources("output"))
+        yield n, found
 
 
-def random_inputs(
-    arch: BlockGraph, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
-) -> list[torch.Tensor]:
-    """Random inputs of the right shapes."""
-    return [
-        torch.randint(s.features, (batch, *s.shape), generator=generator)
-        if s.tokens
-        else torch.randn((batch, *s.shape), generator=generator, dtype=dtype)
-        for s in arch.inputs
-    ]
+def _shaped(tensor: torch.Tensor, spec: Spec | None) -> torch.Tensor:
+    """A parameter in the shape that a block reads: another one may see a vector where this one sees a row."""
+    return tensor if spec is None or tuple(tensor.shape) == spec.shape else tensor.reshape(spec.shape)
 
 
 def random_parameters(

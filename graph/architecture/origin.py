@@ -22,6 +22,7 @@ class Comparison:
         summary: a sentence for people, which says where a difference comes from.
         notes: what the module's forward changes in itself, without a consequence.
         limits: what it changes that may have one.
+        fault: whether a difference is a mistake of tracing, as far as can be told.
         point: where the module's own gradient was taken, if the two agree.
     """
 
@@ -32,6 +33,7 @@ class Comparison:
     summary: str
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    fault: bool = False
     point: Point | None = field(default=None, repr=False, compare=False)
 
 
@@ -80,6 +82,7 @@ class Trace:
         axes: the axis of the features (the classes) in every output of the module, None where they fill none.
         inputs: from the tensors of the module's inputs to those of the architecture.
         state: running statistics and other buffers that the rebuilt network reads.
+        rows: examples in each of these tensors, as they were traced.
         copied: inputs of the module that the architecture has more than once, in other arrangements: a count of the
             architecture would take the copies for independent.
     """
@@ -95,6 +98,7 @@ class Trace:
     axes: tuple[int | None, ...]
     inputs: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = field(repr=False)
     state: dict[str, torch.Tensor] = field(repr=False)
+    rows: tuple[int, ...] = ()
     copied: tuple[str, ...] = ()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from lawful.blocks import Run
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.verification import Point, point_of
 
+from .batches import random_inputs
 from .block_graph import BlockGraph
-from .forward import random_inputs, random_parameters, run_forward
+from .forward import random_parameters, run_forward
 from .outputs import losses_of, output_sites
 from .patterns import Patterns
 
@@ -54,6 +56,9 @@ def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norm
             return dict(zip(names, found, strict=True))
 
         point = point_of(forward, trainable, inputs, losses, generator, arch.output_axes)
+        if gates and not bool(torch.isfinite(point.slope)):  # a logarithm may not have what another point gives it
+            own = partial(forward, patterns=None)
+            point = point_of(own, trainable, inputs, losses, generator, arch.output_axes)
         still = {n: torch.zeros_like(v) for n, v in frozen.items()}
         out.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
     return out

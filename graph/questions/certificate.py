@@ -17,6 +17,7 @@ from lawful.theory.oracle.exact.checker import MALFORMED, Proved, Refused, check
 from lawful.theory.oracle.exact.evaluate import evaluate
 from lawful.theory.oracle.exact.program import FROZEN, NotPolynomialError, Program
 from lawful.theory.oracle.lending.randomness import random_states
+from lawful.theory.refusals import refused
 
 from ..architecture.architecture import Architecture
 from ..architecture.plain import parse
@@ -154,9 +155,14 @@ def certificate(
         ShapeError: as for `lawful.derive`, and for networks that cannot be written as JSON.
     """
     arch = architecture_of(network, args, kwargs)
-    with random_states():
+    with random_states(), refused("the network cannot be certified", "certify the part without it", ShapeError):
         found = potential_of(arch, loss)
         potential = found.program
+    if unwritten := [n for n in arch.nodes if not arch.block(n).portable]:
+        raise ShapeError(
+            f"{unwritten[0]} is computed by code of the module, and a certificate names its network by plain data; "
+            "use lw.count(module, args=..., exact=True), or certify the part without that operation"
+        )
     text, names = json.loads(to_json(arch)), {n: arch.parameter_names(n) for n in arch.nodes}
     derived = derive(arch, loss)
     laws = conserved([law for law in derived if law.exact], potential, found.parameters, found.frozen)

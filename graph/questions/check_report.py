@@ -121,7 +121,7 @@ class CheckReport:
     @property
     def findings(self) -> tuple[str, ...]:
         """The limits of the rules that explain why the oracle counts more laws than were derived; empty if none do."""
-        return self.small_laws.notes if self.decided and self.difference > 0 else ()
+        return self.small_laws.gaps if self.decided and self.difference > 0 else ()
 
     @property
     def differs(self) -> bool:
@@ -193,7 +193,8 @@ class CheckReport:
     def _incomplete(self) -> str:
         assert self.count is not None
         if not self.decided:
-            return f"undecided: the oracle says {self.count.verdict} (gap {self.count.gap:.0e})"
+            why = self.count.method.partition("; ")[2]
+            return f"undecided: the oracle says {self.count.verdict} (gap {self.count.gap:.0e}){why and f'; {why}'}"
         families = ", ".join(f"{law.name} ({law.algebra})" for law in self.small_laws) or "none"
         where = f" in the copy, whose families of laws are {families}" if self.copied else ""
         if self.findings:

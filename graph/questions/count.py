@@ -14,11 +14,12 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.theory.flows import Flow, FlowError, GradientFlow, as_flow
 from lawful.theory.losses import LossError, LossLike, parse
-from lawful.theory.oracle.counting import ContradictionError, Count, count_fields, span_rank
+from lawful.theory.oracle.counting import ContradictionError, Count, count_fields, span_of
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import Axes, ClassAxes, Inputs
+from lawful.theory.refusals import refused, said
 from lawful.theory.threads import few_threads
 from lawful.theory.verdict import Verdict
 
@@ -26,13 +27,15 @@ from ..architecture.architecture import Architecture
 from ..architecture.module import Network
 from .derive import architecture_of
 from .exact import count_exactly
-from .fields import fields_of, layout_of
+from .fields import architecture_fields, fields_of, layout_of, patterns_of
 from .module_fields import HiddenError
+from .reach import Reach, doubted
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
-POINTS = 6  # of a module, where its fields are spanned
-SURE_GAP = 1e8  # below it one point is not enough: rounding has been seen as a gap of 4e6
-LONGEST = 160  # characters of an error of torch in one of ours
+POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
+SURE_GAP = 1e9  # below it one point is not enough
+FLOATS = "leave out exact=True"
+LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
 
 
@@ -90,7 +93,7 @@ def count(
                 f"exact counting is for the gradient flow, not for {type(flow).__name__}; leave out exact=True or flow="
             )
         if exact:
-            with random_states():
+            with random_states(), refused("the network cannot be counted exactly", FLOATS, ShapeError):
                 arch = architecture_of(network, args, kwargs)
                 found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
                 return found if isinstance(network, Architecture) else _with_unread(network, found)
@@ -100,7 +103,8 @@ def count(
             )
         counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
         if isinstance(network, Architecture):
-            return _doubted(network, _count(network, loss, (), {}, axis, **counted))
+            with refused("the network cannot be counted", LESS, ShapeError):
+                return _doubted(network, _count_architecture(network, loss, **counted))
         inputs: Inputs = (tuple(args), dict(kwargs or {}))
         if not isinstance(network, Network):
             axis = class_axes(network, loss, inputs, axis)
@@ -144,12 +148,14 @@ def _count(
     progress: Callable[[str], None] | None,
     points: Sequence[int] = range(ATTEMPTS),
     wanted: int = 1,
+    seen: list[Count] | None = None,
 ) -> Count:
-    """The count at the first points that are clear: the smallest of as many as are wanted."""
-    seen: list[Count] = []
+    """The count at the first points that are clear: the smallest of as many as are wanted; `seen` collects them."""
+    seen = [] if seen is None else seen
     for point in points:
         generator = torch.Generator().manual_seed(seed + 1000 * point)
-        potential, theta, sample = fields_of(network, loss, generator, args=args, kwargs=kwargs, axis=axis)
+        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
+        potential, theta, sample = fields_of(network, loss, generator, **where)
         if flow is None:
             found = count_fields(potential, theta, sample, known=known, progress=progress)
         else:
@@ -164,6 +170,24 @@ def _count(
         if not sure and [f.laws for f in seen].count(found.laws) > 1:
             return found
     return replace(min(seen, key=lambda f: f.laws) if seen else found, verdict=Verdict.UNDECIDED)
+
+
+def _count_architecture(arch: Architecture, loss: LossLike, **counted: Any) -> Count:
+    """The count of an architecture with the activation patterns of all points, which one point has to have as well."""
+    found = _count(arch, loss, (), {}, None, **counted)
+    if found.verdict is not Verdict.HOLDS or counted["flow"] is not None or found.laws == counted["known"]:
+        return found
+    generator = torch.Generator().manual_seed(counted["seed"] + 1)
+    patterns = patterns_of(arch, loss, generator, arch.random_parameters(generator))
+    return doubted(
+        found,
+        Reach(
+            patterns,
+            spanned=lambda values: span_of(*architecture_fields(arch, loss, generator, values)).rank,
+            laws=lambda values: count_fields(*architecture_fields(arch, loss, generator, values)).laws,
+            elsewhere=lambda seed: span_of(*architecture_fields(arch, loss, torch.Generator().manual_seed(seed))).rank,
+        ),
+    )
 
 
 def _count_module(
@@ -184,18 +208,25 @@ def _count_module(
     """
     counted: dict[str, Any] = {"seed": seed, "known": known, **options}
     first = _count(module, loss, args, kwargs, axis, points=(0,), **counted)
-    if first.verdict is Verdict.VIOLATED or (first.verdict is Verdict.HOLDS and first.laws == known):
+    if first.verdict is Verdict.HOLDS and first.laws == known:
         return first, ""
     spans = []
-    for point in range(POINTS):
+    for point in range(2 * POINTS):
         generator = torch.Generator().manual_seed(seed + 1000 * point)
-        spans.append(span_rank(*fields_of(module, loss, generator, args=args, kwargs=kwargs, axis=axis)))
+        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
+        spans.append(span_of(*fields_of(module, loss, generator, **where)))
     best = [i for i, s in enumerate(spans) if s == max(spans)]
-    found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, **counted)
-    if 2 * len(best) > POINTS:
+    seen: list[Count] = []
+    found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, seen=seen, **counted)
+    if len({f.laws for f in seen}) > 1:
+        return found, f"{' and '.join(str(f.laws) for f in seen)} laws are counted at different points"
+    if 2 * len(best) > len(spans):
         return found, ""
-    shown = ", ".join(map(str, spans))
-    return found, f"fields span {shown} dimensions at {POINTS} points, so units may be dead or linear at all of them"
+    if len({s.rank for s in spans}) > 1:
+        what = f"fields span {', '.join(str(s.rank) for s in spans)} dimensions"
+    else:
+        what = f"fields move {', '.join(str(s.moving) for s in spans)} parameters"
+    return found, f"{what} at {len(spans)} points, so units may be dead or linear at all of them"
 
 
 def _settled(
@@ -226,20 +257,14 @@ def _each(loss: Any) -> Sequence[Any]:
     return list(loss) if isinstance(loss, Sequence) and not isinstance(loss, str) else [loss]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " ..."
-
-
 def _count_traced(
     module: torch.nn.Module, loss: LossLike, inputs: Inputs, error: Exception | None, **counted: Any
 ) -> Count:
     """A module counted as tracing rebuilds it, where it cannot be counted as it runs."""
-    from ..tracing.errors import first_line
-
-    name, reason = type(module).__name__, _short(first_line(error)) if error else "its points are not generic"
+    name, reason = type(module).__name__, said(error) if error else "its points are not generic"
     try:
         arch = architecture_of(module, *inputs)
-        found = _doubted(arch, _count(arch, loss, (), {}, None, **counted))
+        found = _doubted(arch, _count_architecture(arch, loss, **counted))
     except OWN:
         if isinstance(error, HiddenError):
             raise error from None
@@ -247,12 +272,9 @@ def _count_traced(
     except Exception as other:
         if isinstance(error, HiddenError):
             raise error from None
-        again = _short(first_line(other))
+        again = said(other)
         why = reason if again == reason else f"{reason}; traced: {again}"
-        raise ShapeError(
-            f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); count the part without that "
-            "operation, or verify laws, which needs first derivatives only"
-        ) from error
+        raise ShapeError(f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); {LESS}") from error
     method = f"{found.method}, of the traced network" + (f" (as it runs: {type(error).__name__})" if error else "")
     return replace(_with_unread(module, found), method=method)
 
@@ -264,8 +286,15 @@ def _with_unread(module: torch.nn.Module, found: Count) -> Count:
 
 
 def _doubted(arch: Architecture, found: Count) -> Count:
-    """A count of a network that has some input of its module twice is of another one: both were drawn freely."""
-    if not arch.trace or not arch.trace.copied:
+    """A count of a network that has some numbers of its module twice is of another one: both were drawn freely."""
+    from ..tracing.overlaps import REASON
+
+    if not arch.trace:
         return found
-    why = f"{arch.trace.copied[0]} hold the same numbers and were drawn as two inputs"
+    if arch.trace.copied:
+        why = f"{arch.trace.copied[0]} hold the same numbers and were drawn as two inputs"
+    elif any(op.reason == REASON for op in arch.trace.opaque):
+        why = "parts of a parameter that share numbers were counted as several parameters"
+    else:
+        return found
     return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")

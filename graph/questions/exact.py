@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,18 +12,19 @@ import torch
 from lawful.blocks import Run, ShapeError
 from lawful.theory.losses import LossLike, pair
 from lawful.theory.oracle.counting import Count, expect_known
-from lawful.theory.oracle.exact.counting import count_modulo
+from lawful.theory.oracle.exact.counting import Fields, Ranks, count_modulo
 from lawful.theory.oracle.exact.lowering import Function, Tensors, program_of
 from lawful.theory.oracle.exact.patterns import Ask, Real, choices_of, gates_of, realised
 from lawful.theory.oracle.exact.program import FROZEN, NotPolynomialError, Program, Shape
-from lawful.theory.oracle.exact.residues import PRIMES
+from lawful.theory.oracle.exact.residues import PRIMES, minor
 from lawful.theory.verdict import Verdict
 
 from ..architecture.architecture import Architecture
+from ..architecture.batches import expect_runs
 from ..architecture.forward import run_forward
 from ..architecture.outputs import losses_of
 from ..architecture.patterns import Patterns
-from ..architecture.shrinking.shrink import expect_runs
+from .reach import Reach, doubted
 
 COPIED = (
     "hold the same numbers, which a count of it would take for independent; count the module itself: "
@@ -45,6 +46,8 @@ class Polynomial:
         choices: shape and number of options of the activation patterns, by what they compare, and of tokens.
         frozen: the frozen parameters, with `FROZEN` before their names, which are constants of the flow.
         realised: activation patterns that the network has at parameters of their own (see `Patterns`).
+        patterns: where these come from.
+        observed: the same at parameters of their own, or at given ones only.
     """
 
     function: Function
@@ -53,6 +56,8 @@ class Polynomial:
     choices: dict[str, tuple[Shape, int]]
     frozen: Tensors
     realised: dict[str, np.ndarray]
+    patterns: Patterns
+    observed: Callable[[Tensors | None], dict[str, np.ndarray]]
 
     @property
     def program(self) -> Program:
@@ -76,12 +81,14 @@ class _Asking(Run):
         return self.ask(key, x, options, real).to(x.dtype) if options else None
 
 
-def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
+def potential_of(arch: Architecture, loss: LossLike = "mse", seed: int = 0, at: Tensors | None = None) -> Polynomial:
     """The potential whose gradients, for all data, span the gradient fields of a network.
 
     Args:
         arch: any network.
         loss: the loss of every output.
+        seed: of the point that decides what no input changes (the sign of a weight).
+        at: parameters of that point, where they are given.
 
     Raises:
         NotPolynomialError: for a traced network with operations that were not understood, and for one that is no
@@ -95,8 +102,8 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
         raise ShapeError(f"inputs of the traced network, {arch.trace.copied[0]}, {COPIED}")
     expect_runs(arch)
     probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
-    generator = torch.Generator().manual_seed(0)
-    values = arch.random_parameters(generator)
+    generator = torch.Generator().manual_seed(seed)
+    values = arch.random_parameters(generator) | (at or {})
     trainable = {n: v for n, v in values.items() if n not in arch.frozen}
     frozen = {FROZEN + n: v for n, v in values.items() if n in arch.frozen}
     if not trainable:
@@ -111,16 +118,24 @@ def potential_of(arch: Architecture, loss: LossLike = "mse") -> Polynomial:
         return run_forward(arch, params | {n: drawn[FROZEN + n] for n in arch.frozen}, xs, how)
 
     gates = gates_of(lambda p, x, c, ask: run(p, x, c, _Asking(ask=ask)), trainable, numbers, tokens, frozen)
-    seen = {n: g.numpy() for n, g in patterns.draw((REALISED,)).items()}
+    still = patterns.still
 
     def potential(params: Tensors, drawn: Tensors, chosen: Tensors) -> torch.Tensor:
-        found = run(params, drawn, chosen, Run(gates={n: g.of(chosen[g.name]) for n, g in gates.items()}))
+        open_ = {n: g.of(chosen[g.name]) for n, g in gates.items()}
+        open_ |= {n: torch.where(mask, patterns.point[n], open_[n]) for n, mask in still.items() if n in open_}
+        found = run(params, drawn, chosen, Run(gates=open_))
         ends = zip(probes, found, axes, strict=True)
         terms = [pair(probe, z, drawn[f"w{i}"], axis) for i, (probe, z, axis) in enumerate(ends)]
         return sum(terms[1:], start=terms[0])
 
     data = numbers | {f"w{i}": torch.randn_like(y) for i, y in enumerate(patterns.outputs)}
-    return Polynomial(potential, trainable, data, tokens | choices_of(gates), frozen, realised(gates, seen))
+
+    def observed(here: Tensors | None = None) -> dict[str, np.ndarray]:
+        source = patterns if here is None else Patterns(arch, {**values, **here}, EXAMPLES, generator, here=True)
+        return realised(gates, {n: g.numpy() for n, g in source.draw((REALISED,)).items()})
+
+    choices = tokens | choices_of(gates)
+    return Polynomial(potential, trainable, data, choices, frozen, observed(), patterns, observed)
 
 
 def potential_program(arch: Architecture, loss: LossLike = "mse") -> Program:
@@ -162,7 +177,8 @@ def count_exactly(
         ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
         ContradictionError: if fewer laws are counted than are known.
     """
-    program = potential_program(arch, loss)
+    polynomial = potential_of(arch, loss)
+    program = polynomial.program
     best = count_modulo(program, PRIMES[0], seed, known, progress=progress)
     if known is None or best.ranks[-1] < program.size - known:
         other = count_modulo(program, PRIMES[1], seed + 1, known, progress=progress)
@@ -173,4 +189,29 @@ def count_exactly(
     if not best.ranks[-1]:
         verdict = Verdict.VACUOUS
     found = Count(laws, program.size, best.ranks, math.inf, verdict, f"lie algebra modulo {best.prime}", best.closed)
+    if verdict is Verdict.HOLDS and not reached:
+        found = doubted(found, exact_ranks(arch, loss, polynomial, program, best, seed))
     return expect_known(found, known)
+
+
+def exact_ranks(
+    arch: Architecture, loss: LossLike, polynomial: Polynomial, program: Program, best: Ranks, seed: int
+) -> Reach:
+    """What fields span modulo a prime with the patterns of single points (see `doubted`)."""
+
+    def fields(written: Program) -> int:
+        rows = Fields(written, best.prime, seed).brackets(0, best.samples[0])
+        return len(minor(rows, best.prime)[1])
+
+    def at_point(values: Tensors) -> Program:
+        if not polynomial.patterns.still:
+            return replace(program, realised=polynomial.observed(values))
+        own = potential_of(arch, loss, at=values)
+        return replace(own.program, realised=own.observed(values))
+
+    return Reach(
+        polynomial.patterns,
+        spanned=lambda values: fields(at_point(values)),
+        laws=lambda values: program.size - count_modulo(at_point(values), best.prime, seed).ranks[-1],
+        elsewhere=lambda point: fields(potential_of(arch, loss, seed=point).program),
+    )

@@ -14,10 +14,11 @@ from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import Axes
 
 from ..architecture.architecture import Architecture
+from ..architecture.batches import coupled, drawn
 from ..architecture.forward import run_forward
 from ..architecture.module import Network
 from ..architecture.outputs import losses_of
-from ..architecture.patterns import Patterns, coupled
+from ..architecture.patterns import Patterns
 from .module_fields import COMBINED, module_fields, paired, random_weights
 
 BATCH = 5  # examples of one field where the examples of a batch see each other
@@ -40,6 +41,7 @@ def fields_of(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     axis: Axes | None = None,
+    far: bool = False,
 ) -> Fields:
     """A potential whose gradients are those that losses can send, a random point, and a source of data.
 
@@ -50,31 +52,53 @@ def fields_of(
         args: see `count`.
         kwargs: see `count`.
         axis: see `count`.
+        far: whether the point of a module is any, and not one near its own.
 
     Raises:
         ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
         HiddenError: for a module that does not train as its parameters say (see `module_fields`).
     """
     if isinstance(network, Architecture):
-        return _architecture_fields(network, loss, generator)
+        return architecture_fields(network, loss, generator)
     if isinstance(network, Network):
         loss, axis = losses_of(network.arch, loss), network.output_axes
         if not args and not kwargs:
             args = network.arch.random_inputs(BATCH, generator)
     inputs = (tuple(args), dict(kwargs or {}))
-    return module_fields(network, loss, inputs, -1 if axis is None else axis, generator)
+    return module_fields(network, loss, inputs, -1 if axis is None else axis, generator, far)
 
 
-def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Generator) -> Fields:
+def patterns_of(
+    arch: Architecture,
+    loss: LossLike,
+    generator: torch.Generator,
+    values: Mapping[str, torch.Tensor],
+    here: bool = False,
+) -> Patterns:
+    """Activation patterns for the examples of one field of an architecture (see `Patterns`)."""
+    probes = [m.probe for m in losses_of(arch, loss)]
+    return Patterns(arch, values, BATCH if coupled(arch) or "batch" in probes else 1, generator, here)
+
+
+def architecture_fields(
+    arch: Architecture, loss: LossLike, generator: torch.Generator, at: Mapping[str, torch.Tensor] | None = None
+) -> Fields:
+    """As `fields_of`, for an architecture.
+
+    Args:
+        arch: the network.
+        loss: see `count`.
+        generator: of the point and the data.
+        at: trainable parameters of a point whose own activation patterns are wanted, and no others.
+    """
     probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
-    values = arch.random_parameters(generator)
+    values = {**arch.random_parameters(generator), **(at or {})}
     trainable = [n for n in values if n not in arch.frozen]
     fixed = {n: v for n, v in values.items() if n in arch.frozen}
     shapes = [values[n].shape for n in trainable]
     sizes = [values[n].numel() for n in trainable]
     theta = torch.cat([values[n].reshape(-1) for n in trainable]) if trainable else torch.zeros(0, dtype=torch.float64)
-    batch = BATCH if coupled(arch) or "batch" in probes else 1
-    patterns = Patterns(arch, values, batch, generator)
+    patterns = patterns_of(arch, loss, generator, values, at is not None)
 
     def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
         inputs, gates, w = data
@@ -88,12 +112,7 @@ def _architecture_fields(arch: Architecture, loss: LossLike, generator: torch.Ge
 
     def sample(n: int) -> Any:
         lead = (n, COMBINED)
-        inputs = tuple(
-            torch.randint(s.features, (*lead, batch, *s.shape), generator=generator)
-            if s.tokens
-            else torch.randn((*lead, batch, *s.shape), generator=generator, dtype=torch.float64)
-            for s in arch.inputs
-        )
+        inputs = tuple(drawn(arch, patterns.rows, generator, lead=lead))
         return inputs, patterns.draw(lead), random_weights(lead, patterns.outputs, generator)
 
     return potential, theta, sample

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +13,22 @@ from lawful.theory.losses import LossError, LossLike, pair
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.storage import own_parameters, shared_names
-from lawful.theory.oracle.modules import Axes, Inputs, as_double, fit_losses, fresh_inputs, named_outputs
+from lawful.theory.oracle.modules import (
+    Axes,
+    Inputs,
+    as_double,
+    fit_losses,
+    fresh_inputs,
+    named_outputs,
+    tensors_in,
+    with_tensors,
+)
 
 COMBINED = 3  # fields in one random combination
 INPUT_SCALE = 2.5  # of inputs, so that thresholds are seen from both sides and an exponential stays a number
 AGREEMENT = 1e-6  # relative, of two gradients of the same numbers
 Tensors = dict[str, torch.Tensor]
-Data = tuple[Mapping[int | str, torch.Tensor], Sequence[torch.Tensor]]
+Data = tuple[Tensors, Sequence[torch.Tensor]]
 Fields = tuple[Callable[[torch.Tensor, Any], torch.Tensor], torch.Tensor, Callable[[int], Any]]
 
 
@@ -43,7 +52,12 @@ def random_weights(
 
 
 def module_fields(
-    module: torch.nn.Module, loss: LossLike, examples: Inputs, axis: Axes, generator: torch.Generator
+    module: torch.nn.Module,
+    loss: LossLike,
+    examples: Inputs,
+    axis: Axes,
+    generator: torch.Generator,
+    far: bool = False,
 ) -> Fields:
     """A potential whose gradients are those that losses can send to a module, a random point, and a source of data.
 
@@ -57,6 +71,7 @@ def module_fields(
         examples: example inputs, positional and by keyword.
         axis: the axis of the features (the classes) in the output, or one for every output.
         generator: of the point and the data.
+        far: whether the point is any, and not one near the module's own.
 
     Raises:
         ShapeError: without example inputs, and for losses that do not fit the outputs.
@@ -67,7 +82,7 @@ def module_fields(
     if not any(examples):
         raise ShapeError("counting a module needs example inputs; pass args=(x,)")
     with lent(module):
-        fields = _ModuleFields(module, loss, examples, axis, generator)
+        fields = _ModuleFields(module, loss, examples, axis, generator, far)
         fields.expect_own()
 
     def potential(t: torch.Tensor, data: Data) -> torch.Tensor:  # torch.fx counts the arguments, `self` among them
@@ -80,7 +95,13 @@ class _ModuleFields:
     """The fields of one module at one random point."""
 
     def __init__(
-        self, module: torch.nn.Module, loss: LossLike, examples: Inputs, axis: Axes, generator: torch.Generator
+        self,
+        module: torch.nn.Module,
+        loss: LossLike,
+        examples: Inputs,
+        axis: Axes,
+        generator: torch.Generator,
+        far: bool,
     ) -> None:
         self._module, self._examples, self._generator = module, examples, generator
         own = own_parameters(module)
@@ -91,7 +112,7 @@ class _ModuleFields:
         self._buffers = {n: as_double(v) for n, v in module.named_buffers()}
         self._fixed = {n: as_double(p) for n, p in own.items() if not p.requires_grad}
         parts = [as_double(own[n]).reshape(-1) for n in self._names]
-        parts = [p + 0.5 * torch.randn(p.numel(), generator=generator, dtype=torch.float64) for p in parts]
+        parts = [_moved(p, generator, far) for p in parts]
         self.theta = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
         outputs = self._run(self.theta, self._draw(()))
         try:
@@ -148,7 +169,7 @@ class _ModuleFields:
     def _term(self, outputs: Tensors, weights: Sequence[torch.Tensor]) -> torch.Tensor:
         return paired(self._probes, list(outputs.values()), weights, self._axes)
 
-    def _run(self, t: torch.Tensor, tensors: Mapping[int | str, torch.Tensor]) -> Tensors:
+    def _run(self, t: torch.Tensor, tensors: Tensors) -> Tensors:
         values = self._parameters(t)
         values |= {other: values[first] for other, first in self._same.items()}
         values |= {n: b.clone() for n, b in self._buffers.items()}
@@ -159,15 +180,13 @@ class _ModuleFields:
         parts = zip(self._names, t.split(self._sizes), self._shapes, strict=True)
         return {n: p.reshape(s) for n, p, s in parts} | self._fixed
 
-    def _arguments(self, tensors: Mapping[int | str, torch.Tensor]) -> Inputs:
-        args, kwargs = self._examples
-        return tuple(tensors.get(i, a) for i, a in enumerate(args)), {k: tensors.get(k, v) for k, v in kwargs.items()}
+    def _arguments(self, tensors: Tensors) -> Inputs:
+        args, kwargs = with_tensors(self._examples, tensors)
+        return args, kwargs
 
-    def _draw(self, lead: tuple[int, ...]) -> dict[int | str, torch.Tensor]:
+    def _draw(self, lead: tuple[int, ...]) -> Tensors:
         """Random inputs of all sizes by place: what is no tensor cannot be mapped over and stays in the examples."""
-        args, kwargs = fresh_inputs(*self._examples, self._generator, lead)
-        places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-        found = {k: v for k, v in places if isinstance(v, torch.Tensor)}
+        found = tensors_in(fresh_inputs(*self._examples, self._generator, lead))
         # Thresholds of bounded activations are far out, and no pattern of another point is drawn here.
         # What one field adds up has one size: the largest would hide the others behind an exponential.
         alike = (*lead[:1], *[1] * (len(lead) - 1))
@@ -178,11 +197,17 @@ class _ModuleFields:
         }
 
 
+def _moved(own: torch.Tensor, generator: torch.Generator, far: bool) -> torch.Tensor:
+    """A random point near some numbers, or anywhere of their size."""
+    noise = torch.randn(own.numel(), generator=generator, dtype=torch.float64)
+    return (0.5 + float(own.square().mean().sqrt())) * noise if far and own.numel() else own + 0.5 * noise
+
+
 def _each(data: Data) -> list[Data]:
     """The runs that one combination is made of."""
     inputs, w = data
     return [({k: x[i] for k, x in inputs.items()}, [v[i] for v in w]) for i in range(COMBINED)]
 
 
-def _drawn(key: int | str, value: torch.Tensor) -> bool:
-    return value.is_floating_point() and "mask" not in str(key)
+def _drawn(key: str, value: torch.Tensor) -> bool:
+    return value.is_floating_point() and "mask" not in key

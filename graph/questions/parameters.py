@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from lawful.blocks import ShapeError
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.counting import CLEAR_GAP, Count, count_fields, expect_known
 from lawful.theory.oracle.exact.program import NotPolynomialError
+from lawful.theory.refusals import refused
 from lawful.theory.verdict import Verdict
 
 from ..architecture.architecture import Architecture
@@ -172,7 +174,12 @@ def parameter_count(
     (14, 10, 4, 3, 1)
     """
     say = progress or (lambda line: None)
-    arch = architecture_of(network, args, kwargs).with_epsilon(0.0)
+    with refused("the parameters cannot be counted", "count those of the part without that operation", ShapeError):
+        return _counted(architecture_of(network, args, kwargs).with_epsilon(0.0), loss, seed, say)
+
+
+def _counted(arch: Architecture, loss: LossLike, seed: int, say: Callable[[str], None]) -> ParameterCount:
+    """See `parameter_count`, for an architecture without epsilons."""
     say("deriving")
     laws = derive(arch, loss)
     space, algebra = _ranks(arch, loss, seed, say)

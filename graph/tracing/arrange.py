@@ -81,7 +81,10 @@ def _rearranged(low: Lowering, node: Node, s: Stream, feature: int, first: bool,
     repeats = tuple(a.size for d in ordered for a in d if a.axis == COPIES)
     joined = tuple(len(d) for d in ordered)
     if any(a.axis == COPIES for a in features):
-        raise NotUnderstood("features are repeated")
+        from .ops.features import repeated
+
+        opened = repeated(low, node, s, feature, first)
+        return exact(low, node, opened, feature, first) if every else focus(low, node, opened, feature)
     move, before, after = _move(s, features)
     still = [i for d in axes for i in (index.get((a.axis, a.stride), -1) for a in d)]
     same = [n for n in s.signal.space if n > 1] == [n for n in (math.prod(a.size for a in d) for d in axes) if n > 1]
@@ -158,6 +161,8 @@ def aligned(low: Lowering, node: Node, a: Stream, b: Stream) -> tuple[Stream, St
     pairs = [(x, y) for da, db in zip(cut_a, cut_b, strict=True) for x, y in zip(da, db, strict=True)]
     if any(x.axis == COPIES and y.axis != COPIES for x, y in pairs):
         raise NotUnderstood("both sides of an operation are repeated along axes of the other")
+    if any((x.axis == 0) != (y.axis == 0) and COPIES not in (x.axis, y.axis) for x, y in pairs):
+        raise NotUnderstood("the examples of one side meet positions of the other")
     axes: dict[int, list[tuple[Atom, Atom]]] = {}
     for x, y in pairs:
         axes.setdefault(x.axis, []).append((x, y))

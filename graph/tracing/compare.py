@@ -10,16 +10,28 @@ import torch
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.holders import LendingError
 from lawful.theory.oracle.lending.lent import lent
-from lawful.theory.oracle.modules import Point, as_double, perturbed
+from lawful.theory.oracle.modules import Point, as_double, norm, perturbed
 
 from ..architecture.origin import Comparison
 from .errors import first_line
-from .gaps import TOLERANCE, Gap, Probes, Run, gap_of, own_run, run_at
+from .gaps import ROUNDING, TOLERANCE, Gap, Probes, Run, gap_of, has_nan, own_run, run_at, settled
 from .observe import observe
 from .program import Program
-from .running import Forward, Inputs, ModuleRun, Tensors, batch_of, draw_inputs, dropout_off, program_forward
+from .running import (
+    Forward,
+    Inputs,
+    ModuleRun,
+    Tensors,
+    Unprepared,
+    batch_of,
+    draw_inputs,
+    dropout_off,
+    program_forward,
+)
 
 RANDOM = "the module draws random numbers, so no two runs agree; trace it in evaluation mode (module.eval())"
+BUG = "this is a bug of lawful, please report the module"
+DRAWS = 5  # of parameters and inputs, while something is not a number
 MOST = 1e-5  # the largest error that the rounding of an ill-conditioned module excuses
 
 
@@ -69,23 +81,27 @@ def _compared(
     """The comparison, with the module lent in float64."""
     generator = torch.Generator().manual_seed(seed)
     draw = inputs_of or (lambda batch, g: draw_inputs(program, batch, g))
-    values = {n: perturbed(as_double(p), generator) for n, p in module.own.parameters.items()}
+    values: Tensors = {}
     trained = [n for n, p in module.own.parameters.items() if p.requires_grad]
     traced = batch_of(program)
 
     def run(network: Forward, inputs: Inputs) -> Run:
         return run_at(network, values, trained, [n for n, _ in program.outputs], inputs, seed, probes)
 
-    def original(inputs: Inputs, at: Tensors = values) -> Run:
-        module.own.start(at)
-        return own_run(module, trained, inputs, seed, probes)
+    def original(inputs: Inputs, at: Tensors | None = None, free: bool = False) -> Run:
+        module.own.start(values if at is None else at)
+        return own_run(module, trained, inputs, seed, None if free else probes)
 
-    batch, expected = traced + (not same_batch), None
+    batch, draws, expected = traced + (not same_batch), 0, None
     failures: list[str] = []
     while expected is None:
+        values = {n: perturbed(as_double(p), generator) for n, p in module.own.parameters.items()}
         inputs = draw(batch, generator)
+        draws += 1
         try:
             expected = original(inputs)
+            if draws < DRAWS and has_nan(expected):  # a quotient of two zeros, the root of a unit that is off
+                expected = None
         except Exception as error:
             failures.append(first_line(error))
             if batch == traced:  # some kernels know no float64
@@ -94,17 +110,30 @@ def _compared(
     found = observe(module, lambda: own_run(module, trained, inputs, seed, probes), expected, values)
     if found.refusal:
         return _undone(program, found.refusal)
+    limits = found.limits
+    if has_nan(expected):
+        limits = (*limits, "the module gives what is not a number wherever it was run: little of it was compared")
     try:
-        gap = gap_of(expected, run(forward, inputs))
+        got = run(forward, inputs)
+    except Unprepared as error:
+        if batch == traced:
+            return replace(_undone(program, f"the rebuilt network gets no inputs: {error}; {BUG}"), fault=True)
+        again = _compared(program, module, forward, inputs_of, seed, True, probes)
+        return replace(again, summary=f"{again.summary} (what is made of the inputs alone takes no other)")
     except Exception as error:
         text = f"the rebuilt network does not run with a batch of {batch}: {first_line(error)}"
-        return _undone(program, f"{text}; this is a bug of lawful, please report the module")
-    if not gap.same:
+        return replace(_undone(program, f"{text}; {BUG}"), fault=True)
+    gap = gap_of(expected, got)
+    if not gap.same or (trained and 0 < norm(expected.gradients) < ROUNDING):
         # what the last bit of the parameters changes in the module itself is no difference between the two
         nudged = {n: v * (1 + 1e-15 * torch.randn(v.shape, generator=generator)) for n, v in values.items()}
-        noise = gap_of(expected, original(inputs, nudged))
+        shaken = original(inputs, nudged)
+        scale = float(norm(original(inputs, free=True).gradients)) if trained else 0.0
+        expected, got = settled(expected, shaken, got, scale)
+        gap, noise = gap_of(expected, got), gap_of(expected, shaken)
         allowed = (min(MOST, max(TOLERANCE, 100 * n)) for n in (noise.outputs, noise.gradients))
         gap = replace(gap, allowed=(next(allowed), next(allowed)))
+    fault = False
     note = f" (the module takes no other: {failures[0]})" if failures else ""
     if gap.same:
         sizes = f"outputs to {gap.outputs:.0e} and gradients to {gap.gradients:.0e}"
@@ -112,19 +141,27 @@ def _compared(
     else:
         state = torch.get_rng_state()
         small = draw(traced, generator)
-        runs = original(small), run(forward, small)
-        try:
-            exported = run(program_forward(program), small)
-        except Exception:  # calls that only run inside of a transform (vmap)
-            exported = None
+        runs = (
+            original(small),
+            _tried(lambda: run(forward, small)),
+            _tried(lambda: run(program_forward(program), small)),
+        )
         random = not torch.equal(state, torch.get_rng_state())
-        text = RANDOM if random else _blame(gap, *runs, exported)
+        text, fault = (RANDOM, False) if random else _blame(gap, *runs)
     worst = gap.worst_gradient if gap.same_outputs and gap.gradients > gap.outputs else gap.worst_output
     point = None
     if gap.same:
         still = {n: torch.zeros_like(v) for n, v in values.items() if n not in trained}
         point = Point(values, expected.gradients | still, 0.0)
-    return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, found.limits, point)
+    return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, limits, fault, point)
+
+
+def _tried(network: Callable[[], Run]) -> Run | None:
+    """A run, None if it fails: blocks that know another batch only, calls that run inside of a transform only."""
+    try:
+        return network()
+    except Exception:
+        return None
 
 
 def _undone(program: Program, summary: str) -> Comparison:
@@ -132,29 +169,38 @@ def _undone(program: Program, summary: str) -> Comparison:
     return Comparison(float("inf"), float("inf"), program.outputs[0][0], False, summary)
 
 
-def _blame(gap: Gap, module: Run, rebuilt: Run, program: Run | None) -> str:
-    """Where a difference comes from, by what the three networks do at the batch size that was traced."""
+def _blame(gap: Gap, module: Run, rebuilt: Run | None, program: Run | None) -> tuple[str, bool]:
+    """Where a difference comes from, by what the three networks do at the batch size that was traced.
+
+    Returns:
+        A sentence, and whether it is a mistake of tracing.
+    """
     what = f"gradient of {gap.worst_gradient}" if gap.same_outputs else f"output {gap.worst_output}"
     error = gap.gradients if gap.same_outputs else gap.outputs
     bug = f"the rebuilt network differs: {what} by {error:.0e}"
-    if not gap.same_outputs and gap_of(module, rebuilt).same_outputs:
-        return (
+    if not gap.same_outputs and rebuilt is not None and gap_of(module, rebuilt).same_outputs:
+        text = (
             f"output {gap.worst_output} agrees at the traced shape and not at another batch size: the forward depends "
             "on the shape of its input (a shape-dependent branch); move that branch out of the forward"
         )
+        return text, False
     if program is None:
-        return f"{bug}; the exported graph does not run by itself, so who is to blame is open: please report the module"
-    exported, ours = gap_of(module, program), gap_of(program, rebuilt)
+        text = "the exported graph does not run by itself, so who is to blame is open: please report the module"
+        return f"{bug}; {text}", True
+    exported = gap_of(module, program)
     if not gap.same_outputs and not exported.same_outputs:
-        return (
+        text = (
             f"output {gap.worst_output} differs from that of the exported graph too: the forward has numbers of the "
             "example built in (a value read by item(), a global state, a weight that was read before); make it a "
             "function of its inputs"
         )
-    if gap.same_outputs and ours.same and exported.same_outputs:
-        return (
+        return text, False
+    ours = rebuilt is not None and gap_of(program, rebuilt).same
+    if gap.same_outputs and ours and exported.same_outputs:
+        text = (
             f"outputs agree and the gradient of {gap.worst_gradient} does not ({gap.gradients:.0e}): the module's "
             "backward is not the derivative of its forward (a custom backward, a hook, checkpoint with "
             "use_reentrant=True); its training is no gradient flow of this network"
         )
-    return f"{bug}, while the exported graph agrees with the module; this is a bug of lawful, please report the module"
+        return text, False
+    return f"{bug}, while the exported graph agrees with the module; {BUG}", True

@@ -17,7 +17,7 @@ from lawful.theory.oracle.modules import as_double
 from .layout import canonical
 from .program import Program
 from .purity import name_of
-from .running import DROPOUTS, dropout_off
+from .running import DROPOUTS, Unprepared, dropout_off
 from .values import Data, NotUnderstood, Stream
 
 if TYPE_CHECKING:
@@ -75,11 +75,15 @@ def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable
             if node not in env:
                 args = map_arg(node.args, env.__getitem__)
                 kwargs = map_arg(node.kwargs, env.__getitem__)
-                args = tuple(_sized(a, traced, batch) for a in args) if has_sizes(node) else args
-                env[node] = node.target(*args, **kwargs)
+                env[node] = node.target(*resized(node, args, traced, batch), **kwargs)
         return [env[n] for n in wanted]
 
     return run
+
+
+def resized(node: Node, args: Sequence[Any], traced: int, batch: int) -> Sequence[Any]:
+    """The arguments of a call for another batch size than the one that was traced."""
+    return [_sized(a, traced, batch) for a in args] if has_sizes(node) else args
 
 
 def _sized(argument: Any, old: int, new: int) -> Any:
@@ -109,9 +113,12 @@ def computed(low: Lowering, node: Node, signal: Signal) -> Stream:
         for i, given, example in zip(inputs, x, examples, strict=True):
             whole = given.reshape(-1, *example.shape[1:])
             tensors[i] = whole if example.is_floating_point() else whole.to(example.dtype)
-        with double(), dropout_off():
-            (value,) = evaluate(tensors)
-        return value.reshape(value.shape[0], *signal.shape)
+        try:
+            with double(), dropout_off():
+                (value,) = evaluate(tensors)
+            return value.reshape(value.shape[0], *signal.shape)
+        except (RuntimeError, LookupError) as error:
+            raise Unprepared(str(error)) from error
 
     name = low.place(node).op
     batch = low.batch
@@ -215,4 +222,4 @@ def _renamed(s: Stream, names: dict[Port, Port]) -> Stream:
     return Stream(names[s.port], s.signal, s.dims) if s.port in names else s
 
 
-__all__ = ["computed", "evaluator", "fold", "has_sizes"]
+__all__ = ["computed", "evaluator", "fold", "has_sizes", "resized"]

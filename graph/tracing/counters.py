@@ -72,6 +72,17 @@ class Entries(dict[Any, Any]):
 Watched = Counter | Log | Entries
 
 
+def _put(own: Callable[..., None]) -> Callable[..., None]:
+    def method(self: Any, key: Any, value: Any) -> None:
+        own(self, key.value if isinstance(key, Counter) else key, value)  # a place to write to is no reading
+
+    return method
+
+
+Log.__setitem__ = _put(list.__setitem__)  # type: ignore[method-assign]
+Entries.__setitem__ = _put(dict.__setitem__)  # type: ignore[method-assign]
+
+
 def watched(value: Any) -> Watched | None:
     """A stand-in for a number, a list or a dict, None for everything else."""
     if isinstance(value, (int, float)):

@@ -92,7 +92,8 @@ def equations(
         a, b = powers[name]
         return _rows([{"y0": a, read[0]: b}]), True
     if name in NOTHING:
-        return _rows([{s: 1} for s in (*ends, *read)]), name in ("softmax", "_softmax", "log_softmax")
+        trained = any(r.startswith("p") for r in read)  # a parameter may be a logarithm of a factor
+        return _rows([{s: 1} for s in (*ends, *read)]), trained or name in ("softmax", "_softmax", "log_softmax")
     return None
 
 

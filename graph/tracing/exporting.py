@@ -16,6 +16,7 @@ from .calls import FlatCall
 from .errors import TraceError, first_line, user_line
 
 LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._subclasses.fake_tensor", "torch._export")
+TRANSFORMS = "torch._functorch"  # calls inside of a transform (vmap), which run nowhere else
 
 
 @contextmanager
@@ -78,7 +79,9 @@ def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.
     """
     try:
         with redirect_stderr(io.StringIO()), _remembering():
-            return torch.export.export(flat, examples, strict=False)
+            exported = torch.export.export(flat, examples, strict=False)
+            inside = any(getattr(n.target, "__module__", "").startswith(TRANSFORMS) for n in exported.graph.nodes)
+            return exported.run_decompositions({}) if inside else exported
     except Exception as error:
         raise _explained(error, flat, examples, module) from error
 

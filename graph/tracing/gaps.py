@@ -13,7 +13,11 @@ from .running import Forward, Inputs, ModuleRun, Tensors
 
 Probes = Sequence[tuple[str, int]]  # for every output what a loss can send, and the axis of its classes
 TOLERANCE = 1e-9
+ROUNDING = 1e-9  # a tensor that is shorter may be zero but for rounding
+SHAKEN = 1e-3  # what is rounding moves by so much of itself, or more, with the last bits of the parameters
+FAR = 1000.0  # how much longer the rounding of another network may be
 FLOOR = 1e-4  # a gradient far below all gradients together is compared with those: it may be zero up to rounding
+ROUNDING = 1e-6  # the same beside what is differentiated: all gradients may be zero up to rounding
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def own_run(module: ModuleRun, trained: Sequence[str], inputs: Inputs, seed: int
     if loss.requires_grad:
         loss.backward()
     gradients = module.own.gradients()
-    return Run({n: z.detach() for n, z in outputs.items()}, {n: gradients[n] for n in trained})
+    dense = {n: g.to_dense() if g.is_sparse else g for n, g in gradients.items() if n in trained}
+    return Run({n: z.detach() for n, z in outputs.items()}, dense)
 
 
 def _product(outputs: Iterable[torch.Tensor], seed: int, probes: Probes | None) -> torch.Tensor:
@@ -95,16 +100,54 @@ def gap_of(expected: Run, got: Run) -> Gap:
     """The largest relative errors between two runs; infinite for what is not a number."""
     total = float(torch.sqrt(sum(((g * g).sum().cpu() for g in expected.gradients.values()), torch.zeros(()))))
     outputs = {n: _error(z, got.outputs[n], 0.0) for n, z in expected.outputs.items()}
-    gradients = {n: _error(g, got.gradients[n], FLOOR * total) for n, g in expected.gradients.items()}
+    size = sum(float(z.norm()) for z in expected.outputs.values())
+    floor = max(FLOOR * total, ROUNDING * size)
+    gradients = {n: _error(g, got.gradients[n], floor) for n, g in expected.gradients.items()}
     worst_output = max(outputs, key=lambda n: outputs[n])
     worst_gradient = max(gradients, key=lambda n: gradients[n], default="")
     return Gap(outputs[worst_output], gradients.get(worst_gradient, 0.0), worst_output, worst_gradient)
 
 
+def has_nan(run: Run) -> bool:
+    """Whether something in a run is not a number."""
+    return any(bool(t.isnan().any()) for t in (*run.outputs.values(), *run.gradients.values()))
+
+
+def settled(expected: Run, shaken: Run, got: Run, scale: float) -> tuple[Run, Run]:
+    """Two runs without what is zero up to rounding in both: the sum of a centred tensor, the gradient of such a sum.
+
+    Args:
+        expected: the module.
+        shaken: the module with the last bits of its parameters changed: a tensor of rounding alone is another one then.
+        got: the rebuilt network.
+        scale: the length of a gradient that nothing makes zero.
+    """
+
+    def still(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, most: float = ROUNDING) -> bool:
+        size, moved = float(a.norm()), float((a - b).norm())
+        noise = max(size, moved)
+        return moved >= SHAKEN * size and noise <= most and c.shape == a.shape and float(c.norm()) <= FAR * noise
+
+    def cleared(run: Run) -> Run:
+        zero = torch.zeros_like
+        return Run(
+            {n: zero(z) if n in outputs else z for n, z in run.outputs.items()},
+            {n: zero(g) if n in gradients else g for n, g in run.gradients.items()},
+        )
+
+    outputs = {n for n, z in expected.outputs.items() if still(z, shaken.outputs[n], got.outputs[n])}
+    most = ROUNDING * max(scale, 1.0)
+    gradients = {n for n, g in expected.gradients.items() if still(g, shaken.gradients[n], got.gradients[n], most)}
+    return cleared(expected), cleared(got)
+
+
 def _error(expected: torch.Tensor, got: torch.Tensor, floor: float) -> float:
-    """The length of a difference over the larger length of the two; infinite for other shapes and for NaN."""
+    """The length of a difference over the larger length of the two; infinite for other shapes, and for NaN in `got`."""
     if expected.shape != got.shape:
         return float("inf")
+    if not (bool(expected.isfinite().all()) and bool(got.isfinite().all())):
+        same = (expected == got) | expected.isnan()  # where the module gives no number there is nothing to compare
+        expected, got = torch.where(same, 0, expected), torch.where(same, 0, got)
     difference = float((expected - got).norm())
     scale = max(float(expected.norm()), float(got.norm()), floor)
     return 0.0 if difference == 0 else difference / scale if difference / scale < float("inf") else float("inf")

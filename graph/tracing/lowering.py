@@ -16,9 +16,11 @@ from lawful.theory.oracle.modules import as_double
 
 from .arrange import exact
 from .builder import Builder
+from .errors import TraceError
 from .layout import Tangled, canonical
 from .places import Place
 from .program import Program
+from .regions import Region, lower_region, units
 from .values import Data, Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 
 Handler = Callable[..., Value]
@@ -27,8 +29,6 @@ VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
     | {"repeat_interleave"}
 )
-# what handlers raise for arguments that they do not foresee
-PASSED = (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError, AssertionError)
 
 # operations that read a shape only, and what they fill it with (None: their last argument)
 MAKERS = {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": None, "full_like": None}
@@ -51,11 +51,27 @@ def handles(*operations: str) -> Callable[[Handler], Handler]:
     return register
 
 
+class Broken(Exception):
+    """What went wrong with a call while it was lowered, when not even an opaque block could be made of it.
+
+    Attributes:
+        call: the call.
+        error: what was raised.
+    """
+
+    def __init__(self, call: Node, error: Exception) -> None:
+        super().__init__(str(error))
+        self.call = call
+        self.error = error
+
+
 class Lowering:
     """One program on its way to an architecture.
 
     Args:
         program: the module as a flat graph.
+        regions: calls that become opaque blocks, whatever is known of them.
+        cuts: for parameters of which overlapping parts are read, the places where their axes are cut.
 
     Attributes:
         env: what every node stands for.
@@ -68,8 +84,16 @@ class Lowering:
         notes: what a reader of the laws should know.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(
+        self,
+        program: Program,
+        regions: Sequence[Region] = (),
+        cuts: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    ) -> None:
+        from .ops.formed import grid
+
         self.program = program
+        self.regions = regions
         self.env: dict[Node, Value] = {}
         self.builder = Builder(program.frozen)
         self.data: list[tuple[Node, str]] = []
@@ -84,30 +108,47 @@ class Lowering:
         for i in program.inputs:
             self.env[i.node] = self._made(i.node)
         for node, name in program.parameters.items():
-            self.env[node] = Weight.whole(name, tuple(int(n) for n in node.meta["val"].shape))
+            whole = Weight.whole(name, tuple(int(n) for n in node.meta["val"].shape))
+            self.env[node] = grid(whole, cuts[name]) if cuts and name in cuts else whole
         for node, (_, tensor) in program.buffers.items():
             self.env[node] = Fixed(as_double(tensor))
         for node, tensor in program.constants.items():
             self.env[node] = Fixed(as_double(tensor))
 
     def run(self) -> list[Stream]:
-        """Lowers every call; gives the streams of the outputs."""
-        for node in self.program.graph.nodes:
-            if node.op == "call_function" and node not in self.env:
-                self.env[node] = self._lower(node)
+        """Lowers every call; gives the streams of the outputs.
+
+        Raises:
+            Broken: for a call that no block can stand for.
+            TraceError: for an output that has no features.
+        """
+        for unit in units(self.program.graph, self.regions):
+            try:
+                if isinstance(unit, Region):
+                    self.env |= lower_region(self, unit)
+                elif unit.op == "call_function" and unit not in self.env:
+                    self.env[unit] = self._lower(unit)
+            except Exception as error:
+                call = unit if isinstance(unit, Node) else next(iter(unit.calls))
+                raise Broken(call, error) from error
         return [self.output(node) for _, node in self.program.outputs]
 
     def output(self, node: Node) -> Stream:
         """The stream of an output of the program: features where its own features are, else last."""
-        s = self.stream(self.env[node], node)
+        try:
+            s = self.stream(self.env[node], node)
+        except NotUnderstood as error:
+            if node.op == "call_function":
+                raise Broken(node, error) from error
+            raise TraceError(f"an output cannot be read: {error}") from error
         found = s.feature_dims
         feature = found[0] if len(found) == 1 and found[0] > 0 else len(s.dims) - 1
-        if len(s.dims) == 1:
-            raise NotUnderstood("it is one number for every example; give it a feature axis")
+        if len(s.dims) < 2:
+            raise TraceError("an output cannot be read: it is one number for every example; give it a feature axis")
         try:
             return exact(self, node, s, feature, first=feature == 1 and len(s.dims) > 2)
         except NotUnderstood as error:
-            from .opaque import restored
+            from .arguments import restored
 
             restore = restored(s.dims, (1, *s.signal.shape), batch=True)
             out: Stream = self.opaque(node, [s], str(error), lambda x, p: restore(x[0]))
@@ -133,29 +174,33 @@ class Lowering:
             return made
         if kinds <= {Fixed, Data}:
             return self._data(node, args, kwargs)
+        if (plain := _plain(node, args, kwargs)) is not None:
+            return plain
         if node in self.program.detached:
             return self._fallback(node, args, kwargs, "it is computed without gradients")
         if _names(node)[1] == "detach":
             if node.args[0] in self.program.detached and isinstance(args[0], Stream):
                 return args[0]  # opaque, and without a gradient, already
             return self._fallback(node, args, kwargs, "no gradient comes back through it")
-        handler = next((HANDLERS[n] for n in _names(node) if n in HANDLERS), None)
+        handler = next((HANDLERS[n] for n in _names(node) if n in HANDLERS), _unknown)
         try:
-            if handler is None:
-                raise NotUnderstood("no rule is known for it")
             out = self._handled(node, handler, args, kwargs)
             return replace(out, origin=(node, tuple(args), kwargs)) if isinstance(out, Lazy) else out
         except (NotUnderstood, Tangled) as error:
             return self._fallback(node, args, kwargs, str(error))
-        except PASSED as error:
+        except Exception as error:  # arguments that a handler does not foresee
             reason = f"its arguments are not foreseen ({type(error).__name__}: {error})"
             return self._fallback(node, args, kwargs, reason)
 
     def _handled(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
         """What a handler makes of a call, in which sums of parameters are taken apart."""
         from .ops.combined import opened, prepared
+        from .ops.forming import formed
 
         name = _names(node)[1]
+        out = None if kwargs else formed(node, name, args)
+        if out is not None:
+            return out
         out = prepared(self, node, name, handler, args)
         if out is not None:
             return out
@@ -168,7 +213,7 @@ class Lowering:
         if args and isinstance(args[0], Data) and args[0].base is not None and not VIEWS.isdisjoint(_names(node)):
             try:
                 return replace(HANDLERS[names[0]](self, node, *args, **kwargs), node=node)
-            except (NotUnderstood, Tangled, *PASSED):
+            except Exception:  # views that nothing follows
                 return self._made(node)
         return self._made(node)
 
@@ -267,7 +312,13 @@ class Lowering:
             whole = self._input(Data(value.base), first if last else channels_first)
             return whole.arranged(value.dims)
         example = value.example
-        if not example.ndim or example.shape[0] != self.batch:
+        if not example.ndim:
+            raise NotUnderstood("something made of the inputs has no batch axis")
+        given = any(i.node is value.node for i in self.program.inputs)
+        if example.shape[0] != self.batch and given and example.is_floating_point():  # the same for every example
+            sizes = tuple(int(n) for n in example.shape)
+            return self.add_input(value.node, Signal(sizes[-1], sizes[:-1]), "single").single
+        if example.shape[0] != self.batch:
             raise NotUnderstood("something made of the inputs has no batch axis")
         if not example.is_floating_point():
             raise NotUnderstood("integers made of the inputs are used as numbers")
@@ -311,6 +362,10 @@ class Lowering:
         return emit_opaque(self, node, reads, reason, call, **options)
 
 
+def _unknown(low: Lowering, node: Node, *args: Any, **kwargs: Any) -> Value:
+    raise NotUnderstood("no rule is known for it")
+
+
 def _names(node: Node) -> tuple[str, str]:
     """Names under which an operation is looked up: with its overload, and without (`slice.Tensor`, `slice`)."""
     full = str(node.target).removeprefix("aten.").removesuffix(".default")
@@ -341,6 +396,20 @@ def _made(node: Node, kwargs: Mapping[str, Any]) -> Fixed | None:
         if not isinstance(value, (int, float, bool)):
             return None
     return Fixed(torch.full(tuple(int(n) for n in example.shape), value, dtype=dtype))
+
+
+def _plain(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value | None:
+    """A product with zeros, and a sum with zeros of no other shape: states that loops start from; None for all else."""
+    name, example = _names(node)[1], node.meta.get("val")
+    zeros = [isinstance(a, Fixed) and a.known and a.tensor.is_floating_point() and not a.tensor.any() for a in args]
+    if len(args) != 2 or kwargs or sum(zeros) != 1 or not isinstance(example, torch.Tensor):
+        return None
+    other = args[zeros.index(False)]
+    if name in ("mul", "matmul", "mm", "bmm"):
+        return Fixed(torch.zeros(tuple(int(n) for n in example.shape), dtype=torch.float64))
+    if name == "add" and isinstance(other, Stream) and other.shape == tuple(int(n) for n in example.shape):
+        return other
+    return None
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:

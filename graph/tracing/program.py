@@ -97,6 +97,12 @@ def export_program(
     Raises:
         TraceError: for what cannot be read, with the line of code.
     """
+    for name, parameter in module.named_parameters():
+        if parameter.is_complex():
+            raise TraceError(
+                f"{type(module).__name__}: its parameter {name} holds complex numbers, and laws are of real ones; "
+                "keep its real and imaginary parts (torch.view_as_real) and join them in the forward"
+            )
     call, given = read_call(module, args, kwargs or {}, second)
     notes = list(_shared(call.names, given))
     examples = tuple(t.detach().clone(memory_format=torch.contiguous_format) for t in given)

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 
 from lawful.blocks import Run
-from lawful.theory.laws.parts import read
 from lawful.theory.oracle.modules import as_double
+from lawful.theory.parts import read
 
 from ..architecture.architecture import Architecture
 from ..architecture.forward import run_forward
+from .arguments import restored
 from .computed import evaluator
 from .lowering import Lowering
-from .opaque import restored
+from .running import Unprepared
 from .values import Stream
 
 Tensors = Mapping[str, torch.Tensor]
@@ -43,6 +44,8 @@ def _shaped(tensor: torch.Tensor, kind: str, shape: tuple[int, ...]) -> torch.Te
         if tensor.dtype == torch.bool:
             tensor = torch.zeros(tensor.shape, dtype=torch.float64).masked_fill(~tensor, -1e30)
         return tensor.reshape(tensor.shape[0] if kind == "mask" else 1, *shape)
+    if kind == "single":
+        return tensor[None]
     if kind == "column":
         return tensor.reshape(-1, 1)
     if kind.startswith("opaque"):
@@ -60,7 +63,11 @@ def rebuilt(
     def forward(params: dict[str, torch.Tensor], inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         own = parameters_of(arch, params)
         state = {n: as_double(t) for n, t in low.builder.state.items()}
-        found = run_forward(arch, own, prepare(inputs), Run(training=False, state=state))
+        try:
+            given = prepare(inputs)
+        except Exception as error:
+            raise Unprepared(str(error)) from error
+        found = run_forward(arch, own, given, Run(training=False, state=state))
         return tuple(f(y) for f, y in zip(restore, found, strict=True))
 
     return forward

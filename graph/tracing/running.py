@@ -29,6 +29,10 @@ Inputs = list[torch.Tensor]
 Forward = Callable[[Tensors, Inputs], tuple[torch.Tensor, ...]]
 
 
+class Unprepared(RuntimeError):
+    """What stands before all parameters does not run with these inputs: sizes that were traced are built in."""
+
+
 def batch_of(program: Program) -> int:
     """The batch size that was traced: the leading size of the first input that has one."""
     return next((i.example.shape[0] for i in program.inputs if i.example.ndim), 1)

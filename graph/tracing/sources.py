@@ -32,6 +32,9 @@ def source(low: Lowering, node: Node, value: Value, feature: int = -1) -> Stream
     """
     if isinstance(value, Fixed):
         return _numbers(low, node, value.tensor)
+    formed = _formed(low, node, value)
+    if formed is not None:
+        return formed
     if isinstance(value, Weight):
         return _table(low, node, value, feature)
     if isinstance(value, Combined):
@@ -50,6 +53,21 @@ def source(low: Lowering, node: Node, value: Value, feature: int = -1) -> Stream
     if isinstance(value, Lazy) and value.origin is not None:
         return _unknown(low, value)
     raise NotUnderstood(f"a {type(value).__name__.lower()} is used as a tensor")
+
+
+def _formed(low: Lowering, node: Node, value: Value) -> Stream | None:
+    """A vector that is made of parameters by fixed moves, None for anything else."""
+    from .ops.applied import as_vector
+    from .ops.formed import Formed, is_repeated
+    from .ops.parts import Joined
+
+    inside = is_repeated(value) and len(value.shape) == 1 and len(value.dims[0]) > 1
+    if not inside and (not isinstance(value, (Formed, Joined)) or len(value.shape) > 2):
+        return None
+    try:
+        return as_vector(low, node, value)
+    except (NotUnderstood, Tangled):
+        return None
 
 
 def _unknown(low: Lowering, value: Lazy) -> Stream:

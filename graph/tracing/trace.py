@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.fx import Node
 
 from lawful.theory.losses import LossLike
-from lawful.theory.oracle.double import double
-from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import Point
 
 from ..architecture.architecture import Architecture
-from ..architecture.origin import OpaqueOp, Trace
-from ..architecture.outputs import losses_of
-from ..architecture.sources import computed_alone
 from . import ops  # noqa: F401  (registers how operations are lowered)
-from .compare import compare
-from .computed import fold
-from .copied import copied_inputs
+from .attempt import attempt
 from .errors import TraceError
-from .gaps import Probes
-from .lengths import left_over, unreached
-from .lowering import Lowering
-from .observe import backward_hooks, watch
-from .overlaps import REASON, make_opaque
-from .program import Program, export_program
-from .rebuilt import inputs_of, rebuilt
-from .values import NotUnderstood, Stream
-
-NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
-COMPARABLE = 300_000_000  # parameters that are compared in float64
 
 
 def trace(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Architecture:
@@ -107,14 +85,14 @@ def trace_with_point(
     turnable = any(getattr(m, "batch_first", None) is False for m in module.modules())
     first: tuple[Architecture, Point | None] | None = None
     try:
-        first = _attempt(module, args, kwargs, check, loss, second=False)
+        first = attempt(module, args, kwargs, check, loss, second=False)
         if not turnable or not _unknown(first[0]):
             return first
     except TraceError:
         if not turnable:
             raise
     try:  # layers of torch take examples on the second axis unless they are told otherwise
-        other = _attempt(module, args, kwargs, check, loss, second=True)
+        other = attempt(module, args, kwargs, check, loss, second=True)
     except TraceError:
         if first is None:
             raise
@@ -125,124 +103,6 @@ def trace_with_point(
 def _unknown(arch: Architecture) -> int:
     """How many operations of a trace are opaque."""
     return len(arch.trace.opaque) if arch.trace else 0
-
-
-def _attempt(
-    module: torch.nn.Module,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any] | None,
-    check: bool,
-    loss: LossLike | None,
-    second: bool,
-) -> tuple[Architecture, Point | None]:
-    """A trace with examples on the first or the second axis of the inputs."""
-    collecting = gc.isenabled()
-    gc.disable()  # a graph of many thousand nodes makes the collector look at all of them again and again
-    try:
-        program = export_program(module, args, kwargs, second)
-        start = time.perf_counter()
-        low = Lowering(program)
-        arch, outputs = _architecture(low, module)
-        seconds = {**program.seconds, "lower": time.perf_counter() - start}
-    finally:
-        if collecting:
-            gc.enable()
-    comparison, point, prepare = None, None, inputs_of(low)
-    axes = tuple(_class_axis(s) for s in outputs)
-    sizes = {n: p.numel() for n, p in own_parameters(module).items()}
-    notes, limits = [*program.notes, *low.notes], [*unreached(arch, program), *left_over(arch, sizes)]
-    if second:
-        notes.append("examples are on the second axis of the inputs, where the module takes them")
-    start = time.perf_counter()
-    if check and any(p.device.type == "meta" for p in module.parameters()):
-        limits.append("on the meta device there are no numbers: the rebuilt network was not compared with the module")
-        seen = watch(program, module)
-        _refuse(module, seen.refusal)
-        notes, limits = [*notes, *seen.notes], [*limits, *seen.limits]
-    elif check and sum(p.numel() for p in module.parameters()) > COMPARABLE:
-        limits.append(f"more than {COMPARABLE:,} parameters: the rebuilt network was not compared with the module")
-        _refuse(module, backward_hooks(module))
-    elif check:
-        known = not any(n in low.reasons or n in low.narrow for n in arch.nodes)
-        probes = None if loss is None else _probes(arch, loss, axes)
-        comparison = compare(program, module, rebuilt(low, arch, outputs), same_batch=not known, probes=probes)
-        point = comparison.point if loss is None or probes else None
-        comparison = replace(comparison, point=None)  # as large as the module
-        if comparison.summary.startswith(NOT_COMPARED):
-            limits.append(comparison.summary)
-            _refuse(module, backward_hooks(module))
-        elif not comparison.agrees:
-            _refuse(module, comparison.summary)
-        notes, limits = [*notes, *comparison.notes], [*limits, *comparison.limits]
-    seconds["compare"] = time.perf_counter() - start
-    arch.trace = Trace(
-        opaque=_places(low.reasons, arch, program),
-        narrow=_places(low.narrow, arch, program),
-        aliases=dict(program.aliases),
-        unused=tuple(program.unused),
-        notes=(*notes, *limits),
-        limits=tuple(limits),
-        comparison=comparison,
-        seconds=seconds,
-        axes=axes,
-        inputs=lambda tensors: prepare(program.call.turn(tensors)),
-        state=low.builder.state,
-        copied=copied_inputs(low) if check else (),
-    )
-    return arch, point
-
-
-def _probes(arch: Architecture, loss: LossLike, axes: Sequence[int | None]) -> Probes | None:
-    """What the losses can send to every output; None where an output has no axis that holds the classes."""
-    losses = losses_of(arch, loss)
-    if any(axis is None and m.probe != "all" for axis, m in zip(axes, losses, strict=True)):
-        return None
-    return [(m.probe, -1 if axis is None else axis) for axis, m in zip(axes, losses, strict=True)]
-
-
-def _refuse(module: torch.nn.Module, reason: str) -> None:
-    if reason:
-        raise TraceError(f"{type(module).__name__}: {reason}")
-
-
-def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture, list[Stream]]:
-    try:
-        with torch.device("cpu"), double():  # what is folded is compared with the module in float64
-            outputs = low.run()
-    except NotUnderstood as error:
-        raise TraceError(f"an output cannot be read: {error}") from error
-    shapes = {n: tuple(int(k) for k in p.shape) for n, p in own_parameters(module).items()}
-    outputs = fold(low, outputs, None)
-    ports = [s.port for s in outputs]
-    for node in make_opaque(low.builder, ports, shapes):
-        low.reasons[node] = (low.origins[node], REASON)
-    arch = low.builder.architecture(ports, shapes)
-    if any(n in arch.graph for n in low.computed):
-        before = len(low.data)
-        outputs = fold(low, outputs, computed_alone(arch).tied)
-        if len(low.data) > before:
-            arch = low.builder.architecture([s.port for s in outputs], shapes)
-    return arch, outputs
-
-
-def _class_axis(output: Stream) -> int | None:
-    """The dimension of an output that holds all of its features and nothing else."""
-    found = output.feature_dims
-    alone = len(found) == 1 and all(a.axis == output.feature_axis for a in output.dims[found[0]])
-    return found[0] if alone else None
-
-
-def _places(reasons: Mapping[str, tuple[Node, str]], arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:
-    """Where the nodes of an architecture stand that no rule, or a narrow one, covers."""
-    found = []
-    parameters = arch.parameters
-    for name, (node, reason) in reasons.items():
-        if name in arch.graph:
-            place = program.place(node)
-            own = arch.parameter_names(name).values()
-            shadowed = sum(parameters[n].size for n in own if not parameters[n].frozen)
-            found.append(OpaqueOp(name, place.op, place.module, place.module_type, place.line, reason, shadowed))
-    return tuple(found)
 
 
 __all__ = ["trace", "trace_module", "trace_with_point"]

@@ -60,6 +60,11 @@ class Stream:
         found = [a for d in self.dims for a in d if a.axis == self.feature_axis]
         return tuple(sorted(found, key=lambda a: -a.stride))
 
+    @property
+    def single(self) -> Stream:
+        """The same port where the traced tensor has no axis of examples."""
+        return replace(self, dims=self.dims[1:])
+
     def arranged(self, dims: Dims) -> Stream:
         """The same port in another arrangement."""
         return replace(self, dims=dims)

@@ -2,5 +2,5 @@
 
 Answers: the spaces of matrices and of shifts on every wire, as exact linear algebra over the rationals.
 Imports: torch-free mathematics and `losses` only; no other wing.
-Read first: `diagram` (wires, sites, parameters), `rules/base` (what a block says), `solution` (the order of passes).
+Read first: `diagram` (wires, sites, parameters), `contract` (what a block says), `solution` (the order of passes).
 """

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from .algebra import Algebra
-from .contract import Use
+from .contract import Site, Use
 from .diagram import Diagram
 from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import axes_over, repeated
+from .rules import RepeatRule, SumFeaturesRule
 from .subspace import Subspace, ones
 from .unknowns import Factor, MatrixEquation, MatrixKey, MatrixRow, Sector
 
@@ -69,6 +70,10 @@ class Balance:
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
         return self._layouts.algebras[w]
+
+    def readers(self, w: int) -> Sequence[tuple[Site, int]]:
+        """The blocks that read a wire and the port they read it on."""
+        return self.diagram.readers[w]
 
     def is_cut(self, w: int) -> bool:
         """Whether a wire is cut into parts of different kinds."""
@@ -325,5 +330,10 @@ def _factors(name: str, free: str | None, axis: int, axes: int) -> MatrixRow:
 
 
 def has_centring(diagram: Diagram) -> bool:
-    """Whether some norm was reduced to its centring, which needs the x sectors."""
-    return any(getattr(s.rule, "scale", True) is False for s in diagram.sites)
+    """Whether some block tells the mean of features from their differences, which needs the x sectors."""
+
+    def tells(site: Site) -> bool:
+        copies = isinstance(site.rule, (RepeatRule, SumFeaturesRule))
+        return copies or getattr(site.rule, "scale", True) is False
+
+    return any(map(tells, diagram.sites))

@@ -18,7 +18,7 @@ from .algebra import (
     common_dims,
     side_by_side,
 )
-from .contract import Use
+from .contract import Site, Use
 from .diagram import Diagram
 from .repeats import axes_over
 
@@ -101,6 +101,10 @@ class Layouts:
     def layout(self, w: int) -> Algebra:
         """What a wire may carry so far."""
         return self.algebras[w]
+
+    def readers(self, w: int) -> Sequence[tuple[Site, int]]:
+        """The blocks that read a wire and the port they read it on."""
+        return self.diagram.readers[w]
 
     def frozen(self, name: str) -> bool:
         """Whether training leaves a parameter alone."""

@@ -49,6 +49,9 @@ class LayoutPass(Protocol):
     def layout(self, w: int) -> Algebra:
         """What a wire may carry so far."""
 
+    def readers(self, w: int) -> Sequence[tuple[Place, int]]:
+        """The blocks that read a wire and the port they read it on."""
+
     def is_cut(self, w: int) -> bool:
         """Whether a wire is cut into parts of different kinds."""
 
@@ -141,6 +144,9 @@ class BalancePass(Protocol):
 
     def layout(self, w: int) -> Algebra:
         """How a wire is cut."""
+
+    def readers(self, w: int) -> Sequence[tuple[Place, int]]:
+        """The blocks that read a wire and the port they read it on."""
 
     def is_cut(self, w: int) -> bool:
         """Whether a wire is cut into parts of different kinds."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 Tensor = torch.Tensor
 Optional = Tensor | None
+DEFAULT = torch.finfo(torch.float32).eps  # the epsilon of an RMSNorm that is given none, where modules are trained
 
 
 def _standardised(x: Tensor, axes: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,8 +50,8 @@ def native_layer_norm(
 
 
 def rms_norm(x: Tensor, shape: Sequence[int], weight: Optional = None, eps: float | None = None) -> Tensor:
-    """`torch.nn.functional.rms_norm`."""
-    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    """`torch.nn.functional.rms_norm`, with the epsilon that it has by default in float32."""
+    eps = DEFAULT if eps is None else eps
     y = x / torch.sqrt((x * x).mean([*range(x.ndim - len(shape), x.ndim)], keepdim=True) + eps)
     return y if weight is None else y * weight
 

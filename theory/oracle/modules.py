@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from ..losses import Loss, LossError, LossLike, read, total
+from ..refusals import refused
 from .double import double
 from .lending.lent import lent
 
@@ -101,7 +102,7 @@ class Point:
 
 def norm(tensors: Tensors) -> torch.Tensor:
     """The length of all tensors together."""
-    return torch.sqrt(cast(torch.Tensor, sum((t * t).sum() for t in tensors.values())))
+    return torch.sqrt(sum(((t * t).sum() for t in tensors.values()), start=torch.zeros((), dtype=torch.float64)))
 
 
 def module_points(
@@ -134,7 +135,8 @@ def module_points(
     What runs is computed in float64 even where the module casts to narrower numbers (see `double`).
 
     Raises:
-        ValueError: without example inputs, and for losses that do not fit the outputs.
+        ValueError: without example inputs, for losses that do not fit the outputs, and for a module whose forward or
+            backward does not run (`ModuleError`).
         TypeError: for a module whose output holds something that is no tensor, or that cannot be given back (see
             `lent`).
     """
@@ -152,9 +154,12 @@ def module_points(
             values = {n: perturbed(p, generator) for n, p in given.items()} if i % 2 else given
             positional, named = fresh_inputs(args, kwargs or {}, generator) if redraw else as_given(args, kwargs or {})
             own.start(values)
-            value = random_loss(named_outputs(module, module(*positional, **named)), loss, generator, axis)
+            with refused(f"{type(module).__name__} does not run on random inputs like the examples"):
+                found = module(*positional, **named)
+            value = random_loss(named_outputs(module, found), loss, generator, axis)
             if value.requires_grad:  # not where everything is frozen or detached
-                value.backward()
+                with refused(f"the backward of {type(module).__name__} does not run"):
+                    value.backward()
             gradient = {n: g if trained[n] else torch.zeros_like(g) for n, g in own.gradients().items()}
             points.append(Point(values, gradient, float(value.detach())))
     return points
@@ -184,8 +189,9 @@ def fresh_inputs(
 ) -> Inputs:
     """Random inputs like some examples.
 
-    Tensors of real numbers are drawn in float64, those of integers up to the largest one of the example.  Masks (of
-    booleans, or keyword inputs with `mask` in their name) keep their values, and what is no tensor is passed on.
+    Tensors of real numbers are drawn in float64, those of integers up to the largest one of the example, inside of
+    lists, tuples and dicts too.  Masks (of booleans, or with `mask` in their name) keep their values, and what is no
+    tensor is passed on.
 
     Args:
         args: the examples.
@@ -196,7 +202,7 @@ def fresh_inputs(
 
     def draw(example: Any, name: str = "") -> Any:
         if not isinstance(example, torch.Tensor):
-            return example
+            return mapped(example, draw, name)
         shape = (*lead, *example.shape)
         if example.dtype == torch.bool or "mask" in name:
             kept = example.double() if example.is_floating_point() else example
@@ -207,6 +213,44 @@ def fresh_inputs(
         return torch.randint(high, shape, generator=generator, dtype=example.dtype).to(example.device)
 
     return tuple(draw(a) for a in args), {k: draw(v, k) for k, v in kwargs.items()}
+
+
+def mapped(value: Any, change: Callable[[Any, str], Any], name: str = "") -> Any:
+    """A list, tuple or dict with everything in it changed; anything else as it is.
+
+    Args:
+        value: what may hold others.
+        change: from a value and its name to another value.
+        name: of the value; what it holds has its key or number behind that.
+    """
+    if isinstance(value, dict):
+        return type(value)({k: change(v, f"{name}/{k}") for k, v in value.items()})
+    if isinstance(value, (list, tuple)):
+        inside = [change(v, f"{name}/{i}") for i, v in enumerate(value)]
+        return type(value)(*inside) if hasattr(value, "_fields") else type(value)(inside)
+    return value
+
+
+def tensors_in(value: Any, name: str = "") -> Tensors:
+    """All tensors in lists, tuples and dicts, by the names that `mapped` gives them."""
+    found: Tensors = {}
+
+    def collect(inside: Any, path: str) -> Any:
+        if isinstance(inside, torch.Tensor):
+            found[path] = inside
+        return mapped(inside, collect, path)
+
+    collect(value, name)
+    return found
+
+
+def with_tensors(value: Any, tensors: Tensors, name: str = "") -> Any:
+    """The same with other tensors by their names."""
+
+    def put(inside: Any, path: str) -> Any:
+        return tensors[path] if path in tensors else mapped(inside, put, path)
+
+    return put(value, name)
 
 
 def named_items(out: Any) -> dict[Any, Any]:
@@ -239,12 +283,12 @@ def named_outputs(module: torch.nn.Module, out: Any) -> Tensors:
 
 
 def fit_losses(outputs: Tensors, loss: LossLike, axis: Axes) -> tuple[tuple[Loss, ...], tuple[int, ...]]:
-    """The loss and the feature axis of every output of a module; a single loss stands for a single output only.
+    """The loss and the feature axis of every output of a module; a single loss is one for all of them.
 
     Raises:
         LossError: for losses or axes that do not fit the outputs.
     """
-    losses = read(loss, list(outputs), broadcast=False)
+    losses = read(loss, list(outputs))
     axes = axis.among(outputs, losses) if isinstance(axis, ClassAxes) else each_axis(axis, len(outputs))
     for each, (name, z), a in zip(losses, outputs.items(), axes, strict=True):
         if z.ndim and not -z.ndim <= a < z.ndim:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
-import torch
 
 from lawful.blocks import (
     Block,
@@ -23,10 +22,10 @@ from lawful.blocks import (
     Table,
 )
 
+from ..batches import runs
 from ..block_graph import BlockGraph, G
 from ..compile import Port
 from ..diagrams import diagram
-from ..forward import random_inputs, random_parameters, run_forward
 from .depth import cut_experts, cut_repeats
 from .fixed import cut_biases, cut_numbers
 from .likeness import Comparison, Key, comparisons, differing
@@ -164,29 +163,6 @@ def _across(arch: BlockGraph, ports: Sequence[Port]) -> list[Port]:
 def trainable_scalars(arch: BlockGraph) -> int:
     """Number of scalars that training moves."""
     return sum(p.size for p in arch.parameters.values() if not p.frozen)
-
-
-def runs(arch: BlockGraph, batch: int = 2) -> bool:
-    """Whether one forward pass of a network ends, in finite numbers."""
-    generator = torch.Generator().manual_seed(0)
-    try:
-        outputs = run_forward(arch, random_parameters(arch, generator), random_inputs(arch, batch, generator))
-    except (RuntimeError, ValueError, IndexError):
-        return False
-    return all(bool(torch.isfinite(z).all()) for z in outputs)
-
-
-def expect_runs(arch: BlockGraph) -> None:
-    """Asks a traced network for one forward pass before anything else is asked of it.
-
-    Raises:
-        ShapeError: if it does not run.
-    """
-    if arch.trace and not all(runs(arch, batch) for batch in (1, 3)):
-        raise ShapeError(
-            "the traced network runs with the batch of its example only (a loop over samples, a size built in), so it "
-            "cannot be run by itself; use lw.verify(module, laws, args=...) and lw.count(module, args=...)"
-        )
 
 
 @dataclass

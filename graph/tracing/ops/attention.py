@@ -16,6 +16,7 @@ from ..layout import COPIES, Atom, Dim, Dims, Tangled, shape, size, view
 from ..lowering import Lowering, handles
 from ..values import Bias, Combined, Data, Fixed, NotUnderstood, Rows, Scores, Stream, Value, Weight
 from .combined import as_stream
+from .formed import Formed
 from .gates import Positive, chosen
 from .maps import dense
 from .temperature import computed_bias, temperature
@@ -63,7 +64,7 @@ def matmul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     """A product of two tensors: a linear map, scores, or values mixed by weights."""
     if isinstance(a, Combined) or (isinstance(b, Combined) and isinstance(a, (Scores, Weight))):
         a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
-    if isinstance(b, (Weight, Combined)) and len(b.dims) == 2 and not isinstance(a, (Scores, Weight)):
+    if isinstance(b, (Weight, Combined, Formed)) and len(b.shape) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
         rows = [2] if len(b.feature_dims) != 1 else b.feature_dims

@@ -12,7 +12,7 @@ from ..sources import source
 from ..values import Combined, NotUnderstood, Stream, Value, Weight
 
 # operations that are linear in a weight and take it apart themselves
-LINEAR = frozenset({"linear", "conv1d", "conv2d", "conv3d", "add", "sub", "mul", "neg", "div", "matmul"})
+LINEAR = frozenset({"linear", "conv1d", "conv2d", "conv3d", "add", "sub", "mul", "neg", "div", "matmul", "embedding"})
 VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "contiguous", "clone", "slice", "select"}
     | {"flatten", "alias", "_unsafe_view", "movedim", "swapaxes", "narrow"}

@@ -62,6 +62,31 @@ class Directed(Lazy):
         return self.v.shape
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unit(Lazy):
+    """A weight whose rows have length 1: `v / ||v||`.
+
+    Attributes:
+        v: the directions.
+    """
+
+    v: Weight
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the traced tensor."""
+        return self.v.shape
+
+
+def unit_map(low: Lowering, node: Node, x: Value, weight: Unit) -> Stream:
+    """A linear map by a matrix whose rows have length 1."""
+    width, features = weight.shape
+    s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+    name = arranged_name(weight.v, [a for d in weight.v.dims for a in d])
+    (y,) = low.emit(node, UnitLinear(features, width), [s], {"weight": name}, label="direction")
+    return y.arranged((*s.dims[:-1], (Atom(y.feature_axis, width),) if width > 1 else ()))
+
+
 @handles("_weight_norm_interface", "_weight_norm")
 def weight_norm(low: Lowering, node: Node, v: Value, g: Value, dim: int = 0) -> Value:
     """A weight with the length of every row as a parameter of its own."""

@@ -30,13 +30,16 @@ from lawful.blocks import (
     TimesNumbers,
 )
 
+from ..arguments import restored
 from ..arrange import aligned, exact, relength, spread, straight
 from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..lowering import Lowering, handles
-from ..opaque import restored
 from ..sources import arranged_name, source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from .applied import gained as gained_by_parts
 from .combined import as_stream, combined, distributed
+from .features import along_features, centred
+from .formed import Formed
 from .gates import Positive, gated
 from .norms import written_out
 from .parts import joined_vectors
@@ -113,6 +116,8 @@ def sub(low: Lowering, node: Node, a: Value, b: Value, alpha: float = 1) -> Valu
     """`a - alpha b`."""
     if isinstance(b, (int, float)):
         return add(low, node, a, -b * alpha)
+    if isinstance(a, Stream) and alpha == 1 and (found := centred(low, node, a)) is not None:
+        return found
     return add(low, node, a, mul(low, node, b, -alpha))
 
 
@@ -149,6 +154,11 @@ def mul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     if isinstance(b, Combined) and not isinstance(a, (Weight, Combined)):
         return distributed(low, node, b, lambda w: mul(low, node, a, w))
     a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
+    if isinstance(a, Stream) and isinstance(b, Formed) and len(b.shape) == 1 and along_features(a, len(a.dims) - 1):
+        try:
+            return gained_by_parts(low, node, a, b, len(a.dims) - 1)
+        except NotUnderstood:
+            pass
     if isinstance(b, Moved):
         return _gained(low, node, low.stream(a, node, _first(b.weight)), b.weight, b.offset)
     return joined(low, node, Product(), a, b)
@@ -375,10 +385,12 @@ def cat(low: Lowering, node: Node, parts: Sequence[Value], dim: int = 0) -> Valu
     feature = found[0] if len(found) == 1 else dim if dim in found else rank - 1
     home = next((i for i, d in enumerate(lead.dims) if d and {a.axis for a in d} == {0}), 0)
     if home and dim != home and feature != home:
-        return _examples_first(low, node, streams, dim, home)
+        return _reordered(low, node, streams, dim, [home, *(i for i in range(rank) if i != home)])
     if dim == 0:
         raise NotUnderstood("batches end to end")
     channels = lead.signal.channels_first and feature == 1 and rank > 2
+    if feature not in (0, rank - 1) and not channels:
+        return _reordered(low, node, streams, dim, [*(i for i in range(rank) if i != feature), feature])
     whole = [exact(low, node, s, feature, channels) for s in streams]
     if len(whole) == 1:
         return whole[0]
@@ -393,9 +405,8 @@ def cat(low: Lowering, node: Node, parts: Sequence[Value], dim: int = 0) -> Valu
     return y
 
 
-def _examples_first(low: Lowering, node: Node, streams: Sequence[Stream], dim: int, home: int) -> Value:
-    """Tensors side by side whose examples are on another axis than the first."""
-    order = [home, *(i for i in range(len(streams[0].dims)) if i != home)]
+def _reordered(low: Lowering, node: Node, streams: Sequence[Stream], dim: int, order: Sequence[int]) -> Value:
+    """Tensors side by side whose axes are put in another order before (examples first, features last), and back."""
     moved = []
     for s in streams:
         dims = [s.dims[i] for i in order]
@@ -422,21 +433,6 @@ def _beside(low: Lowering, node: Node, streams: Sequence[Stream], dim: int) -> S
     return relength(first, y, dim)
 
 
-@handles("stack")
-def stack(low: Lowering, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
-    """Tensors on a new axis."""
-    rank = len(node.meta["val"].shape)
-    dim %= rank
-    from .scans import selective_scan
-
-    scan = selective_scan(low, node, node.args[0], dim) if isinstance(node.args[0], (list, tuple)) else None
-    if scan is not None:
-        return scan
-    opened = [low.stream(v, node) for v in parts]
-    opened = [s.arranged((*s.dims[:dim], (), *s.dims[dim:])) for s in opened]
-    return cat(low, node, opened, dim)
-
-
 @handles("sum.dim_IntList", "mean.dim")
 def reduce(
     low: Lowering, node: Node, x: Value, dims: Sequence[int] | None, keep: bool = False, **options: Any
@@ -444,7 +440,11 @@ def reduce(
     """A mean or a sum over positions."""
     from .experts import mixture_of_experts
     from .positions import reduced
+    from .stacks import summed_stack
 
+    whole = summed_stack(low, node, dims, keep)
+    if whole is not None:
+        return whole
     if dims and "sum" in str(node.target):
         experts = mixture_of_experts(low, node, dims)
         if experts is not None:

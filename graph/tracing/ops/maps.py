@@ -26,7 +26,7 @@ from ..arrange import exact, focus
 from ..layout import COPIES, Atom, Dim, size, view
 from ..lowering import Lowering, handles
 from ..sources import arranged_name
-from ..values import Combined, Data, Fixed, NotUnderstood, Rows, Stream, Value, Weight
+from ..values import Combined, Data, Fixed, Lazy, NotUnderstood, Rows, Stream, Value, Weight
 from .combined import distributed
 from .parts import Joined, Standard, dense_in_parts, standard_conv
 from .views import piece_of
@@ -53,14 +53,25 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     Raises:
         NotUnderstood: for weights that are no plain parameter, and maps of positions.
     """
-    from .composed import Directed, directed_map
+    from .applied import apply
+    from .composed import Directed, Unit, directed_map, unit_map
+    from .formed import Formed, is_repeated
 
     if isinstance(weight, Combined):
         y = distributed(low, node, weight, lambda w: dense(low, node, x, w, None, out, inn))
         return y if bias is None else _added(low, node, y, bias)
     if isinstance(weight, Directed) and (out, inn) == (0, 1):
         return directed_map(low, node, x, weight, bias)
-    if not isinstance(weight, Weight) or len(weight.dims) != 2 or repeats(weight):
+    if isinstance(weight, Unit) and (out, inn) == (0, 1):
+        return _biased(low, node, unit_map(low, node, x, weight), bias)
+    if (isinstance(weight, Formed) or is_repeated(weight)) and len(weight.shape) == 2:
+        s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+
+        def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+            return dense(low, node, z, w, None, int(turned), int(not turned))
+
+        return _biased(low, node, apply(low, node, s, weight, leaf, len(s.dims) - 1, turned=out == 1), bias)
+    if not isinstance(weight, Weight) or len(weight.dims) != 2:
         raise NotUnderstood("a linear map whose weight is computed")
     name, transposed = matrix_name(weight, weight.dims[out], weight.dims[inn])
     width, features = size(weight.dims[out]), size(weight.dims[inn])
@@ -75,6 +86,10 @@ def dense(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, out: 
     if plain:
         return y
     return _added(low, node, y, bias)
+
+
+def _biased(low: Lowering, node: Node, y: Stream, bias: Value) -> Stream:
+    return y if bias is None else _added(low, node, y, bias)
 
 
 def _added(low: Lowering, node: Node, y: Value, bias: Value) -> Stream:
@@ -195,7 +210,9 @@ def _conv(
     dilation: Any,
     transposed: bool,
 ) -> Stream:
-    apart = isinstance(bias, Combined) or (isinstance(bias, Weight) and repeats(bias))
+    from .formed import Formed, is_repeated
+
+    apart = isinstance(bias, (Combined, Lazy)) or (isinstance(bias, Weight) and repeats(bias))
     if isinstance(weight, Combined) or apart:
         kept = bias if not apart and not isinstance(weight, Combined) else None
         geometry = (stride, padding, extra, groups, dilation, transposed)
@@ -205,7 +222,9 @@ def _conv(
             return y
         from .views import unsqueezed
 
-        return _added(low, node, y, unsqueezed(bias, len(weight.shape) - 2))
+        return _added(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
+    if isinstance(weight, Formed) or is_repeated(weight):
+        return _formed_conv(low, node, x, weight, bias, (stride, padding, extra, groups, dilation, transposed))
     copied = isinstance(weight, Weight) and repeats(weight)
     if not isinstance(weight, (Weight, Standard)) or copied or (isinstance(weight, Standard) and transposed):
         raise NotUnderstood("a convolution whose kernel is computed")
@@ -242,6 +261,27 @@ def _conv(
     return low.emit(node, block, [s], names)[0]
 
 
+def _formed_conv(low: Lowering, node: Node, x: Value, weight: Value, bias: Value, geometry: tuple[Any, ...]) -> Stream:
+    """A convolution whose kernels are made of parameters by moves of their channels."""
+    from .applied import apply
+
+    groups, transposed = geometry[3], geometry[5]
+    if groups != 1 or transposed:
+        raise NotUnderstood("a grouped convolution whose kernel is computed")
+
+    def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+        if turned:
+            raise NotUnderstood("a convolution by turned kernels")
+        return _conv(low, node, z, w, None, *geometry)
+
+    y = apply(low, node, low.stream(x, node, channels_first=True), weight, leaf, 1)
+    if bias is None:
+        return y
+    from .views import unsqueezed
+
+    return _added(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
+
+
 def per_axis(value: Any, rank: int) -> tuple[int, ...]:
     """An option of a window for every axis."""
     if isinstance(value, int):
@@ -266,6 +306,10 @@ def _named_padding(
 @handles("embedding")
 def embedding(low: Lowering, node: Node, weight: Value, tokens: Value, padding: int = -1, *rest: Any) -> Value:
     """Rows of a table by integers of the data, or by fixed ones."""
+    from .formed import is_weight
+
+    if is_weight(weight) and not isinstance(weight, Weight) and isinstance(tokens, Data) and len(weight.shape) == 2:
+        return _formed_lookup(low, node, weight, tokens, padding)
     if not isinstance(weight, Weight):
         raise NotUnderstood("a lookup in a table that is computed")
     if isinstance(tokens, Fixed):
@@ -285,6 +329,27 @@ def embedding(low: Lowering, node: Node, weight: Value, tokens: Value, padding: 
     block = Embedding(weight.shape[0], weight.shape[1], padding_index=still, padding_zero=False)
     (y,) = low.emit(node, block, [s], {"weight": name})
     return y
+
+
+def _formed_lookup(low: Lowering, node: Node, weight: Value, tokens: Data, padding: int) -> Stream:
+    """Rows of a table that is made of parameters by moves of its columns."""
+    from .applied import apply
+
+    rows = Signal(weight.shape[0], tokens.shape[1:], tokens=True)
+    words = low.add_input(tokens.node, rows, "tokens")
+
+    def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+        if z is not words:
+            return dense(low, node, z, w, None, int(turned), int(not turned))
+        if not turned or w.shape[0] != weight.shape[0]:
+            raise NotUnderstood("a lookup in a table whose rows are moved")
+        out = embedding(low, node, w, tokens, padding)
+        assert isinstance(out, Stream)
+        return out
+
+    if tokens.moved or (padding is not None and padding >= 0):
+        raise NotUnderstood("a lookup in a table that is computed")
+    return apply(low, node, words, weight, leaf, len(tokens.shape), turned=True)
 
 
 def picked(weight: Weight, index: torch.Tensor) -> Weight | Rows:
@@ -336,8 +401,12 @@ def index(low: Lowering, node: Node, x: Value, indices: Sequence[Any]) -> Value:
         return rows.arranged((rows.dims[-1], *rows.dims[:-1]))
     if isinstance(x, Stream) and fixed.ndim == 1:
         from .positions import pick
+        from .views import piece
 
-        return pick(low, node, x, at, fixed)
+        n = x.shape[at]
+        if fixed.numel() == 1 and fixed.device.type != "meta":
+            return piece(low, node, x, at, [1] * n, int(fixed) % n, gone=False)
+        return pick(low, node, x, at, fixed % n)
     raise NotUnderstood("entries are picked by integers")
 
 

@@ -7,7 +7,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch.fx import Node
 
 from lawful.blocks import (
@@ -23,6 +22,7 @@ from lawful.blocks import (
     RMSNormCore,
     Scale,
 )
+from lawful.theory.oracle.composed import DEFAULT
 
 from ..arrange import exact, focus
 from ..layout import Atom, size
@@ -122,7 +122,7 @@ def rms_norm(
     low: Lowering, node: Node, x: Value, shape: Sequence[int], weight: Value = None, epsilon: float | None = None
 ) -> Value:
     """RMSNorm."""
-    tiny = torch.finfo(node.meta["val"].dtype).eps if epsilon is None else epsilon
+    tiny = DEFAULT if epsilon is None else epsilon
     out = over_features(low, node, x, len(shape), tiny, centre=False)
     return _affine(low, node, out, weight, None, len(shape))
 

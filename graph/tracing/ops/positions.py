@@ -32,6 +32,8 @@ from ..layout import Dim
 from ..lowering import Lowering, handles
 from ..sources import source
 from ..values import Lazy, NotUnderstood, Stream, Value, Weight
+from .features import along_features, picked, total
+from .features import padded as padded_features
 from .maps import per_axis
 
 _MEANS: tuple[type[Block], ...] = (AveragePool1d, AveragePool2d, AveragePool3d)
@@ -76,6 +78,8 @@ def _moved(low: Lowering, node: Node, x: Value, dim: int, operation: str, number
     """A move of the positions along one dimension."""
     s = low.stream(x, node)
     dim %= len(s.dims)
+    if along_features(s, dim):
+        return picked(low, node, s, dim, _indices(s.signal.features, operation, numbers))
     at = straight(s, dim)
     if at is not None:
         (y,) = low.emit(node, Positions(operation, numbers, at), [s], label=operation)
@@ -88,6 +92,14 @@ def _moved(low: Lowering, node: Node, x: Value, dim: int, operation: str, number
     s, axis = _along(low, node, s, dim)
     (y,) = low.emit(node, Positions(operation, numbers, axis), [s], label=operation)
     return y
+
+
+def _indices(n: int, operation: str, numbers: tuple[int, ...]) -> list[int]:
+    """The entries that a move of an axis of so many puts one after the other."""
+    axis = torch.arange(n)
+    if operation == "roll":
+        return axis.roll(numbers[0]).tolist()
+    return axis.flip(0).tolist() if operation == "flip" else [i % n for i in numbers]
 
 
 def _along(low: Lowering, node: Node, x: Value, dim: int) -> tuple[Stream, int]:
@@ -190,6 +202,9 @@ def reduced(low: Lowering, node: Node, x: Value, dims: Sequence[int] | None, kee
     gone = sorted(d % rank for d in dims) if dims else []
     gone = [d for d in gone if s.shape[d] > 1]
     asked = sorted(d % rank for d in dims) if dims else list(range(rank))
+    if len(gone) == 1 and along_features(s, gone[0]):
+        y = total(low, node, s, gone[0], mean)
+        return y.arranged(tuple(d for i, d in enumerate(y.dims) if keep or i not in asked))
     kept = [d for d in s.feature_dims if d not in gone]
     if not kept or not asked or any(a.axis == 0 for d in gone for a in s.dims[d]):
         raise NotUnderstood("a mean or a sum over features or examples")
@@ -248,10 +263,17 @@ def pad(low: Lowering, node: Node, x: Value, around: Sequence[int], *rest: Any) 
     value = next((v for v in rest if isinstance(v, (int, float))), 0)
     if mode == "constant" and value == -math.inf:
         return Walled(stream=low.stream(x, node, channels_first=True), around=tuple(around))
-    if mode != "constant" or value:
+    if mode != "constant":
         raise NotUnderstood(f"padding by {mode} {value}")
     if not any(around):
         return x
+    s = low.stream(x, node)
+    at = [len(s.dims) - 1 - i // 2 for i, n in enumerate(around) if n]
+    if len(set(at)) == 1 and along_features(s, at[0]):
+        side = 2 * (len(s.dims) - 1 - at[0])
+        return padded_features(low, node, s, at[0], around[side], around[side + 1], value)
+    if value:
+        raise NotUnderstood(f"padding by {mode} {value}")
     return padded(low, node, low.stream(x, node), tuple(around))
 
 

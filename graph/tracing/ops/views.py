@@ -15,6 +15,7 @@ from ..layout import COPIES, Atom, Dim, Dims, canonical, merged, size, view
 from ..lowering import Lowering, handles
 from ..values import Combined, NotUnderstood, Stacked, Stream, Value, Weight
 from .apart import apart
+from .features import along_features, picked
 
 
 @handles("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "type_as", "_conj")
@@ -126,6 +127,8 @@ def slice_(
     if (first, last, step) == (0, n, 1):
         return x
     if step != 1:
+        if isinstance(x, Stream) and along_features(x, dim):
+            return picked(low, node, x, dim, range(first, last, step))
         return _positions(low, node, x, dim, (first, last, step))
     widths = [w for w in (first, last - first, n - last) if w]
     return piece(low, node, x, dim, widths, 1 if first else 0, gone=False)
@@ -286,8 +289,9 @@ def piece_of(w: Weight, dim: int, start: int, stop: int) -> Weight:
     return _part(w, dim, kept, 1 if start else 0, gone=False)
 
 
-def unsqueezed(value: Value, count: int) -> Value:
-    """A parameter, or a sum of some, with so many dimensions of length 1 behind its own."""
+def unsqueezed(low: Lowering, node: Node, value: Value, count: int) -> Value:
+    """A parameter, a sum of some, or what is made of them, with so many dimensions of length 1 behind its own."""
     if isinstance(value, Combined):
-        return Combined(terms=tuple((unsqueezed(w, count), a) for w, a in value.terms))
-    return value.arranged((*value.dims, *[()] * count))
+        return Combined(terms=tuple((unsqueezed(low, node, w, count), a) for w, a in value.terms))
+    s = value if isinstance(value, Weight) else low.stream(value, node)
+    return s.arranged((*s.dims, *[()] * count))

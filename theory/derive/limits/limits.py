@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ...gauge.contract import Site
@@ -27,6 +28,7 @@ from ...gauge.rules import (
     PassRule,
     PointwiseRule,
     ProductRule,
+    ReorderRule,
     Rule,
     SimilarityRule,
     SoftmaxRule,
@@ -38,6 +40,7 @@ from ...gauge.rules import (
     WholeRule,
 )
 from ...gauge.solution import Solution
+from ...gauge.subspace import key_dimension, vector_keys
 from ..ranks import rows_on, vectors_on
 from .inputs import computed_limits
 from .paths import averaged, path_limits
@@ -60,6 +63,7 @@ def limits(solution: Solution) -> list[str]:
         *sum_limits(solution),
         *_fixed_numbers(solution),
         *_thin_wires(solution),
+        *_unread_of_norms(solution),
         *_single_rows(solution),
         *_unseen_scales(solution),
         *_opaque(solution),
@@ -81,6 +85,9 @@ def _narrow(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if isinstance(site.rule, WholeRule) and site.rule.narrow:
             yield f"{site.name} is known by its degrees only: other laws through it than those of sizes may be missing"
+        if isinstance(site.rule, ReorderRule):
+            what = "puts features in another order that other blocks keep"
+            yield f"{site.name} {what}: other laws through it than those of sizes may be missing"
         if isinstance(site.rule, CurveRule) and not _normed(solution, site.inputs[0]):
             yield f"{site.name} is a factor that answers sizes by a function of its own: such laws are not listed"
 
@@ -112,15 +119,22 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
 
 
 def _rows_meet(solution: Solution, tables: set[int]) -> bool:
-    """Whether tables of several rows meet what depends on data, in a block that knows more than degrees."""
-    alone = {w for w in tables if solution.drawn.wires[w].positions > 1}
+    """Whether tables of several rows meet what depends on data so that a single row may have laws of its own.
+
+    A table that is added is a map of the position, which is read beside the data by what all positions share.
+    """
+    wires = solution.drawn.wires
+    alone = {w for w in tables if wires[w].positions > 1}
+    products = 0
     for site in solution.drawn.sites:
         read = alone.intersection(site.inputs)
         if read and read == set(site.inputs) and not isinstance(site.rule, OutputRule):
-            alone.update(site.outputs)
-        elif read and not isinstance(site.rule, (WholeRule, OpaqueRule)):
+            alone.update(w for w in site.outputs if wires[w].positions > 1)
+        elif read and isinstance(site.rule, ProductRule):
+            products += 1  # between two of them a token has a wire of its own
+        elif read and not isinstance(site.rule, (AddRule, WholeRule, OpaqueRule)):
             return True
-    return False
+    return products > 1
 
 
 def _fixed_numbers(solution: Solution) -> Iterator[str]:
@@ -176,6 +190,23 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
             yield f"{what}: laws of their space are not listed"
 
 
+def _unread_of_norms(solution: Solution) -> Iterator[str]:
+    """A norm of which some features are read only by their size: the space of their vectors never changes."""
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if not isinstance(rule, (NormRule, SimilarityRule, UnitRowsRule)) or not getattr(rule, "scale", True):
+            continue
+        x, y = site.inputs[0], site.outputs[0]
+        layout, before = solution.layouts.algebras[y], solution.layouts.algebras[x]
+        never = solution.directions.absent(x)
+        left = before.size - sum(key_dimension(before, k) for k in vector_keys(before) if never.contains({k: 1}))
+        if left < 2 <= before.size:
+            yield f"{site.name} normalises so few features that only a sign is left: nothing before it moves"
+        unread = solution.directions.moving(y)
+        if sum(key_dimension(layout, k) for k in vector_keys(layout) if unread.contains({k: 1})) > 1:
+            yield f"{site.name} normalises features that nothing else reads: laws of their space are not listed"
+
+
 def _turned(solution: Solution, wire: int) -> bool:
     """Whether what comes back to a wire may be any vector."""
     for site, _ in solution.drawn.readers[wire]:
@@ -218,13 +249,20 @@ def _single_rows(solution: Solution) -> Iterator[str]:
 def _unseen_scales(solution: Solution) -> Iterator[str]:
     """Blocks that give every token, or every choice of an expert, a scale of its own which nothing sees."""
     sites = list(solution.drawn.sites)
+    writer = solution.drawn.writer
     chosen = {w for s in sites if isinstance(s.rule, SoftmaxRule) and s.rule.unseen == "everything" for w in s.outputs}
     for i, site in enumerate(sites):
         rule = site.rule
+        if isinstance(rule, AddRule) and all(_looked_up(writer[w]) for w in site.inputs) and invisible(sites, i, True):
+            yield f"{site.name} adds rows of tables whose scale is unseen: laws of the scale of each row are not listed"
         hard = isinstance(rule, MixtureRule) and site.inputs[0] in chosen
         sunk = isinstance(rule, AttentionRule) and rule.heads == 1 and not rule.normalised
         if (hard or sunk or isinstance(rule, TokenMixRule)) and invisible(sites, i, local=True):
             yield f"{site.name} scales what readers blind to a scale see: laws of that scale are not listed"
+
+
+def _looked_up(site: Site) -> bool:
+    return isinstance(site.rule, LinearRule) and site.rule.lookup
 
 
 def _unlike(solution: Solution) -> Iterator[str]:
@@ -234,6 +272,12 @@ def _unlike(solution: Solution) -> Iterator[str]:
     for name in solution.entangled:
         yield f"{name} has laws that join its rows with its columns: these are not listed"
     for name, uses in solution.uses.items():
+        rows = any(use.constant and len(use.views[0].shape) == 2 and use.views[0].shape[0] > 1 for use in uses)
+        if rows and not all(use.constant for use in uses) and not solution.diagram.parameters[name].frozen:
+            yield f"{name} is a table here and a matrix there: laws that join the two are not listed"
+        kinds = {use.constant for use in uses if len(use.axes) == 1}
+        if len(kinds) > 1 and not solution.diagram.parameters[name].frozen:
+            yield f"{name} is a gain here and a shift there: laws that join the two are not listed"
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
 
@@ -269,6 +313,8 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     `S_out W = W S_in` makes both commute with `W W^T` and `W^T W`.  Where one side carries no matrix off the diagonal a
     generic `W` leaves `c I` on it, so the other has `c I` as well but for what `W` kills: nothing if it is no wider.
     """
+    if _sees_everything(solution, site):
+        return False
     if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
         return True
     if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > solution.layouts.size(
@@ -280,6 +326,18 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
     sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
     return all(blocks) or any(block > sizes[1 - i] for i, block in enumerate(blocks))
+
+
+def _sees_everything(solution: Solution, site: Site) -> bool:
+    """Whether a loss sees every change of what a frozen matrix reads: it is no wider than what the loss sees."""
+    rule, reading = site.rule, solution.drawn.readers
+    if not isinstance(rule, LinearRule) or rule.groups > 1 or rule.lookup or math.prod(rule.shape_[2:]) > 1:
+        return False
+    ends = [r.rule for r, _ in reading[site.outputs[0]]]
+    if not ends or not all(isinstance(r, OutputRule) and r.loss.span in ("all", "shift") for r in ends):
+        return False
+    unseen = any(isinstance(r, OutputRule) and r.loss.span == "shift" for r in ends)
+    return solution.layouts.size(site.inputs[0]) <= solution.layouts.size(site.outputs[0]) - unseen
 
 
 def _read_alone(solution: Solution, wire: int) -> bool:
@@ -315,6 +373,8 @@ def _gain_matters(solution: Solution, site: Site) -> bool:
 def _constant_matters(solution: Solution, site: Site) -> bool:
     """Whether a matrix may kill a frozen constant `b`, or another constant may answer `S b`."""
     y = site.outputs[0]
+    if all(isinstance(r.rule, OutputRule) for r, _ in solution.drawn.readers[y]):
+        return False  # what a matrix makes of it is along 1, where a loss sees nothing
     if solution.layouts.off_diagonal(y):
         return True
     if any(solution.directions.absent(x) for x in site.inputs):

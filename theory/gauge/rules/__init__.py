@@ -20,6 +20,7 @@ from .pointwise import (
     SoftmaxRule,
 )
 from .recurrent import RecurrentRule, ScanRule, SelectiveScanRule
+from .reorder import ReorderRule
 from .reshape import FlattenRule, UnflattenRule
 from .rotary import RotaryRule
 from .scaling import ScalarGainRule
@@ -58,6 +59,7 @@ __all__ = [
     "PointwiseRule",
     "ProductRule",
     "RecurrentRule",
+    "ReorderRule",
     "RepeatRule",
     "RotaryRule",
     "Rule",

@@ -7,17 +7,58 @@ from dataclasses import dataclass
 
 from ..contract import Blind, Rule, Site
 from ..linalg import Number
-from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
+from ..passes import BalancePass, DirectionPass, LayoutPass, Place, ShiftPass
 from ..subspace import Subspace, VectorKey, vector_keys
+from .factors import FixedGainRule
+from .joins import AddRule, ConcatRule
+from .maps import GainRule
+from .pointwise import PassRule
+from .reorder import ReorderRule
+
+Wires = LayoutPass | BalancePass
 
 
 def _with(kind: str, copies: int) -> str:
     return kind if copies > 1 else ""
 
 
+def beside(wires: Wires, site: Site) -> bool:
+    """Whether something is added to copies, or something else reads the terms of sums.
+
+    Only then do their differences matter to matrices: else they are never there, or never seen.
+    """
+    repeats = isinstance(site.rule, RepeatRule)
+    many = (site.outputs if repeats else site.inputs)[0]
+    near: list[Place] = [r for r, _ in wires.readers(many)]
+    if not repeats:
+        return len(near) > 1
+    for reader in near:  # grows: what only moves positions hands copies on
+        if isinstance(reader.rule, AddRule) or (isinstance(reader.rule, GainRule) and reader.rule.bias is not None):
+            return True
+        if isinstance(reader.rule, (ConcatRule, FixedGainRule, PassRule, ReorderRule)):
+            near += [r for w in reader.outputs for r, _ in wires.readers(w) if r not in near]
+    return False
+
+
+def centred(wires: Wires, site: Site, cut: bool) -> bool:
+    """Whether it is copies, or terms, of one feature whose differences matter: a matrix may do anything to these."""
+    one, many = site.wires if isinstance(site.rule, RepeatRule) else site.wires[::-1]
+    sizes = wires.layout(one).size, wires.layout(many).size
+    return sizes[0] == 1 < sizes[1] and not cut and beside(wires, site)
+
+
+def act_on_ones(balance: BalancePass, one: int, many: int) -> None:
+    """What a matrix does to copies of one feature alike is what is done to the feature."""
+    key, k = balance.key(one, 0, balance.layout(one).boxes[0].constant), balance.layout(many).size
+    balance.require({key: -1, balance.key(many, 0, "c"): 1, balance.key(many, 0, "j"): k - 1})
+
+
 @dataclass(frozen=True)
 class RepeatRule(Rule):
-    """Every feature `copies` times in a row: `S_out = S_in (x) I`; differences of copies are absent."""
+    """Every feature `copies` times in a row: `S_out = S_in (x) I`; differences of copies are absent.
+
+    Of copies of a single feature `S_out` maps 1 to `S_in 1`, and does anything to their differences.
+    """
 
     copies: int
 
@@ -29,9 +70,17 @@ class RepeatRule(Rule):
         return (key[0], key[1] + _with(kind, self.copies))
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
-        layouts.flatten(site.inputs[0], site.outputs[0], 1, self.copies)
+        x, y = site.inputs[0], site.outputs[0]
+        if centred(layouts, site, layouts.is_cut(y)):
+            layouts.centred(y)
+        else:
+            layouts.flatten(x, y, 1, self.copies)
 
     def balance(self, balance: BalancePass, site: Site) -> None:
+        x, y = site.inputs[0], site.outputs[0]
+        if centred(balance, site, balance.is_cut(y)):
+            act_on_ones(balance, x, y)
+            return
         balance.equal(site.inputs[0], site.outputs[0], rename=lambda b, s: self._copy((b, s)))
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
@@ -69,9 +118,17 @@ class SumFeaturesRule(Rule):
         return (key[0], key[1] + _with(kind, self.copies))
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
-        layouts.flatten(site.outputs[0], site.inputs[0], 1, self.copies)
+        x, y = site.inputs[0], site.outputs[0]
+        if centred(layouts, site, layouts.is_cut(x)):
+            layouts.centred(x)
+        else:
+            layouts.flatten(y, x, 1, self.copies)
 
     def balance(self, balance: BalancePass, site: Site) -> None:
+        x, y = site.inputs[0], site.outputs[0]
+        if centred(balance, site, balance.is_cut(x)):
+            act_on_ones(balance, y, x)
+            return
         balance.equal(site.outputs[0], site.inputs[0], rename=lambda b, s: self._copy((b, s)))
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:

@@ -70,7 +70,7 @@ class Differentiator:
         for name, shape in self.program.parameters.items():
             n = int(np.prod(shape, dtype=np.int64))
             for m, a in parts.get(name, {}).items():
-                found[m][:, at : at + n] = a.reshape(a.shape[0], -1)
+                found[m][:, at : at + n] = a.reshape(a.shape[0], n)
             at += n
         return found
 
@@ -87,7 +87,7 @@ class Differentiator:
             read = [values[j] for j in step.inputs]
             if step.kind == "parameter":
                 a, b = slices[step.name]
-                values.append({m: t[:, a:b].reshape(-1, *step.shape) for m, t in theta.items()})
+                values.append({m: t[:, a:b].reshape(len(t), *step.shape) for m, t in theta.items()})
             elif step.kind in ("data", "frozen"):
                 values.append({0: draws[step.name]})
             elif step.kind == "pick":

@@ -1,0 +1,240 @@
+"""One trace of a module: exported, lowered, compared, and lowered again where the rebuilt network is wrong."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from lawful.theory.laws.notes import Fact
+from lawful.theory.losses import LossLike
+from lawful.theory.oracle.double import double
+from lawful.theory.oracle.lending.storage import own_parameters
+from lawful.theory.oracle.modules import Point, as_double
+
+from ..architecture.architecture import Architecture
+from ..architecture.origin import Comparison, OpaqueOp, Trace
+from ..architecture.outputs import losses_of
+from ..architecture.sources import computed_alone
+from .compare import compare
+from .computed import fold
+from .copied import copied_inputs
+from .errors import TraceError, first_line
+from .faults import first_fault
+from .gaps import Probes
+from .lengths import left_over, unreached
+from .lowering import Broken, Lowering
+from .observe import backward_hooks, watch
+from .overlaps import REASON, make_opaque, sectors
+from .program import Program, export_program
+from .quarantine import Quarantine
+from .rebuilt import inputs_of, rebuilt
+from .regions import Region
+from .values import NotUnderstood, Stream
+
+NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
+COMPARABLE = 300_000_000  # parameters that are compared in float64
+
+
+def attempt(
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    check: bool,
+    loss: LossLike | None,
+    second: bool,
+) -> tuple[Architecture, Point | None]:
+    """A trace with examples on the first or the second axis of the inputs."""
+    program = export_program(module, args, kwargs, second)
+    quarantine, seconds = Quarantine(program), dict(program.seconds)
+    while True:
+        start = time.perf_counter()
+        low, arch, outputs = _lowered(program, module, quarantine)
+        seconds["lower"] = seconds.get("lower", 0.0) + time.perf_counter() - start
+        start = time.perf_counter()
+        axes = tuple(_class_axis(s) for s in outputs)
+        found = _compared(low, arch, outputs, module, loss, axes) if check else _Compared()
+        seconds["compare"] = seconds.get("compare", 0.0) + time.perf_counter() - start
+        if not found.fault or quarantine.exhausted:
+            break
+        quarantine.wrong(first_fault(low, arch, module))
+    _refuse(module, found.refusal)
+    sizes = {n: p.numel() for n, p in own_parameters(module).items()}
+    notes = [*program.notes, *low.notes]
+    if second:
+        notes.append("examples are on the second axis of the inputs, where the module takes them")
+    limits = [*map(Fact, unreached(arch, program)), *left_over(arch, sizes), *map(Fact, found.limits)]
+    prepare = inputs_of(low)
+    arch.trace = Trace(
+        opaque=_places(low.reasons, arch, program),
+        narrow=_places(low.narrow, arch, program),
+        aliases=dict(program.aliases),
+        unused=tuple(program.unused),
+        notes=(*notes, *found.notes, *limits),
+        limits=tuple(limits),
+        comparison=found.comparison,
+        seconds=seconds,
+        axes=axes,
+        inputs=lambda tensors: prepare(program.call.turn(tensors)),
+        state=low.builder.state,
+        rows=_rows(low, program, prepare),
+        copied=copied_inputs(low) if check else (),
+    )
+    return arch, found.point
+
+
+def _rows(
+    low: Lowering, program: Program, prepare: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
+) -> tuple[int, ...]:
+    """How long the first axis of every input of the architecture is for the example."""
+    try:
+        with double():
+            return tuple(x.shape[0] for x in prepare([as_double(i.example) for i in program.inputs]))
+    except Exception:  # no numbers on the meta device, or calls that do not run by themselves
+        return (low.batch,) * len(low.builder.used_inputs)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What a comparison of the rebuilt network with the module has shown.
+
+    Attributes:
+        comparison: the comparison, None where none was made.
+        refusal: why the module cannot be read; empty if it can.
+        fault: whether that is a mistake of tracing.
+        notes: for a reader of the trace.
+        limits: for every reader of the laws.
+        point: where the module's own gradient was taken.
+    """
+
+    comparison: Comparison | None = None
+    refusal: str = ""
+    fault: bool = False
+    notes: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    point: Point | None = None
+
+
+def _compared(
+    low: Lowering,
+    arch: Architecture,
+    outputs: Sequence[Stream],
+    module: torch.nn.Module,
+    loss: LossLike | None,
+    axes: Sequence[int | None],
+) -> _Compared:
+    """The rebuilt network against the module, where that has numbers and is not too large."""
+    if any(p.device.type == "meta" for p in module.parameters()):
+        text = "on the meta device there are no numbers: the rebuilt network was not compared with the module"
+        seen = watch(low.program, module)
+        return _Compared(refusal=seen.refusal, notes=seen.notes, limits=(text, *seen.limits))
+    if sum(p.numel() for p in module.parameters()) > COMPARABLE:
+        text = f"more than {COMPARABLE:,} parameters: the rebuilt network was not compared with the module"
+        return _Compared(refusal=backward_hooks(module), limits=(text,))
+    known = not any(n in low.reasons or n in low.narrow for n in arch.nodes)
+    probes = None if loss is None else _probes(arch, loss, axes)
+    made = compare(low.program, module, rebuilt(low, arch, outputs), same_batch=not known, probes=probes)
+    point = made.point if loss is None or probes else None
+    made = replace(made, point=None)  # as large as the module
+    if made.summary.startswith(NOT_COMPARED):
+        return _Compared(made, backward_hooks(module), False, made.notes, (made.summary, *made.limits), point)
+    return _Compared(made, "" if made.agrees else made.summary, made.fault, made.notes, made.limits, point)
+
+
+def _probes(arch: Architecture, loss: LossLike, axes: Sequence[int | None]) -> Probes | None:
+    """What the losses can send to every output; None where an output has no axis that holds the classes."""
+    losses = losses_of(arch, loss)
+    if any(axis is None and m.probe != "all" for axis, m in zip(axes, losses, strict=True)):
+        return None
+    return [(m.probe, -1 if axis is None else axis) for axis, m in zip(axes, losses, strict=True)]
+
+
+def _refuse(module: torch.nn.Module, reason: str) -> None:
+    if reason:
+        raise TraceError(f"{type(module).__name__}: {reason}")
+
+
+def _lowered(
+    program: Program, module: torch.nn.Module, quarantine: Quarantine
+) -> tuple[Lowering, Architecture, list[Stream]]:
+    """The architecture of a program; what cannot be lowered is set apart.
+
+    Raises:
+        TraceError: for an output that cannot be read.
+    """
+    collecting = gc.isenabled()
+    gc.disable()  # a graph of many thousand nodes makes the collector look at all of them again and again
+    try:
+        while True:
+            try:
+                return _architecture(program, module, quarantine.regions)
+            except TraceError:
+                raise
+            except Exception as error:
+                if quarantine.exhausted:
+                    kind = type(module).__name__
+                    raise TraceError(f"{kind}: its forward cannot be read: {first_line(error)}") from error
+                quarantine.broken(error) if isinstance(error, Broken) else quarantine.wrong(None)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _architecture(
+    program: Program, module: torch.nn.Module, regions: Sequence[Region]
+) -> tuple[Lowering, Architecture, list[Stream]]:
+    shapes = {n: tuple(int(k) for k in p.shape) for n, p in own_parameters(module).items()}
+    low, outputs = _run(program, regions, None)
+    cuts = sectors(low.builder, [s.port for s in outputs], shapes)
+    if cuts:
+        try:
+            low, outputs = _run(program, regions, cuts)
+        except (Broken, NotUnderstood, TraceError):  # a sector is used in a way that no block can show
+            pass
+    outputs = fold(low, outputs, None)
+    ports = [s.port for s in outputs]
+    for node in make_opaque(low.builder, ports, shapes):
+        low.reasons[node] = (low.origins[node], REASON)
+    arch = low.builder.architecture(ports, shapes)
+    if any(n in arch.graph for n in low.computed):
+        before = len(low.data)
+        outputs = fold(low, outputs, computed_alone(arch).tied)
+        if len(low.data) > before:
+            arch = low.builder.architecture([s.port for s in outputs], shapes)
+    return low, arch, outputs
+
+
+def _run(
+    program: Program, regions: Sequence[Region], cuts: Mapping[str, Sequence[Sequence[int]]] | None
+) -> tuple[Lowering, list[Stream]]:
+    low = Lowering(program, regions, cuts)
+    with torch.device("cpu"), double():  # what is folded is compared with the module in float64
+        return low, low.run()
+
+
+def _class_axis(output: Stream) -> int | None:
+    """The dimension of an output that holds all of its features and nothing else."""
+    found = output.feature_dims
+    alone = len(found) == 1 and all(a.axis == output.feature_axis for a in output.dims[found[0]])
+    return found[0] if alone else None
+
+
+def _places(reasons: Mapping[str, tuple[Node, str]], arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:
+    """Where the nodes of an architecture stand that no rule, or a narrow one, covers."""
+    found = []
+    parameters = arch.parameters
+    for name, (node, reason) in reasons.items():
+        if name in arch.graph:
+            place = program.place(node)
+            own = arch.parameter_names(name).values()
+            shadowed = sum(parameters[n].size for n in own if not parameters[n].frozen)
+            found.append(OpaqueOp(name, place.op, place.module, place.module_type, place.line, reason, shadowed))
+    return tuple(found)
+
+
+__all__ = ["attempt"]
