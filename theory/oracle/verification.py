@@ -159,7 +159,7 @@ def verify(
         assert isinstance(network, Differentiable)
         points = list(network.points(loss, samples, seed, False))
         if not all(map(_finite, points)):
-            more = network.points(loss, SPARE * samples, seed + 1, False)
+            more = list(network.points(loss, SPARE * samples, seed + 1, False))
             points = [p for p in (*points, *more) if _finite(p)][: max(samples, 1)] or points
         ideal = list(network.points(loss, samples, seed, True)) if any(not w.exact for w in laws) else points
     parts = [n for law in laws for n in law.parameters if is_part(n)]
