@@ -81,6 +81,7 @@ def test_the_tables_are_complete() -> None:
         "GroupProductRule",
         "OpaqueRule",
         "PlacesRule",
+        "ReorderRule",
         "ScalarGainRule",
         "WholeRule",
     }
