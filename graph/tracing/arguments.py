@@ -15,7 +15,7 @@ from .sources import same_rows
 from .values import Combined, Data, Fixed, Lazy, NotUnderstood, Stream, Weight
 
 if TYPE_CHECKING:
-    from .lowering import Lowering
+    from .context import Context
 
 Found = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
 
@@ -32,7 +32,7 @@ class Arguments:
         names: its parameters by local name, each with its name and shape in the architecture.
     """
 
-    def __init__(self, low: Lowering, node: Node) -> None:
+    def __init__(self, low: Context, node: Node) -> None:
         self.reads: list[Stream] = []
         self.names: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._low = low

@@ -14,10 +14,10 @@ from .values import NotUnderstood, Stream
 if TYPE_CHECKING:
     from torch.fx import Node
 
-    from .lowering import Lowering
+    from .context import Context
 
 
-def focus(low: Lowering, node: Node, s: Stream, feature: int) -> Stream:
+def focus(low: Context, node: Node, s: Stream, feature: int) -> Stream:
     """A stream with features last whose feature axis is one dimension of the traced tensor.
 
     Raises:
@@ -30,7 +30,7 @@ def focus(low: Lowering, node: Node, s: Stream, feature: int) -> Stream:
     return _rearranged(low, node, s, feature, first=False, every=False)
 
 
-def exact(low: Lowering, node: Node, s: Stream, feature: int, first: bool = False) -> Stream:
+def exact(low: Context, node: Node, s: Stream, feature: int, first: bool = False) -> Stream:
     """A stream whose port carries the traced tensor as it is: the batch, then features first or last.
 
     Raises:
@@ -45,7 +45,7 @@ def exact(low: Lowering, node: Node, s: Stream, feature: int, first: bool = Fals
     return _rearranged(low, node, s, feature, first, every=True)
 
 
-def _rearranged(low: Lowering, node: Node, s: Stream, feature: int, first: bool, every: bool) -> Stream:
+def _rearranged(low: Context, node: Node, s: Stream, feature: int, first: bool, every: bool) -> Stream:
     pieces, index = _pieces(s)
     batch = [i for i, d in enumerate(s.dims) if any(a.axis == 0 for a in d)]
     if len(batch) > 1 or (batch and batch[0] == feature):
@@ -140,7 +140,7 @@ def _move(s: Stream, features: Dim) -> tuple[str, int, int]:
     raise NotUnderstood("a middle part of the features is used by itself")
 
 
-def aligned(low: Lowering, node: Node, a: Stream, b: Stream) -> tuple[Stream, Stream]:
+def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Stream]:
     """Two streams that broadcast against each other, the second in the arrangement of the first.
 
     Raises:
