@@ -13,6 +13,7 @@ import torch
 
 import lawful as lw
 from lawful.atlas.stubs import declare_torchvision
+from lawful.theory.extras import how_to_install
 
 GOAL, MEMORY = 1.5, 1000  # times the export; megabytes
 
@@ -23,7 +24,7 @@ def main() -> int:
     try:
         from transformers import LlamaConfig, LlamaForCausalLM
     except ImportError:
-        print("transformers is not installed: pip install 'lawful[models]'")
+        print(f"transformers is not installed; {how_to_install('models')}")
         return 0
     config = LlamaConfig(
         hidden_size=8192,

@@ -106,6 +106,7 @@ from .position import Sinusoidal
 from .rearrange import Positions, Rearrange
 from .recurrent import GRU, LSTM, RNN, Recurrent
 from .registry import build, kinds, register
+from .reorder import Centre, Reorder
 from .resample import PixelShuffle, PixelUnshuffle, UpSample
 from .rotary import Rotary
 from .run import Run, draw_gates
@@ -199,6 +200,7 @@ __all__ = [
     "Blend",
     "Block",
     "CausalConv",
+    "Centre",
     "ChannelsFirst",
     "ChannelsLast",
     "ClassToken",
@@ -278,6 +280,7 @@ __all__ = [
     "ReLU6",
     "Rearrange",
     "Recurrent",
+    "Reorder",
     "RepeatFeatures",
     "Rotary",
     "Router",

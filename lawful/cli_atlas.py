@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lawful.theory.extras import how_to_install
+
 from .specs import BadInput
 from .terminal import AsJson, console, finish, print_json
 
@@ -62,7 +64,7 @@ def atlas(
             print(path)
         return
     if importlib.util.find_spec("jinja2") is None:  # said now, and not after hours
-        raise BadInput("the page of the atlas needs jinja2, which is not installed; pip install 'lawful[site]'")
+        raise BadInput(f"the page of the atlas needs jinja2, which is not installed; {how_to_install('site')}")
     try:
         wanted = names(only)
     except NotBuilt as error:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from lawful.dynamics.train import Recording, drift_slope, train
 from lawful.graph.questions.check import CheckReport, check
+from lawful.theory.extras import how_to_install
 
 from .demo_networks import Subject, subjects
 from .demo_result import Result
@@ -79,7 +80,7 @@ def _drawing(output: Path) -> Callable[[Sequence[Result], Path], None]:
     try:
         from .demo_figure import FORMATS, draw
     except ImportError as error:
-        raise BadInput("the demo draws with matplotlib; pip install 'lawful[train,plot]'") from error
+        raise BadInput(f"the demo draws with matplotlib; {how_to_install('train,plot')}") from error
     problem = ""
     if output.suffix not in FORMATS:
         problem = f"its name ends in none of {', '.join(FORMATS)}"

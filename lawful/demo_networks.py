@@ -11,6 +11,7 @@ import torch
 
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.extras import how_to_install
 
 from .specs import BadInput
 
@@ -128,7 +129,7 @@ def digits(steps: int, seed: int) -> list[Batch]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise BadInput("the demo trains on the digits of scikit-learn; pip install 'lawful[train,plot]'") from error
+        raise BadInput(f"the demo trains on the digits of scikit-learn; {how_to_install('train,plot')}") from error
     data = load_digits()
     images = torch.tensor(data.images, dtype=torch.float64).unsqueeze(1) / 8 - 1
     targets = torch.tensor(data.target)

@@ -79,7 +79,7 @@ def compare(arch: Architecture, loss: str, found: Found) -> None:
     """Compares engine and oracle on one network."""
     laws = derive(arch, loss)
     try:
-        oracle = count(arch, loss, known=None if laws.notes else laws.independent)
+        oracle = count(arch, loss, known=None if laws.gaps else laws.independent)
     except ContradictionError as error:
         found.disagreements.append((f"{loss}: {error}", arch.to_json()))
         return
@@ -89,7 +89,7 @@ def compare(arch: Architecture, loss: str, found: Found) -> None:
     found.kinds.update({arch.block(n).kind for n in arch.nodes})
     if oracle.laws == laws.independent:
         found.agreed += 1
-    elif laws.notes and oracle.laws > laws.independent:
+    elif laws.gaps and oracle.laws > laws.independent:
         found.limited += 1
     else:
         line = f"{loss}: engine {laws.independent}, oracle {oracle.laws} (gap {oracle.gap:.0e})"
@@ -161,6 +161,7 @@ def plain_modules(modules: int, start: int, workers: int, output: Path) -> int:
             print(f"\r{found.modules}/{modules}, {len(found.finds)} finds", end="", file=sys.stderr)
     print(file=sys.stderr)
     print(f"{found.summary}; seed {start}")
+    print(found.breakdown.table)
     for i, (kind, line, text) in enumerate(found.finds):
         output.mkdir(parents=True, exist_ok=True)
         path = output / f"{start}-{i}-{kind.replace(' ', '-')}.py"

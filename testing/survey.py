@@ -19,6 +19,7 @@ from lawful.theory.laws.law import Law
 from lawful.theory.oracle.counting import Count
 from lawful.theory.verdict import Verdict
 
+from .breakdown import Breakdown
 from .modules import class_axes, judged
 from .programs import Program, shrunk
 from .referee import Referee
@@ -36,11 +37,23 @@ KINDS = ("false", "zero", "dependent", "more", "count", "exact count", "accused"
 
 @dataclass
 class Outcome:
-    """What came out for one module: kinds of failures with a line each, and whether it was noted or undecided."""
+    """What came out for one module.
+
+    Attributes:
+        failures: kinds of failures with a line each.
+        noted: whether the library names what may be missing.
+        stated: whether it states facts that a reader should know.
+        undecided: whether the referee, or the library's own count, does not know.
+        missing: whether the referee counts more laws than were derived.
+        notes: all that the library says beside its laws.
+    """
 
     failures: dict[str, str] = field(default_factory=dict)
     noted: bool = False
+    stated: bool = False
     undecided: bool = False
+    missing: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -50,6 +63,9 @@ class Survey:
     Attributes:
         modules: how many.
         noted: on how many the library names what may be missing.
+        stated: on how many it states facts.
+        missing: on how many of those with a note laws are really missing.
+        breakdown: the kinds of notes.
         undecided: on how many the referee, or the library's own count, does not know.
         kinds: how many failures of each kind.
         calls: instructions of torch that were drawn.
@@ -58,7 +74,10 @@ class Survey:
 
     modules: int = 0
     noted: int = 0
+    stated: int = 0
+    missing: int = 0
     undecided: int = 0
+    breakdown: Breakdown = field(default_factory=Breakdown)
     kinds: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     finds: list[tuple[str, str, str]] = field(default_factory=list)
@@ -67,6 +86,9 @@ class Survey:
         """Counts those of another survey as well."""
         self.modules += other.modules
         self.noted += other.noted
+        self.stated += other.stated
+        self.missing += other.missing
+        self.breakdown.add(other.breakdown)
         self.undecided += other.undecided
         self.kinds += other.kinds
         self.calls += other.calls
@@ -78,7 +100,8 @@ class Survey:
         many = max(self.modules, 1)
         found = ", ".join(f"{self.kinds[k]} {k}" for k in KINDS)
         return (
-            f"{self.modules} plain modules: {found}; noted {100 * self.noted / many:.1f} %, "
+            f"{self.modules} plain modules: {found}; noted {100 * self.noted / many:.1f} % (laws are missing on "
+            f"{self.missing} of these {self.noted}), facts {100 * self.stated / many:.1f} %, "
             f"referee undecided {100 * self.undecided / many:.1f} %"
         )
 
@@ -107,7 +130,7 @@ def judge(program: Program, losses: Sequence[str], start: int = 0, only: str = "
     laws = _asked(outcome, "derive", lambda: derive(module, loss, args=args))
     if laws is None:
         return outcome
-    outcome.noted = bool(laws.notes)
+    outcome.notes, outcome.noted, outcome.stated = laws.notes, bool(laws.gaps), bool(laws.facts)
     false = wanted("false", "zero", "dependent", "accused") and _test(outcome, laws, referee, start)
     if wanted("accused"):
         report = _asked(outcome, "verify", lambda: laws.verify(module, args=args))
@@ -189,7 +212,7 @@ def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, count
     sure = {kind: c.laws for kind, c in counts.items() if c is not None and c.verdict is Verdict.HOLDS}
     derived = laws.exact_independent
     found = referee.count(start)
-    suspect = derived > found.laws or (derived < found.laws and not laws.notes)
+    suspect = derived > found.laws or (derived < found.laws and not laws.gaps)
     for points in (MORE_POINTS, MANY_POINTS):
         # where the library finds fewer laws, the points of the referee may all be such that units are dead there
         if found.decided and (suspect or any(n != found.laws for n in sure.values())):
@@ -200,7 +223,8 @@ def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, count
     told = f"referee {found.laws} {found.ranks}"
     if derived > found.laws:
         outcome.failures["more"] = f"{derived} exact laws, {told}"
-    if derived < found.laws and not laws.notes:
+    outcome.missing = derived < found.laws
+    if outcome.missing and not laws.gaps:
         outcome.failures["missing"] = f"{derived} exact laws, {told}, no note"
     for kind, number in sure.items():
         if number != found.laws:
@@ -242,7 +266,11 @@ def survey(modules: int, start: int, minimise: bool = True) -> Survey:
         outcome = judge(program, losses)
         result.modules += 1
         result.noted += outcome.noted
+        result.stated += outcome.stated
+        result.missing += outcome.missing and outcome.noted
         result.undecided += outcome.undecided
+        names = [*(w.name for w in program.parameters), *(s.name for s in program.steps)]
+        result.breakdown.note(outcome.notes, names, outcome.missing)
         result.kinds.update(outcome.failures.keys())
         result.calls.update(program.calls)
         for kind in outcome.failures:

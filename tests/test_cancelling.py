@@ -212,14 +212,7 @@ NOTED: dict[str, tuple[Forward, str, tuple[int, ...], str]] = {
         (5, 3),
         "by constants",
     ),
-    "a weight less its mean": (
-        lambda m, x: F.linear(torch.relu(F.linear(x, m.w - m.w.mean(0, keepdim=True))), m.v),
-        "w:4,3 v:2,4",
-        (5, 3),
-        "degrees only",
-    ),
     "a bias that is rolled": (lambda m, x: F.linear(x, m.w, m.b.roll(1)), "w:4,3 b:4", (5, 3), "degrees only"),
-    "a weight of equal rows": (lambda m, x: F.linear(x, m.b.expand(2, 3)), "b:3", (5, 3), "degrees only"),
     "the mean of equal rows": (
         lambda m, x: F.linear(x, m.w) + m.b.expand(6, 4).mean(0),
         "w:4,3 b:4",

@@ -228,7 +228,7 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("lawful.graph.drawing.picture", "lawful.graph.drawing.pen"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with pytest.raises(ImportError, match=r"pip install lawful\[plot\]"):
+    with pytest.raises(ImportError, match=r"pip install 'lawful\[plot\]' torch=="):
         draw(residual_network(), tmp_path / "x.png")
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import lawful as lw
 from lawful import blocks as b
-from lawful.theory.laws.parts import base, is_part, read, with_parts
+from lawful.theory.parts import base, is_part, read, with_parts
 
 
 @pytest.fixture(autouse=True)

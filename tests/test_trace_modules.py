@@ -266,7 +266,7 @@ def test_routed_experts(after: bool, bias: bool) -> None:
         assert lw.count(arch, known=None).laws == laws.independent
 
 
-def test_overlapping_parts_of_a_parameter_are_in_no_law() -> None:
+def test_overlapping_parts_of_a_parameter_are_cut_into_sectors() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -280,8 +280,10 @@ def test_overlapping_parts_of_a_parameter_are_in_no_law() -> None:
     torch.manual_seed(0)
     module, x = Twice(), torch.randn(4, 2)
     arch = lw.trace(module, x)
-    assert any("another part" in o.reason for o in arch.trace.opaque)
+    assert not arch.trace.opaque
     laws = lw.derive(arch)
+    assert (laws.independent, lw.count(module, args=(x,)).laws) == (1, 2)
+    assert any("another order" in note for note in laws.gaps)  # the copies are whole rows, one behind the other
     assert all(r.verdict in GOOD for r in lw.verify(module, laws, args=(x,)).laws)
 
 

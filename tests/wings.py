@@ -52,7 +52,7 @@ PARTS = {
         "theory/laws/statement.py",
         "theory/laws/law.py",
         "theory/laws/evaluate.py",
-        "theory/laws/parts.py",
+        "theory/parts.py",
     ),
     "the check of a law": ("theory/oracle/verification.py", "theory/oracle/measuring.py", "theory/verdict.py"),
     "counting": (

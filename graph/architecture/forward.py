@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from lawful.blocks import Run, ShapeError
+from lawful.blocks import Run, ShapeError, Spec
 
 from .block_graph import BlockGraph
 from .compile import Port
@@ -40,12 +40,19 @@ def run_blocks(
         ports = arch.sources(n)
         run.name = n
         run.axis = arch.signals[ports[0]].axis if ports else -1
-        p = {local: params[name] for local, name in arch.parameter_names(n).items()}
-        out = arch.block(n).forward(p, [values[q] for q in ports], run)
+        block = arch.block(n)
+        specs = block.parameters
+        p = {local: _shaped(params[name], specs.get(local)) for local, name in arch.parameter_names(n).items()}
+        out = block.forward(p, [values[q] for q in ports], run)
         found = out if isinstance(out, tuple) else (out,)
         for i, y in enumerate(found):
             values[n, i] = y
         yield n, found
+
+
+def _shaped(tensor: torch.Tensor, spec: Spec | None) -> torch.Tensor:
+    """A parameter in the shape that a block reads: another one may see a vector where this one sees a row."""
+    return tensor if spec is None or tuple(tensor.shape) == spec.shape else tensor.reshape(spec.shape)
 
 
 def random_parameters(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lawful.blocks import ShapeError
+from lawful.theory.extras import how_to_install
 from lawful.theory.laws.law import Law
 
 from ..architecture.architecture import Architecture
@@ -101,7 +102,7 @@ def draw(arch: Architecture, path: str | Path, laws: Sequence[Law] = ()) -> Path
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("matplotlib"):
             raise
-        raise ImportError("drawing needs matplotlib, which is not installed; pip install lawful[plot]") from error
+        raise ImportError(f"drawing needs matplotlib, which is not installed; {how_to_install('plot')}") from error
     return picture(list(cards(arch, laws).values()), links(arch, laws), Path(path))
 
 

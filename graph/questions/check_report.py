@@ -121,7 +121,7 @@ class CheckReport:
     @property
     def findings(self) -> tuple[str, ...]:
         """The limits of the rules that explain why the oracle counts more laws than were derived; empty if none do."""
-        return self.small_laws.notes if self.decided and self.difference > 0 else ()
+        return self.small_laws.gaps if self.decided and self.difference > 0 else ()
 
     @property
     def differs(self) -> bool:

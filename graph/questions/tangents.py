@@ -12,8 +12,8 @@ from lawful.theory.derive.lawset import LawSet
 from lawful.theory.flows import FlowLaw, Layout, Momentum, flow_laws
 from lawful.theory.gauge.solution import Solution
 from lawful.theory.gauge.translations import Translations
-from lawful.theory.laws.parts import with_parts
 from lawful.theory.losses import LossLike
+from lawful.theory.parts import with_parts
 
 from ..architecture.architecture import Architecture
 from ..architecture.outputs import losses_of

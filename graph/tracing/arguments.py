@@ -12,6 +12,7 @@ from lawful.blocks import Signal
 
 from .layout import COPIES
 from .sources import same_rows
+from .steps.formed import Formed, leaves, tensor_of
 from .values import Combined, Data, Fixed, Lazy, NotUnderstood, Stream, Weight
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ class Arguments:
     Attributes:
         reads: the streams that it reads.
         names: its parameters by local name, each with its name and shape in the architecture.
+        mixed: whether some argument is made of several parameters.
     """
 
     def __init__(self, low: Context, node: Node) -> None:
         self.reads: list[Stream] = []
         self.names: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self.mixed = False
         self._low = low
         self._node = node
         self._here: list[str] = []
@@ -60,6 +63,10 @@ class Arguments:
             value = low.stream(value, node)
         if isinstance(value, Data):
             return self._data(value)
+        if isinstance(value, Formed):
+            own = {w: self._weight(w) for w in leaves(value)}
+            self.mixed = self.mixed or len(leaves(value)) != 1
+            return lambda x, p: tensor_of(value, lambda w: own[w](x, p))
         if isinstance(value, Weight):
             return self._weight(value)
         if isinstance(value, Fixed):

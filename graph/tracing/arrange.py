@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lawful.blocks import Rearrange
+from lawful.blocks import Rearrange, Reorder, RepeatFeatures
 
 from .layout import COPIES, Atom, Dim, Dims, Tangled, canonical, common, merged, shape
 from .values import NotUnderstood, Stream
@@ -81,7 +81,8 @@ def _rearranged(low: Context, node: Node, s: Stream, feature: int, first: bool, 
     repeats = tuple(a.size for d in ordered for a in d if a.axis == COPIES)
     joined = tuple(len(d) for d in ordered)
     if any(a.axis == COPIES for a in features):
-        raise NotUnderstood("features are repeated")
+        opened = repeated(low, node, s, feature, first)
+        return exact(low, node, opened, feature, first) if every else focus(low, node, opened, feature)
     move, before, after = _move(s, features)
     still = [i for d in axes for i in (index.get((a.axis, a.stride), -1) for a in d)]
     same = [n for n in s.signal.space if n > 1] == [n for n in (math.prod(a.size for a in d) for d in axes) if n > 1]
@@ -226,3 +227,56 @@ def relength(s: Stream, out: Stream, dim: int) -> Stream:
     dims = list(s.dims)
     dims[dim] = (Atom(atom.axis, n),) if n > 1 else ()
     return out.arranged(tuple(dims))
+
+
+def repeats_of(s: Stream, dim: int) -> tuple[int, int] | None:
+    """How often the features along a dimension are repeated outside and inside, None for another arrangement."""
+    atoms = s.dims[dim]
+    own = [i for i, a in enumerate(atoms) if a.axis != COPIES]
+    if tuple(atoms[i] for i in own) != s.feature_atoms or len(own) > 1:
+        return None
+    at = own[0] if own else len(atoms)
+    outer, inner = 1, 1
+    for i, a in enumerate(atoms):
+        outer *= a.size if i < at else 1
+        inner *= a.size if i > at else 1
+    return outer, inner
+
+
+def repeated(low: Context, node: Node, s: Stream, dim: int, first: bool) -> Stream:
+    """A stream in which features that a view repeats are features of their own.
+
+    Raises:
+        NotUnderstood: where copies and something else than the whole of the features come together.
+    """
+    found = repeats_of(s, dim)
+    if found is None:
+        raise NotUnderstood("features are repeated")
+    outer, inner = found
+    plain = s.arranged((*s.dims[:dim], s.feature_atoms, *s.dims[dim + 1 :]))
+    plain = exact(low, node, plain, dim, first=first)
+    n = plain.signal.features
+    y = copied(low, node, plain, outer * inner)
+    order = [f * outer * inner + o * inner + i for o in range(outer) for f in range(n) for i in range(inner)]
+    return joined_features(plain, reordered(low, node, y, order), dim)
+
+
+def copied(low: Context, node: Node, s: Stream, copies: int) -> Stream:
+    """Features, each so many times one after the other."""
+    return low.emit(node, RepeatFeatures(copies), [s], label="repeat")[0] if copies > 1 else s
+
+
+def reordered(low: Context, node: Node, s: Stream, order: Sequence[int]) -> Stream:
+    """Features in another order."""
+    if list(order) == list(range(len(order))):
+        return s
+    return low.emit(node, Reorder(tuple(order)), [s], label="order")[0]
+
+
+def joined_features(s: Stream, y: Stream, dim: int) -> Stream:
+    """What was made of a stream with other features, arranged as that is."""
+    dim %= len(s.dims)
+    n = y.signal.features
+    dims = list(s.dims)
+    dims[dim] = (Atom(y.feature_axis, n),) if n > 1 else ()
+    return y.arranged(tuple(dims))

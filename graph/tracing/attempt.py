@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.storage import own_parameters
@@ -29,11 +30,12 @@ from .gaps import Probes
 from .lengths import left_over, unreached
 from .lowering import Broken, Lowering
 from .observe import backward_hooks, watch
-from .overlaps import REASON, make_opaque
+from .overlaps import REASON, make_opaque, sectors
 from .program import Program, export_program
 from .quarantine import Quarantine
 from .rebuilt import inputs_of, rebuilt
-from .values import Stream
+from .regions import Region
+from .values import NotUnderstood, Stream
 
 NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
 COMPARABLE = 300_000_000  # parameters that are compared in float64
@@ -66,7 +68,7 @@ def attempt(
     notes = [*program.notes, *low.notes]
     if second:
         notes.append("examples are on the second axis of the inputs, where the module takes them")
-    limits = [*unreached(arch, program), *left_over(arch, sizes), *found.limits]
+    limits = [*map(Fact, unreached(arch, program)), *left_over(arch, sizes), *map(Fact, found.limits)]
     prepare = inputs_of(low)
     arch.trace = Trace(
         opaque=_places(low.reasons, arch, program),
@@ -169,9 +171,8 @@ def _lowered(
     gc.disable()  # a graph of many thousand nodes makes the collector look at all of them again and again
     try:
         while True:
-            low = Lowering(program, quarantine.regions)
             try:
-                return low, *_architecture(low, module)
+                return _architecture(program, module, quarantine.regions)
             except TraceError:
                 raise
             except Exception as error:
@@ -184,10 +185,17 @@ def _lowered(
             gc.enable()
 
 
-def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture, list[Stream]]:
-    with torch.device("cpu"), double():  # what is folded is compared with the module in float64
-        outputs = low.run()
+def _architecture(
+    program: Program, module: torch.nn.Module, regions: Sequence[Region]
+) -> tuple[Lowering, Architecture, list[Stream]]:
     shapes = {n: tuple(int(k) for k in p.shape) for n, p in own_parameters(module).items()}
+    low, outputs = _run(program, regions, None)
+    cuts = sectors(low.builder, [s.port for s in outputs], shapes)
+    if cuts:
+        try:
+            low, outputs = _run(program, regions, cuts)
+        except (Broken, NotUnderstood, TraceError):  # a sector is used in a way that no block can show
+            pass
     outputs = fold(low, outputs, None)
     ports = [s.port for s in outputs]
     for node in make_opaque(low.builder, ports, shapes):
@@ -198,7 +206,15 @@ def _architecture(low: Lowering, module: torch.nn.Module) -> tuple[Architecture,
         outputs = fold(low, outputs, computed_alone(arch).tied)
         if len(low.data) > before:
             arch = low.builder.architecture([s.port for s in outputs], shapes)
-    return arch, outputs
+    return low, arch, outputs
+
+
+def _run(
+    program: Program, regions: Sequence[Region], cuts: Mapping[str, Sequence[Sequence[int]]] | None
+) -> tuple[Lowering, list[Stream]]:
+    low = Lowering(program, regions, cuts)
+    with torch.device("cpu"), double():  # what is folded is compared with the module in float64
+        return low, low.run()
 
 
 def _class_axis(output: Stream) -> int | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -18,7 +18,7 @@ from ..architecture.compile import Port
 from .layout import canonical
 from .values import NotUnderstood, Stream
 
-_RUN = re.compile(r"(?:\[(\d+):(\d+)\])?(?:\[:,(\d+):(\d+)\])?$")  # rows, columns
+LARGEST = 10**8  # entries of a parameter whose parts are looked at one by one
 
 
 class Builder:
@@ -152,16 +152,11 @@ class Builder:
             if name in self._frozen or not math.prod(shape):
                 continue
             found = used.get(name, set())
-            runs = [_RUN.match(n.removeprefix(name)) for n in found]
             if not found:
                 out[name] = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
-            elif all(runs) and len(shape) > 0:
-                blocks = [tuple(int(n) if n else None for n in r.groups()) for r in runs if r]
-                for first, last, left, right in _uncovered(blocks, shape):
-                    rows, columns = f"[{first}:{last}]", f"[:,{left}:{right}]" if right is not None else ""
-                    rows = "" if columns and (first, last) == (0, shape[0]) else rows
-                    width = math.prod(shape[1:]) if right is None else (right - left) * math.prod(shape[2:])
-                    out[f"{name}{rows}{columns}"] = (last - first, width)
+            elif name not in found and shape and math.prod(shape) <= LARGEST:
+                for index, rows, columns in _rectangles(_unread(name, found, shape)):
+                    out[f"{name}{index}"] = (rows, columns * math.prod(shape[2:]))
         return out
 
     def opaque(self) -> list[str]:
@@ -169,40 +164,32 @@ class Builder:
         return [n for n, b in self.blocks.items() if isinstance(b, Opaque)]
 
 
-def _uncovered(
-    blocks: Sequence[tuple[int | None, ...]], shape: tuple[int, ...]
-) -> Iterator[tuple[int, int, int, int | None]]:
-    """The rows that no block has, and the columns that none has of rows that are cut at the same places.
+def _unread(name: str, parts: set[str], shape: tuple[int, ...]) -> torch.Tensor:
+    """Of which rows and columns of a parameter no entry is in any of its parts."""
+    from lawful.theory.parts import read
 
-    Args:
-        blocks: first and last row, first and last column of each; None for all.
-        shape: of the whole.
-
-    Yields:
-        Blocks of the same kind, whose last column is None for all columns.
-    """
-    n = shape[0]
-    rows = sorted({(0 if a is None else a, n if b is None else b) for a, b, *_ in blocks})
-    for first, last in _gaps(rows, n):
-        yield first, last, 0, None
-    for first, last in rows:
-        inner = [(c, d) for a, b, c, d in blocks if (0 if a is None else a, n if b is None else b) == (first, last)]
-        alone = all(b <= first or a >= last for a, b in rows if (a, b) != (first, last))
-        if alone and len(shape) > 1 and not any(d is None for _, d in inner):
-            for left, right in _gaps(sorted((c or 0, d or 0) for c, d in inner), shape[1]):
-                yield first, last, left, right
+    index = torch.arange(math.prod(shape), device="cpu").reshape(shape)
+    taken = torch.zeros(math.prod(shape), dtype=torch.bool, device="cpu")
+    for part in parts:
+        taken[read(part, {name: index}).reshape(-1)] = True
+    return ~taken.reshape(*shape[:2], -1).any(-1) if len(shape) > 1 else ~taken.reshape(-1, 1)
 
 
-def _gaps(runs: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """What sorted runs leave of a range."""
+def _rectangles(unread: torch.Tensor) -> Iterator[tuple[str, int, int]]:
+    """Marked entries of a matrix as runs of rows that are alike: the index of each, its rows and its columns."""
+    rows, columns = unread.shape
+    marks = unread.tolist()
     at = 0
-    for start, stop in (*runs, (size, size)):
-        if start > at:
-            yield at, start
-        at = max(at, stop)
+    for pattern, group in itertools.groupby(marks):
+        first, at = at, at + len(list(group))
+        ends = [i for i in range(1, columns) if pattern[i] != pattern[i - 1]]
+        for left, right in itertools.pairwise([0, *ends, columns]):
+            if pattern[left]:
+                run = f"[{first}:{at}" if (first, at) != (0, rows) or (left, right) == (0, columns) else "[:"
+                yield f"{run}]" if (left, right) == (0, columns) else f"{run},{left}:{right}]", at - first, right - left
 
 
 def _base(name: str) -> str:
-    from lawful.theory.laws.parts import base
+    from lawful.theory.parts import base
 
     return base(name)

@@ -46,7 +46,7 @@ def names_of(node: Node) -> tuple[str, str]:
 class Context(ABC):
     """A program while it is lowered, as everything sees it that helps: handlers, and what they are made of.
 
-    `Lowering` is the one; it stands above the handlers, and says here what they may ask for.
+    `Lowering` is the one; it stands above the handlers, and this is what they may ask of it.
 
     Args:
         program: the module as a flat graph.

@@ -72,17 +72,15 @@ class Entries(dict[Any, Any]):
 Watched = Counter | Log | Entries
 
 
-def _put(kind: type) -> Callable[..., None]:
-    own = kind.__setitem__  # type: ignore[attr-defined]
-
+def _put(own: Callable[..., None]) -> Callable[..., None]:
     def method(self: Any, key: Any, value: Any) -> None:
         own(self, key.value if isinstance(key, Counter) else key, value)  # a place to write to is no reading
 
     return method
 
 
-for _kind in (Log, Entries):
-    _kind.__setitem__ = _put(_kind.__base__)  # type: ignore[method-assign,assignment]
+Log.__setitem__ = _put(list.__setitem__)  # type: ignore[method-assign]
+Entries.__setitem__ = _put(dict.__setitem__)  # type: ignore[method-assign]
 
 
 def watched(value: Any) -> Watched | None:

@@ -15,10 +15,10 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from lawful.blocks import Run
-from lawful.theory.laws.parts import read
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import as_double, perturbed
+from lawful.theory.parts import read
 
 from ..architecture.compile import Port
 from ..architecture.forward import run_blocks

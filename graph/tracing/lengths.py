@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from lawful.blocks import Discard, Table
-from lawful.theory.laws.parts import base, is_part
+from lawful.theory.parts import base, is_part
 
 from ..architecture.architecture import Architecture
 from .program import Program

@@ -23,10 +23,11 @@ from .layout import Tangled, canonical
 from .opaque import emit_opaque, opaque_call
 from .program import Program
 from .regions import Region, lower_region, units
-from .sources import source
 from .steps.combined import opened, prepared
+from .steps.formed import grid
+from .steps.forming import formed
 from .unfinished import finished
-from .values import Data, Fixed, Lazy, NotUnderstood, Rows, Stream, Value, Weight
+from .values import Data, Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 
 VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
@@ -54,16 +55,23 @@ class Lowering(Context):
     Args:
         program: the module as a flat graph.
         regions: calls that become opaque blocks, whatever is known of them.
+        cuts: for parameters of which overlapping parts are read, the places where their axes are cut.
     """
 
-    def __init__(self, program: Program, regions: Sequence[Region] = ()) -> None:
+    def __init__(
+        self,
+        program: Program,
+        regions: Sequence[Region] = (),
+        cuts: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    ) -> None:
         super().__init__(program)
         self.regions = regions
         self._inputs: dict[tuple[Node, str], Stream] = {}
         for i in program.inputs:
             self.env[i.node] = self._made(i.node)
         for node, name in program.parameters.items():
-            self.env[node] = Weight.whole(name, tuple(int(n) for n in node.meta["val"].shape))
+            whole = Weight.whole(name, tuple(int(n) for n in node.meta["val"].shape))
+            self.env[node] = grid(whole, cuts[name]) if cuts and name in cuts else whole
         for node, (_, tensor) in program.buffers.items():
             self.env[node] = Fixed(as_double(tensor))
         for node, tensor in program.constants.items():
@@ -126,10 +134,8 @@ class Lowering(Context):
             if node.args[0] in self.program.detached and isinstance(args[0], Stream):
                 return args[0]  # opaque, and without a gradient, already
             return opaque_call(self, node, args, kwargs, "no gradient comes back through it")
-        handler = next((HANDLERS[n] for n in names_of(node) if n in HANDLERS), None)
+        handler = next((HANDLERS[n] for n in names_of(node) if n in HANDLERS), _unknown)
         try:
-            if handler is None:
-                raise NotUnderstood("no rule is known for it")
             out = self._handled(node, handler, args, kwargs)
             return replace(out, origin=(node, tuple(args), kwargs)) if isinstance(out, Lazy) else out
         except (NotUnderstood, Tangled) as error:
@@ -141,6 +147,9 @@ class Lowering(Context):
     def _handled(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
         """What a handler makes of a call, in which sums of parameters are taken apart."""
         name = names_of(node)[1]
+        out = None if kwargs else formed(node, name, args)
+        if out is not None:
+            return out
         out = prepared(self, node, name, handler, args)
         if out is not None:
             return out
@@ -176,9 +185,7 @@ class Lowering(Context):
             return value
         if isinstance(value, Data):
             return self._input(value, channels_first)
-        if isinstance(value, Lazy) and not isinstance(value, Rows):
-            return finished(self, node, value)
-        return source(self, node, value)
+        return finished(self, node, value)
 
     def _input(self, value: Data, channels_first: bool | None) -> Stream:
         if value.moved and value.base is not None:
@@ -223,3 +230,11 @@ class Lowering(Context):
                 self.notes.append(f"{self.place(node).op} of the inputs is read as if it could be anything: {error}")
         self.data.append((node, kind))
         return self.builder.add_input(signal, self.batch)
+
+
+def _unknown(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
+    raise NotUnderstood("no rule is known for it")
+
+
+def _unknown(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
+    raise NotUnderstood("no rule is known for it")

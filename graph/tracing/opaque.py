@@ -46,7 +46,8 @@ def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[s
     many = isinstance(node.meta["val"], (list, tuple))
     real = all(t.is_floating_point() for t in (node.meta["val"] if many else [node.meta["val"]]))
     name = low.place(node).op.partition(".")[0]
-    known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if real and not still else None
+    plain = real and not still and not arguments.mixed
+    known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if plain else None
     return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from lawful.blocks import Run
-from lawful.theory.laws.parts import read
 from lawful.theory.oracle.modules import as_double
+from lawful.theory.parts import read
 
 from ..architecture.architecture import Architecture
 from ..architecture.forward import run_forward

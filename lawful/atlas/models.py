@@ -6,6 +6,8 @@ import importlib.util
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
+from lawful.theory.extras import how_to_install
+
 from .built import Built, NotBuilt
 
 SOURCES = ("torchvision", "timm", "hf")
@@ -62,7 +64,7 @@ def expect_installed(source: str) -> None:
     """
     for library in NEEDS[source]:
         if importlib.util.find_spec(library) is None:
-            raise NotBuilt(f"{source}: models need {library}, which is not installed; pip install 'lawful[models]'")
+            raise NotBuilt(f"{source}: models need {library}, which is not installed; {how_to_install('models')}")
 
 
 def _names_of(source: str) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..laws.law import Law
 from ..laws.named import Named
-from ..laws.parts import base
+from ..laws.notes import facts, gaps
+from ..parts import base
 
 if TYPE_CHECKING:
     from ..oracle.verification import Report
@@ -21,7 +22,7 @@ class LawSet(Named[Law]):
         exact_independent: the same for the laws that hold exactly (without those up to an epsilon).
         loss: the loss they were derived for.
         parameters: number of trainable scalars.
-        notes: what may be missing, for example behind an opaque block.
+        notes: what may be missing, for example behind an opaque block, and facts that a reader should know.
         axes: of a traced module, the axis of the classes in each of its outputs, None where they fill none; else empty.
     """
 
@@ -42,6 +43,16 @@ class LawSet(Named[Law]):
         self.loss = loss
         self.parameters = parameters
         self.notes = tuple(notes)
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """The notes that say where laws may be missing: empty if no limit of the rules was met."""
+        return gaps(self.notes)
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The other notes: what holds for the example's shape only, what was not compared."""
+        return facts(self.notes)
 
     def _subset(self, laws: list[Law]) -> LawSet:
         total = sum(law.independent for law in laws)

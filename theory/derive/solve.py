@@ -64,7 +64,7 @@ def _solved(diagram: Diagram, loss: str) -> LawSet:
     approximate = any(getattr(s.rule, "epsilon", 0.0) for s in diagram.sites)
     lax = Solution(diagram, lax=True)
     strict = Solution(diagram, lax=False) if approximate else lax
-    builder = _Builder(diagram, loss)
+    builder = _Builder(lax.diagram, loss)
     effects: Equations[int] = Equations()
     gauges = _kept(strict, strict.gauges, lax, effects)
     builder.add_gauges(strict, [r for r, _ in gauges], exact=True)

@@ -10,8 +10,8 @@ import torch
 
 from ..laws.law import as_parameters
 from ..laws.named import Named
-from ..laws.parts import base, with_parts
 from ..laws.statement import ramp_like
+from ..parts import base, with_parts
 from .base import Layout
 from .errors import FlowError
 

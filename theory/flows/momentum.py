@@ -23,8 +23,8 @@ from ..derive.ranks import settled
 from ..gauge.rewrites import Pair, parallel_pairs
 from ..gauge.solution import Solution
 from ..laws.law import Law
-from ..laws.parts import base
 from ..laws.statement import Part
+from ..parts import base
 from .kinds import Momentum
 from .laws import FlowLaw, Tensors
 from .potentials import ENTROPY

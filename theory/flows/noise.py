@@ -18,7 +18,7 @@ import torch
 from torch.func import jvp, vmap
 
 from ..laws.law import Law, as_parameters
-from ..laws.parts import base
+from ..parts import base
 from .base import Layout
 from .errors import FlowError
 

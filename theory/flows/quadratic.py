@@ -15,8 +15,8 @@ import torch
 
 from ..gauge.families import is_matrix
 from ..laws.law import Law
-from ..laws.parts import base
 from ..laws.statement import Part
+from ..parts import base
 from .kinds import Mirror, WeightDecay
 from .laws import FlowLaw, Tensors
 from .rate import Rate

@@ -9,9 +9,9 @@ import torch
 from torch.func import grad, jvp, vmap
 
 from ..laws.law import Law
-from ..laws.parts import base
 from ..oracle.counting import Potential, Sampler
 from ..oracle.verification import TOLERANCE, LawReport, Report
+from ..parts import base
 from ..verdict import Verdict
 from .base import Flow, Layout, State
 from .errors import FlowError

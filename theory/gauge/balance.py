@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 
 from .algebra import Algebra
-from .diagram import Diagram
+from .diagram import Diagram, Site
 from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import axes_over, repeated
-from .rules import Use
+from .rules import RepeatRule, SumFeaturesRule, Use
 from .subspace import Subspace, ones
 
 MatrixKey = tuple  # (wire, box, label) for a sector of S, (site name, label) for a factor c
@@ -309,5 +309,10 @@ def _factors(name: str, free: str | None, axis: int, axes: int) -> Row:
 
 
 def has_centring(diagram: Diagram) -> bool:
-    """Whether some norm was reduced to its centring, which needs the x sectors."""
-    return any(getattr(s.rule, "scale", True) is False for s in diagram.sites)
+    """Whether some block tells the mean of features from their differences, which needs the x sectors."""
+
+    def tells(site: Site) -> bool:
+        copies = isinstance(site.rule, (RepeatRule, SumFeaturesRule))
+        return copies or getattr(site.rule, "scale", True) is False
+
+    return any(map(tells, diagram.sites))

@@ -108,7 +108,8 @@ def gather(rows: list[SectorRow]) -> list[Family]:
         lead = next(iter(row.values()))
         key = tuple((e, a if lead > 0 else -a) for (e, _), a in row.items())
         skew = any("k" in label for _, label in row)  # a matrix of its own kind
-        groups.setdefault((skew, *sorted(key, key=repr)), []).append(i)
+        axes = len(next(iter(row))[1])  # a parameter may be read as a vector here and as a matrix there
+        groups.setdefault((skew, axes, *sorted(key, key=repr)), []).append(i)
     out = [f for members in groups.values() for f in _families(rows, members)]
     return out + [_mixed(rows[i], i) for i in mixed]
 

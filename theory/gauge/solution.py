@@ -14,6 +14,7 @@ from .balance import Balance, MatrixKey, Row
 from .diagram import Diagram
 from .directions import Directions
 from .families import SectorRow, align
+from .frames import straighten
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .rewrites import (
@@ -25,6 +26,7 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
+from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
 from .rules import Rule, Use
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
@@ -49,15 +51,20 @@ class Solution:
         self.rewrites: list[Rewrite] = []
         self.gauge_rows: list[SectorRow] = []  # those that became laws, which proofs refer to
         self.field_rows: list[FieldRow] = []
+        self.diagram, notes = straighten(self.diagram)
+        self.rewrites += notes
         self.drawn, notes = merge_repeated(self.diagram)
         self.rewrites += notes
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
         exact = not self.lax and any(getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
             draw_identities,
+            activate_first,
+            shared_maps,
             cut_first,
             merge_cuts,
             join_what_was_cut,
+            map_parts,
             merge_linear_skips,
             partial(drop_invisible_norms, exact=exact),
             merge_linear_skips,
@@ -66,6 +73,7 @@ class Solution:
         for rewrite in steps:
             self.drawn, notes = rewrite(self.drawn)
             self.rewrites += notes
+        self.diagram = replace(self.diagram, parameters={**self.diagram.parameters, **self.drawn.parameters})
         self.layouts = self._layouts()
         self.directions = Directions(self.layouts)
         self.balance = Balance(self.layouts, self.directions)
@@ -94,6 +102,10 @@ class Solution:
                 found = [i for i in at if sites[i].inputs and sites[i].outputs and not sites[i].parameters]
                 if not found:
                     raise
+                apart = one_by_one(self.drawn, sites[found[0]])
+                if apart is not None:
+                    self.drawn = apart
+                    continue
                 closed = replace(sites[found[0]], rule=Rule(), function=None)
                 self.drawn = replace(self.drawn, sites=(*sites[: found[0]], closed, *sites[found[0] + 1 :]))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..gauge.families import is_matrix, skew_axes
-from .parts import read
+from ..parts import read
 
 if TYPE_CHECKING:
     from .statement import Part, Statement, Term

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .parts import base
+from ..parts import base
 from .proof import Proof
 from .statement import Statement
 

@@ -15,8 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from ..laws.law import Law
-from ..laws.parts import is_part, with_parts
 from ..losses import LossLike
+from ..parts import is_part, with_parts
 from ..verdict import Verdict
 from .measuring import Measured, at_rest, corruptions, measure, residuals, uneven, vanishing
 from .modules import Axes, ClassAxes, Point, module_points, point_of
@@ -148,7 +148,7 @@ def verify(
         if isinstance(laws, OnAxes) and laws.axes and not hasattr(network, "output_axes"):
             axis = axis if isinstance(axis, ClassAxes) else ClassAxes(laws.axes, axis)
         axis = getattr(network, "output_axes", -1) if axis is None else axis
-        points: Sequence[Point] = module_points(network, loss, args, samples, seed, axis, training, kwargs, redraw)
+        points: list[Point] = list(module_points(network, loss, args, samples, seed, axis, training, kwargs, redraw))
         if not all(map(_finite, points)):  # 0 / 0 where a unit is dead, say, is nothing about a law
             more = module_points(network, loss, args, SPARE * samples, seed + 1, axis, training, kwargs, redraw)
             points = [p for p in (*points, *more) if _finite(p)][: max(samples, 1)] or points
@@ -157,11 +157,11 @@ def verify(
         ideal = points
     else:
         assert isinstance(network, Differentiable)
-        points = network.points(loss, samples, seed, False)
+        points = list(network.points(loss, samples, seed, False))
         if not all(map(_finite, points)):
-            more = network.points(loss, SPARE * samples, seed + 1, False)
+            more = list(network.points(loss, SPARE * samples, seed + 1, False))
             points = [p for p in (*points, *more) if _finite(p)][: max(samples, 1)] or points
-        ideal = network.points(loss, samples, seed, True) if any(not w.exact for w in laws) else points
+        ideal = list(network.points(loss, samples, seed, True)) if any(not w.exact for w in laws) else points
     parts = [n for law in laws for n in law.parameters if is_part(n)]
     if parts:
         plain = ideal is points

@@ -8,6 +8,7 @@ from lawful.blocks import Blend, Pointwise
 
 from ..context import Context, handles
 from ..steps.arithmetic import add, mul
+from ..steps.features import centred
 from ..steps.norms import written_out
 from ..values import Data, Fixed, NotUnderstood, Stream, Value, number
 
@@ -20,6 +21,8 @@ def sub(low: Context, node: Node, a: Value, b: Value, alpha: float = 1) -> Value
     """`a - alpha b`."""
     if isinstance(b, (int, float)):
         return add(low, node, a, -b * alpha)
+    if isinstance(a, Stream) and alpha == 1 and (found := centred(low, node, a)) is not None:
+        return found
     return add(low, node, a, mul(low, node, b, -alpha))
 
 

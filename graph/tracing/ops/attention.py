@@ -13,6 +13,7 @@ from ..context import Context, handles
 from ..layout import COPIES, Atom
 from ..steps.arithmetic import as_stream
 from ..steps.attention import mixed
+from ..steps.formed import Formed
 from ..steps.maps import dense
 from ..steps.scores import masked, product, with_bias
 from ..values import Bias, Combined, NotUnderstood, Scores, Stream, Value, Weight
@@ -57,7 +58,7 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     """A product of two tensors: a linear map, scores, or values mixed by weights."""
     if isinstance(a, Combined) or (isinstance(b, Combined) and isinstance(a, (Scores, Weight))):
         a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
-    if isinstance(b, (Weight, Combined)) and len(b.dims) == 2 and not isinstance(a, (Scores, Weight)):
+    if isinstance(b, (Weight, Combined, Formed)) and len(b.shape) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
         rows = [2] if len(b.feature_dims) != 1 else b.feature_dims

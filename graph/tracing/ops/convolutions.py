@@ -12,12 +12,14 @@ from lawful.blocks import Block, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTr
 from ..arrange import exact
 from ..context import Context, handles
 from ..sources import arranged_name
+from ..steps.applied import apply
 from ..steps.arithmetic import distributed
+from ..steps.formed import Formed, is_repeated
 from ..steps.maps import plus_bias
 from ..steps.parameters import bias_name, repeats, unsqueezed
 from ..steps.positions import padded, per_axis
 from ..steps.reparametrised import Standard, standard_conv
-from ..values import Combined, NotUnderstood, Stream, Value, Weight
+from ..values import Combined, Lazy, NotUnderstood, Stream, Value, Weight
 
 _CONVS: dict[tuple[int, bool], type[Block]] = {
     (1, False): Conv1d,
@@ -93,7 +95,7 @@ def _conv(
     dilation: Any,
     transposed: bool,
 ) -> Stream:
-    apart = isinstance(bias, Combined) or (isinstance(bias, Weight) and repeats(bias))
+    apart = isinstance(bias, (Combined, Lazy)) or (isinstance(bias, Weight) and repeats(bias))
     if isinstance(weight, Combined) or apart:
         kept = bias if not apart and not isinstance(weight, Combined) else None
         geometry = (stride, padding, extra, groups, dilation, transposed)
@@ -101,7 +103,9 @@ def _conv(
         y = distributed(low, node, parts, lambda w: _conv(low, node, x, w, kept, *geometry))
         if bias is None or kept is not None:
             return y
-        return plus_bias(low, node, y, unsqueezed(bias, len(weight.shape) - 2))
+        return plus_bias(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
+    if isinstance(weight, Formed) or is_repeated(weight):
+        return _formed_conv(low, node, x, weight, bias, (stride, padding, extra, groups, dilation, transposed))
     copied = isinstance(weight, Weight) and repeats(weight)
     if not isinstance(weight, (Weight, Standard)) or copied or (isinstance(weight, Standard) and transposed):
         raise NotUnderstood("a convolution whose kernel is computed")
@@ -134,6 +138,23 @@ def _conv(
             channels, width, kernel, step, border, hole, groups, "bias" in names, transposed, more if transposed else ()
         )
     return low.emit(node, block, [s], names)[0]
+
+
+def _formed_conv(low: Context, node: Node, x: Value, weight: Value, bias: Value, geometry: tuple[Any, ...]) -> Stream:
+    """A convolution whose kernels are made of parameters by moves of their channels."""
+    groups, transposed = geometry[3], geometry[5]
+    if groups != 1 or transposed:
+        raise NotUnderstood("a grouped convolution whose kernel is computed")
+
+    def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+        if turned:
+            raise NotUnderstood("a convolution by turned kernels")
+        return _conv(low, node, z, w, None, *geometry)
+
+    y = apply(low, node, low.stream(x, node, channels_first=True), weight, leaf, 1)
+    if bias is None:
+        return y
+    return plus_bias(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
 
 
 def _named_padding(

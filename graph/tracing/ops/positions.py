@@ -11,6 +11,8 @@ from torch.fx import Node
 from lawful.blocks import PixelShuffle, PixelUnshuffle, Positions
 
 from ..context import Context, handles
+from ..steps.concatenation import padded_features
+from ..steps.features import along_features
 from ..steps.positions import Walled, image, moved, padded
 from ..values import NotUnderstood, Value
 
@@ -22,10 +24,17 @@ def pad(low: Context, node: Node, x: Value, around: Sequence[int], *rest: Any) -
     value = next((v for v in rest if isinstance(v, (int, float))), 0)
     if mode == "constant" and value == -math.inf:
         return Walled(stream=low.stream(x, node, channels_first=True), around=tuple(around))
-    if mode != "constant" or value:
+    if mode != "constant":
         raise NotUnderstood(f"padding by {mode} {value}")
     if not any(around):
         return x
+    s = low.stream(x, node)
+    at = [len(s.dims) - 1 - i // 2 for i, n in enumerate(around) if n]
+    if len(set(at)) == 1 and along_features(s, at[0]):
+        side = 2 * (len(s.dims) - 1 - at[0])
+        return padded_features(low, node, s, at[0], around[side], around[side + 1], value)
+    if value:
+        raise NotUnderstood(f"padding by {mode} {value}")
     return padded(low, node, low.stream(x, node), tuple(around))
 
 

@@ -9,8 +9,9 @@ from torch.fx import Node
 
 from ..context import Context, handles
 from ..layout import COPIES, Atom, merged, size, view
+from ..steps.features import along_features, picked
 from ..steps.pieces import _positions, piece
-from ..values import NotUnderstood, Value
+from ..values import NotUnderstood, Stream, Value
 
 
 @handles("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "type_as", "_conj")
@@ -122,6 +123,8 @@ def slice_(
     if (first, last, step) == (0, n, 1):
         return x
     if step != 1:
+        if isinstance(x, Stream) and along_features(x, dim):
+            return picked(low, node, x, dim, range(first, last, step))
         return _positions(low, node, x, dim, (first, last, step))
     widths = [w for w in (first, last - first, n - last) if w]
     return piece(low, node, x, dim, widths, 1 if first else 0, gone=False)

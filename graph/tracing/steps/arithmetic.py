@@ -12,9 +12,10 @@ from torch.fx import Node
 from lawful.blocks import Add, AddNumbers, Numbers, Product, Scale, TimesNumbers
 
 from ..context import Context
-from ..sources import source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight, number
-from .broadcast import joined, plus_parameter, times_parameter, with_numbers
+from .broadcast import joined, plus_parameter, times_parameter, times_parameters, with_numbers
+from .features import along_features
+from .formed import Formed
 from .norms import written_out
 from .parameters import combined
 from .pointwise import Positive, gated
@@ -96,6 +97,11 @@ def mul(low: Context, node: Node, a: Value, b: Value) -> Value:
     if isinstance(b, Combined) and not isinstance(a, (Weight, Combined)):
         return distributed(low, node, b, lambda w: mul(low, node, a, w))
     a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
+    if isinstance(a, Stream) and isinstance(b, Formed) and len(b.shape) == 1 and along_features(a, len(a.dims) - 1):
+        try:
+            return times_parameters(low, node, a, b, len(a.dims) - 1)
+        except NotUnderstood:
+            pass
     if isinstance(b, Moved):
         return times_parameter(low, node, low.stream(a, node, _first(b.weight)), b.weight, b.offset)
     return joined(low, node, Product(), a, b)
@@ -121,7 +127,7 @@ def as_stream(low: Context, node: Node, value: Combined) -> Stream:
         if out is not None and a == 1:
             out = add(low, node, out, w)
             continue
-        s = times(low, node, source(low, node, w), a)
+        s = times(low, node, low.stream(w, node), a)
         out = s if out is None else add(low, node, out, s)
     assert isinstance(out, Stream)
     return out

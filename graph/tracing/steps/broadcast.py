@@ -12,22 +12,26 @@ from lawful.blocks import (
     Add,
     AddNumbers,
     Affine,
+    Concat,
     HeadAffine,
     Mixture,
     Numbers,
     Product,
     RepeatFeatures,
     ScalarGain,
+    Split,
     Table,
     TimesNumbers,
 )
 
 from ..arguments import restored
-from ..arrange import aligned, exact, spread
+from ..arrange import aligned, exact, joined_features, spread
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..sources import arranged_name, source
 from ..values import Fixed, NotUnderstood, Stream, Value, Weight
+from .features import opened
+from .formed import Beside, Formed, is_repeated
 
 
 def joined(low: Context, node: Node, block: Add | Product, a: Value, b: Value) -> Stream:
@@ -181,5 +185,30 @@ def _with_table(low: Context, node: Node, s: Stream, w: Weight, block: Any) -> V
     feature = [i for i, d in enumerate(w.dims) if any(a in order[-len(own) :] for a in d)]
     if len(feature) != 1:
         raise NotUnderstood("a parameter whose features are cut")
-    table = source(low, node, w, feature[0])
+    table = low.stream(w, node) if len(w.dims) == 1 else source(low, node, w, feature[0])
     return joined(low, node, block, s, table)
+
+
+def times_parameters(low: Context, node: Node, s: Stream, value: Formed, axis: int) -> Stream:
+    """A stream times a vector of parameters that are put end to end: a gain for each part of its features.
+
+    Raises:
+        NotUnderstood: for any other vector.
+    """
+    if not isinstance(value, Beside) or not all(isinstance(p, Weight) and not is_repeated(p) for p in value.parts):
+        raise NotUnderstood("a gain that is computed")
+    s = opened(low, node, s, axis)
+    if value.shape != (s.signal.features,):
+        raise NotUnderstood("a gain for some of the features")
+    pieces = low.emit(node, Split(value.sizes), [s], label="split", key=("split", s.port, value.sizes))
+    whole = [joined_features(s, piece, axis) for piece in pieces]
+    parts = [gain_by(low, node, piece, w, axis) for piece, w in zip(whole, value.parts, strict=True)]
+    (y,) = low.emit(node, Concat(), parts, label="cat")
+    return joined_features(s, y, axis)
+
+
+def gain_by(low: Context, node: Node, s: Stream, w: Weight, axis: int) -> Stream:
+    """A stream times a parameter with one number for every feature."""
+    name = arranged_name(w, [a for d in w.dims for a in d])
+    (y,) = low.emit(node, Affine(s.signal.features, shift=False), [s], {"weight": name}, label="gain")
+    return y.arranged(s.dims)

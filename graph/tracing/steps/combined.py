@@ -13,7 +13,7 @@ from .arithmetic import as_stream
 from .parameters import combined
 
 # operations that are linear in a weight and take it apart themselves
-LINEAR = frozenset({"linear", "conv1d", "conv2d", "conv3d", "add", "sub", "mul", "neg", "div", "matmul"})
+LINEAR = frozenset({"linear", "conv1d", "conv2d", "conv3d", "add", "sub", "mul", "neg", "div", "matmul", "embedding"})
 
 
 VIEWS = frozenset(

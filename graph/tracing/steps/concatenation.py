@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch.fx import Node
 
 from lawful.blocks import Concat, ConcatPositions, ConcatTokens
@@ -12,8 +13,8 @@ from lawful.blocks import Concat, ConcatPositions, ConcatTokens
 from ..arrange import exact, relength, straight
 from ..context import Context
 from ..layout import COPIES
-from ..sources import source
-from ..values import Fixed, NotUnderstood, Stream, Value, Weight
+from ..values import Fixed, NotUnderstood, Stream, Value
+from .features import opened
 from .reparametrised import joined_vectors
 from .rotary import partly
 
@@ -30,9 +31,7 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
         return turned
     first = next((v for v in parts if isinstance(v, Stream)), None)
     known = first is not None and first.signal.channels_first
-    streams = [
-        source(low, node, v) if isinstance(v, (Weight, Fixed)) else low.stream(v, node, known or None) for v in parts
-    ]
+    streams = [low.stream(v, node, known or None) for v in parts]
     streams = [s for s in streams if math.prod(s.shape)]
     lead = next((s for s in streams if s.shape_batch > 1), streams[0])
     beside = _beside(low, node, streams, dim) if len(streams) > 1 else None
@@ -88,3 +87,18 @@ def _beside(low: Context, node: Node, streams: Sequence[Stream], dim: int) -> St
     plain = len(first.signal.space) == 1 and not first.signal.channels_first
     (y,) = low.emit(node, ConcatTokens() if plain else ConcatPositions(axis), list(streams), label="cat")
     return relength(first, y, dim)
+
+
+def padded_features(low: Context, node: Node, s: Stream, dim: int, before: int, after: int, value: float) -> Stream:
+    """Fixed numbers beside the features."""
+    parts: list[Stream | Fixed] = [opened(low, node, s, dim)]
+    for n, at in ((before, 0), (after, 2)):
+        if n < 0:
+            raise NotUnderstood("features are cut by a negative padding")
+        if n:
+            shape = [*s.shape]
+            shape[dim] = n
+            parts.insert(at, Fixed(torch.full(shape, value, dtype=torch.float64)))
+    out = cat(low, node, parts, dim)
+    assert isinstance(out, Stream)
+    return out

@@ -12,12 +12,17 @@ from lawful.blocks import Embedding, Signal
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, view
 from ..sources import arranged_name
-from ..values import Data, Fixed, NotUnderstood, Rows, Value, Weight
+from ..values import Data, Fixed, NotUnderstood, Rows, Stream, Value, Weight
+from .applied import apply
+from .formed import is_weight
+from .maps import dense
 from .parameters import piece_of
 
 
 def embedding(low: Context, node: Node, weight: Value, tokens: Value, padding: int = -1, *rest: Any) -> Value:
     """Rows of a table by integers of the data, or by fixed ones."""
+    if is_weight(weight) and not isinstance(weight, Weight) and isinstance(tokens, Data) and len(weight.shape) == 2:
+        return _formed_lookup(low, node, weight, tokens, padding)
     if not isinstance(weight, Weight):
         raise NotUnderstood("a lookup in a table that is computed")
     if isinstance(tokens, Fixed):
@@ -37,6 +42,25 @@ def embedding(low: Context, node: Node, weight: Value, tokens: Value, padding: i
     block = Embedding(weight.shape[0], weight.shape[1], padding_index=still, padding_zero=False)
     (y,) = low.emit(node, block, [s], {"weight": name})
     return y
+
+
+def _formed_lookup(low: Context, node: Node, weight: Value, tokens: Data, padding: int) -> Stream:
+    """Rows of a table that is made of parameters by moves of its columns."""
+    rows = Signal(weight.shape[0], tokens.shape[1:], tokens=True)
+    words = low.add_input(tokens.node, rows, "tokens")
+
+    def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+        if z is not words:
+            return dense(low, node, z, w, None, int(turned), int(not turned))
+        if not turned or w.shape[0] != weight.shape[0]:
+            raise NotUnderstood("a lookup in a table whose rows are moved")
+        out = embedding(low, node, w, tokens, padding)
+        assert isinstance(out, Stream)
+        return out
+
+    if tokens.moved or (padding is not None and padding >= 0):
+        raise NotUnderstood("a lookup in a table that is computed")
+    return apply(low, node, words, weight, leaf, len(tokens.shape), turned=True)
 
 
 def picked(weight: Weight, index: torch.Tensor) -> Weight | Rows:

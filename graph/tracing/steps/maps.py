@@ -10,9 +10,11 @@ from ..arrange import focus
 from ..context import Context
 from ..layout import Atom, size
 from ..values import Combined, NotUnderstood, Stream, Value, Weight
+from .applied import apply
 from .arithmetic import add, distributed
+from .formed import Formed, is_repeated
 from .parameters import bias_name, matrix_name, repeats
-from .reparametrised import Directed, Joined, dense_in_parts, directed_map
+from .reparametrised import Directed, Joined, Unit, dense_in_parts, directed_map, unit_map
 
 
 def dense(low: Context, node: Node, x: Value, weight: Value, bias: Value, out: int, inn: int) -> Stream:
@@ -35,7 +37,16 @@ def dense(low: Context, node: Node, x: Value, weight: Value, bias: Value, out: i
         return y if bias is None else plus_bias(low, node, y, bias)
     if isinstance(weight, Directed) and (out, inn) == (0, 1):
         return directed_map(low, node, x, weight, bias)
-    if not isinstance(weight, Weight) or len(weight.dims) != 2 or repeats(weight):
+    if isinstance(weight, Unit) and (out, inn) == (0, 1):
+        return _with_bias(low, node, unit_map(low, node, x, weight), bias)
+    if (isinstance(weight, Formed) or is_repeated(weight)) and len(weight.shape) == 2:
+        s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+
+        def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+            return dense(low, node, z, w, None, int(turned), int(not turned))
+
+        return _with_bias(low, node, apply(low, node, s, weight, leaf, len(s.dims) - 1, turned=out == 1), bias)
+    if not isinstance(weight, Weight) or len(weight.dims) != 2:
         raise NotUnderstood("a linear map whose weight is computed")
     name, transposed = matrix_name(weight, weight.dims[out], weight.dims[inn])
     width, features = size(weight.dims[out]), size(weight.dims[inn])
@@ -50,6 +61,10 @@ def dense(low: Context, node: Node, x: Value, weight: Value, bias: Value, out: i
     if plain:
         return y
     return plus_bias(low, node, y, bias)
+
+
+def _with_bias(low: Context, node: Node, y: Stream, bias: Value) -> Stream:
+    return y if bias is None else plus_bias(low, node, y, bias)
 
 
 def plus_bias(low: Context, node: Node, y: Value, bias: Value) -> Stream:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+from torch.fx import Node
+
+from ..context import Context
 from ..layout import COPIES, Atom, Dim, size
 from ..sources import arranged_name
 from ..values import Combined, NotUnderstood, Value, Weight
@@ -78,8 +81,9 @@ def piece_of(w: Weight, dim: int, start: int, stop: int) -> Weight:
     return sliced(w, dim, kept, 1 if start else 0, gone=False)
 
 
-def unsqueezed(value: Value, count: int) -> Value:
-    """A parameter, or a sum of some, with so many dimensions of length 1 behind its own."""
+def unsqueezed(low: Context, node: Node, value: Value, count: int) -> Value:
+    """A parameter, a sum of some, or what is made of them, with so many dimensions of length 1 behind its own."""
     if isinstance(value, Combined):
-        return Combined(terms=tuple((unsqueezed(w, count), a) for w, a in value.terms))
-    return value.arranged((*value.dims, *[()] * count))
+        return Combined(terms=tuple((unsqueezed(low, node, w, count), a) for w, a in value.terms))
+    s = value if isinstance(value, Weight) else low.stream(value, node)
+    return s.arranged((*s.dims, *[()] * count))

@@ -16,6 +16,7 @@ from ..arrange import exact, own_axes, relength, straight
 from ..context import Context
 from ..sources import source
 from ..values import Lazy, NotUnderstood, Stream, Value, Weight
+from .features import along_features, picked, total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ def moved(low: Context, node: Node, x: Value, dim: int, operation: str, numbers:
     """A move of the positions along one dimension."""
     s = low.stream(x, node)
     dim %= len(s.dims)
+    if along_features(s, dim):
+        return picked(low, node, s, dim, _indices(s.signal.features, operation, numbers))
     at = straight(s, dim)
     if at is not None:
         (y,) = low.emit(node, Positions(operation, numbers, at), [s], label=operation)
@@ -68,6 +71,14 @@ def moved(low: Context, node: Node, x: Value, dim: int, operation: str, numbers:
     s, axis = _along(low, node, s, dim)
     (y,) = low.emit(node, Positions(operation, numbers, axis), [s], label=operation)
     return y
+
+
+def _indices(n: int, operation: str, numbers: tuple[int, ...]) -> list[int]:
+    """The entries that a move of an axis of so many puts one after the other."""
+    axis = torch.arange(n)
+    if operation == "roll":
+        return axis.roll(numbers[0]).tolist()
+    return axis.flip(0).tolist() if operation == "flip" else [i % n for i in numbers]
 
 
 def _along(low: Context, node: Node, x: Value, dim: int) -> tuple[Stream, int]:
@@ -89,6 +100,9 @@ def reduced(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep
     gone = sorted(d % rank for d in dims) if dims else []
     gone = [d for d in gone if s.shape[d] > 1]
     asked = sorted(d % rank for d in dims) if dims else list(range(rank))
+    if len(gone) == 1 and along_features(s, gone[0]):
+        y = total(low, node, s, gone[0], mean)
+        return y.arranged(tuple(d for i, d in enumerate(y.dims) if keep or i not in asked))
     kept = [d for d in s.feature_dims if d not in gone]
     if not kept or not asked or any(a.axis == 0 for d in gone for a in s.dims[d]):
         raise NotUnderstood("a mean or a sum over features or examples")

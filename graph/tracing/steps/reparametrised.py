@@ -168,6 +168,22 @@ class Directed(Lazy):
         return self.v.shape
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unit(Lazy):
+    """A weight whose rows have length 1: `v / ||v||`.
+
+    Attributes:
+        v: the directions.
+    """
+
+    v: Weight
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the traced tensor."""
+        return self.v.shape
+
+
 def directed_map(low: Context, node: Node, x: Value, weight: Directed, bias: Value) -> Stream:
     """A linear map by a weight-normalised matrix."""
     width, features = weight.shape
@@ -177,3 +193,12 @@ def directed_map(low: Context, node: Node, x: Value, weight: Directed, bias: Val
     names = {"weight": arranged_name(weight.g, [a for d in weight.g.dims for a in d])} | bias_name(bias, width)
     (z,) = low.emit(node, Affine(width, True, "bias" in names), [y], names)
     return z.arranged((*s.dims[:-1], (Atom(z.feature_axis, width),) if width > 1 else ()))
+
+
+def unit_map(low: Context, node: Node, x: Value, weight: Unit) -> Stream:
+    """A linear map by a matrix whose rows have length 1."""
+    width, features = weight.shape
+    s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+    name = arranged_name(weight.v, [a for d in weight.v.dims for a in d])
+    (y,) = low.emit(node, UnitLinear(features, width), [s], {"weight": name}, label="direction")
+    return y.arranged((*s.dims[:-1], (Atom(y.feature_axis, width),) if width > 1 else ()))

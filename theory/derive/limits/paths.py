@@ -23,6 +23,7 @@ from ...gauge.rules import (
     PassRule,
     PointwiseRule,
     ProductRule,
+    ReorderRule,
     RepeatRule,
     Rule,
     ScalarGainRule,
@@ -80,6 +81,7 @@ ROWS = (
 def _products_of_rows(diagram: Diagram) -> Iterator[str]:
     """Products of values that are read off a table without a map between: each row then has laws of its own."""
     rows: set[int] = set()
+    summed: set[int] = set()
     for site in diagram.sites:
         rule = site.rule
         if isinstance(rule, TableRule) or (isinstance(rule, LinearRule) and rule.lookup):
@@ -87,10 +89,15 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
         elif site.inputs and rows.issuperset(site.inputs):
             if isinstance(rule, ProductRule):
                 yield f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
-            if isinstance(rule, PointwiseRule) or (isinstance(rule, HomogeneousRule) and rule.power != 1):
+            if isinstance(rule, HomogeneousRule) and rule.mixes and summed.intersection(site.inputs):
+                yield f"{site.name} takes the largest of sums of entries: laws of those that never are are not listed"
+            signs = isinstance(rule, HomogeneousRule) and rule.isometric and summed.isdisjoint(site.inputs)
+            if isinstance(rule, PointwiseRule) or signs or (isinstance(rule, HomogeneousRule) and rule.power != 1):
                 yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
             if isinstance(rule, ROWS):
                 rows.update(site.outputs)
+            if isinstance(rule, AddRule) or summed.intersection(site.inputs):
+                summed.update(site.outputs)
 
 
 def _copies_added(diagram: Diagram) -> Iterator[str]:
@@ -116,6 +123,7 @@ SPREADS = (
     OffsetRule,
     PassRule,
     ProductRule,
+    ReorderRule,
     RepeatRule,
     ScalarGainRule,
     SumFeaturesRule,
@@ -131,7 +139,7 @@ def averaged(diagram: Diagram) -> dict[int, str]:
                 rule = reader.rule
                 if isinstance(rule, PassRule) and (rule.mixes or isinstance(rule.weights, int)):
                     found = reader.name
-                elif isinstance(rule, SPREADS):
+                elif isinstance(rule, SPREADS) or (isinstance(rule, NormRule) and not rule.scale):
                     found = next((out[y] for y in reader.outputs if y in out), "")
                 else:
                     continue

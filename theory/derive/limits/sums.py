@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from ...gauge.algebra import OFF
 from ...gauge.carried import Carried, roots_of
 from ...gauge.diagram import Site
 from ...gauge.layouts import Layouts
+from ...gauge.rewrites_parts import copied
 from ...gauge.roots import Root
 from ...gauge.rules import (
     AddRule,
@@ -26,7 +29,10 @@ from ...gauge.rules import (
     RepeatRule,
     SoftmaxRule,
     SourceRule,
+    SumFeaturesRule,
+    TableRule,
 )
+from ...gauge.rules.copies import beside
 from ...gauge.solution import Solution
 from ...gauge.subspace import VectorKey
 
@@ -44,6 +50,9 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _repeated_positions(solution)
     yield from _factors_of_runs(solution)
     yield from _never_negative(solution)
+    yield from _side_by_side(solution)
+    yield from _differences_of_copies(solution)
+    yield from _copies_changed(solution)
     loose = Carried(solution.directions, solution.drawn, loose=True)
     for site in solution.drawn.sites:
         if loose.members(site.name) != carried.members(site.name):
@@ -196,6 +205,77 @@ def _factors_of_runs(solution: Solution) -> Iterator[str]:
             sizes = [abs(a) for _, a in rule.runs]
             if len(sizes) > len(set(sizes)) and _may_mix(solution, i):
                 yield f"{site.name} has equal factors of features that lie apart: laws that mix these are not listed"
+
+
+def _side_by_side(solution: Solution) -> Iterator[str]:
+    """Maps of one wire side by side, or parts of one map, which are not drawn as parallel branches."""
+    writer = solution.drawn.writer
+    turning: dict[int, set[int]] = {}  # the solutions with matrices off the diagonal, by wire
+    for i, row in enumerate(solution.gauges):
+        for (w, _), label in row:
+            if set(label) & OFF or solution.drawn.wires[w].size == 1:
+                turning.setdefault(w, set()).add(i)
+    for site in solution.drawn.sites:
+        if not isinstance(site.rule, ConcatRule):
+            continue
+        cut = site.rule.cut
+        parts = [w for w in dict.fromkeys(site.outputs if cut else site.inputs) if w in turning]
+        if cut:  # single features are cut apart where only the diagonal passes
+            parts = [w for w in parts if solution.drawn.wires[w].size > 1]
+        if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
+            ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
+        elif not cut and any(_keeps_sums(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
+            made = {w: _source(writer, w) for w in parts}
+            maps = {w: s for w, s in made.items() if isinstance(s.rule, (LinearRule, TableRule))}
+            ends = {w: next(iter(s.inputs), -1) for w, s in maps.items()}
+        else:
+            continue
+        pairs = itertools.combinations(ends, 2)
+        if any(ends[a] == ends[b] and turning[a] - turning[b] and turning[b] - turning[a] for a, b in pairs):
+            what = "cuts what one map writes" if cut else "puts maps of one wire, or tables, side by side"
+            yield f"{site.name} {what}: laws that mix the parts are not listed"
+
+
+def _differences_of_copies(solution: Solution) -> Iterator[str]:
+    """Copies to which something is added, or terms that others read too: matrices may act on their differences."""
+    for i, site in enumerate(solution.drawn.sites):
+        if not isinstance(site.rule, (RepeatRule, SumFeaturesRule)) or site.rule.copies == 1:
+            continue
+        many = (site.outputs if isinstance(site.rule, RepeatRule) else site.inputs)[0]
+        one = (site.inputs if isinstance(site.rule, RepeatRule) else site.outputs)[0]
+        if solution.layouts.size(one) == 1 and not solution.layouts.is_cut(many):
+            continue
+        if beside(solution.drawn, site) and _may_turn(solution, i, many):
+            what = "are added to" if isinstance(site.rule, RepeatRule) else "are read by others too"
+            yield f"{site.name}: its copies {what}: laws that mix their differences are not listed"
+
+
+def _may_turn(solution: Solution, place: int, wire: int) -> bool:
+    """Whether a wire would carry matrices off the diagonal, were it not for a site."""
+    sites = [s for i, s in enumerate(solution.drawn.sites) if i != place]
+    free = Layouts(solution.drawn.with_sites(sites), solution.lax)
+    return bool(free.off_diagonal(wire))
+
+
+def _source(writer: Mapping[int, Site], w: int) -> Site:
+    """What writes a wire, behind moves of positions."""
+    while isinstance(writer[w].rule, PassRule):
+        w = writer[w].inputs[0]
+    return writer[w]
+
+
+def _copies_changed(solution: Solution) -> Iterator[str]:
+    """Copies that a block, feature by feature, reads as if they were features of their own."""
+    writer = solution.drawn.writer
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, (HomogeneousRule, ProductRule)):
+            if any(copied(writer.get(w), writer) for w in site.inputs):
+                yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
+
+
+def _keeps_sums(site: Site) -> bool:
+    """Whether a block may let matrices of all features through."""
+    return isinstance(site.rule, (AddRule, ConcatRule, LinearRule, PassRule))
 
 
 def _may_mix(solution: Solution, place: int) -> bool:

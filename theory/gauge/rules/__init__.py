@@ -19,6 +19,7 @@ from .pointwise import (
     SoftmaxRule,
 )
 from .recurrent import RecurrentRule, ScanRule, SelectiveScanRule
+from .reorder import ReorderRule
 from .reshape import FlattenRule, UnflattenRule
 from .rotary import RotaryRule
 from .scaling import ScalarGainRule
@@ -57,6 +58,7 @@ __all__ = [
     "PointwiseRule",
     "ProductRule",
     "RecurrentRule",
+    "ReorderRule",
     "RepeatRule",
     "RotaryRule",
     "Rule",

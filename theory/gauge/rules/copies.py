@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 
 from ..subspace import Subspace, VectorKey, vector_keys
 from .base import Blind, Rule
+from .factors import FixedGainRule
+from .joins import AddRule, ConcatRule
+from .maps import GainRule
+from .pointwise import PassRule
+from .reorder import ReorderRule
 
 if TYPE_CHECKING:
     from ..balance import Balance
-    from ..diagram import Site
+    from ..diagram import Diagram, Site
     from ..directions import Directions
     from ..layouts import Layouts
     from ..linalg import Number
@@ -22,9 +27,43 @@ def _with(kind: str, copies: int) -> str:
     return kind if copies > 1 else ""
 
 
+def beside(diagram: Diagram, site: Site) -> bool:
+    """Whether something is added to copies, or something else reads the terms of sums.
+
+    Only then do their differences matter to matrices: else they are never there, or never seen.
+    """
+    repeats = isinstance(site.rule, RepeatRule)
+    many = (site.outputs if repeats else site.inputs)[0]
+    near = [r for r, _ in diagram.readers[many]]
+    if not repeats:
+        return len(near) > 1
+    for site in near:  # grows: what only moves positions hands copies on
+        if isinstance(site.rule, AddRule) or (isinstance(site.rule, GainRule) and site.rule.bias is not None):
+            return True
+        if isinstance(site.rule, (ConcatRule, FixedGainRule, PassRule, ReorderRule)):
+            near += [r for w in site.outputs for r, _ in diagram.readers[w] if r not in near]
+    return False
+
+
+def centred(diagram: Diagram, site: Site, cut: bool) -> bool:
+    """Whether it is copies, or terms, of one feature whose differences matter: a matrix may do anything to these."""
+    one, many = site.wires if isinstance(site.rule, RepeatRule) else site.wires[::-1]
+    sizes = diagram.wires[one].size, diagram.wires[many].size
+    return sizes[0] == 1 < sizes[1] and not cut and beside(diagram, site)
+
+
+def act_on_ones(balance: Balance, one: int, many: int) -> None:
+    """What a matrix does to copies of one feature alike is what is done to the feature."""
+    key, k = balance.key(one, 0, balance.layout(one).boxes[0].constant), balance.layout(many).size
+    balance.require({key: -1, balance.key(many, 0, "c"): 1, balance.key(many, 0, "j"): k - 1})
+
+
 @dataclass(frozen=True)
 class RepeatRule(Rule):
-    """Every feature `copies` times in a row: `S_out = S_in (x) I`; differences of copies are absent."""
+    """Every feature `copies` times in a row: `S_out = S_in (x) I`; differences of copies are absent.
+
+    Of copies of a single feature `S_out` maps 1 to `S_in 1`, and does anything to their differences.
+    """
 
     copies: int
 
@@ -36,9 +75,17 @@ class RepeatRule(Rule):
         return (key[0], key[1] + _with(kind, self.copies))
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        layouts.flatten(site.inputs[0], site.outputs[0], 1, self.copies)
+        x, y = site.inputs[0], site.outputs[0]
+        if centred(layouts.diagram, site, layouts.is_cut(y)):
+            layouts.centred(y)
+        else:
+            layouts.flatten(x, y, 1, self.copies)
 
     def balance(self, balance: Balance, site: Site) -> None:
+        x, y = site.inputs[0], site.outputs[0]
+        if centred(balance.diagram, site, balance.is_cut(y)):
+            act_on_ones(balance, x, y)
+            return
         balance.equal(site.inputs[0], site.outputs[0], rename=lambda b, s: self._copy((b, s)))
 
     def shift(self, shifts: Shifts, site: Site) -> None:
@@ -75,9 +122,17 @@ class SumFeaturesRule(Rule):
         return (key[0], key[1] + _with(kind, self.copies))
 
     def shape(self, layouts: Layouts, site: Site) -> None:
-        layouts.flatten(site.outputs[0], site.inputs[0], 1, self.copies)
+        x, y = site.inputs[0], site.outputs[0]
+        if centred(layouts.diagram, site, layouts.is_cut(x)):
+            layouts.centred(x)
+        else:
+            layouts.flatten(y, x, 1, self.copies)
 
     def balance(self, balance: Balance, site: Site) -> None:
+        x, y = site.inputs[0], site.outputs[0]
+        if centred(balance.diagram, site, balance.is_cut(x)):
+            act_on_ones(balance, y, x)
+            return
         balance.equal(site.outputs[0], site.inputs[0], rename=lambda b, s: self._copy((b, s)))
 
     def shift(self, shifts: Shifts, site: Site) -> None:

@@ -238,9 +238,13 @@ class ConcatRule(Rule):
                 for p, o in directions.offsets(parts)
             ]
         total = Subspace()
+        first: dict[int, int] = {}
+        copies: list[Vector] = []
         for p, o in directions.offsets(parts):
             total = total.join(directions.absent(p).relabel(_lift(o)))
-        return [total]
+            at = first.setdefault(p, o)
+            copies += [{_lift(at)(k): 1, _lift(o)(k): -1} for k in directions.keys(p) if at != o]
+        return [total.join(Subspace(tuple(copies))) if copies else total]
 
     def fixed(self, directions: Directions, site: Site) -> Sequence[Sequence[tuple[Vector, Number]]]:
         if self.cut:

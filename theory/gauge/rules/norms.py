@@ -71,6 +71,8 @@ class NormRule(Rule):
         else:
             none = Nothing(per_group)
             layouts.meet(y, Blocks(self.groups, none) if self.groups > 1 else none)
+        if self.groups == 1 and not self.centre:
+            layouts.align(x, y)  # directions that are never there pass
 
     def balance(self, balance: Balance, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
@@ -114,7 +116,7 @@ class NormRule(Rule):
 
     def silent(self, directions: Directions, site: Site) -> Sequence[Subspace]:
         x, y = site.inputs[0], site.outputs[0]
-        alike = len(directions.layout(x).boxes) == len(directions.layout(y).boxes)
+        alike = [b.dims for b in directions.layout(x).boxes] == [b.dims for b in directions.layout(y).boxes]
         known = directions.absent(x) if self.groups == 1 and self.local and alike else Subspace()
         if self.centre:  # u^T (x - mean) is u^T x only where the entries of u add up to 0
             sizes = [box.size for box in directions.layout(x).boxes]
