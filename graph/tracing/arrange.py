@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .context import Context
 
 
+class OneFactor(NotUnderstood):
+    """The second of two streams has one number where the first has all its features."""
+
+
 def focus(low: Context, node: Node, s: Stream, feature: int) -> Stream:
     """A stream with features last whose feature axis is one dimension of the traced tensor.
 
@@ -145,7 +149,8 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
     """Two streams that broadcast against each other, the second in the arrangement of the first.
 
     Raises:
-        NotUnderstood: if the second has no features, or their axes cut each other.
+        OneFactor: if the second has no features.
+        NotUnderstood: if their axes cut each other.
     """
     if a.signal == b.signal and a.dims == b.dims:
         return a, b
@@ -170,7 +175,7 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
         taken = [y for _, y in own]
         if all(y.axis == COPIES for y in taken):
             if axis == a.feature_axis and taken:
-                raise NotUnderstood("one factor for all features")
+                raise OneFactor("one factor for all features")
             dims.append(())
         else:
             dims.append(merged(taken))
@@ -256,12 +261,12 @@ def repeated(low: Context, node: Node, s: Stream, dim: int, first: bool) -> Stre
     plain = s.arranged((*s.dims[:dim], s.feature_atoms, *s.dims[dim + 1 :]))
     plain = exact(low, node, plain, dim, first=first)
     n = plain.signal.features
-    y = copied(low, node, plain, outer * inner)
+    y = each_repeated(low, node, plain, outer * inner)
     order = [f * outer * inner + o * inner + i for o in range(outer) for f in range(n) for i in range(inner)]
     return joined_features(plain, reordered(low, node, y, order), dim)
 
 
-def copied(low: Context, node: Node, s: Stream, copies: int) -> Stream:
+def each_repeated(low: Context, node: Node, s: Stream, copies: int) -> Stream:
     """Features, each so many times one after the other."""
     return low.emit(node, RepeatFeatures(copies), [s], label="repeat")[0] if copies > 1 else s
 

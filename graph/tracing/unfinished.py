@@ -11,7 +11,8 @@ from .sources import source
 from .steps.applied import as_vector
 from .steps.arithmetic import as_stream
 from .steps.attention import shown
-from .steps.formed import Formed, is_repeated
+from .steps.formed import Formed
+from .steps.parameters import is_repeated
 from .steps.reparametrised import Joined
 from .values import Combined, Lazy, NotUnderstood, Rows, Scores, Stream, Value
 

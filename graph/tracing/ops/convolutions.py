@@ -14,9 +14,9 @@ from ..context import Context, handles
 from ..sources import arranged_name
 from ..steps.applied import apply
 from ..steps.arithmetic import distributed
-from ..steps.formed import Formed, is_repeated
+from ..steps.formed import Formed
 from ..steps.maps import plus_bias
-from ..steps.parameters import bias_name, repeats, unsqueezed
+from ..steps.parameters import bias_name, is_repeated, unsqueezed
 from ..steps.positions import padded, per_axis
 from ..steps.reparametrised import Standard, standard_conv
 from ..values import Combined, Lazy, NotUnderstood, Stream, Value, Weight
@@ -95,7 +95,7 @@ def _conv(
     dilation: Any,
     transposed: bool,
 ) -> Stream:
-    apart = isinstance(bias, (Combined, Lazy)) or (isinstance(bias, Weight) and repeats(bias))
+    apart = isinstance(bias, Lazy) or is_repeated(bias)
     if isinstance(weight, Combined) or apart:
         kept = bias if not apart and not isinstance(weight, Combined) else None
         geometry = (stride, padding, extra, groups, dilation, transposed)
@@ -106,8 +106,7 @@ def _conv(
         return plus_bias(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
     if isinstance(weight, Formed) or is_repeated(weight):
         return _formed_conv(low, node, x, weight, bias, (stride, padding, extra, groups, dilation, transposed))
-    copied = isinstance(weight, Weight) and repeats(weight)
-    if not isinstance(weight, (Weight, Standard)) or copied or (isinstance(weight, Standard) and transposed):
+    if not isinstance(weight, (Weight, Standard)) or (isinstance(weight, Standard) and transposed):
         raise NotUnderstood("a convolution whose kernel is computed")
     shape = weight.shape
     rank = len(shape) - 2

@@ -25,13 +25,14 @@ from lawful.blocks import (
 )
 
 from ..arguments import restored
-from ..arrange import aligned, exact, joined_features, spread
+from ..arrange import OneFactor, aligned, exact, joined_features, spread
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..sources import arranged_name, source
 from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 from .features import opened
-from .formed import Beside, Formed, is_repeated
+from .formed import Beside, Formed
+from .parameters import is_repeated
 
 
 def joined(low: Context, node: Node, block: Add | Product, a: Value, b: Value) -> Stream:
@@ -43,8 +44,8 @@ def joined(low: Context, node: Node, block: Add | Product, a: Value, b: Value) -
     label = type(block).__name__.lower()
     try:
         x, y = aligned(low, node, x, y)
-    except NotUnderstood as error:
-        if "one factor" not in str(error) or not isinstance(block, Product):
+    except OneFactor:
+        if not isinstance(block, Product):
             raise
         return _weighed(low, node, x, y)
     (out,) = low.emit(node, block, [x, y], label=label)

@@ -9,7 +9,7 @@ from torch.fx import Node
 
 from lawful.blocks import Centre, Concat, Scale, Split, SumFeatures
 
-from ..arrange import copied, exact, joined_features, reordered
+from ..arrange import each_repeated, exact, joined_features, reordered
 from ..context import Context
 from ..purity import name_of
 from ..values import NotUnderstood, Stream
@@ -52,7 +52,7 @@ def picked(low: Context, node: Node, s: Stream, dim: int, index: Sequence[int]) 
     pieces = low.emit(node, Split(tuple(m for _, m in runs)), [y], label="split") if len(runs) > 1 else (y,)
     for (copies, _), piece in zip(runs, pieces, strict=True):
         if copies:
-            parts.append(copied(low, node, piece, copies))
+            parts.append(each_repeated(low, node, piece, copies))
     (y,) = low.emit(node, Concat(), parts, label="cat") if len(parts) > 1 else parts
     written = [i for i in order for _ in range(times[i])]  # what stands where now
     places: dict[int, list[int]] = {}

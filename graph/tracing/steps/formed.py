@@ -14,7 +14,7 @@ import torch
 
 from ..layout import COPIES
 from ..values import Combined, Lazy, NotUnderstood, Value, Weight
-from .parameters import piece_of
+from .parameters import is_repeated, piece_of
 
 LARGEST = 12  # rows of a triangle that is written out
 
@@ -223,11 +223,6 @@ def grid(weight: Weight, edges: Sequence[Sequence[int]]) -> Value:
     axis, own = len(edges) - 1, edges[-1]
     parts = [weight if (a, b) == (0, own[-1]) else piece_of(weight, axis, a, b) for a, b in itertools.pairwise(own)]
     return beside([grid(p, edges[:-1]) for p in parts], axis)
-
-
-def is_repeated(value: Value) -> bool:
-    """Whether a value is a parameter whose entries a view repeats."""
-    return isinstance(value, Weight) and any(a.axis == COPIES for d in value.dims for a in d)
 
 
 def plain(value: Value) -> Value:

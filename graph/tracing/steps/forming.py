@@ -20,7 +20,6 @@ from .formed import (
     Summed,
     Turned,
     beside,
-    is_repeated,
     is_weight,
     plain,
     run,
@@ -28,6 +27,7 @@ from .formed import (
     take,
     triangle,
 )
+from .parameters import is_repeated
 from .reparametrised import Unit
 
 Maker = Callable[..., Value | None]

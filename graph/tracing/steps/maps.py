@@ -12,8 +12,8 @@ from ..layout import Atom, size
 from ..values import Combined, NotUnderstood, Stream, Value, Weight
 from .applied import apply
 from .arithmetic import add, distributed
-from .formed import Formed, is_repeated
-from .parameters import bias_name, matrix_name, repeats
+from .formed import Formed
+from .parameters import bias_name, is_repeated, matrix_name
 from .reparametrised import Directed, Joined, Unit, dense_in_parts, directed_map, unit_map
 
 
@@ -53,7 +53,7 @@ def dense(low: Context, node: Node, x: Value, weight: Value, bias: Value, out: i
     s = focus(low, node, low.stream(x, node, channels_first=False), -1)
     if isinstance(bias, Joined):
         return dense_in_parts(low, node, s, weight, bias, out, inn)
-    plain = bias is None or (isinstance(bias, Weight) and not repeats(bias))
+    plain = bias is None or (isinstance(bias, Weight) and not is_repeated(bias))
     names = {"weight": name} | (bias_name(bias, width) if plain else {})
     block = Linear(features, width, "bias" in names, transposed=transposed)
     (y,) = low.emit(node, block, [s], names)

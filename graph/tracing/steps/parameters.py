@@ -24,9 +24,9 @@ def combined(*parts: tuple[Value, float]) -> Combined | None:
     return Combined(terms=terms)
 
 
-def repeats(weight: Weight) -> bool:
-    """Whether a tensor is a parameter that was expanded: one number stands for several."""
-    return any(a.axis == COPIES for d in weight.dims for a in d)
+def is_repeated(value: Value) -> bool:
+    """Whether a value is a parameter whose entries a view repeats."""
+    return isinstance(value, Weight) and any(a.axis == COPIES for d in value.dims for a in d)
 
 
 def matrix_name(weight: Weight, out: Dim, inn: Dim) -> tuple[str, bool]:
@@ -46,7 +46,7 @@ def bias_name(bias: Value, width: int) -> dict[str, str]:
     """
     if bias is None:
         return {}
-    if not isinstance(bias, Weight) or repeats(bias) or bias.shape[-1] != width or size(bias.dims[-1]) != width:
+    if not isinstance(bias, Weight) or is_repeated(bias) or bias.shape[-1] != width or size(bias.dims[-1]) != width:
         raise NotUnderstood("a bias that is computed")
     atoms = [a for d in bias.dims for a in d]
     if len({a.axis for a in atoms}) > 1:
