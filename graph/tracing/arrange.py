@@ -1,4 +1,4 @@
-"""Brings streams into the arrangement that a block reads, with a `Rearrange` block where views are not enough."""
+"""Brings streams into the arrangement that a block reads: by a `Rearrange` block, with copies as features."""
 
 from __future__ import annotations
 

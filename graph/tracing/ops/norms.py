@@ -1,4 +1,4 @@
-"""Normalisations."""
+"""Normalisations: LayerNorm, RMSNorm, GroupNorm, InstanceNorm, BatchNorm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling."""
+"""Pooling: means and maxima over windows of positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors side by side: features, or positions."""
+"""Tensors side by side: features, or positions; fixed numbers beside features."""
 
 from __future__ import annotations
 

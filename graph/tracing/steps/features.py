@@ -1,4 +1,4 @@
-"""Fixed moves of features: another order, copies, sums, features left out, numbers beside them, the mean removed."""
+"""Fixed moves of features: another order, copies, sums, features left out, the mean removed."""
 
 from __future__ import annotations
 

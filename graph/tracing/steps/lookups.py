@@ -1,4 +1,4 @@
-"""Rows of tables."""
+"""Rows of tables by whole numbers, of the data or fixed."""
 
 from __future__ import annotations
 

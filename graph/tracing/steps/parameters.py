@@ -1,4 +1,4 @@
-"""Parameters as weights of blocks: their names, slices and sums."""
+"""Parameters as weights of blocks: their names, their slices and their sums."""
 
 from __future__ import annotations
 
