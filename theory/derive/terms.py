@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from ..gauge.contract import View
 from ..gauge.families import Family
-from ..gauge.rewrites import Pair
+from ..gauge.parallel import Pair
 from ..gauge.rules import LinearRule
 from ..gauge.solution import Solution
 from ..gauge.unknowns import Cell

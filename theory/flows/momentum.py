@@ -20,7 +20,7 @@ from fractions import Fraction
 import torch
 
 from ..derive.ranks import settled
-from ..gauge.rewrites import Pair, parallel_pairs
+from ..gauge.parallel import Pair, parallel_pairs
 from ..gauge.solution import Solution
 from ..laws.law import Law
 from ..laws.statement import Part
