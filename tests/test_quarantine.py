@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import lawful as lw
 from lawful.graph.tracing import attempt, lowering
-from lawful.graph.tracing.lowering import HANDLERS
+from lawful.graph.tracing.context import HANDLERS
 from lawful.graph.tracing.quarantine import REPORT
 
 X = torch.randn(5, 3)
@@ -85,7 +85,7 @@ def dropped(right, low, node, x, *rest, **kwargs):
 
 
 def doubled(right, low, node, x, *rest, **kwargs):
-    from lawful.graph.tracing.ops.joins import times
+    from lawful.graph.tracing.steps.arithmetic import times
 
     return times(low, node, low.stream(right(low, node, x, *rest, **kwargs), node), 2.0)
 

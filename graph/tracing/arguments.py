@@ -12,10 +12,11 @@ from lawful.blocks import Signal
 
 from .layout import COPIES
 from .sources import same_rows
+from .steps.formed import Formed, leaves, tensor_of
 from .values import Combined, Data, Fixed, Lazy, NotUnderstood, Stream, Weight
 
 if TYPE_CHECKING:
-    from .lowering import Lowering
+    from .context import Context
 
 Found = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
 
@@ -33,7 +34,7 @@ class Arguments:
         mixed: whether some argument is made of several parameters.
     """
 
-    def __init__(self, low: Lowering, node: Node) -> None:
+    def __init__(self, low: Context, node: Node) -> None:
         self.reads: list[Stream] = []
         self.names: dict[str, tuple[str, tuple[int, ...]]] = {}
         self.mixed = False
@@ -57,8 +58,6 @@ class Arguments:
         Raises:
             NotUnderstood: for what no port can carry.
         """
-        from .ops.formed import Formed, leaves, tensor_of
-
         low, node = self._low, self._node
         if isinstance(value, Data) and value.moved and value.example.is_floating_point():
             value = low.stream(value, node)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lawful.blocks import Rearrange
+from lawful.blocks import Rearrange, Reorder, RepeatFeatures
 
 from .layout import COPIES, Atom, Dim, Dims, Tangled, canonical, common, merged, shape
 from .values import NotUnderstood, Stream
@@ -14,10 +14,10 @@ from .values import NotUnderstood, Stream
 if TYPE_CHECKING:
     from torch.fx import Node
 
-    from .lowering import Lowering
+    from .context import Context
 
 
-def focus(low: Lowering, node: Node, s: Stream, feature: int) -> Stream:
+def focus(low: Context, node: Node, s: Stream, feature: int) -> Stream:
     """A stream with features last whose feature axis is one dimension of the traced tensor.
 
     Raises:
@@ -30,7 +30,7 @@ def focus(low: Lowering, node: Node, s: Stream, feature: int) -> Stream:
     return _rearranged(low, node, s, feature, first=False, every=False)
 
 
-def exact(low: Lowering, node: Node, s: Stream, feature: int, first: bool = False) -> Stream:
+def exact(low: Context, node: Node, s: Stream, feature: int, first: bool = False) -> Stream:
     """A stream whose port carries the traced tensor as it is: the batch, then features first or last.
 
     Raises:
@@ -45,7 +45,7 @@ def exact(low: Lowering, node: Node, s: Stream, feature: int, first: bool = Fals
     return _rearranged(low, node, s, feature, first, every=True)
 
 
-def _rearranged(low: Lowering, node: Node, s: Stream, feature: int, first: bool, every: bool) -> Stream:
+def _rearranged(low: Context, node: Node, s: Stream, feature: int, first: bool, every: bool) -> Stream:
     pieces, index = _pieces(s)
     batch = [i for i, d in enumerate(s.dims) if any(a.axis == 0 for a in d)]
     if len(batch) > 1 or (batch and batch[0] == feature):
@@ -81,8 +81,6 @@ def _rearranged(low: Lowering, node: Node, s: Stream, feature: int, first: bool,
     repeats = tuple(a.size for d in ordered for a in d if a.axis == COPIES)
     joined = tuple(len(d) for d in ordered)
     if any(a.axis == COPIES for a in features):
-        from .ops.features import repeated
-
         opened = repeated(low, node, s, feature, first)
         return exact(low, node, opened, feature, first) if every else focus(low, node, opened, feature)
     move, before, after = _move(s, features)
@@ -143,7 +141,7 @@ def _move(s: Stream, features: Dim) -> tuple[str, int, int]:
     raise NotUnderstood("a middle part of the features is used by itself")
 
 
-def aligned(low: Lowering, node: Node, a: Stream, b: Stream) -> tuple[Stream, Stream]:
+def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Stream]:
     """Two streams that broadcast against each other, the second in the arrangement of the first.
 
     Raises:
@@ -229,3 +227,56 @@ def relength(s: Stream, out: Stream, dim: int) -> Stream:
     dims = list(s.dims)
     dims[dim] = (Atom(atom.axis, n),) if n > 1 else ()
     return out.arranged(tuple(dims))
+
+
+def repeats_of(s: Stream, dim: int) -> tuple[int, int] | None:
+    """How often the features along a dimension are repeated outside and inside, None for another arrangement."""
+    atoms = s.dims[dim]
+    own = [i for i, a in enumerate(atoms) if a.axis != COPIES]
+    if tuple(atoms[i] for i in own) != s.feature_atoms or len(own) > 1:
+        return None
+    at = own[0] if own else len(atoms)
+    outer, inner = 1, 1
+    for i, a in enumerate(atoms):
+        outer *= a.size if i < at else 1
+        inner *= a.size if i > at else 1
+    return outer, inner
+
+
+def repeated(low: Context, node: Node, s: Stream, dim: int, first: bool) -> Stream:
+    """A stream in which features that a view repeats are features of their own.
+
+    Raises:
+        NotUnderstood: where copies and something else than the whole of the features come together.
+    """
+    found = repeats_of(s, dim)
+    if found is None:
+        raise NotUnderstood("features are repeated")
+    outer, inner = found
+    plain = s.arranged((*s.dims[:dim], s.feature_atoms, *s.dims[dim + 1 :]))
+    plain = exact(low, node, plain, dim, first=first)
+    n = plain.signal.features
+    y = copied(low, node, plain, outer * inner)
+    order = [f * outer * inner + o * inner + i for o in range(outer) for f in range(n) for i in range(inner)]
+    return joined_features(plain, reordered(low, node, y, order), dim)
+
+
+def copied(low: Context, node: Node, s: Stream, copies: int) -> Stream:
+    """Features, each so many times one after the other."""
+    return low.emit(node, RepeatFeatures(copies), [s], label="repeat")[0] if copies > 1 else s
+
+
+def reordered(low: Context, node: Node, s: Stream, order: Sequence[int]) -> Stream:
+    """Features in another order."""
+    if list(order) == list(range(len(order))):
+        return s
+    return low.emit(node, Reorder(tuple(order)), [s], label="order")[0]
+
+
+def joined_features(s: Stream, y: Stream, dim: int) -> Stream:
+    """What was made of a stream with other features, arranged as that is."""
+    dim %= len(s.dims)
+    n = y.signal.features
+    dims = list(s.dims)
+    dims[dim] = (Atom(y.feature_axis, n),) if n > 1 else ()
+    return y.arranged(tuple(dims))

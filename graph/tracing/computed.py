@@ -23,7 +23,7 @@ from .values import Data, NotUnderstood, Stream
 if TYPE_CHECKING:
     from ..architecture.compile import Port
     from .builder import Builder
-    from .lowering import Lowering
+    from .context import Context
 
 SIZED = frozenset(
     {"view", "reshape", "_unsafe_view", "_reshape_alias", "expand", "broadcast_to", "unflatten", "full", "zeros"}
@@ -93,7 +93,7 @@ def _sized(argument: Any, old: int, new: int) -> Any:
     return argument
 
 
-def computed(low: Lowering, node: Node, signal: Signal) -> Stream:
+def computed(low: Context, node: Node, signal: Signal) -> Stream:
     """A block that runs what stands before a node, on the network's own inputs.
 
     Raises:
@@ -128,7 +128,7 @@ def computed(low: Lowering, node: Node, signal: Signal) -> Stream:
     return port.arranged(canonical((batch, *signal.shape)))
 
 
-def _whole(low: Lowering, i: int) -> Stream:
+def _whole(low: Context, i: int) -> Stream:
     """An input of the module as an input of the network."""
     given = low.program.inputs[i]
     example = given.example
@@ -142,7 +142,7 @@ def _whole(low: Lowering, i: int) -> Stream:
     return low.stream(Data(given.node, given.node, canonical((low.batch, *shape))), given.node)
 
 
-def _vocabulary(low: Lowering, node: Node, example: torch.Tensor) -> int:
+def _vocabulary(low: Context, node: Node, example: torch.Tensor) -> int:
     """How many whole numbers an input may hold: what the smallest table it picks rows of has, else as the example."""
     tables = [
         int(user.args[0].meta["val"].shape[0])
@@ -154,7 +154,7 @@ def _vocabulary(low: Lowering, node: Node, example: torch.Tensor) -> int:
     return min(tables) if tables else max(int(example.max()) + 1 if example.numel() else 2, 2)
 
 
-def is_simple(low: Lowering, node: Node) -> bool:
+def is_simple(low: Context, node: Node) -> bool:
     """Whether a node only moves, leaves out, scales and shifts the numbers of one input: it can be everything."""
     program = low.program
     inputs = {i.node for i in program.inputs}
@@ -176,12 +176,12 @@ def is_simple(low: Lowering, node: Node) -> bool:
     return True
 
 
-def is_random(low: Lowering, node: Node) -> bool:
+def is_random(low: Context, node: Node) -> bool:
     """Whether what stands before a node draws random numbers."""
     return any(name_of(n) in RANDOM for n in ancestors([node]))
 
 
-def fold(low: Lowering, outputs: Sequence[Stream], kept: set[str] | None) -> list[Stream]:
+def fold(low: Context, outputs: Sequence[Stream], kept: set[str] | None) -> list[Stream]:
     """Turns blocks before all parameters into free inputs where these say the same.
 
     Args:

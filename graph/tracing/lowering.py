@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.fx import Node
-from torch.fx.node import map_arg
 
-from lawful.blocks import Block, Signal
+from lawful.blocks import Signal
 from lawful.theory.oracle.modules import as_double
 
+from .arguments import restored
 from .arrange import exact
-from .builder import Builder
+from .computed import computed
+from .context import HANDLERS, Context, Handler, names_of
 from .errors import TraceError
+from .known import by_zeros, filled, folded, tensors_of
 from .layout import Tangled, canonical
-from .places import Place
+from .opaque import emit_opaque, opaque_call
 from .program import Program
 from .regions import Region, lower_region, units
+from .steps.combined import opened, prepared
+from .steps.formed import grid
+from .steps.forming import formed
+from .unfinished import finished
 from .values import Data, Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 
-Handler = Callable[..., Value]
-HANDLERS: dict[str, Handler] = {}
 VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
     | {"repeat_interleave"}
 )
-
-# operations that read a shape only, and what they fill it with (None: their last argument)
-MAKERS = {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": None, "full_like": None}
-
-
-def handles(*operations: str) -> Callable[[Handler], Handler]:
-    """Registers how ATen operations are lowered.
-
-    Args:
-        operations: names without namespace; an overload where it matters (`add`, `slice.Tensor`).
-    """
-
-    def register(handler: Handler) -> Handler:
-        for name in operations:
-            if name in HANDLERS:
-                raise ValueError(f"{name} has a handler already; give each operation one")
-            HANDLERS[name] = handler
-        return handler
-
-    return register
 
 
 class Broken(Exception):
@@ -65,23 +49,13 @@ class Broken(Exception):
         self.error = error
 
 
-class Lowering:
+class Lowering(Context):
     """One program on its way to an architecture.
 
     Args:
         program: the module as a flat graph.
         regions: calls that become opaque blocks, whatever is known of them.
         cuts: for parameters of which overlapping parts are read, the places where their axes are cut.
-
-    Attributes:
-        env: what every node stands for.
-        builder: the blocks so far.
-        data: for every input of the architecture the node of the program that holds it, and how it is read.
-        reasons: why a node became opaque.
-        origins: the call that every node of the architecture comes from.
-        narrow: why only the degrees of a node are known.
-        computed: blocks before all parameters, with their node of the program and how it is read.
-        notes: what a reader of the laws should know.
     """
 
     def __init__(
@@ -90,21 +64,9 @@ class Lowering:
         regions: Sequence[Region] = (),
         cuts: Mapping[str, Sequence[Sequence[int]]] | None = None,
     ) -> None:
-        from .ops.formed import grid
-
-        self.program = program
+        super().__init__(program)
         self.regions = regions
-        self.env: dict[Node, Value] = {}
-        self.builder = Builder(program.frozen)
-        self.data: list[tuple[Node, str]] = []
-        self.reasons: dict[str, tuple[Node, str]] = {}
-        self.origins: dict[str, Node] = {}
-        self.narrow: dict[str, tuple[Node, str]] = {}
-        self.computed: dict[str, tuple[Node, str]] = {}
-        self.notes: list[str] = []
         self._inputs: dict[tuple[Node, str], Stream] = {}
-        self._seen: dict[Any, tuple[Stream, ...]] = {}
-        self.batch = next((int(i.example.shape[0]) for i in program.inputs if i.example.ndim), 1)
         for i in program.inputs:
             self.env[i.node] = self._made(i.node)
         for node, name in program.parameters.items():
@@ -148,56 +110,43 @@ class Lowering:
         try:
             return exact(self, node, s, feature, first=feature == 1 and len(s.dims) > 2)
         except NotUnderstood as error:
-            from .arguments import restored
-
             restore = restored(s.dims, (1, *s.signal.shape), batch=True)
-            out: Stream = self.opaque(node, [s], str(error), lambda x, p: restore(x[0]))
+            out: Stream = emit_opaque(self, node, [s], str(error), lambda x, p: restore(x[0]))
             return out
-
-    def value(self, argument: Any) -> Any:
-        """What an argument of a call stands for; plain data is itself."""
-        if isinstance(argument, Node):
-            return self.env[argument]
-        if isinstance(argument, (list, tuple)):
-            return type(argument)(self.value(a) for a in argument)
-        return argument
 
     def _lower(self, node: Node) -> Value:
         args = [self.value(a) for a in node.args]
         kwargs = {k: self.value(v) for k, v in node.kwargs.items()}
         if node.target is operator.getitem:
             return self._item(node, args)
-        kinds = {type(v) for v in _tensors((*args, *kwargs.values()))}
+        kinds = {type(v) for v in tensors_of((*args, *kwargs.values()))}
         if kinds <= {Fixed}:
-            return self._fold(node, args, kwargs)
-        if made := _made(node, kwargs):
+            return folded(node, args, kwargs)
+        if made := filled(node, kwargs):
             return made
         if kinds <= {Fixed, Data}:
             return self._data(node, args, kwargs)
-        if (plain := _plain(node, args, kwargs)) is not None:
+        if (plain := by_zeros(node, args, kwargs)) is not None:
             return plain
         if node in self.program.detached:
-            return self._fallback(node, args, kwargs, "it is computed without gradients")
-        if _names(node)[1] == "detach":
+            return opaque_call(self, node, args, kwargs, "it is computed without gradients")
+        if names_of(node)[1] == "detach":
             if node.args[0] in self.program.detached and isinstance(args[0], Stream):
                 return args[0]  # opaque, and without a gradient, already
-            return self._fallback(node, args, kwargs, "no gradient comes back through it")
-        handler = next((HANDLERS[n] for n in _names(node) if n in HANDLERS), _unknown)
+            return opaque_call(self, node, args, kwargs, "no gradient comes back through it")
+        handler = next((HANDLERS[n] for n in names_of(node) if n in HANDLERS), _unknown)
         try:
             out = self._handled(node, handler, args, kwargs)
             return replace(out, origin=(node, tuple(args), kwargs)) if isinstance(out, Lazy) else out
         except (NotUnderstood, Tangled) as error:
-            return self._fallback(node, args, kwargs, str(error))
+            return opaque_call(self, node, args, kwargs, str(error))
         except Exception as error:  # arguments that a handler does not foresee
             reason = f"its arguments are not foreseen ({type(error).__name__}: {error})"
-            return self._fallback(node, args, kwargs, reason)
+            return opaque_call(self, node, args, kwargs, reason)
 
     def _handled(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
         """What a handler makes of a call, in which sums of parameters are taken apart."""
-        from .ops.combined import opened, prepared
-        from .ops.forming import formed
-
-        name = _names(node)[1]
+        name = names_of(node)[1]
         out = None if kwargs else formed(node, name, args)
         if out is not None:
             return out
@@ -209,8 +158,8 @@ class Lowering:
 
     def _data(self, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Data:
         """What is made of inputs alone; views of one input stay views of it."""
-        names = [n for n in _names(node) if n in HANDLERS]
-        if args and isinstance(args[0], Data) and args[0].base is not None and not VIEWS.isdisjoint(_names(node)):
+        names = [n for n in names_of(node) if n in HANDLERS]
+        if args and isinstance(args[0], Data) and args[0].base is not None and not VIEWS.isdisjoint(names_of(node)):
             try:
                 return replace(HANDLERS[names[0]](self, node, *args, **kwargs), node=node)
             except Exception:  # views that nothing follows
@@ -230,79 +179,13 @@ class Lowering:
             return Data(node)
         return whole[i]
 
-    def _fold(self, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
-        """The value of a call that depends on nothing."""
-        fixed = [v.tensor for v in _tensors((*args, *kwargs.values()))]
-        plain = [_mapped(a, lambda v: v.tensor) for a in args]
-        named = {k: _mapped(v, lambda t: t.tensor) for k, v in kwargs.items()}
-        if "device" in named:
-            named["device"] = "cpu"
-        try:
-            out = node.target(*plain, **named)  # type: ignore[operator]
-        except (RuntimeError, NotImplementedError, TypeError):
-            if not fixed:
-                raise
-            meta = [_mapped(a, lambda v: v.tensor.to("meta")) for a in args]
-            named = {k: _mapped(v, lambda t: t.tensor.to("meta")) for k, v in kwargs.items()}
-            if "device" in named:
-                named["device"] = "meta"
-            out = node.target(*meta, **named)  # type: ignore[operator]
-        return _wrapped(out)
-
-    def place(self, node: Node) -> Place:
-        """Where a call stands."""
-        return self.program.place(node)
-
-    def emit(
-        self,
-        node: Node,
-        block: Block,
-        reads: Sequence[Stream],
-        weights: Mapping[str, str] | None = None,
-        label: str = "",
-        key: Any = None,
-    ) -> tuple[Stream, ...]:
-        """Adds a block that reads the ports of some streams, whatever their arrangement.
-
-        Args:
-            node: the call it comes from.
-            block: the block.
-            reads: the streams.
-            weights: its parameters by local name.
-            label: what it is called within the module; by default the module's name where the call is the whole of it.
-            key: calls with equal keys give one block (pieces of one split).
-        """
-        if key is not None and key in self._seen:
-            return self._seen[key]
-        batch = max((s.shape_batch for s in reads), default=1)
-        out = self.builder.emit(self.title(node, label), block, [s.port for s in reads], weights or {}, batch)
-        if out:
-            self.origins[out[0].port[0]] = node
-        if key is not None:
-            self._seen[key] = out
-        return out
-
-    def title(self, node: Node, label: str) -> str:
-        """What a node of the architecture is called."""
-        place = self.place(node)
-        if not label:
-            leaf = place.module_type.startswith("torch.nn.modules.") and "container" not in place.module_type
-            label = "" if leaf else place.op.split(".")[0]
-        return ".".join(part for part in (place.module, label) if part)
-
     def stream(self, value: Value, node: Node, channels_first: bool | None = None) -> Stream:
-        """A value as what a port carries: data become inputs of the network, parameters and numbers sources.
-
-        Raises:
-            NotUnderstood: for scores of attention that are used for something else.
-        """
-        from .sources import source
-
+        """See `Context.stream`."""
         if isinstance(value, Stream):
             return value
         if isinstance(value, Data):
             return self._input(value, channels_first)
-        return source(self, node, value)
+        return finished(self, node, value)
 
     def _input(self, value: Data, channels_first: bool | None) -> Stream:
         if value.moved and value.base is not None:
@@ -331,14 +214,12 @@ class Lowering:
         return self.add_input(value.node, signal, "numbers")
 
     def add_input(self, node: Node, signal: Signal, kind: str) -> Stream:
-        """An input of the architecture: a node of the program and how it is read (numbers, tokens, mask)."""
+        """See `Context.add_input`."""
         if (node, kind) not in self._inputs:
             self._inputs[node, kind] = self._read_input(node, signal, kind)
         return self._inputs[node, kind]
 
     def _read_input(self, node: Node, signal: Signal, kind: str) -> Stream:
-        from .computed import computed
-
         made = node not in {i.node for i in self.program.inputs}
         if made and kind in ("numbers", "tokens", "opaque numbers", "opaque tokens"):
             try:
@@ -350,86 +231,10 @@ class Lowering:
         self.data.append((node, kind))
         return self.builder.add_input(signal, self.batch)
 
-    def _fallback(self, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
-        from .opaque import opaque_call
 
-        return opaque_call(self, node, args, kwargs, reason)
-
-    def opaque(self, node: Node, reads: Sequence[Stream], reason: str, call: Callable[..., Any], **options: Any) -> Any:
-        """An opaque block; its reason is kept for the report."""
-        from .opaque import emit_opaque
-
-        return emit_opaque(self, node, reads, reason, call, **options)
-
-
-def _unknown(low: Lowering, node: Node, *args: Any, **kwargs: Any) -> Value:
+def _unknown(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
     raise NotUnderstood("no rule is known for it")
 
 
-def _names(node: Node) -> tuple[str, str]:
-    """Names under which an operation is looked up: with its overload, and without (`slice.Tensor`, `slice`)."""
-    full = str(node.target).removeprefix("aten.").removesuffix(".default")
-    overload = getattr(node.target, "_overloadname", "default")
-    return full, full.removesuffix(f".{overload}")
-
-
-def _tensors(values: Sequence[Any]) -> list[Any]:
-    found: list[Any] = []
-    for v in values:
-        if isinstance(v, (list, tuple)):
-            found += _tensors(v)
-        elif isinstance(v, (Stream, Weight, Fixed, Data, Lazy)):
-            found.append(v)
-    return found
-
-
-def _made(node: Node, kwargs: Mapping[str, Any]) -> Fixed | None:
-    """What a call makes of the shape of a tensor alone: zeros, ones, or one number everywhere."""
-    name = _names(node)[1]
-    example = node.meta.get("val")
-    if name not in MAKERS or not isinstance(example, torch.Tensor):
-        return None
-    dtype = torch.float64 if example.is_floating_point() else example.dtype
-    value = MAKERS[name]
-    if value is None:
-        value = kwargs.get("fill_value", node.args[-1])
-        if not isinstance(value, (int, float, bool)):
-            return None
-    return Fixed(torch.full(tuple(int(n) for n in example.shape), value, dtype=dtype))
-
-
-def _plain(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value | None:
-    """A product with zeros, and a sum with zeros of no other shape: states that loops start from; None for all else."""
-    name, example = _names(node)[1], node.meta.get("val")
-    zeros = [isinstance(a, Fixed) and a.known and a.tensor.is_floating_point() and not a.tensor.any() for a in args]
-    if len(args) != 2 or kwargs or sum(zeros) != 1 or not isinstance(example, torch.Tensor):
-        return None
-    other = args[zeros.index(False)]
-    if name in ("mul", "matmul", "mm", "bmm"):
-        return Fixed(torch.zeros(tuple(int(n) for n in example.shape), dtype=torch.float64))
-    if name == "add" and isinstance(other, Stream) and other.shape == tuple(int(n) for n in example.shape):
-        return other
-    return None
-
-
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(value, Fixed):
-        return change(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)(_mapped(v, change) for v in value)
-    return value
-
-
-def _wrapped(value: Any) -> Value:
-    if isinstance(value, torch.Tensor):
-        return Fixed(value)
-    if isinstance(value, (list, tuple)):
-        return tuple(_wrapped(v) for v in value)
-    return value
-
-
-def nodes_of(arguments: Any) -> list[Node]:
-    """The nodes among the arguments of a call."""
-    found: list[Node] = []
-    map_arg(arguments, found.append)
-    return found
+def _unknown(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
+    raise NotUnderstood("no rule is known for it")

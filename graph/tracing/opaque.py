@@ -18,10 +18,10 @@ from .purity import name_of
 from .values import Stream, Value
 
 if TYPE_CHECKING:
-    from .lowering import Lowering
+    from .context import Context
 
 
-def opaque_call(low: Lowering, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
+def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
     """The call of a node as an opaque block with a port for every stream that it reads."""
     arguments = Arguments(low, node)
     slots: dict[str, list[str]] = {}
@@ -60,7 +60,7 @@ def _end(args: Sequence[Any], node: Node) -> Any:
 
 
 def emit_opaque(
-    low: Lowering,
+    low: Context,
     node: Node,
     reads: Sequence[Stream],
     reason: str,

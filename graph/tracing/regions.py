@@ -20,7 +20,7 @@ from .opaque import emit_opaque
 from .running import dropout_off
 
 if TYPE_CHECKING:
-    from .lowering import Lowering
+    from .context import Context
     from .values import Value
 
 
@@ -79,7 +79,7 @@ def units(graph: Graph, regions: Sequence[Region]) -> Iterator[Node | Region]:
             todo.append(unit)
 
 
-def lower_region(low: Lowering, region: Region) -> dict[Node, Value]:
+def lower_region(low: Context, region: Region) -> dict[Node, Value]:
     """One opaque block that runs the calls of a region.
 
     Args:

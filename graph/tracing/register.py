@@ -11,7 +11,7 @@ from torch.fx import Node
 from lawful.blocks import Block
 
 from .arrange import aligned, exact, focus
-from .lowering import HANDLERS, Lowering
+from .context import HANDLERS, Context
 from .sources import arranged_name
 from .values import NotUnderstood, Stream, Value, Weight
 
@@ -26,7 +26,7 @@ class OpCall:
         module: path of the submodule that the call stands in.
     """
 
-    def __init__(self, low: Lowering, node: Node) -> None:
+    def __init__(self, low: Context, node: Node) -> None:
         self._low = low
         self.node = node
         self.module = low.place(node).module
@@ -100,7 +100,7 @@ def register_op(operation: Any) -> Callable[[Callable[..., Value]], Callable[...
     name = operation_name(operation)
 
     def register(function: Callable[..., Value]) -> Callable[..., Value]:
-        def handler(low: Lowering, node: Node, *args: Any, **kwargs: Any) -> Value:
+        def handler(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
             return function(OpCall(low, node), *args, **kwargs)
 
         HANDLERS[name] = handler

@@ -9,22 +9,22 @@ import torch
 
 from lawful.blocks import Given, Numbers, Positions, Signal, Table
 
-from .layout import COPIES, Atom, Dim, Tangled
-from .values import Combined, Fixed, Lazy, NotUnderstood, Rows, Scores, Stream, Value, Weight
+from .layout import COPIES, Atom, Dim
+from .values import Fixed, NotUnderstood, Rows, Stream, Value, Weight
 
 if TYPE_CHECKING:
     from torch.fx import Node
 
-    from .lowering import Lowering
+    from .context import Context
 
 
-def source(low: Lowering, node: Node, value: Value, feature: int = -1) -> Stream:
+def source(low: Context, node: Node, value: Value, feature: int = -1) -> Stream:
     """A stream that reads nothing.
 
     Args:
         low: the program.
         node: the call that needs it.
-        value: a parameter, fixed numbers, or something lazy that turned out to be used otherwise.
+        value: a parameter, rows of one, or fixed numbers.
         feature: the dimension of the traced tensor that is to be the features.
 
     Raises:
@@ -32,57 +32,14 @@ def source(low: Lowering, node: Node, value: Value, feature: int = -1) -> Stream
     """
     if isinstance(value, Fixed):
         return _numbers(low, node, value.tensor)
-    formed = _formed(low, node, value)
-    if formed is not None:
-        return formed
     if isinstance(value, Weight):
         return _table(low, node, value, feature)
-    if isinstance(value, Combined):
-        from .ops.combined import as_stream
-
-        return as_stream(low, node, value)
     if isinstance(value, Rows):
         return _rows(low, node, value)
-    if isinstance(value, Scores) and value.done:
-        from .ops.attention import shown
-
-        try:
-            return shown(low, node, value)
-        except (NotUnderstood, Tangled):
-            return _unknown(low, value)
-    if isinstance(value, Lazy) and value.origin is not None:
-        return _unknown(low, value)
     raise NotUnderstood(f"a {type(value).__name__.lower()} is used as a tensor")
 
 
-def _formed(low: Lowering, node: Node, value: Value) -> Stream | None:
-    """A vector that is made of parameters by fixed moves, None for anything else."""
-    from .ops.applied import as_vector
-    from .ops.formed import Formed, is_repeated
-    from .ops.parts import Joined
-
-    inside = is_repeated(value) and len(value.shape) == 1 and len(value.dims[0]) > 1
-    if not inside and (not isinstance(value, (Formed, Joined)) or len(value.shape) > 2):
-        return None
-    try:
-        return as_vector(low, node, value)
-    except (NotUnderstood, Tangled):
-        return None
-
-
-def _unknown(low: Lowering, value: Lazy) -> Stream:
-    """Something lazy as an opaque block of the call that it comes from."""
-    if value.origin is not None:
-        from .opaque import opaque_call
-
-        origin, args, kwargs = value.origin
-        out = opaque_call(low, origin, args, kwargs, "what it gives is used in a way that no rule covers")
-        if isinstance(out, Stream):
-            return out
-    raise NotUnderstood(f"a {type(value).__name__.lower()} is used as a tensor")
-
-
-def _numbers(low: Lowering, node: Node, tensor: torch.Tensor) -> Stream:
+def _numbers(low: Context, node: Node, tensor: torch.Tensor) -> Stream:
     if not tensor.is_floating_point():
         raise NotUnderstood("fixed integers are used as numbers")
     copies = len(tensor.shape) > 1 and tensor.shape[0] == low.batch > 1 and same_rows(tensor)
@@ -102,7 +59,7 @@ def same_rows(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "meta" or bool((tensor == tensor[:1]).all())
 
 
-def _table(low: Lowering, node: Node, w: Weight, feature: int) -> Stream:
+def _table(low: Context, node: Node, w: Weight, feature: int) -> Stream:
     """A table whose rows are what the traced tensor has along all dimensions but one."""
     name, rows, width = ordered(w, feature % len(w.dims))
     block = Table(rows, width)
@@ -168,7 +125,7 @@ def _row_dims(w: Weight, feature: int) -> list[Dim]:
     return out
 
 
-def _rows(low: Lowering, node: Node, value: Rows) -> Stream:
+def _rows(low: Context, node: Node, value: Rows) -> Stream:
     """Rows of a table that fixed indices pick."""
     s = _table(low, node, value.weight, -1)
     index = value.index.reshape(-1)

@@ -301,3 +301,12 @@ class Combined(Lazy):
 
 
 Value = Any  # Stream, Weight, Fixed, Data, a Lazy, a tuple of them, or plain data
+
+
+def number(value: Value) -> float | None:
+    """A fixed number, or a fixed tensor that is one number."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, Fixed) and value.known and value.tensor.numel() == 1 and value.tensor.is_floating_point():
+        return float(value.tensor)
+    return None

@@ -1,17 +1,44 @@
-"""How ATen operations are lowered; importing the package registers all of them."""
+"""How ATen operations are lowered; importing the package registers all of them.
 
-from . import attention, composed, einsum, joins, maps, norms, pointwise, positions, recurrent, stacks, views
+A file here holds handlers and what they alone need. What several of them need is in `steps`.
+"""
+
+from . import (
+    arithmetic,
+    attention,
+    concatenation,
+    convolutions,
+    einsum,
+    gates,
+    lookups,
+    maps,
+    masks,
+    norms,
+    pointwise,
+    pooling,
+    positions,
+    recurrent,
+    reductions,
+    reparametrised,
+    views,
+)
 
 __all__ = [
+    "arithmetic",
     "attention",
-    "composed",
+    "concatenation",
+    "convolutions",
     "einsum",
-    "joins",
+    "gates",
+    "lookups",
     "maps",
+    "masks",
     "norms",
     "pointwise",
+    "pooling",
     "positions",
     "recurrent",
-    "stacks",
+    "reductions",
+    "reparametrised",
     "views",
 ]

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from torch.fx import Node
 
+from ..context import Context, handles
 from ..layout import Dims, view
-from ..lowering import Lowering, handles
+from ..steps.attention import mixed
+from ..steps.maps import dense
+from ..steps.scores import product
 from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
-from .attention import mixed, product
-from .maps import dense
 
 
 @handles("einsum")
-def einsum(low: Lowering, node: Node, equation: str, operands: Sequence[Value], **options: object) -> Value:
+def einsum(low: Context, node: Node, equation: str, operands: Sequence[Value], **options: object) -> Value:
     """A contraction of two tensors.
 
     Raises:
@@ -45,7 +46,7 @@ def _sorted(dims: Dims, names: str, wanted: str) -> Dims:
     return tuple(dims[names.index(k)] for k in wanted)
 
 
-def _map(low: Lowering, node: Node, a: Stream | Data, w: Weight, i: str, j: str, out: str, gone: list[str]) -> Value:
+def _map(low: Context, node: Node, a: Stream | Data, w: Weight, i: str, j: str, out: str, gone: list[str]) -> Value:
     """A linear map: what is contracted are the features, what only the parameter has is new."""
     new = [k for k in j if k not in gone]
     if any(k in i for k in new):
@@ -64,7 +65,7 @@ def _map(low: Lowering, node: Node, a: Stream | Data, w: Weight, i: str, j: str,
 
 
 def _scores(
-    low: Lowering, node: Node, a: Stream | Data, b: Stream | Data, i: str, j: str, out: str, gone: list[str]
+    low: Context, node: Node, a: Stream | Data, b: Stream | Data, i: str, j: str, out: str, gone: list[str]
 ) -> Value:
     """Queries with keys: one dimension is contracted, one of each side is left, all others are shared."""
     own, other = [k for k in i if k not in j], [k for k in j if k not in i]
@@ -77,7 +78,7 @@ def _scores(
     return s.arranged(_sorted(s.dims, lead + own[0] + other[0], out))
 
 
-def _mix(low: Lowering, node: Node, a: Scores, b: Value, i: str, j: str, out: str, gone: list[str]) -> Value:
+def _mix(low: Context, node: Node, a: Scores, b: Value, i: str, j: str, out: str, gone: list[str]) -> Value:
     """Values mixed by the weights of attention."""
     if len(gone) != 1:
         raise NotUnderstood("weights of attention that are contracted twice")

@@ -30,18 +30,11 @@ from lawful.blocks import (
 )
 
 from ..arrange import focus
-from ..lowering import Lowering, handles
-from ..values import Combined, NotUnderstood, Scores, Stream, Value, Weight
-from .combined import combined
-from .maps import bias_name
-
-
-def mapped(low: Lowering, node: Node, x: Value, block: Block, label: str = "") -> Stream:
-    """A map of single numbers, in whatever arrangement they are."""
-    s = low.stream(x, node)
-    (y,) = low.emit(node, block, [s], label=label)
-    return y.arranged(s.dims)
-
+from ..context import Context, handles
+from ..steps.parameters import bias_name, combined
+from ..steps.pointwise import mapped
+from ..steps.scores import on_scores, softmaxed
+from ..values import Combined, NotUnderstood, Scores, Value, Weight
 
 _PLAIN: dict[str, Block] = {
     "relu": ReLU(),
@@ -70,17 +63,15 @@ _PLAIN: dict[str, Block] = {
 
 
 @handles(*_PLAIN)
-def plain(low: Lowering, node: Node, x: Value) -> Value:
+def plain(low: Context, node: Node, x: Value) -> Value:
     """Activations without options."""
     if isinstance(x, Scores):
-        from .attention import on_scores
-
         return on_scores(low, node, x)
     return mapped(low, node, x, _PLAIN[str(node.target).split(".")[1]])
 
 
 @handles("neg")
-def neg(low: Lowering, node: Node, x: Value) -> Value:
+def neg(low: Context, node: Node, x: Value) -> Value:
     """`-x`."""
     if isinstance(x, (Weight, Combined)):
         return combined((x, -1.0))
@@ -88,26 +79,26 @@ def neg(low: Lowering, node: Node, x: Value) -> Value:
 
 
 @handles("gelu")
-def gelu(low: Lowering, node: Node, x: Value, approximate: str = "none") -> Value:
+def gelu(low: Context, node: Node, x: Value, approximate: str = "none") -> Value:
     """GELU."""
     return mapped(low, node, x, Pointwise("gelu" if approximate == "none" else "gelu_tanh"))
 
 
 @handles("leaky_relu")
-def leaky_relu(low: Lowering, node: Node, x: Value, slope: float = 0.01) -> Value:
+def leaky_relu(low: Context, node: Node, x: Value, slope: float = 0.01) -> Value:
     """LeakyReLU."""
     return mapped(low, node, x, LeakyReLU(slope))
 
 
 @handles("hardtanh")
-def hardtanh(low: Lowering, node: Node, x: Value, least: float = -1.0, most: float = 1.0) -> Value:
+def hardtanh(low: Context, node: Node, x: Value, least: float = -1.0, most: float = 1.0) -> Value:
     """Clamping."""
     block = ReLU6() if (least, most) == (0, 6) else HardTanh(float(least), float(most))
     return mapped(low, node, x, block)
 
 
 @handles("clamp", "clip")
-def clamp(low: Lowering, node: Node, x: Value, least: Any = None, most: Any = None) -> Value:
+def clamp(low: Context, node: Node, x: Value, least: Any = None, most: Any = None) -> Value:
     """Clamping; an infinite bound is none."""
     least = None if least == -math.inf else least
     most = None if most == math.inf else most
@@ -121,7 +112,7 @@ def clamp(low: Lowering, node: Node, x: Value, least: Any = None, most: Any = No
 
 
 @handles("clamp_min")
-def clamp_min(low: Lowering, node: Node, x: Value, least: Any) -> Value:
+def clamp_min(low: Context, node: Node, x: Value, least: Any) -> Value:
     """ReLU written as a maximum."""
     if least != 0:
         raise NotUnderstood("clamping on one side")
@@ -129,7 +120,7 @@ def clamp_min(low: Lowering, node: Node, x: Value, least: Any) -> Value:
 
 
 @handles("elu")
-def elu(low: Lowering, node: Node, x: Value, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> Value:
+def elu(low: Context, node: Node, x: Value, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> Value:
     """ELU."""
     if scale != 1 or rate != 1:
         raise NotUnderstood("an ELU with factors")
@@ -137,13 +128,13 @@ def elu(low: Lowering, node: Node, x: Value, alpha: float = 1.0, scale: float = 
 
 
 @handles("celu")
-def celu(low: Lowering, node: Node, x: Value, alpha: float = 1.0) -> Value:
+def celu(low: Context, node: Node, x: Value, alpha: float = 1.0) -> Value:
     """CELU."""
     return mapped(low, node, x, CELU(float(alpha)))
 
 
 @handles("softplus")
-def softplus(low: Lowering, node: Node, x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
+def softplus(low: Context, node: Node, x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
     """Softplus."""
     if beta != 1:
         raise NotUnderstood("a softplus with a factor")
@@ -151,7 +142,7 @@ def softplus(low: Lowering, node: Node, x: Value, beta: float = 1.0, threshold: 
 
 
 @handles("prelu")
-def prelu(low: Lowering, node: Node, x: Value, weight: Value) -> Value:
+def prelu(low: Context, node: Node, x: Value, weight: Value) -> Value:
     """ReLU with a trained slope."""
     if not isinstance(weight, Weight):
         raise NotUnderstood("a slope that is computed")
@@ -162,7 +153,7 @@ def prelu(low: Lowering, node: Node, x: Value, weight: Value) -> Value:
 
 
 @handles("pow.Tensor_Scalar")
-def power(low: Lowering, node: Node, x: Value, n: Any) -> Value:
+def power(low: Context, node: Node, x: Value, n: Any) -> Value:
     """A fixed power."""
     if n == 1:
         return x
@@ -177,7 +168,7 @@ def power(low: Lowering, node: Node, x: Value, n: Any) -> Value:
 
 
 @handles("dropout", "feature_dropout")
-def dropout(low: Lowering, node: Node, x: Value, probability: float, training: bool) -> Value:
+def dropout(low: Context, node: Node, x: Value, probability: float, training: bool) -> Value:
     """Dropout: nothing in evaluation."""
     if not training or not probability:
         return x
@@ -191,12 +182,10 @@ def dropout(low: Lowering, node: Node, x: Value, probability: float, training: b
 
 
 @handles("softmax", "_softmax", "log_softmax", "_log_softmax")
-def softmax(low: Lowering, node: Node, x: Value, dim: int, *rest: Any, **options: Any) -> Value:
+def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options: Any) -> Value:
     """Softmax: over the keys of attention, or over features."""
     if isinstance(x, Scores):
-        from .attention import weights
-
-        return weights(low, node, x, dim)
+        return softmaxed(low, node, x, dim)
     s = low.stream(x, node)
     if dim % len(s.dims) not in s.feature_dims:
         raise NotUnderstood("a softmax over positions")

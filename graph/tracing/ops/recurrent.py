@@ -12,24 +12,28 @@ from torch.fx import Node
 from lawful.blocks import GRU, LSTM, RNN, Block, Concat, ConcatTokens, Dropout, Positions
 
 from ..arrange import exact
+from ..context import Context, handles
 from ..layout import COPIES
-from ..lowering import Lowering, handles
 from ..sources import arranged_name
 from ..values import Data, NotUnderstood, Stacked, Stream, Value, Weight
 
 Kind = Callable[..., Block]
+
+
 _KINDS: dict[str, Kind] = {
     "lstm": LSTM,
     "gru": GRU,
     "rnn_tanh": RNN,
     "rnn_relu": functools.partial(RNN, nonlinearity="relu"),
 }
+
+
 _LOCAL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @handles("lstm.input")
 def lstm(
-    low: Lowering,
+    low: Context,
     node: Node,
     x: Value,
     states: Sequence[Value],
@@ -51,7 +55,7 @@ def lstm(
 
 @handles("gru.input", "rnn_tanh.input", "rnn_relu.input")
 def simple(
-    low: Lowering,
+    low: Context,
     node: Node,
     x: Value,
     state: Value,
@@ -68,7 +72,7 @@ def simple(
 
 
 def _layers(
-    low: Lowering,
+    low: Context,
     node: Node,
     x: Value,
     states: Sequence[Value],
@@ -112,7 +116,7 @@ def _kind(node: Node) -> str:
     return str(node.target).split(".")[1].removesuffix("_cell")
 
 
-def _tokens(low: Lowering, node: Node, x: Value, batch_first: bool) -> Stream:
+def _tokens(low: Context, node: Node, x: Value, batch_first: bool) -> Stream:
     """The tokens that a layer reads, examples first.
 
     Raises:
@@ -132,7 +136,7 @@ def _tokens(low: Lowering, node: Node, x: Value, batch_first: bool) -> Stream:
 
 
 def _layer(
-    low: Lowering,
+    low: Context,
     node: Node,
     stream: Stream,
     first: Sequence[Stream],
@@ -161,7 +165,7 @@ def _names(params: Sequence[Value]) -> tuple[dict[str, str], int]:
     return names, int(params[1].shape[-1])
 
 
-def _initial(low: Lowering, node: Node, state: Value, origin: Any, rows: int) -> list[Stream] | None:
+def _initial(low: Context, node: Node, state: Value, origin: Any, rows: int) -> list[Stream] | None:
     """Initial states `(rows, examples, hidden)` as a stream of one token each, None for zeros."""
     if _is_zero(origin):
         return None
@@ -177,7 +181,7 @@ def _initial(low: Lowering, node: Node, state: Value, origin: Any, rows: int) ->
     return list(low.emit(node, Positions("slice", (i, i + 1, 1)), [s], label="initial")[0] for i in range(rows))
 
 
-def _ends(low: Lowering, node: Node, ends: Sequence[Stream]) -> Stream:
+def _ends(low: Context, node: Node, ends: Sequence[Stream]) -> Stream:
     """The last states of all layers and directions, `(rows, examples, hidden)`."""
     (s,) = low.emit(node, ConcatTokens(), list(ends), label="last") if len(ends) > 1 else ends
     parts = tuple(e.arranged((e.dims[0], e.dims[2])) for e in ends)
@@ -197,7 +201,7 @@ def _is_zero(node: Any) -> bool:
 
 
 @handles("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
-def cell_(low: Lowering, node: Node, x: Value, state: Value, *params: Value) -> Value:
+def cell_(low: Context, node: Node, x: Value, state: Value, *params: Value) -> Value:
     """One step of a recurrent layer: a layer over one token that begins at the state before."""
     params = tuple(p for p in params if p is not None)
     names, hidden = _names(params)
@@ -214,7 +218,7 @@ def cell_(low: Lowering, node: Node, x: Value, state: Value, *params: Value) -> 
     return flat if kind == "lstm" else flat[0]
 
 
-def _one(low: Lowering, node: Node, x: Value) -> Stream:
+def _one(low: Context, node: Node, x: Value) -> Stream:
     """A tensor `(examples, features)` as one token."""
     s = low.stream(x, node, channels_first=False)
     if len(s.dims) != 2:

@@ -13,15 +13,17 @@ from torch.fx import Node
 from lawful.blocks import Affine, BatchNormCore, Block, Conv1d, Conv2d, Conv3d, FrozenBatchNorm, Linear, UnevenConv
 
 from ...architecture.compile import Port
+from ..context import Context
 from ..layout import Atom, canonical
-from ..lowering import Lowering
 from ..values import NotUnderstood, Stream
 
 MAPS = (Linear, Conv1d, Conv2d, Conv3d, UnevenConv)
+
+
 SINGLE = (Affine, FrozenBatchNorm, BatchNormCore)  # blocks that treat every feature by itself
 
 
-def apart(low: Lowering, node: Node, x: Stream, cut: Atom, runs: Sequence[int], which: int) -> Stream:
+def apart(low: Context, node: Node, x: Stream, cut: Atom, runs: Sequence[int], which: int) -> Stream:
     """A run of one feature atom that is not the outermost one, as the output of maps of its own.
 
     Args:
@@ -52,7 +54,7 @@ def apart(low: Lowering, node: Node, x: Stream, cut: Atom, runs: Sequence[int], 
     return own.arranged(tuple(tuple(b for b in (new.get(a, a) for a in d) if b.size > 1) for d in x.dims))
 
 
-def _again(low: Lowering, node: Node, port: Port, sizes: Sequence[int], index: str) -> Port:
+def _again(low: Context, node: Node, port: Port, sizes: Sequence[int], index: str) -> Port:
     """The block that wrote a port, and those before it up to a linear map, for some of their features."""
     builder = low.builder
     block = builder.blocks.get(port[0])

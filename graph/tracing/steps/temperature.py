@@ -11,17 +11,19 @@ from torch.fx import Node
 from lawful.blocks import Temperature
 
 from ..arrange import exact
+from ..context import Context
 from ..layout import COPIES, size
-from ..lowering import Lowering
 from ..sources import arranged_name, source
 from ..values import Bias, NotUnderstood, Scores, Stream, Weight
-from .norms import plain
+from .patterns import plain
 
 LOOKS = ("aten.view", "aten.reshape", "aten.unsqueeze", "aten.squeeze", "aten.expand", "aten.permute")
+
+
 PLAIN = {"aten.exp": "exp", "aten.sigmoid": "sigmoid", "aten.tanh": "tanh", "aten.softplus": "softplus"}
 
 
-def temperature(low: Lowering, node: Node, scores: Scores) -> Scores | None:
+def temperature(low: Context, node: Node, scores: Scores) -> Scores | None:
     """Scores times a function of one parameter per head, as a factor of the queries; None if they are not that."""
     other = next((n for n in node.args[:2] if isinstance(n, Node) and not isinstance(low.env.get(n), Scores)), None)
     found = _chain(low, other)
@@ -45,7 +47,7 @@ def temperature(low: Lowering, node: Node, scores: Scores) -> Scores | None:
     return replace(scores, q=y.arranged(q.dims))
 
 
-def _chain(low: Lowering, node: Node | None) -> tuple[Weight, tuple[tuple[str, float], ...]] | None:
+def _chain(low: Context, node: Node | None) -> tuple[Weight, tuple[tuple[str, float], ...]] | None:
     """A parameter and the functions that it went through."""
     steps: list[tuple[str, float]] = []
     current = node
@@ -76,7 +78,7 @@ def _chain(low: Lowering, node: Node | None) -> tuple[Weight, tuple[tuple[str, f
     return None
 
 
-def computed_bias(low: Lowering, node: Node, scores: Scores, bias: Stream | Weight) -> Bias:
+def computed_bias(low: Context, node: Node, scores: Scores, bias: Stream | Weight) -> Bias:
     """A bias for every head and pair of positions that depends on no example, as a table of pairs.
 
     Raises:
@@ -93,6 +95,3 @@ def computed_bias(low: Lowering, node: Node, scores: Scores, bias: Stream | Weig
         raise NotUnderstood("scores of attention plus something that is no bias of pairs of positions")
     flat = exact(low, node, s.arranged(((), (*s.dims[-2], *s.dims[-1]), s.dims[-3])), 2)
     return Bias(table=flat, rows=torch.arange(n * m).reshape(n, m))
-
-
-__all__ = ["computed_bias", "temperature"]

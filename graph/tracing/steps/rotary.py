@@ -10,13 +10,13 @@ from torch.fx import Node
 from lawful.blocks import Numbers, TableRotary
 
 from ..arrange import focus
+from ..context import Context
 from ..layout import size
-from ..lowering import Lowering
 from ..values import Fixed, NotUnderstood, Stream
-from .norms import plain
+from .patterns import plain
 
 
-def rotated(low: Lowering, node: Node) -> Stream | None:
+def rotated(low: Context, node: Node) -> Stream | None:
     """The rotation that a sum is the end of, if it is one."""
     found = _read(low, node)
     if found is None:
@@ -26,7 +26,7 @@ def rotated(low: Lowering, node: Node) -> Stream | None:
     return _rotary(low, node, value, cos, sin, interleaved) if isinstance(value, Stream) else None
 
 
-def partly(low: Lowering, node: Node) -> Stream | None:
+def partly(low: Context, node: Node) -> Stream | None:
     """A rotation of the first features of every head, with the rest behind it (GPT-NeoX), if a `cat` is one."""
     parts = [plain(n) for n in node.args[0]]
     if len(parts) != 2 or not all(isinstance(n, Node) for n in parts):
@@ -42,7 +42,7 @@ def partly(low: Lowering, node: Node) -> Stream | None:
     return _rotary(low, node, value, *found[1:])
 
 
-def _read(low: Lowering, node: Any) -> tuple[Node, torch.Tensor, torch.Tensor, bool] | None:
+def _read(low: Context, node: Any) -> tuple[Node, torch.Tensor, torch.Tensor, bool] | None:
     """What is rotated, by which cosines and sines, and whether planes are neighbouring features."""
     if not isinstance(node, Node) or not str(node.target).startswith("aten.add.Tensor"):
         return None
@@ -59,7 +59,7 @@ def _read(low: Lowering, node: Any) -> tuple[Node, torch.Tensor, torch.Tensor, b
     return None
 
 
-def _factors(low: Lowering, node: Any) -> tuple[Node, torch.Tensor] | None:
+def _factors(low: Context, node: Any) -> tuple[Node, torch.Tensor] | None:
     """What is multiplied, and the fixed numbers it is multiplied by."""
     if not isinstance(node, Node) or not str(node.target).startswith("aten.mul.Tensor"):
         return None
@@ -125,7 +125,7 @@ def _run(node: Any) -> tuple[Node, int, int, int] | None:
     return None
 
 
-def _rotary(low: Lowering, node: Node, x: Stream, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> Stream:
+def _rotary(low: Context, node: Node, x: Stream, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> Stream:
     """A rotation of the last dimension, which holds the features of a head."""
     own, every = x.dims[-1], x.feature_atoms
     if not own or any(a.axis != x.feature_axis for a in own) or own != every[-len(own) :]:
@@ -170,6 +170,3 @@ def _by_position(x: Stream, table: torch.Tensor, width: int) -> torch.Tensor:
     gone = [i for i in range(rank - 1) if i not in kept]
     t = t.expand(*t.shape[:-1], width) if t.shape[-1] == 1 else t
     return t.permute(*gone, *by, rank - 1).reshape(*x.signal.space, t.shape[-1])
-
-
-__all__ = ["rotated"]

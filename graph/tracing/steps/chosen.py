@@ -10,6 +10,8 @@ from ..layout import Atom, Dim, Dims, size
 from ..values import NotUnderstood, Stream, Weight
 
 CHOSEN = -2  # the axis of atoms that run over the experts a token is sent to
+
+
 OUT = -3  # the axis of atoms that run over what the experts write
 
 

@@ -10,7 +10,6 @@ from torch.fx import Node
 
 from ..purity import name_of
 from ..values import Fixed, Value, Weight
-from .composed import Unit
 from .formed import (
     LARGEST,
     Formed,
@@ -29,6 +28,7 @@ from .formed import (
     take,
     triangle,
 )
+from .reparametrised import Unit
 
 Maker = Callable[..., Value | None]
 
@@ -222,5 +222,3 @@ MAKERS: dict[str, Maker] = {
     "contiguous": _same,
     "alias": _same,
 }
-
-__all__ = ["formed"]

@@ -1,4 +1,4 @@
-"""Parameters that are made of others: vectors put end to end (the bias of a packed map), standardised kernels."""
+"""Maps by parameters that are made of others: vectors end to end, standard kernels, directions with lengths."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from torch.fx import Node
 
-from lawful.blocks import AddNumbers, Affine, Concat, Linear, Numbers, Scale, StandardConv
+from lawful.blocks import AddNumbers, Affine, Concat, Linear, Numbers, Scale, StandardConv, UnitLinear
 
+from ..arrange import focus
+from ..context import Context
 from ..layout import Atom, Dim, Dims, size
-from ..lowering import Lowering, handles
 from ..sources import arranged_name
 from ..values import Fixed, Lazy, NotUnderstood, Stream, Value, Weight
-from .views import piece_of
+from .parameters import bias_name, matrix_name, piece_of
 
 Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # stride, padding, dilation
 
@@ -66,7 +67,7 @@ class Standard(Lazy):
         return replace(self, weight=self.weight.arranged(dims))
 
 
-def standardised(low: Lowering, node: Node, w: Weight, gain: Node | None, epsilon: float) -> Standard:
+def standardised(low: Context, node: Node, w: Weight, gain: Node | None, epsilon: float) -> Standard:
     """What batch normalisation of a parameter gives, whose channels are the filters.
 
     Raises:
@@ -91,12 +92,8 @@ def standardised(low: Lowering, node: Node, w: Weight, gain: Node | None, epsilo
     return Standard(weight=w, epsilon=epsilon, gain=value, factor=factor)
 
 
-def standard_conv(
-    low: Lowering, node: Node, s: Stream, w: Standard, bias: Value, window: Window, groups: int
-) -> Stream:
+def standard_conv(low: Context, node: Node, s: Stream, w: Standard, bias: Value, window: Window, groups: int) -> Stream:
     """A convolution by standardised kernels, with gain and bias behind it."""
-    from .maps import bias_name
-
     shape = w.shape
     names = {"weight": arranged_name(w.weight, [a for d in w.weight.dims for a in d])}
     block = StandardConv(shape[1] * groups, shape[0], shape[2:], *window, groups, w.epsilon)
@@ -117,19 +114,7 @@ def joined_vectors(parts: Sequence[Value]) -> Joined | None:
     return None
 
 
-@handles("slice_scatter")
-def written_over(
-    low: Lowering, node: Node, w: Value, x: Value, dim: int = 0, start: int = 0, stop: int | None = None, step: int = 1
-) -> Value:
-    """A parameter a run of which was overwritten by fixed numbers (Swin v2 has no bias for keys)."""
-    if not isinstance(w, Weight) or not isinstance(x, Fixed) or len(w.shape) != 1 or dim or step != 1:
-        raise NotUnderstood("a run of a tensor is overwritten")
-    first, last, _ = slice(start, stop).indices(w.shape[0])
-    ends = [piece_of(w, 0, a, b) for a, b in ((0, first), (last, w.shape[0])) if b > a]
-    return Joined(parts=(*ends[: int(first > 0)], x, *ends[int(first > 0) :]))
-
-
-def dense_in_parts(low: Lowering, node: Node, s: Stream, weight: Weight, bias: Joined, out: int, inn: int) -> Stream:
+def dense_in_parts(low: Context, node: Node, s: Stream, weight: Weight, bias: Joined, out: int, inn: int) -> Stream:
     """A linear map whose bias is made of several vectors: a map for each of them, side by side.
 
     Args:
@@ -144,8 +129,6 @@ def dense_in_parts(low: Lowering, node: Node, s: Stream, weight: Weight, bias: J
     Raises:
         NotUnderstood: for fixed numbers that are not known and are not all zero.
     """
-    from .maps import bias_name, matrix_name
-
     start, streams = 0, []
     features = size(weight.dims[inn])
     for part in bias.parts:
@@ -165,3 +148,57 @@ def dense_in_parts(low: Lowering, node: Node, s: Stream, weight: Weight, bias: J
     (y,) = low.emit(node, Concat(), streams, label="cat")
     last: Dim = (Atom(y.feature_axis, y.signal.features),)
     return y.arranged((*s.dims[:-1], last))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directed(Lazy):
+    """A weight whose rows have given lengths: `g v / ||v||`.
+
+    Attributes:
+        v: the directions.
+        g: the lengths, one for every row.
+    """
+
+    v: Weight
+    g: Weight
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the traced tensor."""
+        return self.v.shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit(Lazy):
+    """A weight whose rows have length 1: `v / ||v||`.
+
+    Attributes:
+        v: the directions.
+    """
+
+    v: Weight
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the traced tensor."""
+        return self.v.shape
+
+
+def directed_map(low: Context, node: Node, x: Value, weight: Directed, bias: Value) -> Stream:
+    """A linear map by a weight-normalised matrix."""
+    width, features = weight.shape
+    s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+    name = arranged_name(weight.v, [a for d in weight.v.dims for a in d])
+    (y,) = low.emit(node, UnitLinear(features, width), [s], {"weight": name}, label="direction")
+    names = {"weight": arranged_name(weight.g, [a for d in weight.g.dims for a in d])} | bias_name(bias, width)
+    (z,) = low.emit(node, Affine(width, True, "bias" in names), [y], names)
+    return z.arranged((*s.dims[:-1], (Atom(z.feature_axis, width),) if width > 1 else ()))
+
+
+def unit_map(low: Context, node: Node, x: Value, weight: Unit) -> Stream:
+    """A linear map by a matrix whose rows have length 1."""
+    width, features = weight.shape
+    s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+    name = arranged_name(weight.v, [a for d in weight.v.dims for a in d])
+    (y,) = low.emit(node, UnitLinear(features, width), [s], {"weight": name}, label="direction")
+    return y.arranged((*s.dims[:-1], (Atom(y.feature_axis, width),) if width > 1 else ()))

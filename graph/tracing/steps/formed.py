@@ -14,7 +14,7 @@ import torch
 
 from ..layout import COPIES
 from ..values import Combined, Lazy, NotUnderstood, Value, Weight
-from .views import piece_of
+from .parameters import piece_of
 
 LARGEST = 12  # rows of a triangle that is written out
 

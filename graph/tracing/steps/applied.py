@@ -7,31 +7,22 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.fx import Node
 
-from lawful.blocks import Affine, Centre, Concat, Numbers, Split, TimesNumbers
+from lawful.blocks import Centre, Concat, Numbers, Split, TimesNumbers
 
-from ..lowering import Lowering
-from ..sources import arranged_name
+from ..arrange import joined_features
+from ..context import Context
 from ..values import Combined, NotUnderstood, Stream, Value, Weight
-from .features import added, joined_features, opened, picked
-from .formed import (
-    Beside,
-    Formed,
-    MeanRemoved,
-    Multiplied,
-    OnDiagonal,
-    Scaled,
-    Summed,
-    Taken,
-    Turned,
-    beside,
-    is_repeated,
-    plain,
-)
+from .arithmetic import add, times
+from .broadcast import gain_by
+from .concatenation import cat
+from .features import added, opened, picked
+from .formed import Beside, Formed, MeanRemoved, Multiplied, OnDiagonal, Scaled, Summed, Taken, Turned, beside, plain
+from .reparametrised import Joined
 
 Leaf = Callable[[Stream, Weight, bool], Stream]  # a plain map of a stream, by the transposed parameter or not
 
 
-def apply(low: Lowering, node: Node, s: Stream, value: Value, leaf: Leaf, axis: int, turned: bool = False) -> Stream:
+def apply(low: Context, node: Node, s: Stream, value: Value, leaf: Leaf, axis: int, turned: bool = False) -> Stream:
     """What a matrix of parameters makes of features.
 
     Args:
@@ -63,7 +54,7 @@ def apply(low: Lowering, node: Node, s: Stream, value: Value, leaf: Leaf, axis: 
         first, second = (value.second, value.first)[:: -1 if turned else 1]
         return onward(onward(s, first), second)
     if isinstance(value, OnDiagonal):
-        return _gain(low, node, opened(low, node, s, axis), value.vector, axis)
+        return gain_by(low, node, opened(low, node, s, axis), value.vector, axis)
     assert isinstance(value, (Taken, Beside, Scaled, MeanRemoved)), value
     if value.axis > 1:
         raise NotUnderstood("places of a kernel are moved")
@@ -87,7 +78,7 @@ def apply(low: Lowering, node: Node, s: Stream, value: Value, leaf: Leaf, axis: 
 
 
 def _side_by_side(
-    low: Lowering, node: Node, s: Stream, value: Beside, onward: Callable[[Stream, Value], Stream], axis: int, out: bool
+    low: Context, node: Node, s: Stream, value: Beside, onward: Callable[[Stream, Value], Stream], axis: int, out: bool
 ) -> Stream:
     if not out:
         s = opened(low, node, s, axis)
@@ -106,46 +97,31 @@ def _side_by_side(
     return joined_features(parts[0], y, axis)
 
 
-def _gain(low: Lowering, node: Node, s: Stream, w: Weight, axis: int) -> Stream:
-    name = arranged_name(w, [a for d in w.dims for a in d])
-    (y,) = low.emit(node, Affine(s.signal.features, shift=False), [s], {"weight": name}, label="gain")
-    return y.arranged(s.dims)
-
-
-def _times(low: Lowering, node: Node, s: Stream, c: float) -> Stream:
-    from .joins import times
-
+def _times(low: Context, node: Node, s: Stream, c: float) -> Stream:
     out = times(low, node, s, c)
     assert isinstance(out, Stream)
     return out
 
 
-def _sum(low: Lowering, node: Node, terms: Sequence[Stream]) -> Stream:
-    from .joins import add
-
+def _sum(low: Context, node: Node, terms: Sequence[Stream]) -> Stream:
     out = terms[0]
     for t in terms[1:]:
         out = add(low, node, out, t)
     return out
 
 
-def as_vector(low: Lowering, node: Node, value: Value) -> Stream:
+def as_vector(low: Context, node: Node, value: Value) -> Stream:
     """A vector of parameters as a stream that reads nothing.
 
     Raises:
         NotUnderstood: for a matrix, and for vectors that no features follow.
     """
-    from ..sources import source
-    from .parts import Joined
-
     if isinstance(value, Joined):
         value = beside(value.parts, 0)
     value = plain(value)
     if not isinstance(value, Formed):
-        return source(low, node, value)
+        return low.stream(value, node)
     if len(value.shape) == 2 and isinstance(value, Beside) and None not in value.parts:
-        from .joins import cat
-
         rows = cat(low, node, [as_vector(low, node, p) for p in value.parts], value.axis)
         assert isinstance(rows, Stream)
         return rows
@@ -172,21 +148,3 @@ def _opened(s: Stream) -> Stream:
 
 def _row(s: Stream) -> Stream:
     return s.arranged(s.dims[1:])
-
-
-def gained(low: Lowering, node: Node, s: Stream, value: Formed, axis: int) -> Stream:
-    """A stream times a vector of parameters that are put end to end: a gain for each part of its features.
-
-    Raises:
-        NotUnderstood: for any other vector.
-    """
-    if not isinstance(value, Beside) or not all(isinstance(p, Weight) and not is_repeated(p) for p in value.parts):
-        raise NotUnderstood("a gain that is computed")
-    s = opened(low, node, s, axis)
-    if value.shape != (s.signal.features,):
-        raise NotUnderstood("a gain for some of the features")
-    pieces = low.emit(node, Split(value.sizes), [s], label="split", key=("split", s.port, value.sizes))
-    whole = [joined_features(s, piece, axis) for piece in pieces]
-    parts = [_gain(low, node, piece, w, axis) for piece, w in zip(whole, value.parts, strict=True)]
-    (y,) = low.emit(node, Concat(), parts, label="cat")
-    return joined_features(s, y, axis)

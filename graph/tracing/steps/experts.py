@@ -14,15 +14,15 @@ from torch.fx import Node
 
 from lawful.blocks import Add, GroupProduct, Linear, Scale, TopChoice
 
+from ..context import Context
 from ..layout import Atom, Dims, size
-from ..lowering import Lowering
 from ..sources import arranged_name
 from ..values import NotUnderstood, Stream
 from .chosen import CHOSEN, OUT, Chosen, Written
 from .routing import DEPTH, Reader, near
 
 
-def mixture_of_experts(low: Lowering, node: Node, asked: Sequence[int]) -> Stream | None:
+def mixture_of_experts(low: Context, node: Node, asked: Sequence[int]) -> Stream | None:
     """A sum over chosen experts, None for any other sum and for mixtures of another form.
 
     Args:
@@ -52,7 +52,7 @@ def mixture_of_experts(low: Lowering, node: Node, asked: Sequence[int]) -> Strea
     return y.arranged(tuple(tuple(replace(a, axis=y.feature_axis) if a.axis == OUT else a for a in d) for d in where))
 
 
-def _summed(low: Lowering, node: Node, found: Written, by: Chosen) -> Stream:
+def _summed(low: Context, node: Node, found: Written, by: Chosen) -> Stream:
     """The blocks behind the hidden units: weights of the chosen, and the last maps."""
     experts, h = found.hidden.experts, found.hidden.stream
     p = _weights(low, node, by)
@@ -69,7 +69,7 @@ def _summed(low: Lowering, node: Node, found: Written, by: Chosen) -> Stream:
     return y
 
 
-def _weights(low: Lowering, node: Node, by: Chosen) -> Stream:
+def _weights(low: Context, node: Node, by: Chosen) -> Stream:
     """The weights of all experts, 0 for those that are not chosen."""
     apart = by.scores is not None
     reads = [by.stream, by.scores] if by.scores is not None else [by.stream]
@@ -82,6 +82,3 @@ def _weights(low: Lowering, node: Node, by: Chosen) -> Stream:
 
 def _flat(dims: Dims) -> list[Atom]:
     return [a for d in dims for a in d]
-
-
-__all__ = ["mixture_of_experts"]

@@ -12,13 +12,15 @@ from torch.fx import Node
 from lawful.blocks import Affine, Linear, Pointwise, Softmax
 
 from ..arrange import focus
+from ..context import HANDLERS, Context
 from ..layout import COPIES, Atom, Dim, Dims, size, view
-from ..lowering import HANDLERS, Lowering
 from ..sources import arranged_name
 from ..values import Data, NotUnderstood, Stream, Weight
 from .chosen import CHOSEN, OUT, Choice, Chosen, Picked, Routed, Written
 
 TINY = 1e-9  # what is added to a sum of weights against a division by 0
+
+
 DEPTH = 60  # calls between a choice and the sum over the chosen
 
 
@@ -37,7 +39,7 @@ def near(node: Any, count: int) -> list[Node]:
 class Reader:
     """Reads the calls between a choice of experts and the sum over them, each once."""
 
-    def __init__(self, low: Lowering) -> None:
+    def __init__(self, low: Context) -> None:
         self.low = low
         self.seen: dict[Node, Any] = {}
 
@@ -289,6 +291,3 @@ def _flat_values(values: Sequence[Any]) -> list[Any]:
     for v in values:
         found += _flat_values(v) if isinstance(v, (list, tuple)) else [v]
     return found
-
-
-__all__ = ["DEPTH", "Reader", "near"]

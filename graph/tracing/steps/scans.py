@@ -10,14 +10,14 @@ from torch.fx import Node
 from lawful.blocks import SelectiveScan
 
 from ..arrange import exact
-from ..lowering import Lowering
+from ..context import Context
 from ..sources import arranged_name
 from ..values import NotUnderstood, Stream, Weight
 
 SAME = ("to", "_to_copy", "contiguous", "clone", "alias")
 
 
-def selective_scan(low: Lowering, node: Node, parts: Sequence[Any], dim: int) -> Stream | None:
+def selective_scan(low: Context, node: Node, parts: Sequence[Any], dim: int) -> Stream | None:
     """The outputs `C_t h_t` of all tokens of `h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t`, None for any other stack.
 
     Source: Gu, Dao, *Mamba: Linear-Time Sequence Modeling with Selective State Spaces* (2023), algorithm 2.
@@ -107,7 +107,7 @@ def _leaves(node: Any) -> list[Node]:
     return [leaf for a in plain.args for leaf in _leaves(a)] if _name(plain) == "mul" else [plain]
 
 
-def _tokens(low: Lowering, node: Node, source: Node, feature: int) -> Stream:
+def _tokens(low: Context, node: Node, source: Node, feature: int) -> Stream:
     """What a call gives, as features of tokens."""
     s = low.stream(low.env[source], node)
     if len(s.dims) != 3:
@@ -144,6 +144,3 @@ def _entry(node: Any, dim: int, index: int) -> Any:
     plain = _plain(node)
     taken = _name(plain) == "select" and plain.args[1:] == (dim, index)
     return _plain(plain.args[0]) if taken else None
-
-
-__all__ = ["selective_scan"]

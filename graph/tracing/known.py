@@ -1,0 +1,91 @@
+"""Calls whose value is known without running the network: folded numbers, fills of a shape, states of zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from .context import names_of
+from .values import Data, Fixed, Lazy, Stream, Value, Weight
+
+# operations that read a shape only, and what they fill it with (None: their last argument)
+MAKERS = {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": None, "full_like": None}
+
+
+def tensors_of(values: Sequence[Any]) -> list[Any]:
+    """The tensors among some arguments, as what they stand for."""
+    found: list[Any] = []
+    for v in values:
+        if isinstance(v, (list, tuple)):
+            found += tensors_of(v)
+        elif isinstance(v, (Stream, Weight, Fixed, Data, Lazy)):
+            found.append(v)
+    return found
+
+
+def filled(node: Node, kwargs: Mapping[str, Any]) -> Fixed | None:
+    """What a call makes of the shape of a tensor alone: zeros, ones, or one number everywhere."""
+    name = names_of(node)[1]
+    example = node.meta.get("val")
+    if name not in MAKERS or not isinstance(example, torch.Tensor):
+        return None
+    dtype = torch.float64 if example.is_floating_point() else example.dtype
+    value = MAKERS[name]
+    if value is None:
+        value = kwargs.get("fill_value", node.args[-1])
+        if not isinstance(value, (int, float, bool)):
+            return None
+    return Fixed(torch.full(tuple(int(n) for n in example.shape), value, dtype=dtype))
+
+
+def by_zeros(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value | None:
+    """A product with zeros, and a sum with zeros of no other shape: states that loops start from; None for all else."""
+    name, example = names_of(node)[1], node.meta.get("val")
+    zeros = [isinstance(a, Fixed) and a.known and a.tensor.is_floating_point() and not a.tensor.any() for a in args]
+    if len(args) != 2 or kwargs or sum(zeros) != 1 or not isinstance(example, torch.Tensor):
+        return None
+    other = args[zeros.index(False)]
+    if name in ("mul", "matmul", "mm", "bmm"):
+        return Fixed(torch.zeros(tuple(int(n) for n in example.shape), dtype=torch.float64))
+    if name == "add" and isinstance(other, Stream) and other.shape == tuple(int(n) for n in example.shape):
+        return other
+    return None
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, Fixed):
+        return change(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_mapped(v, change) for v in value)
+    return value
+
+
+def _wrapped(value: Any) -> Value:
+    if isinstance(value, torch.Tensor):
+        return Fixed(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_wrapped(v) for v in value)
+    return value
+
+
+def folded(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
+    """The value of a call that depends on nothing."""
+    fixed = [v.tensor for v in tensors_of((*args, *kwargs.values()))]
+    plain = [_mapped(a, lambda v: v.tensor) for a in args]
+    named = {k: _mapped(v, lambda t: t.tensor) for k, v in kwargs.items()}
+    if "device" in named:
+        named["device"] = "cpu"
+    try:
+        out = node.target(*plain, **named)  # type: ignore[operator]
+    except (RuntimeError, NotImplementedError, TypeError):
+        if not fixed:
+            raise
+        meta = [_mapped(a, lambda v: v.tensor.to("meta")) for a in args]
+        named = {k: _mapped(v, lambda t: t.tensor.to("meta")) for k, v in kwargs.items()}
+        if "device" in named:
+            named["device"] = "meta"
+        out = node.target(*meta, **named)  # type: ignore[operator]
+    return _wrapped(out)

@@ -1,0 +1,63 @@
+"""Rows of tables and entries of tensors by integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from ..context import Context, handles
+from ..steps.lookups import embedding, picked
+from ..steps.pieces import piece
+from ..steps.positions import pick, reduced
+from ..values import Data, Fixed, NotUnderstood, Stream, Value, Weight
+
+handles("embedding")(embedding)
+
+
+@handles("index.Tensor")
+def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
+    """Rows of a table by fixed integers (relative positions), or positions by fixed integers."""
+    found = [(i, v) for i, v in enumerate(indices) if v is not None]
+    if len(found) != 1 or not isinstance(found[0][1], Fixed):
+        raise NotUnderstood("entries are picked by integers that depend on data")
+    at, fixed = found[0][0], found[0][1].tensor
+    if fixed.dtype == torch.bool:
+        raise NotUnderstood("entries are picked by a mask")
+    if isinstance(x, Weight) and at == 0 and len(x.dims) == 2:
+        return picked(x, fixed)
+    if isinstance(x, Weight) and len(x.dims) == 2:
+        rows = picked(x.arranged((x.dims[1], x.dims[0])), fixed)
+        return rows.arranged((rows.dims[-1], *rows.dims[:-1]))
+    if isinstance(x, Stream) and fixed.ndim == 1:
+        n = x.shape[at]
+        if fixed.numel() == 1 and fixed.device.type != "meta":
+            return piece(low, node, x, at, [1] * n, int(fixed) % n, gone=False)
+        return pick(low, node, x, at, fixed % n)
+    raise NotUnderstood("entries are picked by integers")
+
+
+@handles("index_select")
+def index_select(low: Context, node: Node, x: Value, dim: int, indices: Value) -> Value:
+    """Entries of a dimension by fixed integers."""
+    return index(low, node, x, [*[None] * (dim % len(x.shape)), indices])
+
+
+@handles("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(
+    low: Context, node: Node, weight: Value, tokens: Value, offsets: Value, *rest: Any, **options: Any
+) -> Value:
+    """The mean or the sum of rows of a table, as many for every example."""
+    bags = node.args[1]
+    source: Any = bags.args[0] if isinstance(bags, Node) and bags.op == "call_function" else None
+    shape = tuple(source.meta["val"].shape) if isinstance(source, Node) else ()
+    weighed = len(rest) > 3 and rest[3] is not None
+    mode = rest[1] if len(rest) > 1 else 0
+    even = isinstance(offsets, Fixed) and len(shape) == 2 and shape[0] == low.batch == offsets.shape[0]
+    if not even or weighed or mode not in (0, 1) or not isinstance(low.env.get(source), Data):
+        raise NotUnderstood("bags of tokens of different sizes, weights, or a maximum")
+    s = embedding(low, node, weight, low.env[source])
+    y = reduced(low, node, s, [1], False, mean=mode == 1)
+    return (y, None, None, None) if isinstance(node.meta["val"], (tuple, list)) else y

@@ -1,0 +1,46 @@
+"""Entries that a mask chooses: hidden keys of attention, and gates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch.fx import Node
+
+from ..context import Context, handles
+from ..steps.arithmetic import add, mul
+from ..steps.pointwise import Positive, chosen
+from ..steps.scores import SMALL, fixed_bias, with_bias
+from ..values import Bias, Fixed, NotUnderstood, Rows, Scores, Stream, Value, number
+
+
+@handles("masked_fill.Scalar", "masked_fill.Tensor")
+def masked_fill(low: Context, node: Node, x: Value, mask: Value, value: Value) -> Value:
+    """Scores without the keys that a mask hides."""
+    c = number(value)
+    if isinstance(x, Rows) and isinstance(mask, Fixed) and mask.known and c is not None and c < SMALL:
+        hidden = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor, -math.inf)
+        return replace(x, masks=(*x.masks, hidden))
+    if isinstance(x, Stream) and isinstance(mask, Fixed) and mask.known and c is not None and (c == 0 or c < SMALL):
+        kept = torch.zeros(mask.tensor.shape, dtype=torch.float64).masked_fill(mask.tensor, -math.inf)
+        return mul(low, node, x, Fixed((kept == 0).to(kept))) if c == 0 else add(low, node, x, Fixed(kept))
+    if not isinstance(x, Scores) or not isinstance(mask, Fixed) or c is None or c > SMALL or not mask.known:
+        raise NotUnderstood("some entries are replaced")
+    t = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor, -math.inf)
+    return with_bias(x, Bias(fixed=fixed_bias(x, t)))
+
+
+@handles("where.self", "where.ScalarOther")
+def where(low: Context, node: Node, mask: Value, a: Value, b: Value) -> Value:
+    """Scores without the keys that a mask hides."""
+    if isinstance(mask, Positive):
+        return chosen(low, node, mask, a, b)
+    c = number(b)
+    if isinstance(a, Rows) and isinstance(mask, Fixed) and mask.known and c is not None and c < SMALL:
+        hidden = torch.zeros(mask.tensor.shape).masked_fill(~mask.tensor, -math.inf)
+        return replace(a, masks=(*a.masks, hidden))
+    if not isinstance(a, Scores) or not isinstance(mask, Fixed) or c is None or c > SMALL or not mask.known:
+        raise NotUnderstood("a choice between two tensors")
+    t = torch.zeros(mask.tensor.shape).masked_fill(~mask.tensor, -math.inf)
+    return with_bias(a, Bias(fixed=fixed_bias(a, t)))

@@ -1,0 +1,75 @@
+"""Means, sums and maxima over positions; sums over a stack, and over chosen experts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.fx import Node
+
+from lawful.blocks import GlobalMaxPool
+
+from ..arrange import exact
+from ..context import Context, handles
+from ..layout import Dim
+from ..purity import name_of
+from ..steps.arithmetic import add, times
+from ..steps.experts import mixture_of_experts
+from ..steps.positions import reduced
+from ..values import NotUnderstood, Stream, Value
+
+
+@handles("sum.dim_IntList", "mean.dim")
+def reduce(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep: bool = False, **options: Any) -> Value:
+    """A mean or a sum over positions."""
+    whole = _summed_stack(low, node, dims, keep)
+    if whole is not None:
+        return whole
+    if dims and "sum" in str(node.target):
+        experts = mixture_of_experts(low, node, dims)
+        if experts is not None:
+            return experts
+    return reduced(low, node, x, dims, keep, mean="mean" in str(node.target))
+
+
+def _summed_stack(low: Context, node: Node, dims: Sequence[int] | None, keep: bool) -> Stream | None:
+    """A sum or mean over the axis of a stack, as the sum of what was stacked; None for any other sum.
+
+    Args:
+        low: the program.
+        node: the call of the sum.
+        dims: what is summed.
+        keep: whether the axis stays, with length 1.
+    """
+    whole = node.args[0]
+    if not isinstance(whole, Node) or name_of(whole) != "stack" or not dims or len(dims) != 1:
+        return None
+    rank = len(whole.meta["val"].shape)
+    at = int(whole.args[1] if len(whole.args) > 1 else whole.kwargs.get("dim", 0)) % rank  # type: ignore[arg-type]
+    parts = low.value(whole.args[0])
+    if at != dims[0] % rank or not all(isinstance(p, Stream) for p in parts):
+        return None
+    y = parts[0]
+    for part in parts[1:]:
+        y = add(low, node, y, part)
+    if name_of(node) == "mean":
+        y = times(low, node, y, 1 / len(parts))
+    return y.arranged((*y.dims[:at], (), *y.dims[at:])) if keep else y
+
+
+@handles("amax", "max.dim")
+def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = False) -> Value:
+    """The maximum over all positions."""
+    s = low.stream(x, node)
+    rank = len(s.dims)
+    asked = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims))
+    found = s.feature_dims
+    spaces = [d for d in range(1, rank) if d not in found and s.shape[d] > 1]
+    if len(found) != 1 or not set(spaces) <= set(asked) or found[0] in asked or 0 in asked:
+        raise NotUnderstood("a maximum over some of the positions")
+    s = exact(low, node, s, found[0], first=s.signal.channels_first and found[0] == 1)
+    (y,) = low.emit(node, GlobalMaxPool(), [s], label="max")
+    left: list[Dim] = [() for _ in range(rank)]
+    left[0], left[found[0]] = y.dims[0], y.dims[-1]
+    out = y.arranged(tuple(d for i, d in enumerate(left) if keep or i not in asked))
+    return out if str(node.target).startswith("aten.amax") else (out, None)

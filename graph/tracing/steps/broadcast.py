@@ -1,0 +1,214 @@
+"""Sums and products of a stream with another one, with fixed numbers, or with a parameter."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from lawful.blocks import (
+    Add,
+    AddNumbers,
+    Affine,
+    Concat,
+    HeadAffine,
+    Mixture,
+    Numbers,
+    Product,
+    RepeatFeatures,
+    ScalarGain,
+    Split,
+    Table,
+    TimesNumbers,
+)
+
+from ..arguments import restored
+from ..arrange import aligned, exact, joined_features, spread
+from ..context import Context
+from ..layout import COPIES, Atom, Dim, canonical, merged
+from ..sources import arranged_name, source
+from ..values import Fixed, NotUnderstood, Stream, Value, Weight
+from .features import opened
+from .formed import Beside, Formed, is_repeated
+
+
+def joined(low: Context, node: Node, block: Add | Product, a: Value, b: Value) -> Stream:
+    """A sum or a product of two streams."""
+    first = True if any(isinstance(v, Stream) and v.signal.channels_first for v in (a, b)) else None
+    x, y = low.stream(a, node, first), low.stream(b, node, first)
+    if _fills(y) > _fills(x):
+        x, y = y, x
+    label = type(block).__name__.lower()
+    try:
+        x, y = aligned(low, node, x, y)
+    except NotUnderstood as error:
+        if "one factor" not in str(error) or not isinstance(block, Product):
+            raise
+        return _weighed(low, node, x, y)
+    (out,) = low.emit(node, block, [x, y], label=label)
+    return out.arranged(x.dims)
+
+
+def _fills(s: Stream) -> int:
+    return math.prod(s.shape)
+
+
+def _weighed(low: Context, node: Node, x: Stream, y: Stream) -> Stream:
+    """A stream times one number for every position: a mixture of one."""
+    rank = len(x.dims)
+    found = x.feature_dims
+    if len(found) != 1:
+        raise NotUnderstood("one factor for all features of a head")
+    s = exact(low, node, x, found[0])
+    pad = y.arranged(((),) * (rank - len(y.dims)) + y.dims)
+    order = [i for i in range(rank) if i != found[0]] + [found[0]]
+    weights = exact(low, node, pad.arranged(tuple(pad.dims[i] for i in order)), rank - 1)
+    if found[0] != rank - 1:
+        s = exact(low, node, x.arranged(tuple(x.dims[i] for i in order)), rank - 1)
+    (out,) = low.emit(node, Mixture(normalised=False), [weights, s], label="weigh")
+    back = [order.index(i) for i in range(rank)]
+    dims = s.dims if found[0] == rank - 1 else tuple(s.dims[i] for i in back)
+    return out.arranged(dims)
+
+
+def with_numbers(low: Context, node: Node, s: Stream, b: Fixed, kind: Any) -> Stream:
+    """A sum or product with fixed numbers that broadcast against a stream."""
+    t = b.tensor
+    if not t.is_floating_point():
+        t = t.to(torch.float64) if t.dtype != torch.bool or kind is TimesNumbers else t
+    try:
+        pairs = spread(s.dims, canonical(tuple(t.shape)))
+    except NotUnderstood:  # numbers along an axis of copies: these become positions
+        found = s.feature_dims
+        if not any(a.axis == COPIES for d in s.dims for a in d) or len(found) > 1:
+            raise
+        s = exact(low, node, s, found[0] if found else len(s.dims) - 1)
+        pairs = spread(s.dims, canonical(tuple(t.shape)))
+    shape = [1] * (len(s.signal.shape) + 1)
+    axes: dict[int, list[tuple[Atom, Atom]]] = {}
+    for x, y in pairs:
+        axes.setdefault(x.axis, []).append((x, y))
+    order: list[Atom] = []
+    sizes: list[int] = []
+    for axis in range(len(shape)):
+        own = sorted(axes.get(axis, []), key=lambda p: -p[0].stride)
+        covered = [y for _, y in own if y.axis != COPIES]
+        if covered and len(covered) != len(own):
+            expanded = math.prod(x.size for x, _ in own)
+            if axis == 0:
+                raise NotUnderstood("fixed numbers differ from example to example")
+            shape[axis] = expanded
+            order += [y if y.axis != COPIES else Atom(COPIES, x.size) for x, y in own]
+            sizes.append(len(own))
+            continue
+        if covered and axis == 0:
+            raise NotUnderstood("fixed numbers differ from example to example")
+        shape[axis] = math.prod(y.size for y in covered)
+        order += covered
+        sizes.append(len(covered))
+    at = iter(order)
+    dims = tuple(merged([next(at) for _ in range(n)]) for n in sizes)
+    table = restored(dims, tuple(t.shape), batch=False)(t).reshape(shape)[0]
+    (out,) = low.emit(node, kind(Numbers(table)), [s], label="add" if kind is AddNumbers else "times")
+    return out.arranged(s.dims)
+
+
+def _covered(s: Stream, w: Weight) -> tuple[list[Atom], dict[int, list[Atom]]]:
+    """The atoms of a parameter in the order of a stream's tensor, and the stream's atoms that it covers by axis."""
+    pairs = [(x, y) for x, y in spread(s.dims, w.dims) if y.axis != COPIES]
+    pairs.sort(key=lambda p: (p[0].axis == s.feature_axis, p[0].axis, -p[0].stride))
+    covered: dict[int, list[Atom]] = {}
+    for x, _ in pairs:
+        covered.setdefault(x.axis, []).append(x)
+    return [y for _, y in pairs], covered
+
+
+def _is_whole(s: Stream, covered: dict[int, list[Atom]]) -> bool:
+    """Whether a parameter has one number for every feature and nothing else."""
+    return set(covered) == {s.feature_axis} and math.prod(a.size for a in covered[s.feature_axis]) == s.signal.features
+
+
+def plus_parameter(low: Context, node: Node, s: Stream, w: Weight) -> Value:
+    """A stream plus a parameter."""
+    order, covered = _covered(s, w)
+    if not covered and s.signal.features > 1:
+        return _one_shift(low, node, s, w)
+    if _is_whole(s, covered) or (s.signal.features == 1 and not covered):
+        name = arranged_name(w, order)
+        (y,) = low.emit(node, Affine(s.signal.features, gain=False), [s], {"bias": name}, label="shift")
+        return y.arranged(s.dims)
+    return _with_table(low, node, s, w, Add())
+
+
+def _one_shift(low: Context, node: Node, s: Stream, w: Weight) -> Value:
+    """A stream plus one trained number: a table of one feature that is repeated."""
+    (one,) = low.emit(node, Table(1, 1), [], {"weight": w.name}, label="shift")
+    (many,) = low.emit(node, RepeatFeatures(s.signal.features), [one], label="repeat")
+    dims: list[Dim] = [() for _ in s.signal.shape]
+    dims.insert(s.feature_axis, (Atom(many.feature_axis, many.signal.features),))
+    shift = exact(low, node, many.arranged(tuple(dims)), s.feature_axis, s.signal.channels_first)
+    (y,) = low.emit(node, Add(), [s, shift], label="add")
+    return y.arranged(s.dims)
+
+
+def times_parameter(low: Context, node: Node, s: Stream, w: Weight, offset: float) -> Value:
+    """A stream times a parameter."""
+    order, covered = _covered(s, w)
+    if _is_whole(s, covered):
+        name = arranged_name(w, order)
+        (y,) = low.emit(
+            node, Affine(s.signal.features, shift=False, offset=offset), [s], {"weight": name}, label="gain"
+        )
+        return y.arranged(s.dims)
+    if not covered:
+        (y,) = low.emit(node, ScalarGain(offset), [s], {"weight": w.name}, label="gain")
+        return y.arranged(s.dims)
+    own = covered.get(s.feature_axis, [])
+    if set(covered) == {s.feature_axis} and own == list(s.feature_atoms)[-len(own) :]:
+        width = math.prod(a.size for a in own)
+        name = arranged_name(w, order)
+        block = HeadAffine(s.signal.features // width, width, offset=offset)
+        (y,) = low.emit(node, block, [s], {"weight": name}, label="gain")
+        return y.arranged(s.dims)
+    if offset:
+        raise NotUnderstood("a parameter with an offset for some positions or features only")
+    return _with_table(low, node, s, w, Product())
+
+
+def _with_table(low: Context, node: Node, s: Stream, w: Weight, block: Any) -> Value:
+    order, covered = _covered(s, w)
+    own = covered.get(s.feature_axis, [])
+    if math.prod(a.size for a in own) != s.signal.features:
+        raise NotUnderstood("a parameter for some positions or features only")
+    feature = [i for i, d in enumerate(w.dims) if any(a in order[-len(own) :] for a in d)]
+    if len(feature) != 1:
+        raise NotUnderstood("a parameter whose features are cut")
+    table = low.stream(w, node) if len(w.dims) == 1 else source(low, node, w, feature[0])
+    return joined(low, node, block, s, table)
+
+
+def times_parameters(low: Context, node: Node, s: Stream, value: Formed, axis: int) -> Stream:
+    """A stream times a vector of parameters that are put end to end: a gain for each part of its features.
+
+    Raises:
+        NotUnderstood: for any other vector.
+    """
+    if not isinstance(value, Beside) or not all(isinstance(p, Weight) and not is_repeated(p) for p in value.parts):
+        raise NotUnderstood("a gain that is computed")
+    s = opened(low, node, s, axis)
+    if value.shape != (s.signal.features,):
+        raise NotUnderstood("a gain for some of the features")
+    pieces = low.emit(node, Split(value.sizes), [s], label="split", key=("split", s.port, value.sizes))
+    whole = [joined_features(s, piece, axis) for piece in pieces]
+    parts = [gain_by(low, node, piece, w, axis) for piece, w in zip(whole, value.parts, strict=True)]
+    (y,) = low.emit(node, Concat(), parts, label="cat")
+    return joined_features(s, y, axis)
+
+
+def gain_by(low: Context, node: Node, s: Stream, w: Weight, axis: int) -> Stream:
+    """A stream times a parameter with one number for every feature."""
+    name = arranged_name(w, [a for d in w.dims for a in d])
+    (y,) = low.emit(node, Affine(s.signal.features, shift=False), [s], {"weight": name}, label="gain")
+    return y.arranged(s.dims)

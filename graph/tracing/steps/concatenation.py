@@ -1,0 +1,104 @@
+"""Tensors side by side: features, or positions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.fx import Node
+
+from lawful.blocks import Concat, ConcatPositions, ConcatTokens
+
+from ..arrange import exact, relength, straight
+from ..context import Context
+from ..layout import COPIES
+from ..values import Fixed, NotUnderstood, Stream, Value
+from .features import opened
+from .reparametrised import joined_vectors
+from .rotary import partly
+
+
+def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
+    """Tensors side by side: features, or positions."""
+    rank = len(node.meta["val"].shape)
+    dim %= rank
+    vectors = joined_vectors(parts)
+    if vectors is not None:
+        return vectors
+    turned = partly(low, node) if dim == rank - 1 and str(node.target).startswith("aten.cat") else None
+    if turned is not None:
+        return turned
+    first = next((v for v in parts if isinstance(v, Stream)), None)
+    known = first is not None and first.signal.channels_first
+    streams = [low.stream(v, node, known or None) for v in parts]
+    streams = [s for s in streams if math.prod(s.shape)]
+    lead = next((s for s in streams if s.shape_batch > 1), streams[0])
+    beside = _beside(low, node, streams, dim) if len(streams) > 1 else None
+    if beside is not None:
+        return beside
+    found = lead.feature_dims
+    feature = found[0] if len(found) == 1 else dim if dim in found else rank - 1
+    home = next((i for i, d in enumerate(lead.dims) if d and {a.axis for a in d} == {0}), 0)
+    if home and dim != home and feature != home:
+        return _reordered(low, node, streams, dim, [home, *(i for i in range(rank) if i != home)])
+    if dim == 0:
+        raise NotUnderstood("batches end to end")
+    channels = lead.signal.channels_first and feature == 1 and rank > 2
+    if feature not in (0, rank - 1) and not channels:
+        return _reordered(low, node, streams, dim, [*(i for i in range(rank) if i != feature), feature])
+    whole = [exact(low, node, s, feature, channels) for s in streams]
+    if len(whole) == 1:
+        return whole[0]
+    if dim == feature:
+        (y,) = low.emit(node, Concat(), whole, label="cat")
+        return y
+    axis = [i for i in range(1, rank) if i != feature].index(dim)
+    if rank == 3 and not channels:
+        (y,) = low.emit(node, ConcatTokens(), whole, label="cat")
+    else:
+        (y,) = low.emit(node, ConcatPositions(axis), whole, label="cat")
+    return y
+
+
+def _reordered(low: Context, node: Node, streams: Sequence[Stream], dim: int, order: Sequence[int]) -> Value:
+    """Tensors side by side whose axes are put in another order before (examples first, features last), and back."""
+    moved = []
+    for s in streams:
+        dims = [s.dims[i] for i in order]
+        dims[0] = () if all(a.axis == COPIES for a in dims[0]) else dims[0]
+        moved.append(s.arranged(tuple(dims)))
+    y = cat(low, node, moved, order.index(dim))
+    return y.arranged(tuple(y.dims[order.index(i)] for i in range(len(order))))
+
+
+def _beside(low: Context, node: Node, streams: Sequence[Stream], dim: int) -> Stream | None:
+    """Streams with equal axes end to end along a position axis of their ports, None if they are arranged otherwise."""
+    first = next((s for s in streams if straight(s, dim) is not None), streams[0])
+    axis = straight(first, dim)
+    rest = first.dims[:dim] + first.dims[dim + 1 :]
+    if axis is None:
+        return None
+    for s in streams:
+        alike = s.dims[:dim] + s.dims[dim + 1 :] == rest and s.signal.channels_first == first.signal.channels_first
+        single = s.dims[dim] == () and len(s.signal.space) == len(first.signal.space) and s.signal.space[axis] == 1
+        if not alike or not (single or straight(s, dim) == axis):
+            return None
+    plain = len(first.signal.space) == 1 and not first.signal.channels_first
+    (y,) = low.emit(node, ConcatTokens() if plain else ConcatPositions(axis), list(streams), label="cat")
+    return relength(first, y, dim)
+
+
+def padded_features(low: Context, node: Node, s: Stream, dim: int, before: int, after: int, value: float) -> Stream:
+    """Fixed numbers beside the features."""
+    parts: list[Stream | Fixed] = [opened(low, node, s, dim)]
+    for n, at in ((before, 0), (after, 2)):
+        if n < 0:
+            raise NotUnderstood("features are cut by a negative padding")
+        if n:
+            shape = [*s.shape]
+            shape[dim] = n
+            parts.insert(at, Fixed(torch.full(shape, value, dtype=torch.float64)))
+    out = cat(low, node, parts, dim)
+    assert isinstance(out, Stream)
+    return out

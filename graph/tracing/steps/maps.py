@@ -1,0 +1,74 @@
+"""Linear maps of the last dimension."""
+
+from __future__ import annotations
+
+from torch.fx import Node
+
+from lawful.blocks import Linear
+
+from ..arrange import focus
+from ..context import Context
+from ..layout import Atom, size
+from ..values import Combined, NotUnderstood, Stream, Value, Weight
+from .applied import apply
+from .arithmetic import add, distributed
+from .formed import Formed, is_repeated
+from .parameters import bias_name, matrix_name, repeats
+from .reparametrised import Directed, Joined, Unit, dense_in_parts, directed_map, unit_map
+
+
+def dense(low: Context, node: Node, x: Value, weight: Value, bias: Value, out: int, inn: int) -> Stream:
+    """A linear map of the last dimension by a parameter.
+
+    Args:
+        low: the program.
+        node: the call.
+        x: what it reads.
+        weight: the parameter.
+        bias: a parameter or None.
+        out: the dimension of the weight that runs over outputs.
+        inn: the dimension of the weight that runs over inputs.
+
+    Raises:
+        NotUnderstood: for weights that are no plain parameter, and maps of positions.
+    """
+    if isinstance(weight, Combined):
+        y = distributed(low, node, weight, lambda w: dense(low, node, x, w, None, out, inn))
+        return y if bias is None else plus_bias(low, node, y, bias)
+    if isinstance(weight, Directed) and (out, inn) == (0, 1):
+        return directed_map(low, node, x, weight, bias)
+    if isinstance(weight, Unit) and (out, inn) == (0, 1):
+        return _with_bias(low, node, unit_map(low, node, x, weight), bias)
+    if (isinstance(weight, Formed) or is_repeated(weight)) and len(weight.shape) == 2:
+        s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+
+        def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+            return dense(low, node, z, w, None, int(turned), int(not turned))
+
+        return _with_bias(low, node, apply(low, node, s, weight, leaf, len(s.dims) - 1, turned=out == 1), bias)
+    if not isinstance(weight, Weight) or len(weight.dims) != 2:
+        raise NotUnderstood("a linear map whose weight is computed")
+    name, transposed = matrix_name(weight, weight.dims[out], weight.dims[inn])
+    width, features = size(weight.dims[out]), size(weight.dims[inn])
+    s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+    if isinstance(bias, Joined):
+        return dense_in_parts(low, node, s, weight, bias, out, inn)
+    plain = bias is None or (isinstance(bias, Weight) and not repeats(bias))
+    names = {"weight": name} | (bias_name(bias, width) if plain else {})
+    block = Linear(features, width, "bias" in names, transposed=transposed)
+    (y,) = low.emit(node, block, [s], names)
+    y = y.arranged((*s.dims[:-1], (Atom(y.feature_axis, width),) if width > 1 else ()))
+    if plain:
+        return y
+    return plus_bias(low, node, y, bias)
+
+
+def _with_bias(low: Context, node: Node, y: Stream, bias: Value) -> Stream:
+    return y if bias is None else plus_bias(low, node, y, bias)
+
+
+def plus_bias(low: Context, node: Node, y: Value, bias: Value) -> Stream:
+    """What a map gives plus a bias of any kind: a sum of parameters, numbers, something computed."""
+    total = add(low, node, y, bias)
+    assert isinstance(total, Stream)
+    return total

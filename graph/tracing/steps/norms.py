@@ -1,0 +1,86 @@
+"""Normalisations over features, fused or written out, and the gain behind them."""
+
+from __future__ import annotations
+
+import math
+
+from torch.fx import Node
+
+from lawful.blocks import Affine, Block, HeadNormCore, L2Norm, LayerNormCore, RMSNormCore, Scale
+
+from ..arrange import focus
+from ..context import Context
+from ..layout import size, view
+from ..values import Stream, Value
+from .parameters import bias_name
+from .patterns import layer_pattern, length_pattern, rms_pattern
+
+
+def gained(low: Context, node: Node, s: Stream, weight: Value, bias: Value) -> Stream:
+    """A gain and a shift per feature behind a norm."""
+    names: dict[str, str] = {}
+    for local, value in (("weight", weight), ("bias", bias)):
+        if value is not None:
+            names[local] = bias_name(value, s.signal.features)["bias"]
+    if not names:
+        return s
+    block = Affine(s.signal.features, "weight" in names, "bias" in names)
+    base = next(iter(names.values())).rpartition(".")[0].rpartition(".")[2]
+    label = "affine" if low.place(node).module.endswith(base) else f"{base}.affine" if base else "affine"
+    (y,) = low.emit(node, block, [s], names, label=label)
+    return y.arranged(s.dims)
+
+
+def over_features(low: Context, node: Node, x: Value, count: int, epsilon: float, centre: bool) -> Stream:
+    """LayerNorm or RMSNorm over the last dimensions: all features, or those of every head."""
+    s = low.stream(x, node, channels_first=False)
+    if count > 1:
+        lead = s.shape[:-count]
+        merged = s.arranged(view(s.dims, (*lead, math.prod(s.shape[-count:]))))
+        out = over_features(low, node, merged, 1, epsilon, centre)
+        return out.arranged(view(out.dims, s.shape))
+    return _normed(low, node, s, len(s.dims) - 1, epsilon, centre)
+
+
+def _normed(low: Context, node: Node, s: Stream, dim: int, epsilon: float, centre: bool) -> Stream:
+    own, every = s.dims[dim], s.feature_atoms
+    block: Block
+    if own and len(own) < len(every) and own == every[-len(own) :]:
+        heads = math.prod(a.size for a in every[: -len(own)])
+        block = HeadNormCore(heads, centre, epsilon)
+    else:
+        whole = size(own) == s.signal.features and all(a.axis == s.feature_axis for a in own)
+        if not whole:
+            s = focus(low, node, s, dim)
+        block = (LayerNormCore if centre else RMSNormCore)(s.signal.features, epsilon)
+    (y,) = low.emit(node, block, [s])
+    return y.arranged(s.dims)
+
+
+def written_out(low: Context, node: Node) -> Value | None:
+    """The norm that a product or quotient is the end of, if it is one."""
+    for pattern, centre in ((rms_pattern, False), (layer_pattern, True)):
+        found = pattern(node)
+        if found is not None:
+            x, epsilon, dims = found
+            s = low.stream(low.env[x], node, channels_first=False)
+            if [d % len(s.dims) for d in dims] == s.feature_dims and len(dims) == 1:
+                return _normed(low, node, s, dims[0] % len(s.dims), epsilon, centre)
+            if [d % len(s.dims) for d in dims] == [len(s.dims) - 1]:
+                return over_features(low, node, s, 1, epsilon, centre)
+    found = length_pattern(node)
+    if found is not None:
+        x, epsilon, dims = found
+        s = low.stream(low.env[x], node, channels_first=False)
+        if len(dims) == 1:
+            dim = dims[0] % len(s.dims)
+            own, every = s.dims[dim], s.feature_atoms
+            if own and len(own) < len(every) and own == every[-len(own) :]:
+                y = _normed(low, node, s, dim, 0.0, False)
+                (y,) = low.emit(node, Scale(size(own) ** -0.5), [y], label="length")
+                return y.arranged(s.dims)
+            if size(own) != s.signal.features or any(a.axis != s.feature_axis for a in own):
+                s = focus(low, node, s, dim)
+            (y,) = low.emit(node, L2Norm(s.signal.features, epsilon), [s])
+            return y.arranged(s.dims)
+    return None

@@ -1,0 +1,181 @@
+"""Scores of attention: products of queries and keys, and what is done to them before they are weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch.fx import Node
+
+from ..context import Context
+from ..layout import COPIES, Atom, Dim, Dims, size
+from ..sources import source
+from ..values import Bias, Data, Fixed, NotUnderstood, Rows, Scores, Stream, Value, Weight, number
+from .temperature import computed_bias, temperature
+
+SMALL = -1e29  # what is added to hide a key
+
+
+def product(low: Context, node: Node, a: Value, b: Value) -> Value:
+    """`a b` for queries a and transposed keys b.
+
+    Raises:
+        NotUnderstood: if they are not that.
+    """
+    if not isinstance(a, (Stream, Data)) or not isinstance(b, (Stream, Data)):
+        raise NotUnderstood("a product of tensors that are no features of streams")
+    if isinstance(a, Data) and isinstance(b, Data):
+        raise NotUnderstood("a product of inputs")
+    q, k = low.stream(a, node, False), low.stream(b, node, False)
+    k = k.arranged((*k.dims[:-2], k.dims[-1], k.dims[-2]))
+    for s in (q, k):
+        own, every = s.dims[-1], s.feature_atoms
+        if not own or any(x.axis != s.feature_axis for x in own) or own != every[-len(own) :]:
+            raise NotUnderstood("a product of two streams over something that is no head")
+    heads = heads_of(q)
+    if size(heads) * size(q.dims[-1]) != q.signal.features or len(q.dims) < 3:
+        raise NotUnderstood("queries whose features are not all there")
+    n, m = q.shape[-2], k.shape[-2]
+    lead = size(tuple(x for d in q.dims[:-2] for x in d if x.axis != q.feature_axis))
+    return Scores(q=q, k=k, dims=_scored(q, k, lead, n, m))
+
+
+def heads_of(s: Stream) -> Dim:
+    """The feature atoms outside of the last dimension."""
+    return tuple(a for d in s.dims[:-1] for a in d if a.axis in (s.feature_axis,))
+
+
+def _scored(q: Stream, k: Stream, lead: int, n: int, m: int) -> Dims:
+    """Dimensions of scores, in the axes 0: batch and windows, 1: heads, 2: queries, 3: keys."""
+    heads, batch = size(heads_of(q)), lead
+    out: list[Dim] = []
+    left_b, left_h = batch, heads
+    for d in q.dims[:-2]:
+        atoms: list[Atom] = []
+        for a in d:
+            if a.axis == q.feature_axis:
+                left_h //= a.size
+                atoms.append(Atom(1, a.size, left_h))
+            else:
+                left_b //= a.size
+                atoms.append(Atom(0, a.size, left_b))
+        out.append(tuple(atoms))
+    return (*out, (Atom(2, n),) if n > 1 else (), (Atom(3, m),) if m > 1 else ())
+
+
+def with_bias(scores: Scores, bias: Bias) -> Scores:
+    """Scores with one more sum."""
+    return replace(scores, biases=(*scores.biases, bias))
+
+
+def scaled(low: Context, node: Node, scores: Scores, other: Value) -> Value:
+    """Scores times a number, before anything is added."""
+    c = number(other)
+    warmed = None if scores.done or c is not None else temperature(low, node, scores)
+    if warmed is not None:
+        return warmed
+    if scores.done or c is None:
+        raise NotUnderstood("scores of attention are multiplied by something that is no number")
+    if any(b.fixed is None or not bool(((b.fixed == 0) | (b.fixed == -math.inf)).all()) for b in scores.biases):
+        raise NotUnderstood("scores of attention are scaled after a sum")
+    return replace(scores, scale=scores.scale * c, cap=scores.cap * c)
+
+
+def on_scores(low: Context, node: Node, scores: Scores) -> Value:
+    """A function of single scores: a soft cap, or weights without softmax."""
+    name = str(node.target).split(".")[1]
+    if name == "tanh" and not scores.biases and not scores.cap:
+        return replace(scores, cap=1.0)
+    if name in ("relu", "sigmoid") and not scores.done and not scores.biases:
+        return replace(scores, done=name)
+    raise NotUnderstood(f"{name} of the scores of attention")
+
+
+def biased(low: Context, node: Node, scores: Scores, other: Value, alpha: float) -> Value:
+    """Scores plus a mask or a bias."""
+    if alpha != 1 or scores.done:
+        raise NotUnderstood("a sum with the weights of attention")
+    return masked(low, node, scores, other)
+
+
+def masked(low: Context, node: Node, scores: Scores, mask: Value) -> Scores:
+    """Scores with a mask: of booleans (what is seen) or of numbers."""
+    if isinstance(mask, (int, float)):
+        return scores if mask == 0 else with_bias(scores, Bias(fixed=torch.tensor(float(mask))))
+    if isinstance(mask, Fixed):
+        t = mask.tensor
+        if t.dtype == torch.bool:
+            t = torch.zeros(t.shape).masked_fill(~t, -math.inf) if mask.known else torch.zeros(t.shape, device="meta")
+        elif mask.known:
+            t = t.masked_fill(t < SMALL, -math.inf)
+        return with_bias(scores, Bias(fixed=fixed_bias(scores, t)))
+    if isinstance(mask, Data):
+        return with_bias(scores, Bias(data=mask))
+    if isinstance(mask, (Stream, Weight)):
+        return with_bias(scores, computed_bias(low, node, scores, mask))
+    if isinstance(mask, Rows):
+        for t in mask.masks:
+            scores = with_bias(scores, Bias(fixed=fixed_bias(scores, t)))
+        return with_bias(scores, _relative(low, node, scores, mask))
+    raise NotUnderstood("scores of attention plus something that is computed")
+
+
+def fixed_bias(scores: Scores, t: torch.Tensor) -> torch.Tensor:
+    """A fixed bias as `(windows, heads, queries, keys)`, each of its full length or 1.
+
+    Raises:
+        NotUnderstood: if it differs between examples.
+    """
+    rank = len(scores.dims)
+    if t.ndim > rank:
+        t = t.reshape(tuple(t.shape)[t.ndim - rank :])
+    t = t.reshape((1,) * (rank - t.ndim) + tuple(t.shape))
+    known = t.device.type != "meta"
+    windows = 1
+    lead: list[int] = []
+    for i, d in enumerate(scores.dims[:-2]):
+        if t.shape[i] == 1:
+            continue
+        if all(a.axis == 1 for a in d):
+            lead.append(i)
+        elif all(a.axis == 0 for a in d) and known and bool((t == t.select(i, 0).unsqueeze(i)).all()):
+            t = t.narrow(i, 0, 1)
+        elif all(a.axis == 0 for a in d) and not known:
+            t = t.narrow(i, 0, 1)
+        elif all(a.axis == 0 for a in d):
+            # windows inside of an example: the inner atoms of the batch and windows
+            inner = t.shape[i]
+            whole = math.prod(a.size for e in scores.dims[:-2] for a in e if a.axis == 0)
+            if d[-1].stride != 1 or whole % inner:
+                raise NotUnderstood("a mask that differs between examples")
+            windows = inner
+            lead.insert(0, i)
+        else:
+            raise NotUnderstood("a mask over batch and heads together")
+    heads = math.prod(t.shape[i] for i in lead) // windows
+    return t.reshape(windows, heads, *t.shape[-2:])
+
+
+def _relative(low: Context, node: Node, scores: Scores, rows: Rows) -> Bias:
+    """Biases that rows of a table give to pairs of positions."""
+    atoms = [a for d in rows.dims for a in d if a.axis != COPIES]
+    pairs = [a for d in rows.dims[-2:] for a in d]
+    heads = [a for a in atoms if a.axis == 1]
+    if any(a.axis != 0 for a in pairs) or len(pairs) > 2 or math.prod(a.size for a in pairs) != rows.index.numel():
+        raise NotUnderstood("relative biases that are no table over pairs of positions")
+    if math.prod(a.size for a in heads) != rows.weight.shape[1]:
+        raise NotUnderstood("relative biases for some heads only")
+    n, m = scores.shape[-2:]
+    index = rows.index.reshape(-1)
+    strides = [a.stride for a in pairs]
+    if strides != sorted(strides, reverse=True):
+        raise NotUnderstood("relative biases of keys and queries in the other order")
+    return Bias(table=source(low, node, rows.weight), rows=index.reshape(n, m))
+
+
+def softmaxed(low: Context, node: Node, scores: Scores, dim: int) -> Value:
+    """Softmax over the keys."""
+    if scores.done or (scores.dims[dim] != (Atom(3, scores.shape[dim]),) and scores.shape[dim] > 1):
+        raise NotUnderstood("a softmax of scores over something that is no key")
+    return replace(scores, done="softmax")

@@ -1,0 +1,63 @@
+"""Values that wait for what is done to them, and turn out to be used in another way: streams after all."""
+
+from __future__ import annotations
+
+from torch.fx import Node
+
+from .context import Context
+from .layout import Tangled
+from .opaque import opaque_call
+from .sources import source
+from .steps.applied import as_vector
+from .steps.arithmetic import as_stream
+from .steps.attention import shown
+from .steps.formed import Formed, is_repeated
+from .steps.reparametrised import Joined
+from .values import Combined, Lazy, NotUnderstood, Rows, Scores, Stream, Value
+
+
+def finished(low: Context, node: Node, value: Value) -> Stream:
+    """What depends on no data, and what is lazy, as a stream; an opaque block of its call where nothing else is known.
+
+    Args:
+        low: the program.
+        node: the call that needs it.
+        value: the value.
+
+    Raises:
+        NotUnderstood: if it has no such form.
+    """
+    vector = _vector(low, node, value)
+    if vector is not None:
+        return vector
+    if isinstance(value, Combined):
+        return as_stream(low, node, value)
+    if isinstance(value, Scores) and value.done:
+        try:
+            return shown(low, node, value)
+        except (NotUnderstood, Tangled):
+            return _unknown(low, value)
+    if isinstance(value, Lazy) and value.origin is not None and not isinstance(value, Rows):
+        return _unknown(low, value)
+    return source(low, node, value)
+
+
+def _vector(low: Context, node: Node, value: Value) -> Stream | None:
+    """A vector that is made of parameters by fixed moves, None for anything else."""
+    inside = is_repeated(value) and len(value.shape) == 1 and len(value.dims[0]) > 1
+    if not inside and (not isinstance(value, (Formed, Joined)) or len(value.shape) > 2):
+        return None
+    try:
+        return as_vector(low, node, value)
+    except (NotUnderstood, Tangled):
+        return None
+
+
+def _unknown(low: Context, value: Lazy) -> Stream:
+    """Something lazy as an opaque block of the call that it comes from."""
+    if value.origin is not None:
+        origin, args, kwargs = value.origin
+        out = opaque_call(low, origin, args, kwargs, "what it gives is used in a way that no rule covers")
+        if isinstance(out, Stream):
+            return out
+    raise NotUnderstood(f"a {type(value).__name__.lower()} is used as a tensor")
