@@ -107,4 +107,4 @@ def _summed(diagram: Diagram, b: Site, d: Site) -> Fraction:
 
 
 def _alike(a: LinearRule, b: LinearRule) -> bool:
-    return a.geometry == b.geometry and a.lookup == b.lookup and _kernel(a) == _kernel(b)
+    return a.geometry == b.geometry and a.lookup == b.lookup and a.shape_[2:] == b.shape_[2:]
