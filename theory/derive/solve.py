@@ -15,8 +15,8 @@ from ..gauge.boxes import Box, sector_dimension
 from ..gauge.diagram import Diagram
 from ..gauge.families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
 from ..gauge.linalg import Equations
-from ..gauge.parallel import Pair, parallel_pairs
 from ..gauge.solution import FieldRow, Solution
+from ..gauge.sums import Pair, parallel_pairs
 from ..laws.law import Law
 from ..laws.proof import Proof
 from ..laws.statement import Statement, Term

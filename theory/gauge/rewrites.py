@@ -6,6 +6,7 @@ into norms that are blind to such a number, the division is invisible and only t
 *Norm of a norm*: what has been normalised already has norm one.
 *Rows*: where nothing sees the scale of a single token, every row of a table has a scale of its own.
 *Linear skips*: `x + W x` is the one linear map `I + W`.
+*Bundles*: linear maps with one reader and one writer in common only act through their sum.
 """
 
 from __future__ import annotations

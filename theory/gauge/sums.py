@@ -1,8 +1,4 @@
-"""Parallel linear branches: what is read from one wire and added up acts as one map, and its hidden wires as one wire.
-
-*Bundles*: linear maps with one reader and one writer in common only act through their sum.
-*Pairs*: two branches `B_i A_i x` that are added up may exchange what they carry.
-"""
+"""Linear maps that act through their sum alone: bundles of one wire, and parallel branches of two maps."""
 
 from __future__ import annotations
 
@@ -12,7 +8,11 @@ from fractions import Fraction
 from .contract import Site
 from .diagram import Diagram
 from .rewrites import is_factor
-from .rules import AddRule, LinearRule, PassRule
+from .rules import (
+    AddRule,
+    LinearRule,
+    PassRule,
+)
 
 
 def bundles(diagram: Diagram) -> dict[str, str]:
@@ -24,13 +24,9 @@ def bundles(diagram: Diagram) -> dict[str, str]:
         for leaf in leaves(diagram, site):
             rule = leaf.rule
             if isinstance(rule, LinearRule) and _sum_of(diagram, leaf)[0] == site.name:
-                key = (site.name, leaf.inputs[0], rule.geometry, rule.groups, rule.lookup, _kernel(rule))
+                key = (site.name, leaf.inputs[0], rule.geometry, rule.groups, rule.lookup, rule.shape_[2:])
                 groups.setdefault(key, []).append(leaf.name)
     return {name: members[0] for members in groups.values() if len(members) > 1 for name in members}
-
-
-def _kernel(rule: LinearRule) -> tuple[int, ...]:
-    return rule.shape_[2:]
 
 
 def _sum_of(diagram: Diagram, site: Site) -> tuple[str | None, Fraction]:
@@ -111,4 +107,4 @@ def _summed(diagram: Diagram, b: Site, d: Site) -> Fraction:
 
 
 def _alike(a: LinearRule, b: LinearRule) -> bool:
-    return a.geometry == b.geometry and a.lookup == b.lookup and _kernel(a) == _kernel(b)
+    return a.geometry == b.geometry and a.lookup == b.lookup and a.shape_[2:] == b.shape_[2:]
