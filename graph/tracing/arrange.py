@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lawful.blocks import Rearrange, Reorder, RepeatFeatures
 
 from .layout import COPIES, Atom, Dim, Dims, Tangled, canonical, common, merged, shape
-from .values import NotUnderstood, Stream
+from .values import NotUnderstood, OneFactor, Stream
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -170,7 +170,7 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
         taken = [y for _, y in own]
         if all(y.axis == COPIES for y in taken):
             if axis == a.feature_axis and taken:
-                raise NotUnderstood("one factor for all features")
+                raise OneFactor("one factor for all features")
             dims.append(())
         else:
             dims.append(merged(taken))

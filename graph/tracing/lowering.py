@@ -234,7 +234,3 @@ class Lowering(Context):
 
 def _unknown(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
     raise NotUnderstood("no rule is known for it")
-
-
-def _unknown(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
-    raise NotUnderstood("no rule is known for it")

@@ -29,7 +29,7 @@ from ..arrange import aligned, exact, joined_features, spread
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..sources import arranged_name, source
-from ..values import Fixed, NotUnderstood, Stream, Value, Weight
+from ..values import Fixed, NotUnderstood, OneFactor, Stream, Value, Weight
 from .features import opened
 from .formed import Beside, Formed, is_repeated
 
@@ -43,8 +43,8 @@ def joined(low: Context, node: Node, block: Add | Product, a: Value, b: Value) -
     label = type(block).__name__.lower()
     try:
         x, y = aligned(low, node, x, y)
-    except NotUnderstood as error:
-        if "one factor" not in str(error) or not isinstance(block, Product):
+    except OneFactor:
+        if not isinstance(block, Product):
             raise
         return _weighed(low, node, x, y)
     (out,) = low.emit(node, block, [x, y], label=label)
