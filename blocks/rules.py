@@ -3,17 +3,8 @@
 `docs/add-a-block.md` shows both.  What stands here stays where it is; the modules behind it may move.
 """
 
-from lawful.theory.gauge.algebra import (
-    Algebra,
-    Blocks,
-    Copies,
-    Diagonal,
-    Full,
-    LayoutError,
-    Nothing,
-    Scalar,
-    ScalarPlusOnes,
-)
+from lawful.theory.gauge.algebra import Algebra, Blocks, Copies, Diagonal, Full, Nothing, Scalar, ScalarPlusOnes
+from lawful.theory.gauge.boxes import LayoutError
 from lawful.theory.gauge.contract import Blind, Rule, Site, Use, View
 from lawful.theory.gauge.passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from lawful.theory.gauge.rules import (

@@ -214,7 +214,7 @@ def main() -> None:
         _refuse("stopped", 130)
     except ValueError as error:
         from lawful.blocks import ShapeError  # not at the top: it loads torch, which help and usage errors do not need
-        from lawful.theory.gauge.algebra import LayoutError
+        from lawful.theory.gauge.boxes import LayoutError
 
         if not isinstance(error, (BadInput, ShapeError, LayoutError)):
             raise

@@ -10,7 +10,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.derive.solve import solve
-from lawful.theory.gauge.algebra import LayoutError
+from lawful.theory.gauge.boxes import LayoutError
 from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Point
 from lawful.theory.oracle.verification import refuted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lawful.blocks import Rearrange, Reorder, RepeatFeatures
 
 from .layout import COPIES, Atom, Dim, Dims, Tangled, canonical, common, merged, shape
-from .values import NotUnderstood, Stream
+from .values import NotUnderstood, OneFactor, Stream
 
 if TYPE_CHECKING:
     from torch.fx import Node

@@ -18,6 +18,10 @@ class NotUnderstood(ValueError):
     """An operation that no rule covers; it becomes an opaque block, and the message says why."""
 
 
+class OneFactor(NotUnderstood):
+    """All features of one side meet one and the same number of the other."""
+
+
 @dataclass(frozen=True)
 class Stream:
     """A tensor that depends on data and, maybe, on parameters: what a port carries, as `dims` arrange it.

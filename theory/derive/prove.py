@@ -186,7 +186,7 @@ def _readers_agree(solution: Solution, w: int, space: Subspace, moving: bool) ->
 
 
 def _cross_proof(law: Law, solution: Solution) -> Proof:
-    from ..gauge.rewrites import parallel_pairs
+    from ..gauge.sums import parallel_pairs
 
     def check() -> bool:
         names = set(law.parameters)

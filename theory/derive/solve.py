@@ -10,12 +10,13 @@ from fractions import Fraction
 
 import networkx as nx
 
-from ..gauge.algebra import Algebra, Box, sector_dimension
+from ..gauge.algebra import Algebra
+from ..gauge.boxes import Box, sector_dimension
 from ..gauge.diagram import Diagram
 from ..gauge.families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
 from ..gauge.linalg import Equations
-from ..gauge.rewrites import Pair, parallel_pairs
 from ..gauge.solution import FieldRow, Solution
+from ..gauge.sums import Pair, parallel_pairs
 from ..laws.law import Law
 from ..laws.proof import Proof
 from ..laws.statement import Statement, Term

@@ -7,9 +7,9 @@ from fractions import Fraction
 
 from ..gauge.contract import View
 from ..gauge.families import Family
-from ..gauge.rewrites import Pair
 from ..gauge.rules import LinearRule
 from ..gauge.solution import Solution
+from ..gauge.sums import Pair
 from ..gauge.unknowns import Cell
 from ..laws.statement import Part, Term
 

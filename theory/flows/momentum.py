@@ -20,8 +20,8 @@ from fractions import Fraction
 import torch
 
 from ..derive.ranks import settled
-from ..gauge.rewrites import Pair, parallel_pairs
 from ..gauge.solution import Solution
+from ..gauge.sums import Pair, parallel_pairs
 from ..laws.law import Law
 from ..laws.statement import Part
 from ..parts import base

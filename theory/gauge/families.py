@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .algebra import OFF
+from .boxes import OFF
 from .linalg import Equations, Number, independent
 
 Entity = tuple[Any, ...]  # a box of a wire, a run of a parameter, or one of these with a label

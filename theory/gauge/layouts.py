@@ -6,18 +6,8 @@ import functools
 from collections.abc import Sequence
 from itertools import pairwise
 
-from .algebra import (
-    Algebra,
-    Box,
-    Centred,
-    Copies,
-    LayoutError,
-    Nothing,
-    Scalar,
-    ScalarPlusOnes,
-    common_dims,
-    side_by_side,
-)
+from .algebra import Algebra, Centred, Copies, Nothing, Scalar, ScalarPlusOnes, side_by_side
+from .boxes import Box, LayoutError, common_dims
 from .contract import Site, Use
 from .diagram import Diagram
 from .repeats import axes_over

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 
-from .algebra import Algebra, LayoutError, sector_dimension
+from .algebra import Algebra
 from .balance import Balance
+from .boxes import LayoutError, sector_dimension
 from .contract import Rule, Use
 from .diagram import Diagram
 from .directions import Directions

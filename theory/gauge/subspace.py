@@ -11,7 +11,8 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .algebra import Algebra, sector_dimension
+from .algebra import Algebra
+from .boxes import sector_dimension
 from .linalg import Number, combinations, combine, independent
 
 VectorKey = tuple[int, str]

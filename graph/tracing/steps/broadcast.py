@@ -29,7 +29,7 @@ from ..arrange import OneFactor, aligned, exact, joined_features, spread
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..sources import arranged_name, source
-from ..values import Fixed, NotUnderstood, Stream, Value, Weight
+from ..values import Fixed, NotUnderstood, OneFactor, Stream, Value, Weight
 from .features import opened
 from .formed import Beside, Formed
 from .parameters import is_repeated

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ...gauge.algebra import OFF
+from ...gauge.boxes import OFF
 from ...gauge.carried import Carried, roots_of
 from ...gauge.contract import Site
 from ...gauge.layouts import Layouts

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
 
-from ..algebra import Algebra, Blocks, Box, Copies, Full, Nothing
+from ..algebra import Algebra, Blocks, Copies, Full, Nothing
+from ..boxes import Box
 from ..contract import Blind, Rule, Site, Use, View
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..algebra import Algebra, Box, Copies, Diagonal, LayoutError
+from ..algebra import Algebra, Copies, Diagonal
+from ..boxes import Box, LayoutError
 from ..contract import Blind, Rule, Site
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass

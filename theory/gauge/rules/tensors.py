@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
-from ..algebra import Algebra, Box, Diagonal, Nothing, Scalar
+from ..algebra import Algebra, Diagonal, Nothing, Scalar
+from ..boxes import Box
 from ..contract import Blind, Rule, Site, Use, View
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass

@@ -1,7 +1,8 @@
 """Checks a certificate, with Python, numpy and python-flint only: `python checker.py FILE`.
 
-This file imports nothing of lawful and can be copied anywhere.  It knows a network as the polynomial that the
-certificate writes down, and proves from it how many independent laws the gradient flow of the network has.
+This file is long because it imports nothing of lawful and can be copied anywhere: whoever distrusts lawful reads it
+alone.  It knows a network as the polynomial that the certificate writes down, and proves from it how many independent
+laws the gradient flow of the network has.
 
 At most `D - rank`: the brackets that the certificate names are computed anew modulo a prime, and their minor must have
 the determinant that the certificate says, not zero.  A minor that is not zero modulo a prime is not zero, so the
