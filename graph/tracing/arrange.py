@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from .context import Context
 
 
-class OneFactor(NotUnderstood):
-    """The second of two streams has one number where the first has all its features."""
-
-
 def focus(low: Context, node: Node, s: Stream, feature: int) -> Stream:
     """A stream with features last whose feature axis is one dimension of the traced tensor.
 

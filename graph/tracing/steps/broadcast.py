@@ -25,7 +25,7 @@ from lawful.blocks import (
 )
 
 from ..arguments import restored
-from ..arrange import OneFactor, aligned, exact, joined_features, spread
+from ..arrange import aligned, exact, joined_features, spread
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..sources import arranged_name, source
