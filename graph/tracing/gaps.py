@@ -17,7 +17,6 @@ ROUNDING = 1e-9  # a tensor that is shorter may be zero but for rounding
 SHAKEN = 1e-3  # what is rounding moves by so much of itself, or more, with the last bits of the parameters
 FAR = 1000.0  # how much longer the rounding of another network may be
 FLOOR = 1e-4  # a gradient far below all gradients together is compared with those: it may be zero up to rounding
-ROUNDING = 1e-6  # the same beside what is differentiated: all gradients may be zero up to rounding
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,7 @@ def gap_of(expected: Run, got: Run) -> Gap:
     """The largest relative errors between two runs; infinite for what is not a number."""
     total = float(torch.sqrt(sum(((g * g).sum().cpu() for g in expected.gradients.values()), torch.zeros(()))))
     outputs = {n: _error(z, got.outputs[n], 0.0) for n, z in expected.outputs.items()}
-    size = sum(float(z.norm()) for z in expected.outputs.values())
-    floor = max(FLOOR * total, ROUNDING * size)
-    gradients = {n: _error(g, got.gradients[n], floor) for n, g in expected.gradients.items()}
+    gradients = {n: _error(g, got.gradients[n], FLOOR * total) for n, g in expected.gradients.items()}
     worst_output = max(outputs, key=lambda n: outputs[n])
     worst_gradient = max(gradients, key=lambda n: gradients[n], default="")
     return Gap(outputs[worst_output], gradients.get(worst_gradient, 0.0), worst_output, worst_gradient)
