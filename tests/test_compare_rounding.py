@@ -78,8 +78,9 @@ def test_only_what_is_rounding_in_the_module_is_cleared() -> None:
     for got, agrees in ((3 * noise, True), (torch.full((2,), 1e-9), False), (torch.ones(2), False)):
         other = Run({"y": torch.ones(2)}, {"w": got, "v": torch.ones(2)})
         assert gap_of(*settled(run, shaken, other, 1.0)).same is agrees or gap_of(run, other).same
-    still = Run({"y": torch.ones(2)}, {"w": noise, "v": torch.ones(2)})
-    assert settled(run, still, run, 1.0)[0].gradients["w"].equal(noise)  # it does not move, so it is no rounding
+    small = Run({"y": torch.ones(2)}, {"w": 1e5 * noise, "v": torch.ones(2)})
+    assert settled(small, small, small, 1.0)[0].gradients["w"].equal(1e5 * noise)  # it does not move: no rounding
+    assert not settled(run, run, run, 1.0)[0].gradients["w"].any()  # below the last bits of what beside it is not zero
 
 
 def test_a_value_of_another_kind_is_another_value() -> None:

@@ -15,6 +15,7 @@ Probes = Sequence[tuple[str, int]]  # for every output what a loss can send, and
 TOLERANCE = 1e-9
 ROUNDING = 1e-9  # a tensor that is shorter may be zero but for rounding
 SHAKEN = 1e-3  # what is rounding moves by so much of itself, or more, with the last bits of the parameters
+LAST_BITS = 1e-13  # of a gradient that nothing makes zero: below it there are no digits
 FAR = 1000.0  # how much longer the rounding of another network may be
 FLOOR = 1e-4  # a gradient far below all gradients together is compared with those: it may be zero up to rounding
 
@@ -120,8 +121,10 @@ def settled(expected: Run, shaken: Run, got: Run, scale: float) -> tuple[Run, Ru
         scale: the length of a gradient that nothing makes zero.
     """
 
-    def still(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, most: float = ROUNDING) -> bool:
+    def still(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, most: float = ROUNDING, least: float = 0.0) -> bool:
         size, moved = float(a.norm()), float((a - b).norm())
+        if max(size, moved) <= least and c.shape == a.shape and float(c.norm()) <= least:
+            return True
         noise = max(size, moved)
         return moved >= SHAKEN * size and noise <= most and c.shape == a.shape and float(c.norm()) <= FAR * noise
 
@@ -133,8 +136,10 @@ def settled(expected: Run, shaken: Run, got: Run, scale: float) -> tuple[Run, Ru
         )
 
     outputs = {n for n, z in expected.outputs.items() if still(z, shaken.outputs[n], got.outputs[n])}
-    most = ROUNDING * max(scale, 1.0)
-    gradients = {n for n, g in expected.gradients.items() if still(g, shaken.gradients[n], got.gradients[n], most)}
+    most, least = ROUNDING * max(scale, 1.0), LAST_BITS * scale
+    gradients = {
+        n for n, g in expected.gradients.items() if still(g, shaken.gradients[n], got.gradients[n], most, least)
+    }
     return cleared(expected), cleared(got)
 
 
