@@ -69,14 +69,6 @@ def _frozen() -> list[Finding]:
 
 
 def _sums() -> list[Finding]:
-    def shared() -> b.Net:
-        one = linear(2, 2)
-        return b.parallel(one, linear(2, 2) >> one) >> linear(2, 3)
-
-    def through_both(p: P) -> torch.Tensor:
-        both = torch.eye(2, dtype=torch.float64) + p["0.1.0.weight"]
-        return p["0.0.weight"].T @ p["0.0.weight"] - both @ both.T
-
     return [
         Finding(
             "a gain beside a matrix",
@@ -104,14 +96,6 @@ def _sums() -> list[Finding]:
             6,
             "the gains of one feature only enter as a sum: their difference is conserved",
             lambda p: p["2.weight"][0::2] - p["2.weight"][1::2],
-        ),
-        Finding(
-            "a shared map of a wire and of its image",
-            shared,
-            6,
-            "`W x + W A x = W (I + A) x`: the balance of `W` with `I + A`",
-            through_both,
-            b.Signal(2),
         ),
     ]
 

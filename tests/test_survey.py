@@ -231,6 +231,22 @@ FOUND: dict[str, tuple[Program, tuple[str, ...]]] = {
         ),
         ("mse",),
     ),
+    "maps of 1 / h": (
+        Program(
+            (Source("x", (4, 3, 4)),),
+            (Weight("u", (2, 4)), Weight("v", (3, 2)), Weight("w", (3, 2))),
+            (),
+            (
+                Step("h", "linear", ("x", "u")),
+                Step("i", "inverse", ("h",)),
+                Step("f", "linear", ("i", "v")),
+                Step("g", "linear", ("i", "w")),
+                Step("y", "combine", ("f", "g", 2)),
+            ),
+            ("y",),
+        ),
+        ("mse",),
+    ),
     "the difference of two parts": (
         vector(
             Step("h", "linear", ("x", "w")),

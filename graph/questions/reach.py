@@ -22,7 +22,9 @@ from lawful.theory.verdict import Verdict
 from ..architecture.patterns import POINTS, SHARES, Patterns
 
 TRIED = 4  # of the best points, at which fields are spanned
-CLIMBS = 12  # points near the best of these
+CLIMBS = 12  # points near the best of these, at least
+MOST_CLIMBS = 96
+WORK = 10_000  # points near the best, times parameters: a small network is looked at more often
 ELSEWHERE = 3  # points, where parameters alone decide a pattern
 INPUTS = 256  # at each point where pairs of gates are looked at
 WIDEST = 300  # gates in these pairs
@@ -64,7 +66,8 @@ def doubted(found: Count, reach: Reach) -> Count:
             why = f"parameters alone decide some activations, and fields span {spans} dimensions at different ones"
             return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
     most, best = -1, None
-    for i, values in enumerate((*_lively(reach.patterns), *[None] * CLIMBS)):
+    climbs = max(CLIMBS, min(MOST_CLIMBS, WORK // found.parameters))
+    for i, values in enumerate((*_lively(reach.patterns), *[None] * climbs)):
         point = values if values is not None or best is None else _near(reach.patterns, best, i)
         if point is None:
             continue

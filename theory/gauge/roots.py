@@ -11,6 +11,7 @@ import functools
 import math
 import operator
 from collections.abc import Hashable
+from fractions import Fraction
 from functools import cached_property
 
 from .contract import Rule, Site
@@ -172,7 +173,8 @@ class Roots:
             return {(((site.function, factor), first), start): 1}
         power = site.rule.power
         label = site.function
-        return {((label, first), start): factor ** int(power)} if power == int(power) and factor else itself
+        whole = power == int(power) and factor  # an `int` to a negative power is no rational number in Python
+        return {((label, first), start): Fraction(factor) ** int(power)} if whole else itself
 
     def _straight(self, x: int, key: VectorKey) -> tuple[int, VectorKey, Number, Number]:
         """The feature that one is a function of two straight pieces of, its slope above 0 and its slope below."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
+from ...gauge.contract import Site
+from ...gauge.diagram import Diagram
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
+    ConcatRule,
     DiscardRule,
+    FixedGainRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    NormRule,
+    OffsetRule,
     OpaqueRule,
     OutputRule,
     PassRule,
+    PointwiseRule,
     ProductRule,
     TableRule,
     TokensRule,
@@ -18,10 +29,26 @@ from ...gauge.rules import (
 )
 from ...gauge.solution import Solution
 
+# blocks that read every position by itself, unless they say that they mix
+LOCAL = (
+    AddRule,
+    ConcatRule,
+    FixedGainRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    NormRule,
+    OffsetRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+)
+
 
 def token_limits(solution: Solution) -> Iterator[str]:
     """Reasons of this kind why laws may be missing, one sentence each."""
     yield from _tokens_alone(solution)
+    yield from _places_unread(solution.drawn)
 
 
 def _tokens_alone(solution: Solution) -> Iterator[str]:
@@ -40,6 +67,36 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
         ordered = [s.name for s in sites if isinstance(s.rule, AttentionRule) and s.rule.ordered]
         if ordered:
             yield f"{ordered[0]} lets the learned first token see nothing else: laws of that token are not listed"
+
+
+def _places_unread(diagram: Diagram) -> Iterator[str]:
+    """Rows of tables that stand at positions which nothing reads, behind blocks that read every position by itself."""
+    places: dict[int, set[int]] = {}  # of every wire the positions that are read, where they are known
+    for site in reversed(diagram.sites):
+        for w in site.outputs:
+            found = [_places(reader, places) for reader, _ in diagram.readers[w]]
+            if found and all(f is not None for f in found):
+                places[w] = set().union(*(f for f in found if f is not None))
+    for site in diagram.sites:
+        for w in site.outputs if isinstance(site.rule, TableRule) else ():
+            if w in places and len(places[w]) < diagram.wires[w].positions:
+                yield f"{site.name} has rows at positions that nothing reads: laws of these rows are not listed"
+
+
+def _places(reader: Site, places: Mapping[int, set[int]]) -> set[int] | None:
+    """The positions that a block reads of an input, None where it may read all."""
+    rule = reader.rule
+    if isinstance(rule, DiscardRule):
+        return set()
+    if isinstance(rule, PassRule) and isinstance(rule.weights, int):
+        return {rule.weights}
+    if not isinstance(rule, LOCAL) or getattr(rule, "mixes", False) or not set(places).issuperset(reader.outputs):
+        return None
+    if (isinstance(rule, LinearRule) and math.prod(rule.shape_[2:]) > 1) or (
+        isinstance(rule, NormRule) and not rule.local
+    ):
+        return None
+    return set().union(*(places[y] for y in reader.outputs))
 
 
 def _rows_meet(solution: Solution, tables: set[int]) -> bool:
