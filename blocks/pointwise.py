@@ -70,7 +70,10 @@ class ReLU(_Same):
         straight = Fraction(self.slope) if self.power == 1 else None
         isometric = abs(self.slope) == 1 and self.power == 1
         positive = self.slope <= 0 or self.power % 2 == 0
-        return HomogeneousRule(self.power, isometric=isometric, negative=straight, positive=positive, alike=True)
+        parity = (self.slope == -1 or (self.slope == 1 and self.power % 2 == 0)) - (self.slope == 1 and self.power % 2)
+        return HomogeneousRule(
+            self.power, isometric=isometric, negative=straight, positive=positive, alike=True, parity=int(parity)
+        )
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         gate = run.gate(x[0], real=lambda: x[0] > 0)
@@ -112,7 +115,8 @@ class Power(_Same):
             raise ShapeError(f"{self}: a power below 2 is linear or no polynomial; use Linear or Identity")
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return HomogeneousRule(self.power, positive=self.power % 2 == 0, alike=True)
+        even = self.power % 2 == 0
+        return HomogeneousRule(self.power, positive=even, alike=True, parity=1 if even else -1)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] ** self.power
@@ -149,6 +153,8 @@ _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+_ODD = ("tanh", "tanhshrink", "softsign", "erf", "sin")
+
 # functions that answer a positive factor by a power of it
 _DEGREES = {"sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2), "reciprocal": Fraction(-1)}
 
@@ -176,11 +182,15 @@ class Pointwise(_Same):
         if self.function == "one_minus":
             return OffsetRule(-1)
         if self.function in _DEGREES:
-            return HomogeneousRule(_DEGREES[self.function], positive=self.function != "reciprocal", alike=True)
+            odd = self.function == "reciprocal"
+            return HomogeneousRule(_DEGREES[self.function], positive=not odd, alike=True, parity=-odd)
         keeps_zero = self.function not in ("sigmoid", "logsigmoid", "softplus", "exp", "cos", "log")
         positive = self.function in ("sigmoid", "softplus", "exp")
         exponential = self.function == "exp"
-        return PointwiseRule(exponential=exponential, keeps_zero=keeps_zero, positive=positive, alike=True)
+        parity = (self.function == "cos") - (self.function in _ODD)
+        return PointwiseRule(
+            exponential=exponential, keeps_zero=keeps_zero, positive=positive, alike=True, parity=parity
+        )
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return _FUNCTIONS[self.function](x[0])

@@ -37,6 +37,7 @@ from .subspace import VectorKey
 Root = tuple[Hashable, int]  # ("", wire) for what a wire carries, ("+", wire) for its positive part, (function, wire)
 Pull = dict[VectorKey, dict[tuple[Root, VectorKey], Number]]
 Push = dict[VectorKey, dict[VectorKey, Number]]
+Chain = tuple[tuple[Hashable, Number], ...]  # odd functions, and the size of the factor before each
 
 
 def one_place(diagram: Diagram, site: Site) -> bool:
@@ -144,7 +145,7 @@ class Roots:
             elif isinstance(rule, FixedGainRule):
                 merge(row, parts[0][k], rule.factors(self._directions.layout(w))[k[0]])
             elif isinstance(rule, HomogeneousRule) and rule.negative is not None:
-                x, key, above, below = self._straight(w, k)
+                x, key, above, below = self.straight(w, k)
                 merge(row, self.of(x)[key], below)
                 merge(row, {(("+", x), key): 1}, above - below)
             elif is_function(site):
@@ -160,23 +161,51 @@ class Roots:
 
     def _function(self, site: Site, key: VectorKey) -> dict[tuple[Root, VectorKey], Number]:
         """A sector of a function of single features, as one of the features that its own inputs are multiples of."""
-        found = sorted(self._straight(x, key) for x in site.inputs)
         itself: dict[tuple[Root, VectorKey], Number] = {(("", site.outputs[0]), key): 1}
-        if any(above != below for *_, above, below in found):
-            return itself
-        (first, start, factor, _), *others = found
-        label: Hashable
-        if isinstance(site.rule, ProductRule):
-            label = ("*", *((w, k[0]) for w, k, *_ in others))
+        rule = site.rule
+        if isinstance(rule, ProductRule):
+            found = sorted(self.straight(x, key) for x in site.inputs)
+            if any(above != below for *_, above, below in found):
+                return itself
+            (first, start, *_), *others = found
+            label: Hashable = ("*", *((w, k[0]) for w, k, *_ in others))
             return {((label, first), start): math.prod(a for *_, a, _ in found)}
-        if not isinstance(site.rule, HomogeneousRule):
-            return {(((site.function, factor), first), start): 1}
-        power = site.rule.power
-        label = site.function
-        whole = power == int(power) and factor  # an `int` to a negative power is no rational number in Python
-        return {((label, first), start): Fraction(factor) ** int(power)} if whole else itself
+        assert isinstance(rule, (HomogeneousRule, PointwiseRule))
+        even, odd = rule.parity > 0, rule.parity < 0
+        chain: Chain = ()
+        if even:
+            first, start, factor, chain = self.signless(site.inputs[0], key)
+        else:
+            first, start, factor, below = self.straight(site.inputs[0], key)
+            factor = factor if factor == below else 0
+        if not factor:
+            return itself
+        size = abs(factor)
+        # `f(-h)` is another function than `f(h)`, but for the sign of an odd one
+        turned, sign = factor < 0 and not odd, -1 if factor < 0 and odd else 1
+        if not isinstance(rule, HomogeneousRule):
+            return {(((site.function, -size if turned else size, chain), first), start): sign}
+        if rule.power != int(rule.power):
+            return itself
+        # an `int` to a negative power is no rational number in Python
+        return {(((site.function, turned, chain), first), start): sign * Fraction(size) ** int(rule.power)}
 
-    def _straight(self, x: int, key: VectorKey) -> tuple[int, VectorKey, Number, Number]:
+    def signless(self, x: int, key: VectorKey) -> tuple[int, VectorKey, Number, Chain]:
+        """The feature that the size of one is a function of, by which factor, and the odd functions in between.
+
+        The factor is 0 where the two pieces of the feature are not of one size.
+        """
+        x, key, above, below = self.straight(x, key)
+        factor = abs(above) if abs(above) == abs(below) else 0
+        chain: Chain = ()
+        while factor and (site := self._writer.get(x)) and is_function(site) and getattr(site.rule, "parity", 0) < 0:
+            y, k, above, below = self.straight(site.inputs[0], key)
+            if not above or abs(above) != abs(below):
+                break
+            x, key, chain = y, k, (*chain, (site.function, abs(above)))
+        return x, key, factor, chain
+
+    def straight(self, x: int, key: VectorKey) -> tuple[int, VectorKey, Number, Number]:
         """The feature that one is a function of two straight pieces of, its slope above 0 and its slope below."""
         steps: list[tuple[Number, Number]] = []
         while site := self._writer.get(x):

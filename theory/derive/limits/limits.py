@@ -13,6 +13,7 @@ from ...gauge.rules import (
 )
 from ...gauge.solution import Solution
 from .frozen import fixed_number_limits, frozen_limits
+from .functions import function_limits
 from .inputs import computed_limits
 from .norms import norm_limits, normed
 from .paths import path_limits
@@ -31,6 +32,7 @@ def limits(solution: Solution) -> list[str]:
         *token_limits(solution),
         *path_limits(solution.drawn),
         *sum_limits(solution),
+        *function_limits(solution),
         *fixed_number_limits(solution),
         *norm_limits(solution),
         *_opaque(solution),

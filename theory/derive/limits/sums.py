@@ -11,6 +11,7 @@ from dataclasses import replace
 from ...gauge.boxes import OFF
 from ...gauge.carried import Carried, roots_of
 from ...gauge.contract import Site
+from ...gauge.diagram import Diagram
 from ...gauge.layouts import Layouts
 from ...gauge.rewrites_parts import copied
 from ...gauge.roots import Root
@@ -135,19 +136,30 @@ def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
             yield f"{site.name} adds parts of one wire that overlap: laws that mix its features are not listed"
 
 
-def _never_negative(solution: Solution) -> Iterator[str]:
-    """Activations that change nothing, since what they read is never negative, beside another reader of it."""
+def never_negative(diagram: Diagram) -> set[int]:
+    """Wires that are never negative, as far as the blocks that write them tell."""
     positive: set[int] = set()
-    for site in solution.drawn.sites:
+    for site in diagram.sites:
         rule = site.rule
-        straight = isinstance(rule, HomogeneousRule) and rule.negative is not None
         known = bool(site.inputs) and positive.issuperset(site.inputs)
-        if known and straight and len(solution.drawn.readers[site.inputs[0]]) > 1:
-            yield f"{site.name} reads what is never negative, which others read too: laws of both are not listed"
         keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
         keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0)
         if (known and keeps) or getattr(rule, "positive", False) or isinstance(rule, SoftmaxRule):
             positive.update(site.outputs)
+    return positive
+
+
+def _never_negative(solution: Solution) -> Iterator[str]:
+    """Activations that change nothing, since what they read is never negative, beside another reader of it."""
+    positive = never_negative(solution.drawn)
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if not isinstance(rule, HomogeneousRule) or not positive.issuperset(site.inputs):
+            continue
+        if rule.negative is not None and len(solution.drawn.readers[site.inputs[0]]) > 1:
+            yield f"{site.name} reads what is never negative, which others read too: laws of both are not listed"
+        if rule.slope:
+            yield f"{site.name} reads what is never negative: its slope, which never moves, is not listed"
 
 
 def _gains_added(solution: Solution, carried: Carried) -> Iterator[str]:

@@ -23,7 +23,8 @@ class HomogeneousRule(Rule):
     `noisy` for one that draws at random (dropout); `mixes` for one that reads several positions (pooling); `slope`
     names a trained slope, which no gauge moves, so that maps with slopes of their own are told apart; `negative` is the
     fixed slope below 0 of a map of two straight pieces, whose slope above it is 1; `positive` tells that nothing it
-    gives is negative, `alike` that it is one function for all features.
+    gives is negative, `alike` that it is one function for all features; `parity` is 1 for an even function, -1 for an
+    odd one, 0 for any other.
     """
 
     power: int | Fraction = 1
@@ -35,6 +36,7 @@ class HomogeneousRule(Rule):
     negative: Fraction | None = None
     positive: bool = False
     alike: bool = False
+    parity: int = 0
 
     @property
     def statement(self) -> str:
@@ -79,13 +81,14 @@ class PointwiseRule(Rule):
 
     `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.
     `keeps_zero` tells that 0 stays 0, `positive` that nothing it gives is negative, `alike` that it is one function for
-    all features.
+    all features; `parity` is 1 for an even function, -1 for an odd one, 0 for any other.
     """
 
     exponential: bool = False
     keeps_zero: bool = False
     positive: bool = False
     alike: bool = False
+    parity: int = 0
 
     @property
     def statement(self) -> str:
