@@ -7,6 +7,8 @@ laws at any point, and nothing can be said to be missing or not.
 
 Fields that span as much at one point, with the patterns of this point alone, as with those of all points have the same
 Lie algebra.  Points where inputs change many gates are looked for, since a unit that is dead at a point spans nothing.
+Where none is found, units of a small network may be dead at all that were tried: only gates that are shown to be tied
+leave a count undecided.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ MOST_CLIMBS = 96
 WORK = 10_000  # points near the best, times parameters: a small network is looked at more often
 ELSEWHERE = 3  # points, where parameters alone decide a pattern
 INPUTS = 256  # at each point where pairs of gates are looked at
-WIDEST = 300  # gates in these pairs
+WIDEST = 200  # gates in these pairs
+ROUNDS = 8  # of such points
+SHOWN = 48  # points at which two gates vary and never come apart, before they are said to be tied
 
 Tensors = dict[str, torch.Tensor]
 
@@ -51,7 +55,9 @@ class Reach:
 
 
 def doubted(found: Count, reach: Reach) -> Count:
-    """A count with the patterns of all points; undecided where no point seems to have them.
+    """A count with the patterns of all points; undecided where gates are tied, so that no point has them.
+
+    That none of the points that were looked at has them is no doubt by itself: small networks have dead units at many.
 
     Args:
         found: the count.
@@ -77,10 +83,13 @@ def doubted(found: Count, reach: Reach) -> Count:
         if spanned >= most:
             most, best = spanned, point
     laws = found.laws if best is None else reach.laws(best)
-    if laws == found.laws or (best is not None and not tied(reach.patterns, best)):
+    if laws == found.laws or best is None:
         return found
-    why = f"with the activation patterns that one point has, {laws} laws are counted: others never come together"
-    return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
+    why = f"with the activation patterns that one point has, {laws} laws are counted"
+    if tied(reach.patterns, best):
+        why = f"{why}: others never come together"
+        return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
+    return replace(found, method=f"{found.method}; {why}")
 
 
 def _lively(patterns: Patterns) -> list[Tensors]:
@@ -99,36 +108,67 @@ def _near(patterns: Patterns, point: Tensors, i: int) -> Tensors:
 
 
 def tied(patterns: Patterns, best: Tensors) -> bool:
-    """Whether some gates are tied at every point that is looked at, and not in the same way at all of them.
+    """Whether some gates are shown to be tied: at many points where both vary, and not in the same way at all of them.
 
     At one point two gates of a network have at least three of the four pairs of states, unless they are one everywhere,
-    and one gate has all of its states.
+    and one gate has all of its states.  Where a unit is dead, gates behind it may be tied by that alone, and states may
+    be too rare to be seen.  So points are looked at until there are many at which a pair never came apart; for one gate
+    those where the rarest of its states is seen, beside another.
 
     Args:
         patterns: of the network.
         best: a point where many gates vary; half of the others are near it.
     """
-    others = [_near(patterns, best, i) for i in range(POINTS)]
-    random = patterns.points(POINTS)
-    points = {k: torch.cat([torch.stack([best[k], *(o[k] for o in others)]), random[k]]) for k in best}
-    seen = patterns.seen_at(points, INPUTS)
+    ever, met, most, live = torch.zeros(1, 1, 1, 1), torch.zeros(1, 1), torch.zeros(()), torch.zeros(())
+    for _ in range(ROUNDS):
+        for pairs in _looks(patterns, best):
+            options = max(pairs.shape[1], ever.shape[1])
+            pairs = _widened(pairs.double(), options)
+            ever = torch.maximum(_widened(ever, options), pairs)
+            states = pairs.diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1)  # of each gate
+            vary = (states.sum(1) > 1).double()
+            # points with such a state, beside another
+            met = torch.nn.functional.pad(met, (0, options - met.shape[1])) + states * vary[:, None]
+            most, live = torch.maximum(most, pairs.sum((1, 3))), live + vary.outer(vary)
+        single, all_pairs = torch.eye(len(most), dtype=torch.bool), ever.sum((1, 3))
+        known = ever.diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1) > 0
+        shown = torch.where(single, met.masked_fill(~known, float("inf")).amin(1), live) >= SHOWN
+        apart = most >= torch.where(single, all_pairs, all_pairs.clamp_max(3))
+        if bool(apart.all()):
+            return False
+        if bool((~apart & shown).any()):
+            return True
+    return False
+
+
+def _looks(patterns: Patterns, best: Tensors) -> list[torch.Tensor]:
+    """Which pairs of states two gates have together, at points near one and as many anywhere (see `_pairs`)."""
+    seen = patterns.seen_at(_around(patterns, best), INPUTS)
     moving = {k: ~patterns.still[k] if k in patterns.still else torch.ones(g.shape[2:]) > 0 for k, g in seen.items()}
     states = torch.cat([g[:, :, moving[k]] for k, g in seen.items()], 2)
     if states.shape[2] > WIDEST:
         states = states[:, :, torch.linspace(0, states.shape[2] - 1, WIDEST).long()]
-    together = torch.stack([_pairs(s) for s in states])  # at each point
-    ever = _pairs(states.flatten(0, 1))
-    single = torch.eye(len(ever), dtype=torch.bool)
-    most, enough = together.amax(0), torch.where(single, ever, ever.clamp_max(3))
-    return bool((most < enough).any())
+    return [_pairs(s, int(states.max()) + 1) for s in states]
 
 
-def _pairs(states: torch.Tensor) -> torch.Tensor:
-    """How many pairs of states two gates have together, from `(samples, gates)` states."""
+def _around(patterns: Patterns, best: Tensors) -> Tensors:
+    """A point, as many near it as are looked at together, and as many anywhere."""
+    near = [_near(patterns, best, i) for i in range(POINTS)]
+    random = patterns.points(POINTS)
+    return {k: torch.cat([torch.stack([best[k], *(o[k] for o in near)]), random[k]]) for k in best}
+
+
+def _pairs(states: torch.Tensor, options: int) -> torch.Tensor:
+    """Which pairs of states two gates have together, `(gates, options, gates, options)` from `(samples, gates)`."""
     n, gates = states.shape
-    options = int(states.max()) + 1
     which = torch.nn.functional.one_hot(states, options).reshape(n, gates * options).double()
-    return (which.T @ which > 0).reshape(gates, options, gates, options).sum((1, 3))
+    return (which.T @ which > 0).reshape(gates, options, gates, options)
+
+
+def _widened(pairs: torch.Tensor, options: int) -> torch.Tensor:
+    """Pairs of states where there are more states."""
+    more = options - pairs.shape[1]
+    return torch.nn.functional.pad(pairs, (0, more, 0, 0, 0, more))
 
 
 __all__ = ["Reach", "doubted", "tied"]
