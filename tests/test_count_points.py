@@ -108,3 +108,26 @@ def test_a_module_is_given_back() -> None:
     assert all(torch.equal(before[n], t) for n, t in net.state_dict().items())
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_gap_that_is_not_wide_needs_another_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where 120 digits are too many (a mamba of 565 parameters): another point has as many laws, however narrow."""
+    found = {
+        "narrow": lw.Count(2, 9, (7, 7), 4e7, Verdict.UNDECIDED, "test"),
+        "fair": lw.Count(2, 9, (7, 7), 4e8, Verdict.HOLDS, "test"),
+        "other": lw.Count(3, 9, (6, 6), 4e8, Verdict.HOLDS, "test"),
+        "wide": lw.Count(3, 9, (6, 6), 1e12, Verdict.HOLDS, "test"),
+    }
+    arch = lw.trace(nn.Linear(3, 2), X)
+    for names, verdict in {
+        ("narrow", "narrow", "narrow"): Verdict.UNDECIDED,
+        ("fair", "other", "narrow"): Verdict.HOLDS,
+        ("narrow", "other", "narrow"): Verdict.UNDECIDED,
+        ("narrow", "narrow", "fair"): Verdict.HOLDS,
+        ("fair", "wide"): Verdict.HOLDS,
+    }.items():
+        points = iter([found[n] for n in names])
+        monkeypatch.setattr("lawful.graph.questions.count.count_fields", lambda *_, p=points, **__: next(p))
+        count = lw.count(arch)
+        assert (names, count.verdict) == (names, verdict)
+        assert verdict is Verdict.UNDECIDED or count.laws == (3 if "wide" in names else 2)

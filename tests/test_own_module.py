@@ -8,6 +8,7 @@ from torch import nn
 
 import lawful as lw
 from lawful.graph.tracing.errors import TraceError
+from lawful.theory.refusals import ModuleError
 
 
 def families(laws):
@@ -144,8 +145,9 @@ def test_the_module_is_given_back_when_its_run_fails(where, left_alone):
     module = left_alone(made(body, lambda m: setattr(m, "seen", [])))
     laws = lw.derive(module, args=(X,))
     assert any("does not run in float64" in note for note in laws.notes)
-    with pytest.raises(KeyError, match="late"):
+    with pytest.raises(ModuleError, match=r"\(KeyError: 'late'\); run it by itself first") as found:
         laws.verify(module, args=(X,))
+    assert isinstance(found.value.__cause__, KeyError) and "\n" not in str(found.value)
 
 
 def keeps(m, x):

@@ -12,6 +12,8 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.check import verify
 from lawful.graph.questions.count import count
 from lawful.graph.questions.derive import derive
+from lawful.graph.questions.fields import fields_of
+from lawful.theory.oracle.counting import count_fields
 from lawful.theory.verdict import Verdict
 
 
@@ -195,8 +197,14 @@ def test_two_scalar_residual_blocks_have_a_third_law_where_all_signs_agree():
     module = arch.to_torch().double()
     with torch.no_grad():
         for p in module.parameters():
-            p.fill_(3.0)  # the point of the count lies near: all signs agree
-    assert count(module, args=(torch.rand(6, 1, dtype=torch.float64),)).laws == 3
+            p.fill_(3.0)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(6, 1, dtype=torch.float64)
+    potential, point, sample = fields_of(module, "mse", generator, args=(x,))  # at one point, near the module's own
+    assert bool((point > 0).all())
+    found = count_fields(potential, point, sample)
+    assert (found.laws, found.verdict) == (3, Verdict.HOLDS)
+    assert count(module, args=(x,)).laws == 2  # at other points signs differ
 
 
 def test_a_normalised_sigmoid_router_has_no_law_by_exact_arithmetic():

@@ -53,7 +53,13 @@ def other():
     return 3, 4
 """
 OPAQUE = SimpleNamespace(
-    node="fft_1", op="aten.fft_rfft", module="mixer", module_type="FNet", line="net.py:7: x = fft(x)", shadowed=12
+    node="fft_1",
+    op="aten.fft_rfft",
+    module="mixer",
+    module_type="FNet",
+    line="net.py:7: x = fft(x)",
+    shadowed=12,
+    reason="",
 )
 
 

@@ -114,5 +114,26 @@ def test_a_gradient_that_is_no_number_is_said() -> None:
     balance = law("balance", lw.Architecture(b.chain(**{"0": b.Linear(3, 2)}) >> b.Linear(2, 2)))
     alone = dataclasses.replace(balance, terms=tuple(t for t in balance.terms if t.part.parameter.startswith("0.")))
     (found,) = verify([alone], module, args=(torch.randn(2, 3),)).laws
-    assert (found.verdict, found.residual) == (Verdict.VIOLATED, float("inf"))
-    assert found.reason == "a loss gradient, or the law, is not a number"
+    assert (found.verdict, found.residual) == (Verdict.UNDECIDED, float("inf"))
+    assert found.reason == "no loss gradient is a number at any point that was tried"
+
+
+class Rooted(torch.nn.Module):
+    """A table whose entries are cut at zero before their root is taken: 0 / 0 in every gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p1, self.p2 = (torch.nn.Parameter(torch.randn(5, 2)) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = torch.nn.functional.embedding(x, self.p1 + 0.5 * self.p2)
+        return torch.sqrt((rows * (rows > 0)).abs())
+
+
+def test_gradients_that_are_no_number_anywhere_accuse_no_law() -> None:
+    """Survey 0-0: `p1 - 2 p2` is constant, and was called violated."""
+    torch.manual_seed(0)
+    module, args = Rooted(), (torch.arange(12).reshape(4, 3) % 5,)
+    laws = lw.derive(module, args=args)
+    assert [w.kind for w in laws] == ["shift"]
+    assert {r.verdict for r in laws.verify(module, args=args).laws} == {Verdict.UNDECIDED}

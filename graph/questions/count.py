@@ -14,7 +14,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.theory.flows import Flow, FlowError, GradientFlow, as_flow
 from lawful.theory.losses import LossError, LossLike, parse
-from lawful.theory.oracle.counting import ContradictionError, Count, count_fields, span_of
+from lawful.theory.oracle.counting import CLEAR_GAP, DOUBTFUL_GAP, ContradictionError, Count, count_fields, span_of
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.lending.storage import own_parameters
@@ -33,7 +33,7 @@ from .reach import Reach, doubted
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
-SURE_GAP = 1e9  # below it one point is not enough
+SURE_GAP = DOUBTFUL_GAP  # below it one point is not enough
 FLOATS = "leave out exact=True"
 LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
@@ -150,8 +150,12 @@ def _count(
     wanted: int = 1,
     seen: list[Count] | None = None,
 ) -> Count:
-    """The count at the first points that are clear: the smallest of as many as are wanted; `seen` collects them."""
+    """The count at the first points that are clear: the smallest of as many as are wanted; `seen` collects them.
+
+    Where no gap is wide, one that is not narrow decides, if another point has the same count.
+    """
     seen = [] if seen is None else seen
+    narrow: list[Count] = []
     for point in points:
         generator = torch.Generator().manual_seed(seed + 1000 * point)
         where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
@@ -161,14 +165,18 @@ def _count(
         else:
             layout = layout_of(network)
             found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
-        if found.verdict is Verdict.UNDECIDED:
+        if found.verdict is not Verdict.UNDECIDED:
+            seen.append(found)
+        elif found.closed and found.gap >= CLEAR_GAP:
+            narrow.append(found)
+        else:
             continue
-        seen.append(found)
         sure = [f for f in seen if f.gap >= SURE_GAP]
         if len(sure) >= wanted or (sure and found.laws == known):
             return min(sure, key=lambda f: f.laws)
-        if not sure and [f.laws for f in seen].count(found.laws) > 1:
-            return found
+        agreeing = [f for f in (*seen, *narrow) if f.laws == found.laws]
+        if not sure and len(agreeing) > 1 and agreeing[0].verdict is not Verdict.UNDECIDED:
+            return agreeing[0]
     return replace(min(seen, key=lambda f: f.laws) if seen else found, verdict=Verdict.UNDECIDED)
 
 

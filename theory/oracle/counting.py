@@ -31,6 +31,7 @@ Field = Callable[[torch.Tensor, Any], torch.Tensor]
 
 CLEAR_GAP = 1e4
 DOUBTFUL_GAP = 1e9  # below it 120 digits decide: rounding has been seen as a gap of 2e8
+REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 120 digits (see `graph.questions.count`)
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 NOISE = 1e-8  # relative size below which a singular value may be rounding
 FLOOR = 1e-17
@@ -57,7 +58,8 @@ class Count:
         parameters: trainable scalars `D`; for a flow on a larger state (with velocity, with time) its dimension.
         ranks: dimension of `W_0, W_1, ...` until it stops growing.
         gap: last kept over first dropped singular value (infinity if nothing was dropped).
-        verdict: `HOLDS` with a clear gap and growth that stopped, else `UNDECIDED`.
+        verdict: `HOLDS` with a clear gap and growth that stopped, else `UNDECIDED`.  With a gap below `DOUBTFUL_GAP` it
+            is that of one point, which another point has to confirm.
         method: how it was counted, and why not in more digits where those were wanted.
         closed: whether growth was seen to stop; False if it was cut short because a known number of laws was reached.
         singular_values: of the last level, largest first; after a count in 120 digits the pivots of its elimination.
@@ -225,9 +227,10 @@ def _confirmed(
     """A count whose gap is narrow, decided in 120 digits where that is possible."""
     try:
         precise = count_precisely(field, state, sample, known=known, depth=depth, progress=progress)
-    except UnknownError as error:  # rounding has been taken for a gap that narrow, at two points alike
-        method = f"{found.method}; not in {DIGITS} digits: {error}"
-        return replace(found, method=method, verdict=Verdict.UNDECIDED)
+    except UnknownError as error:
+        # Rounding has been taken for a narrower gap at two points alike, so that those are not even repeated.
+        verdict = found.verdict if REPEATED_GAP <= found.gap < DOUBTFUL_GAP else Verdict.UNDECIDED
+        return replace(found, method=f"{found.method}; not in {DIGITS} digits: {error}", verdict=verdict)
     d, rank = found.parameters, precise.ranks[-1]
     reached = not depth or precise.closed or (known is not None and rank >= d - known)
     return Count(

@@ -202,6 +202,9 @@ def _judge(law: Law, points: Sequence[Point], ideal: Sequence[Point], tolerance:
     ]
     seen = [c for c in controls if c > SEEN * tolerance]
     control = min(seen, default=max(controls, default=float("inf")))
+    if points and not any(map(_finite, points)):
+        why = "no loss gradient is a number at any point that was tried"
+        return LawReport(law.name, Verdict.UNDECIDED, float("inf"), float("inf"), why)
     verdict, residual, reason = _outcome(law, found, ideal if ideal is not points else None, tolerance)
     if verdict is Verdict.HOLDS and controls and not seen:
         verdict, reason = Verdict.UNDECIDED, "a corrupted copy of it passes as well, so the check shows nothing"
