@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 
 from ..algebra import Algebra, Blocks, Diagonal, Nothing, Scalar, ScalarPlusOnes
@@ -13,6 +14,7 @@ from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..repeats import axes_over
 from ..subspace import Subspace, Vector, VectorKey, ones, vector_keys
+from ..unknowns import Terms
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ class NormRule(Rule):
     def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if not self.scale:
+            if max(len(balance.layout(w).boxes) for w in (x, y)) > 1:
+                _one_factor(balance, x, y)  # parts of a wire have a mean in common
+                return
             balance.centre(x, y)
             if not self.local:  # the mean runs over positions too, so S moves 1 alike on both sides
                 balance.require({balance.key(x, 0, "c"): 1, balance.key(y, 0, "c"): -1})
@@ -95,7 +100,10 @@ class NormRule(Rule):
         else:
             shifts.match_tokens(x, y)
             terms = shifts.wire_terms(x, y)
-            shifts.emit(y, {k: v for k, v in terms.items() if "d" in k[1][1]})
+            if self.groups > 1 or len(shifts.layout(x).boxes) == 1:
+                shifts.emit(y, {k: v for k, v in terms.items() if "d" in k[1][1]})
+            else:
+                shifts.emit(y, _without_mean(terms, shifts.layout(x)))
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         x, y = site.inputs[0], site.outputs[0]
@@ -103,6 +111,9 @@ class NormRule(Rule):
         moving, shared = still if self.local else Subspace(), still
         if not self.scale:
             waves = Subspace(tuple({k: 1} for k in directions.keys(y) if "d" in k[1]))
+            alike = [b.dims for b in directions.layout(x).boxes] == [b.dims for b in directions.layout(y).boxes]
+            if self.groups == 1 and alike:
+                waves = waves.join(_level(directions.layout(y)))
             still = still.join(directions.still(y).meet(waves))
             moving = moving.join(directions.moving(y).meet(waves))
             shared = shared.join(directions.shared(y).meet(waves))
@@ -123,6 +134,38 @@ class NormRule(Rule):
         if not self.scale:
             return degrees[0]
         return 0 if self.local or not local or not degrees[0] else None
+
+
+def _one_factor(balance: BalancePass, *wires: int) -> None:
+    """Every wire carries the same multiple of the identity."""
+    first = balance.key(wires[0], 0, balance.layout(wires[0]).boxes[0].constant)
+    for w in wires:
+        for box, label in balance.keys(w):
+            row = {balance.key(w, box, label): 1}
+            if set(label) == {"c"} and balance.key(w, box, label) != first:
+                row[first] = -1
+            if row != {first: 1}:
+                balance.require(row)
+
+
+def _without_mean(terms: Terms, layout: Algebra) -> Terms:
+    """A shift without its mean over all features, where these are cut into several boxes."""
+    out = {at: dict(row) for at, row in terms.items()}
+    for (token, (box, label)), row in terms.items():
+        if "d" in label:
+            continue
+        for i, other in enumerate(layout.boxes):
+            target = out.setdefault((token, (i, other.constant)), {})
+            for k, a in row.items():
+                target[k] = target.get(k, 0) - Fraction(layout.boxes[box].size, layout.size) * a
+    return out
+
+
+def _level(layout: Algebra) -> Subspace:
+    """Vectors that are constant on every box and have no mean: centring keeps them."""
+    first, *others = layout.boxes
+    found = [{(0, first.constant): box.size, (i, box.constant): -first.size} for i, box in enumerate(others, 1)]
+    return Subspace(tuple(found))
 
 
 def group_lines(layout: Algebra, groups: int) -> list[Vector]:
