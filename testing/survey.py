@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -136,8 +135,7 @@ def judge(program: Program, losses: Sequence[str], start: int = 0, only: str = "
     if wanted("accused"):
         report = _asked(outcome, "verify", lambda: laws.verify(module, args=args))
         exact = {law.name for law in laws if law.exact}
-        judged = [r for r in report.laws if r.law in exact and math.isfinite(r.residual)] if report else []
-        accused = [r.law for r in judged if r.verdict is Verdict.VIOLATED]  # a gradient that is no number is said so
+        accused = [r.law for r in report.laws if r.law in exact and r.verdict is Verdict.VIOLATED] if report else []
         if accused and not false:
             outcome.failures["accused"] = f"{accused[0]} holds, and verify calls it violated"
     counted = exactly = None
