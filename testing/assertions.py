@@ -33,6 +33,13 @@ HINTS = {
 }
 
 
+def hint(report: LawReport) -> str:
+    """What the verdict on a law means, and where to look; why nothing could be decided is the law's own reason."""
+    if report.verdict is Verdict.UNDECIDED and report.reason:
+        return f"undecided: {report.reason}"
+    return HINTS[report.verdict]
+
+
 @contextmanager
 def quiet_helpers() -> Iterator[None]:
     """Silences what torch.func says about its own helpers, which would fail a suite that makes warnings errors."""
@@ -122,7 +129,7 @@ def failure(name: str, loss: str, failed: Sequence[LawReport], laws: Sequence[La
     lines.insert(0, f"{name}: {len(failed)} of {len(laws)} families of laws failed (loss {loss})")
     if len(failed) > 20:
         lines.append(f"... and {len(failed) - 20} more")
-    lines += [HINTS[v] for v in dict.fromkeys(r.verdict for r in failed)]
+    lines += dict.fromkeys(map(hint, failed))
     return "\n".join([*lines, note] if note else lines)
 
 

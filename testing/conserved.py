@@ -18,7 +18,7 @@ from lawful.theory.oracle.modules import Axes, Point, module_points
 from lawful.theory.oracle.verification import TOLERANCE, LawReport, verify
 from lawful.theory.verdict import Verdict
 
-from .assertions import EPSILON_TOLERANCE, HINTS, quiet_helpers
+from .assertions import EPSILON_TOLERANCE, hint, quiet_helpers
 
 Invariant = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 
@@ -89,7 +89,7 @@ def assert_conserved(
     if not passed:
         raise AssertionError(
             f"{name} is not shown to be conserved under {shown(loss)}: residual {report.residual:.1e}, control "
-            f"{report.control:.1e}\n{HINTS[report.verdict]}"
+            f"{report.control:.1e}\n{hint(report)}"
         )
     return report
 
