@@ -79,7 +79,9 @@ def _places_unread(diagram: Diagram) -> Iterator[str]:
                 places[w] = set().union(*(f for f in found if f is not None))
     for site in diagram.sites:
         for w in site.outputs if isinstance(site.rule, TableRule) else ():
-            if w in places and len(places[w]) < diagram.wires[w].positions:
+            if (
+                w in places and 0 < len(places[w]) < diagram.wires[w].positions
+            ):  # of one that nothing reads all rows are laws
                 yield f"{site.name} has rows at positions that nothing reads: laws of these rows are not listed"
 
 
