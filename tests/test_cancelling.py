@@ -176,6 +176,12 @@ NOTED: dict[str, tuple[Forward, str, tuple[int, ...], str]] = {
         (5, 3),
         "cancel",
     ),
+    "a skip of a part of activations": (
+        of(lambda m, h: F.linear(h, m.v) + h[:, :2], relu),
+        "w:5,4 v:2,5",
+        (5, 4),
+        "unlike linear maps",
+    ),
     "a skip of a part": (
         of(lambda m, h: h + F.linear(torch.cat([h, h.abs()], 1), m.a)),
         "w:3,3 a:3,6",

@@ -14,7 +14,7 @@ from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
 from ...gauge.layouts import Layouts
 from ...gauge.rewrites_parts import copied
-from ...gauge.roots import Root
+from ...gauge.roots import Root, is_function
 from ...gauge.rules import (
     AddRule,
     ConcatRule,
@@ -82,19 +82,24 @@ def _unlike_maps(solution: Solution, carried: Carried) -> Iterator[str]:
         if _kind(solution, site):
             for root in roots_of(carried.roots.of(site.inputs[0])):
                 readers.setdefault(root, []).append(site)
+    carriers: dict[Root, list[int]] = {}  # the wires that hand on what an activation makes
+    for site in solution.drawn.sites:
+        if is_function(site):
+            for root in roots_of(carried.roots.of(site.outputs[0])):
+                carriers.setdefault(root, []).append(site.outputs[0])
     done: set[frozenset[str]] = set()
     for root, sites in readers.items():
         names = frozenset(s.name for s in sites)
         if names in done:
             continue
         done.add(names)
-        skip = root[1] if not root[0] else None
-        if skip is None and len({_kind(solution, s) for s in sites}) < 2:
+        skips = [w for w in (carriers.get(root, []) if root[0] else [root[1]]) if carried.goes_on(w)]
+        if not skips and len({_kind(solution, s) for s in sites}) < 2:
             continue
-        if sum(carried.goes_on(s.outputs[0]) for s in sites) + (skip is not None and carried.goes_on(skip)) < 2:
+        if sum(carried.goes_on(s.outputs[0]) for s in sites) + bool(skips) < 2:
             continue
-        kinds = {i: _kind(solution, s) for i, s in enumerate(sites)} | {len(sites): ("skip",)}
-        starts = [s.outputs[0] for s in sites] + ([] if skip is None else [skip])
+        kinds = dict(enumerate([*(_kind(solution, s) for s in sites), *[("skip",)] * len(skips)]))
+        starts = [s.outputs[0] for s in sites] + skips
         for reader, port, found in carried.ends_of(starts):
             meeting = [{kinds[i] for i, _ in row} for row in found.values()]
             if any(len(row) > 1 for row in meeting):
