@@ -182,6 +182,7 @@ NOTED: dict[str, tuple[Forward, str, tuple[int, ...], str]] = {
         (5, 4),
         "unlike linear maps",
     ),
+    "a bilinear form of one wire": (of(lambda m, h: F.bilinear(h, 2 * h, m.v)), "w:3,3 v:2,3,3", (5, 3), "skew part"),
     "a skip of a part": (
         of(lambda m, h: h + F.linear(torch.cat([h, h.abs()], 1), m.a)),
         "w:3,3 a:3,6",

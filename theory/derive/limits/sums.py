@@ -17,6 +17,7 @@ from ...gauge.rewrites_parts import copied
 from ...gauge.roots import Root, is_function
 from ...gauge.rules import (
     AddRule,
+    BilinearRule,
     ConcatRule,
     FixedGainRule,
     FlattenRule,
@@ -51,6 +52,7 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _repeated_positions(solution)
     yield from _factors_of_runs(solution)
     yield from _never_negative(solution)
+    yield from _both_sides(solution, carried)
     yield from _side_by_side(solution)
     yield from _differences_of_copies(solution)
     yield from _copies_changed(solution)
@@ -152,6 +154,15 @@ def never_negative(diagram: Diagram) -> set[int]:
         if (known and keeps) or getattr(rule, "positive", False) or isinstance(rule, SoftmaxRule):
             positive.update(site.outputs)
     return positive
+
+
+def _both_sides(solution: Solution, carried: Carried) -> Iterator[str]:
+    """Bilinear forms of one wire: the skew part of their tensors acts on nothing."""
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, BilinearRule):
+            first, second = (roots_of(carried.roots.of(x)) for x in site.inputs)
+            if first & second:
+                yield f"{site.name} reads one wire on both sides: laws of the skew part of its tensor are not listed"
 
 
 def _never_negative(solution: Solution) -> Iterator[str]:
