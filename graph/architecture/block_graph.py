@@ -22,22 +22,9 @@ Edge = tuple[str, int, str, int]
 
 
 class BlockGraph:
-    """Nodes with blocks, the edges between their ports, and the signal on each.
+    """Nodes with blocks, the edges between their ports, and the signal on each: the data of an `Architecture`.
 
-    Args:
-        net: an expression of blocks.
-        input: what the network reads; by default what its first block says it reads.
-        space: lengths of the position axes of the input (height and width, or tokens), if the default is not wanted.
-
-    Attributes:
-        graph: a `networkx.MultiDiGraph`; nodes carry `block`, edges carry `source` and `target` port numbers.
-        inputs: signals of the network's inputs.
-        outputs: signals of its outputs, in the order in which the expression ends in them.
-        signals: the signal on every port `(node, number)`.
-        trace: where it came from, if a torch module was traced (see `lawful.trace`), else None.
-
-    Raises:
-        ShapeError: for widths that do not fit, open ports and cycles; names the node, both sides and the way out.
+    `Architecture` describes the arguments and the attributes; what reads, runs or changes a network works on this.
     """
 
     trace: Trace | None
