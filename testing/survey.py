@@ -197,6 +197,7 @@ def _test(outcome: Outcome, laws: LawSet, referee: Referee, start: int) -> bool:
             outcome.failures["dependent"] = f"{laws.exact_independent} exact laws are called independent, rank {rank}"
         if seen == POINTS:
             break
+    outcome.undecided |= not seen  # no gradient was more than its rounding: the laws were not tested
     return False
 
 
@@ -217,7 +218,7 @@ def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, count
         # where the library finds fewer laws, the points of the referee may all be such that units are dead there
         if found.decided and (suspect or any(n != found.laws for n in sure.values())):
             found = referee.count(start, points)
-    outcome.undecided = not found.decided
+    outcome.undecided |= not found.decided
     if not found.decided:
         return
     told = f"referee {found.laws} {found.ranks}"
