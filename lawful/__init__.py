@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -100,12 +101,20 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name when it is first used (PEP 562)."""
+    if name in _MODULES or name in _HOMES:
+        from lawful.graph.questions.reading import read_specs_with
+
+        from .specs import load
+
+        read_specs_with(load)
     if name in _MODULES:
         value: Any = importlib.import_module(_MODULES[name])
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
-        raise AttributeError(f"lawful has no attribute {name!r}; it has {', '.join(__all__)}")
+        near = difflib.get_close_matches(name, __all__, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(__all__)}"
+        raise AttributeError(f"lawful has no attribute {name!r}; {hint}")
     globals()[name] = value
     return value
 

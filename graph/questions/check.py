@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.func import jacrev
 
-from lawful.blocks import Net, ShapeError
+from lawful.blocks import ShapeError
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossError, LossLike, label, parse, read, spans
@@ -28,6 +28,7 @@ from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
 from .check_report import CheckReport, Subject, acceptable
 from .count import count
 from .derive import architecture_of, derive
+from .reading import NetworkLike, question
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
 
@@ -36,12 +37,13 @@ MANY = 16  # random points where a few leave a law untested
 VERIFIABLE = 2_000_000  # parameters whose gradients are quick to take in float64
 
 
+@question()
 def verify(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     laws: Sequence[Law] | LawSet | None = None,
     loss: LossLike | None = None,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     redraw: bool = True,
     axis: Axes | None = None,
@@ -51,8 +53,9 @@ def verify(
     """Checks laws by loss gradients in float64.
 
     Args:
-        network: an architecture (random parameters), or a module (the parameters that it has).
-        laws: the laws; derived from the architecture where they are not given.
+        network: an architecture, an expression of blocks or a spec (random parameters), or a module (the parameters
+            that it has).
+        laws: the laws; derived from the network where they are not given.
         loss: the loss of every output (see `derive`); by default those the laws were derived for, or the squared error.
         args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
         kwargs: example keyword inputs of a module; masks and what is no tensor are passed on.
@@ -67,15 +70,14 @@ def verify(
         A verdict and a residual for every law.
 
     Raises:
-        ShapeError: if the laws of a foreign module are not given, or were derived for losses that see other things.
+        ShapeError: for a module without inputs, and for laws that were derived for losses that see other things.
     """
+    assert isinstance(network, Architecture | torch.nn.Module)
     arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
     if laws is None:
-        if arch is None:
-            raise ShapeError(f"no laws are known for a {type(network).__name__}; pass laws=lawful.derive(...)")
-        laws = derive(arch, loss or "mse")
+        laws = derive(arch, loss or "mse") if arch else derive(network, loss or "mse", args=args, kwargs=kwargs)
     losses = agreed_losses(laws, loss, arch)
-    if isinstance(network, Network) and not args and not kwargs:
+    if isinstance(network, Network) and not len(args) and not kwargs:
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
     where: dict[str, Any] = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
     return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
@@ -110,11 +112,12 @@ def agreed_losses(laws: Sequence[Law] | LawSet, loss: LossLike | None, arch: Arc
     return asked
 
 
+@question(least={"countable": 0})
 def check(
-    network: Architecture | Net | torch.nn.Module,
+    network: NetworkLike,
     loss: LossLike = "mse",
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
     countable: int = COUNTABLE,
@@ -127,7 +130,7 @@ def check(
     widths stand in the same order, the families of laws agree and the rules meet the same limits; the report says so.
 
     Args:
-        network: the architecture, an expression of blocks, or a module, which is traced.
+        network: an architecture, an expression of blocks, a module, which is traced, or a spec.
         loss: the loss of every output (see `derive`).
         args: example inputs of a module.
         kwargs: its keyword inputs.
@@ -143,7 +146,7 @@ def check(
         ContradictionError: if the oracle counts fewer laws than hold.
     """
     say = progress or (lambda line: None)
-    arch = Architecture(network) if isinstance(network, Net) else architecture_of(network, args, kwargs)
+    arch = architecture_of(network, tuple(args), kwargs)
     losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
     expect_runs(arch)
     say("deriving")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..inputs import inputs_of
 from ..laws.law import Law
 from ..laws.named import Named
 from ..laws.notes import facts, gaps
@@ -110,7 +111,8 @@ class LawSet(Named[Law]):
         """
         from ..oracle.verification import verify
 
-        return verify(self, network, self.loss, **options)  # type: ignore[arg-type]
+        inputs = inputs_of("verify", options.pop("args", ()), options.pop("kwargs", None))
+        return verify(self, network, self.loss, args=inputs[0], kwargs=inputs[1], **options)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         scalars = f"{self.count} scalar laws, {self.independent} independent"

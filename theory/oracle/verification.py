@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from ..arguments import ArgumentError, shown
 from ..laws.law import Law
 from ..losses import LossLike
 from ..parts import is_part, with_parts
@@ -144,6 +145,10 @@ def verify(
         ValueError: for a module without example inputs, for laws of parameters that the network does not have, and for
             another axis than that the laws were derived for.
     """
+    if type(samples) is not int or samples < 1:
+        raise ArgumentError(f"verify: samples is {shown(samples)}; it must be an integer of at least 1")
+    if not isinstance(network, torch.nn.Module | Differentiable):
+        raise ArgumentError(f"verify: the network is {shown(network)}; expected an architecture or a torch module")
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
         if isinstance(laws, OnAxes) and laws.axes and not hasattr(network, "output_axes"):
             axis = axis if isinstance(axis, ClassAxes) else ClassAxes(laws.axes, axis)
