@@ -1,11 +1,16 @@
-"""The command line: `lawful demo | derive | verify | count | certify | check | catalog | atlas`.
+"""The command line: `lawful demo | derive | verify | count | certify | check | draw | report | catalog | atlas`.
 
-Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
+Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr), 3 a mistake of lawful
+itself, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import sys
+import traceback
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -14,17 +19,18 @@ import typer
 from .cli_atlas import atlas
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
-from .specs import BadInput, load
-from .terminal import AsJson, console, finish, print_json, single_thread, status
+from .specs import BadInput, expect_form, load, published, small
+from .terminal import AsJson, any_encoding, console, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
     from lawful.graph.architecture.architecture import Architecture
 
 app = typer.Typer(
-    help="Which quantities does training a neural network conserve, why, and is the list complete?",
-    add_completion=False,
+    help="Which quantities does training a neural network conserve, why, and is the list complete?\n\n"
+    "Exit codes: 0 lawful; 1 a law is violated, missing or undecided; 2 bad input; 3 a mistake of lawful itself.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(catalog_app, name="catalog")
 app.command()(atlas)
@@ -33,8 +39,10 @@ app.command()(certify)
 Spec = Annotated[
     str,
     typer.Argument(
+        callback=expect_form,
         help="a network: family:resnet18, family:mlp:widths=3,4,2, torchvision:vgg16, timm:resnet50, hf:gpt2, "
-        "file.py:function or arch.json"
+        "hf:path/to/folder, file.py:function or arch.json; published models take options of their own and the mode: "
+        "hf:gpt2:n_layer=2:n_embd=8, timm:resnet18:training",
     ),
 ]
 Loss = Annotated[
@@ -42,10 +50,14 @@ Loss = Annotated[
     typer.Option(help="mse, cross_entropy, bce, l1, hinge, kl, cosine, ...; one for every output: cross_entropy+mse"),
 ]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
-Shrink = Annotated[bool, typer.Option("--shrink", help="use the network's copy with tiny axes")]
+Shrink = Annotated[
+    bool,
+    typer.Option(
+        "--shrink", help="take a copy with tiny axes, of a published model a small instance of its configuration"
+    ),
+]
 
-COUNTABLE = 2000  # trainable scalars: more than this takes the oracle minutes and gigabytes
-EXACTLY_COUNTABLE = 5000  # the same modulo a prime
+FLOATS = 4  # matrices of parameters by parameters that the oracle holds at once
 VERIFIABLE = 50_000_000  # parameters: more than this takes gigabytes in float64
 
 
@@ -113,7 +125,7 @@ def verify(
     from lawful.graph.questions.derive import derive as derive_laws
 
     from .cli_trace import trace_data, trace_lines
-    from .tables import law_line, law_table, laws_data, report_data
+    from .tables import law_line, law_table, laws_data, reasons, report_data
 
     arch, whole = _load(spec, shrink, VERIFIABLE, "verification")
     laws = derive_laws(arch, loss)
@@ -127,7 +139,7 @@ def verify(
         outcome = (
             f"verdict: {report.verdict}" if laws else "there is no law to verify; check says whether one is missing"
         )
-        lines = (law_line(laws), *laws.notes, *trace_lines(whole), outcome)
+        lines = (law_line(laws), *laws.notes, *trace_lines(whole), *reasons(report), outcome)
         terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(acceptable(report, laws))
 
@@ -157,7 +169,7 @@ def count(
         raise BadInput("a certificate is written for an exact count only; add --exact")
     if certificate is not None and seed:
         raise BadInput("the random numbers of a certificate follow from its content; leave out --seed")
-    arch, whole = _load(spec, shrink, EXACTLY_COUNTABLE if exact else COUNTABLE, "brute force")
+    arch, whole = _load(spec, shrink, _countable(), "brute force in the memory that is free")
     single_thread()
     with status(as_json, "counting") as say:
         try:
@@ -192,45 +204,80 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     arch = load(spec)
     single_thread()
     with status(as_json, "checking") as say:
-        found = check_laws(arch, loss, seed=seed, progress=say)
+        instance = (lambda: small(spec)) if spec.startswith("hf:") else None
+        found = check_laws(arch, loss, seed=seed, instance=instance, progress=say)
     if as_json:
         print_json({**check_data(found), **trace_data(arch)})
     else:
         terminal = console(False)
-        title = spec if found.verified_laws is found.laws else f"{spec}, on its shrunken copy"
-        terminal.print(law_table(found.verified_laws, title, found.report))
+        measured = bool(found.report.laws)
+        title = spec if found.verified_laws is found.laws or not measured else f"{spec}, on {found.subject.name}"
+        terminal.print(law_table(found.verified_laws if measured else found.laws, title, found.report))
         lines = (found.summary, *trace_lines(arch), f"verdict: {found.verdict}")
         terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(found.lawful)
 
 
+@app.callback(invoke_without_command=True)
+def _front(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if version:
+        print(f"lawful {metadata.version('lawful')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 def main() -> None:
     """The `lawful` command."""
+    any_encoding()
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(prog_name="lawful", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it raises nothing
+        sys.exit(141)
     except typer.TyperException as error:  # an unknown command or option, a missing or unreadable value
         _refuse(error.format_message())
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         _refuse("stopped", 130)
-    except ValueError as error:
-        from lawful.blocks import ShapeError  # not at the top: it loads torch, which help and usage errors do not need
-        from lawful.theory.gauge.boxes import LayoutError
+    except Exception as error:
+        from lawful.theory.refusals import is_own, said
 
-        if not isinstance(error, (BadInput, ShapeError, LayoutError)):
-            raise
-        _refuse(str(error))
+        if is_own(error) and isinstance(error, ValueError) and type(error).__name__ != "ContradictionError":
+            _refuse(str(error))
+        if os.environ.get("LAWFUL_DEBUG"):
+            traceback.print_exc()
+        _refuse(f"a mistake of lawful itself ({said(error)}); LAWFUL_DEBUG=1 shows where, please report it", 3)
     sys.exit(code)
 
 
 def _refuse(message: str, code: int = 2) -> NoReturn:
-    print(f"lawful: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if "--json" in sys.argv[1:]:
+        print_json({"error": line, "code": code})
+    print(f"lawful: {line}", file=sys.stderr)
     sys.exit(code)
+
+
+def _countable() -> int:
+    """How many trainable scalars brute force takes in half of the memory that is free."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not every system says
+        free = 2**33
+    return math.isqrt(free // (2 * 8 * FLOATS))
 
 
 def _load(spec: str, shrink: bool, limit: int, what: str) -> tuple[Architecture, Architecture]:
     """The network of a spec, or its shrunken copy, if it is not too large; and the network as it was read."""
-    whole = load(spec)
-    arch = whole.shrink() if shrink else whole
+    if shrink and published(spec):
+        arch = whole = small(spec)
+    else:
+        whole = load(spec)
+        arch = whole.shrink() if shrink else whole
     size = sum(p.size for p in arch.parameters.values())
     if size > limit:
         way_out = "choose smaller options" if shrink else "add --shrink"

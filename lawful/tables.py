@@ -32,14 +32,18 @@ def law_table(laws: LawSet, title: str, report: Report | None = None, latex: boo
         table.add_column("verdict", no_wrap=True)
         table.add_column("residual", justify="right", no_wrap=True)
     table.add_column("what is conserved", overflow="fold", ratio=7, style="dim")
+    measured = {r.law: r for r in report.laws} if report is not None else {}
     for law in laws:
         formula = Text(law.latex if latex else law.text)
         cells: list[str | Text] = [Text(law.name), Text(law.algebra), str(law.count)]
         if report is None:
             cells.append("yes" if law.exact else Text("up to eps", style="yellow"))
         else:
-            found = report[law.name]
-            cells += [Text(found.verdict, style=COLOURS[found.verdict]), f"{found.residual:.0e}"]
+            found = measured.get(law.name)
+            if found is None:
+                cells += [Text("not measured", style="yellow"), ""]
+            else:
+                cells += [Text(found.verdict, style=COLOURS[found.verdict]), f"{found.residual:.0e}"]
         table.add_row(*cells, formula)
     return table
 
@@ -49,6 +53,19 @@ def law_line(laws: LawSet) -> str:
     approximate = sum(law.count for law in laws if not law.exact)
     line = f"{laws.count} scalar laws in {len(laws)} families, {laws.independent} independent, loss {laws.loss}"
     return line + (f"; {approximate} of them hold up to the epsilon of a norm" if approximate else "")
+
+
+def reasons(report: Report) -> list[str]:
+    """Why laws did not pass, one line each, and what to do about those that are undecided."""
+    out = []
+    for r in report.laws:
+        if r.verdict in ("undecided", "vacuous"):
+            out.append(
+                f"{r.law} is {r.verdict}: {r.reason or 'no sample tested it'}; try --samples 16 or another --seed"
+            )
+        elif r.verdict == "violated":
+            out.append(f"{r.law} is violated{': ' if r.reason else ''}{r.reason}")
+    return out
 
 
 def entry_table(entries: Sequence[Entry]) -> Table:

@@ -25,6 +25,7 @@ from ..architecture.module import Network
 from ..architecture.outputs import losses_of
 from ..architecture.shrinking.likeness import doubts
 from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
+from ..architecture.shrinking.untraced import WAY_OUT, untraced
 from .check_report import CheckReport, Subject, acceptable
 from .count import count
 from .derive import architecture_of, derive
@@ -121,6 +122,7 @@ def check(
     kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
     countable: int = COUNTABLE,
+    instance: Callable[[], Architecture] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> CheckReport:
     """Derives the laws of an architecture, verifies every one, and counts it, or a shrunken copy, by brute force.
@@ -136,6 +138,7 @@ def check(
         kwargs: its keyword inputs.
         seed: of everything random.
         countable: parameters up to which the network itself is counted, and not a shrunken copy.
+        instance: makes a small instance of the same model, for one that is too large to count and cannot be shrunk.
         progress: called with a line before each stage.
 
     Returns:
@@ -151,20 +154,27 @@ def check(
     expect_runs(arch)
     say("deriving")
     laws = derive(arch, label(losses))
-    found = CheckReport(arch, laws, _subject(arch, losses, laws, countable))
+    found = CheckReport(arch, laws, _subject(arch, losses, laws, countable, instance))
     if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE:
         say(f"verifying {len(laws)} families of laws")
         found = replace(found, own_report=_verified(arch, laws, seed))
     found = _counted(found, seed, say)
     if found.copied and found.differs:  # tiny axes may have laws by accident
-        wider = _subject(arch, losses, laws, countable, extra=1)
+        wider = _subject(arch, losses, laws, countable, instance, extra=1)
         if wider.copied and not wider.reason:
             second = _counted(replace(found, subject=wider), seed, say)
             found = second if second.complete else found
     return found
 
 
-def _subject(arch: Architecture, losses: Sequence[Loss], laws: LawSet, countable: int, extra: int = 0) -> Subject:
+def _subject(
+    arch: Architecture,
+    losses: Sequence[Loss],
+    laws: LawSet,
+    countable: int,
+    instance: Callable[[], Architecture] | None,
+    extra: int = 0,
+) -> Subject:
     """What is counted for a network: itself, a copy that speaks for it, or nothing."""
     plain = arch.with_epsilon(0.0)
     own = Subject(plain, derive(plain, label(losses)))
@@ -173,9 +183,7 @@ def _subject(arch: Architecture, losses: Sequence[Loss], laws: LawSet, countable
     size = trainable_scalars(arch)
     affordable = size <= LARGEST and countable == COUNTABLE
     if arch.trace is not None:
-        why = "a traced network has the sizes of its module built in and cannot be shrunk; check a smaller instance"
-        reason = f"it has {size:,} trainable scalars, more than {LARGEST:,}, and {why}"
-        return own if affordable else replace(own, runs=False, reason=reason)
+        return own if affordable else _traced_subject(own, losses, laws, instance, extra)
     small = shrink(arch, extra).with_epsilon(0.0)
     # Fewer classes have fewer weights, which do not matter for what a loss sees.
     named = label(losses if small.outputs == arch.outputs else [Loss(m.name) for m in losses])
@@ -188,6 +196,40 @@ def _subject(arch: Architecture, losses: Sequence[Loss], laws: LawSet, countable
         reason = "; ".join(doubts(arch, small, laws, copy.laws))
         copy = replace(copy, runs=True)
     return own if reason and affordable else replace(copy, reason=reason)
+
+
+def _traced_subject(
+    own: Subject, losses: Sequence[Loss], laws: LawSet, instance: Callable[[], Architecture] | None, extra: int
+) -> Subject:
+    """What is counted for a traced network: the copy of it as a composed one, or an instance that somebody makes."""
+    try:
+        composed = untraced(own.arch)
+        small = shrink(composed, extra).with_epsilon(0.0)
+    except ShapeError as error:
+        if instance is None:
+            return replace(own, runs=False, reason=str(error))
+        return _instance_subject(own, losses, laws, instance)
+    whole = derive(composed, label(losses))
+    copy = Subject(small, derive(small, label(losses)), copied=True, runs=runs(small))
+    if trainable_scalars(small) > LARGEST or not copy.runs:
+        why = f"its smallest copy has {trainable_scalars(small):,} trainable scalars, more than {LARGEST:,}"
+        return replace(copy, runs=False, reason=f"{why}; {WAY_OUT}")
+    reasons = doubts(composed, small, whole, copy.laws)
+    if (whole.independent, len(whole)) != (laws.independent, len(laws)):
+        reasons.append("the network has other laws once the names of its module are gone")
+    return replace(copy, reason="; ".join(reasons))
+
+
+def _instance_subject(
+    own: Subject, losses: Sequence[Loss], laws: LawSet, instance: Callable[[], Architecture]
+) -> Subject:
+    try:
+        small = instance().with_epsilon(0.0)
+    except ValueError as error:
+        return replace(own, runs=False, reason=str(error))
+    named = label(losses if len(small.outputs) == len(own.arch.outputs) else [Loss(m.name) for m in losses])
+    copy = Subject(small, derive(small, named), copied=True, name="a small instance of it")
+    return replace(copy, reason="; ".join(doubts(own.arch, small, laws, copy.laws)))
 
 
 def _verified(arch: Architecture, laws: LawSet, seed: int) -> Report:

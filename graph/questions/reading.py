@@ -47,8 +47,8 @@ def network_of(network: Any, where: str = "lawful") -> Architecture | torch.nn.M
         return _readers[0](network)
     hint = "; call it to make one" if callable(network) else ""
     raise ShapeError(
-        f"{where}: the network is {shown(network)}; it must be an architecture, an expression of blocks, a torch module "
-        f"or a spec such as 'family:gpt2'{hint}"
+        f"{where}: the network is {shown(network)}; it must be an architecture, an expression of blocks, a torch "
+        f"module or a spec such as 'family:gpt2'{hint}"
     )
 
 
