@@ -68,7 +68,7 @@ class Block(Net, ABC):
     portable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        expect_fields(self, self.least, ShapeError)
+        expect_fields(self, self.least, ShapeError, integers_only=not self.portable)
 
     @property
     def kind(self) -> str:

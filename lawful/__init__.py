@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lawful.graph.questions.lora import lora
     from lawful.graph.questions.parameters import ParameterCount, parameter_count
     from lawful.graph.questions.search import search_laws
+    from lawful.graph.questions.summary import summary
     from lawful.graph.tracing import Trace, TraceError, register_op, trace
     from lawful.theory import losses
     from lawful.theory.derive.lawset import LawSet
@@ -54,6 +55,7 @@ _HOMES = {
     "TraceError": "lawful.graph.tracing",
     "register_op": "lawful.graph.tracing",
     "search_laws": "lawful.graph.questions.search",
+    "summary": "lawful.graph.questions.summary",
     "trace": "lawful.graph.tracing",
     "verify": "lawful.graph.questions.check",
 }
@@ -93,6 +95,7 @@ __all__ = [
     "parameter_count",
     "register_op",
     "search_laws",
+    "summary",
     "testing",
     "trace",
     "verify",
@@ -107,6 +110,10 @@ def __getattr__(name: str) -> Any:
         from .specs import load
 
         read_specs_with(load)
+    if name == "Architecture":
+        from .drawn import paint
+
+        importlib.import_module(_HOMES[name]).Architecture.painter = staticmethod(paint)
     if name in _MODULES:
         value: Any = importlib.import_module(_MODULES[name])
     elif name in _HOMES:

@@ -19,7 +19,7 @@ import typer
 from .cli_atlas import atlas
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
-from .specs import BadInput, expect_form, load, published, small
+from .specs import BadInput, expect_form, expect_writable, load, small
 from .terminal import AsJson, any_encoding, console, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ def demo(
 def derive(
     spec: Spec,
     loss: Loss = "mse",
-    latex: Annotated[bool, typer.Option("--latex", help="formulas in LaTeX")] = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="whole formulas in LaTeX (amsmath), one display a law, to be pasted")
+    ] = False,
     proof: Annotated[str | None, typer.Option(metavar="LAW", help="print the proof of this law")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +98,7 @@ def derive(
             law = laws[proof]
         except KeyError as error:
             raise BadInput(error.args[0]) from error
-        text = law.proof.latex() if latex else str(law.proof)
+        text = law.proof.latex() if latex else law.proof.text()
         if as_json:
             print_json({**law_data(law), "proof": text, "proved": law.proof.holds})
         else:
@@ -106,7 +108,11 @@ def derive(
         print_json({**laws_data(laws), **trace_data(arch)})
         return
     terminal = console(False)
-    terminal.print(law_table(laws, spec, latex=latex))
+    if latex:  # lines that can be pasted
+        for law in laws:
+            print(f"% {law.name}, indexed by {law.algebra}\n\\[ {law.latex} \\]")
+        return
+    terminal.print(law_table(laws, spec))
     terminal.print(law_line(laws), *laws.notes, *trace_lines(arch), sep="\n", highlight=False, markup=False)
 
 
@@ -218,6 +224,47 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     finish(found.lawful)
 
 
+@app.command()
+def draw(
+    spec: Spec,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="ends in .svg, .png, .pdf, .mmd (Mermaid) or .dot (Graphviz)")
+    ],
+    loss: Loss = "mse",
+    shrink: Shrink = False,
+) -> None:
+    """Draw a network with the laws on its wires."""
+    from lawful.graph.questions.derive import derive as derive_laws
+
+    from .drawn import paint
+
+    expect_writable(output)
+    arch = _shrunk(spec)[0] if shrink else load(spec)
+    paint(arch, output, derive_laws(arch, loss))
+    print(f"{output}: {arch}")
+
+
+@app.command()
+def report(
+    spec: Spec,
+    output: Annotated[Path, typer.Option("-o", "--output", help="where the page goes; ends in .html")],
+    loss: Loss = "mse",
+    seed: Seed = 0,
+    count: Annotated[bool, typer.Option(help="verify and count as well, as check does")] = True,
+) -> None:
+    """Write one page about a network: drawing, laws with formulas, proofs, verification, counts, what is missing."""
+    from .report import page
+
+    expect_writable(output)
+    arch = load(spec)
+    single_thread()
+    with status(False, "checking") as say:
+        instance = (lambda: small(spec)) if spec.startswith("hf:") else None
+        text = page(arch, spec, loss, seed=seed, count=count, instance=instance, progress=say)
+    output.write_text(text, encoding="utf-8")
+    print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
+
+
 @app.callback(invoke_without_command=True)
 def _front(
     context: typer.Context,
@@ -271,13 +318,18 @@ def _countable() -> int:
     return math.isqrt(free // (2 * 8 * FLOATS))
 
 
+def _shrunk(spec: str) -> tuple[Architecture, Architecture]:
+    """The small copy of a network, and the network as it was read."""
+    if spec.startswith("hf:"):
+        arch = small(spec)
+        return arch, arch
+    whole = load(spec)
+    return whole.shrink(), whole
+
+
 def _load(spec: str, shrink: bool, limit: int, what: str) -> tuple[Architecture, Architecture]:
     """The network of a spec, or its shrunken copy, if it is not too large; and the network as it was read."""
-    if shrink and published(spec):
-        arch = whole = small(spec)
-    else:
-        whole = load(spec)
-        arch = whole.shrink() if shrink else whole
+    arch, whole = _shrunk(spec) if shrink else (load(spec),) * 2
     size = sum(p.size for p in arch.parameters.values())
     if size > limit:
         way_out = "choose smaller options" if shrink else "add --shrink"

@@ -70,7 +70,7 @@ def expect_form(spec: str) -> str:
         _options(spec)
     elif spec.endswith(".json"):
         if not Path(spec).is_file():
-            raise BadInput(f"cannot read {spec}: there is no such file; write one with Architecture.to_json")
+            raise BadInput(f"cannot read {spec}: No such file or directory; write one with Architecture.to_json")
     elif spec.endswith(".py"):
         raise BadInput(f"{spec} does not say which function makes the network; write {spec}:function")
     elif path.endswith(".py"):
@@ -81,9 +81,16 @@ def expect_form(spec: str) -> str:
     return spec
 
 
-def published(spec: str) -> bool:
-    """Whether a spec names a model of another library."""
-    return spec.partition(":")[0] in MODELS
+def expect_writable(path: Path) -> None:
+    """Checks that a file can be written, before anything long begins.
+
+    Raises:
+        BadInput: if its folder is not there, or it is a folder itself.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise BadInput(f"there is no folder {path.absolute().parent}; make it first")
 
 
 def _family_names() -> list[str]:
@@ -172,18 +179,12 @@ def _value(value: Any, hint: Any, where: str) -> Any:
 
 
 def small(spec: str) -> Architecture:
-    """A small instance of a published model, from its own configuration, or its shrunken copy.
+    """A small instance of a model of transformers, from its own configuration.
 
     Raises:
         BadInput: if there is none; says what the user can make smaller.
     """
-    if spec.startswith("hf:"):
-        return _published(spec, small=True)
-    whole = load(spec)
-    try:
-        return whole.shrink()
-    except ValueError as error:
-        raise BadInput(f"{spec}: {error}") from error
+    return _published(spec, small=True)
 
 
 def _published(spec: str, small: bool = False) -> Architecture:

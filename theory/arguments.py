@@ -131,26 +131,30 @@ def _expected(hint: Any, least: int) -> str:
 
 
 def expect_fields(
-    self: Any, least: Mapping[str, int] = types.MappingProxyType({}), kind: type[Exception] = ArgumentError
+    self: Any,
+    least: Mapping[str, int] = types.MappingProxyType({}),
+    kind: type[Exception] = ArgumentError,
+    integers_only: bool = False,
 ) -> None:
     """Checks every field of a dataclass object against its annotation; for `__post_init__`.
 
     Args:
         self: the object.
-        least: smallest value of integer fields where that is not 1.
+        least: smallest value of integer fields where that is not 1; integers inside tuples may be anything.
         kind: of the error.
+        integers_only: leave out all fields that are no integers.
 
     Raises:
         Exception: of that kind; names the class, the field and what it must be.
     """
     for name, hint in _field_hints(type(self)):
+        if integers_only and hint is not int:
+            continue
         value = getattr(self, name)
-        wanted = misfit(value, hint, least.get(name, 1))
-        if wanted:
-            note = ""
-            if hint is int and type(value) is int and value > LARGEST:
-                note = f" and at most {LARGEST}"
-            raise kind(f"{_brief(self)} has the {name} {shown(value)}; it must be {wanted}{note}")
+        low = least.get(name, 1) if hint is int else -LARGEST
+        if wanted := misfit(value, hint, low):
+            large = f" and at most {LARGEST}" if hint is int and type(value) is int and value > LARGEST else ""
+            raise kind(f"{_brief(self)} has the {name} {shown(value)}; it must be {wanted}{large}")
 
 
 def _brief(self: Any) -> str:

@@ -227,7 +227,12 @@ class BlockGraph:
 
         return self._with_blocks(change)
 
-    def __repr__(self) -> str:
+    @property
+    def given_names(self) -> Mapping[str, Mapping[str, str]] | None:
+        """Names of the parameters of every node by local name, where they are not those of the node."""
+        return self._given
+
+    def __str__(self) -> str:
         size = sum(p.size for p in self.parameters.values())
         ends = " and ".join(map(str, self.outputs))
         return f"<{type(self).__name__}: {len(self._order)} blocks, {size:,} parameters, {self.inputs[0]} -> {ends}>"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -45,7 +46,10 @@ def picture(cards: Sequence[Card], links: Sequence[Link], path: Path) -> Path:
     for link, points in zip(links, placed.routes, strict=True):
         pen.label(link, sheet.point(points[0]))
     pen.legend(families, lawful, width, sheet.height + 0.4)
-    canvas.print_figure(path, format="png", facecolor="white")
+    kind = path.suffix.lower().removeprefix(".") or "png"
+    fixed = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same network gives the same file
+    with rc_context({"svg.hashsalt": "lawful", "svg.fonttype": "path"}):
+        canvas.print_figure(path, format=kind, facecolor="white", metadata=fixed.get(kind))
     return path
 
 

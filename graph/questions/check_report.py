@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
+from lawful.theory.laws.pages import lines
 from lawful.theory.oracle.counting import Count
 from lawful.theory.oracle.verification import LawReport, Report
 from lawful.theory.verdict import Verdict
@@ -38,7 +39,7 @@ class Subject:
     name: str = "its shrunken copy"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckReport:
     """What was derived, measured and counted for one architecture.
 
@@ -150,14 +151,24 @@ class CheckReport:
     def summary(self) -> str:
         """A few lines for people; each says of which network it is."""
         approximate = sum(not law.exact for law in self.laws)
-        lines = [
+        text = [
             f"{self.laws.count} scalar laws in {len(self.laws)} families, {self.laws.independent} independent"
             + (f"; {approximate} families hold up to an epsilon" if approximate else ""),
             *self._verified(),
             *self._counted(),
             *dict.fromkeys((*self.laws.notes, *self.findings)),
         ]
-        return "\n".join(lines)
+        return "\n".join(text)
+
+    def __repr__(self) -> str:
+        return f"<CheckReport: verdict {self.verdict}; print it for the whole>"
+
+    def __str__(self) -> str:
+        return f"{self.summary}\nverdict: {self.verdict}"
+
+    def _repr_html_(self) -> str:
+        report = self.report._repr_html_() if self.report.laws else ""
+        return f"{self.laws._repr_html_()}{lines(str(self).splitlines())}{report}"
 
     @property
     def _itself(self) -> str:

@@ -159,8 +159,9 @@ def small_config(default: Any, rule: Rule) -> Any:
         default: a configuration, or a class of them, which stands for its default.
         rule: what an attribute becomes.
     """
-    config_class = default if isinstance(default, type) else type(default)
-    default = default() if isinstance(default, type) else default
+    whole = isinstance(default, type)
+    config_class = default if whole else type(default)
+    default = default() if whole else default
     attributes = default.to_dict()
     nested = getattr(config_class, "sub_configs", {})
     changes: dict[str, Any] = {}
@@ -171,8 +172,11 @@ def small_config(default: Any, rule: Rule) -> Any:
     for name in nested:
         inner = getattr(default, name, None)
         if inner is not None and hasattr(inner, "to_dict"):
-            changes[name] = small_config(inner, rule)
+            changes[name] = small_config(type(inner) if whole else inner, rule)
     if rule in (tiny_rule, deeper_rule):
         changes.update(OWN.get(config_class.model_type, {}))
-    given = {k: v for k, v in default.to_diff_dict().items() if k in attributes and k not in (*nested, "model_type")}
+    given = {}
+    if not whole:  # what the configuration says itself, beside the defaults of its class
+        own = default.to_diff_dict().items()
+        given = {k: v for k, v in own if k in attributes and type(v) in (bool, int, float, str) and k != "model_type"}
     return config_class(**{**given, **changes})

@@ -98,6 +98,15 @@ class Report:
         """The laws that failed."""
         return tuple(r for r in self.laws if r.verdict is Verdict.VIOLATED)
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from ..laws.pages import table
+
+        head = ("law", "verdict", "residual", "residual of a corrupted copy", "why")
+        rows = ((r.law, str(r.verdict), f"{r.residual:.0e}", f"{r.control:.0e}", r.reason) for r in self.laws)
+        return table(head, (tuple(map(escape, row)) for row in rows), f"verdict: {self.verdict}")
+
     def __getitem__(self, name: str) -> LawReport:
         for r in self.laws:
             if r.law == name:
