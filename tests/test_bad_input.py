@@ -133,7 +133,7 @@ def test_edges_by_hand_are_checked_as_well() -> None:
         (lambda: b.Linear(3.0, 2), ["features 3.0", "integer"]),  # type: ignore[arg-type]
         (lambda: b.Linear(True, 2), ["features True", "integer"]),
         (lambda: b.SelfAttention(5, 2), ["2 heads", "5 features", "head_width"]),
-        (lambda: b.SelfAttention(4, 0), ["heads is 0", "4 features"]),
+        (lambda: b.SelfAttention(4, 0), ["heads is 0"]),
         (lambda: b.SelfAttention(4, 4, 3), ["3 key heads", "divide 4 query heads"]),
         (lambda: b.GroupNorm(3, 4), ["3 groups", "divide 4 channels"]),
         (lambda: Architecture(b.Rotary(2), b.Signal(6, (3,))), ["2 heads of even width", "6 features"]),

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..gauge.families import skew_axes
-from .style import LATEX, TEXT, Style
+from .style import HTML, LATEX, TEXT, Style
 
 if TYPE_CHECKING:
     from .statement import Part, Statement, Term
@@ -48,6 +48,11 @@ def short(law: Statement) -> str:
 def short_latex(law: Statement) -> str:
     """The same in LaTeX."""
     return _write(law, LATEX, SHOWN)
+
+
+def html(law: Statement) -> str:
+    """The law in HTML without scripts, long sums cut; every name in it is escaped."""
+    return _write(law, HTML, SHOWN)
 
 
 def _write(law: Statement, style: Style, most: int | None = None) -> str:
@@ -105,7 +110,7 @@ def _sum(
 def _name(part: Part, style: Style) -> str:
     name = style.name(part.parameter, len(part.view.shape))
     if part.view.lead > 1:  # a grouped map: the groups come first
-        name = f"{name}_(groups)" if style is TEXT else rf"{name}^{{(\mathrm{{groups}})}}"
+        name = style.groups(name)
     return style.plus_identity(name, style.multiple(part.offset)) if part.offset else name
 
 
@@ -147,7 +152,7 @@ def _norm(term: Term, style: Style, letters: list[str]) -> str:
     entry = style.entry(name, where)
     single = len(term.part.view.shape) == 1 and ":" not in where and where
     if single:
-        return f"{entry}²" if style is TEXT else f"{entry}^2"
+        return style.square(entry)
     return style.norm(entry)
 
 
