@@ -33,6 +33,7 @@ from ...gauge.rules import (
     SourceRule,
     SumFeaturesRule,
     TableRule,
+    TokenMixRule,
 )
 from ...gauge.rules.copies import beside
 from ...gauge.solution import Solution
@@ -210,14 +211,15 @@ def _meet(row: Iterable[tuple[Root, VectorKey]], behind: Mapping[int, set[Root]]
 
 
 def _repeated_positions(solution: Solution) -> Iterator[str]:
-    """Positions that are copies of others, or padding, before a block that tells positions apart."""
+    """Positions that others determine, copies or padding, before a block that tells positions apart."""
     repeats: set[int] = set()
     for site in solution.drawn.sites:
         rule = site.rule
         if not site.inputs:
             continue
         known = repeats.issuperset(site.inputs)
-        if known and isinstance(rule, FlattenRule) and rule.before * rule.after > 1:
+        apart = isinstance(rule, FlattenRule) and rule.before * rule.after > 1
+        if known and (apart or isinstance(rule, TokenMixRule)):
             yield f"{site.name} tells copies of one position apart: laws of their differences are not listed"
         if isinstance(rule, PassRule) and rule.repeats:
             repeats.update(site.outputs)
