@@ -258,6 +258,10 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
             made = {w: _source(writer, w) for w in parts}
             maps = {w: s for w, s in made.items() if isinstance(s.rule, (LinearRule, TableRule))}
             ends = {w: next(iter(s.inputs), -1) for w, s in maps.items()}
+            summed = [_weights(writer, w) for w in parts]
+            if any(len(a & b) > 1 for a, b in itertools.combinations(summed, 2)):
+                what = "puts sums of maps of the same weights side by side"
+                yield f"{site.name} {what}: laws that mix the parts are not listed"
         else:
             continue
         pairs = itertools.combinations(ends, 2)
@@ -292,6 +296,14 @@ def _source(writer: Mapping[int, Site], w: int) -> Site:
     while isinstance(writer[w].rule, PassRule):
         w = writer[w].inputs[0]
     return writer[w]
+
+
+def _weights(writer: Mapping[int, Site], w: int) -> set[str]:
+    """The weights of the maps whose sum a wire is, up to fixed factors: real and imaginary parts share theirs."""
+    site = _source(writer, w)
+    if isinstance(site.rule, (AddRule, FixedGainRule)):
+        return set().union(*(_weights(writer, x) for x in site.inputs))
+    return {site.rule.weight} if isinstance(site.rule, LinearRule) else set()
 
 
 def _copies_changed(solution: Solution) -> Iterator[str]:
