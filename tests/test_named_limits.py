@@ -36,11 +36,33 @@ class JoinedPositions(nn.Module):
         return torch.cat([x @ self.a.t(), x @ self.b.t()], 1).mean(1)
 
 
+class Row(nn.Module):
+    """A function of two maps of one input, or of one map after another."""
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.w, self.v = nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(3, 3))
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x @ self.w.t(), self.v)
+
+
+def centred_skip() -> nn.Module:
+    return Row(lambda h, v: h + (h - h.mean(1, keepdim=True)) @ v.t())
+
+
+def cancelled() -> nn.Module:
+    return Row(lambda h, v: (lambda g: 2 * g - g - g)(h @ v.t()))
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "listed", "counted", "named"),
     [
         pytest.param(Complex, (4, 4), 3, 4, "sums of maps of the same weights side by side", id="complex"),
         pytest.param(JoinedPositions, (6, 4, 3), 0, 9, "maps of one wire that cat joins", id="joined positions"),
+        pytest.param(centred_skip, (4, 2), 3, 6, "a map of the differences", id="a skip beside a centring"),
+        pytest.param(cancelled, (4, 2), 14, 15, "adds what cancels", id="an output that is zero"),
     ],
 )
 def test_named(module: Callable[[], nn.Module], shape: tuple[int, ...], listed: int, counted: int, named: str) -> None:

@@ -218,12 +218,19 @@ def _skips_into_sums(diagram: Diagram) -> Iterator[str]:
                     yield f"{what}: laws of degree above two are not listed"
             if not isinstance(branch.rule, LinearRule):
                 continue
-            source, shifted = branch.inputs[0], False
-            while isinstance(writer[source].rule, GainRule) and not writer[source].rule.gain:  # type: ignore[attr-defined]
-                source, shifted = writer[source].inputs[0], True
-            if start(source) in starts and (chosen or shifted):
-                what = "a choice of maps" if chosen else "a map of a shift"
+            source, changed = branch.inputs[0], "a choice of maps" if chosen else ""
+            while change := _change(writer[source].rule):
+                source, changed = writer[source].inputs[0], changed or change
+            if start(source) in starts and changed:
+                what = changed
                 yield f"{site.name} adds to its input {what} of it: laws of the map with the skip in it are not listed"
+
+
+def _change(rule: Rule) -> str:
+    """What stands between a skip and a map beside it that could be drawn as one with it but for that."""
+    if isinstance(rule, GainRule) and not rule.gain:
+        return "a map of a shift"
+    return "a map of the differences" if isinstance(rule, NormRule) and not rule.scale else ""
 
 
 def _multiplies(rule: Rule) -> bool:
