@@ -26,7 +26,8 @@ def cancelling_limits(diagram: Diagram) -> Iterator[str]:
 
 def _terms(diagram: Diagram, wire: int, factor: Fraction) -> list[tuple[int, Fraction]]:
     """The wires that a sum adds up, through the sums in it, with their fixed factors."""
-    todo, out = [(wire, factor)], []
+    todo = [(wire, factor)]
+    out: list[tuple[int, Fraction]] = []
     while todo and len(todo) + len(out) <= MOST:
         w, a = todo.pop()
         before = diagram.writer.get(w)
