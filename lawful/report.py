@@ -154,7 +154,8 @@ def _table(laws: LawSet, found: CheckReport | None) -> str:
         residual = "" if one is None else f" ({one.residual:.0e})"
         many = f'<div class="soft">and {times - 1} more like it</div>' if times > 1 else ""
         exact = "exact" if law.exact else "up to the epsilon of a norm"
-        cells = f"<td class='name'>{escape(law.name)}{many}</td><td class='formula'>{html(law)}</td><td class='algebra'>{escape(law.algebra)}</td>"
+        cells = f"<td class='name'>{escape(law.name)}{many}</td><td class='formula'>{html(law)}</td>"
+        cells += f"<td class='algebra'>{escape(law.algebra)}</td>"
         cells += f"<td class='number'>{law.count * times:,}</td><td>{exact}</td>"
         rows.append(f'<tr>{cells}<td class="verdict {verdict.replace(" ", "-")}">{verdict}{residual}</td></tr>')
     itself = found is None or found.own_report is not None

@@ -99,7 +99,7 @@ def _fits(value: Any, hint: Any, least: int) -> bool:
     if hint is int:
         return type(value) is int and least <= value <= LARGEST
     if hint is float:
-        return type(value) in (int, float) and not math.isnan(value) and (type(value) is float or abs(value) <= LARGEST)
+        return abs(value) <= LARGEST if type(value) is int else type(value) is float and not math.isnan(value)
     if isinstance(hint, type) and not getattr(hint, "_is_protocol", False):
         return isinstance(value, hint)
     return True
