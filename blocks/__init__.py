@@ -1,4 +1,7 @@
-"""Building blocks: a torch forward and a gauge rule each, and composites made of them."""
+"""Building blocks: a torch forward and a gauge rule each, and composites made of them.
+
+This file is long because it names every block twice: where it comes from, and in `__all__`.
+"""
 
 import difflib
 import types

@@ -142,9 +142,8 @@ def test_notebooks_show_everything() -> None:
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"} | environment
-    return subprocess.run(
-        [sys.executable, "-m", "lawful", *words], capture_output=True, text=True, env=env, check=False
-    )
+    words = (sys.executable, "-m", "lawful", *words)
+    return subprocess.run(words, capture_output=True, encoding=env["PYTHONIOENCODING"], env=env, check=False)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])

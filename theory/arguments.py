@@ -7,6 +7,7 @@ that can be checked (protocols, type variables, names that only type checkers im
 from __future__ import annotations
 
 import collections.abc
+import dataclasses
 import functools
 import inspect
 import math
@@ -165,7 +166,7 @@ def _brief(self: Any) -> str:
 @functools.cache
 def _field_hints(cls: type) -> tuple[tuple[str, Any], ...]:
     hints = hints_of(cls)
-    return tuple((name, hints[name]) for name in cls.__dataclass_fields__ if hints[name] is not Any)  # type: ignore[attr-defined]
+    return tuple((f.name, hints[f.name]) for f in dataclasses.fields(cls) if hints[f.name] is not Any)
 
 
 def _least(default: Any) -> int:

@@ -69,6 +69,7 @@ _RULES = {
     "UnflattenRule": "spectator",
     "OffsetRule": "spectator",
     "PlacesRule": "spectator",
+    "PositionsRule": "spectator",
     "ReorderRule": "spectator",
     "SourceRule": "end",
     "ComputedRule": "end",

@@ -7,18 +7,13 @@ import types
 import typing
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..arguments import ArgumentError, hints_of, misfit, shown
-from ..gauge.contract import View
 from .proof import Proof
-from .statement import Part, Statement, Term
-
-if TYPE_CHECKING:
-    from .law import Law
+from .statement import Statement
 
 LOWEST = -(2**40)
-SCOPE = {"View": View, "Part": Part, "Term": Term, "Fraction": Fraction}
 
 
 def statement_data(law: Statement) -> dict[str, Any]:
@@ -80,7 +75,7 @@ def _value(hint: Any, data: Any, where: str) -> Any:
     return data
 
 
-def unproved(law: Law) -> Proof:
+def unproved(law: Statement) -> Proof:
     """What stands for the proof of a law that was read from data: nothing can be checked again."""
     return Proof(
         "read from a file", f"{law.name} was derived elsewhere; derive the laws of the network for a proof of it"
