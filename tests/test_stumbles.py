@@ -115,6 +115,8 @@ def test_networks_and_laws_are_exchanged() -> None:
     for again in (lw.LawSet.from_json(json.dumps(laws.to_dict())), pickle.loads(pickle.dumps(laws))):
         assert again.to_dict() == laws.to_dict() and not again[0].proof.holds
         assert all(torch.equal(u.value(model), v.value(model)) for u, v in zip(laws, again, strict=True))
+    noted = lw.derive(nn.Sequential(nn.Linear(3, 3), nn.Hardsigmoid(), nn.Linear(3, 2)), args=X)
+    assert lw.LawSet.from_json(noted.to_json()).gaps == noted.gaps
     for broken in (3, {}, laws.to_dict() | {"laws": [{}]}, laws.to_dict() | {"notes": 3}):
         with pytest.raises(ValueError, match=r"LawSet\.to_dict"):
             lw.LawSet.from_dict(broken)

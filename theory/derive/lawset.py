@@ -11,7 +11,7 @@ from ..arguments import ArgumentError, misfit, shown
 from ..inputs import inputs_of
 from ..laws.law import Law
 from ..laws.named import Named
-from ..laws.notes import facts, gaps
+from ..laws.notes import Fact, facts, gaps
 from ..laws.pages import formula, lines, table
 from ..parts import base
 
@@ -26,6 +26,7 @@ FIELDS = {
     "independent": int,
     "exact_independent": int,
     "notes": tuple[str, ...],
+    "facts": tuple[str, ...],
     "axes": tuple[int | None, ...],
     "laws": tuple[dict[str, Any], ...],
 }
@@ -140,6 +141,7 @@ class LawSet(Named[Law]):
             "independent": self.independent,
             "exact_independent": self.exact_independent,
             "notes": list(self.notes),
+            "facts": list(self.facts),
             "axes": list(self.axes),
             "laws": [law.to_dict() for law in self._laws],
         }
@@ -164,7 +166,8 @@ class LawSet(Named[Law]):
                 raise ArgumentError(f"{name} is {shown(value)}, expected {wrong}; write it with LawSet.to_dict")
             found[name] = value
         laws = [Law.from_dict(law, f"laws[{i}]") for i, law in enumerate(found.pop("laws"))]
-        axes = found.pop("axes")
+        axes, known = found.pop("axes"), found.pop("facts")
+        found["notes"] = tuple(Fact(n) if n in known else n for n in found["notes"])
         out = LawSet(laws, **found)
         out.axes = axes
         return out

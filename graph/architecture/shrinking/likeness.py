@@ -143,7 +143,7 @@ def doubts(arch: BlockGraph, small: BlockGraph, laws: LawSet, small_laws: LawSet
     for names, who in ((missing, "the network"), (added, "the copy")):
         if names:
             out.append(f"only {who} has the families {_listed(sorted(f'{n} ({a})' for n, a in names))}")
-    if _plain(laws.notes) != _plain(small_laws.notes):
+    if _plain(laws.gaps) != _plain(small_laws.gaps):
         out.append("the rules meet other limits in the network than in its copy")
     return out
 
