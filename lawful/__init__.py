@@ -107,9 +107,9 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES or name in _HOMES:
         from lawful.graph.questions.reading import read_specs_with
 
-        from .specs import load
+        from .specs import instance_of, load
 
-        read_specs_with(load)
+        read_specs_with(load, instance_of)
     if name == "Architecture":
         from .drawn import paint
 

@@ -19,7 +19,7 @@ import typer
 from .cli_atlas import atlas
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
-from .specs import BadInput, expect_form, expect_writable, load, small
+from .specs import BadInput, expect_form, expect_writable, instance_of, load, small
 from .terminal import AsJson, any_encoding, console, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
@@ -210,8 +210,7 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     arch = load(spec)
     single_thread()
     with status(as_json, "checking") as say:
-        instance = (lambda: small(spec)) if spec.startswith("hf:") else None
-        found = check_laws(arch, loss, seed=seed, instance=instance, progress=say)
+        found = check_laws(arch, loss, seed=seed, instance=instance_of(spec), progress=say)
     if as_json:
         print_json({**check_data(found), **trace_data(arch)})
     else:
@@ -259,8 +258,7 @@ def report(
     arch = load(spec)
     single_thread()
     with status(False, "checking") as say:
-        instance = (lambda: small(spec)) if spec.startswith("hf:") else None
-        text = page(arch, spec, loss, seed=seed, count=count, instance=instance, progress=say)
+        text = page(arch, spec, loss, seed=seed, count=count, instance=instance_of(spec), progress=say)
     output.write_text(text, encoding="utf-8")
     print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
 

@@ -28,6 +28,7 @@ import traceback
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,11 @@ def small(spec: str) -> Architecture:
         BadInput: if there is none; says what the user can make smaller.
     """
     return _published(spec, small=True)
+
+
+def instance_of(spec: str) -> Callable[[], Architecture] | None:
+    """What makes a small instance of the model of a spec; None where only shrinking can."""
+    return partial(small, spec) if spec.startswith("hf:") else None
 
 
 def _published(spec: str, small: bool = False) -> Architecture:

@@ -25,6 +25,9 @@ SHOWN = 70
 NAMES = {bool: "True or False", str: "text", type(None): "None", float: "a number", Any: "anything"}
 
 
+_KNOWN: dict[type, tuple[tuple[str, Any], ...]] = {}
+
+
 class ArgumentError(ValueError):
     """An argument that is none; says which, what it is and what it must be."""
 
@@ -163,10 +166,11 @@ def _brief(self: Any) -> str:
     return text if len(text) < SHOWN else type(self).__name__
 
 
-@functools.cache
 def _field_hints(cls: type) -> tuple[tuple[str, Any], ...]:
-    hints = hints_of(cls)
-    return tuple((f.name, hints[f.name]) for f in dataclasses.fields(cls) if hints[f.name] is not Any)
+    if cls not in _KNOWN:
+        hints = hints_of(cls)
+        _KNOWN[cls] = tuple((f.name, hints[f.name]) for f in dataclasses.fields(cls) if hints[f.name] is not Any)
+    return _KNOWN[cls]
 
 
 def _least(default: Any) -> int:
@@ -220,7 +224,7 @@ def _short(signature: inspect.Signature) -> str:
 
 
 def _named(p: inspect.Parameter) -> str:
-    stars = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+    stars = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
     return stars + p.name + ("" if p.default is p.empty else f"={shown(p.default)}")
 
 

@@ -20,12 +20,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NetworkLike = Architecture | Net | torch.nn.Module | str
+Maker = Callable[[], Architecture]
 _readers: list[Callable[[str], Architecture]] = []
+_instances: list[Callable[[str], Maker | None]] = []
 
 
-def read_specs_with(reader: Callable[[str], Architecture]) -> None:
-    """Says what makes an architecture of a spec (`family:gpt2`); the front door does, since it knows them all."""
-    _readers[:] = [reader]
+def read_specs_with(reader: Callable[[str], Architecture], instance: Callable[[str], Maker | None]) -> None:
+    """Says what makes an architecture of a spec (`family:gpt2`); the front door does, since it knows them all.
+
+    Args:
+        reader: makes the architecture.
+        instance: gives what makes a small instance of the same model, None where nothing does.
+    """
+    _readers[:], _instances[:] = [reader], [instance]
 
 
 def network_of(network: Any, where: str = "lawful") -> Architecture | torch.nn.Module:
@@ -77,6 +84,8 @@ def question(
             except TypeError:
                 return checked(*given, **named)  # which says what it takes
             values = bound.arguments
+            if "instance" in signature.parameters and isinstance(values[first], str) and _instances:
+                values.setdefault("instance", _instances[0](values[first]))
             values[first] = network_of(values[first], function.__name__)
             if inputs:
                 found = inputs_of(function.__name__, values.get("args"), values.get("kwargs"), ShapeError)
