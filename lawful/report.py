@@ -31,10 +31,12 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 .picture { background: #fff; border: 1px solid var(--line); max-height: 45rem; overflow: auto }
 .picture svg { display: block; height: auto; max-width: none }
 table { border-collapse: collapse; width: 100% } th { text-align: left; color: var(--soft); font-weight: 600 }
-td, th { border-bottom: 1px solid var(--line); padding: .35rem .7rem .35rem 0; vertical-align: top }
+td, th { overflow-wrap: break-word; border-bottom: 1px solid var(--line); padding: .35rem .7rem .35rem 0;
+  vertical-align: top }
 td.formula { font-family: "Cambria Math", "STIX Two Math", Georgia, serif; min-width: 18rem }
-td.number { text-align: right; white-space: nowrap } td.name { min-width: 11rem } td.verdict { min-width: 6.5rem }
-td.algebra { min-width: 7rem } td, th { overflow-wrap: break-word }
+td.number { text-align: right; white-space: nowrap }
+td.name { min-width: 11rem; max-width: 17rem; overflow-wrap: anywhere } td.verdict { min-width: 6.5rem }
+td.algebra { min-width: 7rem }
 @media (max-width: 45rem) { thead { display: none } td { display: block; border: 0; padding: .1rem 0 }
   td.number { text-align: left } td.number::after { content: " scalars" } tr { display: block;
   border-bottom: 1px solid var(--line); padding: .5rem 0 } td.name { font-weight: 600 } .picture svg { width: 46rem } }

@@ -68,8 +68,8 @@ def _value(hint: Any, data: Any, where: str) -> Any:
         except (ValueError, ZeroDivisionError):
             pass
         raise ArgumentError(f"{where} is {shown(data)}, expected a fraction as text, such as '1/2'")
-    if dataclasses.is_dataclass(hint):
-        return hint(**_fields(typing.cast(type, hint), data, where))
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return hint(**_fields(hint, data, where))
     if wrong := misfit(data, hint, LOWEST):
         raise ArgumentError(f"{where} is {shown(data)}, expected {wrong}")
     return data
