@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from lawful.blocks import Whole
 from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.double import double
@@ -72,7 +73,7 @@ def attempt(
     prepare = inputs_of(low)
     arch.trace = Trace(
         opaque=_places(low.reasons, arch, program),
-        narrow=_places(low.narrow, arch, program),
+        narrow=_places(_narrow(low.narrow, arch), arch, program),
         aliases=dict(program.aliases),
         unused=tuple(program.unused),
         notes=(*notes, *found.notes, *limits),
@@ -222,6 +223,12 @@ def _class_axis(output: Stream) -> int | None:
     found = output.feature_dims
     alone = len(found) == 1 and all(a.axis == output.feature_axis for a in output.dims[found[0]])
     return found[0] if alone else None
+
+
+def _narrow(reasons: Mapping[str, tuple[Node, str]], arch: Architecture) -> dict[str, tuple[Node, str]]:
+    """Those of the operations that are known by their degrees which may hide laws."""
+    blocks = {n: arch.block(n) for n in reasons if n in arch.graph}
+    return {n: reasons[n] for n, block in blocks.items() if not isinstance(block, Whole) or block.narrow}
 
 
 def _places(reasons: Mapping[str, tuple[Node, str]], arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from lawful.theory.oracle.lending.randomness import Dice
-from lawful.theory.oracle.modules import CARRIED, named_items
+from lawful.theory.oracle.outputs import outputs_of
 
 from .errors import TraceError
 
@@ -147,30 +147,6 @@ class Outputs:
     drawn: str = ""
 
 
-def read_outputs(out: Any) -> Outputs:
-    """The tensors of real numbers in what a module gave, by name; a single one is called `output`.
-
-    What language models carry from call to call, or show of their inner layers, is left out (see `CARRIED`).
-    """
-    tensors: dict[str, torch.Tensor] = {}
-    left: list[str] = []
-
-    def walk(tree: Any, name: str) -> None:
-        if isinstance(tree, torch.Tensor) and tree.is_floating_point():
-            tensors[name or "output"] = tree
-        elif isinstance(tree, (Mapping, tuple, list)):
-            for key, value in named_items(tree).items():
-                if key in CARRIED:
-                    left.append(str(key))
-                else:
-                    walk(value, f"{name}[{key}]" if name else str(key))
-        elif tree is not None:
-            left.append(name or "output")
-
-    walk(out, "")
-    return Outputs(tensors, tuple(left))
-
-
 class FlatCall(torch.nn.Module):
     """A module that takes its input tensors in a row and gives its output tensors in a row.
 
@@ -191,6 +167,6 @@ class FlatCall(torch.nn.Module):
         """The outputs of the module at some inputs."""
         args, kwargs = self.call.fill(tensors)
         dice = Dice()
-        outputs = replace(read_outputs(self.module(*args, **kwargs)), drawn=dice.drawn())
+        outputs = Outputs(*outputs_of(self.module(*args, **kwargs)), dice.drawn())
         self.seen(outputs)
         return tuple(outputs.tensors.values())

@@ -11,7 +11,7 @@ from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, Prod
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import TokenMixRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
-from .opaque import OPAQUE, DiscardRule, HeldRule, OpaqueRule
+from .opaque import OPAQUE, CutRule, DiscardRule, HeldRule, OpaqueRule
 from .pointwise import (
     HomogeneousRule,
     OffsetRule,
@@ -39,6 +39,7 @@ __all__ = [
     "ComputedRule",
     "ConcatRule",
     "CurveRule",
+    "CutRule",
     "DiscardRule",
     "FixedGainRule",
     "FlattenRule",
