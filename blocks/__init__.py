@@ -103,7 +103,7 @@ from .pointwise import (
 )
 from .pooling import AveragePool1d, AveragePool2d, AveragePool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from .position import Sinusoidal
-from .rearrange import Positions, Rearrange
+from .rearrange import Positions, Rearrange, Turn
 from .recurrent import GRU, LSTM, RNN, Recurrent
 from .registry import build, kinds, register
 from .reorder import Centre, Reorder
@@ -319,6 +319,7 @@ __all__ = [
     "TokenMLP",
     "TopChoice",
     "TransformerLayer",
+    "Turn",
     "UnevenConv",
     "UnevenPool",
     "UnitConv2d",

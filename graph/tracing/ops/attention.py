@@ -61,10 +61,8 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     if isinstance(b, (Weight, Combined, Formed)) and len(b.shape) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
-        rows = [2] if len(b.feature_dims) != 1 else b.feature_dims
-        if rows == [1] or (b.signal.features == 1 and not b.dims[1]):
-            y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
-            return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
+        y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
+        return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
     if isinstance(a, Scores) and a.done and not isinstance(b, Scores):
         return mixed(low, node, a, b)
     return product(low, node, a, b)

@@ -25,6 +25,7 @@ from .reshape import FlattenRule, UnflattenRule
 from .rotary import RotaryRule
 from .scaling import ScalarGainRule
 from .tensors import BilinearRule, HeadGainRule, SimilarityRule, UnitNormRule, UnitRowsRule
+from .turns import TurnRule
 from .whole import WholeRule
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "TableRule",
     "TokenMixRule",
     "TokensRule",
+    "TurnRule",
     "UnflattenRule",
     "UnitNormRule",
     "UnitRowsRule",
