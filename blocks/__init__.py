@@ -69,6 +69,7 @@ from .heads import HeadAffine, HeadNorm, HeadNormCore
 from .joins import Add, Blend, Concat, ConcatPositions, ConcatTokens, Mixture, Product, Split
 from .linear import Affine, Embedding, Linear, Table
 from .mixer import TokenMLP
+from .mixing import MixPositions, WeighPositions
 from .mixture import MixtureOfExperts, Router
 from .normalised import SpectralLinear, StandardisedConv2d, UnitConv2d, UnitLinear, WeightNormLinear
 from .norms import (
@@ -256,6 +257,7 @@ __all__ = [
     "MaxPool3d",
     "Maxout",
     "MergeNeighbours",
+    "MixPositions",
     "Mixture",
     "MixtureOfExperts",
     "Net",
@@ -330,6 +332,7 @@ __all__ = [
     "WidthRelation",
     "WindowPartition",
     "WindowReverse",
+    "WeighPositions",
     "Wiring",
     "build",
     "chain",

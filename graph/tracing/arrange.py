@@ -62,10 +62,22 @@ def turned(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
     if len(wanted) > 1 or wanted[0].size != s.signal.shape[wanted[0].axis - 1]:
         s = exact(low, node, s, found[0], first=s.signal.channels_first and found[0] == 1)
         wanted = s.dims[feature]
-    (position,) = wanted
-    block = Turn(s.signal, own_axes(s).index(position.axis))
-    (y,) = low.emit(node, block, [s], label="turn", key=("turn", s.port, position.axis))
-    swap = {position.axis: s.feature_axis, s.feature_axis: position.axis}
+    return _swapped(low, node, s, wanted[0].axis)
+
+
+def facing(low: Context, node: Node, s: Stream, dim: int) -> Stream:
+    """A stream whose features lie along a dimension of the traced tensor, turned if positions lie there."""
+    axes = {a.axis for a in s.dims[dim]}
+    if len(axes) != 1 or not axes.isdisjoint({0, COPIES, s.feature_axis}):
+        return s
+    return _swapped(low, node, s, axes.pop())
+
+
+def _swapped(low: Context, node: Node, s: Stream, axis: int) -> Stream:
+    """A stream with one of the position axes of its port as features."""
+    block = Turn(s.signal, own_axes(s).index(axis))
+    (y,) = low.emit(node, block, [s], label="turn", key=("turn", s.port, axis))
+    swap = {axis: s.feature_axis, s.feature_axis: axis}
     return y.arranged(tuple(tuple(replace(a, axis=swap.get(a.axis, a.axis)) for a in d) for d in s.dims))
 
 

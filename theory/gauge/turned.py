@@ -15,6 +15,8 @@ from .linalg import Number
 from .rewrites import Rewrite, is_factor
 from .rules import (
     AddRule,
+    AttentionRule,
+    ComputedRule,
     ConcatRule,
     GainRule,
     HomogeneousRule,
@@ -27,6 +29,8 @@ from .rules import (
     SourceRule,
     TurnRule,
 )
+
+CURVED = (HomogeneousRule, PointwiseRule, ProductRule)  # through which diagonal matrices pass at most
 
 
 @dataclass
@@ -69,7 +73,8 @@ def link_turns(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     turns = [s for s in diagram.sites if isinstance(s.rule, TurnRule)]
     if not turns:
         return diagram, []
-    segments = {s.name: _segment(diagram, s) for s in turns}
+    still = _still(diagram)
+    segments = {s.name: _segment(diagram, s, still) for s in turns}
     fronts: dict[str, list[_Segment]] = {}
     for each in segments.values():
         for end in each.ends:
@@ -83,6 +88,8 @@ def link_turns(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             sites.append(site)
             continue
         own = segments[site.name]
+        near = [site.inputs[0], *(s.outputs[0] for s in turns if s.name in own.ends)]
+        own.curved |= any(_diagonal(diagram, w) for w in near)
         settled = own.settled and site.name not in shared
         rule = replace(site.rule, narrow=site.inputs[0] not in moving or not settled)
         if site.name in passing:
@@ -97,7 +104,16 @@ def link_turns(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     return diagram.with_sites(sites), notes
 
 
-def _segment(diagram: Diagram, front: Site) -> _Segment:
+def _diagonal(diagram: Diagram, w: int) -> bool:
+    """Whether what writes or reads a wire lets diagonal matrices through at most."""
+    around = [r for r, _ in diagram.readers[w]]
+    around += [diagram.writer[w]] if w in diagram.writer else []
+    rules = [s.rule for s in around]
+    gains = any(isinstance(r, GainRule) and r.gain is not None for r in rules)
+    return gains or any(isinstance(r, CURVED) or (isinstance(r, NormRule) and not r.centre) for r in rules)
+
+
+def _segment(diagram: Diagram, front: Site, still: set[int]) -> _Segment:
     """What reads a transpose, up to those that turn it back."""
     y = front.outputs[0]
     out, positions = _Segment(front, {y: 1}), diagram.wires[y].positions
@@ -107,7 +123,11 @@ def _segment(diagram: Diagram, front: Site) -> _Segment:
         if not any(known) and not late:
             continue
         if isinstance(rule, (OutputRule, PointwiseRule)):
-            out.stopped = True
+            blind = isinstance(rule, OutputRule) and rule.loss.span == "scale"
+            out.stopped, out.lost = out.stopped or not blind, out.lost or blind
+            continue
+        if isinstance(rule, AttentionRule) and not rule.power and not any(known[3:]):
+            out.stopped = True  # keys and values of positions that softmax weighs, which no factor reaches
             continue
         if isinstance(rule, TurnRule):
             out.ends |= {site.name: known[0]} if known[0] else {}
@@ -123,6 +143,8 @@ def _segment(diagram: Diagram, front: Site) -> _Segment:
             out.degrees |= dict.fromkeys(site.outputs, result) if result else {}
         elif biased or (late and isinstance(rule, (LinearRule, GainRule, HomogeneousRule, PassRule))):
             out.shifted |= set(site.outputs)
+        elif isinstance(rule, AddRule) and not still.isdisjoint(site.inputs):
+            out.stopped = True  # a term that no such factor reaches
         else:
             out.lost = True
     return out
@@ -133,6 +155,22 @@ def _alike(rule: Rule) -> bool:
     if isinstance(rule, PassRule):
         return is_factor(rule)
     return isinstance(rule, (LinearRule, GainRule, AddRule, ProductRule, HomogeneousRule, ConcatRule, NormRule))
+
+
+def _still(diagram: Diagram) -> set[int]:
+    """Wires on which no factor can differ from position to position, whatever parameters answer."""
+    found: set[int] = set()
+    for site in diagram.sites:
+        rule, known = site.rule, [w in found for w in site.inputs]
+        local = isinstance(rule, NormRule) and rule.local and rule.scale
+        alone = isinstance(rule, (LinearRule, GainRule, HomogeneousRule)) or (isinstance(rule, PassRule) and _alike(rule))
+        same = all(diagram.wires[v].positions == diagram.wires[w].positions for v in site.inputs for w in site.outputs)
+        reached = isinstance(rule, (AddRule, ConcatRule)) and any(known)
+        whole = isinstance(rule, ProductRule) and all(known)
+        given = isinstance(rule, (SourceRule, ComputedRule, PointwiseRule)) or local
+        if given or (same and (reached or whole or (alone and known[0]))):
+            found |= set(site.outputs)
+    return found
 
 
 def _dependent(diagram: Diagram) -> set[int]:

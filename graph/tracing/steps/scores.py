@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch.fx import Node
 
+from ..arrange import facing
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, size
 from ..sources import source
@@ -29,6 +30,7 @@ def product(low: Context, node: Node, a: Value, b: Value) -> Value:
         raise NotUnderstood("a product of inputs")
     q, k = low.stream(a, node, False), low.stream(b, node, False)
     k = k.arranged((*k.dims[:-2], k.dims[-1], k.dims[-2]))
+    q, k = facing(low, node, q, -1), facing(low, node, k, -1)
     for s in (q, k):
         own, every = s.dims[-1], s.feature_atoms
         if not own or any(x.axis != s.feature_axis for x in own) or own != every[-len(own) :]:

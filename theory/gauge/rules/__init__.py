@@ -19,6 +19,7 @@ from .pointwise import (
     PointwiseRule,
     SoftmaxRule,
 )
+from .position_mix import PositionMixRule
 from .recurrent import RecurrentRule, ScanRule, SelectiveScanRule
 from .reorder import ReorderRule
 from .reshape import FlattenRule, UnflattenRule
@@ -59,6 +60,7 @@ __all__ = [
     "PassRule",
     "PlacesRule",
     "PointwiseRule",
+    "PositionMixRule",
     "PositionsRule",
     "ProductRule",
     "RecurrentRule",
