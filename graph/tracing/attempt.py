@@ -48,10 +48,10 @@ def attempt(
     kwargs: Mapping[str, Any] | None,
     check: bool,
     loss: LossLike | None,
-    second: bool,
+    axis: int | None,
 ) -> tuple[Architecture, Point | None]:
-    """A trace with examples on the first or the second axis of the inputs."""
-    program = export_program(module, args, kwargs, second)
+    """A trace with examples on the first or the second axis of the inputs, or with a single example without an axis."""
+    program = export_program(module, args, kwargs, axis)
     quarantine, seconds = Quarantine(program), dict(program.seconds)
     while True:
         start = time.perf_counter()
@@ -67,8 +67,10 @@ def attempt(
     _refuse(module, found.refusal)
     sizes = {n: p.numel() for n, p in own_parameters(module).items()}
     notes = [*program.notes, *low.notes]
-    if second:
+    if axis == 1:
         notes.append("examples are on the second axis of the inputs, where the module takes them")
+    if axis is None:
+        notes.append("the inputs are one example, without an axis of examples")
     limits = [*map(Fact, unreached(arch, program)), *left_over(arch, sizes), *map(Fact, found.limits)]
     prepare = inputs_of(low)
     arch.trace = Trace(
@@ -80,8 +82,8 @@ def attempt(
         limits=tuple(limits),
         comparison=found.comparison,
         seconds=seconds,
-        axes=axes,
-        inputs=lambda tensors: prepare(program.call.turn(tensors)),
+        axes=axes if axis is not None else tuple(None if a is None else a - 1 for a in axes),
+        inputs=lambda tensors: prepare(program.call.batched(tensors)),
         state=low.builder.state,
         rows=_rows(low, program, prepare),
         copied=copied_inputs(low) if check else (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,12 +31,18 @@ class Call:
         kwargs: keyword arguments, likewise.
         names: of the tensors, in order: the forward's own names, `batch[mask]` inside of a container.
         turned: the tensors that the module takes with examples on their second axis; here they are on the first one.
+        single: whether the module takes one example without an axis of examples; here they have one.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     names: tuple[str, ...]
     turned: frozenset[int] = frozenset()
+    single: bool = False
+
+    def batched(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The module's own tensors with examples first."""
+        return tuple(t[None] for t in tensors) if self.single else self.turn(tensors)
 
     def turn(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The module's own tensors with examples first, and back."""
@@ -53,7 +59,7 @@ class Call:
 
 
 def read_call(
-    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], second: bool = False
+    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], examples: int | None = 0
 ) -> tuple[Call, tuple[torch.Tensor, ...]]:
     """Takes the tensors out of the arguments of a module.
 
@@ -61,8 +67,8 @@ def read_call(
         module: the module, whose forward names them.
         args: its positional arguments: tensors, nested tuples, lists and dicts of tensors, anything else.
         kwargs: its keyword arguments, likewise.
-        second: whether examples are on the second axis of what it takes: of real numbers of three axes, or of integers
-            of two where there are none.
+        examples: 0 for examples on the first axis of what it takes; 1 for the second axis, of real numbers of three
+            axes, or of integers of two where there are none; None where all of it is one example.
 
     Raises:
         TraceError: if there is no tensor among them.
@@ -84,8 +90,9 @@ def read_call(
     places = {i: name for argument, name in _named_arguments(module, *rest) for i, name in _slots(argument, name)}
     real = [i for i, t in enumerate(found) if t.is_floating_point() and t.ndim == 3]
     turned = real or [i for i, t in enumerate(found) if not t.is_floating_point() and t.ndim == 2]
-    call = Call(*rest, tuple(places[i] for i in range(len(found))), frozenset(turned if second else ()))
-    return call, call.turn(found)
+    names = tuple(places[i] for i in range(len(found)))
+    call = Call(*rest, names, frozenset(turned if examples == 1 else ()), examples is None)
+    return call, call.batched(found)
 
 
 def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
@@ -165,8 +172,26 @@ class FlatCall(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs of the module at some inputs."""
-        args, kwargs = self.call.fill(tensors)
         dice = Dice()
-        outputs = Outputs(*outputs_of(self.module(*args, **kwargs)), dice.drawn())
+        found = self._each(tensors) if self.call.single else self._once(tensors)
+        outputs = replace(found, drawn=dice.drawn())
         self.seen(outputs)
         return tuple(outputs.tensors.values())
+
+    def _once(self, tensors: Sequence[torch.Tensor]) -> Outputs:
+        args, kwargs = self.call.fill(tensors)
+        return Outputs(*outputs_of(self.module(*args, **kwargs)))
+
+    def _each(self, tensors: Sequence[torch.Tensor]) -> Outputs:
+        """The outputs of every example by itself, one on top of the other."""
+        if not torch.compiler.is_exporting():
+            found = [self._once(each) for each in zip(*tensors, strict=True)]
+            return Outputs({n: torch.stack([f.tensors[n] for f in found]) for n in found[0].tensors}, found[0].left)
+        seen: list[Outputs] = []
+
+        def one(*each: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            seen.append(self._once(each))
+            return tuple(seen[-1].tensors.values())
+
+        every = torch.func.vmap(one)(*tensors)
+        return Outputs(dict(zip(seen[-1].tensors, every, strict=True)), seen[-1].left)

@@ -14,7 +14,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 
 from lawful.theory.oracle.lending.holders import LendingError
-from lawful.theory.oracle.lending.lent import lent
+from lawful.theory.oracle.lending.lent import lent, refuse_unready
 from lawful.theory.oracle.lending.storage import SharedMemoryError, same_memory, shared_names, shares_memory
 
 from .calls import Call, FlatCall, Outputs, read_call
@@ -80,7 +80,10 @@ class Program:
 
 
 def export_program(
-    module: torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, second: bool = False
+    module: torch.nn.Module,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    axis: int | None = 0,
 ) -> Program:
     """Reads a module as a flat graph, in the mode that it is in.
 
@@ -92,18 +95,22 @@ def export_program(
         module: any module, also on the meta device.
         args: its example inputs: tensors in any nesting; everything else is passed on as it is.
         kwargs: its keyword inputs, likewise.
-        second: whether examples are on the second axis of its inputs (see `read_call`).
+        axis: that of the examples in its inputs, 0 or 1, or None where all of it is one example (see `read_call`).
 
     Raises:
         TraceError: for what cannot be read, with the line of code.
     """
+    try:
+        refuse_unready(module)
+    except LendingError as error:
+        raise TraceError(str(error)) from error
     for name, parameter in module.named_parameters():
         if parameter.is_complex():
             raise TraceError(
                 f"{type(module).__name__}: its parameter {name} holds complex numbers, and laws are of real ones; "
                 "keep its real and imaginary parts (torch.view_as_real) and join them in the forward"
             )
-    call, given = read_call(module, args, kwargs or {}, second)
+    call, given = read_call(module, args, kwargs or {}, axis)
     notes = list(_shared(call.names, given))
     examples = tuple(t.detach().clone(memory_format=torch.contiguous_format) for t in given)
     seen: list[Outputs] = []

@@ -21,6 +21,7 @@ from . import (
     recurrent,
     reductions,
     reparametrised,
+    scatters,
     views,
 )
 
@@ -42,5 +43,6 @@ __all__ = [
     "recurrent",
     "reductions",
     "reparametrised",
+    "scatters",
     "views",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch.fx import Node
 
 from lawful.blocks import MixPositions, Numbers, WeighPositions
@@ -35,3 +36,27 @@ def weighed(low: Context, node: Node, weights: Value, value: Value) -> Stream:
         (y,) = low.emit(node, block, [exact(low, node, a, 2), exact(low, node, x, 2)], label="mix")
     n, width = y.signal.space[0], y.signal.features
     return y.arranged((x.dims[0], (Atom(1, n),) if n > 1 else (), (Atom(2, width),) if width > 1 else ()))
+
+
+def added_at(low: Context, node: Node, x: Value, dim: int, index: torch.Tensor, length: int, mean: bool) -> Stream:
+    """What has one and the same place among new positions, added up: messages to the nodes of a graph.
+
+    Args:
+        low: the program.
+        node: the call.
+        x: what is added, `(batch, positions, features)`.
+        dim: the dimension of the positions.
+        index: for every position its place.
+        length: number of places.
+        mean: whether it is the mean of them and not the sum.
+
+    Raises:
+        NotUnderstood: for other arrangements.
+    """
+    if dim % 3 != 1:
+        raise NotUnderstood("entries that are added along other axes than those of positions")
+    table = torch.zeros(length, len(index), dtype=torch.float64)
+    table[index, torch.arange(len(index))] = 1
+    if mean:
+        table = table / table.sum(1, keepdim=True).clamp_min(1)
+    return weighed(low, node, Fixed(table), x)
