@@ -145,7 +145,7 @@ class Patterns:
         seen = self._observe(self.points(n), n, noise)
         for name, mask in self.still.items():
             seen[name] = torch.where(mask, self.point[name], seen[name])
-        return {k: g.reshape(*lead, *g.shape[1:]) for k, g in (noise | seen).items()}
+        return {k: g.reshape((*lead, *g.shape[1:])) for k, g in (noise | seen).items()}
 
     @cached_property
     def _different(self) -> Tensors:

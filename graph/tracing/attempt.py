@@ -36,6 +36,7 @@ from .program import Program, export_program
 from .quarantine import Quarantine
 from .rebuilt import inputs_of, rebuilt
 from .regions import Region
+from .running import with_noise
 from .values import NotUnderstood, Stream
 
 NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
@@ -83,7 +84,7 @@ def attempt(
         comparison=found.comparison,
         seconds=seconds,
         axes=axes if axis is not None else tuple(None if a is None else a - 1 for a in axes),
-        inputs=lambda tensors: prepare(program.call.batched(tensors)),
+        inputs=lambda tensors: prepare(with_noise(program, program.call.batched(tensors))),
         state=low.builder.state,
         rows=_rows(low, program, prepare),
         copied=copied_inputs(low) if check else (),

@@ -21,6 +21,7 @@ from .calls import Call, FlatCall, Outputs, read_call
 from .errors import TraceError
 from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
+from .noise import DRAWS, as_placeholders
 from .places import Place, place_of
 from .refusals import drawn_from, moving_state, refuse_open_shapes, refuse_writes
 
@@ -33,11 +34,13 @@ class Input:
         node: its placeholder.
         name: by the forward's own names.
         example: the example it was traced with.
+        draw: for random numbers that the forward draws itself, what draws them.
     """
 
     node: Node
     name: str
     example: torch.Tensor
+    draw: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +191,7 @@ def _read(
     found = [flat.outside(v) for v in flat.inline(exported.graph_module, values)]
     refuse_writes(module, flat, {**placed, **dict(zip(inputs, call.names, strict=True))}, inputs)
 
+    noise = as_placeholders(flat.graph)
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)
     if not outputs:
@@ -199,6 +203,7 @@ def _read(
     for node in reversed(flat.graph.nodes):
         if node not in live and node not in inputs:
             flat.graph.erase_node(node)
+    noise = {node: name for node, name in noise.items() if node in live}
     state = {n: f"its buffer {name}" for n, (name, _) in buffers.items()} | dict.fromkeys(
         constants, "a tensor it keeps"
     )
@@ -212,9 +217,12 @@ def _read(
         notes.append(f"left out of the outputs: {', '.join(dict.fromkeys(left))}")
     notes.extend(_unregistered(module) if any(node in live for node in constants) else ())
     used = {n for node, n in placed.items() if node in live}
+    meta = any(x.device.type == "meta" for x in examples)
+    if noise:
+        notes.append(f"random numbers that the forward draws are inputs: {', '.join(sorted(set(noise.values())))}")
     return Program(
         graph=flat.graph,
-        inputs=tuple(Input(*each) for each in zip(inputs, call.names, examples, strict=True)),
+        inputs=(*(Input(*each) for each in zip(inputs, call.names, examples, strict=True)), *_drawn(noise, meta)),
         parameters={node: n for node, n in placed.items() if node in live},
         aliases={n: canonical for n, canonical in names.items() if n != canonical},
         buffers={node: b for node, b in buffers.items() if node in live},
@@ -226,6 +234,14 @@ def _read(
         call=call,
         notes=tuple(notes),
     )
+
+
+def _drawn(noise: Mapping[Node, str], meta: bool) -> Iterator[Input]:
+    """The random numbers that a forward draws, as inputs."""
+    generator = torch.Generator().manual_seed(0)
+    for i, (node, draw) in enumerate(noise.items()):
+        example = DRAWS[draw](tuple(int(n) for n in node.meta["val"].shape), generator).to(node.meta["val"].dtype)
+        yield Input(node, f"noise {i} ({draw})", example.to("meta") if meta else example, draw)
 
 
 def _registered(module: torch.nn.Module, constant: torch.Tensor) -> tuple[str, InputKind] | None:
