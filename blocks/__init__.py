@@ -84,7 +84,7 @@ from .norms import (
     RMSNormCore,
 )
 from .numbers import Numbers
-from .opaque import Discard, Opaque
+from .opaque import Discard, Moved, Opaque
 from .piecewise import CELU, ELU, SELU, GroupMax, HardSigmoid, HardSwish, HardTanh, Maxout, Piecewise, PReLU, ReLU6
 from .pointwise import (
     GELU,
@@ -259,6 +259,7 @@ __all__ = [
     "MergeNeighbours",
     "MixPositions",
     "Mixture",
+    "Moved",
     "MixtureOfExperts",
     "Net",
     "Numbers",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.gauge.rules import CutRule, DiscardRule, OpaqueRule, Rule
+from lawful.theory.gauge.rules import CutRule, DiscardRule, MovedRule, OpaqueRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec, Wiring
 from .joins import Split
@@ -76,6 +76,23 @@ class Opaque(Block):
     def config(self) -> dict[str, Any]:
         """Its fields, without how it is computed."""
         return {k: v for k, v in super().config().items() if k != "call"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Moved(Opaque):
+    """Positions of its first port, moved or added up at places that the others give: edges of a graph, sorted tokens.
+
+    Args:
+        adds: whether some are added up, so that a constant comes out as often as there are terms.
+    """
+
+    adds: bool = False
+
+    summary = "positions that data choose"
+    source = "wire-balance theorem (lawful)"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return MovedRule(weights="uniform", keeps_constants=not self.adds, mixes=self.adds, repeats=True)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -32,6 +32,7 @@ class Call:
         names: of the tensors, in order: the forward's own names, `batch[mask]` inside of a container.
         turned: the tensors that the module takes with examples on their second axis; here they are on the first one.
         single: whether the module takes one example without an axis of examples; here they have one.
+        shared: the tensors that have none here either: integers beside real numbers, such as the edges of a graph.
     """
 
     args: tuple[Any, ...]
@@ -39,10 +40,13 @@ class Call:
     names: tuple[str, ...]
     turned: frozenset[int] = frozenset()
     single: bool = False
+    shared: frozenset[int] = frozenset()
 
     def batched(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The module's own tensors with examples first."""
-        return tuple(t[None] for t in tensors) if self.single else self.turn(tensors)
+        if not self.single:
+            return self.turn(tensors)
+        return tuple(t if i in self.shared else t[None] for i, t in enumerate(tensors))
 
     def turn(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The module's own tensors with examples first, and back."""
@@ -92,6 +96,8 @@ def read_call(
     turned = real or [i for i, t in enumerate(found) if not t.is_floating_point() and t.ndim == 2]
     names = tuple(places[i] for i in range(len(found)))
     call = Call(*rest, names, frozenset(turned if examples == 1 else ()), examples is None)
+    if examples is None and any(t.is_floating_point() for t in found):
+        call = replace(call, shared=frozenset(i for i, t in enumerate(found) if not t.is_floating_point()))
     return call, call.batched(found)
 
 
@@ -185,7 +191,9 @@ class FlatCall(torch.nn.Module):
     def _each(self, tensors: Sequence[torch.Tensor]) -> Outputs:
         """The outputs of every example by itself, one on top of the other."""
         if not torch.compiler.is_exporting():
-            found = [self._once(each) for each in zip(*tensors, strict=True)]
+            own = [i for i in range(len(tensors)) if i not in self.call.shared]
+            rows = len(tensors[own[0]])
+            found = [self._once([t[k] if i in own else t for i, t in enumerate(tensors)]) for k in range(rows)]
             return Outputs({n: torch.stack([f.tensors[n] for f in found]) for n in found[0].tensors}, found[0].left)
         seen: list[Outputs] = []
 
@@ -193,5 +201,6 @@ class FlatCall(torch.nn.Module):
             seen.append(self._once(each))
             return tuple(seen[-1].tensors.values())
 
-        every = torch.func.vmap(one)(*tensors)
+        axes = tuple(None if i in self.call.shared else 0 for i in range(len(tensors)))
+        every = torch.func.vmap(one, in_dims=axes)(*tensors)
         return Outputs(dict(zip(seen[-1].tensors, every, strict=True)), seen[-1].left)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.fx import Node
 
-from lawful.blocks import Block, Opaque, Signal, Whole
+from lawful.blocks import Block, Moved, Opaque, Signal, Whole
 
 from .arguments import Arguments
 from .computed import resized
@@ -77,6 +77,7 @@ def emit_opaque(
     known: tuple[tuple[Equation, ...], bool] | None = None,
     gives: Any = None,
     cut: bool = False,
+    moves: str = "",
 ) -> Any:
     """An opaque block with the outputs of a node, and their streams; one with the degrees of the call if known.
 
@@ -90,6 +91,7 @@ def emit_opaque(
         known: what the factors of the call obey.
         gives: an example of what it gives, a tensor or several; by default that of the node.
         cut: whether no gradient comes back through it.
+        moves: `picks` or `adds` for a call that moves the positions of its first port, or adds them up.
     """
     example = node.meta["val"] if gives is None else gives
     many = isinstance(example, (list, tuple))
@@ -110,9 +112,13 @@ def emit_opaque(
     block: Block = Opaque(op, len(reads), tuple(signals), locals_, run, cut=cut)
     if known is not None:
         block = Whole(op, len(reads), tuple(signals), known[0], locals_, run, narrow=known[1])
+    if moves:
+        block = Moved(op, len(reads), tuple(signals), locals_, run, adds=moves == "adds")
     weights = {k: full for k, (full, _) in (names or {}).items()}
     streams = low.emit(node, block, reads, weights, label=low.place(node).op.split(".")[0])
-    if known is None:
+    if moves:
+        pass
+    elif known is None:
         low.reasons[streams[0].port[0]] = (node, reason)
     else:
         low.narrow[streams[0].port[0]] = (node, reason)

@@ -19,7 +19,7 @@ from .pointwise import (
     PointwiseRule,
     SoftmaxRule,
 )
-from .position_mix import PositionMixRule
+from .position_mix import MovedRule, PositionMixRule
 from .recurrent import RecurrentRule, ScanRule, SelectiveScanRule
 from .reorder import ReorderRule
 from .reshape import FlattenRule, UnflattenRule
@@ -53,6 +53,7 @@ __all__ = [
     "HomogeneousRule",
     "LinearRule",
     "MixtureRule",
+    "MovedRule",
     "NormRule",
     "OffsetRule",
     "OpaqueRule",

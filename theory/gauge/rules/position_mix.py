@@ -11,6 +11,7 @@ from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, ones
 from ..unknowns import MatrixKey, scale_terms
+from .pointwise import PassRule
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,11 @@ class PositionMixRule(Rule):
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if degrees[1] and local else degrees[0] + degrees[1]
+
+
+@dataclass(frozen=True)
+class MovedRule(PassRule):
+    """Positions that the data choose (`x[index]`), or add up (`index_add`): `S_out = S_in`; port 0 is what moves."""
+
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
+        return [*super().blind(directions, site), *(Blind() for _ in site.inputs[1:])]
