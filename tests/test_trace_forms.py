@@ -137,7 +137,7 @@ def test_a_sequence_first_encoder_with_its_mask() -> None:
 
 
 def test_a_lazy_module_says_what_to_do() -> None:
-    with pytest.raises(lw.TraceError, match="is lazy: its parameter 0.weight .* call it once"):
+    with pytest.raises(lw.TraceError, match=r"is lazy: its parameter 0\.weight .* call it once"):
         lw.derive(nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2)), args=(X,))
 
 

@@ -92,12 +92,17 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "einsum": (by_einsum, 6),
     "one map": (
         lambda: Forward(
-            lambda m, x: m.c(m.u(m.a(x).transpose(1, 2)).transpose(1, 2)), a=linear(4, 3), u=linear(3, 2), c=linear(3, 2)
+            lambda m, x: m.c(m.u(m.a(x).transpose(1, 2)).transpose(1, 2)),
+            a=linear(4, 3),
+            u=linear(3, 2),
+            c=linear(3, 2),
         ),
         7,
     ),
     "tokens as channels": (
-        lambda: Forward(lambda m, x: m.c(m.p(m.a(x))), a=linear(4, 3), p=nn.Conv1d(3, 2, 1, bias=False), c=linear(3, 2)),
+        lambda: Forward(
+            lambda m, x: m.c(m.p(m.a(x))), a=linear(4, 3), p=nn.Conv1d(3, 2, 1, bias=False), c=linear(3, 2)
+        ),
         7,
     ),
     "gMLP": (spatial_gate, 2),
@@ -165,7 +170,9 @@ def messages(how: str) -> nn.Module:
     return Forward(run, a=linear(4, 4, True), b=linear(4, 4, True), c=linear(4, 2, True))
 
 
-@pytest.mark.parametrize(("how", "given"), [("index_add", False), ("scatter_add", False), ("mean", False), ("index_add", True)])
+@pytest.mark.parametrize(
+    ("how", "given"), [("index_add", False), ("scatter_add", False), ("mean", False), ("index_add", True)]
+)
 def test_messages_of_a_graph_without_a_batch(how: str, given: bool) -> None:
     torch.manual_seed(0)
     module, nodes = messages(how), torch.randn(3, 4)

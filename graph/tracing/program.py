@@ -125,9 +125,7 @@ def export_program(
             flat = FlatCall(module, call, seen.append)
             if call.single:
                 own = [i for i in range(len(examples)) if i not in call.shared]
-                examples = tuple(
-                    t.repeat(3, *[1] * (t.ndim - 1)) if i in own else t for i, t in enumerate(examples)
-                )
+                examples = tuple(t.repeat(3, *[1] * (t.ndim - 1)) if i in own else t for i, t in enumerate(examples))
                 exported = export(flat, examples, module)
             elif all(t.ndim and t.shape[0] == 1 for t in examples):
                 doubled = tuple(t.repeat(2, *[1] * (t.ndim - 1)) for t in examples)

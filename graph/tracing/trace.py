@@ -109,7 +109,7 @@ def trace_with_point(
 
 
 def _single(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether all inputs may be one example: features, tokens or nodes with features, and numbers of tokens or edges."""
+    """Whether all inputs may be one example: features, tokens or nodes with features, numbers of tokens or edges."""
     tensors = [*tensors_in(list(args)).values(), *tensors_in(dict(kwargs)).values()]
     real = [t for t in tensors if t.is_floating_point()]
     ranks = all(t.ndim in (1, 2) for t in real) and all(t.ndim in (1, 2) for t in tensors)

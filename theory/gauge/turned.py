@@ -163,7 +163,9 @@ def _still(diagram: Diagram) -> set[int]:
     for site in diagram.sites:
         rule, known = site.rule, [w in found for w in site.inputs]
         local = isinstance(rule, NormRule) and rule.local and rule.scale
-        alone = isinstance(rule, (LinearRule, GainRule, HomogeneousRule)) or (isinstance(rule, PassRule) and _alike(rule))
+        alone = isinstance(rule, (LinearRule, GainRule, HomogeneousRule)) or (
+            isinstance(rule, PassRule) and _alike(rule)
+        )
         same = all(diagram.wires[v].positions == diagram.wires[w].positions for v in site.inputs for w in site.outputs)
         reached = isinstance(rule, (AddRule, ConcatRule)) and any(known)
         whole = isinstance(rule, ProductRule) and all(known)

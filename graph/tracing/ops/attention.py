@@ -70,7 +70,11 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
         return weighed(low, node, a, b)
     if isinstance(b, Fixed) and isinstance(a, Stream):
         return _turned_mix(low, node, b, a)
-    if isinstance(a, (Data, Stream)) and isinstance(b, (Data, Stream)) and not (isinstance(a, Data) and isinstance(b, Data)):
+    if (
+        isinstance(a, (Data, Stream))
+        and isinstance(b, (Data, Stream))
+        and not (isinstance(a, Data) and isinstance(b, Data))
+    ):
         try:
             return product(low, node, a, b)
         except NotUnderstood:

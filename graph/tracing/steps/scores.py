@@ -47,7 +47,20 @@ def product(low: Context, node: Node, a: Value, b: Value) -> Value:
 
 def leads_to_softmax(node: Node) -> bool:
     """Whether a softmax reads a product of two tensors, after what is done to scores before."""
-    steps = {"mul", "div", "add", "sub", "masked_fill", "where", "to", "_to_copy", "clone", "view", "reshape", "unsqueeze"}
+    steps = {
+        "mul",
+        "div",
+        "add",
+        "sub",
+        "masked_fill",
+        "where",
+        "to",
+        "_to_copy",
+        "clone",
+        "view",
+        "reshape",
+        "unsqueeze",
+    }
     for _ in range(8):
         names = {name_of(user) for user in node.users}
         if names & {"softmax", "_softmax"}:

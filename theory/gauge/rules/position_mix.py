@@ -28,7 +28,9 @@ class PositionMixRule(Rule):
 
     @property
     def statement(self) -> str:
-        return "weighted sums over positions: S_A = c I, S_out = S_in + c I; constants pass where the weights have a sum"
+        return (
+            "weighted sums over positions: S_A = c I, S_out = S_in + c I; constants pass where the weights have a sum"
+        )
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         a, x = site.inputs

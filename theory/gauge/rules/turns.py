@@ -84,7 +84,9 @@ class TurnRule(Rule):
         any_ = directions.moving(y).covers(directions.layout(y))
         alike = everything if any_ or _unseen(directions, y) else Subspace()
         # what all positions of y share is a multiple of 1 on the features of x
-        line = Subspace((ones(directions.layout(x)),)) if directions.shared(y).covers(directions.layout(y)) else Subspace()
+        line = (
+            Subspace((ones(directions.layout(x)),)) if directions.shared(y).covers(directions.layout(y)) else Subspace()
+        )
         moving = everything if any_ else line
         out = [Blind(moving, alike.join(moving), alike.join(moving))]
         for w in site.inputs[1:]:  # not read
