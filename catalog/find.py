@@ -15,12 +15,12 @@ from .fates import BROKEN, DRIFTS, OPTIMIZERS
 from .search import index
 from .search.analysis import Analysis, Vocabulary, analyse, between_of, tokens
 from .search.documents import in_words
-from .search.ranking import ranked, rarities, weights
+from .search.ranking import ranked, weights
 from .store import by_id, entries
 
 LIMIT = 20
 NEAREST = 5
-ENOUGH = 0.45  # below this share of what was asked an entry is near, and no answer
+ENOUGH = 0.3  # below this share of what was asked an entry is near, and no answer
 CLOSE = 0.5  # of the best score: what is below it is no answer either
 
 
@@ -224,8 +224,7 @@ def related(entry: Entry, limit: int = 6) -> list[Entry]:
 def _scored(question: Analysis, asked: tuple[str, str] | None) -> list[tuple[float, Entry]]:
     frequency = index.known_words()
     own = shelf.frequencies(question.terms)
-    count = len(entries())
-    weight = weights(question, rarities({t: frequency.get(t, 1) for t in question.terms}, count))
+    weight = weights(question, {**own, **frequency}, len(entries()))
     if not weight:
         return []
     order = sorted(weight, key=lambda t: -weight[t])
@@ -279,7 +278,7 @@ def _filter(
             and (exact is None or (e.is_law and e.exact == exact))
             and (not key or key in e.fates or e.id == f"optimizer/{key}")
             and (loss is None or holds_for(e, loss))
-            and (not pair or (e.is_law and all(p <= _on_wires(e) for p in pair)))
+            and (not pair or (e.is_law and all(p <= on_wires(e) for p in pair)))
         )
 
     return keep
@@ -297,15 +296,15 @@ def _losses() -> tuple[str, ...]:
 
 def _has(name: str) -> bool:
     terms = frozenset(analyse(name).terms)
-    return bool(terms) and any(terms <= _on_wires(e) for e in entries() if e.is_law)
+    return bool(terms) and any(terms <= on_wires(e) for e in entries() if e.is_law)
 
 
 def _joins(entry: Entry, a: str, b: str) -> bool:
     """Whether a law stands between two blocks."""
-    return all((t := frozenset(analyse(name).terms)) and t <= _on_wires(entry) for name in (a, b))
+    return all((t := frozenset(analyse(name).terms)) and t <= on_wires(entry) for name in (a, b))
 
 
-def _on_wires(entry: Entry) -> frozenset[str]:
+def on_wires(entry: Entry) -> frozenset[str]:
     """Terms of the blocks on the wires of a law; a gain stands for the norm that it belongs to."""
     return _terms_of((*entry.touches, *((entry.block,) if "Affine" in entry.touches else ())))
 

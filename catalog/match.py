@@ -10,6 +10,7 @@ from typing import Any
 
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.derive import derive
+from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 
 from .entry import Entry
@@ -42,12 +43,14 @@ class Matches(list[Match]):
     """The laws of a network with their entries, in the order of the laws.
 
     Attributes:
-        notes: why laws of the network may be missing.
+        laws: all laws of the network.
+        notes: why some may be missing.
     """
 
-    def __init__(self, found: list[Match], notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, found: list[Match], laws: LawSet) -> None:
         super().__init__(found)
-        self.notes = notes
+        self.laws = laws
+        self.notes = tuple(laws.notes)
 
     def __str__(self) -> str:
         runs: dict[tuple[str, str], int] = {}
@@ -67,7 +70,7 @@ def for_network(network: Architecture, loss: str = "mse") -> Matches:
         loss: the loss it is trained with.
     """
     found = derive(network, loss)
-    return Matches([_match(law, network) for law in found], tuple(found.notes))
+    return Matches([_match(law, network) for law in found], found)
 
 
 def _match(law: Law, arch: Architecture) -> Match:

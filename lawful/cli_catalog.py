@@ -211,6 +211,29 @@ def verify(
     finish(found.passed)
 
 
+@catalog_app.command()
+def site(
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")],
+    own: Annotated[bool, typer.Option("--own/--no-own", help="your own entries too")] = True,
+) -> None:
+    """Write the catalog as static pages, which need no network and no server."""
+    from lawful.catalog.site import write
+
+    count = _shelf(lambda: write(output, own))
+    print(f"wrote {count} pages; open {output / 'index.html'}")
+
+
+@catalog_app.command()
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 0,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="open it in the browser")] = True,
+) -> None:
+    """Write the pages into a temporary folder and show them on this machine until you press Ctrl-C."""
+    from .catalog_server import serve as run
+
+    run(port, browser)
+
+
 def _listed(found: Found, as_json: bool) -> None:
     if as_json:
         read = found.understood

@@ -200,7 +200,7 @@ def _spelled(word: str, known: Vocabulary, corrected: dict[str, str]) -> list[st
     """A word, or what was meant by it: the nearest known word, or two words written as one."""
     if len(word) < 4 or word.isdigit() or word in stop_words() or stem(word) in known or stem(word) in stop_words():
         return [word]
-    better = nearest(stem(word), known.words) or nearest(word, known.words)
+    better = nearest(stem(word), known.words, stems()) or nearest(word, known.words, stems())
     found = split(word, known.words, stem) if better is None else [better]
     if found:
         corrected[word] = " ".join(found)

@@ -45,8 +45,9 @@ def document(entry: Entry) -> Document:
     parts = [
         _terms(entry.setting or _tail(entry.id), formulas=False),
         _terms(entry.title, entry.block, *entry.names),
-        _matrices(_terms(entry.text, formulas=attends))
-        | _terms(KIND_WORDS[entry.kind], entry.symmetry, " ".join(map(in_words, entry.touches)), entry.also)
+        _matrices(_terms("" if entry.kind == "family" else entry.text, formulas=attends))
+        | _terms(KIND_WORDS[entry.kind], entry.symmetry, " ".join(map(in_words, entry.touches)))
+        | _terms("" if entry.kind == "family" else entry.also)
         | _terms("refuted" if entry.status == "refuted" else ""),
         _terms(
             " ".join(entry.hypotheses),
@@ -58,6 +59,7 @@ def document(entry: Entry) -> Document:
             entry.id.replace("/", " ").replace(".", " "),
             entry.algebra,
             entry.counterexample,
+            entry.also,
             formulas=False,
         ),
     ]

@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..entry import LAW_KINDS
-from .analysis import MATRIX, OPTIMIZER, Analysis
+from .analysis import MATRIX, MODEL, OPTIMIZER, Analysis
 
 NAME, HEAD, LAW, BODY = 1.0, 0.9, 0.75, 0.3
 FATE = 0.5  # a law says what an optimizer does to it, if not in so many words
 MENTIONED = 0.5  # weight of an optimizer beside what it is asked about
 SPARE = 0.04  # for each term of the name that was not asked for
 SPARES = 5
-UNKNOWN = 1.0  # weight of a word that no entry has: an answer cannot be about it
-BASIC = {"optimizer": 0.0, "theorem": 0.03, "claim": 0.02, "family": 0.0}
+UNKNOWN = 0.4  # of a word that no entry has, against one that a single entry has
+BASIC = {"optimizer": 0.0, "theorem": 0.03, "claim": 0.02, "family": 0.0}  # before entries that say as much
+MODEL_ASKED = 0.15  # for the family whose name is asked
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,22 @@ class Terms:
     body: frozenset[str]
 
 
-def weights(question: Analysis, rarity: Mapping[str, float]) -> dict[str, float]:
-    """What every term of a question counts."""
+def weights(question: Analysis, frequency: Mapping[str, int], entries: int) -> dict[str, float]:
+    """What every term of a question counts.
+
+    Args:
+        question: the terms.
+        frequency: number of entries that have each.
+        entries: number of all entries.
+    """
     asked = question.terms
     about = any(w >= 1 for t, w in asked.items() if not t.startswith(OPTIMIZER))
-    rare = max(rarity.values(), default=1.0)
-    return {
-        t: w * rarity.get(t, rare) * (MENTIONED if about and t.startswith(OPTIMIZER) else 1.0) for t, w in asked.items()
-    }
+
+    def rarity(term: str) -> float:
+        n = frequency.get(term, 0)
+        return math.log(1 + entries / (n or 1)) * (1.0 if n else UNKNOWN)
+
+    return {t: w * rarity(t) * (MENTIONED if about and t.startswith(OPTIMIZER) else 1.0) for t, w in asked.items()}
 
 
 def score(entry: Terms, weight: Mapping[str, float]) -> float:
@@ -65,12 +74,8 @@ def score(entry: Terms, weight: Mapping[str, float]) -> float:
     if any(t.startswith(MATRIX) for t in weight):
         spare += sum(t.startswith(MATRIX) and t not in weight for t in entry.law)
     spare = min(spare, SPARES)
-    return said / total - SPARE * spare + BASIC.get(entry.kind, 0.01)
-
-
-def rarities(frequency: Mapping[str, int], entries: int) -> dict[str, float]:
-    """How much a term tells, from the number of entries that have it."""
-    return {t: math.log(1 + entries / n) for t, n in frequency.items()}
+    named = entry.kind == "family" and any(t.startswith(MODEL) and t in weight for t in entry.name)
+    return said / total - SPARE * spare + BASIC.get(entry.kind, 0.01) + (MODEL_ASKED if named else 0.0)
 
 
 def ranked(entries: Sequence[Terms], weight: Mapping[str, float]) -> list[tuple[float, str]]:
