@@ -11,9 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .bibliography import Source, sources
-from .entry import Certificate, Entry
+from .entry import Entry
 from .fates import OPTIMIZERS, OptimizerFate
-from .find import Found, between, get, search, which_laws_break
+from .find import between, get, search, which_laws_break
+from .found import Found
+from .record import Certificate
 from .store import entries, laws
 
 if TYPE_CHECKING:

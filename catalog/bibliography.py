@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 
-from .entry import Entry
+from .record import Record
 
 OWN = "lawful"  # theorems of this library
 
@@ -83,7 +83,7 @@ def sources() -> dict[str, Source]:
     return found | {OWN: own}
 
 
-def cited(entry: Entry) -> list[Source]:
+def cited(entry: Record) -> list[Source]:
     """The papers that an entry cites, each once, in its order.
 
     Raises:
@@ -94,12 +94,12 @@ def cited(entry: Entry) -> list[Source]:
     return [known[k] for k in keys]
 
 
-def bibtex(entry: Entry) -> str:
+def bibtex(entry: Record) -> str:
     """BibTeX of all papers that an entry cites."""
     return "\n".join(s.bibtex for s in cited(entry))
 
 
-def described(entry: Entry) -> list[str]:
+def described(entry: Record) -> list[str]:
     """Authors and years of the sources of an entry, and the titles where it is about a paper, to be found by."""
     papers = [s for s in cited(entry) if s.key != OWN]
     return [" ".join((*s.authors, str(s.year), *([] if entry.is_law else [s.title]))) for s in papers]

@@ -1,6 +1,6 @@
 """Generates the entries: `python -m lawful.catalog.build [PATH]`.
 
-Without a path it replaces the data files of the library, one for each group of blocks.  It takes two minutes on one core.
+Without a path it replaces the data files of the library, one for each group of blocks.  It takes two minutes on a core.
 """
 
 from __future__ import annotations

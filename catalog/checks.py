@@ -1,8 +1,9 @@
-"""What `lawful catalog verify` runs for claims about other flows: counts by brute force, and single steps of training."""
+"""What `lawful catalog verify` runs for claims about other flows: counts by brute force, and steps of training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 
@@ -18,7 +19,7 @@ from .store import by_id
 
 
 def claim_failures(e: Entry) -> list[tuple[str, str]]:
-    """What a claim says and its check does not: its evidence exists and is certified, its own check gives what it says."""
+    """What a claim says and its check does not: evidence exists and is certified, its own check gives what it says."""
     out = []
     for id in e.evidence:
         if id not in by_id():
@@ -33,7 +34,11 @@ def claim_failures(e: Entry) -> list[tuple[str, str]]:
         name = e.id.rpartition("/")[2]
         if name not in CHECKS:
             return [*out, (e.id, "there is no check of that name")]
-        out += [(e.id, f"{what}: expected {wanted}, found {found}") for what, wanted, found in CHECKS[name]() if wanted != found]
+        out += [
+            (e.id, f"{what}: expected {wanted}, found {found}")
+            for what, wanted, found in CHECKS[name]()
+            if wanted != found
+        ]
     return out
 
 
@@ -41,7 +46,7 @@ Rows = list[tuple[str, object, object]]  # what, as it should be, as it is
 
 
 def _linear(*widths: int) -> Architecture:
-    maps = [b.Linear(i, o, False) for i, o in zip(widths, widths[1:], strict=False)]
+    maps = [b.Linear(i, o, False) for i, o in pairwise(widths)]
     return Architecture(b.chain(**{f"m{k}": m for k, m in enumerate(maps)}))
 
 
@@ -83,7 +88,9 @@ def _momentum_linear() -> Rows:
     for n, r, m in [(2, 2, 2), (3, 2, 2), (2, 3, 2)]:
         rank = min(2 * (n + m), r)
         wanted = rank * (2 * r - rank - 1) // 2
-        out.append((f"laws of the widths {(n, r, m)} under momentum", wanted, _laws(_linear(n, r, m), flows.Momentum(0.5))))
+        out.append(
+            (f"laws of the widths {(n, r, m)} under momentum", wanted, _laws(_linear(n, r, m), flows.Momentum(0.5)))
+        )
     return out
 
 
@@ -93,7 +100,9 @@ def _momentum_relu() -> Rows:
 
 def _nmf() -> Rows:
     flow = flows.Mirror({"*": "entropy"})
-    return [(f"laws of the widths {s} under mirror flow", s[1], _laws(_linear(*s), flow)) for s in [(3, 2, 4), (2, 3, 2)]]
+    return [
+        (f"laws of the widths {s} under mirror flow", s[1], _laws(_linear(*s), flow)) for s in [(3, 2, 4), (2, 3, 2)]
+    ]
 
 
 def _sign_descent() -> Rows:

@@ -1,6 +1,6 @@
 """The entries of published families: which laws each has, and the count that says whether they are all.
 
-`python -m lawful.catalog.families [PATH]` writes them; each is derived at its published size and counted by a small copy.
+`python -m lawful.catalog.families [PATH]` writes them; each is derived at its published size, some are counted.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.check import check
 
 from .build import to_text
-from .entry import Certificate, Entry
+from .entry import Entry
 from .match import Match, for_network
+from .record import Certificate
+from .wording import field_text
 
 CLASSES = "cross_entropy"
 NAMES = (
-    "bert clip convnext_tiny deepseek_moe deit densenet121 efficientnet_b0 gemma2 gpt2 gpt_neox gptj llama lstm_lm mamba "
-    "mixtral mlp_mixer mobilenet_v2 mobilenet_v3_large pythia qwen3 resnet18 resnet50 resnext50_32x4d swin_t t5 unet vgg16 "
-    "vit whisper wide_resnet50_2"
+    "bert clip convnext_tiny deepseek_moe deit densenet121 efficientnet_b0 gemma2 gpt2 gpt_neox gptj llama lstm_lm "
+    "mamba mixtral mlp_mixer mobilenet_v2 mobilenet_v3_large pythia qwen3 resnet18 resnet50 resnext50_32x4d swin_t t5 "
+    "unet vgg16 vit whisper wide_resnet50_2"
 ).split()
 REGRESSES = ("clip", "unet")  # one output number, or one for every pixel
-COUNTED: tuple[str, ...] = ()  # those that are counted in a minute
+COUNTED = ("mamba", "mixtral", "qwen3")  # those that are counted in a minute
+LONGEST = 160  # characters of a statement that are shown
 GIVEN: dict[str, dict[str, Any]] = {
     "mlp": {"widths": (784, 128, 10)},
     "deep_linear": {"widths": (8, 6, 4)},
@@ -85,8 +88,9 @@ def lines(matches: list[Match]) -> list[str]:
     for name, same in runs.items():
         m = same[0]
         times = f", {len(same)} times" if len(same) > 1 else ""
-        said = f"{m.entry.text} [{m.entry.id}]" if m.entry else m.law.text[:120]
-        out.append(f"{name}{times}: {said}")
+        text = field_text(m.law.text, m.law.parameters)
+        text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+        out.append(f"{name}{times}: {text}" + (f" [{m.entry.id}]" if m.entry else ""))
     return out
 
 

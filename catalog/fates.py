@@ -1,6 +1,6 @@
-"""What each optimizer does to a law, in one sentence each: the rows follow from the kind of the law, never from its block.
+"""What each optimizer does to a law, in one sentence each: they follow from the kind of the law alone.
 
-For `h(theta) = Q(theta) + <c, theta>` with `<grad h, g> = 0` for every gradient `g` of a minibatch, every sentence here is
+For `h(theta) = Q(theta) + <c, theta>` with `<grad h, g> = 0` for every gradient `g` of a minibatch, every sentence is
 one line of algebra on the update rule; `optimizers.py` says what the terms of a law decide beyond its kind.
 """
 

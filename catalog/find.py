@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable
 
 from . import shelf
-from .bibliography import sources
-from .entry import KINDS, Entry
-from .fates import BROKEN, DRIFTS, OPTIMIZERS
+from .entry import Entry
+from .facets import block_names, is_known, joins, kept_by, optimizer_key
+from .fates import BROKEN, DRIFTS
+from .found import Found, Understood
 from .search import index
 from .search.analysis import Analysis, Vocabulary, analyse, between_of, tokens
-from .search.documents import in_words
 from .search.ranking import ranked, weights
 from .store import by_id, entries
 
@@ -22,57 +20,6 @@ LIMIT = 20
 NEAREST = 5
 ENOUGH = 0.3  # below this share of what was asked an entry is near, and no answer
 CLOSE = 0.5  # of the best score: what is below it is no answer either
-
-
-@dataclass(frozen=True)
-class Understood:
-    """How a question was read.
-
-    Attributes:
-        optimizer: the optimizer that it names, empty for none.
-        loss: the loss that it names, empty for none.
-        between: the two blocks it asks between.
-        corrected: words that were read as others.
-        unknown: words that no entry has.
-    """
-
-    optimizer: str = ""
-    loss: str = ""
-    between: tuple[str, str] | None = None
-    corrected: tuple[tuple[str, str], ...] = ()
-    unknown: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        parts = [f"read {a!r} as {b!r}" for a, b in self.corrected]
-        parts += [f"optimizer: {OPTIMIZERS[self.optimizer]}"] if self.optimizer else []
-        parts += [f"loss: {self.loss}"] if self.loss else []
-        parts += [f"between {self.between[0]} and {self.between[1]}"] if self.between else []
-        parts += [f"nothing is known of {', '.join(map(repr, self.unknown))}"] if self.unknown else []
-        return "; ".join(parts)
-
-
-class Found(list[Entry]):
-    """Entries, best first.
-
-    Attributes:
-        nearest: True where nothing answers, and the entries are only the nearest.
-        understood: how the question was read.
-    """
-
-    def __init__(self, found: Iterable[Entry], nearest: bool = False, understood: Understood | None = None) -> None:
-        super().__init__(found)
-        self.nearest = nearest
-        self.understood = understood or Understood()
-
-    def __str__(self) -> str:
-        from .page import listing
-
-        return listing(self)
-
-    def _repr_html_(self) -> str:
-        from .html import listing
-
-        return listing(self)
 
 
 def get(id: str) -> Entry:
@@ -123,7 +70,7 @@ def search(
     Raises:
         ValueError: for a kind, block, optimizer or source that no entry has; lists those there are.
     """
-    keep = _filter(block, kind, optimizer, loss, exact, between, source)
+    keep = kept_by(block, kind, optimizer, loss, exact, between, source)
     if text is None or not text.strip():
         chosen = [e for e in (*entries(), *shelf.all_entries()) if keep(e)]
         named = Understood(optimizer_key(optimizer) if optimizer else "", loss or "", between)
@@ -173,16 +120,16 @@ def between(a: str, b: str) -> Found:
         ValueError: for a block that no entry has.
     """
     for name in (a, b):
-        if not _has(name):
-            near = difflib.get_close_matches(name, _blocks(), 5, 0.5)
+        if not is_known(name):
+            near = difflib.get_close_matches(name, block_names(), 5, 0.5)
             way_out = f"close are {', '.join(near)}" if near else "search() finds others"
             raise ValueError(f"no entry is about a block {name!r}; {way_out}")
-    joined = [e for e in (*entries(), *shelf.all_entries()) if e.is_law and _joins(e, a, b)]
+    joined = [e for e in (*entries(), *shelf.all_entries()) if e.is_law and joins(e, a, b)]
     return Found(sorted(joined, key=lambda e: (len(e.touches), len(e.blocks), e.id)), False, Understood(between=(a, b)))
 
 
 def which_laws_break(optimizer: str) -> Found:
-    """The laws that an optimizer breaks, or lets drift at second order in a step: not those that decay by a known factor.
+    """The laws that an optimizer breaks or lets drift at second order in a step, not those with a known decay.
 
     Args:
         optimizer: `"adam"`, `"momentum"`, `"weight decay"`, ...: a key of `OPTIMIZERS` or another name of it.
@@ -193,21 +140,6 @@ def which_laws_break(optimizer: str) -> Found:
     key = optimizer_key(optimizer)
     lost = [e for e in (*entries(), *shelf.all_entries()) if e.fates and e.fates[key].status in (BROKEN, DRIFTS)]
     return Found(lost, False, Understood(optimizer=key))
-
-
-def optimizer_key(name: str) -> str:
-    """The key of an optimizer under any of its names.
-
-    Raises:
-        ValueError: for one that the catalog does not know.
-    """
-    plain = re.sub(r"[\s_]+", "-", name.strip().lower())
-    if plain in OPTIMIZERS:
-        return plain
-    found = analyse(name).optimizers
-    if len(found) == 1:
-        return found[0]
-    raise ValueError(f"no optimizer {name!r} in the catalog; there are {', '.join(OPTIMIZERS)}")
 
 
 def related(entry: Entry, limit: int = 6) -> list[Entry]:
@@ -239,81 +171,5 @@ def _scored(question: Analysis, asked: tuple[str, str] | None) -> list[tuple[flo
         seen.add(alike)
         entry = by_id().get(id) or shelf.find(id)
         if entry is not None:
-            out.append((value + (0.3 if asked and entry.is_law and _joins(entry, *asked) else 0.0), entry))
+            out.append((value + (0.3 if asked and entry.is_law and joins(entry, *asked) else 0.0), entry))
     return sorted(out, key=lambda f: -f[0])
-
-
-def _filter(
-    block: str | None,
-    kind: str | None,
-    optimizer: str | None,
-    loss: str | None,
-    exact: bool | None,
-    between: tuple[str, str] | None,
-    source: str | None,
-) -> Callable[[Entry], bool]:
-    """What an entry has to be.
-
-    Raises:
-        ValueError: for what no entry has.
-    """
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"no kind of law {kind!r}; there are {', '.join(sorted(KINDS))}")
-    blocks = _blocks()
-    if block is not None and block.lower() not in map(str.lower, blocks):
-        near = difflib.get_close_matches(block, blocks, 5, 0.5) or blocks
-        raise ValueError(f"no entry is about a block {block!r}; there are {', '.join(near)}")
-    if source is not None and not any(source.lower() in e.source.lower() for e in entries()):
-        raise ValueError(f"no entry has a source {source!r}; there are {', '.join(sorted(sources()))}")
-    if loss is not None and loss not in _losses():
-        raise ValueError(f"no entry is about the loss {loss!r}; there are {', '.join(_losses())}")
-    key = optimizer_key(optimizer) if optimizer else ""
-    pair = tuple(frozenset(analyse(name).terms) for name in between) if between else ()
-
-    def keep(e: Entry) -> bool:
-        return (
-            (kind is None or e.kind == kind)
-            and (block is None or block.lower() in (name.lower() for name in (e.block, *e.blocks)))
-            and (source is None or source.lower() in e.source.lower())
-            and (exact is None or (e.is_law and e.exact == exact))
-            and (not key or key in e.fates or e.id == f"optimizer/{key}")
-            and (loss is None or holds_for(e, loss))
-            and (not pair or (e.is_law and all(p <= on_wires(e) for p in pair)))
-        )
-
-    return keep
-
-
-def holds_for(entry: Entry, loss: str) -> bool:
-    """Whether a law is known to hold for a loss: for any, or for the one that it was checked with."""
-    return entry.is_law and (entry.loss == loss or any(h.startswith("any differentiable loss") for h in entry.hypotheses))
-
-
-@cache
-def _losses() -> tuple[str, ...]:
-    return tuple(sorted({e.loss for e in entries() if e.loss}))
-
-
-def _has(name: str) -> bool:
-    terms = frozenset(analyse(name).terms)
-    return bool(terms) and any(terms <= on_wires(e) for e in entries() if e.is_law)
-
-
-def _joins(entry: Entry, a: str, b: str) -> bool:
-    """Whether a law stands between two blocks."""
-    return all((t := frozenset(analyse(name).terms)) and t <= on_wires(entry) for name in (a, b))
-
-
-def on_wires(entry: Entry) -> frozenset[str]:
-    """Terms of the blocks on the wires of a law; a gain stands for the norm that it belongs to."""
-    return _terms_of((*entry.touches, *((entry.block,) if "Affine" in entry.touches else ())))
-
-
-@cache
-def _terms_of(kinds: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(t for kind in kinds for t in analyse(in_words(kind)).terms)
-
-
-@cache
-def _blocks() -> list[str]:
-    return sorted({name for e in entries() for name in (e.block, *e.blocks) if name})

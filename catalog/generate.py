@@ -18,8 +18,9 @@ from lawful.theory.oracle.verification import verify
 from lawful.theory.verdict import Verdict
 
 from .counts import count_formulas
-from .entry import Certificate, Entry
+from .entry import Entry
 from .optimizers import fate
+from .record import Certificate
 from .settings.groups import group_of
 from .settings.setting import Setting
 from .signature import signature, sites

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
-from .entry import Entry
 from .page import rows, short
-
-if TYPE_CHECKING:
-    from .find import Found
+from .record import Record
 
 
-def fragment(entry: Entry, optimizer: str = "") -> str:
+def fragment(entry: Record) -> str:
     """An entry for a notebook."""
-    head, title, _, *rest = rows(entry, optimizer)
+    head, title, _, *rest = rows(entry)
     body = []
     for label, text in rest:
         if label:
@@ -28,15 +24,7 @@ def fragment(entry: Entry, optimizer: str = "") -> str:
     )
 
 
-def listing(found: Found) -> str:
-    """A list of entries for a notebook."""
-    items = "".join(item(e, found.understood.optimizer) for e in found)
-    said = escape(str(found.understood))
-    near = "<p>Nothing in the catalog answers this; the nearest entries are:</p>" if found.nearest else ""
-    return f'<div class="lawful-found">{f"<p>{said}</p>" if said else ""}{near}<ol>{items}</ol></div>'
-
-
-def item(entry: Entry, optimizer: str = "") -> str:
+def item(entry: Record, optimizer: str = "") -> str:
     """One entry of a list."""
     lines: Sequence[str] = short(entry, optimizer)
     return f"<li><code>{escape(entry.id)}</code> {escape(entry.title)}<br>{'<br>'.join(map(escape, lines))}</li>"

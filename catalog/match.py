@@ -14,6 +14,7 @@ from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 
 from .entry import Entry
+from .find import search
 from .settings.groups import settings
 from .signature import signature
 from .store import laws as catalog_laws
@@ -83,10 +84,10 @@ def _match(law: Law, arch: Architecture) -> Match:
 
 @cache
 def _signatures() -> Mapping[str, Entry]:
-    """The plainest entry for each signature: of the network that the catalog lists first."""
+    """The plainest entry for each signature: of the network with the fewest kinds of blocks, of those the first."""
     order = {s.name: i for i, s in enumerate(settings())}
     found: dict[str, Entry] = {}
-    for e in sorted(catalog_laws(), key=lambda e: (order.get(e.setting, len(order)), e.id)):
+    for e in sorted(catalog_laws(), key=lambda e: (len(e.blocks), order.get(e.setting, len(order)), e.id)):
         if e.signature:
             found.setdefault(e.signature, e)
     return found
@@ -115,8 +116,6 @@ def for_module(module: Any) -> list[Entry]:
     Raises:
         ValueError: where no entry is about it.
     """
-    from .find import search
-
     kind = module if isinstance(module, (type, str)) else type(module)
     name = kind if isinstance(kind, str) else kind.__name__
     found = search(name)

@@ -14,9 +14,10 @@ from lawful.graph.questions.check_report import CheckReport
 from lawful.graph.questions.derive import derive
 from lawful.theory.laws.law import Law
 
-from .entry import EPSILON, Certificate, Entry
+from .entry import Entry
 from .generate import NO_LAW
 from .optimizers import fate
+from .record import EPSILON, Certificate
 from .shelf import OWN, checked_name
 from .signature import signature, sites
 

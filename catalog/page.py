@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from .bibliography import OWN, cited
-from .entry import Entry
 from .fates import OPTIMIZERS
-
-if TYPE_CHECKING:
-    from .find import Found
+from .record import Record
+from .trust import trust
+from .wording import symbols
 
 KINDS_SAID = {
     "balance": "quadratic law",
@@ -24,22 +21,21 @@ KINDS_SAID = {
     "optimizer": "optimizer",
 }
 WIDE = 14  # characters of the labels
+SHOWN = 8  # entries that a page names
 
 
-def page(entry: Entry, optimizer: str = "") -> str:
+def page(entry: Record, see: Sequence[str] = ()) -> str:
     """An entry as text.
 
     Args:
         entry: the entry.
-        optimizer: an optimizer whose fate stands first.
+        see: ids of entries that belong to it, besides those that it names itself.
     """
-    return "\n".join(f"{label:<{WIDE}}{text}" if label else text for label, text in rows(entry, optimizer))
+    return "\n".join(f"{label:<{WIDE}}{text}" if label else text for label, text in rows(entry, see))
 
 
-def rows(entry: Entry, optimizer: str = "") -> list[tuple[str, str]]:
+def rows(entry: Record, see: Sequence[str] = ()) -> list[tuple[str, str]]:
     """The lines of a page: labels and texts; the first two have no label."""
-    from .find import related
-
     refuted = " REFUTED" if entry.status == "refuted" else ""
     out = [("", entry.id), ("", f"{entry.title} ({KINDS_SAID[entry.kind]}{refuted})"), ("", "")]
     if entry.kind == "none":
@@ -67,18 +63,18 @@ def rows(entry: Entry, optimizer: str = "") -> list[tuple[str, str]]:
         out.append(("exact", "yes" if entry.exact else f"up to {entry.approximate_by}"))
     if entry.symmetry:
         out.append(("symmetry", entry.symmetry))
-    order = sorted(entry.fates.values(), key=lambda f: f.optimizer != optimizer)
+    order = list(entry.fates.values())
     out += [("under" if not i else "", ("" if not i else " " * WIDE) + str(f)) for i, f in enumerate(order)]
     if entry.names:
         out.append(("also called", "; ".join(entry.names)))
-    out += list(zip(("completeness", "reliability", "source"), entry.trust, strict=True))
-    see = related(entry)
-    if see:
-        out.append(("see also", ", ".join(e.id for e in see)))
+    out += list(zip(("completeness", "reliability", "source"), trust(entry), strict=True))
+    others = list(dict.fromkeys((*entry.evidence, *entry.related, *see)))
+    if others:
+        out.append(("see also", ", ".join(others[:SHOWN])))
     return [(label, text) if label else ("", text) for label, text in out]
 
 
-def drawing(entry: Entry) -> str:
+def drawing(entry: Record) -> str:
     """The wire of a law with the parameters on its two sides: `Q ──● heads.q ●── K`."""
     sides = signed(entry)
     if entry.kind != "balance" or not sides:
@@ -90,10 +86,8 @@ def drawing(entry: Entry) -> str:
     return left + (f"●── {minus}" if minus else "●") + on_it
 
 
-def signed(entry: Entry) -> list[tuple[int, str]]:
+def signed(entry: Record) -> list[tuple[int, str]]:
     """The symbols of a law with their signs, in order."""
-    from .wording import symbols
-
     names = sorted(set(symbols(entry.parameters).values()), key=len, reverse=True)
     if not names:
         return []
@@ -106,19 +100,7 @@ def signed(entry: Entry) -> list[tuple[int, str]]:
     return out
 
 
-def listing(found: Found) -> str:
-    """A list of entries: what each states, and what the optimizer in question does to it."""
-    lines = [f"({found.understood})"] if str(found.understood) else []
-    if found.nearest:
-        lines.append("nothing in the catalog answers this; the nearest entries are:" if found else "nothing found")
-    for i, e in enumerate(found, 1):
-        lines += [f"{i:>2}. {e.id}", f"    {e.title}", *(f"    {line}" for line in short(e, found.understood.optimizer))]
-    if found.nearest:
-        lines.append("to derive the laws of a network: lw.catalog.ask(network), or lawful catalog ask SPEC")
-    return "\n".join(lines)
-
-
-def short(entry: Entry, optimizer: str = "") -> list[str]:
+def short(entry: Record, optimizer: str = "") -> list[str]:
     """What an entry says in a line or two."""
     text = entry.text.split("\n")[0]
     out = [text if len(text) < 160 else text[:157] + "..."]
@@ -127,8 +109,3 @@ def short(entry: Entry, optimizer: str = "") -> list[str]:
     elif optimizer and entry.is_law:
         out.append(f"{OPTIMIZERS[optimizer]}: there is no law to lose")
     return out
-
-
-def keys(entries: Sequence[Entry]) -> list[str]:
-    """Short names of all papers that entries cite."""
-    return sorted({s.key for e in entries for s in cited(e) if s.key != OWN})

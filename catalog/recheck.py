@@ -65,7 +65,10 @@ def _reasons(
         return out if not fresh else [*out, f"it says that there is no law, there is {min(fresh)!r}"]
     law = fresh.get(e.statement_text)
     if law is None or report is None:
-        return [*out, f"its statement {e.statement_text!r} is no law of the network; there are {', '.join(fresh) or 'none'}"]
+        return [
+            *out,
+            f"its statement {e.statement_text!r} is no law of the network; there are {', '.join(fresh) or 'none'}",
+        ]
     row = report[law.name]
     if not row.verdict.passed or not row.residual <= LARGEST:
         out.append(f"the law is {row.verdict}, residual {row.residual:.1e}")

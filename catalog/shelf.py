@@ -95,7 +95,11 @@ def export(to: Path, name: str | None = None) -> int:
     found = {n: all_entries(n) for n in ([name] if name is not None else names())}
     if not any(found.values()):
         raise KeyError(f"nothing is kept{f' under the name {name!r}' if name else ''}; there is nothing to export")
-    data = {"format": FORMAT, "lawful": "catalog", "networks": {n: [e.to_data() for e in es] for n, es in found.items()}}
+    data = {
+        "format": FORMAT,
+        "lawful": "catalog",
+        "networks": {n: [e.to_data() for e in es] for n, es in found.items()},
+    }
     beside = to.with_name(to.name + ".part")
     beside.write_text(json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(beside, to)

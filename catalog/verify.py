@@ -1,7 +1,7 @@
-"""Runs the certificates again: every network of the catalog is derived, verified and counted, and compared with its entries.
+"""Runs the certificates again: every network is derived, verified and counted, and compared with its entries.
 
 The work is cut into units, one for each network, family and checked claim, which run on any executor of
-`concurrent.futures` or on its own processes.  What has passed is written down as it passes, so that a run that was stopped
+`concurrent.futures` or on its own processes.  What has passed is written down as it passes, so a run that was stopped
 goes on where it was; a changed entry or another version of the library runs again.
 """
 
@@ -61,7 +61,9 @@ class Verified:
         return self.entries > 0 and not self.failures
 
     def __str__(self) -> str:
-        head = f"{self.entries} entries verified" + (f", {self.resumed} networks of them before" if self.resumed else "")
+        head = f"{self.entries} entries verified" + (
+            f", {self.resumed} networks of them before" if self.resumed else ""
+        )
         return "\n".join([head, *(f"FAILED {f}" for f in self.failures)])
 
 

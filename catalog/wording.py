@@ -37,7 +37,7 @@ def field_latex(latex: str, parameters: Sequence[str]) -> str:
 
 
 def symbol_latex(symbol: str) -> str:
-    """`W_up` as `W_{\\mathrm{up}}`, `γ` as `\\gamma`."""
+    r"""`W_up` as `W_{\mathrm{up}}`, `γ` as `\gamma`."""
     head, _, tail = symbol.partition("_")
     head = {"γ": r"\gamma", "β": r"\beta"}.get(head, head)
     if not tail:
@@ -71,7 +71,7 @@ def _symbol(name: str, depth: int, parameters: Sequence[str]) -> str:
     elif last in ("out", "o") and attention:
         base, context = ("O" if local == "weight" else "b_O"), telling[:-1]
     else:
-        symbol = TEXT.get(last) or OWNERS.get(last) or (last if len(last) == 1 else f"W_{last}")
+        symbol = TEXT.get(last) or OWNERS.get(last) or (last if len(last) == 1 and last.isalpha() else f"W_{last}")
         base = {"weight": symbol, "bias": f"b_{symbol.removeprefix('W_')}"}.get(local, f"{symbol}.{local}")
         context = telling[:-1]
     if not depth:

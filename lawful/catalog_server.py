@@ -31,7 +31,9 @@ def serve(port: int, browser: bool) -> None:
         try:
             server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
         except OSError as error:
-            raise BadInput(f"cannot listen on port {port}: {error.strerror}; leave out --port for a free one") from error
+            raise BadInput(
+                f"cannot listen on port {port}: {error.strerror}; leave out --port for a free one"
+            ) from error
         with server:
             address = f"http://127.0.0.1:{server.server_address[1]}/"
             print(f"the catalog is at {address}; Ctrl-C ends it", flush=True)

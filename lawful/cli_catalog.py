@@ -1,4 +1,4 @@
-"""`lawful catalog`: ask the law catalog, show and cite an entry, keep your own laws, check the certificates, see the site."""
+"""`lawful catalog`: ask it, show and cite an entry, keep your own laws, check the certificates, see the pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ Name = Annotated[str, typer.Option(help="what your laws are kept under")]
 
 @catalog_app.command()
 def search(
-    words: Annotated[list[str] | None, typer.Argument(help="a question, words, a model, a formula; no quotes needed")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="a question, words, a model, a formula; no quotes needed")
+    ] = None,
     block: Annotated[str | None, typer.Option(help="about this block, for example SelfAttention")] = None,
     kind: Annotated[
         str | None, typer.Option(help="balance, shift, frozen, none, claim, theorem, family or optimizer")
@@ -77,9 +79,7 @@ def between(
 
 
 @catalog_app.command()
-def breaks(
-    optimizer: Annotated[str, typer.Argument(help="adam, momentum, sgd, ...")], as_json: AsJson = False
-) -> None:
+def breaks(optimizer: Annotated[str, typer.Argument(help="adam, momentum, sgd, ...")], as_json: AsJson = False) -> None:
     """List the laws that an optimizer breaks or lets drift."""
     from lawful.catalog import which_laws_break
 
@@ -93,11 +93,14 @@ def breaks(
 @catalog_app.command()
 def show(id: Id, as_json: AsJson = False) -> None:
     """Print one entry as a page: law, hypotheses, count, optimizers, how far it can be trusted, sources."""
+    from lawful.catalog.find import related
+    from lawful.catalog.page import page
+
     entry = _entry(id)
     if as_json:
         print_json(entry.to_data())
     else:
-        console(False).print(str(entry), markup=False, highlight=False, soft_wrap=True)
+        console(False).print(page(entry, [e.id for e in related(entry)]), markup=False, highlight=False, soft_wrap=True)
 
 
 @catalog_app.command()

@@ -1,4 +1,4 @@
-"""Your own laws: kept by several processes at once, through a kill in mid-write, refused in another version, never run."""
+"""Your own laws: kept by several processes at once, through a kill, refused in another version, never run."""
 
 import json
 import os

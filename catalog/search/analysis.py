@@ -1,4 +1,4 @@
-"""From a sentence to the terms that it is about: words without endings, the thesaurus of the field, optimizers, formulas.
+"""From a sentence to the terms that it is about: stems, the thesaurus of the field, optimizers, formulas.
 
 Entries and questions go through the same function, so "LN", "layer normalization" and "LayerNorm" are one term.
 The thesaurus and the endings are data (`data/thesaurus.json`), which the pages read too.
@@ -18,7 +18,16 @@ from typing import Any
 from .typos import nearest, split
 
 LONGEST = 400  # characters of a question that are read
-GREEK = {"γ": " gamma ", "β": " beta ", "λ": " lambda ", "η": " eta ", "ε": " epsilon ", "θ": " theta ", "²": "", "ᵀ": ""}
+GREEK = {
+    "γ": " gamma ",
+    "β": " beta ",
+    "λ": " lambda ",
+    "η": " eta ",
+    "ε": " epsilon ",
+    "θ": " theta ",
+    "²": "",
+    "ᵀ": "",
+}
 TRANSPOSE = re.compile(r"\^\{?\\?(?:top|T)\}?|ᵀ|(?<=[A-Z])'|\.T\b")
 LETTERS = re.compile(r"(?<![A-Za-z])[QKVOT]{1,4}(?![A-Za-z])")
 INDEXED = re.compile(r"\b[Ww]_?\{?([QKVOqkvo])\}?(?![A-Za-z])|(?<![A-Za-z])([qkvo])_proj")

@@ -152,4 +152,3 @@ def _digest() -> str:
 def known_words() -> dict[str, int]:
     """All terms of the shipped entries, with the number of entries that have each."""
     return dict(shipped().execute("SELECT term, doc FROM vocabulary"))
-

@@ -1,6 +1,6 @@
-"""The order of answers: how much of what was asked an entry says, and how little else.  The pages rank with the same rules.
+"""The order of answers: how much of what was asked an entry says, and how little else.  The pages do the same.
 
-A term counts with its rarity and with the place where it stands; an entry that a question names exactly comes before its
+A term counts with its rarity and with the place where it stands; an entry that is named exactly comes before its
 special cases, whose heads say more than was asked.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..entry import LAW_KINDS
+from ..record import LAW_KINDS
 from .analysis import MATRIX, MODEL, OPTIMIZER, Analysis
 
 NAME, HEAD, LAW, BODY = 1.0, 0.9, 0.75, 0.3

@@ -24,7 +24,7 @@ def distance(a: str, b: str, most: int) -> int:
 
 
 def nearest(word: str, known: frozenset[str], common: frozenset[str] = frozenset()) -> str | None:
-    """The known word that is fewest edits away, a common one before others; None where all are too far for its length."""
+    """The known word that is fewest edits away, common ones first; None where all are too far for its length."""
     most = 1 if len(word) < 7 else 2
     best: tuple[float, str] | None = None
     for other in known:
@@ -32,7 +32,10 @@ def nearest(word: str, known: frozenset[str], common: frozenset[str] = frozenset
             continue
         edits = distance(word, other, most)
         if edits <= most:
-            rank = (edits + 0.5 * (word[0] != other[0]) + 0.1 * (len(word) != len(other)) + 0.2 * (other not in common), other)
+            rank = (
+                edits + 0.5 * (word[0] != other[0]) + 0.1 * (len(word) != len(other)) + 0.2 * (other not in common),
+                other,
+            )
             best = min(best, rank) if best else rank
     return best[1] if best and best[0] < len(word) / 2.5 else None
 

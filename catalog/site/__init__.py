@@ -5,8 +5,6 @@ Imports: the entries and the search; nothing that derives.
 Read first: `write`, then `pages`.
 """
 
-
-
 from .write import write
 
 __all__ = ["write"]

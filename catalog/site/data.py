@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..entry import LAW_KINDS, Entry
+from ..entry import Entry
+from ..facets import on_wires
 from ..fates import OPTIMIZERS
-from ..find import CLOSE, ENOUGH, NEAREST, on_wires
+from ..find import CLOSE, ENOUGH, NEAREST
+from ..record import LAW_KINDS
 from ..search import analysis, ranking
 from ..search.documents import document
 from .names import url

@@ -1,4 +1,4 @@
-"""Prerenders the formulas of all entries: `python -m lawful.catalog.site.formulas`, in a folder with the npm package katex."""
+"""Prerenders the formulas of all entries: `python -m lawful.catalog.site.formulas`, beside the npm package katex."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from ..bibliography import OWN, Source, cited
-from ..entry import KINDS, Entry
+from ..entry import Entry
 from ..fates import OPTIMIZERS
 from ..find import related
 from ..page import KINDS_SAID, drawing
+from ..record import KINDS
 from .formulas import formula
 from .names import link, slug, url
 
@@ -40,7 +41,8 @@ def document(title: str, body: str, up: str = "", scripts: Sequence[str] = ()) -
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<link rel="icon" href="data:,"><link rel="stylesheet" href="{up}style.css">{run}</head>\n'
-        f'<body><a class="skip" href="#main">To the content</a><header><nav aria-label="Main"><ul>{nav}</ul></nav></header>\n'
+        '<body><a class="skip" href="#main">To the content</a>'
+        f'<header><nav aria-label="Main"><ul>{nav}</ul></nav></header>\n'
         f'<main id="main">{body}</main></body></html>\n'
     )
 
@@ -53,7 +55,8 @@ def front(shown: Sequence[Entry]) -> str:
         '<form id="search" role="search" hidden action="index.html"><label for="q">Ask the catalog</label>'
         '<input id="q" name="q" type="search" autocomplete="off" placeholder="what does Adam do to attention?">'
         f'<div id="facets"><label>Kind <select id="kind"><option value="">any</option>{kinds}</select></label>'
-        f'<label>Under <select id="optimizer"><option value="">as asked</option>{optimizers}</select></label></div></form>'
+        f'<label>Under <select id="optimizer"><option value="">as asked</option>{optimizers}</select>'
+        "</label></div></form>"
         '<p id="said" role="status" aria-live="polite"></p><ol id="answers"></ol>'
     )
     groups: dict[str, list[Entry]] = {}
@@ -64,8 +67,8 @@ def front(shown: Sequence[Entry]) -> str:
         for name, found in sorted(groups.items())
     ]
     intro = (
-        "<p>Which quantities does training a neural network conserve? Every law here was derived, verified on gradients "
-        "and counted by brute force; every claim of a paper says what came of it.</p>"
+        "<p>Which quantities does training a neural network conserve? Every law of a block here was derived, verified "
+        "on gradients and counted by brute force; every entry says how far it can be trusted.</p>"
     )
     body = f'<h1>The law catalog</h1>{intro}{box}<div id="browse"><h2>All entries</h2>{"".join(parts)}</div>'
     return document("The law catalog", body, scripts=("data.js", "search.js", "app.js"))
@@ -98,7 +101,9 @@ def entry_page(entry: Entry) -> str:
     rows.append(("source", sources(entry, up)))
     see = related(entry, 12)
     if see:
-        rows.append(("see also", "<br>".join(f"{link(up + url(e.id), e.title)} <code>{escape(e.id)}</code>" for e in see)))
+        rows.append(
+            ("see also", "<br>".join(f"{link(up + url(e.id), e.title)} <code>{escape(e.id)}</code>" for e in see))
+        )
     statement = f'<div class="formula">{formula(entry)}</div>'
     if not entry.is_law:
         statement = wires(entry, up) if entry.kind == "family" else f"<p>{escape(entry.text)}</p>{statement}"
@@ -121,7 +126,8 @@ def wires(entry: Entry, up: str) -> str:
         text = said[: found.start()] if found else said
         see = f" {link(up + url(found[1]), found[1])}" if found else ""
         items.append(
-            f'<li><details class="wire"><summary>{escape(name)}</summary><p class="plain">{escape(text)}</p>{see}</details></li>'
+            f'<li><details class="wire"><summary>{escape(name)}</summary>'
+            f'<p class="plain">{escape(text)}</p>{see}</details></li>'
         )
     return f'<p>{escape(first)}.</p><h2>Its wires and their laws</h2><ul class="wires">{"".join(items)}</ul>'
 
@@ -135,7 +141,7 @@ def fates(entry: Entry, up: str) -> str:
         f'<td class="{f.status}">{f.status}</td><td>{escape(f.text)}</td></tr>'
         for k, f in entry.fates.items()
     )
-    return f'<h2>Under each optimizer</h2><div class="wide" tabindex="0" role="region" aria-label="Optimizers"><table>{rows}</table></div>'
+    return f"<h2>Under each optimizer</h2>{scrolled('Optimizers', rows)}"
 
 
 def sources(entry: Entry, up: str) -> str:
@@ -172,15 +178,12 @@ def paper(source: Source, found: Sequence[Entry]) -> str:
         f'<td class="{"refuted" if e.status == "refuted" else ""}">{e.status}</td><td>{escape(e.trust[1])}</td></tr>'
         for e in claims
     )
-    table = (
-        "<h2>Its claims and what came of them</h2><div class='wide' tabindex='0' role='region' aria-label='Claims'><table>"
-        f"<tr><th>claim</th><th>status</th><th>checked</th></tr>{outcome}</table></div>"
-        if claims
-        else ""
-    )
+    head = "<tr><th scope='col'>claim</th><th scope='col'>status</th><th scope='col'>checked</th></tr>"
+    claimed = f"<h2>Its claims and what came of them</h2>{scrolled('Claims', head + outcome)}" if claims else ""
     rest = [e for e in found if e.kind != "claim"]
-    body = f"<h1>{escape(source.title)}</h1><p>{escape(str(source))}</p>{where}<p>{escape(source.about)}</p>{table}"
-    body += f"<h2>Entries that cite it ({len(rest)})</h2>{listed(rest, '../')}<pre class='wide'>{escape(source.bibtex)}</pre>"
+    body = f"<h1>{escape(source.title)}</h1><p>{escape(str(source))}</p>{where}<p>{escape(source.about)}</p>{claimed}"
+    body += f"<h2>Entries that cite it ({len(rest)})</h2>{listed(rest, '../')}"
+    body += f"<pre class='wide'>{escape(source.bibtex)}</pre>"
     return document(source.title, body, "../")
 
 
@@ -197,8 +200,9 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str
     """A page that is one table; the cells are HTML already."""
     top = "".join(f"<th scope='col'>{escape(h)}</th>" for h in head)
     body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
-    return document(
-        title,
-        f"<h1>{escape(title)}</h1><div class='wide' tabindex='0' role='region' aria-label='{escape(title)}'>"
-        f"<table><tr>{top}</tr>{body}</table></div>",
-    )
+    return document(title, f"<h1>{escape(title)}</h1>{scrolled(title, f'<tr>{top}</tr>{body}')}")
+
+
+def scrolled(label: str, rows: str) -> str:
+    """Rows of a table that scrolls by itself where it is too wide, by keyboard too."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}"><table>{rows}</table></div>'

@@ -62,7 +62,8 @@ def _texts(shown: list[Entry]) -> dict[str, str]:
             (
                 link(f"block/{slug(kind)}.html", kind),
                 escape(", ".join(f"{n} {k}" for k, n in sorted(Counter(e.kind for e in found).items()))),
-                "<br>".join(link(url(e.id), e.text.split("\n")[0]) for e in found if kind == e.block) or "in networks only",
+                "<br>".join(link(url(e.id), e.text.split("\n")[0]) for e in found if kind == e.block)
+                or "in networks only",
             )
             for kind, found in sorted(blocks.items())
         ),
