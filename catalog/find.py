@@ -162,7 +162,7 @@ def _scored(question: Analysis, asked: tuple[str, str] | None) -> list[tuple[flo
     order = sorted(weight, key=lambda t: -weight[t])
     found = ranked(index.candidates(index.shipped(), order, frequency), weight)
     found += ranked(shelf.candidates(order, own), weight)
-    out = []
+    out: list[tuple[float, Entry]] = []
     seen: set[str] = set()
     for value, id in sorted(found, key=lambda f: -f[0]):
         alike = starred(id)  # of own networks the first of all layers stands for them

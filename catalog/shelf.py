@@ -46,7 +46,7 @@ def add(name: str, entries: Sequence[Entry]) -> None:
         ShelfError: for a name that cannot be kept, or a file that cannot be written; nothing is changed then.
     """
     checked_name(name)
-    with _store(write=True) as store:
+    with _writing() as store:
         _drop(store, name)
         for entry in entries:
             _put(store, name, entry)
@@ -60,7 +60,7 @@ def remove(name: str) -> int:
     """
     if not path().exists():
         raise KeyError(f"nothing is kept under the name {name!r}; you keep nothing of your own")
-    with _store(write=True) as store:
+    with _writing() as store:
         count = _drop(store, name)
     if not count:
         raise KeyError(f"nothing is kept under the name {name!r}; there are {', '.join(names()) or 'none'}")
@@ -134,7 +134,7 @@ def load(file: Path) -> dict[str, int]:
         strange = [e.id for e in found[name] if not e.id.startswith(f"{OWN}/{name}/")]
         if strange:
             raise ShelfError(f"{file}, {name}: the id {strange[0]!r} does not begin with {OWN}/{name}/")
-    with _store(write=True) as store:
+    with _writing() as store:
         for name, entries in found.items():
             _drop(store, name)
             for entry in entries:
@@ -172,6 +172,14 @@ def candidates(terms: Iterable[str], frequency: Mapping[str, int]) -> list[Terms
         return []
     with _store() as store:
         return index.candidates(store, terms, frequency) if store else []
+
+
+@contextmanager
+def _writing() -> Iterator[sqlite3.Connection]:
+    """The file inside one transaction, made where it does not exist."""
+    with _store(write=True) as store:
+        assert store is not None
+        yield store
 
 
 @contextmanager

@@ -31,8 +31,8 @@ def field_latex(latex: str, parameters: Sequence[str]) -> str:
         letters = {"bias": r"b|\\beta", "weight": r"W|\\gamma|E"}.get(local)
         if letters and owner:
             written = re.escape(owner.replace("_", r"\_"))
-            new = symbol_latex(symbol)
-            latex = re.sub(rf"(?:{letters})_\{{\\mathrm\{{{written}\}}\}}", lambda m, new=new: new, latex)
+            new = symbol_latex(symbol).replace("\\", "\\\\")
+            latex = re.sub(rf"(?:{letters})_\{{\\mathrm\{{{written}\}}\}}", new, latex)
     return latex
 
 

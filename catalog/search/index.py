@@ -63,7 +63,8 @@ def candidates(store: sqlite3.Connection, asked: Iterable[str], frequency: Mappi
         asked: terms, most important first.
         frequency: how many entries of this index have each.
     """
-    chosen, total = [], 0
+    chosen: list[str] = []
+    total = 0
     for term in sorted(asked, key=lambda t: frequency.get(t, 0)):
         if frequency.get(term, 0):
             if chosen and total + frequency[term] > 20 * MOST:

@@ -9,7 +9,8 @@ def distance(a: str, b: str, most: int) -> int:
     """Insertions, deletions, substitutions and swaps of neighbours from one word to the other; `most + 1` for more."""
     if abs(len(a) - len(b)) > most:
         return most + 1
-    before, last = [], list(range(len(b) + 1))
+    before: list[int] = []
+    last = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         row = [i]
         for j, y in enumerate(b, 1):
