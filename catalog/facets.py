@@ -11,8 +11,7 @@ from .bibliography import sources
 from .entry import Entry
 from .fates import OPTIMIZERS
 from .record import KINDS
-from .search.analysis import analyse
-from .search.documents import in_words
+from .search.analysis import analyse, in_words
 from .store import entries
 
 
@@ -23,9 +22,11 @@ def optimizer_key(name: str) -> str:
         ValueError: for one that the catalog does not know.
     """
     plain = re.sub(r"[\s_]+", "-", name.strip().lower())
+    plain = {"l2": "weight-decay", "gd": "sgd", "gradient-descent": "sgd"}.get(plain, plain)
     if plain in OPTIMIZERS:
         return plain
     found = analyse(name).optimizers
+    found = tuple(k for k in found if k != "sgd") or found  # "SGD with momentum" is momentum
     if len(found) == 1:
         return found[0]
     raise ValueError(f"no optimizer {name!r} in the catalog; there are {', '.join(OPTIMIZERS)}")
@@ -96,8 +97,12 @@ def joins(entry: Entry, a: str, b: str) -> bool:
 
 
 def on_wires(entry: Entry) -> frozenset[str]:
-    """Terms of the blocks on the wires of a law; a gain stands for the norm that it belongs to."""
-    return _terms_of((*entry.touches, *((entry.block,) if "Affine" in entry.touches else ())))
+    """Terms of the blocks on the wires of a law; a gain stands for its norm, a map for the composite that it is in."""
+    more = [entry.block] if "Affine" in entry.touches else []
+    more += [k for k in entry.blocks if k.endswith("NormCore")] if "Affine" in entry.touches else []
+    more += ["attention"] if any(".heads." in f".{p}" for p in entry.parameters) else []
+    more += ["SwiGLU"] if any(".glu." in f".{p}" for p in entry.parameters) else []
+    return _terms_of((*entry.touches, *more))
 
 
 @cache

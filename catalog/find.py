@@ -12,7 +12,7 @@ from .facets import block_names, is_known, joins, kept_by, optimizer_key
 from .fates import BROKEN, DRIFTS
 from .found import Found, Understood
 from .search import index
-from .search.analysis import Analysis, Vocabulary, analyse, between_of, tokens
+from .search.analysis import Analysis, Vocabulary, analyse, between_of, stop_words, tokens
 from .search.ranking import ranked, weights
 from .store import by_id, entries
 
@@ -103,7 +103,12 @@ def starred(id: str) -> str:
 
 def _alike(text: str, keep: Callable[[Entry], bool]) -> list[Entry]:
     """Where no word is known: entries with a word that looks alike, else the theorems."""
-    words = [w for word in tokens(text) for w in difflib.get_close_matches(word, index.known_words(), 2, 0.6)]
+    words = [
+        w
+        for word in tokens(text)
+        if word not in stop_words()
+        for w in difflib.get_close_matches(word, index.known_words(), 2, 0.6)
+    ]
     alike = _scored(Analysis(dict.fromkeys(words, 1.0)), None) if words else []
     found = [e for _, e in alike if keep(e)] or [e for e in entries() if e.kind == "theorem" and keep(e)]
     return found[:NEAREST]
@@ -124,8 +129,12 @@ def between(a: str, b: str) -> Found:
             near = difflib.get_close_matches(name, block_names(), 5, 0.5)
             way_out = f"close are {', '.join(near)}" if near else "search() finds others"
             raise ValueError(f"no entry is about a block {name!r}; {way_out}")
-    joined = [e for e in (*entries(), *shelf.all_entries()) if e.is_law and joins(e, a, b)]
-    return Found(sorted(joined, key=lambda e: (len(e.touches), len(e.blocks), e.id)), False, Understood(between=(a, b)))
+    everything = [e for e in (*entries(), *shelf.all_entries()) if e.is_law]
+    read = Understood(between=(a, b))
+    joined = [e for e in everything if joins(e, a, b)]
+    if joined:
+        return Found(sorted(joined, key=lambda e: (len(e.touches), len(e.blocks), e.id)), False, read)
+    return Found(search(f"{a} {b}")[:NEAREST], True, read)
 
 
 def which_laws_break(optimizer: str) -> Found:
@@ -162,14 +171,14 @@ def _scored(question: Analysis, asked: tuple[str, str] | None) -> list[tuple[flo
     order = sorted(weight, key=lambda t: -weight[t])
     found = ranked(index.candidates(index.shipped(), order, frequency), weight)
     found += ranked(shelf.candidates(order, own), weight)
-    out: list[tuple[float, Entry]] = []
-    seen: set[str] = set()
+    chosen: dict[str, tuple[float, str]] = {}  # of own networks the first of all layers stands for them
     for value, id in sorted(found, key=lambda f: -f[0]):
-        alike = starred(id)  # of own networks the first of all layers stands for them
-        if alike in seen or len(out) >= 5 * LIMIT:
-            continue
-        seen.add(alike)
-        entry = by_id().get(id) or shelf.find(id)
+        if len(chosen) < 5 * LIMIT:
+            chosen.setdefault(starred(id), (value, id))
+    mine = shelf.find_all([id for _, id in chosen.values() if id not in by_id()])
+    out: list[tuple[float, Entry]] = []
+    for value, id in chosen.values():
+        entry = by_id().get(id) or mine.get(id)
         if entry is not None:
             out.append((value + (0.3 if asked and entry.is_law and joins(entry, *asked) else 0.0), entry))
     return sorted(out, key=lambda f: -f[0])

@@ -75,9 +75,17 @@ def names() -> dict[str, int]:
 
 def find(id: str) -> Entry | None:
     """An own entry, None where there is none."""
+    return find_all([id]).get(id)
+
+
+def find_all(ids: Sequence[str]) -> dict[str, Entry]:
+    """Own entries by id, those of some ids that there are."""
+    if not ids:
+        return {}
     with _store() as store:
-        row = store.execute("SELECT data FROM entry WHERE id = ?", (id,)).fetchone() if store else None
-    return _read(row[0]) if row else None
+        marks = ", ".join("?" * len(ids))
+        rows = store.execute(f"SELECT id, data FROM entry WHERE id IN ({marks})", list(ids)).fetchall() if store else []
+    return {id: _read(data) for id, data in rows}
 
 
 def all_entries(name: str | None = None) -> list[Entry]:

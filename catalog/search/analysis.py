@@ -31,6 +31,9 @@ GREEK = {
 TRANSPOSE = re.compile(r"\^\{?\\?(?:top|T)\}?|ᵀ|(?<=[A-Z])'|\.T\b")
 LETTERS = re.compile(r"(?<![A-Za-z])[QKVOT]{1,4}(?![A-Za-z])")
 INDEXED = re.compile(r"\b[Ww]_?\{?([QKVOqkvo])\}?(?![A-Za-z])|(?<![A-Za-z])([qkvo])_proj")
+ALONE = re.compile(r"(?<![A-Za-z])([qk])(?![A-Za-z])")  # "the norms of q and k"
+GENERIC = re.compile(r"(?<![A-Za-z])[UVW]{1,4}T?(?![A-Za-z])")  # the matrices of any two layers
+CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 BETWEEN = re.compile(r"\bbetween\s+(?:an?\s+|the\s+|its\s+)?(.+?)\s+and\s+(?:an?\s+|the\s+|its\s+)?(.+?)[?.!]*$", re.I)
 MATRIX = "matrix"  # how the terms of the matrices of attention begin
 IMPLIED = 0.2  # weight of what is not said
@@ -156,9 +159,11 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
         formulas: whether single letters are the matrices of attention.
     """
     text = text[:LONGEST] if known is not None else text
-    letters, rest = _formulas(text) if formulas else ([], text)
-    raw = tokens(rest)
+    letters, rest = _formulas(text, known is not None) if formulas else ([], text)
     corrected: dict[str, str] = {}
+    if known is not None:  # a name that nothing has is read in parts: TransformerEncoderLayer
+        rest = re.sub(r"[A-Za-z0-9]+", lambda m: m[0] if _is_known(m[0], known) else CAMEL.sub(" ", m[0]), rest)
+    raw = tokens(rest)
     if known is not None:
         raw = [w for word in raw for w in _spelled(word, known, corrected)]
     row = [stem(w) for w in raw]
@@ -175,7 +180,7 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
             if known is not None and row[i] not in known:
                 unknown.append(raw[i])
         i += max(size, 1)
-    if letters:
+    if any(t.startswith(MATRIX) for t in letters):
         terms.setdefault("attention", IMPLIED)
     data = thesaurus()
     for key, model in data["models"].items():
@@ -193,23 +198,41 @@ def between_of(text: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def _formulas(text: str) -> tuple[list[str], str]:
+def _formulas(text: str, asked: bool) -> tuple[list[str], str]:
     """Terms of the matrices in a formula (`Q^T Q`, `W_K`, `v_proj`: `matrixq`, ...), and the text without them."""
     names = thesaurus()["symbols"]  # of attention; other letters stand for nothing in particular
     plain = TRANSPOSE.sub(" ", text)
     found = [(m[1] or m[2]).lower() for m in INDEXED.finditer(plain)]
     plain = INDEXED.sub(" ", plain)
+    generic = [run for run in GENERIC.findall(plain) if not found]
+    if len("".join(generic)) > 1 and any(c in run for run in generic for c in "UW"):  # V beside U or W is no value of attention
+        return ["balanced", "linear"], LETTERS.sub(" ", GENERIC.sub(" ", plain))
+    alone = ALONE.findall(plain)
+    found += alone if asked and "q" in alone else []
     for run in LETTERS.findall(plain):
         found += run.lower()
     plain = LETTERS.sub(" ", plain)
     return [f"{MATRIX}{c}" for c in dict.fromkeys(found) if c in names], plain
 
 
+def in_words(name: str) -> str:
+    """A kind of block in words too, where the thesaurus does not know it as it is: `LayerScale Layer Scale`."""
+    if tuple(stem(t) for t in tokens(name)) in phrases():
+        return name
+    return f"{name} " + CAMEL.sub(" ", name)
+
+
+def _is_known(name: str, known: Vocabulary) -> bool:
+    row = tuple(stem(t) for t in tokens(name))
+    return row in phrases() or all(t in known for t in row)
+
+
 def _spelled(word: str, known: Vocabulary, corrected: dict[str, str]) -> list[str]:
     """A word, or what was meant by it: the nearest known word, or two words written as one."""
     if len(word) < 4 or word.isdigit() or word in stop_words() or stem(word) in known or stem(word) in stop_words():
         return [word]
-    better = nearest(stem(word), known.words, stems()) or nearest(word, known.words, stems())
+    better = nearest(stem(word), known.words, stems()) if len(stem(word)) > 4 else None
+    better = better or nearest(word, known.words, stems())
     found = split(word, known.words, stem) if better is None else [better]
     if found:
         corrected[word] = " ".join(found)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from ..bibliography import described
 from ..entry import Entry
-from .analysis import MATRIX, analyse, phrases, stem, thesaurus, tokens
+from .analysis import MATRIX, analyse, in_words, thesaurus
 
 KIND_WORDS = {
     "balance": "balanced",
@@ -81,13 +80,6 @@ def _terms(*texts: str, formulas: bool = True) -> dict[str, float]:
 @lru_cache(maxsize=20_000)  # the laws of many layers say the same
 def _said(text: str, formulas: bool) -> dict[str, float]:
     return {t: w for t, w in analyse(text, formulas=formulas).terms.items() if w >= 1 or t.isdigit()}
-
-
-def in_words(name: str) -> str:
-    """A kind of block in words, where the thesaurus does not know it as it is: `Layer Scale`."""
-    if tuple(stem(t) for t in tokens(name)) in phrases():
-        return name
-    return f"{name} " + re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
 
 
 def _tail(id: str) -> str:

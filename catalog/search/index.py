@@ -22,6 +22,7 @@ from .documents import document
 from .ranking import Terms
 
 MOST = 400  # candidates that are ranked
+MANY = 4000  # entries with some term: beyond, only the rarest terms choose
 WEIGHTS = "0, 10, 8, 6, 1"  # of the columns in the first choice of candidates
 TABLES = """\
 CREATE TABLE terms (row INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, kind TEXT NOT NULL);
@@ -67,15 +68,15 @@ def candidates(store: sqlite3.Connection, asked: Iterable[str], frequency: Mappi
     total = 0
     for term in sorted(asked, key=lambda t: frequency.get(t, 0)):
         if frequency.get(term, 0):
-            if chosen and total + frequency[term] > 20 * MOST:
+            if chosen and total + frequency[term] > MANY:
                 break
             chosen.append(term)
             total += frequency[term]
     if not chosen:
         return []
     rest = [t for t in asked if frequency.get(t, 0)]
-    query = " OR ".join(f'"{t}"' for t in (rest if total <= 20 * MOST else chosen) if t.isalnum())
-    order = f"bm25(words, {WEIGHTS})" if total <= 20 * MOST else "words.rowid"
+    query = " OR ".join(f'"{t}"' for t in (rest if total <= MANY else chosen) if t.isalnum())
+    order = f"bm25(words, {WEIGHTS})" if total <= MANY else "words.rowid"
     found = store.execute(
         "SELECT words.id, terms.kind, name, head, law, body FROM words JOIN terms ON terms.row = words.rowid "
         f"WHERE words MATCH ? ORDER BY {order} LIMIT ?",

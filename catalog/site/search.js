@@ -31,10 +31,19 @@ function lawfulSearch(data) {
     return word;
   }
 
-  function formulas(text) {
+  function formulas(text, asked) {
     const found = [];
     let plain = text.replace(/\^\{?\\?(?:top|T)\}?|ᵀ|(?<=[A-Z])'|\.T\b/g, " ");
     plain = plain.replace(/\b[Ww]_?\{?([QKVOqkvo])\}?(?![A-Za-z])|(?<![A-Za-z])([qkvo])_proj/g, (all, a, b) => { found.push((a || b).toLowerCase()); return " "; });
+    if (!found.length) {
+      const generic = plain.match(/(?<![A-Za-z])[UVW]{1,4}T?(?![A-Za-z])/g) || [];
+      if (generic.join("").length > 1 && generic.some((run) => /[UW]/.test(run))) {
+        plain = plain.replace(/(?<![A-Za-z])[UVW]{1,4}T?(?![A-Za-z])/g, " ").replace(/(?<![A-Za-z])[QKVOT]{1,4}(?![A-Za-z])/g, " ");
+        return [["balanced", "linear"], plain];
+      }
+    }
+    const alone = plain.match(/(?<![A-Za-z])[qk](?![A-Za-z])/g) || [];
+    if (asked && alone.includes("q")) found.push(...alone);
     plain = plain.replace(/(?<![A-Za-z])[QKVOT]{1,4}(?![A-Za-z])/g, (run) => { found.push(...run.toLowerCase()); return " "; });
     return [[...new Set(found)].filter((c) => c in symbols).map((c) => "matrix" + c), plain];
   }
@@ -70,7 +79,7 @@ function lawfulSearch(data) {
 
   function spelled(word, corrected) {
     if (word.length < 4 || /^[0-9]+$/.test(word) || stopWords.has(word) || known.has(stem(word)) || stopWords.has(stem(word))) return [word];
-    const better = nearest(stem(word)) || nearest(word);
+    const better = (stem(word).length > 4 ? nearest(stem(word)) : null) || nearest(word);
     let found = better ? [better] : [];
     if (!better) {
       for (let i = 3; i < word.length - 2 && !found.length; i++) {
@@ -85,8 +94,13 @@ function lawfulSearch(data) {
   function analyse(text, spelling) {
     if (spelling) text = text.slice(0, rules.longest);
     const corrected = {}, unknown = [], terms = new Map();
-    const [letters, rest] = formulas(text);
-    let raw = tokens(rest);
+    const [letters, rest] = formulas(text, spelling);
+    const inParts = (name) => {
+      const row = tokens(name).map(stem);
+      if (Object.hasOwn(phrases, row.join(" ")) || row.every((t) => known.has(t))) return name;
+      return name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, " ");
+    };
+    let raw = tokens(spelling ? rest.replace(/[A-Za-z0-9]+/g, inParts) : rest);
     if (spelling) raw = raw.flatMap((w) => spelled(w, corrected));
     const row = raw.map(stem);
     letters.forEach((t) => terms.set(t, 1));
@@ -101,7 +115,7 @@ function lawfulSearch(data) {
       }
       i += Math.max(size, 1);
     }
-    if (letters.length && !terms.has("attention")) terms.set("attention", rules.implied);
+    if (letters.some((t) => t.startsWith("matrix")) && !terms.has("attention")) terms.set("attention", rules.implied);
     for (const [model, implied] of Object.entries(models)) {
       if (terms.has(model)) for (const t of implied) if (!terms.has(t)) terms.set(t, rules.implied);
     }
