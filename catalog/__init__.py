@@ -21,6 +21,7 @@ from .store import entries, laws
 if TYPE_CHECKING:
     from .match import Match, for_module, for_network
     from .own import Answer, ask
+    from .proofs import law_of
     from .verify import verify
 
 _LATER = {  # they derive, so they load torch
@@ -29,6 +30,7 @@ _LATER = {  # they derive, so they load torch
     "ask": "own",
     "for_module": "match",
     "for_network": "match",
+    "law_of": "proofs",
     "verify": "verify",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "for_module",
     "for_network",
     "get",
+    "law_of",
     "laws",
     "search",
     "sources",

@@ -91,7 +91,11 @@ def breaks(optimizer: Annotated[str, typer.Argument(help="adam, momentum, sgd, .
 
 
 @catalog_app.command()
-def show(id: Id, as_json: AsJson = False) -> None:
+def show(
+    id: Id,
+    proof: Annotated[bool, typer.Option("--proof", help="derive the law again and print its proof")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print one entry as a page: law, hypotheses, count, optimizers, how far it can be trusted, sources."""
     from lawful.catalog.find import related
     from lawful.catalog.page import page
@@ -100,7 +104,14 @@ def show(id: Id, as_json: AsJson = False) -> None:
     if as_json:
         print_json(entry.to_data())
     else:
-        console(False).print(page(entry, [e.id for e in related(entry)]), markup=False, highlight=False, soft_wrap=True)
+        console(False).print(
+            page(entry, [e.id for e in related(entry)]),
+            *_proof(entry, proof),
+            sep="\n",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @catalog_app.command()
@@ -265,6 +276,17 @@ def _entry(id: str) -> Entry:
         return get(id)
     except KeyError as error:
         raise BadInput(error.args[0]) from error
+
+
+def _proof(entry: Entry, wanted: bool) -> list[str]:
+    if not wanted:
+        return []
+    from lawful.catalog import law_of
+
+    try:
+        return ["", law_of(entry).proof.text()]
+    except ValueError as error:
+        raise BadInput(str(error)) from error
 
 
 def _named(name: str) -> None:

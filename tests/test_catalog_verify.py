@@ -158,3 +158,12 @@ def test_a_network_without_an_entry_is_derived_and_shown_as_one() -> None:
     assert "complete for the network itself" in answer[0].trust[0] and answer.report.summary in str(answer)
     large = catalog.ask(b.Linear(3, 40) >> b.ReLU() >> b.Linear(40, 30))
     assert large and large[0].trust[0].startswith("undecided")  # a copy was counted, not the network
+
+
+def test_the_law_behind_an_entry() -> None:
+    law = catalog.law_of("attention/balance/heads.q")
+    assert law.proof.holds and law.formula.free_symbols
+    with pytest.raises(ValueError, match="there is no law, so there is no proof"):
+        catalog.law_of("gelu/none")
+    with pytest.raises(ValueError, match="is no law of a network"):
+        catalog.law_of("optimizer/adam")

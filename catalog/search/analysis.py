@@ -205,7 +205,9 @@ def _formulas(text: str, asked: bool) -> tuple[list[str], str]:
     found = [(m[1] or m[2]).lower() for m in INDEXED.finditer(plain)]
     plain = INDEXED.sub(" ", plain)
     generic = [run for run in GENERIC.findall(plain) if not found]
-    if len("".join(generic)) > 1 and any(c in run for run in generic for c in "UW"):  # V beside U or W is no value of attention
+    if len("".join(generic)) > 1 and any(
+        c in run for run in generic for c in "UW"
+    ):  # V beside U or W is no value of attention
         return ["balanced", "linear"], LETTERS.sub(" ", GENERIC.sub(" ", plain))
     alone = ALONE.findall(plain)
     found += alone if asked and "q" in alone else []
