@@ -12,7 +12,8 @@ from torch import Tensor
 from .forms import Forms
 from .step import CAUSES, NORM, Outcome
 
-EVALUATION = 32 * 2.0**-53  # rounding of a law's own value, which is always added up in float64
+EVALUATION = 32 * 2.0**-53  # rounding of a law's own value, added up in float64
+COARSE = 8.0  # the same in units of less precise weights, which are added up in float32
 DIRECT = 4.0  # units of rounding with which a stored weight and its update are known
 
 
@@ -43,10 +44,12 @@ class Account:
         bound: how much of that rounding may be.
         scale: the law's sum with absolute values, the largest seen.
         leak: the worst `<grad h, g>` so far, relative to the largest it could be, and its step.
+        leak_first: the first step at which it was more than rounding.
         tolerance: what the same number may be by rounding, at its step.
         allowance: for a law that holds up to a norm's epsilon, the part of the remainder that epsilon explains.
         history: step, mean squared value, relative change and relative remainder.
         stale_step: the first step whose momentum buffer was not the one that the step before had left.
+        off_first: the first step that did something else to the law than its causes say.
         broken: the first step with a number that is not finite.
         slope: the slope of the momentum buffer, by recursion.
         doubt: how far rounding may have carried it.
@@ -66,9 +69,11 @@ class Account:
     allowance: Tensor = field(init=False)
     leak: float = 0.0
     leak_step: int = -1
+    leak_first: int | None = None
     tolerance: float = 0.0
     history: list[tuple[int, float, float, float]] = field(default_factory=list)
     broken: int | None = None
+    off_first: int | None = None
     stale_step: int | None = None
     slope: Tensor | None = None
     doubt: Tensor = field(init=False)
@@ -102,8 +107,10 @@ class Account:
         sign = -1.0 if float(change.sum()) < 0 else 1.0
         return sign * float((x * change).sum()) / size
 
-    def moved(self, value: Tensor, cause: str) -> None:
+    def moved(self, value: Tensor, cause: str, step: int) -> None:
         """Books a change that no step of the optimizer made."""
+        if self.broken is None and not bool(torch.isfinite(value).all()):
+            self.broken = step
         self._book({cause: value - self.last})
         self.bound = self.bound + EVALUATION * self.scale
         self.last = value
@@ -130,13 +137,19 @@ class Account:
         reach = made.reach + floor * root
         loss = exact.gradient * reach
         stored = torch.minimum(2 * exact.unit * made.size, made.pace) + DIRECT * exact.unit * made.pace
-        self.bound = self.bound + made.share * loss + made.carry * self.doubt + stored + EVALUATION * made.size
+        own = (EVALUATION + (COARSE * exact.unit if exact.unit > EVALUATION else 0)) * made.size
+        bound = made.share * loss + made.carry * self.doubt + stored + own
+        self.bound = self.bound + bound
+        if self.off_first is None and bool((left.abs() > bound).any()):
+            self.off_first = step
         self.allowance = self.allowance + epsilon * made.share * reach / max(1 - made.keep, 1e-3)
         if self.stale_step is None and bool((made.stale.abs() > 4 * self.doubt + loss).any()):
             self.stale_step = step
         self.doubt = made.keep * self.doubt + made.take * loss + DIRECT * exact.unit * made.pace
         self.slope = made.slope
         ratio = float((made.leak.abs() / reach.clamp(min=1e-300)).max()) if reach.numel() else 0.0
+        if self.leak_first is None and ratio > exact.gradient:
+            self.leak_first = step
         if ratio > self.leak:
             self.leak, self.leak_step, self.tolerance = ratio, step, exact.gradient
             self.slopes = (made.leak, made.weights)
@@ -161,7 +174,7 @@ class Account:
     def state(self) -> dict[str, Any]:
         """All numbers, to resume a run."""
         tensors = ("first", "last", "scale", "remainder", "bound", "allowance", "doubt", "slope", "slopes")
-        plain = ("steps", "leak", "leak_step", "tolerance", "broken", "stale_step")
+        plain = ("steps", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first", "stale_step")
         out: dict[str, Any] = {n: getattr(self, n) for n in (*tensors, *plain)}
         return {**out, "causes": dict(self.causes), "history": list(self.history)}
 

@@ -18,6 +18,7 @@ from lawful.theory.laws.statement import Part, Term
 from lawful.theory.parts import base, read
 
 Vector = Mapping[str, torch.Tensor]
+LARGE = 2**16  # entries of a parameter in float32 or less that is not read in float64: the copies would cost more than training
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Forms:
     def value(self, point: Vector) -> torch.Tensor:
         """The scalars of the law at a point, flattened, in float64."""
         if self._gram:
-            return self._sum([self._square(_rows(t.part, point)) for t in self.law.terms])
+            return self._sum([self._square(_rows(t.part, point)).double() for t in self.law.terms])
         return self.law.value(self._exact(point)).double().reshape(-1)
 
     def scale(self, point: Vector) -> torch.Tensor:
@@ -94,8 +95,8 @@ class Forms:
             direction = _plain(t).part
             rows = [_rows(direction if i else t.part, v) for i, v in enumerate(vectors)]
             pair, size = self._diagonal(rows) if self._matrix is None else self._full(rows, self._matrix)
-            pairs.append(pair)
-            sizes.append(size)
+            pairs.append(pair.double())
+            sizes.append(size.double())
         all_pairs = self._sum(pairs)
         return Products(all_pairs[0], all_pairs, self._sum(sizes, magnitude=True))
 
@@ -138,5 +139,8 @@ def _plain(term: Term) -> Term:
 
 
 def _rows(part: Part, vector: Vector) -> torch.Tensor:
-    """A parameter as the rows that a law multiplies, in float64."""
-    return part.read(read(part.parameter, vector).detach()).flatten(-2).double()
+    """A parameter as the rows that a law multiplies: in float64, or in float32 where it is large and no more precise."""
+    x = part.read(read(part.parameter, vector).detach()).flatten(-2)
+    if x.dtype == torch.float64 or x.numel() <= LARGE:
+        return x.double()
+    return x.float()

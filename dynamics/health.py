@@ -90,7 +90,11 @@ def judge(ledger: Ledger) -> Judgement:
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
     findings = [*_missing(ledger), *_edited(ledger), *_broken(ledger, bad, good), *_clipped(ledger), *_silent(ledger)]
-    findings += _outside(ledger)
+    findings += [*_outside(ledger), *_unaccounted(ledger)]
+    for f in findings:
+        if f.kind == "decay" and f.fault:
+            touched = [n for n, a in ledger.accounts.items() if set(map(base, a.form.law.parameters)) & set(f.parameters)]
+            verdicts.update(dict.fromkeys((n for n in touched if OUTSIDE in ledger.accounts[n].causes), UNEXPLAINED))
     return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low))
 
 
@@ -100,14 +104,13 @@ def _broken(ledger: Ledger, bad: Sequence[Account], good: Sequence[Account]) -> 
     nans = [a for a in bad if a.broken is not None]
     if nans:
         first = min(a.broken for a in nans if a.broken is not None)
-        where = [n for n, p in ledger.parameters.items() if not bool(torch.isfinite(p).all())]
-        names = tuple(where) or suspects([a for a in nans if a.broken == first], good)
+        names = ledger.not_finite or suspects([a for a in nans if a.broken == first], good)
         out.append(Finding("not finite", names, f"from step {first} on there are numbers that are not finite"))
     rest = [a for a in bad if a.broken is None]
     known = {n for f in (*_missing(ledger), *_edited(ledger)) for n in f.parameters}
     rest = [a for a in rest if not any(base(n) in known for n in a.form.law.parameters)]
-    stale = [a for a in rest if a.stale_step is not None and not (a.leak > a.tolerance and a.leak_step < a.stale_step)]
-    leaks = [a for a in rest if a.leak > a.tolerance and a not in stale]
+    stale = [a for a in rest if a.stale_step is not None and not _earlier(a)]
+    leaks = [a for a in rest if a.leak_first is not None and a.leak_first <= (a.off_first or a.leak_first) and a not in stale]
     other = [a for a in rest if a not in stale and a not in leaks]
     if stale:
         names, step = suspects(stale, good), min(a.stale_step or 0 for a in stale)
@@ -120,7 +123,7 @@ def _broken(ledger: Ledger, bad: Sequence[Account], good: Sequence[Account]) -> 
         text = (
             f"the gradient holds {penalty:.3g} times the weights: the loss has a penalty on them, beside the optimizer's decay"
             if penalty
-            else f"first-order drift from step {min(a.leak_step for a in leaks)} on: this is not the gradient of one loss "
+            else f"first-order drift from step {min(a.leak_first or 0 for a in leaks)} on: this is not the gradient of one loss "
             "(a wrong backward, a detached branch, a wrong scale)"
         )
         out.append(Finding("decay" if penalty else "gradient", names, text))
@@ -129,6 +132,12 @@ def _broken(ledger: Ledger, bad: Sequence[Account], good: Sequence[Account]) -> 
         text = f"the gradients are right, but the step is not the one that {kind} makes with its settings"
         out.append(Finding("optimizer", suspects(other, good), text))
     return out
+
+
+def _earlier(account: Account) -> bool:
+    """Whether something went wrong before the momentum buffer did, which is then the consequence."""
+    first = [step for step in (account.leak_first, account.off_first) if step is not None]
+    return account.stale_step is not None and bool(first) and min(first) < account.stale_step
 
 
 def suspects(bad: Sequence[Account], good: Sequence[Account]) -> tuple[str, ...]:
@@ -168,12 +177,12 @@ def _penalty(leaks: Sequence[Account]) -> float:
 def _missing(ledger: Ledger) -> list[Finding]:
     held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
     names = tuple(n for n, p in ledger.model.named_parameters() if p.requires_grad and id(p) not in held and p.grad is not None)
-    return [Finding("missing", names, f"{_some(names)}: a gradient, but in no group of the optimizer")] if names else []
+    return [Finding("missing", names, "a gradient, but in no group of the optimizer")] if names else []
 
 
 def _edited(ledger: Ledger) -> list[Finding]:
     names = tuple(ledger.edited)
-    text = f"{_some(names)}: the gradient was turned around or enlarged between backward and the step"
+    text = "the gradient was turned around or enlarged between backward and the step"
     return [Finding("edited", names, text)] if names else []
 
 
@@ -200,7 +209,7 @@ def _silent(ledger: Ledger) -> list[Finding]:
         for n, p in ledger.parameters.items()
         if id(p) in held and n not in fixed and ledger.steps - ledger.last_gradient.get(n, 0) >= SILENT
     )
-    text = f"{_some(names)}: no gradient for {SILENT} steps or more, the layer has stopped learning"
+    text = f"no gradient for {SILENT} steps or more, the layer has stopped learning"
     return [Finding("silent", names, text, fault=False)] if names else []
 
 
@@ -213,9 +222,19 @@ def _outside(ledger: Ledger) -> list[Finding]:
     decays = any(float(g.get("weight_decay", 0) or 0) for o in ledger.optimizers for g in o.param_groups)
     shrunk = all(float((a.causes[OUTSIDE] * a.last).sum()) <= 0 for a in moved)
     if decays and shrunk:
-        text = f"{_some(names)}: shrink between the steps as well as by weight_decay: decay is applied twice"
+        text = "shrink between the steps as well as by weight_decay: decay is applied twice"
         return [Finding("decay", names, text)]
-    return [Finding("outside", names, f"{_some(names)}: changed between the steps, not by the optimizer", fault=False)]
+    return [Finding("outside", names, "changed between the steps, not by the optimizer", fault=False)]
+
+
+def _unaccounted(ledger: Ledger) -> list[Finding]:
+    if not ledger.unaccounted:
+        return []
+    text = (
+        f"step {ledger.unaccounted[0]} was the first whose gradients somebody changed after backward (clipping?), so that "
+        "no copy was there: its change is booked as not watched"
+    )
+    return [Finding("changed gradients", (), text, fault=False)]
 
 
 def _some(names: Iterable[str]) -> str:
@@ -238,5 +257,5 @@ def _words(ledger: Ledger, verdicts: dict[str, str], findings: Sequence[Finding]
         lines.append(
             f"epsilon: these laws hold up to the epsilon of a norm (slope {seen:.0e} seen, {ledger.epsilon:.0e} explained)."
         )
-    lines += [f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}: {f.text.removeprefix(_some(f.parameters) + ': ')}" for f in findings]
+    lines += [f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}" for f in findings]
     return "\n".join(lines)

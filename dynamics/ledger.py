@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 STATE_VERSION = 1
+NOISE = 1e-2  # gradients below this part of the tolerated rounding are nothing but rounding
 
 
 class Ledger:
@@ -83,8 +84,11 @@ class Ledger:
         self._moves: dict[str, Move] = {}
         self._seen = Seen()
         self._floor = 0.0
+        self._noise: set[str] = set()
         self._edited: dict[str, int] = {}
         self.last_gradient: dict[str, int] = {}
+        self.unaccounted: list[int] = []
+        self.not_finite: tuple[str, ...] = ()
         self.clipped: list[tuple[float, float]] = []
         self.precision = Precision(0.0, 0.0)
         self.epsilon = 0.0
@@ -100,7 +104,7 @@ class Ledger:
         if laws is not None:
             self._watch(laws)
         elif args or kwargs or hasattr(inner, "arch"):
-            self._watch(derive(inner, loss, args=args, kwargs=kwargs))
+            self._watch(self._derived(args, kwargs))
 
     def _watch(self, laws: Sequence[Law]) -> None:
         """Starts the accounts."""
@@ -124,12 +128,22 @@ class Ledger:
             self.load_state_dict(self._resumed)
 
     def _forward(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        if not self._norms.reading:
+            return
         self._norms.autocast()
         if self.laws or self._deriving or not module.training or not torch.is_grad_enabled():
             return
-        self._deriving = True  # tracing runs the model, and comes by here
+        self._deriving = True
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            self._watch(derive(_inside(self.model), self.loss, args=tuple(args), kwargs=dict(kwargs)))
+            self._watch(self._derived(tuple(args), kwargs))
+
+    def _derived(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> LawSet:
+        """The laws of the model; tracing runs it, which tells nothing about training."""
+        self._norms.reading = False
+        try:
+            return derive(_inside(self.model), self.loss, args=args, kwargs=kwargs)
+        finally:
+            self._norms.reading = True
 
     # one step of the optimizers
 
@@ -171,16 +185,20 @@ class Ledger:
         if late or self._changed_outside():
             for account in self.accounts.values():
                 value = account.form.value(self._parameters)
-                account.moved(value, UNWATCHED if late else OUTSIDE)
+                account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
         if self._seen.unknown:
+            self.unaccounted.append(self.steps)
             return
-        self._floor = self._watch_gradients(grads)
+        largest = self._watch_gradients(grads)
+        self._floor = max(largest.values(), default=0.0)
+        self.precision = precision(self._parameters.values(), self._norms.compute)
+        self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
         moves = {n: move_of(*groups[n], self._parameters[n], g) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
             self._before = {n: p.detach().clone() for n, p in self._parameters.items()}
             self._moves = moves
             return
-        made = Material(self._plain(), grads, moves, self._seen.altered, self._seen.displaced)
+        made = Material(self._plain(), grads, moves, self._seen.altered, self._seen.displaced, self._noise)
         for account in self.accounts.values():
             account.pending = outcome(account.form, made, account.slope)
 
@@ -192,14 +210,16 @@ class Ledger:
             return
         if self._before:
             self._measure()
-        self.precision = exact = precision(self._parameters.values(), self._norms.compute)
+        exact = self.precision
         self.epsilon = epsilon = self._norms.share()
         for account in self.accounts.values():
             value = account.form.value(self._parameters)
             if account.pending is None:
-                account.moved(value, UNWATCHED)
+                account.moved(value, UNWATCHED, self.steps)
             else:
                 account.close(value, self.steps, exact, epsilon, self._floor)
+        if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
+            self.not_finite = tuple(n for n, p in self._parameters.items() if not bool(torch.isfinite(p).all()))
         self._before, self._moves = {}, {}
         self._note_versions()
 
@@ -214,7 +234,7 @@ class Ledger:
             if move.buffer is not None and move.keep:  # the buffer has moved already
                 move.buffer = (move.buffer - move.take * grads[n] - move.load * before) / move.keep
             move.fit(before, grads[n])
-        made = Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced)
+        made = Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
         for account in self.accounts.values():
             account.pending = outcome(account.form, made, account.slope)
 
@@ -230,8 +250,8 @@ class Ledger:
                 grads[n], groups[n] = g if scale is None else g / scale.to(g.dtype), home[id(p)]
         return grads, groups
 
-    def _watch_gradients(self, grads: Mapping[str, Tensor]) -> float:
-        """Notes which gradients are there, and how clipping left their norm; gives the largest entry of any."""
+    def _watch_gradients(self, grads: Mapping[str, Tensor]) -> dict[str, float]:
+        """Notes which gradients are there, and how clipping left their norm; gives the largest entry of each."""
         largest = {n: float(g.abs().max()) for n, g in grads.items() if g.numel()}
         for n, top in largest.items():
             if top != 0:
@@ -241,7 +261,7 @@ class Ledger:
             self.clipped = [*self.clipped[-9:], (self._seen.multiple, norm)]
         else:
             self.clipped = []
-        return max(largest.values(), default=0.0)
+        return largest
 
     def _plain(self) -> dict[str, Tensor]:
         return {n: p.detach() for n, p in self._parameters.items()}
@@ -350,7 +370,7 @@ class Ledger:
             now = account.last
             account.load(dict(one))
             if not torch.allclose(account.last, now, rtol=0, atol=1e-6 * float(account.scale.max()), equal_nan=True):
-                account.moved(now, OUTSIDE)
+                account.moved(now, OUTSIDE, self.steps)
         self._note_versions()
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ buffer or a wrong optimizer stays over as the remainder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +34,7 @@ class Material:
         moves: updates of the same parameters.
         altered: what clipping and the like changed in the gradients, where they were changed.
         displaced: where the gradient was taken minus where the step is made (SAM), where these differ.
+        noise: parameters whose gradient is nothing but rounding, which a preconditioner may blow up to any size.
     """
 
     theta: Mapping[str, Tensor]
@@ -41,6 +42,7 @@ class Material:
     moves: Mapping[str, Move]
     altered: Mapping[str, Tensor] = field(default_factory=dict)
     displaced: Mapping[str, Tensor] = field(default_factory=dict)
+    noise: Collection[str] = ()
 
 
 @dataclass
@@ -119,7 +121,8 @@ def outcome(form: Forms, made: Material, slope: Tensor | None) -> Outcome:
     g = vectors.add({n: made.grads[n] for n in moves})
     buffers = {n: m.buffer for n, m in moves.items() if m.buffer is not None}
     v = vectors.add(buffers) if buffers else None
-    push, carry, rate = (_mean(moves, f) for f in (_push, _carry, _rate))
+    loud = {n: m for n, m in moves.items() if m.whole is None or n not in made.noise}
+    push, carry, rate = (_mean(loud, f) for f in (_push, _carry, _rate))
 
     weights = {n: rate * m.coupled * m.load if m.whole is not None else m.rate * m.coupled * m.load for n, m in moves.items()}
     decays = {n: w + moves[n].decay for n, w in weights.items()}
@@ -151,7 +154,7 @@ def outcome(form: Forms, made: Material, slope: Tensor | None) -> Outcome:
     tilt = torch.zeros_like(must[g])
     if shift is not None:
         tilt = found.pairs[shift, g] - (found.pairs[shift, e] if e is not None else 0.0)
-    if v is not None and slope is not None:
+    if v is not None and slope is not None and len(moves) == len(theta):
         must[v] = slope
     causes = {c: _sum(part, lambda i: 0.5 * step[i] - must[i], must[0]) for c, part in vectors.parts.items()}
     if shift is not None:
