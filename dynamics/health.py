@@ -89,12 +89,14 @@ def judge(ledger: Ledger) -> Judgement:
     verdicts = {n: verdict(a, low, ledger.epsilon) for n, a in ledger.accounts.items()}
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
-    findings = [*_missing(ledger), *_edited(ledger), *_broken(ledger, bad, good), *_clipped(ledger), *_silent(ledger)]
+    findings = [*_missing(ledger), *_edited(ledger), *_apart(ledger), *_broken(ledger, bad, good), *_clipped(ledger), *_silent(ledger)]
     findings += [*_outside(ledger), *_unaccounted(ledger)]
     for f in findings:
-        if f.kind == "decay" and f.fault:
+        outside = f.kind == "decay" and f.fault
+        if outside or f.kind == "processes":
             touched = [n for n, a in ledger.accounts.items() if set(map(base, a.form.law.parameters)) & set(f.parameters)]
-            verdicts.update(dict.fromkeys((n for n in touched if OUTSIDE in ledger.accounts[n].causes), UNEXPLAINED))
+            touched = [n for n in touched if not outside or OUTSIDE in ledger.accounts[n].causes]
+            verdicts.update(dict.fromkeys(touched, UNEXPLAINED))
     return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low))
 
 
@@ -107,7 +109,7 @@ def _broken(ledger: Ledger, bad: Sequence[Account], good: Sequence[Account]) -> 
         names = ledger.not_finite or suspects([a for a in nans if a.broken == first], good)
         out.append(Finding("not finite", names, f"from step {first} on there are numbers that are not finite"))
     rest = [a for a in bad if a.broken is None]
-    known = {n for f in (*_missing(ledger), *_edited(ledger)) for n in f.parameters}
+    known = {n for f in (*_missing(ledger), *_edited(ledger), *_apart(ledger)) for n in f.parameters}
     rest = [a for a in rest if not any(base(n) in known for n in a.form.law.parameters)]
     stale = [a for a in rest if a.stale_step is not None and not _earlier(a)]
     leaks = [a for a in rest if a.leak_first is not None and a.leak_first <= (a.off_first or a.leak_first) and a not in stale]
@@ -184,6 +186,15 @@ def _edited(ledger: Ledger) -> list[Finding]:
     names = tuple(ledger.edited)
     text = "the gradient was turned around or enlarged between backward and the step"
     return [Finding("edited", names, text)] if names else []
+
+
+def _apart(ledger: Ledger) -> list[Finding]:
+    if not ledger.apart:
+        return []
+    step = min(ledger.apart.values())
+    names = tuple(n for n, first in ledger.apart.items() if first == step)
+    text = f"the processes have different gradients from step {step} on: they are not synchronised"
+    return [Finding("processes", names, text)]
 
 
 def _clipped(ledger: Ledger) -> list[Finding]:

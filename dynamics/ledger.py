@@ -84,9 +84,11 @@ class Ledger:
         self._moves: dict[str, Move] = {}
         self._seen = Seen()
         self._floor = 0.0
+        self._shared = False
         self._noise: set[str] = set()
         self._edited: dict[str, int] = {}
         self.last_gradient: dict[str, int] = {}
+        self.apart: dict[str, int] = {}
         self.unaccounted: list[int] = []
         self.not_finite: tuple[str, ...] = ()
         self.clipped: list[tuple[float, float]] = []
@@ -117,7 +119,8 @@ class Ledger:
             chosen = [chosen[int(i)] for i in sorted(order[: self._sample])]
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
-        self._gradients = GradientWatch(self._parameters, _processes() > 1)
+        self._shared = _processes() > 1
+        self._gradients = GradientWatch(self._parameters, self._shared)
         for law in chosen:
             form = Forms(law)
             value = form.value(self._parameters)
@@ -189,6 +192,8 @@ class Ledger:
         if self._seen.unknown:
             self.unaccounted.append(self.steps)
             return
+        if self._shared:
+            self._compare_processes(grads)
         largest = self._watch_gradients(grads)
         self._floor = max(largest.values(), default=0.0)
         self.precision = precision(self._parameters.values(), self._norms.compute)
@@ -249,6 +254,18 @@ class Ledger:
                 g = g.to_dense() if g.is_sparse else g
                 grads[n], groups[n] = g if scale is None else g / scale.to(g.dtype), home[id(p)]
         return grads, groups
+
+    def _compare_processes(self, grads: Mapping[str, Tensor]) -> None:
+        """Averaged gradients are the same numbers in every process: one small reduction says whether they are."""
+        sums = [grads[n].double().sum() if n in grads else torch.zeros((), dtype=torch.float64) for n in self._parameters]
+        if not sums:
+            return
+        low = torch.stack([*(s.cpu() for s in sums), *(-s.cpu() for s in sums)]).to(next(iter(grads.values())).device)
+        torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MAX)
+        spread = (low[: len(sums)] + low[len(sums) :]).tolist()
+        for n, d in zip(self._parameters, spread, strict=True):
+            if not d == 0:
+                self.apart.setdefault(n, self.steps)
 
     def _watch_gradients(self, grads: Mapping[str, Tensor]) -> dict[str, float]:
         """Notes which gradients are there, and how clipping left their norm; gives the largest entry of each."""
