@@ -25,7 +25,11 @@ def effective_rates(ledger: Ledger) -> dict[str, Tensor]:
         law = account.form.law
         positive = account.form.quadratic and all(t.coefficient > 0 and t.partner is None for t in law.terms)
         matrix = any(kind not in ("free",) for kind in law.axis_kinds)
-        rates = {float(homes[id(ledger.parameters[base(n)])]["lr"]) for n in law.parameters if id(ledger.parameters[base(n)]) in homes}
+        rates = {
+            float(homes[id(ledger.parameters[base(n)])]["lr"])
+            for n in law.parameters
+            if id(ledger.parameters[base(n)]) in homes
+        }
         if positive and not matrix and len(rates) == 1:
             out[name] = rates.pop() / account.last.abs()
     return out

@@ -18,7 +18,9 @@ from lawful.theory.laws.statement import Part, Term
 from lawful.theory.parts import base, read
 
 Vector = Mapping[str, torch.Tensor]
-LARGE = 2**16  # entries of a parameter in float32 or less that is not read in float64: the copies would cost more than training
+LARGE = (
+    2**16
+)  # entries of a parameter in float32 or less that is not read in float64: the copies would cost more than training
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Forms:
         """All slopes and pairs of some vectors; the first is the point, where a skip's identity belongs to it."""
         if not self.quadratic:
             slopes = torch.stack([self.plain.value(self._exact(v)).double().reshape(-1) for v in vectors])
-            sizes = torch.stack([self.plain.value(self._exact(v), magnitude=True).double().reshape(-1) for v in vectors])
+            sizes = torch.stack(
+                [self.plain.value(self._exact(v), magnitude=True).double().reshape(-1) for v in vectors]
+            )
             return Products(slopes, slopes.new_zeros(len(vectors), *slopes.shape), sizes)
         return self._grams(vectors) if self._gram else self._by_derivatives(vectors)
 

@@ -96,7 +96,10 @@ class GradientWatch:
                 if bool(step.any()):
                     found.displaced[n] = step
         if not self._shared:
-            self._copy_gradients, self._copy_weights = bool(changed), found.unknown and bool(moved) or bool(found.displaced)
+            self._copy_gradients, self._copy_weights = (
+                bool(changed),
+                found.unknown and bool(moved) or bool(found.displaced),
+            )
         self._raw, self._weights, self._versions = {}, {}, {}
         return found
 

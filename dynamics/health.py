@@ -71,7 +71,11 @@ def verdict(account: Account, low: bool, epsilon: float) -> str:
     """
     if account.broken is not None or not torch.isfinite(account.remainder).all():
         return UNEXPLAINED
-    if bool((account.remainder.abs() > account.bound).any()) or account.stale_step is not None and account.form.law.exact:
+    if (
+        bool((account.remainder.abs() > account.bound).any())
+        or account.stale_step is not None
+        and account.form.law.exact
+    ):
         return UNEXPLAINED
     if not account.form.law.exact:
         slack = account.allowance + account.bound
@@ -89,12 +93,21 @@ def judge(ledger: Ledger) -> Judgement:
     verdicts = {n: verdict(a, low, ledger.epsilon) for n, a in ledger.accounts.items()}
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
-    findings = [*_missing(ledger), *_edited(ledger), *_apart(ledger), *_broken(ledger, bad, good), *_clipped(ledger), *_silent(ledger)]
+    findings = [
+        *_missing(ledger),
+        *_edited(ledger),
+        *_apart(ledger),
+        *_broken(ledger, bad, good),
+        *_clipped(ledger),
+        *_silent(ledger),
+    ]
     findings += [*_outside(ledger), *_unaccounted(ledger)]
     for f in findings:
         outside = f.kind == "decay" and f.fault
         if outside or f.kind == "processes":
-            touched = [n for n, a in ledger.accounts.items() if set(map(base, a.form.law.parameters)) & set(f.parameters)]
+            touched = [
+                n for n, a in ledger.accounts.items() if set(map(base, a.form.law.parameters)) & set(f.parameters)
+            ]
             touched = [n for n in touched if not outside or OUTSIDE in ledger.accounts[n].causes]
             verdicts.update(dict.fromkeys(touched, UNEXPLAINED))
     return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low))
@@ -112,7 +125,9 @@ def _broken(ledger: Ledger, bad: Sequence[Account], good: Sequence[Account]) -> 
     known = {n for f in (*_missing(ledger), *_edited(ledger), *_apart(ledger)) for n in f.parameters}
     rest = [a for a in rest if not any(base(n) in known for n in a.form.law.parameters)]
     stale = [a for a in rest if a.stale_step is not None and not _earlier(a)]
-    leaks = [a for a in rest if a.leak_first is not None and a.leak_first <= (a.off_first or a.leak_first) and a not in stale]
+    leaks = [
+        a for a in rest if a.leak_first is not None and a.leak_first <= (a.off_first or a.leak_first) and a not in stale
+    ]
     other = [a for a in rest if a not in stale and a not in leaks]
     if stale:
         names, step = suspects(stale, good), min(a.stale_step or 0 for a in stale)
@@ -178,7 +193,9 @@ def _penalty(leaks: Sequence[Account]) -> float:
 
 def _missing(ledger: Ledger) -> list[Finding]:
     held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
-    names = tuple(n for n, p in ledger.model.named_parameters() if p.requires_grad and id(p) not in held and p.grad is not None)
+    names = tuple(
+        n for n, p in ledger.model.named_parameters() if p.requires_grad and id(p) not in held and p.grad is not None
+    )
     return [Finding("missing", names, "a gradient, but in no group of the optimizer")] if names else []
 
 
@@ -226,7 +243,11 @@ def _silent(ledger: Ledger) -> list[Finding]:
 
 def _outside(ledger: Ledger) -> list[Finding]:
     """Weights that were changed outside of the step, and whether they shrank as decay makes them."""
-    moved = [a for a in ledger.accounts.values() if OUTSIDE in a.causes and float(a.causes[OUTSIDE].abs().max()) > 1e-9 * a.norm]
+    moved = [
+        a
+        for a in ledger.accounts.values()
+        if OUTSIDE in a.causes and float(a.causes[OUTSIDE].abs().max()) > 1e-9 * a.norm
+    ]
     if not moved:
         return []
     names = tuple(dict.fromkeys(base(n) for a in moved for n in a.form.law.parameters))
@@ -262,11 +283,16 @@ def _words(ledger: Ledger, verdicts: dict[str, str], findings: Sequence[Finding]
         those = [a for n, a in ledger.accounts.items() if verdicts[n] == ROUNDING]
         worst = max(those, key=lambda a: a.relative)
         bound = float(torch.linalg.vector_norm(worst.bound)) / worst.norm
-        lines.append(f"rounding: what is left over is rounding (bound {bound:.0e} of the law, seen {worst.relative:.0e}).")
+        lines.append(
+            f"rounding: what is left over is rounding (bound {bound:.0e} of the law, seen {worst.relative:.0e})."
+        )
     if counts[APPROXIMATE]:
         seen = max(a.leak for n, a in ledger.accounts.items() if verdicts[n] == APPROXIMATE)
         lines.append(
             f"epsilon: these laws hold up to the epsilon of a norm (slope {seen:.0e} seen, {ledger.epsilon:.0e} explained)."
         )
-    lines += [f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}" for f in findings]
+    lines += [
+        f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}"
+        for f in findings
+    ]
     return "\n".join(lines)

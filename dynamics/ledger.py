@@ -257,7 +257,9 @@ class Ledger:
 
     def _compare_processes(self, grads: Mapping[str, Tensor]) -> None:
         """Averaged gradients are the same numbers in every process: one small reduction says whether they are."""
-        sums = [grads[n].double().sum() if n in grads else torch.zeros((), dtype=torch.float64) for n in self._parameters]
+        sums = [
+            grads[n].double().sum() if n in grads else torch.zeros((), dtype=torch.float64) for n in self._parameters
+        ]
         if not sums:
             return
         low = torch.stack([*(s.cpu() for s in sums), *(-s.cpu() for s in sums)]).to(next(iter(grads.values())).device)
@@ -323,7 +325,7 @@ class Ledger:
 
     def table(self) -> Table:
         """All rows as a table of the package rich; `print(ledger)` shows the same as text."""
-        return table(self)
+        return table(self.rows(), self.steps)
 
     def explain(self, law: str | Law) -> str:
         """What moved a law, in plain words."""
@@ -429,7 +431,9 @@ def _unwrapped(optimizer: Optimizers) -> list[torch.optim.Optimizer]:
             if isinstance(inner, torch.optim.Optimizer):
                 one = inner
         if not isinstance(one, torch.optim.Optimizer):
-            raise TypeError(f"expected an optimizer of torch, got {type(one).__name__}; pass what `step()` is called on")
+            raise TypeError(
+                f"expected an optimizer of torch, got {type(one).__name__}; pass what `step()` is called on"
+            )
         out.append(one)
     return out
 

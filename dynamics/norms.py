@@ -24,7 +24,9 @@ class NormWatch:
         self._weights: dict[str, float] = {}
         self._handles = []
         for name, module in model.named_modules():
-            epsilon = next((getattr(module, a) for a in ("eps", "epsilon", "variance_epsilon") if hasattr(module, a)), None)
+            epsilon = next(
+                (getattr(module, a) for a in ("eps", "epsilon", "variance_epsilon") if hasattr(module, a)), None
+            )
             if "norm" in type(module).__name__.lower() and isinstance(epsilon, float) and epsilon > 0:
                 self._handles.append(module.register_forward_pre_hook(_Reader(self, name, epsilon)))
 

@@ -80,7 +80,9 @@ def scale(setting: Setting, first: Tensor, squares: Tensor) -> Tensor:
     n = squares.shape[0]
     k = torch.arange(n + 1, dtype=torch.float64)
     free = _relaxation(setting, 2.0, k)[:, None] * first
-    kernel = _kernel(setting, k) if setting.momentum else setting.rate * torch.exp(-2 * setting.decay * setting.unit * k)
+    kernel = (
+        _kernel(setting, k) if setting.momentum else setting.rate * torch.exp(-2 * setting.decay * setting.unit * k)
+    )
     weight = 2.0 if setting.momentum else 1.0
     return free + weight * setting.unit * _convolved(kernel, squares)
 
@@ -199,7 +201,9 @@ def modified_loss(loss: Callable[[Tensor], Tensor], point: Tensor, rate: float) 
     return value + rate / 4 * gradient.square().sum()
 
 
-def modified_flow(loss: Callable[[Tensor], Tensor], point: Tensor, setting: Setting, steps: int, fine: int = 20) -> Tensor:
+def modified_flow(
+    loss: Callable[[Tensor], Tensor], point: Tensor, setting: Setting, steps: int, fine: int = 20
+) -> Tensor:
     """The flow that a discrete run follows to second order, integrated by Runge-Kutta.
 
     Without momentum the gradient flow of the modified loss; with momentum

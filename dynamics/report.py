@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +65,12 @@ def rows(ledger: Ledger) -> list[Row]:
     return out
 
 
-def table(ledger: Ledger) -> Table:
-    """The rows as a table."""
+def table(found: Sequence[Row], steps: int) -> Table:
+    """Rows as a table of the package rich."""
     from rich.table import Table
 
-    found = rows(ledger)
     causes = list(found[0].causes) if found else []
-    out = Table("law", "change", *causes, "remainder", "of the law", "verdict", title=f"{ledger.steps} steps")
+    out = Table("law", "change", *causes, "remainder", "of the law", "verdict", title=f"{steps} steps")
     colours = {OK: "green", ROUNDING: "green", APPROXIMATE: "yellow", UNEXPLAINED: "bold red"}
     for row in found:
         numbers = [row.change, *row.causes.values(), row.remainder]

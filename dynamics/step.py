@@ -124,7 +124,9 @@ def outcome(form: Forms, made: Material, slope: Tensor | None) -> Outcome:
     loud = {n: m for n, m in moves.items() if m.whole is None or n not in made.noise}
     push, carry, rate = (_mean(loud, f) for f in (_push, _carry, _rate))
 
-    weights = {n: rate * m.coupled * m.load if m.whole is not None else m.rate * m.coupled * m.load for n, m in moves.items()}
+    weights = {
+        n: rate * m.coupled * m.load if m.whole is not None else m.rate * m.coupled * m.load for n, m in moves.items()
+    }
     decays = {n: w + moves[n].decay for n, w in weights.items()}
     if any(decays.values()):
         vectors.put(DECAY, *vectors.weighted(theta, decays, raw))

@@ -192,7 +192,9 @@ def _rmsprop(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
 def _adagrad(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
     move, signed = _plain(group, theta, g)
     rate = float(group["lr"]) / (1 + (_steps(state) - 1) * float(group["lr_decay"]))
-    total = (state["sum"] if "sum" in state else torch.full_like(signed, group["initial_accumulator_value"])) + signed**2
+    total = (
+        state["sum"] if "sum" in state else torch.full_like(signed, group["initial_accumulator_value"])
+    ) + signed**2
     return _divided(move, rate * signed, total.sqrt(), float(group["eps"]))
 
 

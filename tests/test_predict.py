@@ -20,9 +20,7 @@ def run(setting: P.Setting, steps: int = 150):
     w, c = nn.Parameter(torch.randn(5, 8).double()), nn.Parameter(torch.randn(3).double())
     x, y = torch.randn(64, 8).double(), torch.randint(0, 3, (64,))
     head = torch.randn(5, 3).double()
-    optimizer = torch.optim.SGD(
-        [w, c], setting.rate, setting.momentum, setting.dampening, weight_decay=setting.decay
-    )
+    optimizer = torch.optim.SGD([w, c], setting.rate, setting.momentum, setting.dampening, weight_decay=setting.decay)
     norms, sums, grads, moved, forms = [w.detach().square().sum(1)], [c.detach().sum()[None]], [], [], []
     for _ in range(steps):
         optimizer.zero_grad()
@@ -46,7 +44,9 @@ def test_the_closed_forms_meet_runs(setting: P.Setting) -> None:
     steps = torch.arange(len(sums))
     predicted = P.translation(setting, sums[0], steps)
     assert float((sums - predicted).abs().max() / sums[0].abs()) < 0.03
-    exact = P.heavy_ball(setting, norms[0], torch.stack(forms)) if setting.momentum else P.decayed(setting, norms[0], grads)
+    exact = (
+        P.heavy_ball(setting, norms[0], torch.stack(forms)) if setting.momentum else P.decayed(setting, norms[0], grads)
+    )
     assert P.relative_error(norms, exact) < 1e-10
     pair = (squares[:, :1], squares[:, 1:2])
     difference = norms[:, :1] - norms[:, 1:2]
@@ -93,7 +93,11 @@ def test_the_modified_flow_is_closer_than_the_flow() -> None:
             v = setting.momentum * v + g
             x = x - setting.rate * v
         plain = P._integrated(
-            lambda s, c=setting: -(torch.func.grad(loss)(s) + c.decay * s) / (1 - c.momentum), start, setting.rate, 40, 5
+            lambda s, c=setting: -(torch.func.grad(loss)(s) + c.decay * s) / (1 - c.momentum),
+            start,
+            setting.rate,
+            40,
+            5,
         )[-1]
         better = P.modified_flow(loss, start, setting, 40)[-1]
         assert float((better - x).norm()) < 0.5 * float((plain - x).norm())
