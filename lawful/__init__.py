@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lawful import blocks, catalog, testing
+    from lawful import blocks, catalog, dynamics, testing
+    from lawful.dynamics.ledger import Ledger
     from lawful.graph import families
     from lawful.graph.architecture.architecture import Architecture
     from lawful.graph.questions import flows
@@ -40,6 +41,7 @@ _HOMES = {
     "CheckReport": "lawful.graph.questions.check",
     "Count": "lawful.theory.oracle.counting",
     "Law": "lawful.theory.laws.law",
+    "Ledger": "lawful.dynamics.ledger",
     "LawSet": "lawful.theory.derive.lawset",
     "PolynomialLaws": "lawful.theory.search",
     "ParameterCount": "lawful.graph.questions.parameters",
@@ -62,6 +64,7 @@ _HOMES = {
 _MODULES = {
     "blocks": "lawful.blocks",
     "catalog": "lawful.catalog",
+    "dynamics": "lawful.dynamics",
     "families": "lawful.graph.families",
     "flows": "lawful.graph.questions.flows",
     "losses": "lawful.theory.losses",
@@ -75,6 +78,7 @@ __all__ = [
     "Count",
     "Law",
     "LawSet",
+    "Ledger",
     "ParameterCount",
     "PolynomialLaws",
     "Report",
@@ -88,6 +92,7 @@ __all__ = [
     "check",
     "count",
     "derive",
+    "dynamics",
     "families",
     "flows",
     "lora",

@@ -1,4 +1,4 @@
-"""The command line: `lawful demo | derive | verify | count | certify | check | draw | report | catalog | atlas`.
+"""The command line: `lawful demo | derive | verify | count | certify | check | draw | report | train | ledger | ...`.
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr), 3 a mistake of lawful
 itself, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
@@ -19,6 +19,7 @@ import typer
 from .cli_atlas import atlas
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
+from .cli_train import ledger, train
 from .specs import BadInput, expect_form, expect_writable, instance_of, load, small
 from .terminal import AsJson, any_encoding, console, finish, print_json, single_thread, status
 
@@ -35,6 +36,8 @@ app = typer.Typer(
 app.add_typer(catalog_app, name="catalog")
 app.command()(atlas)
 app.command()(certify)
+app.command()(train)
+app.command()(ledger)
 
 Spec = Annotated[
     str,

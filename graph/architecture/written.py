@@ -44,7 +44,7 @@ def written(arch: BlockGraph) -> str:
 
 
 def _block(block: Block, of: Any) -> str:
-    fields = []
+    fields: list[str] = []
     for i, f in enumerate(dataclasses.fields(block)):
         value = getattr(block, f.name)
         if f.default is not dataclasses.MISSING and (value is f.default or value == f.default):

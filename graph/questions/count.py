@@ -99,7 +99,7 @@ def count(
             with random_states(), refused("the network cannot be counted exactly", FLOATS, ShapeError):
                 arch = architecture_of(network, args, kwargs)
                 found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
-                return found if isinstance(network, Architecture) else _with_unread(network, found)
+                return _with_unread(network, found) if isinstance(network, torch.nn.Module) else found
         if not isinstance(network, Architecture | torch.nn.Module):
             raise ShapeError(
                 f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"

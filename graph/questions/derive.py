@@ -87,7 +87,7 @@ def _tested(laws: LawSet, point: Point) -> LawSet:
 
 
 def architecture_of(
-    network: Architecture | torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    network: NetworkLike, args: torch.Tensor | Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> Architecture:
     """The architecture of a network: its own, or what tracing makes of a module.
 
@@ -95,7 +95,7 @@ def architecture_of(
         ShapeError: for a module without example inputs.
         TraceError: for a module that cannot be read.
     """
-    return _read(network, args, kwargs)[0]
+    return _read(network, tuple(args), kwargs)[0]
 
 
 def _read(

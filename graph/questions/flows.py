@@ -140,6 +140,6 @@ def verify(
     as_flow(flow).fit(layout_of(network))
 
     def draw(generator: torch.Generator) -> tuple[Function, torch.Tensor, Sampler]:
-        return fields_of(network, loss or "mse", generator, args=args, kwargs=kwargs, axis=axis)
+        return fields_of(network, loss or "mse", generator, args=tuple(args), kwargs=kwargs, axis=axis)
 
     return check_laws(laws, flow, layout_of(network), draw, samples=samples, seed=seed, tolerance=tolerance)
