@@ -55,13 +55,12 @@ def lora(
         raise ShapeError(
             f"no Linear has {' or '.join(parts) or 'a name'} in its name; there are {', '.join(linear[:8])}"
         )
-    for name in hit:
-        full = min(frozen.block(name).features, frozen.block(name).width)  # type: ignore[attr-defined]
-        if rank > full:
-            raise ShapeError(
-                f"lora: the rank {rank} is more than the {full} of {name}, whose update would not be of low rank; "
-                "take a smaller rank, or name what is adapted by targets="
-            )
+    widest = max(frozen.block(n).features + frozen.block(n).width for n in hit)  # type: ignore[attr-defined]
+    if rank > widest:
+        raise ShapeError(
+            f"lora: the rank {rank} is more than {widest}, both widths of the widest adapted map together, so that no "
+            "update is of low rank; take a smaller rank"
+        )
     factor = (alpha or rank) / rank
     blocks: dict[str, Block] = {}
     edges = []
