@@ -35,7 +35,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "bias": (lambda: b.Linear(3, 4, bias="no"), "has the bias 'no'; it must be True or False"),  # type: ignore[arg-type]
     "layers": (lambda: lw.families.gpt2(layers=-2), "layers is -2; it must be an integer of at least 1"),
     "tie": (lambda: b.Tie(EMBEDDING, "wieght"), "no parameter 'wieght' to tie to; it has weight"),
-    "rank": (lambda: lw.lora(NET, 100), "the rank 100 is more than 7"),
+    "rank": (lambda: lw.lora(NET, 100), "the rank 100 is more than 3"),
     "no parentheses": (lambda: b.Linear(3, 4) >> b.ReLU, "write ReLU() with parentheses"),  # type: ignore[operator]
     "a function": (lambda: b.Linear(3, 4) >> b.GELU, "write GELU() with parentheses"),  # type: ignore[operator]
     "a module of torch": (lambda: b.Linear(3, 4) >> nn.ReLU(), "use the block lawful.blocks.ReLU"),  # type: ignore[operator]

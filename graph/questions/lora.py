@@ -41,12 +41,24 @@ def lora(
     Source: Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models* (2021), section 4.1; law `A A^T - B^T B`:
     Marcotte et al. 2023, proposition 4.2.
     """
-    if isinstance(train, str):
-        train = (train,)
     network = network_of(arch, "lora")
     if not isinstance(network, Architecture):
         raise ShapeError(f"lora: the network is {shown(network)}; read it first, by lw.trace(module, args)")
-    arch = network
+    frozen, hit = targeted(network, targets, train)
+    most = max(min(frozen.block(n).features, frozen.block(n).width) for n in hit)  # type: ignore[attr-defined]
+    if rank > most:
+        raise ShapeError(
+            f"lora: the rank {rank} is more than {most}, the rank of the largest adapted map, so that no update is of "
+            "low rank; take a smaller rank"
+        )
+    return adapted(frozen, hit, rank, alpha)
+
+
+def targeted(
+    arch: Architecture, targets: Sequence[str] | str = (), train: Sequence[str] | str = ()
+) -> tuple[Architecture, list[str]]:
+    """The network with frozen parameters, and the nodes that `lora` adapts (see there)."""
+    train = (train,) if isinstance(train, str) else train
     parts = (targets,) if isinstance(targets, str) else tuple(targets)
     frozen = arch.freeze(*(n for n in arch.parameters if not n.startswith(tuple(train) or ("\0",))))
     hit = [n for n in frozen.nodes if isinstance(frozen.block(n), Linear) and (not parts or any(p in n for p in parts))]
@@ -55,12 +67,18 @@ def lora(
         raise ShapeError(
             f"no Linear has {' or '.join(parts) or 'a name'} in its name; there are {', '.join(linear[:8])}"
         )
-    widest = max(frozen.block(n).features + frozen.block(n).width for n in hit)  # type: ignore[attr-defined]
-    if rank > widest:
-        raise ShapeError(
-            f"lora: the rank {rank} is more than {widest}, both widths of the widest adapted map together, so that no "
-            "update is of low rank; take a smaller rank"
-        )
+    return frozen, hit
+
+
+def adapted(frozen: Architecture, hit: Sequence[str], rank: int, alpha: float = 0.0) -> Architecture:
+    """A network with adapters of any rank beside some of its linear maps.
+
+    Args:
+        frozen: the network, with everything frozen that is not to be trained.
+        hit: the nodes that are adapted.
+        rank: rows of `A` and columns of `B`.
+        alpha: scale of the update; the rank where it is 0.
+    """
     factor = (alpha or rank) / rank
     blocks: dict[str, Block] = {}
     edges = []
