@@ -9,8 +9,8 @@ import pytest
 import lawful as lw
 from lawful import blocks as b
 from lawful import cli
-from lawful.graph.drawing.captions import _RULES, colour_of
-from lawful.graph.drawing.pen import LONGEST, _short
+from lawful.graph.drawing.captions import FAMILY_OF, colour_of
+from lawful.graph.drawing.pen import LONGEST, short_name
 from lawful.report import page
 from lawful.theory.gauge import rules
 
@@ -75,11 +75,11 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def test_every_rule_has_a_colour_and_no_law_shares_one() -> None:
     names = {n for n, v in vars(rules).items() if isinstance(v, type) and n.endswith("Rule") and n != "Rule"}
-    assert names - set(_RULES) <= {"OpaqueRule", "HeldRule"}
+    assert names - set(FAMILY_OF) <= {"OpaqueRule", "HeldRule"}
     assert len({colour_of(i) for i in range(120)}) == 120
 
 
 def test_the_number_of_a_layer_survives_in_long_names() -> None:
-    assert _short("layers.17.attention.branch.attention.heads.dotproductattention").startswith("layers.17…")
-    assert _short("short.name") == "short.name"
-    assert len(_short("model.layers.3." + "x" * 80)) <= 2 * LONGEST
+    assert short_name("layers.17.attention.branch.attention.heads.dotproductattention").startswith("layers.17…")
+    assert short_name("short.name") == "short.name"
+    assert len(short_name("model.layers.3." + "x" * 80)) <= 2 * LONGEST

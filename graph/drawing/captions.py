@@ -29,7 +29,7 @@ FAMILIES = {
     "opaque": ("opaque: no law is claimed through it", "#fbd9d9", "#b03030"),
     "end": ("network input and output", "#ffffff", "#333333"),
 }
-_RULES = {
+FAMILY_OF = {
     "LinearRule": "linear",
     "TableRule": "linear",
     "BilinearRule": "linear",
@@ -164,7 +164,7 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
     written = dict(zip(output_sites(len(arch.outputs)), arch.output_names, strict=True)) if several else {}
     out = {}
     for site in arch.diagram().sites:
-        family = _RULES.get(type(site.rule).__name__, "opaque")
+        family = FAMILY_OF.get(type(site.rule).__name__, "opaque")
         if site.name in ends:
             name = written.get(site.name, "")
             out[site.name] = Card(site.name, site.name, name, tuple(map(describe, ends[site.name])), family)

@@ -53,7 +53,7 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() and (ord(c) < 0x400 or c in "…≈") else ascii(c)[1:-1] for c in text)
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """A dotted name with its last parts, as many as fit behind the number of its layer."""
     if len(name) <= LONGEST:
         return name
@@ -69,7 +69,7 @@ def _short(name: str) -> str:
 
 def _heading(card: Card) -> list[tuple[str, float, str, bool]]:
     """The pieces of the first line: text, size, colour, bold."""
-    name = _short(card.name) if card.name != card.title else ""
+    name = short_name(card.name) if card.name != card.title else ""
     pieces = [(card.title, TITLE, INK, True), (card.details, SMALL, INK, False), (name, SMALL, NAME, False)]
     return [piece for piece in pieces if piece[0]]
 
