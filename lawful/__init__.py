@@ -54,6 +54,15 @@ _HOMES = {
     "register_op": "lawful.graph.tracing",
     "search_laws": "lawful.graph.questions.search",
     "trace": "lawful.graph.tracing",
+    "symmetries": "lawful.symmetry.symmetries",
+    "Symmetries": "lawful.symmetry.symmetries",
+    "Symmetry": "lawful.symmetry.symmetry",
+    "align": "lawful.symmetry.align",
+    "barrier": "lawful.symmetry.align",
+    "same_function": "lawful.symmetry.same",
+    "balance": "lawful.symmetry.balance",
+    "audit": "lawful.symmetry.audit",
+    "Audit": "lawful.symmetry.audit",
     "verify": "lawful.graph.questions.check",
 }
 _MODULES = {
@@ -63,6 +72,7 @@ _MODULES = {
     "flows": "lawful.graph.questions.flows",
     "losses": "lawful.theory.losses",
     "testing": "lawful.testing",
+    "export": "lawful.symmetry.export",
 }
 
 __all__ = [

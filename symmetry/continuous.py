@@ -56,7 +56,7 @@ def from_law(law: Law, setting: Setting) -> Symmetry:
         return exponential(draw()) @ exponential(draw()) if kind == "matrix" else exponential(draw())
 
     name = law.name
-    return Symmetry(name, group, shape, moves, law.axis_kinds, kind, law, "", _prover(law), make, exponential, setting)
+    return Symmetry(name, group, shape, moves, law.axis_kinds, kind, lambda: law, "", _prover(law), make, exponential, setting)
 
 
 def _prover(law: Law) -> Callable[[], Proof]:

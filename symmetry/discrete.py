@@ -41,14 +41,13 @@ def discrete(
         arch: the network as an architecture.
         training: whether dropout draws.
     """
-    statistics = _Statistics(diagram, setting, arch)
+    statistics = Statistics(diagram, setting, arch)
     wiring = Wiring(diagram, statistics.held, training)
     found: list[Symmetry] = []
     for signs in (False, True):
-        contained = [reads(s) for s in known if s.group == "general linear" or (not signs and s.group == "orthogonal")]
         for axis, places in _classes(wiring, signs):
             moves = tuple(_moves(wiring, places, statistics, signs))
-            if not moves or any({(m.part.parameter, m.part.view.order) for m in moves} <= c for c in contained):
+            if not moves or any(_contains(s, moves, axis[1], signs) for s in known):
                 continue
             found.append(_symmetry(wiring, axis, places, moves, signs, setting))
     noisy = training and any(getattr(s.rule, "noisy", False) for s in diagram.sites)
@@ -56,9 +55,14 @@ def discrete(
     return found, notes
 
 
-def reads(symmetry: Symmetry) -> set[tuple[str, tuple[int, ...]]]:
-    """The axes of parameters that a symmetry moves."""
-    return {(m.part.parameter, m.part.view.order) for m in symmetry.moves}
+def _contains(symmetry: Symmetry, moves: Sequence[Move], axis: Axis, signs: bool) -> bool:
+    """Whether a group of matrices has these permutations or signs among its elements."""
+    if symmetry.group not in ("general linear", "orthogonal"):
+        return False
+    if not signs and symmetry.shape != (axis.count, axis.count):
+        return False
+    mine, theirs = ({(m.part.parameter, m.part.view.order, m.part.slices) for m in ms} for ms in (moves, symmetry.moves))
+    return mine <= theirs
 
 
 def _classes(wiring: Wiring, signs: bool) -> Iterator[tuple[Place, list[Place]]]:
@@ -74,7 +78,7 @@ def _classes(wiring: Wiring, signs: bool) -> Iterator[tuple[Place, list[Place]]]
             yield start, sorted(places, key=lambda p: (p[0], p[1].start))
 
 
-def _moves(wiring: Wiring, places: Iterable[Place], statistics: _Statistics, signs: bool) -> Iterator[Move]:
+def _moves(wiring: Wiring, places: Iterable[Place], statistics: Statistics, signs: bool) -> Iterator[Move]:
     seen: set[tuple[str, int, int]] = set()
     moving = {w for w, _ in places}
     for w, axis in places:
@@ -113,7 +117,7 @@ def _symmetry(
         moves,
         ("free",),
         what,
-        None,
+        lambda: None,
         FINITE,
         partial(_prove, wiring, start, places, signs),
         partial(_make, axis.count, signs),
@@ -144,7 +148,7 @@ def _prove(wiring: Wiring, start: Place, places: list[Place], signs: bool) -> Pr
     return Proof("equivariance", claim, "symmetry/wiring.py", (*steps, Proof("classes", "followed again", check=check)))
 
 
-class _Statistics:
+class Statistics:
     """The running statistics of norms, by the wire that they belong to."""
 
     def __init__(self, diagram: Diagram, setting: Setting, arch: Architecture) -> None:

@@ -7,11 +7,12 @@ gradient, and give a law under momentum only (`theory/flows/skew.py`, where the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 
 import torch
 
 from lawful.theory.derive.lawset import LawSet
+from lawful.theory.flows import FlowLaw
 from lawful.theory.flows.kinds import Momentum
 from lawful.theory.flows.momentum import momentum_laws
 from lawful.theory.flows.rotations import Rotations
@@ -31,8 +32,12 @@ WHY = "the generators of rotations are skew, and no gradient; training with mome
 def rotations(solution: Solution, laws: LawSet, known: Sequence[Symmetry], setting: Setting) -> Iterator[Symmetry]:
     """The rotations of all classes of wires that no general linear group contains."""
     skew = Skew(solution.drawn)
-    found, _ = momentum_laws(solution, laws, Momentum())
-    angular = {law.name: law for law in found if law.kind == "angular"}
+
+    @cache
+    def angular() -> dict[str, FlowLaw]:
+        found, _ = momentum_laws(solution, laws, Momentum())
+        return {law.name: law for law in found if law.kind == "angular"}
+
     contained = [_reads(s.moves) for s in known if s.group == "general linear"]
     for wires in skew.classes:
         turns = skew.rotations(wires[0])
@@ -40,7 +45,6 @@ def rotations(solution: Solution, laws: LawSet, known: Sequence[Symmetry], setti
         if not moves or any(_reads(moves) <= reads for reads in contained):
             continue
         wire = solution.drawn.wires[wires[0]].name
-        law = angular.get(f"angular momentum of {wire}")
         yield Symmetry(
             f"rotations of {wire}",
             "unit complex" if turns.width == 2 else "orthogonal",
@@ -48,7 +52,7 @@ def rotations(solution: Solution, laws: LawSet, known: Sequence[Symmetry], setti
             moves,
             ("free",) * len(kept) + ("matrix",),
             "matrix",
-            law,
+            lambda name=f"angular momentum of {wire}": angular().get(name),
             WHY,
             partial(_prove, wire, turns, solution, wires),
             partial(_make, kept, turns),

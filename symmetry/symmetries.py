@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,12 +13,15 @@ from lawful.graph.architecture.module import Network
 from lawful.graph.questions.derive import REFUTED, architecture_of, derive
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.gauge.boxes import LayoutError
+from lawful.theory.gauge.contract import Site, Use
+from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.gauge.solution import Solution
 from lawful.theory.laws.named import Named
 from lawful.theory.oracle.verification import refuted
 
 from .continuous import from_law
 from .discrete import discrete
+from .moves import Move
 from .rotations import rotations
 from .running import Setting
 from .symmetry import Symmetry
@@ -31,16 +35,41 @@ class Symmetries(Named[Symmetry]):
         notes: what may be missing.
         arch: the network as an architecture.
         setting: the network with its example inputs.
+        diagram: the network as its rules see it; None where its axes are cut in ways that do not nest.
     """
 
     def __init__(
-        self, found: Sequence[Symmetry], laws: LawSet, notes: Sequence[str], arch: Architecture, setting: Setting
+        self,
+        found: Sequence[Symmetry],
+        laws: LawSet,
+        notes: Sequence[str],
+        arch: Architecture,
+        setting: Setting,
+        diagram: Diagram | None = None,
     ) -> None:
         super().__init__(found)
         self.laws = laws
         self.notes = tuple(notes)
         self.arch = arch
         self.setting = setting
+        self.diagram = diagram
+
+    @cached_property
+    def uses(self) -> dict[str, list[tuple[Site, Use]]]:
+        """The uses of every parameter, by its name as laws read it."""
+        out: dict[str, list[tuple[Site, Use]]] = {}
+        for site in self.diagram.sites if self.diagram is not None else ():
+            for use in site.rule.uses(site):
+                out.setdefault(use.parameter, []).append((site, use))
+        return out
+
+    def writes(self, move: Move) -> bool:
+        """Whether the axis on which a parameter answers is one that it writes (the rows of a linear map), not reads."""
+        for _, use in self.uses.get(move.part.parameter, ()):
+            for ends, view in zip(use.axes, use.views, strict=True):
+                if view == move.part.view:
+                    return max(sign for _, sign in ends) > 0
+        return move.power > 0
 
     def where(self, group: str | None = None, parameter: str | None = None) -> tuple[Symmetry, ...]:
         """Those with a group of this name, and those that move a parameter."""
@@ -101,7 +130,7 @@ def symmetries(
         return Symmetries(found, laws, [*notes, f"rotations and permutations are not listed: {error}"], arch, setting)
     found += rotations(solution, laws, found, setting)
     more, said = discrete(solution.drawn, found, setting, arch, _training(network))
-    return Symmetries([*found, *more], laws, [*notes, *said], arch, setting)
+    return Symmetries([*found, *more], laws, [*notes, *said], arch, setting, solution.drawn)
 
 
 def _training(network: Architecture | torch.nn.Module) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import torch
 
 from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.flows import FlowLaw
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.proof import Proof
 from lawful.theory.oracle.modules import as_double
@@ -58,7 +60,7 @@ class Symmetry:
         moves: every parameter that answers, with axis, slice and degree.
         kinds: what every axis of an element is.
         kind: how elements act (see `Element`).
-        law: what training conserves because of it, None if nothing.
+        find: finds its law, when that is asked for.
         why: the reason where there is no law.
         proof: why the function does not change.
         make: from normal numbers to an element.
@@ -72,12 +74,22 @@ class Symmetry:
     moves: tuple[Move, ...]
     kinds: tuple[str, ...]
     kind: str
-    law: Law | None
+    find: Callable[[], Law | FlowLaw | None] = field(repr=False)
     why: str
     prove: Callable[[], Proof] = field(repr=False)
     make: Callable[[torch.Generator], Element] = field(repr=False)
     exponential: Callable[[torch.Tensor], Element] | None = field(repr=False)
     setting: Setting = field(repr=False)
+
+    @cached_property
+    def law(self) -> Law | FlowLaw | None:
+        """What training conserves because of it; of rotations what training with momentum does; None if nothing."""
+        return self.find()
+
+    @property
+    def lawful(self) -> bool:
+        """Whether gradient flow conserves something because of it."""
+        return self.kind in ("scale", "shift") or (self.kind == "matrix" and not self.why)
 
     @property
     def proof(self) -> Proof:
@@ -87,7 +99,7 @@ class Symmetry:
     @property
     def count(self) -> int:
         """Number of scalar laws behind it; none for permutations, signs and rotations."""
-        return self.law.count if self.law is not None else 0
+        return self.law.count if isinstance(self.law, Law) else 0
 
     @property
     def writers(self) -> tuple[Move, ...]:
@@ -199,7 +211,12 @@ class Symmetry:
         lines += [f"  by the element: {m}" for m in self.writers]
         answer = "by its inverse" if self.kind in ("scale", "matrix") else "with them"
         lines += [f"  {answer}: {m}" for m in self.readers]
-        conserved = self.law.text if self.law is not None else f"nothing, since {self.why}"
+        if isinstance(self.law, Law):
+            conserved = self.law.text
+        elif self.law is not None:
+            conserved = f"with momentum {self.law.formula}"
+        else:
+            conserved = f"nothing, since {self.why}"
         return "\n".join([*lines, f"  conserved: {conserved}"])
 
 
