@@ -103,10 +103,10 @@ def audit(
 
     >>> import lawful as lw
     >>> model = lw.families.mlp([3, 4, 4, 2]).to_torch()
-    >>> print(audit({"scale": "fc0", "compensate": ["fc1"]}, model).verdict)
+    >>> print(audit({"scale": "fc1", "compensate": ["fc2"]}, model).verdict)
     holds
-    >>> audit({"scale": "fc0", "compensate": ["fc2"]}, model).findings[0].missing
-    ('fc1',)
+    >>> audit({"scale": "fc1", "compensate": ["fc3"]}, model).findings[0].missing
+    ('fc2',)
     """
     found = model if isinstance(model, Symmetries) else symmetries(model, args=args, kwargs=kwargs)
     network = found.setting.network

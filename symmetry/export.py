@@ -84,7 +84,7 @@ def awq(found: Symmetries) -> list[dict[str, Any]]:
 
     >>> import lawful as lw
     >>> awq(lw.symmetries(lw.families.mlp([3, 4, 2])))
-    [{'smooth_layer': 'fc0', 'balance_layers': ['fc1']}]
+    [{'smooth_layer': 'fc1', 'balance_layers': ['fc2']}]
     """
     return [{"smooth_layer": s.smooth, "balance_layers": list(s.balance)} for s in scalings(found)]
 
@@ -128,7 +128,7 @@ def git_rebasin(found: Symmetries) -> dict[str, Any]:
 
     >>> import lawful as lw
     >>> git_rebasin(lw.symmetries(lw.families.mlp([3, 4, 2])))["axes_to_perm"]
-    {'fc0.weight': ['P_0', None], 'fc0.bias': ['P_0'], 'fc1.weight': [None, 'P_0']}
+    {'fc1.weight': ['P_0', None], 'fc1.bias': ['P_0'], 'fc2.weight': [None, 'P_0']}
     """
     axes: dict[str, list[str | None]] = {}
     blocks: dict[str, list[list[Any]]] = {}

@@ -15,6 +15,7 @@ from lawful.theory.verdict import Verdict
 from .align import aligned_pair, by_signature
 from .balance import least_norm, symmetries_of
 from .element import Element
+from .moves import Move
 from .running import Tensors, distance, outputs, tensors_of
 from .symmetries import Symmetries
 from .symmetry import Symmetry
@@ -85,7 +86,7 @@ def same_function(
     ...     b = s.apply(b, s.random())
     >>> found = same_function(a, b)
     >>> print(found.verdict, found.moved)
-    holds ('fc0.weight', 'fc0.bias', 'fc1.weight')
+    holds ('fc1.weight', 'fc1.bias', 'fc2.weight')
     """
     found = symmetries_of(a, args, kwargs, network)
     first, second = aligned_pair(a, b, found)
@@ -99,6 +100,7 @@ def same_function(
     x, y = (dict(t) | least_norm(t, lawful).tensors for t in (first, second))
     turned = frozenset(n for s in found if s.kind == "matrix" for n in s.parameters)
     y, elements = by_signature(x, y, [s for s in found if s.kind == "permutation"], turned)
+    y = _signs([s for s in found if s.kind == "signs"], x, y, elements, turned)
     rest = _gap(x, y)
     for _ in range(TURNS):
         before = rest
@@ -120,12 +122,50 @@ def _gap(x: Tensors, y: Tensors) -> float:
     return (sum(float((t - y[n]).square().sum()) for n, t in x.items()) / max(total, 1e-300)) ** 0.5
 
 
+def _signs(
+    chosen: Sequence[Symmetry], x: Tensors, y: Tensors, elements: dict[str, Element], turned: frozenset[str]
+) -> Tensors:
+    """The signs of all units, one class after the other, from parameters on which no other sign is unknown."""
+    touched: dict[str, list[str]] = {}
+    for s in chosen:
+        for m in s.moves:
+            if m.power % 2:
+                touched.setdefault(m.parameter, []).append(s.name)
+    known: set[str] = set()
+    waiting = list(chosen)
+    while waiting:
+        sure = [(s, _sure(s, touched, known, turned)) for s in waiting]
+        s, moves = next(((s, ms) for s, ms in sure if ms), sure[0])
+        waiting.remove(s)
+        known.add(s.name)
+        if moves:
+            element = _sign(s, moves, x, y)
+            if bool((element.value < 0).any()):
+                y = y | s.changed(y, element)
+                elements[s.name] = element
+    return y
+
+
+def _sure(s: Symmetry, touched: Mapping[str, list[str]], known: set[str], turned: frozenset[str]) -> list[Move]:
+    """The moves of a sign whose parameters nothing else that is unknown changes."""
+    return [
+        m
+        for m in s.moves
+        if m.power % 2 and m.parameter not in turned and set(touched[m.parameter]) <= known | {s.name}
+        and touched[m.parameter].count(s.name) == 1
+    ]
+
+
+def _sign(s: Symmetry, moves: Sequence[Move], x: Tensors, y: Tensors) -> Element:
+    rows = [[m.part.read(read(m.part.parameter, t)).flatten(1) for t in (x, y)] for m in moves]
+    value = torch.stack([(a * b).sum(1) for a, b in rows]).sum(0)
+    return Element("signs", torch.where(value < 0, -1.0, 1.0).double())
+
+
 def _compact(s: Symmetry, x: Tensors, y: Tensors, elements: dict[str, Element]) -> Tensors:
     """The signs or the rotation that bring the second tensors closest to the first."""
     if s.kind == "signs":
-        rows = [(m.part.read(read(m.part.parameter, t)).flatten(1) for t in (x, y)) for m in s.moves if m.power % 2]
-        value = sum((a * b).sum(1) for a, b in rows)
-        element = Element("signs", torch.where(torch.as_tensor(value) < 0, -1.0, 1.0).double())
+        element = _sign(s, [m for m in s.moves if m.power % 2], x, y)
     elif s.kind == "matrix" and "matrix" in s.kinds and all(abs(m.power) == 1 for m in s.moves):
         at = s.kinds.index("matrix")
         gram = torch.zeros(s.shape, dtype=torch.float64)
