@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def scalings(found: Symmetries) -> list[Scaling]:
             if not up or not down or not all(map(found.writes, up)) or any(map(found.writes, down)):
                 continue
             homes = list(dict.fromkeys(map(home, up)))
-            if len(homes) == 1 and all(map(_last, up)) and all(map(_whole, down)):
+            if len(homes) == 1 and all(map(_last, up)) and _whole(found, down):
                 balance = tuple(dict.fromkeys(map(home, down)))
                 out.append(Scaling(homes[0], balance, s, any(_is_gain(found, m) for m in up)))
     return out
@@ -71,8 +72,17 @@ def _last(move: Move) -> bool:
     return base(move.part.parameter) == move.part.parameter and move.part.slices[-1][1] == move.part.sizes[-1]
 
 
-def _whole(move: Move) -> bool:
-    return _last(move) and all(a == 0 for a, _ in move.part.slices)
+def _whole(found: Symmetries, moves: Sequence[Move]) -> bool:
+    """Whether all that a module reads is undone: whole parameters, or all slices of a packed one."""
+    read: dict[str, int] = {}
+    for m in moves:
+        if any(run != (0, n) for run, n in zip(m.part.slices, m.part.sizes, strict=True)):
+            return False
+        read[m.parameter] = read.get(m.parameter, 0) + math.prod(m.part.view.shape)
+    whole: dict[str, int] = {}
+    for name, spec in found.arch.specs().items():
+        whole[base(name)] = whole.get(base(name), 0) + math.prod(spec.shape)
+    return all(count >= whole[n] for n, count in read.items())
 
 
 def _is_gain(found: Symmetries, move: Move) -> bool:

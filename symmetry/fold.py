@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from lawful.theory.gauge.contract import Site, Use
-from lawful.theory.gauge.rules import AttentionRule, FrozenNormRule, GainRule, LinearRule, NormRule
+from lawful.theory.gauge.contract import Site, Use, View
+from lawful.theory.gauge.rules import AttentionRule, BatchNormRule, ConcatRule, FrozenNormRule, GainRule, LinearRule
 from lawful.theory.laws.statement import Part
 from lawful.theory.parts import base, read
 
@@ -131,8 +131,8 @@ def _norms(found: Symmetries, now: Tensors) -> Steps:
         writer = diagram.writer.get(site.inputs[0]) if site.inputs else None
         if not isinstance(rule, GainRule) or rule.gain is None or writer is None:
             continue
-        if not isinstance(writer.rule, NormRule):
-            continue
+        if isinstance(writer.rule, LinearRule | BatchNormRule | FrozenNormRule):
+            continue  # a scale of a layer, and norms that another fold is about
         norm = base(rule.gain).rpartition(".")[0]
         readers = diagram.readers[site.outputs[0]]
         if norm not in known:
@@ -256,7 +256,7 @@ def _values(found: Symmetries, now: Tensors) -> Steps:
         if not isinstance(rule, AttentionRule):
             continue
         v, y = site.inputs[2], site.outputs[0]
-        writer, readers = diagram.writer.get(v), diagram.readers[y]
+        readers, (writer, start) = diagram.readers[y], _written(found, v)
         if writer is None or not isinstance(writer.rule, LinearRule) or writer.rule.bias is None:
             continue
         bias = writer.rule.bias
@@ -269,18 +269,35 @@ def _values(found: Symmetries, now: Tensors) -> Steps:
         elif len(found.uses[bias]) > 1 or len(found.uses[reader.bias]) > 1:
             yield bias, "it is used elsewhere too"
         else:
-            copies, n = rule.heads // rule.kv_heads, diagram.wires[y].size
-            value = read(bias, now).reshape(rule.kv_heads, 1, -1).expand(-1, copies, -1).reshape(-1)
+            copies, n, width = rule.heads // rule.kv_heads, diagram.wires[y].size, diagram.wires[v].size
+            size = read(bias, now).numel()
+            mine = Part(bias, _view(found, bias), (size,), ((start, start + width),), (width,), (0,))
+            value = mine.read(read(bias, now)).reshape(rule.kv_heads, 1, -1).expand(-1, copies, -1).reshape(-1)
             use = next(u for u in reader.uses(readers[0][0]) if u.parameter == reader.weight)
             x = _reading(use, n, y).read(read(reader.weight, now))
             step = (x * value.reshape(-1, 1, 1)).sum((0, 1))
             work = dict(now)
-            for name, act in ((reader.bias, lambda b, s=step: b + s.reshape(b.shape)), (bias, torch.zeros_like)):
-                size = read(name, now).numel()
-                view = next(u.views[0] for _, u in found.uses[name])
-                part = Part(name, view, (size,), ((0, size),), (size,), (0,))
-                work[base(name)] = put(part, work, act)
+            whole = Part(reader.bias, _view(found, reader.bias), (len(step),), ((0, len(step)),), (len(step),), (0,))
+            work[base(reader.bias)] = put(whole, work, lambda b, s=step: b + s.reshape(b.shape))
+            work[base(bias)] = put(mine, work, torch.zeros_like)
             yield f"{bias} into {reader.bias}", ({k: t for k, t in work.items() if t is not now[k]}, {})
+
+
+def _written(found: Symmetries, w: int) -> tuple[Site | None, int]:
+    """The map that writes a wire, and where the wire begins in what it writes (packed projections are cut)."""
+    diagram = found.diagram
+    assert diagram is not None
+    writer = diagram.writer.get(w)
+    if writer is None or not isinstance(writer.rule, ConcatRule) or not writer.rule.cut:
+        return writer, 0
+    before = writer.outputs[: writer.outputs.index(w)]
+    whole = writer.inputs[0]
+    alone = len(diagram.readers[whole]) == 1
+    return (diagram.writer.get(whole) if alone else None), sum(diagram.wires[v].size for v in before)
+
+
+def _view(found: Symmetries, name: str) -> View:
+    return found.uses[name][0][1].views[0]
 
 
 def _removed(model: torch.nn.Module, name: str, value: float, setting: Any) -> bool:

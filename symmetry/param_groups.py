@@ -89,12 +89,6 @@ def _kinds(found: Symmetries) -> dict[str, str]:
                 kind = "matrices"
             if out.get(base(name)) != "tables":
                 out[base(name)] = kind
-    for law in found.laws:
-        # ||W||^2 is conserved by itself exactly where the size of W is unseen (up to the epsilon of the norm)
-        alone = {base(n) for n in law.parameters}
-        weights = {n for n in alone if out.get(n) == "matrices"}
-        if law.kind == "balance" and len(alone) == 1 and weights == alone and all(map(_whole, law.terms)):
-            out[next(iter(alone))] = "scale_invariant"
     sizes: dict[str, int] = {}
     for law in found.laws:
         if law.kind == "frozen":
@@ -104,6 +98,13 @@ def _kinds(found: Symmetries) -> dict[str, str]:
         parameter = found.arch.parameters.get(name)
         if parameter is not None and count >= parameter.size:
             out[name] = "unseen"
+    for law in found.laws:
+        # ||W||^2 is conserved by itself exactly where the size of W is unseen (up to the epsilon of the norm)
+        terms = [t for t in law.terms if out.get(base(t.part.parameter)) != "unseen"]
+        alone = {base(t.part.parameter) for t in terms}
+        if law.kind == "balance" and len(alone) == 1 and all(map(_whole, terms)):
+            name = next(iter(alone))
+            out[name] = "scale_invariant" if out.get(name) == "matrices" else out.get(name, "others")
     return out
 
 

@@ -25,6 +25,7 @@ from .moves import Move
 from .rotations import rotations
 from .running import Setting
 from .symmetry import Symmetry
+from .trial import tried
 
 
 class Symmetries(Named[Symmetry]):
@@ -127,10 +128,13 @@ def symmetries(
     try:
         solution = Solution(arch.diagram("mse"), lax=False)
     except LayoutError as error:
-        return Symmetries(found, laws, [*notes, f"rotations and permutations are not listed: {error}"], arch, setting)
+        kept, lost = tried(found, setting, arch)
+        notes += [*lost, f"rotations and permutations are not listed: {error}"]
+        return Symmetries(kept, laws, notes, arch, setting)
     found += rotations(solution, laws, found, setting)
     more, said = discrete(solution.drawn, found, setting, arch, _training(network))
-    return Symmetries([*found, *more], laws, [*notes, *said], arch, setting, solution.drawn)
+    kept, lost = tried([*found, *more], setting, arch)
+    return Symmetries(kept, laws, [*notes, *said, *lost], arch, setting, solution.drawn)
 
 
 def _training(network: Architecture | torch.nn.Module) -> bool:
