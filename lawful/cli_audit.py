@@ -26,7 +26,10 @@ Spec = Annotated[str, typer.Argument(help="a network, as for derive")]
 
 
 def audit(
-    mapping: Map, spec: Spec, seed: Annotated[int, typer.Option(help="of inputs and factors")] = 0, as_json: AsJson = False
+    mapping: Map,
+    spec: Spec,
+    seed: Annotated[int, typer.Option(help="of inputs and factors")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Check a map "scale this, compensate there" against the symmetries of a network.
 
@@ -45,7 +48,9 @@ def audit(
     arch = load(spec)
     size = sum(p.size for p in arch.parameters.values())
     if size > LARGEST:
-        raise BadInput(f"{spec} has {size:,} parameters, an audit runs up to {LARGEST:,}; choose a smaller one of its kind")
+        raise BadInput(
+            f"{spec} has {size:,} parameters, an audit runs up to {LARGEST:,}; choose a smaller one of its kind"
+        )
     with status(as_json, "looking for symmetries"):
         found = symmetries(arch)
         try:

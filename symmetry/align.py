@@ -85,8 +85,12 @@ def align(
     before = _distance(first, second)
     now, elements, sweeps = matched(first, second, chosen, seed)
     moved = {n: now[n] for s in chosen for n in s.parameters}
-    model = write(b, {n: t.to(tensors_of(b, found.setting.aliases)[n].dtype) for n, t in moved.items()},
-                  found.setting.aliases, False)
+    model = write(
+        b,
+        {n: t.to(tensors_of(b, found.setting.aliases)[n].dtype) for n, t in moved.items()},
+        found.setting.aliases,
+        False,
+    )
     return Alignment(model, elements, (before, _distance(first, now)), sweeps)
 
 

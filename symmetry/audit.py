@@ -18,8 +18,9 @@ from lawful.theory.parts import base
 from lawful.theory.refusals import ModuleError
 from lawful.theory.verdict import Verdict
 
-from .export import Scaling, scalings
-from .running import Tensors, distance, outputs, tensors_of
+from .export import Scaling, home, scalings
+from .moves import moved
+from .running import Tensors, distance, outputs
 from .symmetries import Symmetries, symmetries
 
 SEEN = 1e-7  # a wrong map changes outputs by more, rounding in float64 by less
@@ -195,7 +196,7 @@ def _judge(
         said = f"{exact.symmetry.name} says that it is exact, but outputs change: this is a bug of lawful"
         return Finding(smooth, balance, Verdict.UNDECIDED, error, (), (), said)
     closest = max(mine, key=lambda s: len(set(s.balance) & set(balance)), default=None)
-    change, why = _scaled(found, tensors, smooth, balance, seed)
+    change, why = _scaled(found, tensors, smooth, balance, closest, seed)
     error = _measure(found, tensors, change, seed) if change else float("nan")
     missing = tuple(b for b in closest.balance if b not in balance) if closest else ()
     wrong = tuple(b for b in balance if b not in closest.balance) if closest else ()
@@ -233,9 +234,11 @@ def readers_of(found: Symmetries, smooth: str) -> str:
 
 
 def _scaled(
-    found: Symmetries, tensors: Tensors, smooth: str, balance: Sequence[str], seed: int
+    found: Symmetries, tensors: Tensors, smooth: str, balance: Sequence[str], closest: Scaling | None, seed: int
 ) -> tuple[Tensors, str]:
     """The parameters under random factors, as a tool that reads the map would scale them; or why that is not possible."""
+    if closest is not None and any(b in closest.balance for b in balance):
+        return _answered(found, tensors, smooth, balance, closest, seed)
     ends = [_axis(found, tensors, smooth, 0), *(_axis(found, tensors, b, 1) for b in balance)]
     if None in ends:
         name = (smooth, *balance)[ends.index(None)]
@@ -254,6 +257,24 @@ def _scaled(
         out[bias] = _times(tensors[bias], 1 / factors, 0)
     for name, at in (e for e in ends[1:] if e):
         out[name] = _times(out.get(name, tensors[name]), factors, at)
+    return out, ""
+
+
+def _answered(
+    found: Symmetries, tensors: Tensors, smooth: str, balance: Sequence[str], closest: Scaling, seed: int
+) -> tuple[Tensors, str]:
+    """The same where a symmetry says how most of them are scaled: heads, experts and packed parts as they are."""
+    s = closest.symmetry
+    shape = s.shape if s.kind == "scale" else s.shape[:-1]
+    logs = 0.4 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    element = s.exp(logs if s.kind == "scale" else torch.diag_embed(logs))
+    moves = tuple(m for m in s.moves if home(m) == smooth or home(m) in balance)
+    out = moved(moves, s.kinds, element, tensors)
+    for name in (b for b in balance if b not in closest.balance):
+        end = _axis(found, tensors, name, 1)
+        if end is None or tensors[end[0]].shape[end[1]] != logs.numel():
+            return out if set(closest.balance) - set(balance) else {}, f"{name} has no weight of {logs.numel()} inputs"
+        out[end[0]] = _times(out.get(end[0], tensors[end[0]]), torch.exp(-logs).reshape(-1), end[1])
     return out, ""
 
 

@@ -74,7 +74,7 @@ def balance(
     >>> import lawful as lw
     >>> model = lw.families.mlp([3, 4, 2]).to_torch(torch.float64)
     >>> balanced = balance(model)
-    >>> float(lw.derive(model)[0].value(balanced).abs().max()) < 1e-9
+    >>> float(lw.derive(model)[0].value(balanced).detach().abs().max()) < 1e-9
     True
     """
     found = symmetries_of(model, args, kwargs, network)

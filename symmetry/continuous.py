@@ -41,7 +41,9 @@ def from_law(law: Law, setting: Setting) -> Symmetry:
         if kind == "scale":
             return Element("scale", torch.exp(remove_means(s, law)))
         a = _generator(law, s)
-        return Element("matrix", torch.linalg.matrix_exp(a), {c: torch.linalg.matrix_exp(float(c) * a) for c in degrees})
+        return Element(
+            "matrix", torch.linalg.matrix_exp(a), {c: torch.linalg.matrix_exp(float(c) * a) for c in degrees}
+        )
 
     if kind == "shift":
         first = law.terms[0].part
@@ -56,14 +58,16 @@ def from_law(law: Law, setting: Setting) -> Symmetry:
         return exponential(draw()) @ exponential(draw()) if kind == "matrix" else exponential(draw())
 
     name = law.name
-    return Symmetry(name, group, shape, moves, law.axis_kinds, kind, lambda: law, "", _prover(law), make, exponential, setting)
+    return Symmetry(
+        name, group, shape, moves, law.axis_kinds, kind, lambda: law, "", _prover(law), make, exponential, setting
+    )
 
 
 def _prover(law: Law) -> Callable[[], Proof]:
     def prove() -> Proof:
         return Proof(
             "Noether",
-            f"the gradient of {law.name} is tangent to the level sets at every parameter, so its flow keeps the function",
+            f"the gradient of {law.name} is tangent to the level sets everywhere, so its flow keeps the function",
             "Noether 1918; the field is linear or constant, so its flow is the group that acts",
             (law.proof,),
         )

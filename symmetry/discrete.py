@@ -61,7 +61,9 @@ def _contains(symmetry: Symmetry, moves: Sequence[Move], axis: Axis, signs: bool
         return False
     if not signs and symmetry.shape != (axis.count, axis.count):
         return False
-    mine, theirs = ({(m.part.parameter, m.part.view.order, m.part.slices) for m in ms} for ms in (moves, symmetry.moves))
+    mine, theirs = (
+        {(m.part.parameter, m.part.view.order, m.part.slices) for m in ms} for ms in (moves, symmetry.moves)
+    )
     return mine <= theirs
 
 
@@ -69,7 +71,7 @@ def _classes(wiring: Wiring, signs: bool) -> Iterator[tuple[Place, list[Place]]]
     """Every class of axes that move together, once."""
     tried: set[Place] = set()
     for start in wiring.starts():
-        if start in tried or start[1].count < 2 and not signs:
+        if start in tried or (start[1].count < 2 and not signs):
             continue
         if signs and (start[1].before, start[1].after) != (1, 1):
             continue
@@ -165,7 +167,9 @@ class Statistics:
                 names = [n for home in homes for s in STATISTICS if (n := f"{home}.{s}") in buffers]
                 if not names:
                     held = [state.get(f"{site.name}.{s}") for s in STATISTICS]
-                    names = [n for t in held if t is not None for n, b in buffers.items() if b.data_ptr() == t.data_ptr()]
+                    names = [
+                        n for t in held if t is not None for n, b in buffers.items() if b.data_ptr() == t.data_ptr()
+                    ]
                 self._names[site.name] = names[:2]
                 self._found.setdefault(site.outputs[0], []).extend(names[:2])
 

@@ -37,7 +37,9 @@ class Element:
             return Element(self.kind, self.value.argsort(-1))
         if self.kind == "signs":
             return self
-        return Element(self.kind, torch.linalg.inv(self.value), {c: torch.linalg.inv(m) for c, m in self.powers.items()})
+        return Element(
+            self.kind, torch.linalg.inv(self.value), {c: torch.linalg.inv(m) for c, m in self.powers.items()}
+        )
 
     def __matmul__(self, other: Element) -> Element:
         """First `other`, then this one.

@@ -197,9 +197,16 @@ def rotation_maps(found: Symmetries) -> dict[str, Any]:
     out: dict[str, Any] = {"R1": None, "R2": []}
     if stream is not None and len(stream.parameters) > 2:
         sides = {True: "output", False: "input"}
-        out["R1"] = {"size": stream.shape[-1], "parameters": [[m.parameter, sides[found.writes(m)]] for m in stream.moves]}
+        out["R1"] = {
+            "size": stream.shape[-1],
+            "parameters": [[m.parameter, sides[found.writes(m)]] for m in stream.moves],
+        }
     else:
-        why = "the gains of norms stand on it; fold them into their readers first" if gains else "no wire turns as a whole"
+        why = (
+            "the gains of norms stand on it; fold them into their readers first"
+            if gains
+            else "no wire turns as a whole"
+        )
         out["why"] = f"the residual stream has no rotation: {why}"
     out["R2"] = [{"value": s.smooth, "output": list(s.balance), "size": s.symmetry.shape[-1]} for s in values]
     return out

@@ -1,4 +1,4 @@
-"""Folds: parameters that do nothing which others could not do move into them; each is exact, or refused with its reason.
+"""Folds: parameters move into others that can do their work; each fold is exact, or refused with its reason.
 
 - `norms`: gains and shifts of norms into the linear maps that read them;
 - `batchnorm`: BatchNorm in evaluation into the map that writes it;
@@ -137,7 +137,11 @@ def _norms(found: Symmetries, now: Tensors) -> Steps:
         readers = diagram.readers[site.outputs[0]]
         if norm not in known:
             others = [s for s, _ in readers if not isinstance(s.rule, LinearRule)]
-            tied = [s.rule.weight for s, _ in readers if isinstance(s.rule, LinearRule) and len(found.uses[s.rule.weight]) > 1]
+            tied = [
+                s.rule.weight
+                for s, _ in readers
+                if isinstance(s.rule, LinearRule) and len(found.uses[s.rule.weight]) > 1
+            ]
             why = f"{', '.join(tied)} is tied, and its other use would change" if tied else readers_of(found, norm)
             if others:
                 why = "it is read by " + ", ".join(f"{s.name} ({s.rule.statement})" for s in others)
@@ -146,7 +150,9 @@ def _norms(found: Symmetries, now: Tensors) -> Steps:
         yield _norm(found, known[norm], rule, [s for s, _ in readers], now)
 
 
-def _norm(found: Symmetries, known: Scaling, rule: GainRule, readers: Sequence[Site], now: Tensors) -> tuple[str, Change | str]:
+def _norm(
+    found: Symmetries, known: Scaling, rule: GainRule, readers: Sequence[Site], now: Tensors
+) -> tuple[str, Change | str]:
     assert rule.gain is not None
     gain = now[rule.gain] + float(rule.offset)
     plain = 1.0 - float(rule.offset)
@@ -185,7 +191,7 @@ def _reading(use: Use, size: int, wire: int) -> Part:
 
 
 def _taken(x: torch.Tensor, shift: torch.Tensor, linear: LinearRule) -> torch.Tensor:
-    """What a linear map makes of a constant: `x` is `(in, 1, out * kernel)`, or with groups `(in, 1, out / groups ...)`."""
+    """What a linear map makes of a constant, from its weight as `(in, 1, out / groups * kernel)`."""
     if linear.groups == 1:
         out = linear.shape_[1] if linear.transposed else linear.shape_[0]
         return (x * shift.reshape(-1, 1, 1)).sum((0, 1)).reshape(out, -1).sum(1)
@@ -214,7 +220,9 @@ def _batchnorms(found: Symmetries, now: Tensors) -> Steps:
             yield home, f"what it reads is read by {others} too" if others else "no linear map writes what it reads"
         elif len(found.uses[writer.rule.weight]) > 1:
             yield home, f"{writer.rule.weight} is used elsewhere too"
-        elif len(behind) != 1 or not isinstance(behind[0], GainRule) or behind[0].gain is None or behind[0].bias is None:
+        elif (
+            len(behind) != 1 or not isinstance(behind[0], GainRule) or behind[0].gain is None or behind[0].bias is None
+        ):
             yield home, "it has no gain and shift of its own"
         else:
             yield _batchnorm(writer, behind[0], names, eps[home], home, now)
@@ -261,10 +269,19 @@ def _values(found: Symmetries, now: Tensors) -> Steps:
             continue
         bias = writer.rule.bias
         reader = readers[0][0].rule if len(readers) == 1 else None
-        if not rule.normalised or rule.sink is not None or rule.noisy and found.setting.network.training:  # type: ignore[union-attr]
+        if not rule.normalised or rule.sink is not None or (rule.noisy and found.setting.network.training):  # type: ignore[union-attr]
             yield bias, "the weights of a query do not sum to 1"
-        elif len(diagram.readers[v]) > 1 or not isinstance(reader, LinearRule) or reader.bias is None or reader.groups > 1:
-            why = "the values are read elsewhere too" if len(diagram.readers[v]) > 1 else "no linear map with a bias reads it"
+        elif (
+            len(diagram.readers[v]) > 1
+            or not isinstance(reader, LinearRule)
+            or reader.bias is None
+            or reader.groups > 1
+        ):
+            why = (
+                "the values are read elsewhere too"
+                if len(diagram.readers[v]) > 1
+                else "no linear map with a bias reads it"
+            )
             yield bias, why
         elif len(found.uses[bias]) > 1 or len(found.uses[reader.bias]) > 1:
             yield bias, "it is used elsewhere too"

@@ -52,7 +52,7 @@ class Move:
 
 
 def put(part: Part, tensors: Tensors, act: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """The whole parameter after a map of what the part reads; everything that is not read stays as it is, to the bit."""
+    """The whole parameter after a map of what the part reads; what is not read stays as it is, to the bit."""
     name = base(part.parameter)
     plain = replace(part, offset=Fraction(0))
 

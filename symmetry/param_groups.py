@@ -111,5 +111,7 @@ def _kinds(found: Symmetries) -> dict[str, str]:
 def _whole(term: Term) -> bool:
     """Whether a term adds up squares of a whole parameter."""
     part = term.part
-    full = part.parameter == base(part.parameter) and all(run == (0, n) for run, n in zip(part.slices, part.sizes, strict=True))
+    full = part.parameter == base(part.parameter) and all(
+        run == (0, n) for run, n in zip(part.slices, part.sizes, strict=True)
+    )
     return term.coefficient > 0 and term.partner is None and not term.off_diagonal and full

@@ -34,8 +34,8 @@ class Same:
     """Whether two models compute one function.
 
     Attributes:
-        verdict: `HOLDS` where a symmetry leads from one to the other; `VIOLATED` where outputs differ; `UNDECIDED` where
-            the outputs agree on random inputs but no symmetry was found.
+        verdict: `HOLDS` where a symmetry leads from one to the other; `VIOLATED` where outputs differ; `UNDECIDED`
+            where the outputs agree on random inputs but no symmetry was found.
         elements: by the name of a symmetry, the permutations, signs and matrices that lead from the balanced second
             model to the balanced first one.
         moved: names of the parameters in which the two models differ.
@@ -151,7 +151,9 @@ def _sure(s: Symmetry, touched: Mapping[str, list[str]], known: set[str], turned
     return [
         m
         for m in s.moves
-        if m.power % 2 and m.parameter not in turned and set(touched[m.parameter]) <= known | {s.name}
+        if m.power % 2
+        and m.parameter not in turned
+        and set(touched[m.parameter]) <= known | {s.name}
         and touched[m.parameter].count(s.name) == 1
     ]
 

@@ -75,9 +75,7 @@ class Symmetries(Named[Symmetry]):
     def where(self, group: str | None = None, parameter: str | None = None) -> tuple[Symmetry, ...]:
         """Those with a group of this name, and those that move a parameter."""
         return tuple(
-            s
-            for s in self
-            if (group is None or s.group == group) and (parameter is None or parameter in s.parameters)
+            s for s in self if (group is None or s.group == group) and (parameter is None or parameter in s.parameters)
         )
 
     def __repr__(self) -> str:

@@ -159,7 +159,9 @@ class Symmetry:
         found = tensors_of(dict(tensors), self.setting.aliases)
         for name in self.parameters:
             if name not in found:
-                raise KeyError(f"no parameter {name!r}; pass the module that the symmetry was derived from, or its copy")
+                raise KeyError(
+                    f"no parameter {name!r}; pass the module that the symmetry was derived from, or its copy"
+                )
         wide = {n: _wide(found[n]) for n in self.parameters}
         return {n: t.to(found[n].dtype) for n, t in moved(self.moves, self.kinds, element, wide).items()}
 
@@ -274,7 +276,7 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _wrong_answers(symmetry: Symmetry, tensors: Tensors, element: Element) -> list[Tensors]:
-    """Wrong changes: one move of a parameter is left out; where nothing answers anything, all else is scaled unevenly."""
+    """Wrong changes: one move is left out; where nothing answers anything, all else is scaled unevenly."""
     found = tensors_of(tensors, symmetry.setting.aliases)
     if len(symmetry.moves) < 2 or symmetry.kind == "shift":
         others = {n: t for n, t in found.items() if t.is_floating_point() and n not in symmetry.parameters}
@@ -297,7 +299,7 @@ def _uneven(tensor: torch.Tensor) -> torch.Tensor:
 def _wrong(symmetry: Symmetry, value: torch.Tensor) -> str:
     """What is wrong with an element that a user gives; empty if nothing is."""
     shape = tuple(value.shape)
-    if symmetry.kind == "matrix" and symmetry.group != "general linear" or symmetry.kinds.count("traceless"):
+    if (symmetry.kind == "matrix" and symmetry.group != "general linear") or symmetry.kinds.count("traceless"):
         return "its elements have a form of their own; use exp(generator)"
     if shape != symmetry.shape:
         return f"it has the shape {shape}"

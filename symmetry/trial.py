@@ -58,7 +58,9 @@ def tried(
         if error <= TOLERANCE:
             kept.append(s)
         else:
-            notes.append(f"{s.name} is no symmetry of the function, whose outputs change by {error:.0e}: a gradient is stopped")
+            notes.append(
+                f"{s.name} is no symmetry of the function, whose outputs change by {error:.0e}: a gradient is stopped"
+            )
     return kept, notes
 
 

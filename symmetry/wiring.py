@@ -251,7 +251,7 @@ def _factor(site: Site, w: int, axis: Axis, found: set[int]) -> Steps:
 
 def _linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
     x, y = site.inputs[0], site.outputs[0]
-    if rule.padding is not None and w == x or rule.blank and w == y and rule.transposed:
+    if (rule.padding is not None and w == x) or (rule.blank and w == y and rule.transposed):
         return None
     if rule.offset:
         return [(x, axis), (y, axis)]

@@ -23,7 +23,8 @@ FAMILIES: dict[str, Callable[[], Architecture]] = {
     "vit": lambda: lw.families.deit().shrink(),
     "relu squared": lambda: Architecture(b.Linear(3, 4, False) >> b.Power(2) >> b.Linear(4, 2)),
     "parallel linear": lambda: Architecture(
-        b.Linear(3, 6, False) >> b.parallel(b.Linear(6, 2, False) >> b.Linear(2, 6, False), b.Linear(6, 3, False) >> b.Linear(3, 6, False))
+        b.Linear(3, 6, False)
+        >> b.parallel(b.Linear(6, 2, False) >> b.Linear(2, 6, False), b.Linear(6, 3, False) >> b.Linear(3, 6, False))
     ),
 }
 
@@ -69,11 +70,16 @@ class Convolutional(nn.Module):
 
 
 MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[torch.Tensor, ...]]] = {
-    "packed heads": (lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), (torch.randn(2, 4, 8),)),
+    "packed heads": (
+        lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
+        (torch.randn(2, 4, 8),),
+    ),
     "norm in training": (lambda: Convolutional().train(), (torch.randn(3, 3, 6, 6),)),
     "norm in evaluation": (lambda: Convolutional().eval(), (torch.randn(3, 3, 6, 6),)),
     "odd and sloped": (
-        lambda: nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 5), nn.PReLU(), nn.Linear(5, 5), nn.PReLU(5), nn.Linear(5, 2)),
+        lambda: nn.Sequential(
+            nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 5), nn.PReLU(), nn.Linear(5, 5), nn.PReLU(5), nn.Linear(5, 2)
+        ),
         (torch.randn(2, 3),),
     ),
 }

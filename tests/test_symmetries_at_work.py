@@ -52,7 +52,9 @@ def test_equal_ranges_lower_the_error_of_small_integers() -> None:
     equal = lw.equalise(uneven, args=args)
 
     def error(m: nn.Module) -> float:
-        rounded = {n: (p / (t := p.abs().max() / 127)).round() * t if p.ndim > 1 else p for n, p in m.named_parameters()}
+        rounded = {
+            n: (p / (t := p.abs().max() / 127)).round() * t if p.ndim > 1 else p for n, p in m.named_parameters()
+        }
         return float((torch.func.functional_call(m, rounded, args[0].double()) - m(args[0].double())).detach().norm())
 
     assert gap(uneven, equal, args[0].double()) < 1e-12
@@ -126,7 +128,9 @@ def test_folds_are_exact_or_refused_with_a_reason() -> None:
 
 def test_batchnorm_in_evaluation_goes_into_its_convolution() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, groups=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, groups=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)
+    )
     model[1].running_mean.normal_()
     model[1].running_var.uniform_(0.5, 2)
     x = torch.randn(2, 3, 4, 4)
@@ -197,3 +201,30 @@ def test_parameter_groups_hold_every_parameter_once() -> None:
     assert named["unseen"] == ["0.bias"] and named["scale_invariant"] == ["0.weight"]
     assert sorted(n for g in groups for n in g["names"]) == sorted(n for n, _ in model.named_parameters())
     torch.optim.AdamW(groups)
+
+
+def test_consumers_in_a_mixture_of_experts_are_all_named() -> None:
+    """A norm before experts is read by the router, every expert, the shared expert and its gate."""
+
+    class Mixture(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.norm, self.router = nn.Linear(6, 6), nn.RMSNorm(6), nn.Linear(6, 2)
+            self.up = nn.Parameter(torch.randn(2, 5, 6))
+            self.down = nn.Parameter(torch.randn(2, 6, 5))
+            self.shared, self.shared_gate = nn.Sequential(nn.Linear(6, 4), nn.GELU(), nn.Linear(4, 6)), nn.Linear(6, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.norm(self.stem(x))
+            p = self.router(h).softmax(-1)
+            y = sum(p[..., i : i + 1] * (torch.relu(h @ self.up[i].T) @ self.down[i].T) for i in range(2))
+            return y + torch.sigmoid(self.shared_gate(h)) * self.shared(h)
+
+    torch.manual_seed(0)
+    found = lw.symmetries(Mixture(), args=(torch.randn(4, 6),))
+    (entry,) = [e for e in lw.export.awq(found) if e["smooth_layer"] == "norm"]
+    assert set(entry["balance_layers"]) == {"router", "", "shared.0", "shared_gate"}
+    for lost in ("router", "shared.0", "shared_gate"):
+        kept = [x for x in entry["balance_layers"] if x not in (lost, "")]
+        (finding,) = lw.audit([[kept, "norm"]], found).findings
+        assert finding.verdict is Verdict.VIOLATED and set(finding.missing) == {lost, ""}
