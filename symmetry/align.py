@@ -1,7 +1,7 @@
 """Two networks of one architecture: the permutation that brings one next to the other, and whether they are one.
 
-Weight matching is that of Ainsworth, Hayase and Srinivasa 2022 (Git Re-Basin): the permutations of one class of wires at
-a time, the others held, until nothing changes; each is a linear assignment problem, which scipy solves.
+Weight matching is that of Ainsworth, Hayase and Srinivasa 2022 (Git Re-Basin): the permutations of one class of wires
+at a time, the others held, until nothing changes; each is a linear assignment problem, which scipy solves.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def matched(
 def _sweeps(
     first: Tensors, now: Tensors, elements: dict[str, Element], chosen: Sequence[Symmetry], generator: torch.Generator
 ) -> tuple[Tensors, dict[str, Element], int]:
-    sweep = 0
-    for sweep in range(1, SWEEPS + 1):
-        changed = False
+    sweep, changed = 0, True
+    while changed and sweep < SWEEPS:
+        sweep, changed = sweep + 1, False
         for i in torch.randperm(len(chosen), generator=generator).tolist():
             one = chosen[i]
             gain = sum(x @ y.T for x, y in zip(_rows(one, first), _rows(one, now), strict=True))
@@ -123,8 +123,6 @@ def _sweeps(
             held = torch.arange(len(order))
             if float(gain[held, order].sum()) > float(gain.trace()) + 1e-9 * float(gain.abs().sum()):
                 now, changed = _permute(one, now, elements, order), True
-        if not changed:
-            break
     return now, elements, sweep
 
 
@@ -196,7 +194,8 @@ def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tens
     for name, t in first.items():
         if t.shape != second[name].shape:
             raise ShapeError(
-                f"{name} has the shapes {tuple(t.shape)} and {tuple(second[name].shape)}; give two models of one architecture"
+                f"{name} has the shapes {tuple(t.shape)} and {tuple(second[name].shape)}; "
+                "give two models of one architecture"
             )
     return first, second
 
@@ -212,7 +211,7 @@ def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int =
     Args:
         a: the start.
         b: the end.
-        measure: from a model to a number, a loss for example.
+        measure: from a model to a number, a loss for example; called without gradients.
         points: how many models of the line are measured, ends included.
 
     Returns:
@@ -223,5 +222,6 @@ def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int =
     for i in range(points):
         t = i / (points - 1)
         mixed = {n: torch.lerp(x, end[n], t) if x.is_floating_point() else x for n, x in start.items()}
-        out.append(float(measure(write(a, mixed, {}, False))))
+        with torch.no_grad():
+            out.append(float(measure(write(a, mixed, {}, False))))
     return out

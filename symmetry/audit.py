@@ -22,6 +22,7 @@ from .export import Scaling, home, scalings
 from .moves import moved
 from .running import Tensors, distance, outputs
 from .symmetries import Symmetries, symmetries
+from .symmetry import of_model
 
 SEEN = 1e-7  # a wrong map changes outputs by more, rounding in float64 by less
 
@@ -97,7 +98,7 @@ def audit(
         seed: of the inputs and factors.
 
     Returns:
-        A finding for every entry; an entry is exact only if a symmetry proves it, and is accused only if outputs change.
+        A finding for every entry: it is exact only if a symmetry proves it, and accused only if outputs change.
 
     Raises:
         ValueError: for a map in none of the forms.
@@ -128,8 +129,6 @@ def audit(
 
 
 def _tensors(found: Symmetries, seed: int) -> Tensors:
-    from .symmetry import of_model
-
     return of_model(found.setting, None, torch.Generator().manual_seed(seed))[1]
 
 
@@ -236,7 +235,7 @@ def readers_of(found: Symmetries, smooth: str) -> str:
 def _scaled(
     found: Symmetries, tensors: Tensors, smooth: str, balance: Sequence[str], closest: Scaling | None, seed: int
 ) -> tuple[Tensors, str]:
-    """The parameters under random factors, as a tool that reads the map would scale them; or why that is not possible."""
+    """The parameters under random factors, as a tool that reads the map scales them; or why that is impossible."""
     if closest is not None and any(b in closest.balance for b in balance):
         return _answered(found, tensors, smooth, balance, closest, seed)
     ends = [_axis(found, tensors, smooth, 0), *(_axis(found, tensors, b, 1) for b in balance)]

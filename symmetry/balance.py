@@ -124,13 +124,13 @@ def least_norm(tensors: Mapping[str, torch.Tensor], chosen: Sequence[Symmetry]) 
     names = sorted({n for s in chosen for n in s.parameters})
     now = {n: as_double(tensors[n]) for n in names}
     start = before = _norm(now)
-    sweeps = 0
-    for sweeps in range(1, SWEEPS + 1):
+    sweeps, going = 0, True
+    while going and sweeps < SWEEPS:
+        sweeps += 1
         for one in chosen:
             now |= one.changed(now, _step(one, now))
         after = _norm(now)
-        if before - after <= STILL * max(before, 1e-300):
-            break
+        going = before - after > STILL * max(before, 1e-300)
         before = after
     left = tuple(s.name for s in chosen if _far(s, now))
     return Balanced(now, (start, _norm(now)), sweeps, left)

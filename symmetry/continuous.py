@@ -10,6 +10,7 @@ Source: Noether's theorem, read backwards; the wire-balance theorem (`theory/der
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -19,6 +20,7 @@ from lawful.theory.gauge.families import is_matrix
 from lawful.theory.laws.evaluate import project_symmetric, remove_means
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.proof import Proof
+from lawful.theory.laws.statement import Part
 
 from .element import Element
 from .moves import Move
@@ -75,12 +77,9 @@ def _prover(law: Law) -> Callable[[], Proof]:
     return prove
 
 
-def _columns(part: object) -> int:
+def _columns(part: Part) -> int:
     """Numbers of a parameter behind every index of a linear law (kernel positions)."""
-    import math
-
-    view, sizes = part.view, part.sizes  # type: ignore[attr-defined]
-    return math.prod(view.shape) // math.prod(sizes)
+    return math.prod(part.view.shape) // math.prod(part.sizes)
 
 
 def _kind(law: Law, moves: tuple[Move, ...]) -> tuple[str, str]:
@@ -108,7 +107,7 @@ def _generator(law: Law, s: torch.Tensor) -> torch.Tensor:
         zeros = (s.new_zeros(n, n), s.new_zeros(m, m))
         return torch.cat([torch.cat([zeros[0], s], 1), torch.cat([s.T, zeros[1]], 1)])
     if "pair" in kinds:
-        n = next(d for t in law.terms for d in [_width(law, t.part)])
+        n = _width(law, law.terms[0].part)
         eye, every = torch.eye(n, dtype=s.dtype), torch.ones(n, n, dtype=s.dtype)
         return s[..., 0, None, None] * eye + s[..., 1, None, None] * every
     if "skew" in kinds:
@@ -125,9 +124,8 @@ def _generator(law: Law, s: torch.Tensor) -> torch.Tensor:
     return remove_means(a, law)
 
 
-def _width(law: Law, part: object) -> int:
+def _width(law: Law, part: Part) -> int:
     """Length of the axis of the pair."""
     at = law.axis_kinds.index("pair")
-    axes, dims = part.axes, part.dims  # type: ignore[attr-defined]
-    kept = sorted((a, d) for a, d in zip(axes, dims, strict=True) if a >= 0)
-    return int(kept[at][1])
+    kept = sorted((a, d) for a, d in zip(part.axes, part.dims, strict=True) if a >= 0)
+    return kept[at][1]

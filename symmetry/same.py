@@ -24,8 +24,8 @@ Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 EQUAL = 1e-6  # relative distance of parameters of one network; balancing ends at about 1e-8
 ALIKE = 1e-8  # relative distance of outputs of one function
-ROUNDINGS = 300  # units of rounding of the checkpoints' own type that both may be off by
-MOST = 0.02  # whatever the type
+ROUNDINGS = 50  # units of rounding of the checkpoints' own type that both may be off by
+NARROW = 1e-6  # units of rounding above this hide real differences: then only equal parameters are called the same
 TURNS = 40
 
 
@@ -93,7 +93,8 @@ def same_function(
     differ = tuple(n for n, t in first.items() if not torch.equal(t, second[n]))
     one, other = outputs(found.setting, [first, second], seed)
     gap = distance(one, other)
-    rounding = min(MOST, ROUNDINGS * max((_unit(t) for m in (a, b) for t in tensors_of(m).values()), default=0.0))
+    unit = max((_unit(t) for m in (a, b) for t in tensors_of(m).values()), default=0.0)
+    rounding = ROUNDINGS * unit
     if gap > max(ALIKE, rounding) or gap != gap:
         return Same(Verdict.UNDECIDED if gap != gap else Verdict.VIOLATED, {}, differ, gap, _gap(first, second))
     lawful = [s for s in found if s.lawful]
@@ -109,7 +110,13 @@ def same_function(
         rest = _gap(x, y)
         if rest < EQUAL or rest > before * (1 - 1e-6):
             break
-    return Same(Verdict.HOLDS if rest < max(EQUAL, rounding) else Verdict.UNDECIDED, elements, differ, gap, rest)
+    return Same(
+        Verdict.HOLDS if rest < max(EQUAL, rounding if unit < NARROW else 0.0) else Verdict.UNDECIDED,
+        elements,
+        differ,
+        gap,
+        rest,
+    )
 
 
 def _unit(tensor: torch.Tensor) -> float:

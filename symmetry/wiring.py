@@ -126,6 +126,8 @@ class Wiring:
 
     def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: set[int]) -> Steps:
         rule = site.rule
+        if w in site.inner:
+            return None  # rows of a table, a gain of all heads: nothing else answers
         if isinstance(rule, TableRule | DiscardRule):
             return []
         if isinstance(rule, LinearRule):
@@ -142,7 +144,8 @@ class Wiring:
             return []  # the gain changes its sign instead
         if isinstance(rule, HomogeneousRule | PointwiseRule) and signs and rule.parity == 1:
             return [] if w in site.inputs else None
-        return _everywhere(site, axis) if self._passes(rule, site, axis, signs) else None
+        alike = len({self.diagram.wires[v].size for v in (*site.inputs, *site.outputs)}) == 1
+        return _everywhere(site, axis) if alike and self._passes(rule, site, axis, signs) else None
 
     def _passes(self, rule: Rule, site: Site, axis: Axis, signs: bool) -> bool:
         """Whether a block does the same to every feature, so that all its wires move alike."""
@@ -218,6 +221,10 @@ class Wiring:
                 width = self.diagram.wires[y].size // rule.heads
                 yield y, Axis(0, 1, rule.kv_heads, copies * width)
                 yield y, Axis(0, rule.kv_heads, copies, width)
+            if isinstance(rule, NormRule) and rule.groups > 1:
+                y, width = site.outputs[0], self.diagram.wires[site.outputs[0]].size // rule.groups
+                yield y, Axis(0, 1, rule.groups, width)
+                yield y, Axis(0, rule.groups, width, 1)
             if isinstance(rule, LinearRule) and rule.groups > 1:
                 y = site.outputs[0]
                 width = self.diagram.wires[y].size // rule.groups

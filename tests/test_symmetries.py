@@ -100,6 +100,32 @@ def test_running_statistics_move_with_their_channels() -> None:
     assert any({"b1.running_mean", "b1.running_var", "c2.weight"} <= set(s.parameters) for s in groups)
 
 
+def test_a_row_of_a_padding_token_is_no_symmetry() -> None:
+    """Its gradient is stopped, so that training conserves it; the function reads it."""
+    model = nn.Sequential(nn.Embedding(7, 4, padding_idx=0), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+    nn.init.normal_(model[0].weight)
+    found = lw.symmetries(model, args=(torch.randint(7, (4, 6)),))
+    all_hold(found)
+    assert any(law.kind == "frozen" for law in found.laws) and not found.where(group="shift")
+    assert any("a gradient is stopped" in n for n in found.notes)
+
+
+def test_heads_with_slopes_of_their_own_are_not_permuted() -> None:
+    def attention(alibi: bool) -> Architecture:
+        heads = b.SelfAttention(4, heads=2, head_width=2, alibi=alibi)
+        return Architecture(heads, input=b.Signal(4, (3,)))
+
+    groups = [lw.symmetries(attention(alibi)).where(group="permutation") for alibi in (False, True)]
+    assert [len(g) for g in groups] == [1, 0]
+
+
+def test_groups_of_a_norm_move_as_wholes_and_inside() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.GroupNorm(2, 6), nn.SiLU(), nn.Conv2d(6, 2, 1))
+    found = lw.symmetries(model, args=(torch.randn(2, 3, 5, 5),))
+    all_hold(found)
+    assert sorted(s.shape for s in found.where(group="permutation")) == [(2,), (3,)]
+
+
 def test_signs_and_permutations_behind_tanh() -> None:
     model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
     found = lw.symmetries(model, args=(torch.randn(2, 3),))
