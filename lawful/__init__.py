@@ -10,7 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lawful import blocks, catalog, testing
+    from lawful import blocks, catalog, dynamics, testing
+    from lawful.dynamics.ledger import Ledger
     from lawful.graph import families
     from lawful.graph.architecture.architecture import Architecture
     from lawful.graph.questions import flows
@@ -50,6 +51,7 @@ _HOMES = {
     "Count": "lawful.theory.oracle.counting",
     "Folded": "lawful.symmetry.fold",
     "Law": "lawful.theory.laws.law",
+    "Ledger": "lawful.dynamics.ledger",
     "LawSet": "lawful.theory.derive.lawset",
     "ParameterCount": "lawful.graph.questions.parameters",
     "PolynomialLaws": "lawful.theory.search",
@@ -82,6 +84,7 @@ _HOMES = {
 _MODULES = {
     "blocks": "lawful.blocks",
     "catalog": "lawful.catalog",
+    "dynamics": "lawful.dynamics",
     "families": "lawful.graph.families",
     "flows": "lawful.graph.questions.flows",
     "losses": "lawful.theory.losses",
@@ -98,6 +101,7 @@ __all__ = [
     "Folded",
     "Law",
     "LawSet",
+    "Ledger",
     "ParameterCount",
     "PolynomialLaws",
     "Report",
@@ -117,6 +121,7 @@ __all__ = [
     "check",
     "count",
     "derive",
+    "dynamics",
     "equalise",
     "export",
     "families",

@@ -1,4 +1,4 @@
-"""The command line: `lawful demo | derive | verify | count | certify | check | audit | catalog | atlas`.
+"""The command line: `lawful demo | derive | verify | count | certify | check | audit | train | ledger | catalog | atlas`.
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
 """
@@ -15,6 +15,7 @@ from .cli_atlas import atlas
 from .cli_audit import audit
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
+from .cli_train import ledger, train
 from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
@@ -31,6 +32,8 @@ app.add_typer(catalog_app, name="catalog")
 app.command()(atlas)
 app.command()(audit)
 app.command()(certify)
+app.command()(train)
+app.command()(ledger)
 
 Spec = Annotated[
     str,
