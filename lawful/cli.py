@@ -1,4 +1,4 @@
-"""The command line: `lawful demo | derive | verify | count | certify | check | audit | train | ledger | catalog | atlas`.
+"""The command line: `lawful demo | derive | verify | count | certify | check | audit | train | ledger | catalog | ...`.
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
 """

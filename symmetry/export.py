@@ -79,10 +79,7 @@ def _whole(found: Symmetries, moves: Sequence[Move]) -> bool:
         if any(run != (0, n) for run, n in zip(m.part.slices, m.part.sizes, strict=True)):
             return False
         read[m.parameter] = read.get(m.parameter, 0) + math.prod(m.part.view.shape)
-    whole: dict[str, int] = {}
-    for name, spec in found.arch.specs().items():
-        whole[base(name)] = whole.get(base(name), 0) + math.prod(spec.shape)
-    return all(count >= whole[n] for n, count in read.items())
+    return all(count >= found.sizes[n] for n, count in read.items())
 
 
 def _is_gain(found: Symmetries, move: Move) -> bool:

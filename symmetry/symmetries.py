@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,7 @@ from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.gauge.solution import Solution
 from lawful.theory.laws.named import Named
 from lawful.theory.oracle.verification import refuted
+from lawful.theory.parts import base
 
 from .continuous import from_law
 from .discrete import discrete
@@ -62,6 +64,14 @@ class Symmetries(Named[Symmetry]):
         for site in self.diagram.sites if self.diagram is not None else ():
             for use in site.rule.uses(site):
                 out.setdefault(use.parameter, []).append((site, use))
+        return out
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of every whole parameter that are read, by its path."""
+        out: dict[str, int] = {}
+        for name, spec in self.arch.specs().items():
+            out[base(name)] = out.get(base(name), 0) + math.prod(spec.shape)
         return out
 
     def writes(self, move: Move) -> bool:
