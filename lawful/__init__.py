@@ -79,11 +79,8 @@ _HOMES = {
     "register_op": "lawful.graph.tracing",
     "same_function": "lawful.symmetry.same",
     "search_laws": "lawful.graph.questions.search",
-<<<<<<< HEAD
     "summary": "lawful.graph.questions.summary",
-=======
     "symmetries": "lawful.symmetry.symmetries",
->>>>>>> main
     "trace": "lawful.graph.tracing",
     "verify": "lawful.graph.questions.check",
 }
@@ -140,11 +137,8 @@ __all__ = [
     "register_op",
     "same_function",
     "search_laws",
-<<<<<<< HEAD
     "summary",
-=======
     "symmetries",
->>>>>>> main
     "testing",
     "trace",
     "verify",

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The command line: `lawful demo | derive | verify | count | certify | check | draw | report | train | ledger | ...`.
-=======
-"""The command line: `lawful demo | derive | verify | count | certify | check | audit | train | ledger | catalog | ...`.
->>>>>>> main
+"""The command line: `lawful demo | derive | verify | count | certify | check | draw | report | audit | train | ...`.
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr), 3 a mistake of lawful
 itself, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
