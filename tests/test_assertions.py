@@ -107,9 +107,9 @@ def test_a_wrong_backward_fails_with_a_table() -> None:
     with pytest.raises(AssertionError) as error:
         assert_lawful(model, (X,), architecture=Architecture(MLP))
     text = str(error.value)
-    assert "1 of 1 families of laws failed (loss mse)" in text
-    assert "balance of up" in text and "violated" in text and "up.weight, up.bias, down.weight" in text
-    assert "wrong backward" in text
+    assert "Mlp: wrong gradients (2 of 4 parameters)" in text
+    assert "the backward of WrongRelu" in text and "up.weight" in text
+    assert "law broken: balance of up" in text
 
 
 def test_corrupted_laws_fail() -> None:
@@ -117,7 +117,7 @@ def test_corrupted_laws_fail() -> None:
     module = arch.to_torch()
     for law in derive(arch):
         for false in corruptions(law):
-            with pytest.raises(AssertionError, match="violated"):
+            with pytest.raises(AssertionError, match="law broken"):
                 assert_lawful(module, laws=[false])
 
 
@@ -125,7 +125,7 @@ def test_not_a_number_fails() -> None:
     model = Mlp()
     with torch.no_grad():
         model.down.bias[0] = torch.nan
-    with pytest.raises(AssertionError, match=r"(?s)undecided +inf.*no loss gradient is a number"):
+    with pytest.raises(AssertionError, match="undecided, the loss or its gradient is not a number"):
         assert_lawful(model, (X,), architecture=Architecture(MLP))
 
 
@@ -136,7 +136,7 @@ def test_a_frozen_parameter_fails() -> None:
         AssertionError, match=r"down\.weight is frozen in Mlp and trainable in the architecture; derive with"
     ):
         assert_lawful(model, (X,), architecture=Architecture(MLP))
-    with pytest.raises(AssertionError, match=r"violated[\s\S]*frozen in the module: down\.weight"):
+    with pytest.raises(AssertionError, match=r"law broken[\s\S]*frozen in the module: down\.weight"):
         assert_lawful(model, (X,), laws=derive(Architecture(MLP)))
     with pytest.raises(AssertionError, match="no law that could be tested"):
         assert_lawful(model, (X,), architecture=Architecture(MLP).freeze("down.weight"))
@@ -147,35 +147,32 @@ def test_zero_gradients_fail(dead: Callable[[torch.Tensor], torch.Tensor]) -> No
     model = Mlp(dead)
     model.down.weight.requires_grad_(False)
     model.down.bias.requires_grad_(False)
-    with pytest.raises(AssertionError, match="vacuous: nothing was tested"):
+    with pytest.raises(AssertionError, match="no witness: up.weight"):
         assert_lawful(model, (X,), laws=derive(Architecture(MLP)))
 
 
 def test_all_frozen_fails() -> None:
     model = Mlp().requires_grad_(False)
-    with pytest.raises(AssertionError, match="vacuous"):
+    with pytest.raises(AssertionError, match="no trainable parameter: all are frozen"):
         assert_lawful(model, (X,), laws=derive(Architecture(MLP)))
 
 
-def test_a_network_of_zeros_tests_nothing() -> None:
+def test_a_network_of_zeros_is_tested_near_zero() -> None:
     model = Mlp()
     for p in model.parameters():
         nn.init.zeros_(p)
-    with pytest.raises(AssertionError, match="vacuous"):
-        assert_lawful(model, (X,), architecture=Architecture(MLP))
+    assert assert_lawful(model, (X,), architecture=Architecture(MLP)).verdict is Verdict.HOLDS
 
 
-def test_laws_up_to_epsilon_have_a_limit() -> None:
+def test_the_epsilon_of_a_law_is_subtracted() -> None:
     module = Architecture(b.Linear(3, 4) >> b.LayerNorm(4, epsilon=1e-5) >> b.Linear(4, 3)).to_torch()
-    assert assert_lawful(module).verdict is Verdict.APPROXIMATE
-    with pytest.raises(AssertionError, match="approximate: off by more"):
-        assert_lawful(module, epsilon_tolerance=1e-9)
+    found = assert_lawful(module)
+    assert found.verdict is Verdict.HOLDS and found.residual < 1e-12
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "the laws of a Mlp are not known; pass architecture="),
         ({"architecture": Architecture(b.Linear(3, 2))}, r"the parameter bias is missing in Mlp|is .* in Mlp and"),
         ({"architecture": Architecture(MLP), "laws": []}, "pass one of them"),
         ({"laws": derive(Architecture(MLP), "cross_entropy"), "loss": "mse"}, "for cross_entropy, the loss is mse"),
@@ -197,8 +194,12 @@ def test_a_module_gives_one_tensor_for_every_loss() -> None:
         def forward(self, x: torch.Tensor) -> tuple:  # type: ignore[override]
             return super().forward(x), self.second
 
-    with pytest.raises(TypeError, match="Pair gives a tuple with a dict, expected one tensor"):
-        assert_lawful(Pair({}), (X,), architecture=Architecture(MLP))
+    class Nothing(Mlp):
+        def forward(self, x: torch.Tensor) -> dict:  # type: ignore[override]
+            return {}
+
+    with pytest.raises(TypeError, match="Pair gives a dict without a tensor of real numbers"):
+        assert_lawful(Nothing(), (X,))
     with pytest.raises(ValueError, match=r"1 loss \(mse\) for 2 outputs"):
         assert_lawful(Pair(X), (X,), architecture=Architecture(MLP))
 
@@ -291,7 +292,7 @@ def test_the_module_is_left_as_it_was(gradients: bool) -> None:
 def test_modes_can_be_kept() -> None:
     """With fixed statistics a BatchNorm has no law of its own."""
     model = Stateful().eval()
-    with pytest.raises(AssertionError, match="violated"):
+    with pytest.raises(AssertionError, match="law broken"):
         assert_lawful(model, (X,), laws=stateful_laws(), training=False)
 
 
