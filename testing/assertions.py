@@ -17,7 +17,7 @@ from lawful.graph.questions.check import COUNTABLE, VERIFIABLE, agreed_losses
 from lawful.graph.questions.count import count
 from lawful.graph.questions.derive import derive
 from lawful.theory.laws.law import Law
-from lawful.theory.losses import LossLike, label, shown
+from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Axes
 from lawful.theory.oracle.verification import LawReport, Report, verify
 from lawful.theory.verdict import Verdict
@@ -133,8 +133,19 @@ def assert_lawful(
     if isinstance(network, Network) and not args:
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
     found = examine(
-        network, args, kwargs, wanted, laws=known, axis=axis, samples=samples or 2, seed=seed, tolerance=tolerance,
-        training=training, allow_untested=allow_untested, by_design=by_design, run=run,
+        network,
+        args,
+        kwargs,
+        wanted,
+        laws=known,
+        axis=axis,
+        samples=samples or 2,
+        seed=seed,
+        tolerance=tolerance,
+        training=training,
+        allow_untested=allow_untested,
+        by_design=by_design,
+        run=run,
     )
     conclude(found)
     return found

@@ -59,9 +59,20 @@ def examine(
         raise ValueError(f"run is {run!r}; it is one of {', '.join(map(repr, RUNS))}")
     if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):
         raise ValueError(f"{name} has parameters without a shape; run it once on its inputs first")
+    if any(hasattr(p, "full_tensor") for p in trained.values()):
+        raise ValueError(
+            f"the parameters of {name} are sharded; test it before it is sharded, and judge the sharded step by "
+            "assert_step_lawful(model, laws)"
+        )
     request = Request(
-        model, tuple(args), dict(kwargs or {}), lambda s: loss_of(loss, -1 if axis is None else axis, s), samples, seed,
-        training, tuple(by_design),
+        model,
+        tuple(args),
+        dict(kwargs or {}),
+        lambda s: loss_of(loss, -1 if axis is None else axis, s),
+        samples,
+        seed,
+        training,
+        tuple(by_design),
     )
     steps, notes = _steps(request, run, tolerance)
     if not steps:

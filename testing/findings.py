@@ -70,9 +70,7 @@ class Findings:
     @property
     def untested(self) -> list[ParameterFinding]:
         """Parameters without a witness that nobody excepted."""
-        return [
-            p for p in self.parameters.values() if not p.known and not any(_fits(p.name, a) for a in self.allowed)
-        ]
+        return [p for p in self.parameters.values() if not p.known and not any(_fits(p.name, a) for a in self.allowed)]
 
     @property
     def violated(self) -> list[LawFinding]:
@@ -90,6 +88,16 @@ class Findings:
     def residual(self) -> float:
         """The largest residual of a law that holds."""
         return max((r.residual for r in self.laws if r.verdict is Verdict.HOLDS), default=0.0)
+
+    @property
+    def row(self) -> str:
+        """One line for a summary."""
+        scalars, tested = sum(r.scalars for r in self.laws), sum(r.tested for r in self.laws)
+        known = sum(p.known for p in self.parameters.values())
+        return (
+            f"{self.model}: {self.verdict}, {tested} of {scalars} scalar laws exercised, {known} parameters with a "
+            f"witness, {len(self.parameters) - known} without, {self.seconds:.1f} s"
+        )
 
     def __getitem__(self, law: str) -> LawFinding:
         for r in self.laws:
@@ -128,7 +136,9 @@ class Findings:
             4,
             "broken laws",
         )
-        lines += _cut([f"  no witness: {p.name}: {p.untested or 'nothing could be measured'}" for p in untested], 6, "more")
+        lines += _cut(
+            [f"  no witness: {p.name}: {p.untested or 'nothing could be measured'}" for p in untested], 6, "more"
+        )
         if untested:
             names = ", ".join(repr(p.name) for p in untested[:2])
             lines.append(f"  if that is meant: allow_untested=[{names}{', ...' if len(untested) > 2 else ''}]")

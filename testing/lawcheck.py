@@ -69,7 +69,9 @@ def _scalars(ratio: torch.Tensor, limit: float) -> str:
     return f"{wrong} of {ratio.numel()} scalars move"
 
 
-def slope_of(law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def slope_of(
+    law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The derivative of every scalar of a law along a gradient, and the sum of its absolute contributions."""
     parts = [n for n in law.parameters if is_part(n)]
     if parts:
@@ -85,7 +87,9 @@ def slope_of(law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping
     return change, scale
 
 
-def of_samples(samples: Sequence[Sample], frozen: Mapping[str, torch.Tensor] | None = None) -> list[tuple[Tensors, Tensors, Tensors | None, torch.dtype]]:
+def of_samples(
+    samples: Sequence[Sample], frozen: Mapping[str, torch.Tensor] | None = None
+) -> list[tuple[Tensors, Tensors, Tensors | None, torch.dtype]]:
     """What `check_law` reads, from steps that were taken; parameters that do not train have gradient zero."""
     found = []
     for s in samples:

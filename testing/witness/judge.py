@@ -49,7 +49,12 @@ class Judgement:
     unknown: str = ""
 
 
-def judge(samples: Sequence[Sample], matrices: dict[str, int], padded: dict[str, tuple[int, ...]], by_design: Sequence[str] = ()) -> Judgement:
+def judge(
+    samples: Sequence[Sample],
+    matrices: dict[str, int],
+    padded: dict[str, tuple[int, ...]],
+    by_design: Sequence[str] = (),
+) -> Judgement:
     """Puts together what the samples say.
 
     Args:
@@ -137,10 +142,14 @@ def _padding(sample: Sample, found: Judgement, padded: dict[str, tuple[int, ...]
                 place = reads[0].place
                 call = [sample.tape.calls[n] for n in reads[0].own]
                 what = f"the backward of {call[0].function.__name__}" if call else reads[0].name
-                found.fault = Fault(what, call[0].place if call else place, "the padding row is not left out", name, step)
+                found.fault = Fault(
+                    what, call[0].place if call else place, "the padding row is not left out", name, step
+                )
 
 
-LOOKUPS = frozenset({"embedding", "index", "index_select", "gather", "_embedding_bag", "embedding_bag", "take", "slice"})
+LOOKUPS = frozenset(
+    {"embedding", "index", "index_select", "gather", "_embedding_bag", "embedding_bag", "take", "slice"}
+)
 
 
 def _operators(sample: Sample, found: Judgement) -> None:
@@ -170,7 +179,9 @@ def _operators(sample: Sample, found: Judgement) -> None:
         if f.verdict is WRONG and f.how == "differences" and (found.fault is None or found.fault.step < f.step):
             toward = ", ".join(sorted(names)[:3]) or f"its input {f.input}"
             what = f.guess or "it is not the derivative"
-            found.fault = Fault(f"the backward of {f.operator}", f.place, f"{what} (finite differences)", toward, f.step)
+            found.fault = Fault(
+                f"the backward of {f.operator}", f.place, f"{what} (finite differences)", toward, f.step
+            )
     for one in found.parameters.values():
         if one.against:
             one.vouched.clear()
@@ -212,7 +223,9 @@ def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement,
         elif matrices[name] >= 2 and (zero or not moved):
             one.untested = "its gradient is zero everywhere: nothing that the loss sees depends on it"
         elif known and read:
-            one.notes.append("what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be")
+            one.notes.append(
+                "what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be"
+            )
         else:
             one.untested = "its gradient is zero everywhere"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -264,7 +265,7 @@ def _by_differences(
             moved[j] = leaves[j] + sign * h * size * direction
             ends.append(_value(run, moved, cotangents))
         found.append(float(ends[0] - ends[1]) / (2 * h * size))
-    gaps = [(abs(a - b), b) for a, b in zip(found, found[1:], strict=False)]
+    gaps = [(abs(a - b), b) for a, b in pairwise(found)]
     gap, best = min(gaps)
     scale = max(abs(best), abs(slope), 1e-6 * float(own.norm()))
     if not scale:
@@ -319,7 +320,11 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     rest = true - own
     if near(factor * true + (own - factor * true).mean()):
         return "off by a constant"
-    spread = [a for a in range(rest.ndim) if rest.shape[a] > 1 and float((rest - rest.mean(a, keepdim=True)).norm()) <= 1e-3 * float(rest.norm())]
+    spread = [
+        a
+        for a in range(rest.ndim)
+        if rest.shape[a] > 1 and float((rest - rest.mean(a, keepdim=True)).norm()) <= 1e-3 * float(rest.norm())
+    ]
     if spread:
         return f"a term that is constant along axis {spread[0]} is missing or wrong"
     part = float(rest.norm()) / norm

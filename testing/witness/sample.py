@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from lawful.theory.losses import Loss, LossLike, read
-from lawful.theory.oracle.modules import CARRIED, Axes, each_axis, fit_losses, named_items
-from lawful.theory.losses import total
+from lawful.theory.losses import Loss, LossLike, read, total
+from lawful.theory.oracle.modules import CARRIED, Axes, fit_losses, named_items
 from lawful.theory.refusals import refused
 
-from .own_backward import DESIGN, OPEN, WRONG, OperatorFinding, operators
+from .own_backward import DESIGN, OperatorFinding, operators
 from .replay import Memory, Replayed, replay
 from .tape import NotMeasured, OwnCall, Spot, Tape, recording
 from .wires import Wires
@@ -135,9 +135,11 @@ def loss_of(loss: LossLike | None, axis: Axes, seed: int) -> LossOf:
             names = list(outputs)
             losses = read(wanted, names)
             picked = [m for m, n in zip(losses, names, strict=True) if n not in numbers]
-            own_axis = axis if not isinstance(axis, (list, tuple)) else [
-                a for a, n in zip(axis, names, strict=True) if n not in numbers
-            ]
+            own_axis = (
+                axis
+                if not isinstance(axis, (list, tuple))
+                else [a for a, n in zip(axis, names, strict=True) if n not in numbers]
+            )
             picked = [Loss("mse") if rest[n].ndim == 1 else m for m, n in zip(picked, rest, strict=True)]
             losses, axes = fit_losses(rest, picked, own_axis)
             sums.append(total(losses, list(rest.values()), generator, axes))
@@ -207,7 +209,7 @@ def take(
     return sample
 
 
-class Widths(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[name-defined]
+class Widths(TorchDispatchMode):
     """Types of the real numbers that a backward computes in."""
 
     def __init__(self) -> None:
@@ -228,15 +230,13 @@ def _narrowest(widths: set[torch.dtype]) -> torch.dtype:
     return max((w for w in widths if w in EPS), key=EPS.__getitem__, default=torch.float64)
 
 
-def _differentiate(
-    sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: int, by_design: Sequence[str]
-) -> None:
+def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: int, by_design: Sequence[str]) -> None:
     """Fills in the derivative, with cuts and without, its noise, and what was found about operators."""
     tape, leaves = sample.tape, sample.parameters
     sample.operators = operators(tape, leaves, seed)
     stand_in = _stand_ins(sample, by_design)
     whole = replay(tape, leaves, list(spots.values()), stand_in=stand_in)
-    for (name, spot), value in zip(spots.items(), whole.outputs, strict=True):
+    for name, value in zip(spots, whole.outputs, strict=True):
         if not _same(value, sample.outputs[name], sample.width):
             raise NotMeasured(f"what it computes cannot be run again: {name} comes out otherwise")
     sample.true, made = _gradients(whole, spots, loss, leaves)
@@ -247,7 +247,9 @@ def _differentiate(
     eps = EPS.get(sample.width, 1e-2)
     generator = torch.Generator().manual_seed(seed)
     nudged = {
-        n: (p.detach() * (1 + eps * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p))).requires_grad_()
+        n: (
+            p.detach() * (1 + eps * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p))
+        ).requires_grad_()
         for n, p in leaves.items()
     }
     try:
@@ -335,4 +337,4 @@ def _pair(sample: Sample, wires: Wires) -> None:
     sample.wires = pairs
 
 
-__all__ = ["EPS", "Gradients", "Outputs", "Sample", "loss_of", "outputs_of", "take", "OPEN", "WRONG", "each_axis"]
+__all__ = ["EPS", "FLOOR", "MARGIN", "Gradients", "LossOf", "Outputs", "Sample", "loss_of", "outputs_of", "take"]

@@ -117,7 +117,13 @@ def _steps(
         args, kwargs = jittered(request.args, request.kwargs, generator if i else None, size)
         try:
             one = take(
-                module, trained, args, kwargs, request.loss(request.seed + i), request.seed + i, again(values),
+                module,
+                trained,
+                args,
+                kwargs,
+                request.loss(request.seed + i),
+                request.seed + i,
+                again(values),
                 by_design=request.by_design,
             )
         except ModuleError as error:
@@ -171,8 +177,15 @@ def as_it_is(request: Request) -> list[Sample]:
         real = own() if wrapped else None
         with _eagerly(plain):
             one = take(
-                plain, trained, request.args, request.kwargs, loss, request.seed, again,
-                None if real is None else lambda: real, request.by_design,
+                plain,
+                trained,
+                request.args,
+                request.kwargs,
+                loss,
+                request.seed,
+                again,
+                None if real is None else lambda: real,
+                request.by_design,
             )
         if isinstance(module, torch.nn.parallel.DistributedDataParallel):
             _average(one, module)

@@ -474,4 +474,15 @@ def _watched(recorder: Recorder) -> Iterator[None]:
         del level.apply  # type: ignore[attr-defined]
 
 
-__all__ = ["NotMeasured", "OwnCall", "Place", "Recorder", "Spot", "Step", "Tape", "recording", "spots_in", "storage_key"]
+__all__ = [
+    "NotMeasured",
+    "OwnCall",
+    "Place",
+    "Recorder",
+    "Spot",
+    "Step",
+    "Tape",
+    "recording",
+    "spots_in",
+    "storage_key",
+]

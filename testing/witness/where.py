@@ -1,4 +1,4 @@
-"""Where a gradient goes wrong: walking backwards, the first operation with a right gradient coming in and a wrong one out."""
+"""Where a gradient goes wrong: walking backwards, the first operation with a right gradient in and a wrong one out."""
 
 from __future__ import annotations
 
@@ -87,7 +87,14 @@ def _first_cut(sample: Sample, wrong: set[int]) -> Fault | None:
             found = Fault("a checkpoint", call.place, why, "its parameters", number, True)
         elif step.alive:
             place = tape.detached.get(spot.key, step.place)
-            found = Fault(step.name, place, "autograd does not see this path: detach() or .data", _toward(sample, spot), number, True)
+            found = Fault(
+                step.name,
+                place,
+                "autograd does not see this path: detach() or .data",
+                _toward(sample, spot),
+                number,
+                True,
+            )
         else:
             why = "autograd does not see this path: a no_grad region"
             found = Fault(step.name, step.place, why, _toward(sample, spot), number, True)
