@@ -35,19 +35,19 @@ def check_law(
     worst, hit, bad = 0.0, None, ""
     excused = False
     for parameters, own, true, width in steps:
-        change, scale = slope_of(law, parameters, own)
+        change, scale, floor = slope_of(law, parameters, own)
         limit = tolerance if tolerance is not None else max(MARGIN * EPS.get(width, 1e-2), 1e-9)
         if true is not None:
-            drift, _ = slope_of(law, parameters, true)
-            if law.exact and bool((drift.abs() > limit * scale).any()):
+            drift = slope_of(law, parameters, true)[0]
+            if law.exact and bool((drift.abs() > limit * (scale + floor)).any()):
                 excused = True  # the rules are wrong about this network, not its backward
                 continue
             change = change - drift if not law.exact else change
         elif not law.exact:
             limit = max(limit, 1e-2)
-        floor = REST * float(scale.max()) if scale.numel() else 0.0
-        moved = scale > max(floor, 1e-300)
-        ratio = torch.where(moved, change.abs() / scale.clamp_min(1e-300), 0)
+        rest = REST * float(scale.max()) if scale.numel() else 0.0
+        moved = scale > max(rest, 1e-300)
+        ratio = torch.where(moved, change.abs() / (scale + floor).clamp_min(1e-300), 0)
         hit = moved if hit is None else hit | moved
         if not bool(torch.isfinite(ratio).all()):
             bad = "a gradient is not a number"
@@ -71,20 +71,22 @@ def _scalars(ratio: torch.Tensor, limit: float) -> str:
 
 def slope_of(
     law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The derivative of every scalar of a law along a gradient, and the sum of its absolute contributions."""
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The derivative of every scalar along a gradient, the sum of its absolute contributions, and a floor for it."""
     parts = [n for n in law.parameters if is_part(n)]
     if parts:
         parameters, gradient = with_parts(dict(parameters), parts), with_parts(dict(gradient), parts)
     theta = {n: parameters[n].detach().double() for n in law.parameters}
     along = {n: gradient[n].detach().double() for n in law.parameters}
     change = jvp(lambda p: pieces(law, p).sum(0), (theta,), (along,))[1]
-    if law.kind != "balance":
-        size = torch.sqrt(sum(((g * g).sum() for g in along.values()), start=torch.zeros((), dtype=torch.float64)))
-        return change, size.expand_as(change).clone()
+    whole = torch.sqrt(
+        sum(((g.double() ** 2).sum() for g in gradient.values()), start=torch.zeros((), dtype=torch.float64))
+    )
+    if law.kind != "balance":  # the sum of a gradient that is zero is rounding of all the others
+        return change, whole.expand_as(change).clone(), 0.0
     sizes, moves = {n: t.abs() for n, t in theta.items()}, {n: g.abs() for n, g in along.items()}
     scale = jvp(lambda p: pieces(law, p, magnitude=True).sum(0), (sizes,), (moves,))[1]
-    return change, scale
+    return change, scale, float(whole) * max(float(t.abs().max()) for t in theta.values() if t.numel()) * 1e-3
 
 
 def of_samples(
