@@ -12,7 +12,7 @@ from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import axes_over, repeated
-from .rules import RepeatRule, SumFeaturesRule
+from .rules import PositionsRule, RepeatRule, SumFeaturesRule
 from .subspace import Subspace, ones
 from .unknowns import Factor, MatrixEquation, MatrixKey, MatrixRow, Sector
 
@@ -177,7 +177,13 @@ class Balance:
         """The multiples of the identity on two wires are equal."""
         self.require({self.key(w, 0, self.layout(w).boxes[0].constant): s for w, s in ((a, 1), (b, -1))})
 
-    def equal_traceless(self, a: int, b: int, power: int) -> None:
+    def same_on_ones(self, a: int, b: int) -> None:
+        """The multiple of the identity on `a` is what `S_b` does to 1, where `c I + j (11^T - I)` is `c + (n-1) j`."""
+        box, n = self.layout(b).boxes[0], self.layout(b).size
+        constant = self.layout(a).boxes[0].constant
+        self.require({self.key(a, 0, constant): 1, self.key(b, 0, box.constant): -1, self.key(b, 0, "j"): 1 - n})
+
+    def equal_traceless(self, a: int, b: int, power: Number) -> None:
         """`S_b = power * S_a` but for the multiples of the identity, in wires of one box."""
         for box, label in sorted({*self.keys(a), *self.keys(b)}):
             if set(label) - {"c"}:
@@ -334,6 +340,7 @@ def has_centring(diagram: Diagram) -> bool:
 
     def tells(site: Site) -> bool:
         copies = isinstance(site.rule, (RepeatRule, SumFeaturesRule))
+        copies |= isinstance(site.rule, PositionsRule) and site.rule.biased
         return copies or getattr(site.rule, "scale", True) is False
 
     return any(map(tells, diagram.sites))

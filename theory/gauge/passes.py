@@ -185,7 +185,10 @@ class BalancePass(Protocol):
     def same_scalar(self, a: int, b: int) -> None:
         """The multiples of the identity on two wires are equal."""
 
-    def equal_traceless(self, a: int, b: int, power: int) -> None:
+    def same_on_ones(self, a: int, b: int) -> None:
+        """The multiple of the identity on `a` is what `S_b` does to the vector 1, whose eigenvalue that is."""
+
+    def equal_traceless(self, a: int, b: int, power: Number) -> None:
         """`S_b = power * S_a` but for the multiples of the identity, in wires of one box."""
 
     def only_ones(self, w: int) -> None:

@@ -28,6 +28,7 @@ from .rewrites import (
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
+from .rewrites_positions import join_positions
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
 from .unknowns import Cell, Factor, Field, MatrixKey, MatrixRow, Sector
@@ -69,6 +70,7 @@ class Solution:
             partial(drop_invisible_norms, exact=exact),
             merge_linear_skips,
             partial(scale_rows, exact=exact),
+            join_positions,
         ]
         for rewrite in steps:
             self.drawn, notes = rewrite(self.drawn)

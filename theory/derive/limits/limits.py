@@ -12,6 +12,7 @@ from ...gauge.rules import (
     WholeRule,
 )
 from ...gauge.solution import Solution
+from .cancelling import cancelling_limits
 from .frozen import fixed_number_limits, frozen_limits
 from .functions import function_limits
 from .inputs import computed_limits
@@ -31,6 +32,7 @@ def limits(solution: Solution) -> list[str]:
         *computed_limits(solution),
         *token_limits(solution),
         *path_limits(solution.drawn),
+        *cancelling_limits(solution.drawn),
         *sum_limits(solution),
         *function_limits(solution),
         *fixed_number_limits(solution),

@@ -9,7 +9,7 @@ from .experts import ChoiceRule, GroupProductRule
 from .factors import FixedGainRule
 from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
-from .mixing import TokenMixRule
+from .mixing import PositionsRule, TokenMixRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
 from .opaque import OPAQUE, DiscardRule, HeldRule, OpaqueRule
 from .pointwise import (
@@ -57,6 +57,7 @@ __all__ = [
     "PassRule",
     "PlacesRule",
     "PointwiseRule",
+    "PositionsRule",
     "ProductRule",
     "RecurrentRule",
     "ReorderRule",

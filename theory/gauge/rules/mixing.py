@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..algebra import Diagonal, Nothing, Scalar
+from ..algebra import Centred, Diagonal, Nothing, Scalar
 from ..contract import Rule, Site, Use, View
 from ..linalg import Number
 from ..passes import BalancePass, LayoutPass, ShiftPass
@@ -27,12 +27,15 @@ class TokenMixRule(Rule):
         tokens: number of positions.
         hidden: number of hidden positions.
         power: degree of `f`, 0 if it is not homogeneous.
+        joined: whether the positions read, and those written, are seen by other token mixers only, and so move by more
+            than multiples of the identity (`PositionsRule` says how far).
     """
 
     names: tuple[str, str | None, str, str | None]
     tokens: int
     hidden: int
     power: int
+    joined: tuple[bool, bool] = (False, False)
 
     @property
     def statement(self) -> str:
@@ -70,8 +73,9 @@ class TokenMixRule(Rule):
         for w in (before, after):
             layouts.meet(w, Diagonal(self.hidden) if self.power else Nothing(self.hidden))
         layouts.align(before, after)
-        for w in (read, written):
-            layouts.meet(w, Scalar(self.tokens))
+        for w, joined in zip((read, written), self.joined, strict=True):
+            if not joined:
+                layouts.meet(w, Scalar(self.tokens))
         for w in (x, y):
             layouts.meet(w, Diagonal(layouts.size(w)) if self._channels else Scalar(layouts.size(w)))
         layouts.align(x, y)
@@ -79,8 +83,8 @@ class TokenMixRule(Rule):
     def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         before, after, read, written = site.inner
-        balance.same_scalar(x, read)
-        balance.same_scalar(y, written)
+        balance.same_on_ones(x, read)
+        balance.same_on_ones(y, written)
         if self._channels:
             balance.equal_traceless(x, y, self.power)
         if self.power:
@@ -100,3 +104,41 @@ class TokenMixRule(Rule):
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         biased = any(self.names[i] for i in (1, 3))
         return None if degrees[0] and (biased or local or not self.power) else degrees[0] * self.power
+
+
+@dataclass(frozen=True)
+class PositionsRule(Rule):
+    """What a block that acts on each position alone lets through on the positions between token mixers.
+
+    Its inner wires are the positions of what the block reads and writes.  What they do to the vector 1 is a multiple of
+    the identity on the channels, and goes the channels' way: biases, the same at all positions, too.
+
+    Attributes:
+        tokens: number of positions.
+        power: degree of a point-wise map, None for a linear one, which any matrix passes.
+        biased: whether something is added that is the same at all positions: 1 is then an eigenvector.
+    """
+
+    tokens: int
+    power: Number | None
+    biased: bool
+
+    @property
+    def statement(self) -> str:
+        if self.power is None:
+            return "linear on every position: S_out = S_in" + (", with 1 as an eigenvector" if self.biased else "")
+        return f"homogeneous of degree {self.power} on every position: S_out = {self.power} S_in, diagonal"
+
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
+        first, *others = site.inner
+        if self.power is not None:
+            layouts.meet(first, Diagonal(self.tokens))
+        if self.biased:
+            layouts.meet(first, Centred(self.tokens))
+        for other in others:
+            layouts.equal(first, other)
+
+    def balance(self, balance: BalancePass, site: Site) -> None:
+        *before, after = site.inner
+        for w in before:
+            balance.equal_traceless(w, after, 1 if self.power is None else self.power)

@@ -1,0 +1,60 @@
+"""Token mixers in a row: the positions between two of them move by themselves."""
+
+from __future__ import annotations
+
+import pytest
+from agreement import agree
+
+from lawful import blocks as b
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.derive import derive
+
+
+def mixer(tokens: int = 3, hidden: int = 2, activation: str = "relu", bias: bool = False) -> b.TokenMLP:
+    return b.TokenMLP(tokens, hidden, activation, bias)
+
+
+def plain(width: int = 2, bias: bool = False) -> b.Linear:
+    return b.Linear(2, width, bias=bias)
+
+
+@pytest.mark.parametrize(
+    ("net", "tokens", "mse", "cross_entropy"),
+    [
+        pytest.param(b.ReLU() >> mixer() >> mixer() >> plain(3), 3, 11, 13, id="two, found by a random network"),
+        pytest.param(mixer() >> mixer() >> mixer(), 3, 18, 18, id="three"),
+        pytest.param(mixer(bias=True) >> mixer(activation="gelu", bias=True), 3, 8, 11, id="biases, a smooth map"),
+        pytest.param(plain() >> mixer(4, 3) >> plain() >> mixer(4, 3), 4, 19, 19, id="a map between"),
+        pytest.param(mixer(4, 3) >> plain(bias=True) >> mixer(4, 3), 4, 14, 14, id="a map with a bias between"),
+        pytest.param(mixer() >> b.Affine(2) >> mixer() >> plain(3), 3, 11, 13, id="a gain and a shift between"),
+        pytest.param(mixer() >> b.ReLU(0.3, 2) >> mixer(), 3, 7, 7, id="a map of degree 2 between"),
+        pytest.param(
+            mixer() >> plain() >> b.ReLU() >> mixer(hidden=4), 3, 10, 10, id="a map and an activation between"
+        ),
+    ],
+)
+def test_positions_between_token_mixers(net: b.Net, tokens: int, mse: int, cross_entropy: int) -> None:
+    arch = Architecture(net, b.Signal(2, (tokens,)))
+    for loss, laws in (("mse", mse), ("cross_entropy", cross_entropy)):
+        agree(arch, loss, laws)
+
+
+@pytest.mark.parametrize(
+    ("net", "laws"),
+    [
+        pytest.param(mixer() >> b.residual(mixer()) >> mixer(), 12, id="a stream that mixers write and read"),
+        pytest.param(mixer() >> b.residual(mixer()), 4, id="a stream that ends in the output"),
+        pytest.param(b.residual(mixer()) >> mixer(), 4, id="a stream that starts at the input"),
+        pytest.param(mixer() >> b.residual(b.Pointwise("tanh")) >> mixer(), 4, id="a smooth map beside it"),
+    ],
+)
+def test_positions_of_a_stream(net: b.Net, laws: int) -> None:
+    agree(Architecture(net, b.Signal(2, (3,))), "mse", laws)
+
+
+@pytest.mark.parametrize(("edges", "noted"), [((), True), ((0, 1, 2, 3), True), ((0, 1, 1, 2, 2, 3), False)])
+def test_nodes_with_the_same_neighbours_are_named(edges: tuple[int, ...], noted: bool) -> None:
+    """Two nodes that read the same are one to a token mixer: found by CI's random networks."""
+    net = b.Linear(2, 2, bias=False) >> b.Aggregate("symmetric", edges) >> b.ReLU() >> mixer(4)
+    laws = derive(Architecture(net, b.Signal(2, (4,))))
+    assert any("copies of one position" in note for note in laws.notes) == noted
