@@ -2,7 +2,8 @@
 
 import pytest
 
-from lawful.testing.score import FAULTS, RIGHT, beds, correct, score, table
+from lawful.testing.score import correct, score, table
+from lawful.testing.score_beds import FAULTS, RIGHT, beds
 
 
 def expect(names: list[str] | None) -> None:

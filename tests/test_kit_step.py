@@ -1,5 +1,6 @@
 """The kit on a training step, on compiled modules, on sets of laws; and a module that comes back as it was."""
 
+import importlib
 import socket
 
 import pytest
@@ -108,7 +109,7 @@ def broken(graph, examples):
 @pytest.mark.parametrize("wrong", [False, True])
 @pytest.mark.parametrize("own", [False, True])
 def test_compiled(wrong: bool, own: bool) -> None:
-    from torch._dynamo.backends.common import aot_autograd
+    aot_autograd = importlib.import_module("torch._dynamo.backends.common").aot_autograd
 
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils import _pytree as pytree
 
 from .replay import Memory, replay, start
 from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape
@@ -110,7 +110,7 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
     def run(values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         flat = [values[v[0]] if isinstance(v, tuple) and v and v[-1] is _LEAF else v for v in tree]
         flat = [v.clone() if isinstance(v, torch.Tensor) and not v.requires_grad else v for v in flat]
-        out = function(*tree_unflatten(flat, spec), **kwargs)
+        out = function(*pytree.tree_unflatten(flat, spec), **kwargs)
         return [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
 
     live = [v.clone().requires_grad_() for v in leaves]
@@ -159,7 +159,7 @@ def _inputs(thing: OwnCall | Step, memory: Memory) -> tuple[list[torch.Tensor], 
         args: tuple[Any, ...] = tuple(thing.spots.get(i, a) for i, a in enumerate(thing.args))
     else:
         args = thing.args
-    flat, spec = tree_flatten(args)
+    flat, spec = pytree.tree_flatten(args)
     leaves: list[torch.Tensor] = []
     spots: list[Spot] = []
     seen: dict[tuple[object, ...], int] = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils import _pytree as pytree
 
 from .tape import NotMeasured, OwnCall, Spot, Step, Tape, spots_in
 
@@ -179,7 +179,7 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
         tensor = tensor.detach() if dead(value) else tensor
         return tensor.clone() if value.key in written else tensor
 
-    args, kwargs = tree_map(get, (step.args, dict(step.kwargs)))
+    args, kwargs = pytree.tree_map(get, (step.args, dict(step.kwargs)))
     try:
         with torch.enable_grad():
             out = _called(step, args, kwargs)
@@ -187,7 +187,7 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
         raise
     except Exception as error:
         raise NotMeasured(f"{step.name} does not run again: {str(error).splitlines()[0][:120]}") from error
-    outs = [t for t in tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
+    outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
     values = []
     for i, spot in step.results.items():
         memory.put(spot, outs[i])
@@ -224,7 +224,7 @@ def _changed(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> li
     for i, a in enumerate(step.func._schema.arguments):  # type: ignore[attr-defined]
         if a.alias_info is not None and a.alias_info.is_write:
             value = args[i] if i < len(args) else kwargs.get(a.name)
-            found += [t for t in tree_flatten(value)[0] if isinstance(t, torch.Tensor)]
+            found += [t for t in pytree.tree_flatten(value)[0] if isinstance(t, torch.Tensor)]
     return found
 
 

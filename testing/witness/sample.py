@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from lawful.theory.losses import Loss, LossLike, read, total
 from lawful.theory.oracle.modules import CARRIED, Axes, fit_losses, named_items
 from lawful.theory.refusals import refused
 
 from .own_backward import DESIGN, OperatorFinding, operators
+from .recorder import recording
 from .replay import Memory, Replayed, replay
-from .tape import NotMeasured, OwnCall, Spot, Tape, recording
+from .tape import NotMeasured, OwnCall, Spot, Tape
 from .wires import Wires
 
 Tensors = dict[str, torch.Tensor]
@@ -112,7 +113,7 @@ def outputs_of(module: torch.nn.Module, out: Any) -> Outputs:
     for name, value in items.items():
         if name in CARRIED:
             continue
-        inside = [t for t in tree_flatten(value)[0] if isinstance(t, torch.Tensor) and t.is_floating_point()]
+        inside = [t for t in pytree.tree_flatten(value)[0] if isinstance(t, torch.Tensor) and t.is_floating_point()]
         found |= {f"{name}" if len(inside) == 1 else f"{name}/{i}": t for i, t in enumerate(inside)}
     if not found:
         raise TypeError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
+from torch.utils import _pytree as pytree
 
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
@@ -269,7 +269,9 @@ def jittered(
         order = torch.randperm(x.numel(), generator=generator).to(x.device)
         return x.reshape(-1)[order].reshape(x.shape)
 
-    return tree_map(change, tuple(args)), {k: tree_map(lambda v, k=k: change(v, k), v) for k, v in kwargs.items()}
+    return pytree.tree_map(change, tuple(args)), {
+        k: pytree.tree_map(lambda v, k=k: change(v, k), v) for k, v in kwargs.items()
+    }
 
 
 __all__ = ["Request", "as_it_is", "in_double", "inner", "is_wrapped", "jittered", "kept"]

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten
+from torch.utils import _pytree as pytree
 
+from .recorder import Recorder
 from .replay import count, packed
-from .tape import Recorder, Tape
+from .tape import Tape
 
 
 class Wires(TorchFunctionMode):
@@ -31,7 +32,7 @@ class Wires(TorchFunctionMode):
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         if isinstance(out, torch.Tensor) or isinstance(out, (tuple, list)):
-            for tensor in tree_flatten(out)[0]:
+            for tensor in pytree.tree_flatten(out)[0]:
                 self.listen(tensor)
         for tensor in args:  # what a backward of its own gave is seen where it is read
             self.listen(tensor)
