@@ -141,6 +141,7 @@ def test_tables() -> None:
 
     assert_lawful(Table(plain, padding_idx=0), (IDS,))
     assert_lawful(Table(plain, scale_grad_by_freq=True), (IDS,))
+    assert_lawful(Table(plain, sparse=True), (IDS,))
     with pytest.raises(AssertionError, match="declared as padding"):
         model = Table(lambda m, i: m.table.weight[i], padding_idx=0)
         nn.init.normal_(model.table.weight)

@@ -123,6 +123,11 @@ def outputs_of(module: torch.nn.Module, out: Any) -> Outputs:
     return found
 
 
+def dense(grad: torch.Tensor) -> torch.Tensor:
+    """A copy of a gradient, with the zeros that a sparse one leaves out."""
+    return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
+
+
 def loss_of(loss: LossLike | None, axis: Axes, seed: int) -> LossOf:
     """A loss with random targets, the same ones whenever it is asked; what is a loss already is squared."""
 
@@ -192,7 +197,7 @@ def take(
     if value.requires_grad:
         with refused(f"the backward of {type(module).__name__} does not run"), widths:
             value.backward()
-    own: Gradients = {n: None if p.grad is None else p.grad.detach().clone() for n, p in parameters.items()}
+    own: Gradients = {n: None if p.grad is None else dense(p.grad) for n, p in parameters.items()}
     if compiled is not None:
         own = compiled()
     leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
@@ -338,4 +343,16 @@ def _pair(sample: Sample, wires: Wires) -> None:
     sample.wires = pairs
 
 
-__all__ = ["EPS", "FLOOR", "MARGIN", "Gradients", "LossOf", "Outputs", "Sample", "loss_of", "outputs_of", "take"]
+__all__ = [
+    "EPS",
+    "FLOOR",
+    "MARGIN",
+    "Gradients",
+    "LossOf",
+    "Outputs",
+    "Sample",
+    "dense",
+    "loss_of",
+    "outputs_of",
+    "take",
+]

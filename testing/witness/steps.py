@@ -18,7 +18,7 @@ from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.refusals import ModuleError, refused
 
-from .sample import Gradients, LossOf, Sample, outputs_of, take
+from .sample import Gradients, LossOf, Sample, dense, outputs_of, take
 
 MOST = 6  # steps, while a parameter has not moved
 
@@ -171,7 +171,7 @@ def as_it_is(request: Request) -> list[Sample]:
             if value.requires_grad:
                 with refused(f"the backward of {type(plain).__name__} does not run"):
                     value.backward()
-            return {n: None if p.grad is None else p.grad.detach().clone() for n, p in trained.items()}
+            return {n: None if p.grad is None else dense(p.grad) for n, p in trained.items()}
 
         wrapped = is_wrapped(module)
         real = own() if wrapped else None
