@@ -198,8 +198,9 @@ def test_a_module_gives_one_tensor_for_every_loss() -> None:
         def forward(self, x: torch.Tensor) -> dict:  # type: ignore[override]
             return {}
 
-    with pytest.raises(TypeError, match="Nothing gives a dict without a tensor of real numbers"):
+    with pytest.raises(TypeError, match="Nothing gives a dict, expected a tensor of real numbers"):
         assert_lawful(Nothing(), (X,))
+    assert_lawful(Pair({}), (X,), architecture=Architecture(MLP))
     with pytest.raises(ValueError, match=r"1 loss \(mse\) for 2 outputs"):
         assert_lawful(Pair(X), (X,), architecture=Architecture(MLP))
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lawful.theory.losses import Loss, LossLike, read, total
-from lawful.theory.oracle.modules import CARRIED, Axes, fit_losses, named_items
+from lawful.theory.oracle.modules import Axes, fit_losses
+from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import refused
 
 from .own_backward import DESIGN, OperatorFinding, operators
@@ -100,29 +100,6 @@ class Sample:
         return true is not None and float(true.norm()) > max(10 * self.noise.get(name, 0.0), 1e-12 * self.scale)
 
 
-def outputs_of(module: torch.nn.Module, out: Any) -> Outputs:
-    """The tensors of real numbers among what a module gave, by name.
-
-    Raises:
-        TypeError: if there is none.
-    """
-    items = {"output": out} if isinstance(out, torch.Tensor) else named_items(out)
-    if not items and hasattr(out, "to_tuple"):
-        items = dict(enumerate(out.to_tuple()))
-    found: Outputs = {}
-    for name, value in items.items():
-        if name in CARRIED:
-            continue
-        inside = [t for t in pytree.tree_flatten(value)[0] if isinstance(t, torch.Tensor) and t.is_floating_point()]
-        found |= {f"{name}" if len(inside) == 1 else f"{name}/{i}": t for i, t in enumerate(inside)}
-    if not found:
-        raise TypeError(
-            f"{type(module).__name__} gives a {type(out).__name__} without a tensor of real numbers; wrap it in a "
-            "module that picks the outputs"
-        )
-    return found
-
-
 def dense(grad: torch.Tensor) -> torch.Tensor:
     """A copy of a gradient, with the zeros that a sparse one leaves out."""
     return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
@@ -186,7 +163,7 @@ def take(
         with wires, refused(f"the forward of {type(module).__name__} does not run"):
             found = module(*args, **kwargs)
         tape = recorder.tape
-        outputs = outputs_of(module, found)
+        outputs = named_outputs(module, found)
         spots = {}
         try:
             spots = {n: tape.spot(t) for n, t in outputs.items()}
@@ -276,6 +253,7 @@ def _gradients(
         return dict.fromkeys(leaves), {}
     made = {k: v for k, v in run.made.items() if v.requires_grad and not v.is_leaf}
     found = torch.autograd.grad(value, [*leaves.values(), *made.values()], allow_unused=True)
+    found = tuple(None if g is None else dense(g) if g.is_sparse else g for g in found)
     return dict(zip(leaves, found, strict=False)), dict(zip(made, found[len(leaves) :], strict=True))
 
 
@@ -353,6 +331,5 @@ __all__ = [
     "Sample",
     "dense",
     "loss_of",
-    "outputs_of",
     "take",
 ]

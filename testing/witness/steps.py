@@ -16,9 +16,10 @@ from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.modules import as_double, perturbed
+from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import ModuleError, refused
 
-from .sample import Gradients, LossOf, Sample, dense, outputs_of, take
+from .sample import Gradients, LossOf, Sample, dense, take
 
 MOST = 6  # steps, while a parameter has not moved
 
@@ -167,7 +168,7 @@ def as_it_is(request: Request) -> list[Sample]:
             again()
             torch.manual_seed(request.seed)
             with refused(f"the forward of {type(plain).__name__} does not run"):
-                value = loss(outputs_of(plain, module(*request.args, **request.kwargs)))
+                value = loss(named_outputs(plain, module(*request.args, **request.kwargs)))
             if value.requires_grad:
                 with refused(f"the backward of {type(plain).__name__} does not run"):
                     value.backward()
