@@ -137,7 +137,12 @@ class Findings:
             "broken laws",
         )
         lines += _cut(
-            [f"  no witness: {p.name}: {p.untested or 'nothing could be measured'}" for p in untested], 6, "more"
+            [
+                f"  no witness: {p.name}: {p.untested or 'whether its gradient is right could not be measured'}"
+                for p in untested
+            ],
+            6,
+            "more",
         )
         if untested:
             names = ", ".join(repr(p.name) for p in untested[:2])

@@ -17,7 +17,7 @@ from .assertions import conclude, quiet_helpers
 from .findings import Findings
 from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
-from .witness.own_backward import resemblance
+from .witness.resemblance import resemblance
 from .witness.sample import EPS, FLOOR
 from .witness.steps import inner
 

@@ -219,3 +219,16 @@ def test_what_cannot_be_tested_is_one_sentence(model, args, error, text) -> None
     with pytest.raises(error, match=text) as raised:
         assert_lawful(model, args)
     assert "\n" not in str(raised.value)
+
+
+def test_an_operator_that_runs_only_once_is_not_trusted() -> None:
+    runs = []
+
+    def once(x):
+        if runs:
+            raise RuntimeError("the kernel is gone")
+        runs.append(1)
+        return torch.from_numpy(x.detach().numpy() ** 3)
+
+    with pytest.raises((AssertionError, ValueError)):
+        assert_lawful(Model(operator(once, lambda g, x: 2 * x * x * g), 0), (X,), samples=1)

@@ -35,8 +35,8 @@ class ParameterFinding:
 
     @property
     def known(self) -> bool:
-        """Whether there is something to say about it."""
-        return bool(self.vouched or self.against or self.notes)
+        """Whether there is something to say about it: that it gets some gradient is not enough."""
+        return bool(self.vouched - {REACH} or self.against or self.notes)
 
 
 @dataclass

@@ -17,7 +17,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from .replay import Memory, replay, start
-from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape
+from .resemblance import resemblance
+from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the differences
 MARGIN = 20  # times the disagreement of two steps
@@ -82,7 +83,7 @@ def operators(tape: Tape, leaves: dict[str, torch.Tensor], seed: int) -> list[Op
             at = first
             found += _one(tape, thing, number, Memory(dict(memory.held)), seed)
         except NotMeasured:
-            break
+            found += _unmeasured(thing, number)
     return found
 
 
@@ -92,8 +93,23 @@ def _candidates(tape: Tape) -> Iterator[tuple[int, int, OwnCall | Step]]:
             yield call.first, n, call
     for i, step in enumerate(tape.steps):
         space = getattr(step.func, "namespace", "aten")
-        if space not in PLAIN and not _inside(tape, step) and not step.func._schema.is_mutable:  # type: ignore[attr-defined]
+        if space not in PLAIN and not _inside(tape, step):
             yield i, i, step
+
+
+def _unmeasured(thing: OwnCall | Step, number: int) -> list[OperatorFinding]:
+    """An operator that could not be run alone: where torch cannot look into it, nothing vouches for its backward."""
+    if isinstance(thing, OwnCall):
+        if not thing.opaque:
+            return []
+        name, spots, call, end = thing.function.__name__, list(thing.spots.values()), number, thing.last
+    else:
+        name, spots, call, end = thing.name, spots_in(thing.args), None, number
+    return [
+        OperatorFinding(name, thing.place, j, OPEN, "differences", 0.0, s.key, call, end)
+        for j, s in enumerate(spots)
+        if s.dtype.is_floating_point
+    ]
 
 
 def _inside(tape: Tape, step: Step) -> bool:
@@ -102,6 +118,8 @@ def _inside(tape: Tape, step: Step) -> bool:
 
 
 def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: int) -> list[OperatorFinding]:
+    if isinstance(thing, Step) and thing.func._schema.is_mutable:  # type: ignore[attr-defined]
+        return _unmeasured(thing, number)
     generator = torch.Generator().manual_seed(seed + number)
     leaves, tree, spec, spots = _inputs(thing, memory)
     function = thing.function.apply if isinstance(thing, OwnCall) else thing.func
@@ -118,7 +136,7 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
         with torch.enable_grad():
             outs = run([v.view_as(v) for v in live])  # an operator may write into what it is given
     except Exception:
-        return []
+        return _unmeasured(thing, number)
     real = [i for i, t in enumerate(outs) if t.is_floating_point()]
     given = [i for i in real if outs[i].requires_grad] or real
     cotangents = {i: _normal(outs[i], generator) for i in given}
@@ -282,57 +300,8 @@ def _by_differences(
     return WRONG, error, guess
 
 
-def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
-    """A guess at what is wrong with a gradient, from how it resembles the right one."""
-    if own is None:
-        return "missing: it gets no gradient (None)"
-    size, norm = float(own.norm()), float(true.norm())
-    if not size:
-        return "missing: it is zero everywhere"
-    if not norm:
-        return "not zero, where the derivative is"
-    factor = float((own * true).sum()) / norm**2
-
-    def near(other: torch.Tensor) -> bool:
-        return float((own - other).norm()) <= 1e-3 * size
-
-    if near(-true):
-        return "the sign is wrong"
-    if near(factor * true):
-        return f"{factor:.4g} times too large" if factor > 1 else f"only {factor:.4g} of what it should be"
-    if own.ndim >= 2 and own.shape[-1] == own.shape[-2] and near(true.mT):
-        return "transposed"
-    for axis in range(own.ndim):
-        n = own.shape[axis]
-        for text, other in (
-            (f"summed over axis {axis} and spread along it", true.sum(axis, keepdim=True).expand_as(true)),
-            (f"averaged over axis {axis}", true.mean(axis, keepdim=True).expand_as(true)),
-            (f"reversed along axis {axis}", true.flip(axis)),
-            (f"shifted by one along axis {axis}", true.roll(1, axis)),
-            (f"shifted by one along axis {axis}", true.roll(-1, axis)),
-        ):
-            if n > 1 and near(other):
-                return text
-    dead = (own == 0) & (true != 0)
-    live = ~dead
-    if bool(dead.any()) and float(((own - true) * live).norm()) <= 1e-3 * size:
-        return f"missing in {int(dead.sum())} of {own.numel()} entries"
-    rest = true - own
-    if near(factor * true + (own - factor * true).mean()):
-        return "off by a constant"
-    spread = [
-        a
-        for a in range(rest.ndim)
-        if rest.shape[a] > 1 and float((rest - rest.mean(a, keepdim=True)).norm()) <= 1e-3 * float(rest.norm())
-    ]
-    if spread:
-        return f"a term that is constant along axis {spread[0]} is missing or wrong"
-    part = float(rest.norm()) / norm
-    return f"a part of it is missing or wrong ({part:.0%} of its size)"
-
-
 def _normal(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
 
 
-__all__ = ["AGREES", "DESIGN", "OPEN", "WRONG", "OperatorFinding", "operators", "resemblance"]
+__all__ = ["AGREES", "DESIGN", "OPEN", "WRONG", "OperatorFinding", "operators"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .own_backward import resemblance
+from .resemblance import resemblance
 from .sample import EPS, Sample
 from .tape import Place, Spot, Step, spots_in
 
