@@ -12,10 +12,25 @@ if TYPE_CHECKING:
     from lawful.testing import strategies
     from lawful.testing.assertions import assert_lawful
     from lawful.testing.conserved import assert_conserved
+    from lawful.testing.sets import assert_complete, assert_same_laws
+    from lawful.testing.step import assert_step_lawful
 
-__all__ = ["assert_conserved", "assert_lawful", "strategies"]
+__all__ = [
+    "assert_complete",
+    "assert_conserved",
+    "assert_lawful",
+    "assert_same_laws",
+    "assert_step_lawful",
+    "strategies",
+]
 
-_HOMES = {"assert_conserved": "conserved", "assert_lawful": "assertions"}
+_HOMES = {
+    "assert_complete": "sets",
+    "assert_conserved": "conserved",
+    "assert_lawful": "assertions",
+    "assert_same_laws": "sets",
+    "assert_step_lawful": "step",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,10 +17,13 @@ from lawful.graph.questions.check import COUNTABLE, VERIFIABLE, agreed_losses
 from lawful.graph.questions.count import count
 from lawful.graph.questions.derive import derive
 from lawful.theory.laws.law import Law
-from lawful.theory.losses import LossLike, label, shown
+from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Axes
 from lawful.theory.oracle.verification import LawReport, Report, verify
 from lawful.theory.verdict import Verdict
+
+from .examine import examine
+from .findings import Findings
 
 EPSILON_TOLERANCE = 1e-2
 
@@ -54,65 +57,113 @@ def assert_lawful(
     args: Sequence[Any] = (),
     loss: LossLike | None = None,
     *,
+    kwargs: Mapping[str, Any] | None = None,
     laws: Sequence[Law] | None = None,
     architecture: Architecture | None = None,
     axis: Axes | None = None,
-    samples: int = 4,
+    samples: int | None = None,
     seed: int = 0,
-    epsilon_tolerance: float = EPSILON_TOLERANCE,
+    tolerance: float | None = None,
     training: bool = True,
-) -> Report:
-    """Fails unless every law of a network holds, by gradients in float64.
+    allow_untested: Sequence[str] = (),
+    by_design: Sequence[str] = (),
+    run: str | None = None,
+) -> Report | Findings:
+    """Fails where a gradient of a network is wrong, and where nothing can tell whether one is right.
+
+    Of a module four witnesses are asked, and each trainable parameter is listed under those that vouch for it:
+
+    - *reference*: everything that the forward computed is differentiated again by torch's own formula for each kernel,
+      past every `autograd.Function`, `detach`, `no_grad` and hook, and compared with what `backward()` left;
+    - *laws*: the conservation laws of the module (see `derive`), each scalar that moved, on its own gradients;
+    - *derivative*: each operator with a backward of its own, alone, also by finite differences where no kernel of torch
+      shows what it does;
+    - *reach*: every trainable parameter gets a gradient, past no `detach` and no `no_grad`.
+
+    It fails where a witness contradicts, naming the first wrong place walking backwards, and where a parameter has no
+    witness.  It does not fail for what was not measured, nor for straight-through estimators, whose gradient is none by
+    design.  The module is left exactly as it was.
 
     An architecture is derived and verified at random parameters and, up to a few hundred parameters, its laws are also
-    counted by the oracle.  A module is verified at its own parameters and near them; it is left exactly as it was.
+    counted by the oracle.
 
     Args:
-        network: an architecture, an expression of blocks, or a module.
+        network: a module (compiled, in `DistributedDataParallel`, or plain), an architecture, or an expression of
+            blocks.
         args: example inputs of a module, `(x, ...)`; not needed for one made by `Architecture.to_torch`.
-        loss: the loss of every output (see `derive`); by default those the laws were derived for, or the squared error.
-        laws: the laws of a module, whose parameter names must be those of the module.
-        architecture: what a module computes, with the module's parameter names; its laws are derived.
-        axis: the axis of the features (the classes) in a module's output, or one for every output; that of an
-            architecture is known.
-        samples: number of random points.
+        loss: the loss of every output (see `derive`); by default the squared error.  A model that returns its loss, or
+            one number per example, is tested with that.
+        kwargs: its inputs by keyword.
+        laws: laws to be tested too, whose parameter names must be those of the module.
+        architecture: what a module should compute, with the module's parameter names; its laws are tested too.
+        axis: the axis of the features (the classes) in a module's output, or one for every output.
+        samples: number of steps, the first at the module's own parameters and inputs; more are taken where some
+            parameter has not moved.
         seed: of everything random.
-        epsilon_tolerance: how far a law of a module that holds up to the epsilon of a norm may be off.
-        training: run a module in training mode, as its laws are about training; False keeps its modes.
+        tolerance: largest relative error of a gradient; by default a multiple of its noise, which is measured: how far
+            it moves when every parameter moves by its last bit.
+        training: run a module in training mode; False keeps its modes.
+        allow_untested: names of parameters, or of modules, that may have no witness.
+        by_design: names of operators (`"GradientReversal"`), modules or lines (`"model.py:12"`) whose gradient is meant
+            not to be the derivative; `"detach"` for every cut.
+        run: `"double"` for float64 only; `"as_is"` for the module's own numbers, with its own forward and
+            `loss.backward()`, compiled and averaged as it is.  By default float64, and as it is where the module is
+            compiled, wrapped or uses autocast.
 
     Returns:
-        A verdict and a residual for every law.
+        `Findings` of a module: `parameters`, `laws`, `fault`, `verdict`; a `Report` of an architecture.
 
     Raises:
-        AssertionError: with a table of the laws that failed.
-        ValueError: where the laws of a module are not known or do not fit its parameters; says how to give them.
+        AssertionError: at most 25 lines: where the fault is, what it seems to be, the parameters with their errors.
+        ValueError: for inputs that do not run, and for laws that do not fit the parameters.
     """
+    __tracebackhide__ = True
     if isinstance(network, Net):
         network = Architecture(network)
     if isinstance(network, Architecture):
         if laws is not None or architecture is not None or len(args):
             raise ValueError("an architecture brings its own laws and inputs; pass it alone, or pass the module first")
-        return _assert_architecture(network, loss or "mse", samples, seed)
+        return _assert_architecture(network, loss or "mse", samples or 4, seed)
     if not isinstance(network, torch.nn.Module):
         raise ValueError(f"expected an architecture or a torch module, got {type(network).__name__}")
-    known, losses, axis = _laws_of(network, laws, architecture, loss, axis)
+    known: Sequence[Law] | None = None
+    wanted: LossLike | None = loss
+    if laws is not None or architecture is not None or isinstance(network, Network):
+        known, wanted, axis = laws_of(network, laws, architecture, loss, axis)
     if isinstance(network, Network) and not args:
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
-    report = verify(
-        known, network, losses, args=args, samples=samples, seed=seed, axis=axis, training=True if training else None
+    found = examine(
+        network,
+        args,
+        kwargs,
+        wanted,
+        laws=known,
+        axis=axis,
+        samples=samples or 2,
+        seed=seed,
+        tolerance=tolerance,
+        training=training,
+        allow_untested=allow_untested,
+        by_design=by_design,
+        run=run,
     )
-    failed = [
-        r
-        for r, law in zip(report.laws, known, strict=True)
-        if not (
-            r.verdict.passed or (r.verdict is Verdict.APPROXIMATE and not law.exact and r.residual <= epsilon_tolerance)
-        )
-    ]
-    if failed or not known:
-        frozen = [n for n, p in network.named_parameters() if not p.requires_grad]
-        note = f"frozen in the module: {', '.join(frozen[:6])}" if frozen else ""
-        raise AssertionError(failure(type(network).__name__, shown(losses), failed, known, note))
-    return report
+    conclude(found)
+    return found
+
+
+def conclude(found: Findings) -> None:
+    """Passes or fails, and tells the summary of pytest.
+
+    Raises:
+        AssertionError: what was found.
+    """
+    __tracebackhide__ = True
+    SEEN.append(found)
+    if not found.verdict.passed:
+        raise AssertionError(str(found))
+
+
+SEEN: list[Findings] = []  # what the assertions of this process have tested, for the summary of pytest
 
 
 def failure(name: str, loss: str, failed: Sequence[LawReport], laws: Sequence[Law], note: str = "") -> str:
@@ -163,7 +214,7 @@ def _assert_architecture(arch: Architecture, loss: LossLike, samples: int, seed:
     return report
 
 
-def _laws_of(
+def laws_of(
     module: torch.nn.Module,
     laws: Sequence[Law] | None,
     architecture: Architecture | None,

@@ -1,0 +1,212 @@
+"""The witnesses of a module, asked one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lawful.graph.questions.derive import derive
+from lawful.theory.laws.law import Law
+from lawful.theory.losses import LossLike
+from lawful.theory.oracle.lending.holders import LendingError
+from lawful.theory.oracle.lending.storage import SharedMemoryError
+from lawful.theory.oracle.modules import Axes
+from lawful.theory.parts import base
+from lawful.theory.refusals import ModuleError, is_own, said
+
+from .findings import Findings, LawFinding
+from .lawcheck import check_law, of_samples
+from .witness.judge import LAWS, REFERENCE, judge
+from .witness.sample import Sample, loss_of
+from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped
+
+RUNS = ("double", "as_is")
+
+
+def examine(
+    model: torch.nn.Module,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    loss: LossLike | None = None,
+    *,
+    laws: Sequence[Law] | None = None,
+    axis: Axes | None = None,
+    samples: int = 2,
+    seed: int = 0,
+    tolerance: float | None = None,
+    training: bool = True,
+    allow_untested: Sequence[str] = (),
+    by_design: Sequence[str] = (),
+    run: str | None = None,
+) -> Findings:
+    """What every witness says about the gradients of a module (see `assert_lawful`)."""
+    began = time.perf_counter()
+    plain = inner(model)
+    name = type(plain).__name__
+    trained = {n: p for n, p in plain.named_parameters() if p.requires_grad}
+    if not trained:
+        what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
+        raise AssertionError(f"{name} {what}; there is no gradient to test")
+    if isinstance(args, torch.Tensor):
+        raise ValueError("args is a tensor; pass a tuple of inputs: args=(x,)")
+    if not args and not kwargs:
+        raise ValueError(f"testing a {name} needs example inputs; pass args=(x,)")
+    if run not in (None, *RUNS):
+        raise ValueError(f"run is {run!r}; it is one of {', '.join(map(repr, RUNS))}")
+    if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):
+        raise ValueError(f"{name} has parameters without a shape; run it once on its inputs first")
+    if any(hasattr(p, "full_tensor") for p in trained.values()):
+        raise ValueError(
+            f"the parameters of {name} are sharded; test it before it is sharded, and judge the sharded step by "
+            "assert_step_lawful(model, laws)"
+        )
+    request = Request(
+        model,
+        tuple(args),
+        dict(kwargs or {}),
+        lambda s: loss_of(loss, -1 if axis is None else axis, s),
+        samples,
+        seed,
+        training,
+        tuple(by_design),
+    )
+    steps, notes = _steps(request, run, tolerance)
+    if not steps:
+        raise AssertionError(f"{name}: undecided, the loss or its gradient is not a number at any point that was tried")
+    ranks = {n: p.ndim for n, p in trained.items() if n in steps[0].parameters}
+    judgement = judge(steps, ranks, _padded(plain, trained), by_design)
+    if judgement.unknown:
+        notes.append(f"no reference: {judgement.unknown}")
+    findings = Findings(
+        name, judgement.parameters, (), judgement.fault, [*judgement.notes, *notes], tuple(allow_untested)
+    )
+    _excuses(findings)
+    if laws is not None:
+        _expect(laws, plain)
+        _check(findings, laws, steps, plain, given=True)
+    elif not findings.wrong:
+        _laws(findings, plain, args, kwargs, loss, steps)
+    findings.seconds = time.perf_counter() - began
+    return findings
+
+
+def _steps(request: Request, run: str | None, tolerance: float | None) -> tuple[list[Sample], list[str]]:
+    """The steps to judge, and what is to be said about how they were run."""
+    notes: list[str] = []
+    if run is None and is_wrapped(request.module):
+        run = "as_is"
+    steps: list[Sample] = []
+    if run != "as_is":
+        try:
+            steps = in_double(request)
+        except (LendingError, SharedMemoryError) as error:
+            notes.append(f"run as it is, not in float64: {error}")
+            run = "as_is"
+        except ModuleError as error:
+            if run == "double":
+                raise
+            notes.append(f"run as it is, not in float64: {error}")
+            run = "as_is"
+    if run == "as_is" or (run is None and any(s.tape.autocast for s in steps)):
+        steps = [*steps, *as_it_is(request)]
+    for s in steps:
+        s.tolerance = tolerance
+    return steps, notes
+
+
+def _padded(module: torch.nn.Module, trained: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Rows of tables that are declared as padding."""
+    names = {id(p): n for n, p in trained.items()}
+    found: dict[str, tuple[int, ...]] = {}
+    for part in module.modules():
+        if isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and part.padding_idx is not None:
+            name = names.get(id(part.weight))
+            if name is not None:
+                found[name] = (part.padding_idx,)
+    return found
+
+
+def _excuses(findings: Findings) -> None:
+    """Says once which gradients are none by design."""
+    design = [p.name for p in findings.parameters.values() if any("by design" in n for n in p.notes)]
+    if design:
+        findings.notes.append(f"straight-through, so no gradient by design: {', '.join(design[:6])}")
+    still = [p.name for p in findings.parameters.values() if any("removes its effect" in n for n in p.notes)]
+    if still:
+        findings.notes.append(f"zero as it should be, for a norm or a softmax follows: {', '.join(still[:6])}")
+
+
+def _laws(
+    findings: Findings,
+    plain: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    loss: LossLike | None,
+    steps: Sequence[Sample],
+) -> None:
+    """The laws of the module, as far as they can be derived, on its own gradients."""
+    numbers = all(z.numel() == 1 or z.ndim == 1 for z in steps[0].outputs.values())
+    if numbers:
+        findings.notes.append("no laws: the model returns numbers, not features")
+        return
+    try:
+        laws: Sequence[Law] = derive(plain, "mse" if loss is None else loss, args=tuple(args), kwargs=kwargs)
+    except Exception as error:  # what cannot be derived was not measured, and fails no test
+        findings.notes.append(
+            f"no laws: {said(error)}" if not is_own(error) else f"no laws: {' '.join(str(error).split())}"
+        )
+        return
+    _check(findings, laws, steps, plain, given=False)
+
+
+def _expect(laws: Sequence[Law], module: torch.nn.Module) -> None:
+    """Refuses laws of other parameters.
+
+    Raises:
+        ValueError: names the law and the parameter.
+    """
+    names = dict(module.named_parameters(remove_duplicate=False))
+    for law in laws:
+        for n in law.parameters:
+            if base(n) not in names:
+                raise ValueError(
+                    f"{law.name} reads {n!r}, which is no parameter of the network ({', '.join(list(names)[:6])}); "
+                    "pass the network that the laws were derived from"
+                )
+
+
+def _check(
+    findings: Findings, laws: Sequence[Law], steps: Sequence[Sample], module: torch.nn.Module, given: bool
+) -> None:
+    """Judges laws on the gradients of the steps; laws that the user gave hold whatever the reference says."""
+    frozen = {n: p.detach() for n, p in module.named_parameters() if not p.requires_grad}
+    read = {base(n) for law in laws for n in law.parameters}
+    still = {n: p for n, p in frozen.items() if n in read}
+    points = of_samples(steps, still)
+    if given:
+        points = [(p, own, None, width) for p, own, _, width in points]
+    known = points[0][0].keys()
+    design = {p.name for p in findings.parameters.values() if p.notes}
+    told = [law for law in laws if {base(n) for n in law.parameters} <= known - design]
+    ideal = {law.name: of_samples(steps, still) for law in told if not law.exact}
+    findings.laws = tuple(check_law(law, ideal.get(law.name, points)) for law in told)
+    for law, r in zip(told, findings.laws, strict=True):
+        for name in r.parameters:
+            one = findings.parameters.get(name)
+            if one is None or one.untested:
+                continue
+            if r.verdict.passed and law.kind != "frozen":
+                one.vouched.add(LAWS)
+            elif r in findings.violated and REFERENCE not in one.vouched:
+                one.against.setdefault(LAWS, f"{r.law} is broken")
+    if still and findings.violated:
+        findings.notes.append(f"frozen in the module: {', '.join(list(still)[:6])}")
+    if given and not any(r.verdict.passed for r in findings.laws) and not findings.violated:
+        findings.vacuous = "no law that could be tested: nothing that the laws read has moved"
+    findings.notes += [f"{r.law}: {r.reason}" for r in findings.laws if r.reason and r not in findings.violated]
+
+
+__all__ = ["RUNS", "LawFinding", "examine"]

@@ -1,0 +1,174 @@
+"""What a test of a module found, as an object and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lawful.theory.verdict import Verdict
+
+from .witness.judge import DERIVATIVE, LAWS, REACH, REFERENCE, ParameterFinding
+from .witness.where import Fault
+
+WITNESSES = (LAWS, REFERENCE, DERIVATIVE, REACH)
+LONGEST = 25  # lines of a message
+WIDEST = 200  # letters of a line
+
+
+@dataclass(frozen=True)
+class LawFinding:
+    """What was measured for one family of laws.
+
+    Attributes:
+        law: its name.
+        verdict: `HOLDS`, `VIOLATED`, `VACUOUS` if nothing that it reads moved, or `UNDECIDED`.
+        residual: largest change of a scalar along a gradient, relative to its terms, without what an epsilon explains.
+        tested: how many of its scalars moved.
+        scalars: how many it has.
+        parameters: what it reads.
+        reason: why it is no pass.
+    """
+
+    law: str
+    verdict: Verdict
+    residual: float
+    tested: int
+    scalars: int
+    parameters: tuple[str, ...]
+    reason: str = ""
+
+
+@dataclass
+class Findings:
+    """The outcome of `assert_lawful` and `assert_step_lawful` on a module.
+
+    Attributes:
+        model: the name of its class.
+        parameters: what is known about the gradient of each trainable parameter.
+        laws: what was measured for each family of laws.
+        fault: the first wrong place, walking backwards.
+        notes: what else is to be known: laws that were not derived, straight-through estimators.
+        allowed: parameters that may be without a witness.
+        seconds: how long it took.
+        vacuous: why laws that were given say nothing.
+    """
+
+    model: str
+    parameters: dict[str, ParameterFinding]
+    laws: tuple[LawFinding, ...] = ()
+    fault: Fault | None = None
+    notes: list[str] = field(default_factory=list)
+    allowed: tuple[str, ...] = ()
+    seconds: float = 0.0
+    vacuous: str = ""
+
+    @property
+    def wrong(self) -> list[ParameterFinding]:
+        """Parameters that a witness speaks against."""
+        return [p for p in self.parameters.values() if p.against]
+
+    @property
+    def untested(self) -> list[ParameterFinding]:
+        """Parameters without a witness that nobody excepted."""
+        return [p for p in self.parameters.values() if not p.known and not any(_fits(p.name, a) for a in self.allowed)]
+
+    @property
+    def violated(self) -> list[LawFinding]:
+        """Laws that a gradient moves."""
+        return [r for r in self.laws if r.verdict is Verdict.VIOLATED]
+
+    @property
+    def verdict(self) -> Verdict:
+        """`HOLDS`, `VIOLATED` if a witness contradicts, or `VACUOUS` if a parameter has none."""
+        if self.wrong or self.violated:
+            return Verdict.VIOLATED
+        return Verdict.VACUOUS if self.untested or not self.parameters or self.vacuous else Verdict.HOLDS
+
+    @property
+    def residual(self) -> float:
+        """The largest residual of a law that holds."""
+        return max((r.residual for r in self.laws if r.verdict is Verdict.HOLDS), default=0.0)
+
+    @property
+    def row(self) -> str:
+        """One line for a summary."""
+        scalars, tested = sum(r.scalars for r in self.laws), sum(r.tested for r in self.laws)
+        known = sum(p.known for p in self.parameters.values())
+        return (
+            f"{self.model}: {self.verdict}, {tested} of {scalars} scalar laws exercised, {known} parameters with a "
+            f"witness, {len(self.parameters) - known} without, {self.seconds:.1f} s"
+        )
+
+    def __getitem__(self, law: str) -> LawFinding:
+        for r in self.laws:
+            if r.law == law:
+                return r
+        raise KeyError(f"no law named {law!r} was tested")
+
+    def vouched(self, witness: str) -> list[str]:
+        """Names of the parameters that a witness vouches for: `"laws"`, `"reference"`, `"derivative"`, `"reach"`."""
+        return [p.name for p in self.parameters.values() if witness in p.vouched]
+
+    def __str__(self) -> str:
+        return "\n".join(line[:WIDEST] for line in self._lines())
+
+    def _lines(self) -> list[str]:
+        wrong, untested = self.wrong, self.untested
+        if self.violated and not wrong:
+            lines = [f"{self.model}: {len(self.violated)} of {len(self.laws)} laws are broken"]
+        elif wrong:
+            lines = [f"{self.model}: wrong gradients ({len(wrong)} of {len(self.parameters)} parameters)"]
+        elif self.vacuous:
+            lines = [f"{self.model}: {self.vacuous}"]
+        elif untested:
+            lines = [f"{self.model}: {len(untested)} of {len(self.parameters)} trainable parameters have no witness"]
+        else:
+            lines = [f"{self.model}: the gradients of {len(self.parameters)} parameters are right"]
+        if self.fault is not None:
+            lines += [
+                f"  where:      {self.fault.place}",
+                f"  operation:  {self.fault.operation}, for {self.fault.toward}",
+                f"  it seems:   {self.fault.guess}",
+            ]
+        lines += _cut([_row(p) for p in sorted(wrong, key=lambda p: -p.error)], 8, "wrong parameters")
+        lines += _cut(
+            [f"  law broken: {r.law} (by {r.residual:.1e} of its terms) {r.reason}".rstrip() for r in self.violated],
+            4,
+            "broken laws",
+        )
+        lines += _cut(
+            [
+                f"  no witness: {p.name}: {p.untested or 'whether its gradient is right could not be measured'}"
+                for p in untested
+            ],
+            6,
+            "more",
+        )
+        if untested:
+            names = ", ".join(repr(p.name) for p in untested[:2])
+            lines.append(f"  if that is meant: allow_untested=[{names}{', ...' if len(untested) > 2 else ''}]")
+        lines.append("  witnesses:  " + "; ".join(self._witnesses()))
+        lines += _cut([f"  note:       {n}" for n in self.notes], max(1, LONGEST - len(lines) - 1), "notes")
+        return lines[:LONGEST]
+
+    def _witnesses(self) -> list[str]:
+        found = [f"{w} {len(self.vouched(w))}/{len(self.parameters)}" for w in WITNESSES]
+        scalars, tested = sum(r.scalars for r in self.laws), sum(r.tested for r in self.laws)
+        return [*found, f"{tested} of {scalars} scalar laws exercised"]
+
+
+def _row(p: ParameterFinding) -> str:
+    size = "" if not p.error else f" (off by {p.error:.1e})" if p.error < 1e6 else ""
+    return f"  parameter:  {p.name}{size}: " + "; ".join(f"{w}: {text}" for w, text in p.against.items())
+
+
+def _cut(lines: Sequence[str], most: int, what: str) -> list[str]:
+    rest = len(lines) - most
+    return list(lines) if rest <= 0 else [*lines[:most], f"  ... and {rest} more {what}"]
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name == pattern or name.startswith(f"{pattern}.")
+
+
+__all__ = ["WITNESSES", "Findings", "LawFinding"]

@@ -1,0 +1,109 @@
+"""Laws on gradients that a step has left: every scalar that moved is judged, and what did not move is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch.func import jvp
+
+from lawful.theory.laws.evaluate import pieces
+from lawful.theory.laws.law import Law
+from lawful.theory.parts import base, is_part, with_parts
+from lawful.theory.verdict import Verdict
+
+from .findings import LawFinding
+from .witness.sample import EPS, MARGIN, Sample
+
+Tensors = dict[str, torch.Tensor]
+REST = 1e-12  # a scalar whose terms move less than that, relative to all others, was not exercised
+
+
+def check_law(
+    law: Law, steps: Sequence[tuple[Tensors, Tensors, Tensors | None, torch.dtype]], tolerance: float | None = None
+) -> LawFinding:
+    """One law on some steps.
+
+    Args:
+        law: the law.
+        steps: parameters, their gradients, the derivative that these should be (None where it is not known), and the
+            narrowest type of numbers that took part.
+        tolerance: largest relative residual; by default a multiple of the last bit of that type.
+
+    The change of an approximate law along the right derivative is what its epsilon explains, and is subtracted.
+    """
+    worst, hit, bad = 0.0, None, ""
+    excused = False
+    for parameters, own, true, width in steps:
+        change, scale, floor = slope_of(law, parameters, own)
+        limit = tolerance if tolerance is not None else max(MARGIN * EPS.get(width, 1e-2), 1e-9)
+        if true is not None:
+            drift = slope_of(law, parameters, true)[0]
+            if law.exact and bool((drift.abs() > limit * (scale + floor)).any()):
+                excused = True  # the rules are wrong about this network, not its backward
+                continue
+            change = change - drift if not law.exact else change
+        elif not law.exact:
+            limit = max(limit, 1e-2)
+        rest = REST * float(scale.max()) if scale.numel() else 0.0
+        moved = scale > max(rest, 1e-300)
+        ratio = torch.where(moved, change.abs() / (scale + floor).clamp_min(1e-300), 0)
+        hit = moved if hit is None else hit | moved
+        if not bool(torch.isfinite(ratio).all()):
+            bad = "a gradient is not a number"
+        elif float(ratio.max() if ratio.numel() else 0) > limit:
+            bad = bad or _scalars(ratio, limit)
+        worst = max(worst, float(ratio.max()) if ratio.numel() else 0.0)
+    names = tuple(dict.fromkeys(base(n) for n in law.parameters))
+    total = hit.numel() if hit is not None else law.count
+    tested = int(hit.sum()) if hit is not None else 0
+    verdict = Verdict.VIOLATED if bad else Verdict.HOLDS if tested else Verdict.VACUOUS
+    reason = bad or ("the plain network does not keep it either: a mistake of lawful, please report" if excused else "")
+    if excused and not bad:
+        verdict = Verdict.UNDECIDED
+    return LawFinding(law.name, verdict, worst, tested, total, names, reason)
+
+
+def _scalars(ratio: torch.Tensor, limit: float) -> str:
+    wrong = int((ratio > limit).sum())
+    return f"{wrong} of {ratio.numel()} scalars move"
+
+
+def slope_of(
+    law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The derivative of every scalar along a gradient, the sum of its absolute contributions, and a floor for it."""
+    parts = [n for n in law.parameters if is_part(n)]
+    if parts:
+        parameters, gradient = with_parts(dict(parameters), parts), with_parts(dict(gradient), parts)
+    theta = {n: parameters[n].detach().double() for n in law.parameters}
+    along = {n: gradient[n].detach().double() for n in law.parameters}
+    change = jvp(lambda p: pieces(law, p).sum(0), (theta,), (along,))[1]
+    whole = torch.sqrt(
+        sum(((g.double() ** 2).sum() for g in gradient.values()), start=torch.zeros((), dtype=torch.float64))
+    )
+    if law.kind != "balance":  # the sum of a gradient that is zero is rounding of all the others
+        return change, whole.expand_as(change).clone(), 0.0
+    sizes, moves = {n: t.abs() for n, t in theta.items()}, {n: g.abs() for n, g in along.items()}
+    scale = jvp(lambda p: pieces(law, p, magnitude=True).sum(0), (sizes,), (moves,))[1]
+    return change, scale, float(whole) * max(float(t.abs().max()) for t in theta.values() if t.numel()) * 1e-3
+
+
+def of_samples(
+    samples: Sequence[Sample], frozen: Mapping[str, torch.Tensor] | None = None
+) -> list[tuple[Tensors, Tensors, Tensors | None, torch.dtype]]:
+    """What `check_law` reads, from steps that were taken; parameters that do not train have gradient zero."""
+    found = []
+    for s in samples:
+        every = {n: p.detach() for n, p in s.parameters.items()} | dict(frozen or {})
+        own = {n: _or_zero(s.own.get(n), p) for n, p in every.items()}
+        true = None if s.unknown else {n: _or_zero(s.true.get(n), p) for n, p in every.items()}
+        found.append((every, own, true, s.width))
+    return found
+
+
+def _or_zero(g: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(like) if g is None else g
+
+
+__all__ = ["check_law", "of_samples", "slope_of"]

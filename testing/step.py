@@ -1,0 +1,175 @@
+"""An assertion about the gradients that a training loop has left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lawful.graph.questions.derive import derive
+from lawful.theory.laws.law import Law
+from lawful.theory.losses import LossLike
+from lawful.theory.parts import base
+
+from .assertions import conclude, quiet_helpers
+from .findings import Findings
+from .lawcheck import check_law
+from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
+from .witness.resemblance import resemblance
+from .witness.sample import EPS, FLOOR
+from .witness.steps import inner
+
+
+@quiet_helpers()
+def assert_step_lawful(
+    model: torch.nn.Module,
+    laws: Sequence[Law] | None = None,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    loss: LossLike = "mse",
+    reference_grads: Mapping[str, torch.Tensor] | None = None,
+    tolerance: float | None = None,
+    allow_untested: Sequence[str] = (),
+) -> Findings:
+    """Fails if the `.grad` of a model's parameters cannot be the gradient of a loss of that model.
+
+    Call it between `loss.backward()` and `optimizer.step()`: after accumulation, averaging over processes, hooks,
+    checkpoints, compilation, unscaling.  Nothing is run.  The laws of the model are judged on the gradients that are
+    there; a sharded parameter (FSDP2) is gathered, so call it in every process.
+
+    What no law can see: a gradient that is also one of another loss of the same model.  All gradients times one number
+    (a loss divided twice, or not at all), and a micro-batch that was dropped, need `reference_grads`.
+
+    Args:
+        model: the model, wrapped or not.
+        laws: its laws; by default those that `derive` finds with `args`.  Of a sharded model derive them before.
+        args: example inputs for that.
+        kwargs: those by keyword.
+        loss: the loss for that (see `derive`).
+        reference_grads: what the gradients should be, by name: of one large batch where the loop accumulates, of one
+            process where several average, of a step without the optimization that is under test.
+        tolerance: largest relative error; by default a multiple of the last bit of the gradients' type.  Give one where
+            the step computes in narrower numbers than it keeps (autocast).
+        allow_untested: names of parameters, or of modules, that may have no gradient.
+
+    Returns:
+        What was found; parameters that neither a law nor the reference reads are named in `notes`.
+
+    Raises:
+        AssertionError: names the broken laws and the parameters.
+        ValueError: where there is nothing to judge by.
+    """
+    __tracebackhide__ = True
+    began = time.perf_counter()
+    plain = inner(model)
+    trained = {_plain(n): p for n, p in plain.named_parameters() if p.requires_grad}
+    if not trained:
+        raise AssertionError(f"{type(plain).__name__} has no trainable parameter; there is no gradient to test")
+    if laws is None and (args or kwargs):
+        grads = {p: p.grad for p in plain.parameters()}
+        laws = derive(plain, loss, args=tuple(args), kwargs=kwargs)
+        for p, g in grads.items():
+            p.grad = g
+    if laws is None and reference_grads is None:
+        raise ValueError(
+            "there is nothing to judge the gradients by; pass laws=lawful.derive(model, args=(x,)), args=(x,), or "
+            "reference_grads={name: gradient}"
+        )
+    values = {n: _whole(p.detach()) for n, p in plain.named_parameters() for n in [_plain(n)]}
+    grads_now = {n: None if p.grad is None else _whole(p.grad.detach()) for n, p in trained.items()}
+    found = Findings(type(plain).__name__, {n: ParameterFinding(n) for n in trained}, allowed=tuple(allow_untested))
+    for name, g in grads_now.items():
+        one = found.parameters[name]
+        if g is None:
+            one.untested = "backward has left no gradient (None)"
+        elif not bool(torch.isfinite(g).all()):
+            one.against[REACH] = "its gradient is not a number"
+    told = [] if found.wrong else list(laws or ())
+    _by_laws(found, told, values, grads_now, tolerance)
+    if reference_grads is not None:
+        _by_reference(found, reference_grads, grads_now, tolerance)
+    silent = [p.name for p in found.parameters.values() if not p.known and not p.untested]
+    for name in silent:
+        found.parameters[name].notes.append("no law reads it")
+    if silent:
+        found.notes.append(f"neither a law nor a reference says anything of {', '.join(silent[:6])}")
+    if told and not any(r.tested for r in found.laws) and reference_grads is None:
+        found.vacuous = "no law could be tested: nothing that the laws read has moved"
+    found.seconds = time.perf_counter() - began
+    conclude(found)
+    return found
+
+
+def _by_laws(
+    found: Findings,
+    laws: Sequence[Law],
+    values: dict[str, torch.Tensor],
+    grads: dict[str, torch.Tensor | None],
+    tolerance: float | None,
+) -> None:
+    every = {n: torch.zeros_like(v) if grads.get(n) is None else grads[n] for n, v in values.items()}
+    widths = {g.dtype for g in grads.values() if g is not None} | {v.dtype for v in values.values()}
+    width = max((w for w in widths if w in EPS), key=EPS.__getitem__, default=torch.float64)
+    for law in laws:
+        missing = [n for n in law.parameters if base(n) not in values]
+        if missing:
+            raise ValueError(
+                f"{law.name} reads {missing[0]!r}, which is no parameter of the model ({', '.join(list(values)[:6])})"
+            )
+    step = (values, {n: g for n, g in every.items() if g is not None}, None, width)
+    found.laws = tuple(check_law(law, [step], tolerance) for law in laws)
+    for law, r in zip(laws, found.laws, strict=True):
+        for name in r.parameters:
+            one = found.parameters.get(name)
+            if one is None or one.untested:
+                continue
+            if r.verdict.passed and law.kind != "frozen":
+                one.vouched.add(LAWS)
+            elif r in found.violated:
+                one.against.setdefault(LAWS, f"{r.law} is broken")
+                one.vouched.discard(LAWS)
+
+
+def _by_reference(
+    found: Findings,
+    reference: Mapping[str, torch.Tensor],
+    grads: dict[str, torch.Tensor | None],
+    tolerance: float | None,
+) -> None:
+    for name, one in found.parameters.items():
+        true, own = reference.get(name), grads[name]
+        if true is None:
+            continue
+        true = _whole(true.detach()).double()
+        mine = torch.zeros_like(true) if own is None else own.double()
+        if mine.shape != true.shape:
+            raise ValueError(
+                f"reference_grads[{name!r}] has shape {tuple(true.shape)}, its gradient {tuple(mine.shape)}"
+            )
+        width = own.dtype if own is not None else torch.float32
+        limit = tolerance if tolerance is not None else max(64 * FLOOR * EPS.get(width, 1e-2), 1e-9)
+        size = float(true.norm())
+        error = float((mine - true).norm())
+        if error <= limit * size:
+            one.vouched.add(REFERENCE)
+        else:
+            one.error = error / size if size else float("inf")
+            one.against[REFERENCE] = resemblance(mine, true)
+            one.untested = ""
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A sharded tensor, gathered; any other as it is."""
+    gathered = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return gathered.detach()
+
+
+def _plain(name: str) -> str:
+    """The name of a parameter without what wrappers add."""
+    return name.replace("_orig_mod.", "").replace("_checkpoint_wrapped_module.", "")
+
+
+__all__ = ["assert_step_lawful"]

@@ -1,0 +1,238 @@
+"""What the witnesses say about every trainable parameter of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .own_backward import AGREES, DESIGN, OPEN, WRONG
+from .sample import Sample
+from .tape import spots_in
+from .where import Fault, first_fault
+
+LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
+
+
+@dataclass
+class ParameterFinding:
+    """What is known about the gradient of one parameter.
+
+    Attributes:
+        name: of the parameter.
+        vouched: the witnesses that say that it is right.
+        against: what contradicts, by witness.
+        error: relative size of its error, where it is wrong.
+        notes: what else is to be said: a gradient that is none by design, an effect that what follows removes.
+        untested: why no witness can speak; empty where one does.
+    """
+
+    name: str
+    vouched: set[str] = field(default_factory=set)
+    against: dict[str, str] = field(default_factory=dict)
+    error: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    untested: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is something to say about it: that it gets some gradient is not enough."""
+        return bool(self.vouched - {REACH} or self.against or self.notes)
+
+
+@dataclass
+class Judgement:
+    """All findings, and the first wrong place."""
+
+    parameters: dict[str, ParameterFinding]
+    fault: Fault | None = None
+    notes: list[str] = field(default_factory=list)
+    unknown: str = ""
+
+
+def judge(
+    samples: Sequence[Sample],
+    matrices: dict[str, int],
+    padded: dict[str, tuple[int, ...]],
+    by_design: Sequence[str] = (),
+) -> Judgement:
+    """Puts together what the samples say.
+
+    Args:
+        samples: steps at different parameters and inputs.
+        matrices: rank of every trainable parameter.
+        padded: rows that tables declare as padding, by parameter.
+        by_design: names of operators, modules or lines whose gradient is meant not to be the derivative.
+    """
+    found = Judgement({n: ParameterFinding(n) for n in matrices})
+    known = [s for s in samples if not s.unknown]
+    found.unknown = next((s.unknown for s in samples if s.unknown), "") if not known else ""
+    for sample in known:
+        _reference(sample, found, by_design)
+        _padding(sample, found, padded)
+        _operators(sample, found)
+    _reach(samples, known, found, matrices)
+    return found
+
+
+def _reference(sample: Sample, found: Judgement, by_design: Sequence[str]) -> None:
+    wrong = []
+    for name, one in found.parameters.items():
+        if not sample.error(name) <= sample.bound(name):
+            kind = _excuse(sample, name, by_design)
+            if kind:
+                if kind not in one.notes:
+                    one.notes.append(kind)
+                continue
+            wrong.append(name)
+            one.error = max(one.error, sample.relative(name))
+        elif sample.moved(name):
+            one.vouched.add(REFERENCE)
+    if not wrong:
+        return
+    fault = first_fault(sample, wrong)
+    if fault is not None and (found.fault is None):
+        found.fault = fault
+    for name in wrong:
+        one, cut = found.parameters[name], _by_cut(sample, name)
+        witness = REACH if cut else REFERENCE
+        one.vouched.discard(REFERENCE)
+        text = "autograd does not see a path to it" if cut else "not the derivative of what the forward computes"
+        one.against.setdefault(witness, text)
+
+
+def _by_cut(sample: Sample, name: str) -> bool:
+    """Whether the gradient is right for what autograd saw, and only that."""
+    if not sample.tape.cuts:
+        return False
+    own, cut = sample.own.get(name), sample.cut.get(name)
+    if own is None or cut is None:
+        return own is None or not float(own.norm())
+    return float((own - cut).norm()) <= sample.bound(name)
+
+
+def _excuse(sample: Sample, name: str, by_design: Sequence[str]) -> str:
+    """Why a gradient that is no derivative is none by design; empty if it should be one."""
+    if not _by_cut(sample, name) or not sample.tape.cuts:
+        return ""
+    tape = sample.tape
+    bad = []
+    for step, spot in tape.cuts:
+        place = tape.detached.get(spot.key, tape.steps[step].place)
+        named = any(d == place.line or d == place.module or d == "detach" for d in by_design)
+        if not named and not tape.straight_through(step, spot):
+            bad.append(place)
+    return "" if bad else "a straight-through estimator: no gradient, by design"
+
+
+def _padding(sample: Sample, found: Judgement, padded: dict[str, tuple[int, ...]]) -> None:
+    """A table that declares rows as padding says that they get no gradient from its lookups."""
+    for name, rows in padded.items():
+        own = sample.own.get(name)
+        if own is None or name not in found.parameters or not float(own[list(rows)].norm()):
+            continue
+        key = next((k for k, (n, _) in sample.tape.leaves.items() if n == name), None)
+        reads = [s for s in sample.tape.steps if any(r.key == key for r in spots_in(s.args))]
+        if reads and all(s.name.rpartition(".")[2] in LOOKUPS for s in reads):
+            one = found.parameters[name]
+            one.vouched.clear()
+            one.against[REACH] = f"row {rows[0]} is declared as padding (padding_idx), but gets a gradient"
+            one.error = max(one.error, float(own[list(rows)].norm()) / float(own.norm()))
+            if found.fault is None:
+                step = sample.tape.steps.index(reads[0])
+                place = reads[0].place
+                call = [sample.tape.calls[n] for n in reads[0].own]
+                what = f"the backward of {call[0].function.__name__}" if call else reads[0].name
+                found.fault = Fault(
+                    what, call[0].place if call else place, "the padding row is not left out", name, step
+                )
+
+
+LOOKUPS = frozenset(
+    {"embedding", "index", "index_select", "gather", "_embedding_bag", "embedding_bag", "take", "slice"}
+)
+
+
+def _operators(sample: Sample, found: Judgement) -> None:
+    """What operators with a backward of their own say of the parameters that reach them."""
+    upstream: dict[int, set[str]] = {}
+    for f in sample.operators:
+        if f.verdict is DESIGN:
+            note = f"{f.operator} ({f.place}) has a straight-through gradient for its input {f.input}: none, by design"
+            if note not in found.notes:
+                found.notes.append(note)
+        names = _before(sample, f.key, f.step, upstream)
+        if f.verdict == OPEN and f.how == "differences":
+            for name in names & found.parameters.keys():  # the reference knows no other backward of it either
+                one = found.parameters[name]
+                one.vouched.discard(REFERENCE)
+                one.untested = f"the backward of {f.operator} could not be measured by finite differences"
+        if f.verdict not in (AGREES, WRONG):
+            continue
+        for name in names & found.parameters.keys():
+            if f.verdict is AGREES:
+                if f.key in sample.tape.leaves:
+                    found.parameters[name].vouched.add(DERIVATIVE)
+            elif f.how == "differences":
+                one = found.parameters[name]
+                one.against.setdefault(DERIVATIVE, f"the backward of {f.operator} is not its derivative")
+                one.error = max(one.error, f.error)
+        if f.verdict is WRONG and f.how == "differences" and (found.fault is None or found.fault.step < f.step):
+            toward = ", ".join(sorted(names)[:3]) or f"its input {f.input}"
+            what = f.guess or "it is not the derivative"
+            found.fault = Fault(
+                f"the backward of {f.operator}", f.place, f"{what} (finite differences)", toward, f.step
+            )
+    for one in found.parameters.values():
+        if one.against:
+            one.vouched.clear()
+
+
+def _before(sample: Sample, key: int, step: int, cache: dict[int, set[str]]) -> set[str]:
+    """The parameters that a value depends on."""
+    if not cache:
+        leaves = {k: {n} for k, (n, _) in sample.tape.leaves.items()}
+        cache.update(leaves)
+        for one in sample.tape.steps:
+            behind: set[str] = set()
+            for s in spots_in((one.args, one.kwargs)):
+                behind |= cache.get(s.key, set())
+            for r in [*one.results.values(), *filter(None, one.writes)]:
+                cache[r.key] = cache.get(r.key, set()) | behind
+    return cache.get(key, set())
+
+
+def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement, matrices: dict[str, int]) -> None:
+    """Whether every trainable parameter gets a gradient at all."""
+    for name, one in found.parameters.items():
+        owns = [s.own.get(name) for s in samples]
+        none = all(g is None for g in owns)
+        zero = all(g is None or not float(g.norm()) > 1e-14 * s.scale for g, s in zip(owns, samples, strict=True))
+        moved = any(s.moved(name) for s in known)
+        if one.against or one.untested:
+            continue
+        if not none and not zero and (moved or not known):
+            one.vouched.add(REACH)
+            continue
+        if one.notes:
+            continue
+        read = any(_is_read(s, name) for s in samples)
+        if known and not read:
+            one.untested = "the forward never reads it"
+        elif none:
+            one.untested = "it gets no gradient (None)"
+        elif matrices[name] >= 2 and (zero or not moved):
+            one.untested = "its gradient is zero everywhere: nothing that the loss sees depends on it"
+        elif known and read:
+            one.notes.append(
+                "what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be"
+            )
+        else:
+            one.untested = "its gradient is zero everywhere"
+
+
+def _is_read(sample: Sample, name: str) -> bool:
+    key = next((k for k, (n, _) in sample.tape.leaves.items() if n == name), None)
+    return any(s.key == key for step in sample.tape.steps for s in spots_in((step.args, step.kwargs)))
+
+
+__all__ = ["DERIVATIVE", "LAWS", "REACH", "REFERENCE", "Judgement", "ParameterFinding", "judge"]

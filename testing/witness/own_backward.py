@@ -1,0 +1,307 @@
+"""Operators that bring a backward of their own, each alone: against its forward in plain kernels, and by differences.
+
+An `autograd.Function`, a `torch.library.custom_op`, a kernel that torch cannot look into: what its backward gives is
+compared, one input at a time and for a random cotangent, with the derivative of what its forward computed.  Where the
+forward is piecewise constant in an input and the backward passes something on, that is a straight-through estimator: no
+gradient, by design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from .replay import Memory, replay, start
+from .resemblance import resemblance
+from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
+
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the differences
+MARGIN = 20  # times the disagreement of two steps
+CLOSE = 1e-4  # relative, of a difference in float64
+EACH = 2  # calls of one operator from one place
+
+AGREES, WRONG, DESIGN, OPEN = "agrees", "wrong", "by design", "undecided"
+
+
+@dataclass(frozen=True)
+class OperatorFinding:
+    """What was found about one input of one operator.
+
+    Attributes:
+        operator: its name.
+        place: where it was called.
+        input: number of the input.
+        verdict: one of `AGREES`, `WRONG`, `DESIGN`, `OPEN`.
+        how: `"forward"` for its kernels differentiated, `"differences"` for finite differences.
+        error: relative size of the error.
+        key: the storage of the input.
+        call: number of the call on the tape, None for a custom operator.
+        step: the step that it is, or ends with.
+        guess: what the backward seems to do.
+    """
+
+    operator: str
+    place: Place
+    input: int
+    verdict: str
+    how: str
+    error: float
+    key: int
+    call: int | None
+    step: int
+    guess: str = ""
+
+
+def operators(tape: Tape, leaves: dict[str, torch.Tensor], seed: int) -> list[OperatorFinding]:
+    """Every operator on a tape that has a backward of its own.
+
+    Args:
+        tape: what ran.
+        leaves: the parameters by name.
+        seed: of cotangents and directions.
+    """
+    found: list[OperatorFinding] = []
+    counts: dict[tuple[object, str], int] = {}
+    try:
+        memory, at = start(tape, {n: p.detach() for n, p in leaves.items()}), 0
+    except NotMeasured:
+        return []
+    for first, number, thing in sorted(_candidates(tape), key=lambda c: c[0]):
+        name = thing.function if isinstance(thing, OwnCall) else thing.name
+        key = (name, thing.place.line)
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] > EACH:
+            continue
+        try:
+            with torch.no_grad():
+                replay(tape, {}, [], steps=range(at, first), memory=memory)
+            at = first
+            found += _one(tape, thing, number, Memory(dict(memory.held)), seed)
+        except NotMeasured:
+            found += _unmeasured(thing, number)
+    return found
+
+
+def _candidates(tape: Tape) -> Iterator[tuple[int, int, OwnCall | Step]]:
+    for n, call in enumerate(tape.calls):
+        if not call.by_torch and call.last >= 0:
+            yield call.first, n, call
+    for i, step in enumerate(tape.steps):
+        space = getattr(step.func, "namespace", "aten")
+        if space not in PLAIN and not _inside(tape, step):
+            yield i, i, step
+
+
+def _unmeasured(thing: OwnCall | Step, number: int) -> list[OperatorFinding]:
+    """An operator that could not be run alone: where torch cannot look into it, nothing vouches for its backward."""
+    if isinstance(thing, OwnCall):
+        if not thing.opaque:
+            return []
+        name, spots, call, end = thing.function.__name__, list(thing.spots.values()), number, thing.last
+    else:
+        name, spots, call, end = thing.name, spots_in(thing.args), None, number
+    return [
+        OperatorFinding(name, thing.place, j, OPEN, "differences", 0.0, s.key, call, end)
+        for j, s in enumerate(spots)
+        if s.dtype.is_floating_point
+    ]
+
+
+def _inside(tape: Tape, step: Step) -> bool:
+    """Whether a step runs inside of a user's own operator."""
+    return any(not tape.calls[n].by_torch for n in step.own)
+
+
+def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: int) -> list[OperatorFinding]:
+    if isinstance(thing, Step) and thing.func._schema.is_mutable:  # type: ignore[attr-defined]
+        return _unmeasured(thing, number)
+    generator = torch.Generator().manual_seed(seed + number)
+    leaves, tree, spec, spots = _inputs(thing, memory)
+    function = thing.function.apply if isinstance(thing, OwnCall) else thing.func
+    kwargs = {} if isinstance(thing, OwnCall) else dict(thing.kwargs)
+
+    def run(values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        flat = [values[v[0]] if isinstance(v, tuple) and v and v[-1] is _LEAF else v for v in tree]
+        flat = [v.clone() if isinstance(v, torch.Tensor) and not v.requires_grad else v for v in flat]
+        out = function(*pytree.tree_unflatten(flat, spec), **kwargs)
+        return [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
+
+    live = [v.clone().requires_grad_() for v in leaves]
+    try:
+        with torch.enable_grad():
+            outs = run([v.view_as(v) for v in live])  # an operator may write into what it is given
+    except Exception:
+        return _unmeasured(thing, number)
+    real = [i for i, t in enumerate(outs) if t.is_floating_point()]
+    given = [i for i in real if outs[i].requires_grad] or real
+    cotangents = {i: _normal(outs[i], generator) for i in given}
+    own = _pull(outs, cotangents, live)
+    true, how = None, "differences"
+    narrow = isinstance(thing, OwnCall) and any(
+        s.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        for step in tape.steps[thing.first : thing.last]
+        for s in step.results.values()
+    )
+    if isinstance(thing, OwnCall) and not thing.opaque:
+        try:
+            true, how = _by_forward(tape, thing, memory, leaves, spots, cotangents), "forward"
+        except NotMeasured:
+            true = None
+    name = thing.function.__name__ if isinstance(thing, OwnCall) else thing.name
+    call = number if isinstance(thing, OwnCall) else None
+    end = thing.last if isinstance(thing, OwnCall) else number
+    found = []
+    for j, spot in enumerate(spots):
+        if true is not None:
+            verdict, error = _compared(own[j], true[j], 1e-2 if narrow else 1e-6)
+            guess = resemblance(own[j], true[j]) if verdict is WRONG else ""
+            if verdict is WRONG and _piecewise(own[j], true[j], run, leaves, j, cotangents):
+                verdict, guess = DESIGN, ""
+        else:
+            verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
+        found.append(OperatorFinding(name, thing.place, j, verdict, how, error, spot.key, call, end, guess))
+    return found
+
+
+_LEAF = object()
+
+
+def _inputs(thing: OwnCall | Step, memory: Memory) -> tuple[list[torch.Tensor], list[Any], Any, list[Spot]]:
+    """The real inputs of an operator, one for every memory; its arguments, where a leaf stands as its number."""
+    if isinstance(thing, OwnCall):
+        args: tuple[Any, ...] = tuple(thing.spots.get(i, a) for i, a in enumerate(thing.args))
+    else:
+        args = thing.args
+    flat, spec = pytree.tree_flatten(args)
+    leaves: list[torch.Tensor] = []
+    spots: list[Spot] = []
+    seen: dict[tuple[object, ...], int] = {}
+    for i, v in enumerate(flat):
+        if not isinstance(v, Spot):
+            continue
+        value = memory.read(v).detach()
+        if not v.dtype.is_floating_point:
+            flat[i] = value
+            continue
+        place = (v.key, v.geometry)
+        if place not in seen:
+            seen[place] = len(leaves)
+            leaves.append(value.clone())
+            spots.append(v)
+        flat[i] = (seen[place], _LEAF)
+    return leaves, flat, spec, spots
+
+
+def _pull(
+    outs: Sequence[torch.Tensor], cotangents: dict[int, torch.Tensor], live: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """What a backward sends to every input; zeros where it sends nothing."""
+    total = [(outs[i] * w).sum() for i, w in cotangents.items() if outs[i].requires_grad]
+    if not total or not live:
+        return [torch.zeros_like(v) for v in live]
+    grads = torch.autograd.grad(sum(total[1:], start=total[0]), list(live), allow_unused=True)
+    return [torch.zeros_like(v) if g is None else g.detach() for v, g in zip(live, grads, strict=True)]
+
+
+def _by_forward(
+    tape: Tape,
+    call: OwnCall,
+    memory: Memory,
+    leaves: Sequence[torch.Tensor],
+    spots: Sequence[Spot],
+    cotangents: dict[int, torch.Tensor],
+) -> list[torch.Tensor]:
+    """The derivative of what the forward of a call computed, kernel by kernel."""
+    live = [v.clone().requires_grad_() for v in leaves]
+    inside = Memory(dict(memory.held))
+    for spot, v in zip(spots, live, strict=True):
+        inside.write(spot, v)
+    outs = replay(tape, {}, call.results, steps=range(call.first, call.last), memory=inside).outputs
+    return _pull(outs, cotangents, live)
+
+
+def _compared(own: torch.Tensor, true: torch.Tensor, bound: float) -> tuple[str, float]:
+    size = max(float(true.norm()), float(own.norm()))
+    error = float((own - true).norm()) / size if size else 0.0
+    if error <= bound:
+        return AGREES, error
+    return (WRONG, error) if error == error else (OPEN, error)
+
+
+Run = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
+
+
+def _value(run: Run, values: Sequence[torch.Tensor], cotangents: dict[int, torch.Tensor]) -> torch.Tensor:
+    with torch.no_grad():
+        outs = run([v.clone() for v in values])
+    return sum(((outs[i] * w).sum() for i, w in cotangents.items()), start=torch.zeros((), dtype=torch.float64))
+
+
+def _piecewise(
+    own: torch.Tensor,
+    true: torch.Tensor,
+    run: Run,
+    leaves: Sequence[torch.Tensor],
+    j: int,
+    cotangents: dict[int, torch.Tensor],
+) -> bool:
+    """Whether an operator is constant near this input, but not far from it, and its backward passes something on."""
+    if float(true.norm()) > 1e-12 * float(own.norm()):
+        return False
+    generator = torch.Generator().manual_seed(j)
+    here = _value(run, leaves, cotangents)
+    for scale in (0.3, 1.0, 3.0, 10.0):
+        moved = list(leaves)
+        moved[j] = leaves[j] + scale * _normal(leaves[j], generator)
+        if float((_value(run, moved, cotangents) - here).abs()) > 1e-9 * (1 + float(here.abs())):
+            return True
+    return False
+
+
+def _by_differences(
+    own: torch.Tensor,
+    run: Run,
+    leaves: Sequence[torch.Tensor],
+    j: int,
+    cotangents: dict[int, torch.Tensor],
+    generator: torch.Generator,
+) -> tuple[str, float, str]:
+    """The backward for one input against central differences along a random direction, with the error of these."""
+    direction = _normal(leaves[j], generator)
+    slope = float((own * direction).sum())
+    found = []
+    size = float(leaves[j].abs().mean()) or 1.0
+    for h in STEPS:
+        ends = []
+        for sign in (1, -1):
+            moved = list(leaves)
+            moved[j] = leaves[j] + sign * h * size * direction
+            ends.append(_value(run, moved, cotangents))
+        found.append(float(ends[0] - ends[1]) / (2 * h * size))
+    gaps = [(abs(a - b), b) for a, b in pairwise(found)]
+    gap, best = min(gaps)
+    scale = max(abs(best), abs(slope), 1e-6 * float(own.norm()))
+    if not scale:
+        return AGREES, 0.0, ""
+    error = abs(best - slope) / scale
+    if abs(best - slope) <= MARGIN * gap + CLOSE * scale:
+        settled = MARGIN * gap <= 0.1 * scale
+        return (AGREES if settled else OPEN), error, ""
+    if gap > 0.05 * scale:
+        return OPEN, error, ""
+    if best == 0 and _piecewise(own, torch.zeros_like(own), run, leaves, j, cotangents):
+        return DESIGN, error, ""
+    guess = "missing" if slope == 0 else f"{slope / best:.3g} times the derivative" if best else "it should be zero"
+    return WRONG, error, guess
+
+
+def _normal(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+
+
+__all__ = ["AGREES", "DESIGN", "OPEN", "WRONG", "OperatorFinding", "operators"]

@@ -1,0 +1,280 @@
+"""Writes a `Tape` while a module runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .tape import COMPARES, NEAR, ROUNDS, NotMeasured, OwnCall, Place, Spot, Step, Tape, flat, spots_in, storage_key
+
+# calls that read the shape of a tensor, or its place, and not its numbers
+BLIND = frozenset(
+    "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty new_zeros new_ones new_full "
+    "new_empty_strided exponential_ normal_ uniform_ random_ cauchy_ log_normal_ geometric_ zero_ ".split()
+)
+OURS = frozenset({"torch", "lawful"})  # packages whose lines no user wrote
+
+
+class _Numbers:
+    """Gives the same numbers whenever it is called."""
+
+    __qualname__ = "numbers"
+
+    def __init__(self, line: torch.Tensor) -> None:
+        self._line = line
+
+    def __call__(self) -> torch.Tensor:
+        return self._line
+
+
+class Recorder(TorchDispatchMode):
+    """Writes a `Tape` while the forward runs."""
+
+    def __init__(self, tape: Tape, names: Mapping[int, str]) -> None:
+        super().__init__()
+        self.tape, self._names = tape, names
+        self._held: dict[int, Any] = {}
+        self._known: set[int] = set()
+        self._open: list[int] = []
+        self._outside: list[int] = []  # memory that no kernel was seen to write first
+        self._before_call: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if self.tape.unknown:
+            return func(*args, **options)
+        try:
+            step = self._before(func, args, options)
+        except NotMeasured as error:
+            self.tape.unknown = str(error)
+            return func(*args, **options)
+        out = func(*args, **options)
+        try:
+            self._after(step, args, options, out)
+        except NotMeasured as error:
+            self.tape.unknown = str(error)
+        return out
+
+    def note(self, tensor: torch.Tensor) -> Spot:
+        """A tensor that something reads: its memory, kept as it is now if nobody has read it before."""
+        spot = self.tape.spot(tensor)
+        if spot.key not in self._known:
+            self._known.add(spot.key)
+            self._held[spot.key] = tensor.untyped_storage()
+            self._outside.append(spot.key)
+            if spot.key not in self.tape.leaves:
+                self.tape.fixed[spot.key] = flat(tensor.detach())
+        return spot
+
+    def _before(self, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Step:
+        def put(value: Any) -> Any:
+            return self.note(value) if isinstance(value, torch.Tensor) else value
+
+        kept_args, kept_options = pytree.tree_map(put, (args, options))
+        own = tuple(self._open)
+        step = Step(func, kept_args, kept_options, {}, [], torch.is_grad_enabled(), self.place(), own)
+        if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
+            step.dice = torch.get_rng_state()
+        self.tape.autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        return step
+
+    def _after(self, step: Step, args: tuple[Any, ...], options: dict[str, Any], out: Any) -> None:
+        tape, reads = self.tape, spots_in((step.args, step.kwargs))
+        outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
+        schema = step.func._schema
+        if not schema.is_mutable and outs and all(storage_key(t) in self._known for t in outs):
+            if step.name == "aten.detach":
+                tape.detached[storage_key(outs[0])] = step.place
+            return  # a view: the memory says it all
+        written = self._written(schema, args, options)
+        if step.name.rpartition(".")[2] in BLIND:
+            reads = []
+        targets = {storage_key(t) for t in written}
+        fresh = {i: t for i, t in enumerate(outs) if storage_key(t) not in targets}
+        if not any(s.key in tape.moves for s in reads):
+            for tensor in (*fresh.values(), *written):
+                self._settle(tensor, step)
+            return
+        kept = [t for t in written if storage_key(t) not in tape.state]
+        step.writes = [None if storage_key(t) in tape.state else tape.spot(t) for t in written]
+        step.results = {i: self._fresh(t) for i, t in fresh.items()}
+        if step.results or kept:
+            self._cut(step, len(tape.steps), reads)
+            self._append(step, reads)
+        for tensor in written:
+            if storage_key(tensor) in tape.state:  # what a module keeps for its next call is a number from now on
+                self._settle(tensor, step)
+
+    def _settle(self, tensor: torch.Tensor, step: Step) -> None:
+        """Keeps what a storage holds as numbers: it depends on no parameter."""
+        tape, spot = self.tape, self.tape.spot(tensor)
+        line = flat(tensor.detach())
+        if spot.key not in self._known:
+            self._fresh(tensor)
+            tape.fixed[spot.key] = line
+            return
+        whole = Spot(spot.key, line.dtype, (line.numel(),), (1,), 0)
+        tape.steps.append(Step(_Numbers(line), (), {}, {0: whole}, [], True, step.place, step.own))
+        tape.made[spot.key] = (len(tape.steps) - 1, 0)
+        tape.moves.discard(spot.key)
+        tape.rounded.pop(spot.key, None)
+
+    def _fresh(self, tensor: torch.Tensor) -> Spot:
+        spot = self.tape.spot(tensor)
+        self._known.add(spot.key)
+        self._held[spot.key] = tensor.untyped_storage()
+        return spot
+
+    def _append(self, step: Step, reads: list[Spot]) -> None:
+        tape, number = self.tape, len(self.tape.steps)
+        tape.steps.append(step)
+        base = step.name.rpartition(".")[2].rstrip("_")
+        floats = [s for s in step.results.values() if s.dtype.is_floating_point]
+        hops = min((tape.rounded[s.key] + 1 for s in reads if s.key in tape.rounded), default=NEAR + 1)
+        if base in ROUNDS or base in COMPARES:
+            hops = 0
+        for i, spot in enumerate([*step.results.values(), *filter(None, step.writes)]):
+            tape.made[spot.key] = (number, i)
+            tape.moves.add(spot.key)
+            if hops <= NEAR:
+                tape.rounded[spot.key] = hops
+            else:
+                tape.rounded.pop(spot.key, None)
+        tape.widths |= {s.dtype for s in floats}
+
+    def _cut(self, step: Step, number: int, reads: list[Spot]) -> None:
+        """Notes what depends on parameters and is read without autograd knowing it."""
+        tape = self.tape
+        if step.own:
+            return
+        for spot in reads:
+            if spot.key in tape.moves and spot.dtype.is_floating_point and not (spot.alive and step.alive):
+                tape.cuts.append((number, spot))
+
+    def _written(self, schema: Any, args: tuple[Any, ...], options: dict[str, Any]) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = []
+        for i, a in enumerate(schema.arguments):
+            if a.alias_info is not None and a.alias_info.is_write:
+                value = args[i] if i < len(args) else options.get(a.name)
+                found += [t for t in pytree.tree_flatten(value)[0] if isinstance(t, torch.Tensor)]
+        return found
+
+    # calls of autograd.Function
+
+    def enter(self, function: type[torch.autograd.Function], args: tuple[Any, ...]) -> int:
+        """Begins a call of an `autograd.Function`; gives its number."""
+        with torch.utils._python_dispatch._disable_current_modes():
+            spots, kept = {}, []
+            for i, a in enumerate(args):
+                if isinstance(a, torch.Tensor) and type(a) in (torch.Tensor, torch.nn.Parameter):
+                    spots[i] = self.note(a)
+                    kept.append(a.detach().clone())
+                else:
+                    kept.append(a)
+        outer = not any(not self.tape.calls[n].by_torch for n in self._open)
+        call = OwnCall(function, tuple(kept), spots, self.place(), len(self.tape.steps), outer=outer)
+        self.tape.calls.append(call)
+        self._before_call[len(self.tape.calls) - 1] = len(self._outside)
+        self._open.append(len(self.tape.calls) - 1)
+        return self._open[-1]
+
+    def leave(self, number: int, out: Any) -> None:
+        """Ends it, with what it gave."""
+        self._open.pop()
+        call, tape = self.tape.calls[number], self.tape
+        call.last = len(tape.steps)
+        outs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
+        try:
+            outside = set(self._outside[self._before_call[number] :])
+            keys = [storage_key(t) for t in outs if t.is_floating_point()]
+            strange = [k for k in keys if k in outside or k not in self._known]
+            moves = any(s.key in tape.moves for s in call.spots.values())
+            if strange and moves and not call.by_torch:
+                call.opaque = True
+                step = Step(call.function.apply, self._spotted(call), {}, {}, [], True, call.place, whole=True)
+                step.results = {i: self._fresh(t) for i, t in enumerate(outs)}
+                call.first = call.last = len(tape.steps)
+                self._append(step, list(call.spots.values()))
+            call.results = tuple(tape.spot(t) for t in outs)
+        except NotMeasured as error:
+            tape.unknown = str(error)
+
+    def _spotted(self, call: OwnCall) -> tuple[Any, ...]:
+        return tuple(call.spots.get(i, a) for i, a in enumerate(call.args))
+
+    # places
+
+    def place(self) -> Place:
+        """The innermost module whose forward runs, and the innermost line that a user wrote."""
+        frame, path, number, module = sys._getframe(1), "", 0, None
+        while frame is not None and not (path and module is not None):
+            code = frame.f_code
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if not path and package not in OURS and code.co_filename[:1] != "<" and _users(code.co_filename):
+                path, number = code.co_filename, frame.f_lineno
+            if module is None and code.co_argcount and code.co_varnames[0] == "self" and code.co_name == "forward":
+                module = self._names.get(id(frame.f_locals.get("self")))
+            frame = frame.f_back  # type: ignore[assignment]
+        return Place(module or "", path, number)
+
+
+STANDARD = sysconfig.get_paths()["stdlib"] + os.sep
+
+
+def _users(path: str) -> bool:
+    """Whether a file is not one of Python's own library."""
+    return not path.startswith(STANDARD) or "site-packages" in path
+
+
+@contextmanager
+def recording(module: torch.nn.Module, parameters: Mapping[str, torch.Tensor]) -> Iterator[Recorder]:
+    """Inside, everything that runs is written on a tape.
+
+    Args:
+        module: the module that runs.
+        parameters: its trainable parameters by name.
+    """
+    tape = Tape()
+    for name, p in parameters.items():
+        key = storage_key(p)
+        if key in tape.leaves:
+            raise NotMeasured(f"{tape.leaves[key][0]} and {name} share one memory")
+        tape.leaves[key] = (name, tape.spot(p.data))
+        tape.moves.add(key)
+    tape.state = {storage_key(b) for b in module.buffers() if b.layout is torch.strided}
+    recorder = Recorder(tape, {id(m): n or type(m).__name__ for n, m in module.named_modules()})
+    for p in parameters.values():
+        recorder.note(p.detach())
+    with _watched(recorder), recorder:
+        yield recorder
+
+
+@contextmanager
+def _watched(recorder: Recorder) -> Iterator[None]:
+    """Tells a recorder of every call of an `autograd.Function`."""
+    level = torch.autograd.Function.__mro__[1]
+
+    def apply(cls: type[torch.autograd.Function], *args: Any) -> Any:
+        number = recorder.enter(cls, args)
+        out = super(level, cls).apply(*args)  # type: ignore[misc]
+        recorder.leave(number, out)
+        return out
+
+    level.apply = classmethod(apply)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del level.apply  # type: ignore[attr-defined]
+
+
+__all__ = ["Recorder", "recording"]

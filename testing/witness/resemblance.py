@@ -1,0 +1,57 @@
+"""A guess at what a backward does wrong, from how its gradient resembles the right one."""
+
+from __future__ import annotations
+
+import torch
+
+
+def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
+    """A guess at what is wrong with a gradient, from how it resembles the right one."""
+    if own is None:
+        return "missing: it gets no gradient (None)"
+    size, norm = float(own.norm()), float(true.norm())
+    if not size:
+        return "missing: it is zero everywhere"
+    if not norm:
+        return "not zero, where the derivative is"
+    factor = float((own * true).sum()) / norm**2
+
+    def near(other: torch.Tensor) -> bool:
+        return float((own - other).norm()) <= 1e-3 * size
+
+    if near(-true):
+        return "the sign is wrong"
+    if near(factor * true):
+        return f"{factor:.4g} times too large" if factor > 1 else f"only {factor:.4g} of what it should be"
+    if own.ndim >= 2 and own.shape[-1] == own.shape[-2] and near(true.mT):
+        return "transposed"
+    for axis in range(own.ndim):
+        n = own.shape[axis]
+        for text, other in (
+            (f"summed over axis {axis} and spread along it", true.sum(axis, keepdim=True).expand_as(true)),
+            (f"averaged over axis {axis}", true.mean(axis, keepdim=True).expand_as(true)),
+            (f"reversed along axis {axis}", true.flip(axis)),
+            (f"shifted by one along axis {axis}", true.roll(1, axis)),
+            (f"shifted by one along axis {axis}", true.roll(-1, axis)),
+        ):
+            if n > 1 and near(other):
+                return text
+    dead = (own == 0) & (true != 0)
+    live = ~dead
+    if bool(dead.any()) and float(((own - true) * live).norm()) <= 1e-3 * size:
+        return f"missing in {int(dead.sum())} of {own.numel()} entries"
+    rest = true - own
+    if near(factor * true + (own - factor * true).mean()):
+        return "off by a constant"
+    spread = [
+        a
+        for a in range(rest.ndim)
+        if rest.shape[a] > 1 and float((rest - rest.mean(a, keepdim=True)).norm()) <= 1e-3 * float(rest.norm())
+    ]
+    if spread:
+        return f"a term that is constant along axis {spread[0]} is missing or wrong"
+    part = float(rest.norm()) / norm
+    return f"a part of it is missing or wrong ({part:.0%} of its size)"
+
+
+__all__ = ["resemblance"]

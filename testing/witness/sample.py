@@ -1,0 +1,335 @@
+"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lawful.theory.losses import Loss, LossLike, read, total
+from lawful.theory.oracle.modules import Axes, fit_losses
+from lawful.theory.oracle.outputs import named_outputs
+from lawful.theory.refusals import refused
+
+from .own_backward import DESIGN, OperatorFinding, operators
+from .recorder import recording
+from .replay import Memory, Replayed, replay
+from .tape import NotMeasured, OwnCall, Spot, Tape
+from .wires import Wires
+
+Tensors = dict[str, torch.Tensor]
+Gradients = dict[str, torch.Tensor | None]
+Outputs = dict[str, torch.Tensor]
+LossOf = Callable[[Outputs], torch.Tensor]
+EPS = {torch.float64: 2.3e-16, torch.float32: 1.2e-7, torch.float16: 9.8e-4, torch.bfloat16: 7.9e-3}
+MARGIN = 100  # times the change of the gradient when every parameter moves by its last bit
+FLOOR = 16  # last bits of the type that it is computed in
+
+
+@dataclass
+class Sample:
+    """A step, and what is known about its gradients.
+
+    Attributes:
+        parameters: the trainable parameters.
+        own: what the module's own backward left in each; None where it left nothing.
+        true: the derivative of what the forward computed.
+        cut: the same, where what autograd did not see stays unseen.
+        noise: by how much the derivative moves with the last bits.
+        width: the narrowest type of numbers that took part.
+        tape: what ran.
+        wires: pairs of what backward sent and what it should have sent, by step and result.
+        operators: what was found about operators with a backward of their own.
+        unknown: why there is no derivative to compare with.
+        value: the loss.
+        outputs: of the forward, by name.
+        tolerance: largest relative error, in place of what was measured.
+    """
+
+    parameters: Tensors
+    own: Gradients
+    true: Gradients = field(default_factory=dict)
+    cut: Gradients = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)
+    width: torch.dtype = torch.float64
+    tape: Tape = field(default_factory=Tape)
+    wires: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    operators: list[OperatorFinding] = field(default_factory=list)
+    unknown: str = ""
+    value: float = 0.0
+    outputs: Outputs = field(default_factory=dict)
+    tolerance: float | None = None
+
+    @property
+    def scale(self) -> float:
+        """The length of the whole derivative."""
+        return sum(float(g.norm()) ** 2 for g in (self.true or self.own).values() if g is not None) ** 0.5
+
+    def bound(self, name: str) -> float:
+        """How far a gradient may be from the derivative."""
+        true = self.true.get(name)
+        size = float(true.norm()) if true is not None else 0.0
+        if self.tolerance is not None:
+            return self.tolerance * size
+        eps = EPS.get(self.width, 1e-2)
+        floor = max(FLOOR * eps, 1e-9)
+        return MARGIN * self.noise.get(name, 0.0) + floor * size + 10 * eps * self.scale * 1e-2
+
+    def error(self, name: str) -> float:
+        """How far it is."""
+        own, true = self.own.get(name), self.true.get(name)
+        if own is None and true is None:
+            return 0.0
+        like = own if own is not None else true
+        assert like is not None
+        zero = torch.zeros_like(like)
+        return float(((zero if own is None else own) - (zero if true is None else true)).norm())
+
+    def relative(self, name: str) -> float:
+        """The same, relative to the derivative."""
+        true = self.true.get(name)
+        size = float(true.norm()) if true is not None else 0.0
+        return self.error(name) / size if size else float("inf") if self.error(name) else 0.0
+
+    def moved(self, name: str) -> bool:
+        """Whether the derivative is more than rounding."""
+        true = self.true.get(name)
+        return true is not None and float(true.norm()) > max(10 * self.noise.get(name, 0.0), 1e-12 * self.scale)
+
+
+def dense(grad: torch.Tensor) -> torch.Tensor:
+    """A copy of a gradient, with the zeros that a sparse one leaves out."""
+    return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
+
+
+def loss_of(loss: LossLike | None, axis: Axes, seed: int) -> LossOf:
+    """A loss with random targets, the same ones whenever it is asked; what is a loss already is squared."""
+
+    def value(outputs: Outputs) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        numbers = [n for n, z in outputs.items() if z.ndim == 0 or z.numel() == 1 or n == "loss"]
+        rest = {n: z for n, z in outputs.items() if n not in numbers}
+        sums = [outputs[n].sum() for n in numbers]
+        if rest:
+            wanted: LossLike = "mse" if loss is None else loss
+            names = list(outputs)
+            losses = read(wanted, names)
+            picked = [m for m, n in zip(losses, names, strict=True) if n not in numbers]
+            own_axis = (
+                axis
+                if not isinstance(axis, (list, tuple))
+                else [a for a, n in zip(axis, names, strict=True) if n not in numbers]
+            )
+            picked = [Loss("mse") if rest[n].ndim == 1 else m for m, n in zip(picked, rest, strict=True)]
+            losses, axes = fit_losses(rest, picked, own_axis)
+            sums.append(total(losses, list(rest.values()), generator, axes))
+        return sum(sums[1:], start=sums[0])
+
+    return value
+
+
+def take(
+    module: torch.nn.Module,
+    parameters: Tensors,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    loss: LossOf,
+    seed: int,
+    again: Callable[[], None],
+    compiled: Callable[[], Gradients] | None = None,
+    by_design: Sequence[str] = (),
+) -> Sample:
+    """Runs a step, and differentiates what it computed.
+
+    Args:
+        module: the module.
+        parameters: its trainable parameters by name; their gradients are taken away.
+        args: its inputs.
+        kwargs: its inputs by keyword.
+        loss: of its outputs.
+        seed: of what it draws.
+        again: puts the module to where a run starts.
+        compiled: gives the gradients of the module as it is used, if that is not how it is run here.
+        by_design: names of operators, modules or lines whose gradient is meant not to be the derivative.
+    """
+    again()
+    torch.manual_seed(seed)
+    tape = Tape()
+    with recording(module, parameters) as recorder:
+        wires = Wires(recorder)
+        with wires, refused(f"the forward of {type(module).__name__} does not run"):
+            found = module(*args, **kwargs)
+        tape = recorder.tape
+        outputs = named_outputs(module, found)
+        spots = {}
+        try:
+            spots = {n: tape.spot(t) for n, t in outputs.items()}
+        except NotMeasured as error:
+            tape.unknown = tape.unknown or str(error)
+    value = loss(outputs)
+    widths = Widths()
+    if value.requires_grad:
+        with refused(f"the backward of {type(module).__name__} does not run"), widths:
+            value.backward()
+    own: Gradients = {n: None if p.grad is None else dense(p.grad) for n, p in parameters.items()}
+    if compiled is not None:
+        own = compiled()
+    leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
+    sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs)
+    sample.width = _narrowest({*tape.widths, *widths.seen, *(p.dtype for p in parameters.values())})
+    if tape.unknown:
+        sample.unknown = tape.unknown
+        return sample
+    try:
+        _differentiate(sample, spots, loss, seed, by_design)
+    except NotMeasured as error:
+        sample.unknown = str(error)
+    if compiled is None:
+        _pair(sample, wires)
+    return sample
+
+
+class Widths(TorchDispatchMode):
+    """Types of the real numbers that a backward computes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[torch.dtype] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for t in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(t, torch.Tensor) and t.is_floating_point() and t.ndim:
+                self.seen.add(t.dtype)
+        return out
+
+
+def _narrowest(widths: set[torch.dtype]) -> torch.dtype:
+    return max((w for w in widths if w in EPS), key=EPS.__getitem__, default=torch.float64)
+
+
+def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: int, by_design: Sequence[str]) -> None:
+    """Fills in the derivative, with cuts and without, its noise, and what was found about operators."""
+    tape, leaves = sample.tape, sample.parameters
+    sample.operators = operators(tape, leaves, seed)
+    stand_in = _stand_ins(sample, by_design)
+    whole = replay(tape, leaves, list(spots.values()), stand_in=stand_in)
+    for name, value in zip(spots, whole.outputs, strict=True):
+        if not _same(value, sample.outputs[name], sample.width):
+            raise NotMeasured(f"what it computes cannot be run again: {name} comes out otherwise")
+    sample.true, made = _gradients(whole, spots, loss, leaves)
+    sample.wires = {k: (g, g) for k, g in made.items() if g is not None}
+    if tape.cuts:
+        cut = replay(tape, leaves, list(spots.values()), stand_in=stand_in, cut=True)
+        sample.cut = _gradients(cut, spots, loss, leaves)[0]
+    eps = EPS.get(sample.width, 1e-2)
+    generator = torch.Generator().manual_seed(seed)
+    nudged = {
+        n: (
+            p.detach() * (1 + eps * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p))
+        ).requires_grad_()
+        for n, p in leaves.items()
+    }
+    try:
+        shaken = _gradients(replay(tape, nudged, list(spots.values()), stand_in=stand_in), spots, loss, nudged)[0]
+    except NotMeasured:
+        shaken = {}
+    for n, g in sample.true.items():
+        other = shaken.get(n)
+        if g is not None and other is not None:
+            sample.noise[n] = float((g - other).norm())
+
+
+def _gradients(
+    run: Replayed, spots: dict[str, Spot], loss: LossOf, leaves: Tensors
+) -> tuple[Gradients, dict[tuple[int, int], torch.Tensor | None]]:
+    value = loss(dict(zip(spots, run.outputs, strict=True)))
+    if not value.requires_grad:
+        return dict.fromkeys(leaves), {}
+    made = {k: v for k, v in run.made.items() if v.requires_grad and not v.is_leaf}
+    found = torch.autograd.grad(value, [*leaves.values(), *made.values()], allow_unused=True)
+    found = tuple(None if g is None else dense(g) if g.is_sparse else g for g in found)
+    return dict(zip(leaves, found, strict=False)), dict(zip(made, found[len(leaves) :], strict=True))
+
+
+def _same(one: torch.Tensor, other: torch.Tensor, width: torch.dtype) -> bool:
+    one, other = one.detach().double(), other.detach().double()
+    if one.shape != other.shape:
+        return False
+    both = one.isfinite() & other.isfinite()
+    if not bool((both | (one == other) | (one.isnan() & other.isnan())).all()):
+        return False
+    gap = torch.where(both, one - other, 0).norm()
+    return float(gap) <= 100 * EPS.get(width, 1e-2) * float(torch.where(both, other, 0).norm()) + 1e-12
+
+
+def _stand_ins(sample: Sample, by_design: Sequence[str]) -> dict[int, Callable[[OwnCall, Memory], None]]:
+    """What puts the backward of an operator in the place of the derivative, where it is meant to be another one."""
+    found: dict[int, Callable[[OwnCall, Memory], None]] = {}
+    for number, call in enumerate(sample.tape.calls):
+        if call.by_torch or call.opaque or call.last < 0:
+            continue
+        if any(d in (call.function.__name__, call.place.module) or d == call.place.line for d in by_design):
+            found[number] = _own_instead(set(call.spots))
+            continue
+        through = {f.input for f in sample.operators if f.verdict is DESIGN and f.operator == call.function.__name__}
+        if through:
+            order: list[tuple[object, ...]] = []
+            numbers = set()
+            for i, s in call.spots.items():
+                if s.dtype.is_floating_point:
+                    if (s.key, s.geometry) not in order:
+                        order.append((s.key, s.geometry))
+                    if order.index((s.key, s.geometry)) in through:
+                        numbers.add(i)
+            found[number] = _own_instead(numbers)
+    return found
+
+
+def _own_instead(inputs: set[int]) -> Callable[[OwnCall, Memory], None]:
+    """After a call of an operator: its own backward for some inputs, the derivative for all others."""
+
+    def act(call: OwnCall, memory: Memory) -> None:
+        whole = inputs == set(call.spots)
+        values = [memory.read(call.spots[i]) if i in call.spots else a for i, a in enumerate(call.args)]
+        given = [
+            (v.view_as(v) if i in inputs else v.detach()) if isinstance(v, torch.Tensor) else v
+            for i, v in enumerate(values)
+        ]
+        with torch.enable_grad():
+            out = call.function.apply(*given)
+        outs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
+        for spot, new in zip(call.results, outs, strict=True):
+            if spot.dtype.is_floating_point:
+                memory.write(spot, new if whole else memory.read(spot) + (new - new.detach()))
+
+    return act
+
+
+def _pair(sample: Sample, wires: Wires) -> None:
+    """What backward sent beside what it should have sent, where both are known."""
+    pairs = {}
+    for made, true in {k: v[1] for k, v in sample.wires.items()}.items():
+        if made in wires.heard:
+            own = wires.grads.get(made)
+            pairs[made] = (torch.zeros_like(true) if own is None else own, true)
+    sample.wires = pairs
+
+
+__all__ = [
+    "EPS",
+    "FLOOR",
+    "MARGIN",
+    "Gradients",
+    "LossOf",
+    "Outputs",
+    "Sample",
+    "dense",
+    "loss_of",
+    "take",
+]

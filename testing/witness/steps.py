@@ -1,0 +1,278 @@
+"""Steps of a user's own module, in float64 or as it is; afterwards it is what it was."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from lawful.theory.oracle.double import double
+from lawful.theory.oracle.lending.lent import lent
+from lawful.theory.oracle.lending.randomness import random_states
+from lawful.theory.oracle.modules import as_double, perturbed
+from lawful.theory.oracle.outputs import named_outputs
+from lawful.theory.refusals import ModuleError, refused
+
+from .sample import Gradients, LossOf, Sample, dense, take
+
+MOST = 6  # steps, while a parameter has not moved
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        module: as the user passes it: compiled, wrapped for several processes, or plain.
+        args: its inputs.
+        kwargs: its inputs by keyword.
+        loss: a loss by the seed of its targets.
+        samples: number of steps; more are taken where a parameter has not moved.
+        seed: of everything random.
+        training: whether it runs in training mode; False keeps its modes.
+        by_design: see `judge`.
+    """
+
+    module: torch.nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    loss: Callable[[int], LossOf]
+    samples: int
+    seed: int
+    training: bool
+    by_design: tuple[str, ...] = ()
+
+
+def inner(module: torch.nn.Module) -> torch.nn.Module:
+    """The module that the user wrote, without what `torch.compile` and DDP put around it."""
+    while True:
+        if isinstance(module, torch.nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif hasattr(module, "_orig_mod"):
+            module = module._orig_mod
+        else:
+            return module
+
+
+def is_wrapped(module: torch.nn.Module) -> bool:
+    """Whether a module runs otherwise than its own forward says."""
+    return inner(module) is not module or any(m._compiled_call_impl is not None for m in module.modules())
+
+
+def in_double(request: Request) -> list[Sample]:
+    """Steps in float64."""
+    module = request.module
+    last: Exception | None = None
+    for wide in (False, True):
+        try:
+            with lent(module, as_double) as own, _wide(wide):
+                if request.training:
+                    module.train()
+                trained = {n: p for n, p in own.parameters.items() if p.requires_grad}
+                given = {n: as_double(p) for n, p in own.parameters.items()}
+
+                def again(values: Mapping[str, torch.Tensor], own: Any = own) -> Callable[[], None]:
+                    return lambda: own.start(values)
+
+                return _steps(request, module, trained, given, again, wide)
+        except ModuleError as error:
+            last = last or error
+    assert last is not None
+    raise last
+
+
+@contextmanager
+def _wide(wide: bool) -> Iterator[None]:
+    """Constants made in the forward are float64; with `wide`, so is everything that it casts to narrower numbers."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with double() if wide else nullcontext():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _steps(
+    request: Request,
+    module: torch.nn.Module,
+    trained: dict[str, torch.Tensor],
+    given: Mapping[str, torch.Tensor],
+    again: Callable[[Mapping[str, torch.Tensor]], Callable[[], None]],
+    wide: bool,
+) -> list[Sample]:
+    generator = torch.Generator().manual_seed(request.seed)
+    found: list[Sample] = []
+    first: Exception | None = None
+    for i in range(max(MOST, request.samples)):
+        if i >= request.samples and _all_moved(found, trained):
+            break
+        values = given if i == 0 else {n: perturbed(p, generator) for n, p in given.items()}
+        size = 1.0 if i < request.samples else 3.0
+        args, kwargs = jittered(request.args, request.kwargs, generator if i else None, size)
+        try:
+            one = take(
+                module,
+                trained,
+                args,
+                kwargs,
+                request.loss(request.seed + i),
+                request.seed + i,
+                again(values),
+                by_design=request.by_design,
+            )
+        except ModuleError as error:
+            if i == 0:
+                raise
+            first = first or error
+            continue
+        if _finite(one):
+            found.append(one)
+        elif i == 0:
+            first = ValueError("not a number")
+    return found
+
+
+def _all_moved(samples: Sequence[Sample], trained: Mapping[str, torch.Tensor]) -> bool:
+    return all(any(s.moved(n) or s.unknown for s in samples) for n in trained)
+
+
+def _finite(sample: Sample) -> bool:
+    grads = [*(sample.true or sample.own).values()]
+    return all(bool(torch.isfinite(g).all()) for g in grads if g is not None) and sample.value == sample.value
+
+
+def as_it_is(request: Request) -> list[Sample]:
+    """One step of the module in its own types of numbers, with its own forward and `loss.backward()`."""
+    module, plain = request.module, inner(request.module)
+    with kept(plain):
+        if request.training:
+            module.train()
+        trained = {n: p for n, p in plain.named_parameters() if p.requires_grad}
+        buffers = {n: b.detach().clone() for n, b in plain.named_buffers()}
+        loss = request.loss(request.seed)
+
+        def again() -> None:
+            for p in trained.values():
+                p.grad = None
+            for n, b in plain.named_buffers():
+                b.detach().copy_(buffers[n])
+
+        def own() -> Gradients:
+            again()
+            torch.manual_seed(request.seed)
+            with refused(f"the forward of {type(plain).__name__} does not run"):
+                value = loss(named_outputs(plain, module(*request.args, **request.kwargs)))
+            if value.requires_grad:
+                with refused(f"the backward of {type(plain).__name__} does not run"):
+                    value.backward()
+            return {n: None if p.grad is None else dense(p.grad) for n, p in trained.items()}
+
+        wrapped = is_wrapped(module)
+        real = own() if wrapped else None
+        with _eagerly(plain):
+            one = take(
+                plain,
+                trained,
+                request.args,
+                request.kwargs,
+                loss,
+                request.seed,
+                again,
+                None if real is None else lambda: real,
+                request.by_design,
+            )
+        if isinstance(module, torch.nn.parallel.DistributedDataParallel):
+            _average(one, module)
+    return [one] if _finite(one) else []
+
+
+def _average(sample: Sample, module: torch.nn.parallel.DistributedDataParallel) -> None:
+    """What every process should hold: the mean over all of them."""
+    import torch.distributed as dist
+
+    count = dist.get_world_size(module.process_group)
+    for side in (sample.true, sample.cut):
+        for name, p in sample.parameters.items():
+            if name in side or side is sample.true:
+                g = side.get(name)
+                total = torch.zeros_like(p) if g is None else g.detach().clone()
+                dist.all_reduce(total, group=module.process_group)
+                side[name] = total / count
+    sample.wires = {}
+
+
+@contextmanager
+def kept(module: torch.nn.Module) -> Iterator[None]:
+    """Puts gradients, buffers, modes and random states back."""
+    grads = {p: p.grad for p in module.parameters()}
+    buffers = [(b, b.detach().clone()) for b in module.buffers()]
+    modes = [(m, m.training) for m in module.modules()]
+    with random_states(), warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for p, g in grads.items():
+                p.grad = g
+            for b, old in buffers:
+                b.detach().copy_(old)
+            for m, mode in modes:
+                m.training = mode
+
+
+@contextmanager
+def _eagerly(module: torch.nn.Module) -> Iterator[None]:
+    """Compiled forwards run uncompiled."""
+    own = [(m, m._compiled_call_impl) for m in module.modules() if m._compiled_call_impl is not None]
+    with ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for m, _ in own:
+            m._compiled_call_impl = None
+        try:
+            yield
+        finally:
+            for m, call in own:
+                m._compiled_call_impl = call
+
+
+def jittered(
+    args: Sequence[Any], kwargs: Mapping[str, Any], generator: torch.Generator | None, size: float = 1.0
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs near some examples, real numbers in float64; those of integers in another order, masks as they are.
+
+    Args:
+        args: the examples.
+        kwargs: those by keyword.
+        generator: of the changes; None for the examples themselves.
+        size: what real numbers are multiplied by.
+    """
+
+    def change(x: Any, name: str = "") -> Any:
+        if not isinstance(x, torch.Tensor):
+            return x
+        if x.is_floating_point():
+            x = as_double(x)
+            if generator is None or "mask" in name:
+                return x
+            spread = float(x.std()) if x.numel() > 1 else 1.0
+            noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
+            return size * (x + 0.5 * (spread or 0.2) * noise)
+        if generator is None or x.dtype == torch.bool or "mask" in name or x.numel() < 2 or x.is_complex():
+            return x.clone()
+        order = torch.randperm(x.numel(), generator=generator).to(x.device)
+        return x.reshape(-1)[order].reshape(x.shape)
+
+    return pytree.tree_map(change, tuple(args)), {
+        k: pytree.tree_map(lambda v, k=k: change(v, k), v) for k, v in kwargs.items()
+    }
+
+
+__all__ = ["Request", "as_it_is", "in_double", "inner", "is_wrapped", "jittered", "kept"]

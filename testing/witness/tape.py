@@ -1,0 +1,226 @@
+"""What a forward really computed: every call that reached the kernels of torch, with the memory it read and wrote.
+
+A value is named by its memory, as views, `detach`, `.data` and writes in place share it: whatever hides a computation
+from autograd hides nothing here.  What follows is `replay`, which differentiates the calls again.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+ROUNDS = frozenset({"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "argmax", "argmin", "max", "min"})
+COMPARES = frozenset({"gt", "lt", "ge", "le", "eq", "ne"})
+NEAR = 12  # calls between a rounding and a cut that belong to one straight-through estimator
+PLAIN = ("aten", "prims", "prim")
+
+
+class NotMeasured(RuntimeError):
+    """What was run cannot be judged this way; says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was called: the path of the module and the line of the user's source.
+
+    Attributes:
+        module: its name in the model.
+        path: of the file.
+        number: of the line; 0 where no user's line is known.
+    """
+
+    module: str
+    path: str = ""
+    number: int = 0
+
+    @property
+    def line(self) -> str:
+        """`file.py:12`."""
+        return f"{self.path.rpartition('/')[2]}:{self.number}" if self.number else ""
+
+    @property
+    def code(self) -> str:
+        """What stands there."""
+        return linecache.getline(self.path, self.number).strip()
+
+    def __str__(self) -> str:
+        line = f"{self.line}: {self.code}".removesuffix(": ") if self.number else ""
+        return ", ".join(filter(None, [self.module, line]))
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A tensor as memory: which storage, and how it lies in it.
+
+    Attributes:
+        key: of the storage.
+        dtype: of its numbers.
+        size: its shape.
+        stride: of every axis.
+        offset: of its first number.
+        alive: whether autograd knew where it came from.
+        made: the step that wrote the storage last, and which of its results it was; None before the forward.
+    """
+
+    key: int
+    dtype: torch.dtype
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    alive: bool = True
+    made: tuple[int, int] | None = None
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """How it lies in its storage."""
+        return self.dtype, self.size, self.stride, self.offset
+
+
+@dataclass
+class Step:
+    """One call of a kernel, or of an operator whose inside no kernel of torch shows.
+
+    Attributes:
+        func: what was called.
+        args: its arguments, with a `Spot` for every tensor.
+        kwargs: those by keyword.
+        results: its tensors, by number.
+        writes: the arguments that it wrote in place; None for what the module keeps for its next call.
+        alive: whether gradients were recorded when it ran.
+        place: where it was called.
+        own: numbers of the calls of `autograd.Function` that it ran inside of, outermost first.
+        dice: the random state before it, where it draws.
+        whole: whether it stands for a whole call of an `autograd.Function`.
+    """
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    results: dict[int, Spot]
+    writes: list[Spot | None]
+    alive: bool
+    place: Place
+    own: tuple[int, ...] = ()
+    dice: torch.Tensor | None = None
+    whole: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in words: `aten.addmm`, `Norm.apply`, `mylib.scale`."""
+        packet = getattr(self.func, "overloadpacket", None)
+        return str(packet) if packet is not None else str(getattr(self.func, "__qualname__", self.func))
+
+
+@dataclass
+class OwnCall:
+    """A call of an `autograd.Function`.
+
+    Attributes:
+        function: its class.
+        args: what it was given, tensors as copies.
+        spots: the tensors among them, as memory.
+        place: where it was called.
+        first: number of the first step inside.
+        last: one behind the last.
+        outer: whether no other call is around it.
+        results: the tensors it gave.
+        opaque: whether something it gave was made outside of torch's kernels.
+    """
+
+    function: type[torch.autograd.Function]
+    args: tuple[Any, ...]
+    spots: dict[int, Spot]
+    place: Place
+    first: int
+    last: int = -1
+    outer: bool = True
+    results: tuple[Spot, ...] = ()
+    opaque: bool = False
+
+    @property
+    def by_torch(self) -> bool:
+        """Whether torch itself brings it (checkpoints)."""
+        return self.function.__module__.split(".")[0] == "torch"
+
+
+@dataclass
+class Tape:
+    """What a forward computed.
+
+    Attributes:
+        steps: its calls.
+        leaves: the storage of every trainable parameter, by name.
+        fixed: what every storage held when it was first read, flat.
+        calls: of `autograd.Function`.
+        cuts: reads of what depends on trainable parameters, but without autograd knowing: step and spot.
+        widths: types of the numbers that depend on parameters.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    leaves: dict[int, tuple[str, Spot]] = field(default_factory=dict)
+    fixed: dict[int, torch.Tensor] = field(default_factory=dict)
+    calls: list[OwnCall] = field(default_factory=list)
+    cuts: list[tuple[int, Spot]] = field(default_factory=list)
+    widths: set[torch.dtype] = field(default_factory=set)
+    state: set[int] = field(default_factory=set)
+    made: dict[int, tuple[int, int]] = field(default_factory=dict)
+    moves: set[int] = field(default_factory=set)
+    rounded: dict[int, int] = field(default_factory=dict)
+    detached: dict[int, Place] = field(default_factory=dict)
+    unknown: str = ""
+    autocast: bool = False
+
+    def spot(self, tensor: torch.Tensor) -> Spot:
+        """A tensor as memory."""
+        if tensor.layout is not torch.strided or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            raise NotMeasured(f"it computes with a {type(tensor).__name__} of layout {tensor.layout}")
+        key = storage_key(tensor)
+        alive = tensor.requires_grad
+        return Spot(
+            key, tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), alive, self.made.get(key)
+        )
+
+    def straight_through(self, step: int, spot: Spot) -> bool:
+        """Whether a cut belongs to a straight-through estimator: something next to it is rounded."""
+        around = [spot, *(s for s in spots_in(self.steps[step].args) if s.key != spot.key)]
+        near = [self.steps[step].results.get(0), *around]
+        return any(s is not None and self.rounded.get(s.key, NEAR + 1) <= NEAR for s in near)
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """What names the memory of a tensor, while that is held."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def flat(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of the whole memory behind a tensor."""
+    storage = tensor.untyped_storage()
+    count = storage.nbytes() // tensor.element_size()
+    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).clone()
+
+
+def spots_in(tree: Any) -> list[Spot]:
+    """The tensors among some arguments."""
+    return [v for v in pytree.tree_flatten(tree)[0] if isinstance(v, Spot)]
+
+
+__all__ = [
+    "COMPARES",
+    "NEAR",
+    "PLAIN",
+    "ROUNDS",
+    "NotMeasured",
+    "OwnCall",
+    "Place",
+    "Spot",
+    "Step",
+    "Tape",
+    "flat",
+    "spots_in",
+    "storage_key",
+]

@@ -1,0 +1,186 @@
+"""Where a gradient goes wrong: walking backwards, the first operation with a right gradient in and a wrong one out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .resemblance import resemblance
+from .sample import EPS, Sample
+from .tape import Place, Spot, Step, spots_in
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A place where a gradient goes wrong.
+
+    Attributes:
+        operation: its name.
+        place: the module and the line.
+        guess: what seems to be wrong.
+        toward: what the wrong gradient is sent to: a parameter, or a value.
+        step: number of the step.
+        cut: whether autograd does not see the path.
+    """
+
+    operation: str
+    place: Place
+    guess: str
+    toward: str
+    step: int
+    cut: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.operation}, {self.place}: the gradient that it sends to {self.toward} is wrong; {self.guess}"
+
+
+def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
+    """The first place, walking backwards.
+
+    A value whose wrong gradient comes from another wrong one behind it is no first place.
+
+    Args:
+        sample: the step.
+        wrong: the parameters whose gradient is wrong.
+    """
+    tape = sample.tape
+    keys = {name: spot.key for name, spot in tape.leaves.values()}
+    cut = _first_cut(sample, {keys[n] for n in wrong if n in keys})
+    if cut is not None:
+        return cut
+    readers = _readers(sample)
+    bad: dict[Value, tuple[str, torch.Tensor | None, torch.Tensor]] = {}
+    for made, (own, true) in sample.wires.items():
+        if _wrong(own, true, sample):
+            bad[_result(tape.steps[made[0]], made[1]).key, made] = (_called(sample, made), own, true)
+    explained: set[Value] = set()
+    for value in bad:
+        explained |= _behind(sample, value) - {value}
+    for name in wrong:
+        true_gradient = sample.true.get(name)
+        if name in keys and true_gradient is not None:
+            bad[keys[name], None] = (name, sample.own.get(name), true_gradient)
+    roots = [v for v in bad if v not in explained] or list(bad)
+    found = [_fault(sample, readers[v], v[0], *bad[v]) for v in roots if v in readers]
+    return max(found, key=lambda f: f.step, default=None)
+
+
+Value = tuple[int, tuple[int, int] | None]
+
+
+def _first_cut(sample: Sample, wrong: set[int]) -> Fault | None:
+    """The last place where a value that autograd knew goes on without it, towards parameters that are wrong."""
+    tape = sample.tape
+    found = None
+    for number, spot in tape.cuts:
+        maker = tape.steps[spot.made[0]] if spot.made is not None else None
+        dead = maker is not None and (number, spot) and any(n == spot.made[0] for n, _ in tape.cuts)  # type: ignore[index]
+        behind = {k for k, _ in _behind(sample, (spot.key, spot.made))}
+        if dead or tape.straight_through(number, spot) or not behind & wrong:
+            continue
+        step = tape.steps[number]
+        call = next((c for c in tape.calls if c.by_torch and any(r.key == spot.key for r in c.results)), None)
+        if call is not None:
+            why = "no input of it needs a gradient, so that it gives none to its parameters (use_reentrant=False does)"
+            found = Fault("a checkpoint", call.place, why, "its parameters", number, True)
+        elif step.alive:
+            place = tape.detached.get(spot.key, step.place)
+            found = Fault(
+                step.name,
+                place,
+                "autograd does not see this path: detach() or .data",
+                _toward(sample, spot),
+                number,
+                True,
+            )
+        else:
+            why = "autograd does not see this path: a no_grad region"
+            found = Fault(step.name, step.place, why, _toward(sample, spot), number, True)
+    return found
+
+
+def _toward(sample: Sample, spot: Spot) -> str:
+    if spot.made is None:
+        return next((n for k, (n, _) in sample.tape.leaves.items() if k == spot.key), "its input")
+    return _called(sample, spot.made)
+
+
+def _behind(sample: Sample, value: Value) -> set[Value]:
+    """All values that a value was made of, itself included."""
+    found: set[Value] = set()
+    open_ = [value]
+    while open_:
+        one = open_.pop()
+        if one in found:
+            continue
+        found.add(one)
+        if one[1] is not None:
+            step = sample.tape.steps[one[1][0]]
+            open_ += [(s.key, s.made) for s in _all(step)]
+    return found
+
+
+def _fault(
+    sample: Sample, steps: Sequence[int], key: int, toward: str, own: torch.Tensor | None, true: torch.Tensor
+) -> Fault:
+    """The fault of one of the steps that read a value, of which one with a backward of its own is the likeliest."""
+    tape = sample.tape
+    special = [n for n in steps if any(not tape.calls[c].by_torch for c in tape.steps[n].own) or tape.steps[n].whole]
+    number = (special or list(steps))[-1]
+    step, guess = tape.steps[number], resemblance(own, true)
+    if not special and tape.steps[number].name.startswith("aten.") and step.name not in BY_FREQUENCY:
+        guess += "; its own formula is right, so what it saved was overwritten, or a hook changes the gradient"
+    return Fault(_name(sample, number), _outer(sample, step), guess, toward, _end(sample, number))
+
+
+BY_FREQUENCY = frozenset({"aten.embedding", "aten._embedding_bag"})
+
+
+def _outer(sample: Sample, step: Step) -> Place:
+    """Where the operator was called that a step runs inside of."""
+    own = [sample.tape.calls[n] for n in step.own if not sample.tape.calls[n].by_torch]
+    return own[0].place if own else step.place
+
+
+def _end(sample: Sample, number: int) -> int:
+    own = [sample.tape.calls[n] for n in sample.tape.steps[number].own if not sample.tape.calls[n].by_torch]
+    return own[0].last - 1 if own else number
+
+
+def _name(sample: Sample, number: int) -> str:
+    step = sample.tape.steps[number]
+    own = [sample.tape.calls[n] for n in step.own if not sample.tape.calls[n].by_torch]
+    return f"the backward of {own[0].function.__name__}" if own else step.name
+
+
+def _called(sample: Sample, made: tuple[int, int]) -> str:
+    step = sample.tape.steps[made[0]]
+    return f"the result of {_name(sample, made[0])} ({step.place})"
+
+
+def _result(step: Step, number: int) -> Spot:
+    return [*step.results.values(), *filter(None, step.writes)][number]
+
+
+def _wrong(own: torch.Tensor, true: torch.Tensor, sample: Sample) -> bool:
+    eps = EPS.get(sample.width, 1e-2)
+    bound = max(1e4 * eps, 1e-7) * float(true.norm()) + 1e2 * eps * sample.scale
+    return not float((own - true).norm()) <= bound
+
+
+def _readers(sample: Sample) -> dict[tuple[int, tuple[int, int] | None], list[int]]:
+    """The steps that read each value, by its storage and what made it."""
+    found: dict[tuple[int, tuple[int, int] | None], list[int]] = {}
+    for i, step in enumerate(sample.tape.steps):
+        for spot in _all(step):
+            found.setdefault((spot.key, spot.made), []).append(i)
+    return found
+
+
+def _all(step: Step) -> Iterator[Spot]:
+    yield from spots_in((step.args, step.kwargs))
+
+
+__all__ = ["Fault", "first_fault"]

@@ -1,0 +1,172 @@
+"""The kit on a training step, on compiled modules, on sets of laws; and a module that comes back as it was."""
+
+import importlib
+import socket
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+
+import lawful as lw
+from lawful import blocks as b
+from lawful.testing import assert_complete, assert_lawful, assert_same_laws, assert_step_lawful
+from lawful.theory.verdict import Verdict
+
+X = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+
+
+def mlp(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def accumulated(model: nn.Module, parts: int = 2) -> None:
+    model.zero_grad()
+    for x in X.chunk(parts):
+        (model(x).square().mean() / parts).backward()
+
+
+def test_a_step() -> None:
+    model = mlp()
+    laws = lw.derive(model, args=(X,))
+    accumulated(model)
+    assert assert_step_lawful(model, laws).verdict is Verdict.HOLDS
+    assert assert_step_lawful(model, args=(X,)).residual < 1e-5
+    reference = {n: p.grad.clone() for n, p in model.named_parameters()}
+    accumulated(model, 4)
+    assert_step_lawful(model, reference_grads=reference)
+    model[2].weight.grad[3] *= 1.01
+    with pytest.raises(AssertionError, match="law broken: balance of 0"):
+        assert_step_lawful(model, laws)
+
+
+def test_what_only_a_reference_sees() -> None:
+    model = mlp()
+    laws = lw.derive(model, args=(X,))
+    accumulated(model)
+    reference = {n: p.grad.clone() for n, p in model.named_parameters()}
+    for p in model.parameters():
+        p.grad *= 2
+    assert_step_lawful(model, laws)
+    with pytest.raises(AssertionError, match="2 times too large"):
+        assert_step_lawful(model, laws, reference_grads=reference)
+
+
+def test_a_step_that_says_nothing() -> None:
+    model = mlp()
+    with pytest.raises(ValueError, match="nothing to judge the gradients by"):
+        assert_step_lawful(model)
+    with pytest.raises(AssertionError, match=r"no gradient \(None\)"):
+        assert_step_lawful(model, args=(X,))
+    accumulated(model)
+    model[0].weight.grad[0, 0] = torch.nan
+    with pytest.raises(AssertionError, match="not a number"):
+        assert_step_lawful(model, args=(X,))
+
+
+def test_as_it_is_and_as_it_was() -> None:
+    model = mlp()
+    accumulated(model)
+    before = {n: (p.detach().clone(), p.grad.clone()) for n, p in model.named_parameters()}
+    state = torch.get_rng_state()
+    for run in ("double", "as_is"):
+        assert assert_lawful(model, (X,), run=run).verdict is Verdict.HOLDS
+    assert_lawful(mlp().bfloat16(), (X.bfloat16(),), run="as_is")
+    assert torch.equal(state, torch.get_rng_state())
+    for n, p in model.named_parameters():
+        assert torch.equal(p, before[n][0]) and torch.equal(p.grad, before[n][1])
+    with pytest.raises(ValueError, match="run is 'fast'"):
+        assert_lawful(model, (X,), run="fast")
+
+
+def test_a_hook_that_changes_a_gradient_is_found() -> None:
+    model = mlp()
+    model[0].weight.register_hook(lambda g: 2 * g)
+    with pytest.raises(AssertionError, match=r"2 times too large; .*a hook"):
+        assert_lawful(model, (X,))
+
+
+def test_dead_units_are_not_exercised() -> None:
+    model = mlp()
+    with torch.no_grad():
+        model[0].bias[:2] = -50.0
+    found = assert_lawful(model, (X,), samples=1)
+    assert found["balance of 0"].tested < found["balance of 0"].scalars == 8
+
+
+def broken(graph, examples):
+    def run(*args):
+        out = list(graph(*args) if not isinstance(args[0], list) else graph(*args[0]))
+        flat = [i for i, o in enumerate(out) if isinstance(o, torch.Tensor) and o.ndim == 1]
+        out[flat[0]] = torch.zeros_like(out[flat[0]])
+        return tuple(out)
+
+    return run
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_compiled(wrong: bool, own: bool) -> None:
+    aot_autograd = importlib.import_module("torch._dynamo.backends.common").aot_autograd
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = mlp()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x)
+
+    torch._dynamo.reset()
+    backend = aot_autograd(fw_compiler=lambda g, e: g, bw_compiler=broken if wrong else lambda g, e: g)
+    model = Net()
+    if own:
+        model.compile(backend=backend)
+    compiled = model if own else torch.compile(model, backend=backend)
+    if not wrong:
+        assert_lawful(compiled, (X,))
+        return
+    with pytest.raises(AssertionError, match="missing: it is zero everywhere"):
+        assert_lawful(compiled, (X,))
+
+
+def process(rank: int, port: int) -> None:
+    import torch.distributed as dist
+    from torch.distributed.fsdp import fully_shard
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    laws, x = lw.derive(mlp(), args=(X,)), X[rank * 8 : rank * 8 + 8]
+    model = nn.parallel.DistributedDataParallel(mlp())
+    assert_lawful(model, (x,))
+    model(x).square().mean().backward()
+    assert_step_lawful(model, laws)
+    model.module[2].weight.grad *= 2
+    with pytest.raises(AssertionError, match="law broken"):
+        assert_step_lawful(model, laws)
+    sharded = mlp()
+    fully_shard(sharded, mesh=dist.init_device_mesh("cpu", (2,)))
+    sharded(x).square().mean().backward()
+    assert_step_lawful(sharded, laws)
+    with pytest.raises(ValueError, match="are sharded"):
+        assert_lawful(sharded, (x,))
+    dist.destroy_process_group()
+
+
+@pytest.mark.nightly
+def test_two_processes() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(process, (port,), 2)
+
+
+def test_sets_of_laws() -> None:
+    assert_same_laws(mlp(), mlp(1), (X,))
+    other = mlp()
+    other[1] = nn.GELU()
+    with pytest.raises(AssertionError, match=r"do not conserve the same[\s\S]*- balance of 0"):
+        assert_same_laws(mlp(), other, (X,))
+    assert assert_complete(b.MLP(3, 4)).complete
