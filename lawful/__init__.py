@@ -10,7 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lawful import blocks, catalog, testing
+    from lawful import blocks, catalog, dynamics, testing
+    from lawful.dynamics.ledger import Ledger
     from lawful.graph import families
     from lawful.graph.architecture.architecture import Architecture
     from lawful.graph.questions import flows
@@ -38,6 +39,7 @@ _HOMES = {
     "CheckReport": "lawful.graph.questions.check",
     "Count": "lawful.theory.oracle.counting",
     "Law": "lawful.theory.laws.law",
+    "Ledger": "lawful.dynamics.ledger",
     "LawSet": "lawful.theory.derive.lawset",
     "PolynomialLaws": "lawful.theory.search",
     "ParameterCount": "lawful.graph.questions.parameters",
@@ -59,6 +61,7 @@ _HOMES = {
 _MODULES = {
     "blocks": "lawful.blocks",
     "catalog": "lawful.catalog",
+    "dynamics": "lawful.dynamics",
     "families": "lawful.graph.families",
     "flows": "lawful.graph.questions.flows",
     "losses": "lawful.theory.losses",
@@ -72,6 +75,7 @@ __all__ = [
     "Count",
     "Law",
     "LawSet",
+    "Ledger",
     "ParameterCount",
     "PolynomialLaws",
     "Report",
@@ -85,6 +89,7 @@ __all__ = [
     "check",
     "count",
     "derive",
+    "dynamics",
     "families",
     "flows",
     "lora",

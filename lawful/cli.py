@@ -1,4 +1,4 @@
-"""The command line: `lawful demo | derive | verify | count | certify | check | catalog | atlas`.
+"""The command line: `lawful demo | derive | verify | count | certify | check | train | ledger | catalog | atlas`.
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
 """
@@ -14,6 +14,7 @@ import typer
 from .cli_atlas import atlas
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
+from .cli_train import ledger, train
 from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
@@ -29,6 +30,8 @@ app = typer.Typer(
 app.add_typer(catalog_app, name="catalog")
 app.command()(atlas)
 app.command()(certify)
+app.command()(train)
+app.command()(ledger)
 
 Spec = Annotated[
     str,

@@ -1,0 +1,100 @@
+"""The ledger in the loops of others: Hugging Face Trainer and Lightning.  A plain loop and Accelerate need none of this.
+
+Nothing is imported before it is asked for: each function needs the package of its loop.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .ledger import Ledger
+from .loggers import scalars
+
+SAVED = "ledger.pt"  # beside a checkpoint
+
+
+def hugging_face(**options: Any) -> Any:
+    """A callback for `transformers.Trainer`; its attribute `ledger` is there once training has begun.
+
+    The account is saved in every checkpoint, goes on from there with `resume_from_checkpoint`, and the largest
+    remainder is added to what the Trainer logs, as `laws/remainder`.
+
+    Args:
+        **options: those of `Ledger`, for example `laws` or `every`.
+
+    Raises:
+        ImportError: without transformers.
+    """
+    from transformers import TrainerCallback
+
+    class LedgerCallback(TrainerCallback):  # type: ignore[misc]
+        """Watches laws in a Trainer."""
+
+        ledger: Ledger | None = None
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.ledger = Ledger(kwargs["model"], kwargs["optimizer"], **options)
+            saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / SAVED
+            if state.global_step and saved.exists():
+                self.ledger.load_state_dict(torch.load(saved, weights_only=True))
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            if logs is not None and self.ledger is not None and self.ledger.laws:
+                for place in (logs, *state.log_history[-1:]):
+                    place["laws/remainder"] = max(row.relative for row in self.ledger.rows())
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            if self.ledger is not None and state.is_world_process_zero and folder.exists():
+                torch.save(self.ledger.state_dict(), folder / SAVED)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if self.ledger is not None:
+                self.ledger.close()
+
+    return LedgerCallback()
+
+
+def lightning(**options: Any) -> Any:
+    """A callback for `lightning.Trainer`; its attribute `ledger` is there once training has begun.
+
+    The account is saved in every checkpoint and goes on from there; every step logs `laws/<name>`, the part of its size
+    that a law has moved by.
+
+    Args:
+        **options: those of `Ledger`, for example `laws` or `every`.
+
+    Raises:
+        ImportError: without lightning.
+    """
+    from lightning.pytorch.callbacks import Callback
+
+    class LedgerCallback(Callback):  # type: ignore[misc]
+        """Watches laws in a Lightning Trainer."""
+
+        ledger: Ledger | None = None
+        _saved: dict[str, Any] | None = None
+
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            self.ledger = Ledger(pl_module, trainer.optimizers, **options)
+            if self._saved is not None:
+                self.ledger.load_state_dict(self._saved)
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            if self.ledger is not None and self.ledger.laws:
+                pl_module.log_dict(scalars(self.ledger))
+
+        def state_dict(self) -> dict[str, Any]:
+            return self.ledger.state_dict() if self.ledger is not None else {}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self._saved = state_dict or None
+
+        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+            if self.ledger is not None:
+                self.ledger.close()
+
+    return LedgerCallback()

@@ -1,0 +1,58 @@
+"""The ledger as a figure: what every law did, what moved it, and what is left over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .report import rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .ledger import Ledger
+
+FLOOR = 1e-18  # a remainder of exactly 0 on a logarithmic axis
+MOST = 12  # laws in a panel: those that moved most
+
+
+def plot(ledger: Ledger, path: str | None) -> Figure:
+    """Draws three panels: change over the steps, causes, and remainders over the steps.
+
+    Args:
+        ledger: a ledger that watched at least one step.
+        path: where the figure goes.
+
+    Raises:
+        ValueError: if no step was watched.
+    """
+    from matplotlib.figure import Figure
+
+    found = {row.law: row for row in rows(ledger)}
+    accounts = sorted(
+        (a for a in ledger.accounts.values() if a.history), key=lambda a: -abs(found[a.form.law.name].change) / a.norm
+    )[:MOST]
+    if not accounts:
+        raise ValueError("there is nothing to plot: no step was watched yet")
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    drift, causes, rest = figure.subplots(1, 3)
+    for a in accounts:
+        steps = [row[0] for row in a.history]
+        drift.plot(steps, [row[2] for row in a.history], label=a.form.law.name)
+        rest.semilogy(steps, [max(row[3], FLOOR) for row in a.history])
+    drift.set(title="change of the law, of its size", xlabel="step")
+    drift.legend(fontsize=6)
+    rest.set(title="what no cause explains, of its size", xlabel="step")
+    names = [a.form.law.name for a in accounts]
+    left, right = [0.0] * len(names), [0.0] * len(names)
+    for cause in found[names[0]].causes:
+        widths = [found[n].causes[cause] / a.norm for n, a in zip(names, accounts, strict=True)]
+        starts = [r if w >= 0 else x for w, x, r in zip(widths, left, right, strict=True)]
+        causes.barh(range(len(names)), widths, left=starts, label=cause)
+        right = [r + max(w, 0.0) for w, r in zip(widths, right, strict=True)]
+        left = [x + min(w, 0.0) for w, x in zip(widths, left, strict=True)]
+    causes.set_yticks(range(len(names)), names, fontsize=6)
+    causes.set(title="what moved it, of its size")
+    causes.legend(fontsize=6)
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure

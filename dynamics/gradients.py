@@ -1,0 +1,134 @@
+"""What backward wrote, before clipping, unscaling or anything else changed it: watched, and copied only where needed.
+
+A hook notes the version of every gradient when backward has written it.  Where the optimizer later finds another
+version, somebody changed the gradient in between, and from then on the hook keeps a copy of what backward wrote (one
+extra copy of the gradients).  The same for the weights: SAM takes its gradient at another point than its step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+NOISE = 16  # a difference of so many units of rounding, relative to the gradient, is no change
+
+
+@dataclass
+class Seen:
+    """What happened to the gradients between backward and the step.
+
+    Attributes:
+        altered: the gradients minus the common multiple of what backward wrote that comes closest, where they differ.
+        displaced: weights at backward minus weights at the step, where they differ.
+        edited: parameters whose gradient was turned around or enlarged, which no clipping does.
+        unknown: the gradients were changed, but no copy was kept this time.
+        multiple: the common multiple (clipping by norm, unscaling).
+    """
+
+    altered: dict[str, Tensor] = field(default_factory=dict)
+    displaced: dict[str, Tensor] = field(default_factory=dict)
+    edited: tuple[str, ...] = ()
+    unknown: bool = False
+    multiple: float = 1.0
+
+
+class GradientWatch:
+    """Hooks on the parameters of a model.
+
+    Args:
+        parameters: the parameters by name.
+        shared: gradients are averaged between processes after backward, so that what backward wrote is no reference.
+    """
+
+    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], shared: bool = False) -> None:
+        self._parameters = dict(parameters)
+        self._copy_gradients = self._copy_weights = not shared
+        self._shared = shared
+        self._versions: dict[str, tuple[int, int, int]] = {}
+        self._raw: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+        self._handles = [
+            p.register_post_accumulate_grad_hook(lambda p, n=n: self._note(n, p))
+            for n, p in self._parameters.items()
+            if p.requires_grad and p.is_leaf
+        ]
+
+    def keep(self) -> None:
+        """Takes the gradients as they are now for what backward wrote: call it right before clipping."""
+        for n, p in self._parameters.items():
+            if p.grad is not None:
+                self._versions[n] = (p.grad._version, p._version, p.data_ptr())
+                self._raw[n] = p.grad.detach().clone()
+
+    def close(self) -> None:
+        """Takes the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _note(self, name: str, p: Tensor) -> None:
+        if p.grad is None or p.grad.is_sparse or self._shared:
+            return
+        self._versions[name] = (p.grad._version, p._version, p.data_ptr())
+        if self._copy_gradients:
+            self._raw[name] = p.grad.detach().clone()
+        if self._copy_weights:
+            self._weights[name] = p.detach().clone()
+
+    def seen(self, grads: Mapping[str, Tensor]) -> Seen:
+        """What changed since backward; call it right before the step.
+
+        Args:
+            grads: the gradients that the optimizer is about to use.
+        """
+        changed = [n for n in grads if n in self._versions and self._version(n)[0] != self._versions[n][0]]
+        moved = [n for n in grads if n in self._versions and self._version(n)[1:] != self._versions[n][1:]]
+        found = Seen()
+        if any(n not in self._raw for n in changed) or any(n not in self._weights for n in moved):
+            found.unknown = True
+        else:
+            if changed:
+                self._compare(found, grads, set(changed))
+            for n in moved:
+                step = self._weights[n] - self._parameters[n].detach()
+                if bool(step.any()):
+                    found.displaced[n] = step
+        if not self._shared:
+            self._copy_gradients, self._copy_weights = (
+                bool(changed),
+                found.unknown and bool(moved) or bool(found.displaced),
+            )
+        self._raw, self._weights, self._versions = {}, {}, {}
+        return found
+
+    def _version(self, name: str) -> tuple[int, int, int]:
+        p = self._parameters[name]
+        return (-1 if p.grad is None else p.grad._version, p._version, p.data_ptr())
+
+    def _compare(self, found: Seen, grads: Mapping[str, Tensor], changed: set[str]) -> None:
+        dots = {n: _dot(grads[n], self._raw[n]) for n in grads if n in self._raw}
+        squares = {n: _dot(self._raw[n], self._raw[n]) for n in dots}
+        whole = sum(squares.values())
+        found.multiple = sum(dots.values()) / whole if whole > 0 else 1.0
+        free = max((dots[n] / squares[n] for n in dots if squares[n] > 0), default=1.0)
+        if any(n not in changed for n in dots):  # what nobody touched says how large an untouched gradient is
+            free = found.multiple = 1.0
+        edited = []
+        for n in dots:
+            unit = NOISE * torch.finfo(grads[n].dtype).eps
+            rest = grads[n] - found.multiple * self._raw[n]
+            if not _dot(rest, rest) > unit**2 * max(_dot(grads[n], grads[n]), found.multiple**2 * squares[n]):
+                continue
+            turned = bool((grads[n] * self._raw[n] < 0).any())
+            grown = bool((grads[n].abs() > (1 + unit) * abs(free) * self._raw[n].abs() + 1e-300).any())
+            if n in changed and (turned or (grown and len(changed) < len(dots))):
+                edited.append(n)
+            else:
+                found.altered[n] = rest
+        found.edited = tuple(edited)
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    return float(torch.dot(a.reshape(-1).double(), b.reshape(-1).double()))

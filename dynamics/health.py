@@ -1,0 +1,298 @@
+"""What is normal in a run and what is not: a verdict for every law, and the parameters that a fault sits in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from lawful.theory.parts import base
+
+from .account import Account
+from .step import NORM, OUTSIDE
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+
+OK, ROUNDING, APPROXIMATE, UNEXPLAINED = "ok", "rounding", "epsilon", "unexplained"
+ORDER = (OK, ROUNDING, APPROXIMATE, UNEXPLAINED)
+PRECISE = 1e-10  # a remainder below this part of the law is none
+SILENT = 20  # steps without a gradient before a layer counts as one that does not learn
+CONSTANT = 1e-4  # a norm that varies less from step to step was set by clipping
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        kind: `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`, `silent`,
+            `processes`.
+        parameters: where it sits.
+        text: the sentence for a reader.
+        fault: False for what may be meant: it is worth a look, and no verdict depends on it.
+    """
+
+    kind: str
+    parameters: tuple[str, ...]
+    text: str
+    fault: bool = True
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdicts of a run.
+
+    Attributes:
+        verdicts: one for every law.
+        findings: what is not as it should be.
+        text: all of it in plain words.
+    """
+
+    verdicts: dict[str, str]
+    findings: tuple[Finding, ...]
+    text: str
+
+    @property
+    def worst(self) -> str:
+        """The worst verdict."""
+        return max(self.verdicts.values(), key=ORDER.index, default=OK)
+
+
+def verdict(account: Account, low: bool, epsilon: float) -> str:
+    """The verdict on one law.
+
+    Args:
+        account: its account.
+        low: weights or gradients are less precise than float64.
+        epsilon: the part of a slope that the epsilon of norms explains.
+    """
+    if account.broken is not None or not torch.isfinite(account.remainder).all():
+        return UNEXPLAINED
+    if (
+        bool((account.remainder.abs() > account.bound).any())
+        or account.stale_step is not None
+        and account.form.law.exact
+    ):
+        return UNEXPLAINED
+    if not account.form.law.exact:
+        slack = account.allowance + account.bound
+        beyond = account.leak > max(epsilon, account.tolerance)
+        beyond = beyond or bool((account.causes.get(NORM, 0 * slack).abs() > slack).any())
+        return UNEXPLAINED if beyond else APPROXIMATE
+    if account.leak > account.tolerance:
+        return UNEXPLAINED
+    return ROUNDING if low and account.relative > PRECISE else OK
+
+
+def judge(ledger: Ledger) -> Judgement:
+    """Verdicts, findings and words for a run."""
+    low = max(ledger.precision.gradient, ledger.precision.unit) > PRECISE
+    verdicts = {n: verdict(a, low, ledger.epsilon) for n, a in ledger.accounts.items()}
+    bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
+    good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
+    findings = [
+        *_missing(ledger),
+        *_edited(ledger),
+        *_apart(ledger),
+        *_broken(ledger, bad, good),
+        *_clipped(ledger),
+        *_silent(ledger),
+    ]
+    findings += [*_outside(ledger), *_unaccounted(ledger)]
+    for f in findings:
+        outside = f.kind == "decay" and f.fault
+        if outside or f.kind == "processes":
+            touched = [
+                n for n, a in ledger.accounts.items() if set(map(base, a.form.law.parameters)) & set(f.parameters)
+            ]
+            touched = [n for n in touched if not outside or OUTSIDE in ledger.accounts[n].causes]
+            verdicts.update(dict.fromkeys(touched, UNEXPLAINED))
+    return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low))
+
+
+def _broken(ledger: Ledger, bad: Sequence[Account], good: Sequence[Account]) -> list[Finding]:
+    """What the laws say whose account does not close."""
+    out = []
+    nans = [a for a in bad if a.broken is not None]
+    if nans:
+        first = min(a.broken for a in nans if a.broken is not None)
+        names = ledger.not_finite or suspects([a for a in nans if a.broken == first], good)
+        out.append(Finding("not finite", names, f"from step {first} on there are numbers that are not finite"))
+    rest = [a for a in bad if a.broken is None]
+    known = {n for f in (*_missing(ledger), *_edited(ledger), *_apart(ledger)) for n in f.parameters}
+    rest = [a for a in rest if not any(base(n) in known for n in a.form.law.parameters)]
+    stale = [a for a in rest if a.stale_step is not None and not _earlier(a)]
+    leaks = [
+        a for a in rest if a.leak_first is not None and a.leak_first <= (a.off_first or a.leak_first) and a not in stale
+    ]
+    other = [a for a in rest if a not in stale and a not in leaks]
+    if stale:
+        names, step = suspects(stale, good), min(a.stale_step or 0 for a in stale)
+        out.append(
+            Finding("momentum", names, f"the momentum buffer at step {step} is not the one that the step before left")
+        )
+    if leaks:
+        names = suspects(leaks, good)
+        penalty = _penalty(leaks)
+        text = (
+            f"the gradient holds {penalty:.3g} times the weights: the loss has a penalty on them, beside the optimizer's decay"
+            if penalty
+            else f"first-order drift from step {min(a.leak_first or 0 for a in leaks)} on: this is not the gradient of one loss "
+            "(a wrong backward, a detached branch, a wrong scale)"
+        )
+        out.append(Finding("decay" if penalty else "gradient", names, text))
+    if other:
+        kind = " and ".join(type(o).__name__ for o in ledger.optimizers)
+        text = f"the gradients are right, but the step is not the one that {kind} makes with its settings"
+        out.append(Finding("optimizer", suspects(other, good), text))
+    return out
+
+
+def _earlier(account: Account) -> bool:
+    """Whether something went wrong before the momentum buffer did, which is then the consequence."""
+    first = [step for step in (account.leak_first, account.off_first) if step is not None]
+    return account.stale_step is not None and bool(first) and min(first) < account.stale_step
+
+
+def suspects(bad: Sequence[Account], good: Sequence[Account]) -> tuple[str, ...]:
+    """The fewest parameters that explain why these laws are broken and those are not.
+
+    A law that holds clears its parameters; of the others those count that most broken laws share.
+    """
+    clear = {n for a in good for n in a.form.law.parameters}
+    left, out = list(bad), []
+    while left:
+        votes: dict[str, int] = {}
+        for a in left:
+            names = a.form.law.parameters
+            for n in [n for n in names if n not in clear] or names:
+                votes[n] = votes.get(n, 0) + 1
+        top = max(votes.values())
+        chosen = [n for n, v in votes.items() if v == top]
+        out += chosen
+        left = [a for a in left if not set(chosen) & set(a.form.law.parameters)]
+    return tuple(dict.fromkeys(out))
+
+
+def _penalty(leaks: Sequence[Account]) -> float:
+    """The multiple of the weights in the gradient, if that is what all broken laws show; else 0."""
+    rates = []
+    for a in leaks:
+        if a.slopes is None or not bool(a.slopes[1].abs().max() > 0):
+            return 0.0
+        leak, weights = a.slopes
+        c = float((leak * weights).sum() / weights.square().sum())
+        if not float((leak - c * weights).abs().max()) <= 1e-3 * float(leak.abs().max()):
+            return 0.0
+        rates.append(c)
+    return rates[0] if rates and max(rates) - min(rates) <= 1e-3 * abs(max(rates)) and rates[0] > 0 else 0.0
+
+
+def _missing(ledger: Ledger) -> list[Finding]:
+    held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
+    names = tuple(
+        n for n, p in ledger.model.named_parameters() if p.requires_grad and id(p) not in held and p.grad is not None
+    )
+    return [Finding("missing", names, "a gradient, but in no group of the optimizer")] if names else []
+
+
+def _edited(ledger: Ledger) -> list[Finding]:
+    names = tuple(ledger.edited)
+    text = "the gradient was turned around or enlarged between backward and the step"
+    return [Finding("edited", names, text)] if names else []
+
+
+def _apart(ledger: Ledger) -> list[Finding]:
+    if not ledger.apart:
+        return []
+    step = min(ledger.apart.values())
+    names = tuple(n for n, first in ledger.apart.items() if first == step)
+    text = f"the processes have different gradients from step {step} on: they are not synchronised"
+    return [Finding("processes", names, text)]
+
+
+def _clipped(ledger: Ledger) -> list[Finding]:
+    """Clipping that acts on gradients which a scaler has enlarged leaves next to nothing of them."""
+    norms, multiples = [n for _, n in ledger.clipped], [m for m, _ in ledger.clipped]
+    if len(norms) < 3 or not max(norms) - min(norms) <= CONSTANT * max(norms) or max(norms) > 1e-3:
+        return []
+    raw = min(n / m for m, n in ledger.clipped if m > 0)
+    if raw < 100 or max(multiples) > 1e-3:
+        return []
+    text = (
+        f"every step has a gradient of norm {norms[-1]:.2g} after clipping, of {raw:.2g} before: clip_grad_norm_ sees "
+        "the scaled gradients; call scaler.unscale_(optimizer) before it"
+    )
+    return [Finding("clipping", tuple(ledger.parameters), text)]
+
+
+def _silent(ledger: Ledger) -> list[Finding]:
+    fixed = {base(n) for law in ledger.laws if law.kind == "frozen" for n in law.parameters}
+    held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
+    names = tuple(
+        n
+        for n, p in ledger.parameters.items()
+        if id(p) in held and n not in fixed and ledger.steps - ledger.last_gradient.get(n, 0) >= SILENT
+    )
+    text = f"no gradient for {SILENT} steps or more, the layer has stopped learning"
+    return [Finding("silent", names, text, fault=False)] if names else []
+
+
+def _outside(ledger: Ledger) -> list[Finding]:
+    """Weights that were changed outside of the step, and whether they shrank as decay makes them."""
+    moved = [
+        a
+        for a in ledger.accounts.values()
+        if OUTSIDE in a.causes and float(a.causes[OUTSIDE].abs().max()) > 1e-9 * a.norm
+    ]
+    if not moved:
+        return []
+    names = tuple(dict.fromkeys(base(n) for a in moved for n in a.form.law.parameters))
+    decays = any(float(g.get("weight_decay", 0) or 0) for o in ledger.optimizers for g in o.param_groups)
+    shrunk = all(float((a.causes[OUTSIDE] * a.last).sum()) <= 0 for a in moved)
+    if decays and shrunk:
+        text = "shrink between the steps as well as by weight_decay: decay is applied twice"
+        return [Finding("decay", names, text)]
+    return [Finding("outside", names, "changed between the steps, not by the optimizer", fault=False)]
+
+
+def _unaccounted(ledger: Ledger) -> list[Finding]:
+    if not ledger.unaccounted:
+        return []
+    text = (
+        f"step {ledger.unaccounted[0]} was the first whose gradients somebody changed after backward (clipping?), so that "
+        "no copy was there: its change is booked as not watched"
+    )
+    return [Finding("changed gradients", (), text, fault=False)]
+
+
+def _some(names: Iterable[str]) -> str:
+    many = list(names)
+    return ", ".join(many[:6]) + (f" and {len(many) - 6} more" if len(many) > 6 else "")
+
+
+def _words(ledger: Ledger, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
+    counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
+    lines = [f"{ledger.steps} steps, {len(verdicts)} laws: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n)]
+    if counts[OK]:
+        lines.append("ok: every change has a cause, nothing is left over.")
+    if counts[ROUNDING]:
+        those = [a for n, a in ledger.accounts.items() if verdicts[n] == ROUNDING]
+        worst = max(those, key=lambda a: a.relative)
+        bound = float(torch.linalg.vector_norm(worst.bound)) / worst.norm
+        lines.append(
+            f"rounding: what is left over is rounding (bound {bound:.0e} of the law, seen {worst.relative:.0e})."
+        )
+    if counts[APPROXIMATE]:
+        seen = max(a.leak for n, a in ledger.accounts.items() if verdicts[n] == APPROXIMATE)
+        lines.append(
+            f"epsilon: these laws hold up to the epsilon of a norm (slope {seen:.0e} seen, {ledger.epsilon:.0e} explained)."
+        )
+    lines += [
+        f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}"
+        for f in findings
+    ]
+    return "\n".join(lines)

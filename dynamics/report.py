@@ -1,0 +1,124 @@
+"""The account of every law as rows, as a table, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .account import Account
+from .health import APPROXIMATE, OK, ROUNDING, UNEXPLAINED, judge, suspects
+from .step import DECAY, NORM
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Row:
+    """The account of one law in numbers.
+
+    A law may have many scalars.  `change` is the Euclidean norm of what they moved by, and a cause is the part of it
+    in that direction, so that the causes add up to the change; the sign says whether the scalars grew in sum.
+
+    Attributes:
+        law: its name.
+        change: what it moved by.
+        causes: what every cause did.
+        remainder: the Euclidean norm of what no cause explains.
+        relative: the remainder over the law's scale.
+        verdict: `ok`, `rounding`, `epsilon` or `unexplained`.
+    """
+
+    law: str
+    change: float
+    causes: dict[str, float]
+    remainder: float
+    relative: float
+    verdict: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """One flat row."""
+        head: dict[str, Any] = {"law": self.law, "change": self.change}
+        return {**head, **self.causes, "remainder": self.remainder, "relative": self.relative, "verdict": self.verdict}
+
+
+def rows(ledger: Ledger) -> list[Row]:
+    """A row for every law; all rows have the same causes."""
+    verdicts = judge(ledger).verdicts
+    accounts = ledger.accounts
+    causes = dict.fromkeys(c for a in accounts.values() for c in a.ordered())
+    out = []
+    for name, a in accounts.items():
+        remainder = a.remainder
+        shares = {c: a.along(a.causes[c]) if c in a.causes else 0.0 for c in causes}
+        if verdicts[name] == UNEXPLAINED and NORM in a.causes:  # then epsilon is no explanation
+            remainder = remainder + a.causes[NORM]
+            shares[NORM] = 0.0
+        size = float(torch.linalg.vector_norm(remainder))
+        whole = a.change
+        out.append(Row(name, a.along(whole), shares, size, size / a.norm, verdicts[name]))
+    return out
+
+
+def table(found: Sequence[Row], steps: int) -> Table:
+    """Rows as a table of the package rich."""
+    from rich.table import Table
+
+    causes = list(found[0].causes) if found else []
+    out = Table("law", "change", *causes, "remainder", "of the law", "verdict", title=f"{steps} steps")
+    colours = {OK: "green", ROUNDING: "green", APPROXIMATE: "yellow", UNEXPLAINED: "bold red"}
+    for row in found:
+        numbers = [row.change, *row.causes.values(), row.remainder]
+        colour = colours[row.verdict]
+        cells = [_number(x) for x in numbers]
+        out.add_row(row.law, *cells, f"{row.relative:.0e}", f"[{colour}]{row.verdict}[/{colour}]")
+    return out
+
+
+def explain(ledger: Ledger, account: Account) -> str:
+    """One law in words."""
+    law = account.form.law
+    row = next(r for r in rows(ledger) if r.law == law.name)
+    if not account.steps:
+        return f"{law.name}: no step was watched yet"
+    whole = sum(abs(x) for x in row.causes.values())
+    parts = sorted(((abs(x) / whole, c) for c, x in row.causes.items() if x), reverse=True) if whole > 0 else []
+    shares = ", ".join(f"{_percent(share)} {cause}" for share, cause in parts if share >= 1e-4) or "nothing moved it"
+    lines = [
+        f"{law.name} ({law.text})",
+        f"moved by {row.change:.3g} in {account.steps} steps, {abs(row.change) / account.norm:.1e} of its size: {shares}; "
+        f"remainder {row.relative:.0e} of the law: {row.verdict}.",
+    ]
+    lines += _sentences(ledger, account, row)
+    return "\n".join(lines)
+
+
+def _sentences(ledger: Ledger, account: Account, row: Row) -> list[str]:
+    out = []
+    scale = account.norm
+    decay = account.causes.get(DECAY)
+    if decay is not None and account.form.quadratic and abs(row.causes[DECAY]) > 0.5 * abs(row.change):
+        out.append("Decay pulls it to 0, as e^(-2 λ t) for a rate λ and training time t: this is as it must be.")
+    if row.verdict == ROUNDING:
+        bound = float(torch.linalg.vector_norm(account.bound)) / scale
+        out.append(f"The remainder is rounding: bound {bound:.0e} of the law, seen {row.relative:.0e}.")
+    if row.verdict == APPROXIMATE:
+        out.append("The law holds up to the epsilon of a norm, and drifts at first order by as much.")
+    if row.verdict == UNEXPLAINED:
+        names = suspects([account], [a for a in ledger.accounts.values() if a is not account])
+        hits = [f for f in judge(ledger).findings if set(f.parameters) & {*names, *account.form.names}]
+        out += [f"{', '.join(f.parameters[:4])}: {f.text}." for f in hits if f.fault]
+    return out
+
+
+def _number(x: float) -> str:
+    return "0" if x == 0 else f"{x:.2e}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.995 or share == 1 else f"{100 * share:.4g} %"

@@ -1,0 +1,228 @@
+"""`lawful train`: a run with its laws accounted for; `lawful ledger`: that account again."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from .specs import BadInput, load
+from .terminal import AsJson, console, finish, print_json, single_thread
+
+if TYPE_CHECKING:
+    import torch
+    from rich.table import Table
+
+FORMAT = "lawful run 1"
+OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adamax", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam")
+TYPES = ("float64", "float32", "bfloat16")
+
+
+def train(
+    spec: Annotated[str, typer.Argument(help="a network, as for derive; family:mlp:widths=64,32,10")],
+    data: Annotated[str, typer.Option(help="digits, text, or a file.npz with arrays x and y")] = "digits",
+    optimizer: Annotated[
+        str, typer.Option(help="sgd:lr=0.1,momentum=0.9, adamw:lr=1e-3,weight_decay=0.1, ...")
+    ] = "sgd:lr=0.1",
+    steps: Annotated[int, typer.Option(min=1, help="steps of the run")] = 100,
+    batch: Annotated[int, typer.Option(min=1, help="examples in a batch")] = 32,
+    dtype: Annotated[str, typer.Option(help="float64, float32 or bfloat16")] = "float64",
+    every: Annotated[int, typer.Option(min=1, help="watch every k-th step")] = 1,
+    clip: Annotated[float | None, typer.Option(help="clip the norm of the gradient")] = None,
+    output: Annotated[Path, typer.Option(help="where the account goes, as JSON")] = Path("lawful-run.json"),
+    figure: Annotated[Path | None, typer.Option(help="where a figure goes")] = None,
+    seed: Annotated[int, typer.Option(help="seed of everything random")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network and account for what the optimizer does to every law."""
+    import torch
+
+    from lawful.dynamics.ledger import Ledger
+    from lawful.graph.questions.derive import derive
+
+    from .run_data import batches
+
+    if dtype not in TYPES:
+        raise BadInput(f"--dtype {dtype} is none of {', '.join(TYPES)}")
+    for file in (output, figure):
+        if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+            raise BadInput(f"{file} cannot be written: name a file in a folder that exists")
+    single_thread()
+    torch.manual_seed(seed)
+    arch = load(spec)
+    kind = getattr(torch, dtype)
+    pairs = list(batches(arch, data, batch, steps, seed, kind))
+    classes = pairs[0][1].dtype == torch.int64
+    laws = derive(arch, "cross_entropy" if classes else "mse")
+    if not laws:
+        raise BadInput(f"{spec} has no law to watch: {'; '.join(laws.notes) or 'the derivation found none'}")
+    model = arch.to_torch(kind, seed)
+    made = _optimizer(optimizer, model)
+    axis = arch.output_axes[0]
+    losses: list[float] = []
+    with Ledger(model, made, laws, every=every) as ledger, _live(as_json) as show:
+        for x, y in pairs:
+            made.zero_grad()
+            z = model(x)
+            loss = (
+                torch.nn.functional.cross_entropy(
+                    z.movedim(axis, 1).float() if kind == torch.bfloat16 else z.movedim(axis, 1), y
+                )
+                if classes
+                else torch.nn.functional.mse_loss(z, y.reshape(z.shape))
+            )
+            loss.backward()
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+            made.step()
+            losses.append(loss.item())
+            show(ledger, losses)
+        run = {
+            "format": FORMAT,
+            "network": spec,
+            "data": data,
+            "optimizer": optimizer,
+            "type": dtype,
+            "steps": steps,
+            "losses": [x if math.isfinite(x) else None for x in losses],
+            "laws": [_plain(row.as_dict()) for row in ledger.rows()],
+            "explained": {name: ledger.explain(name) for name in ledger.accounts},
+            "health": ledger.health(),
+            "verdict": ledger.verdict,
+        }
+        if figure is not None:
+            ledger.plot(str(figure))
+    output.write_text(json.dumps(run, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    if as_json:
+        print_json(run)
+    else:
+        _print(run)
+        console(False).print(f"the account is in {output}; lawful ledger {output} shows it again", highlight=False)
+    finish(run["verdict"] != "unexplained")
+
+
+def ledger(
+    file: Annotated[Path, typer.Argument(help="what `lawful train` wrote")],
+    law: Annotated[str | None, typer.Option(help="explain one law in words")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the account of a run again."""
+    run = _read(file)
+    if law is not None:
+        if law not in run["explained"]:
+            raise BadInput(f"{file} has no law named {law!r}; it has {', '.join(list(run['explained'])[:6])}")
+        print_json({"law": law, "explained": run["explained"][law]}) if as_json else print(run["explained"][law])
+    elif as_json:
+        print_json(run)
+    else:
+        _print(run)
+    finish(run["verdict"] != "unexplained")
+
+
+def _optimizer(spec: str, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that a spec names: `adamw:lr=1e-3,weight_decay=0.1`."""
+    import torch
+
+    name, _, rest = spec.partition(":")
+    kinds = {o.lower(): getattr(torch.optim, o) for o in OPTIMIZERS}
+    if name.lower() not in kinds:
+        raise BadInput(f"--optimizer {name} is none of {', '.join(kinds)}")
+    options: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        words = {"true": True, "false": False}
+        try:
+            number = words[value.lower()] if value.lower() in words else tuple(map(float, value.split("/")))
+        except ValueError as error:
+            raise BadInput(
+                f"--optimizer {item}: {value!r} is no number; write lr=0.1, betas=0.9/0.99 or nesterov=true"
+            ) from error
+        options[key] = number if isinstance(number, bool) or len(number) > 1 else number[0]
+        if not equals:
+            raise BadInput(f"--optimizer {item} has no value; write name=value")
+    try:
+        return kinds[name.lower()]((p for p in model.parameters() if p.requires_grad), **options)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"--optimizer {spec}: {error}") from error
+
+
+@contextmanager
+def _live(quiet: bool) -> Iterator[Callable[[Any, list[float]], None]]:
+    """A table that follows the run where stderr is a terminal."""
+    terminal = Console(stderr=True)
+    if quiet or not terminal.is_terminal:
+        yield lambda ledger, losses: None
+        return
+    last = 0.0
+    with Live(console=terminal, transient=True) as live:
+
+        def show(ledger: Any, losses: list[float]) -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.5:
+                last = time.monotonic()
+                found = ledger.table()
+                found.title = f"step {len(losses)}, loss {losses[-1]:.4g}"
+                live.update(found)
+
+        yield show
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for JSON, which has no NaN."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A run that was written, with everything in place that is shown."""
+    try:
+        run = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no file {file}; lawful train SPEC --output {file} writes one") from error
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise BadInput(f"{file} is no run that lawful train wrote: it cannot be read as JSON") from error
+    need = {
+        "laws": list,
+        "explained": dict,
+        "health": str,
+        "verdict": str,
+        "steps": int,
+        "network": str,
+        "optimizer": str,
+    }
+    if not isinstance(run, dict) or run.get("format") != FORMAT:
+        raise BadInput(f"{file} is no run that lawful train wrote: its format is not {FORMAT!r}")
+    wrong = [n for n, kind in need.items() if not isinstance(run.get(n), kind)]
+    rows = [] if wrong else run["laws"]
+    if wrong or not all(
+        isinstance(r, dict) and {"law", "change", "remainder", "relative", "verdict"} <= set(r) for r in rows
+    ):
+        raise BadInput(f"{file} is damaged: {wrong[0] if wrong else 'laws'} is not what lawful train writes there")
+    return run
+
+
+def _print(run: dict[str, Any]) -> None:
+    terminal = console(False)
+    terminal.print(_table(run))
+    terminal.print(run["health"], highlight=False, markup=False)
+
+
+def _table(run: dict[str, Any]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    head = list(run["laws"][0]) if run["laws"] else ["law"]
+    out = Table(*head, title=escape(f"{run['network']}, {run['optimizer']}, {run['steps']} steps"))
+    for row in run["laws"]:
+        cells = [row.get(n) for n in head]
+        out.add_row(
+            *(escape(x) if isinstance(x, str) else "-" if not isinstance(x, int | float) else f"{x:.2g}" for x in cells)
+        )
+    return out
