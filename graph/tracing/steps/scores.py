@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch.fx import Node
 
-from ..arrange import facing
+from ..arrange import each_repeated, facing
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, size
 from ..purity import name_of
@@ -195,14 +195,16 @@ def _relative(low: Context, node: Node, scores: Scores, rows: Rows) -> Bias:
     heads = [a for a in atoms if a.axis == 1]
     if any(a.axis != 0 for a in pairs) or len(pairs) > 2 or math.prod(a.size for a in pairs) != rows.index.numel():
         raise NotUnderstood("relative biases that are no table over pairs of positions")
-    if math.prod(a.size for a in heads) != rows.weight.shape[1]:
+    many, wide = size(heads_of(scores.q)), rows.weight.shape[1]
+    if math.prod(a.size for a in heads) != wide or wide not in (1, many):
         raise NotUnderstood("relative biases for some heads only")
     n, m = scores.shape[-2:]
     index = rows.index.reshape(-1)
     strides = [a.stride for a in pairs]
     if strides != sorted(strides, reverse=True):
         raise NotUnderstood("relative biases of keys and queries in the other order")
-    return Bias(table=source(low, node, rows.weight), rows=index.reshape(n, m))
+    table = each_repeated(low, node, source(low, node, rows.weight), many if wide < many else 1)
+    return Bias(table=table, rows=index.reshape(n, m))
 
 
 def softmaxed(low: Context, node: Node, scores: Scores, dim: int) -> Value:

@@ -10,7 +10,7 @@ from torch.fx import Node
 
 from lawful.blocks import Temperature
 
-from ..arrange import exact
+from ..arrange import each_repeated, exact
 from ..context import Context
 from ..layout import COPIES, size
 from ..sources import arranged_name, source
@@ -84,14 +84,18 @@ def computed_bias(low: Context, node: Node, scores: Scores, bias: Stream | Weigh
     Raises:
         NotUnderstood: if it depends on the data, or is arranged in another way.
     """
+    n, m = scores.shape[-2:]
+    heads = size(tuple(a for d in scores.q.dims[:-1] for a in d if a.axis == scores.q.feature_axis))
+    if len(bias.dims) == 2:
+        bias = bias.arranged(((), *bias.dims))
     lead = len(bias.dims) - 3
     if lead < 0 or any(bias.dims[i] and any(a.axis != COPIES for a in bias.dims[i]) for i in range(lead)):
         raise NotUnderstood("scores of attention plus something that differs between examples or windows")
     s = source(low, node, bias, lead) if isinstance(bias, Weight) else bias
-    n, m = scores.shape[-2:]
-    heads = sum(size(d) for d in scores.dims[-3:-2]) if len(scores.dims) > 2 else 1
-    whole = s.dims[-3] and all(a.axis == s.feature_axis for a in s.dims[-3])
-    if s.shape_batch > 1 or s.shape[-3:] != (heads, n, m) or not whole or size(s.dims[-3]) != s.signal.features:
+    whole = all(a.axis == s.feature_axis for a in s.dims[-3]) and size(s.dims[-3]) == s.signal.features
+    if s.shape_batch > 1 or s.shape[-3:] not in ((heads, n, m), (1, n, m)) or not whole:
         raise NotUnderstood("scores of attention plus something that is no bias of pairs of positions")
     flat = exact(low, node, s.arranged(((), (*s.dims[-2], *s.dims[-1]), s.dims[-3])), 2)
+    if s.signal.features < heads:  # one for all heads
+        flat = each_repeated(low, node, flat, heads)
     return Bias(table=flat, rows=torch.arange(n * m).reshape(n, m))

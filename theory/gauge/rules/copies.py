@@ -71,6 +71,7 @@ class RepeatRule(Rule):
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
+        layouts.told_apart_alike(x, y)
         if centred(layouts, site, layouts.is_cut(y)):
             layouts.centred(y)
         else:
