@@ -118,7 +118,7 @@ def _sweeps(
         sweep, changed = sweep + 1, False
         for i in torch.randperm(len(chosen), generator=generator).tolist():
             one = chosen[i]
-            gain = sum(x @ y.T for x, y in zip(_rows(one, first), _rows(one, now), strict=True))
+            gain = torch.stack([x @ y.T for x, y in zip(_rows(one, first), _rows(one, now), strict=True)]).sum(0)
             order = _assignment(gain)
             held = torch.arange(len(order))
             if float(gain[held, order].sum()) > float(gain.trace()) + 1e-9 * float(gain.abs().sum()):

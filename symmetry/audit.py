@@ -239,22 +239,23 @@ def _scaled(
     if closest is not None and any(b in closest.balance for b in balance):
         return _answered(found, tensors, smooth, balance, closest, seed)
     ends = [_axis(found, tensors, smooth, 0), *(_axis(found, tensors, b, 1) for b in balance)]
-    if None in ends:
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends):
         name = (smooth, *balance)[ends.index(None)]
         return {}, f"{name} has no weight that could be scaled"
-    sizes = [tensors[n].shape[axis] for n, axis in ends if (n, axis)]
+    sizes = [tensors[n].shape[axis] for n, axis in known]
     if len(set(sizes[1:])) > 1 or sizes[0] < sizes[1]:
         return {}, f"{smooth} writes {sizes[0]} channels and {balance[0]} reads {sizes[1]}"
     n = sizes[1]
     factors = torch.exp(0.4 * torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
     out: Tensors = {}
-    weight, axis = ends[0] or ("", 0)
+    (weight, axis), *others = known
     offset = _offset(found, weight)
     out[weight] = _times(tensors[weight] + offset, 1 / factors, axis) - offset
     bias = f"{smooth}.bias"
     if bias in tensors and tensors[bias].ndim == 1:
         out[bias] = _times(tensors[bias], 1 / factors, 0)
-    for name, at in (e for e in ends[1:] if e):
+    for name, at in others:
         out[name] = _times(out.get(name, tensors[name]), factors, at)
     return out, ""
 

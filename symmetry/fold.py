@@ -13,6 +13,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -174,7 +175,7 @@ def _norm(
             step = _taken(x, shift, linear)
             bias = next(u for u in linear.uses(site) if u.parameter == linear.bias)
             whole = Part(linear.bias, bias.views[0], (len(step),), ((0, len(step)),), (len(step),), (0,))
-            work[base(linear.bias)] = put(whole, work, lambda b, s=step: b + s.reshape(b.shape))
+            work[base(linear.bias)] = put(whole, work, partial(_added, step))
         work[base(linear.weight)] = put(part, work, lambda x: x * gain.reshape(-1, 1, 1))
     work[rule.gain] = torch.full_like(gain, plain)
     empty = {rule.gain: plain}
@@ -205,7 +206,7 @@ def _batchnorms(found: Symmetries, now: Tensors) -> Steps:
     diagram = found.diagram
     assert diagram is not None
     statistics = Statistics(diagram, found.setting, found.arch)
-    eps = {n: float(m.eps) for n, m in _modules(found) if isinstance(getattr(m, "eps", None), float)}
+    eps = {n: eps for n, m in _modules(found) if isinstance(eps := getattr(m, "eps", None), float)}
     for site in diagram.sites:
         if not isinstance(site.rule, FrozenNormRule):
             continue
@@ -295,7 +296,7 @@ def _values(found: Symmetries, now: Tensors) -> Steps:
             step = (x * value.reshape(-1, 1, 1)).sum((0, 1))
             work = dict(now)
             whole = Part(reader.bias, _view(found, reader.bias), (len(step),), ((0, len(step)),), (len(step),), (0,))
-            work[base(reader.bias)] = put(whole, work, lambda b, s=step: b + s.reshape(b.shape))
+            work[base(reader.bias)] = put(whole, work, partial(_added, step))
             work[base(bias)] = put(mine, work, torch.zeros_like)
             yield f"{bias} into {reader.bias}", ({k: t for k, t in work.items() if t is not now[k]}, {})
 
@@ -335,3 +336,8 @@ def _removed(model: torch.nn.Module, name: str, value: float, setting: Any) -> b
         module.register_parameter(local, held)
         return False
     return True
+
+
+def _added(step: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """A bias with something added."""
+    return b + step.reshape(b.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 import torch
 
@@ -60,12 +61,13 @@ def put(part: Part, tensors: Tensors, act: Callable[[torch.Tensor], torch.Tensor
         return plain.read(read(part.parameter, {name: whole}))
 
     whole = tensors[name]
-    x, back = torch.func.vjp(reader, whole)
+    x, back = torch.func.vjp(reader, whole)[:2]
     x = x.detach()
     identity = part.read(read(part.parameter, tensors)) - x if part.offset else torch.zeros_like(x)
     y = act(x + identity) - identity
-    (kept,), (new,) = back(x), back(y.to(x.dtype))
-    return (whole - kept + new).detach()
+    kept, new = back(x)[0], back(y.to(x.dtype))[0]
+    out: torch.Tensor = (whole - kept + new).detach()
+    return out
 
 
 def moved(moves: tuple[Move, ...], kinds: tuple[str, ...], element: Element, tensors: Tensors) -> Tensors:
@@ -86,7 +88,7 @@ def moved(moves: tuple[Move, ...], kinds: tuple[str, ...], element: Element, ten
             changed[base(move.partner.parameter)] = now[base(move.partner.parameter)] = second
             continue
         name = move.parameter
-        now[name] = changed[name] = put(move.part, now, lambda x, m=move: _act(m, kinds, element, x))
+        now[name] = changed[name] = put(move.part, now, partial(_act, move, kinds, element))
     return changed
 
 

@@ -6,7 +6,7 @@ gradient, and give a law under momentum only (`theory/flows/skew.py`, where the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 
 import torch
@@ -52,7 +52,7 @@ def rotations(solution: Solution, laws: LawSet, known: Sequence[Symmetry], setti
             moves,
             ("free",) * len(kept) + ("matrix",),
             "matrix",
-            lambda name=f"angular momentum of {wire}": angular().get(name),
+            partial(_momentum, angular, wire),
             WHY,
             partial(_prove, wire, turns, solution, wires),
             partial(_make, kept, turns),
@@ -90,6 +90,11 @@ def _exponential(turns: Rotations, s: torch.Tensor) -> Element:
         a = a - a.mean(-1, keepdim=True)
         a = a - a.mean(-2, keepdim=True)
     return Element("matrix", torch.linalg.matrix_exp(a))
+
+
+def _momentum(angular: Callable[[], dict[str, FlowLaw]], wire: str) -> FlowLaw | None:
+    """The law that training with momentum has on a wire."""
+    return angular().get(f"angular momentum of {wire}")
 
 
 def _make(kept: tuple[int, ...], turns: Rotations, generator: torch.Generator) -> Element:

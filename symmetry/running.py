@@ -13,7 +13,8 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
-from lawful.theory.oracle.modules import as_double, fresh_inputs, named_outputs
+from lawful.theory.oracle.modules import as_double, fresh_inputs
+from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import refused
 
 Tensors = dict[str, torch.Tensor]
@@ -45,7 +46,7 @@ def tensors_of(model: object, aliases: Mapping[str, str] | None = None) -> Tenso
         TypeError: for what has no parameters.
     """
     if isinstance(model, torch.nn.Module):
-        found = dict(model.named_parameters(remove_duplicate=False))
+        found: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
         found.update(model.named_buffers(remove_duplicate=False))
     elif isinstance(model, Mapping):
         found = dict(model)

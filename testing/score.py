@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -78,7 +79,7 @@ def score(names: Sequence[str] | None = None, say: Callable[[str], None] | None 
             row = Row(name, fault, seconds=found.seconds)
             row.caught |= {w for p in found.wrong for w in p.against if w in (REFERENCE, DERIVATIVE, REACH)}
             row.caught |= {"kit"} if found.verdict is not Verdict.HOLDS else set()
-            request = Request(model, bed.args, {}, lambda s, bed=bed: loss_of(bed.loss, -1, s), 2, 0, True)
+            request = Request(model, bed.args, {}, partial(loss_of, bed.loss, -1), 2, 0, True)
             points = [(p, own, None, w) for p, own, _, w in of_samples(in_double(request))]
             broken = [check_law(law, points).verdict is Verdict.VIOLATED for law in laws if law.exact]
             row.caught |= {"laws"} if any(broken) else set()

@@ -17,13 +17,13 @@ class Planted(torch.autograd.Function):
     """The identity, with a backward that does something else."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, change: Change) -> torch.Tensor:  # type: ignore[no-untyped-def,override]
+    def forward(ctx, x: torch.Tensor, change: Change) -> torch.Tensor:  # type: ignore[no-untyped-def]
         """Gives what it gets."""
         ctx.change = change
         return x.clone()
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, None]:  # type: ignore[no-untyped-def,override]
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, None]:  # type: ignore[no-untyped-def]
         """Sends on something else."""
         return ctx.change(grad), None
 
@@ -32,7 +32,7 @@ class Kernel(Planted):
     """The same, where no kernel of torch shows what the forward does."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, change: Change) -> torch.Tensor:  # type: ignore[no-untyped-def,override]
+    def forward(ctx, x: torch.Tensor, change: Change) -> torch.Tensor:  # type: ignore[no-untyped-def]
         """Gives what it gets, through numpy."""
         ctx.change = change
         return torch.from_numpy(x.detach().numpy().copy())

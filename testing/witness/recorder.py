@@ -91,7 +91,7 @@ class Recorder(TorchDispatchMode):
     def _after(self, step: Step, args: tuple[Any, ...], options: dict[str, Any], out: Any) -> None:
         tape, reads = self.tape, spots_in((step.args, step.kwargs))
         outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
-        schema = step.func._schema
+        schema = step.func._schema  # type: ignore[attr-defined]
         if not schema.is_mutable and outs and all(storage_key(t) in self._known for t in outs):
             if step.name == "aten.detach":
                 tape.detached[storage_key(outs[0])] = step.place
@@ -266,7 +266,7 @@ def _watched(recorder: Recorder) -> Iterator[None]:
 
     def apply(cls: type[torch.autograd.Function], *args: Any) -> Any:
         number = recorder.enter(cls, args)
-        out = super(level, cls).apply(*args)  # type: ignore[misc]
+        out = super(level, cls).apply(*args)  # type: ignore[arg-type]
         recorder.leave(number, out)
         return out
 

@@ -193,9 +193,9 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
         memory.put(spot, outs[i])
         values.append(outs[i])
     if step.writes:
-        for spot, value in zip(step.writes, _changed(step, args, kwargs), strict=True):
-            if spot is not None:
-                memory.write(spot, value)
+        for place, value in zip(step.writes, _changed(step, args, kwargs), strict=True):
+            if place is not None:
+                memory.write(place, value)
                 values.append(value)
     made.update({(number, i): v for i, v in enumerate(values)})
 

@@ -53,11 +53,13 @@ def inner(module: torch.nn.Module) -> torch.nn.Module:
     """The module that the user wrote, without what `torch.compile` and DDP put around it."""
     while True:
         if isinstance(module, torch.nn.parallel.DistributedDataParallel):
-            module = module.module
+            held = module.module
         elif hasattr(module, "_orig_mod"):
-            module = module._orig_mod
+            held = module._orig_mod
         else:
             return module
+        assert isinstance(held, torch.nn.Module)
+        module = held
 
 
 def is_wrapped(module: torch.nn.Module) -> bool:
@@ -74,7 +76,7 @@ def in_double(request: Request) -> list[Sample]:
             with lent(module, as_double) as own, _wide(wide):
                 if request.training:
                     module.train()
-                trained = {n: p for n, p in own.parameters.items() if p.requires_grad}
+                trained: dict[str, torch.Tensor] = {n: p for n, p in own.parameters.items() if p.requires_grad}
                 given = {n: as_double(p) for n, p in own.parameters.items()}
 
                 def again(values: Mapping[str, torch.Tensor], own: Any = own) -> Callable[[], None]:
@@ -154,7 +156,7 @@ def as_it_is(request: Request) -> list[Sample]:
     with kept(plain):
         if request.training:
             module.train()
-        trained = {n: p for n, p in plain.named_parameters() if p.requires_grad}
+        trained: dict[str, torch.Tensor] = {n: p for n, p in plain.named_parameters() if p.requires_grad}
         buffers = {n: b.detach().clone() for n, b in plain.named_buffers()}
         loss = request.loss(request.seed)
 

@@ -182,7 +182,13 @@ class Tape:
         key = storage_key(tensor)
         alive = tensor.requires_grad
         return Spot(
-            key, tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), alive, self.made.get(key)
+            key,
+            tensor.dtype,
+            tuple(tensor.shape),
+            tensor.stride(),
+            int(tensor.storage_offset()),
+            alive,
+            self.made.get(key),
         )
 
     def straight_through(self, step: int, spot: Spot) -> bool:
