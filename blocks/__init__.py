@@ -69,6 +69,7 @@ from .heads import HeadAffine, HeadNorm, HeadNormCore
 from .joins import Add, Blend, Concat, ConcatPositions, ConcatTokens, Mixture, Product, Split
 from .linear import Affine, Embedding, Linear, Table
 from .mixer import TokenMLP
+from .mixing import MixPositions, WeighPositions
 from .mixture import MixtureOfExperts, Router
 from .normalised import SpectralLinear, StandardisedConv2d, UnitConv2d, UnitLinear, WeightNormLinear
 from .norms import (
@@ -83,7 +84,7 @@ from .norms import (
     RMSNormCore,
 )
 from .numbers import Numbers
-from .opaque import Discard, Opaque
+from .opaque import Discard, Moved, Opaque
 from .piecewise import CELU, ELU, SELU, GroupMax, HardSigmoid, HardSwish, HardTanh, Maxout, Piecewise, PReLU, ReLU6
 from .pointwise import (
     GELU,
@@ -103,7 +104,7 @@ from .pointwise import (
 )
 from .pooling import AveragePool1d, AveragePool2d, AveragePool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from .position import Sinusoidal
-from .rearrange import Positions, Rearrange
+from .rearrange import Positions, Rearrange, Turn
 from .recurrent import GRU, LSTM, RNN, Recurrent
 from .registry import build, kinds, register
 from .reorder import Centre, Reorder
@@ -256,8 +257,10 @@ __all__ = [
     "MaxPool3d",
     "Maxout",
     "MergeNeighbours",
+    "MixPositions",
     "Mixture",
     "MixtureOfExperts",
+    "Moved",
     "Net",
     "Numbers",
     "Opaque",
@@ -319,11 +322,13 @@ __all__ = [
     "TokenMLP",
     "TopChoice",
     "TransformerLayer",
+    "Turn",
     "UnevenConv",
     "UnevenPool",
     "UnitConv2d",
     "UnitLinear",
     "UpSample",
+    "WeighPositions",
     "WeightNormLinear",
     "Whole",
     "WidthRelation",

@@ -52,9 +52,10 @@ class Aggregate(Block):
         return (s,)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        rows = self.weights(inputs[0].space[0]).sum(1)
-        constant = bool((rows - 1).abs().max() < 1e-9)  # constants pass where the weights of every node sum to 1
-        return PassRule(weights="uniform", keeps_constants=constant, mixes=True)
+        weights = self.weights(inputs[0].space[0])
+        constant = bool((weights.sum(1) - 1).abs().max() < 1e-9)  # passes where the weights of every node sum to 1
+        alike = int(torch.linalg.matrix_rank(weights)) < len(weights)  # two nodes with the same neighbours, say
+        return PassRule(weights="uniform", keeps_constants=constant, mixes=True, repeats=alike)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return self.weights(x[0].shape[-2]).to(x[0]) @ x[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.gauge.rules import DiscardRule, OpaqueRule, Rule
+from lawful.theory.gauge.rules import CutRule, DiscardRule, MovedRule, OpaqueRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec, Wiring
 from .joins import Split
@@ -32,6 +32,7 @@ class Opaque(Block):
         call: computes the outputs from the inputs and the parameters; it is no plain data, so an architecture with an
             opaque block cannot be written as JSON.
         frozen: local names of parameters that training does not move.
+        cut: whether no gradient comes back through it (`detach`, a comparison).
     """
 
     operation: str
@@ -40,6 +41,7 @@ class Opaque(Block):
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     call: Call | None = field(default=None, compare=False)
     frozen: tuple[str, ...] = ()
+    cut: bool = False
 
     portable = False
     summary = "an operation without a rule"
@@ -63,7 +65,8 @@ class Opaque(Block):
         return self.writes
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return OpaqueRule(tuple((names[local], shape) for local, shape in self.shapes))
+        own = tuple((names[local], shape) for local, shape in self.shapes)
+        return CutRule(own) if self.cut else OpaqueRule(own)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         if self.call is None:
@@ -73,6 +76,23 @@ class Opaque(Block):
     def config(self) -> dict[str, Any]:
         """Its fields, without how it is computed."""
         return {k: v for k, v in super().config().items() if k != "call"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Moved(Opaque):
+    """Positions of its first port, moved or added up at places that the others give: edges of a graph, sorted tokens.
+
+    Args:
+        adds: whether some are added up, so that a constant comes out as often as there are terms.
+    """
+
+    adds: bool = False
+
+    summary = "positions that data choose"
+    source = "wire-balance theorem (lawful)"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return MovedRule(weights="uniform", keeps_constants=not self.adds, mixes=self.adds, repeats=True)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

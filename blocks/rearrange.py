@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lawful.theory.gauge.rules import FlattenRule, PassRule, Rule, UnflattenRule
+from lawful.theory.gauge.rules import FlattenRule, PassRule, Rule, TurnRule, UnflattenRule
 
 from .base import Block, Net, Series, ShapeError, Signal
 from .pointwise import ReLU
@@ -91,6 +91,41 @@ class Rearrange(Block):
                 y = y.unsqueeze(at + 1)
                 y = y.expand(*y.shape[: at + 1], n, *y.shape[at + 2 :])
         return y.reshape(x[0].shape[0], *self._lengths())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Turn(Block):
+    """A transpose: one position axis becomes the features, and the features become positions in its place.
+
+    Args:
+        reads: the signal it reads.
+        axis: the position axis, from 0.
+    """
+
+    reads: Signal
+    axis: int = 0
+
+    portable = False
+    summary = "a transpose of positions and features"
+    source = "theory of wires: a multiple of I is the same on both sides"
+    least = {"axis": 0}  # noqa: RUF012
+
+    def input_signal(self) -> Signal:
+        return self.reads
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        if signals[0] != self.reads or not self.axis < len(self.reads.space):
+            raise ShapeError(f"{self} reads {self.reads} but gets {signals[0]}; it fits one size only")
+        space = list(self.reads.space)
+        space[self.axis] = self.reads.features
+        return (Signal(self.reads.space[self.axis], tuple(space), self.reads.channels_first),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return TurnRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        first = self.reads.channels_first
+        return x[0].transpose(1 if first else -1, self.axis + (2 if first else 1))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -174,3 +175,72 @@ def sample_sizes(setting: Setting) -> list[Sizes]:
 def _extremes(widths: list[str], low: Mapping[str, int]) -> list[tuple[int, ...]]:
     """One width far above all others: there a full matrix has fewer independent entries than entries."""
     return [tuple(WIDE + low[w] if w == wide else low[w] for w in widths) for wide in widths]
+
+
+def read_formula(formula: str, sizes: Mapping[str, int]) -> int:
+    """A formula of the catalog as a number: a factor stands beside another, `with rank = min(a, b)` at the end.
+
+    Raises:
+        ValueError: for what is no formula in these widths.
+    """
+    formula, _, rank = formula.partition(" with rank = ")
+    names = dict(sizes)
+    if rank:
+        low, high = rank.removeprefix("min(").removesuffix(")").split(", ")
+        names["rank"] = min(read_formula(low, sizes), read_formula(high, sizes))
+    value = _Reader(formula, names).whole()
+    if value.q != 1:
+        raise ValueError(f"{formula!r} is {value} at {names}, no whole number")
+    return int(value)
+
+
+class _Reader:
+    """Reads sums, products by a space, `/`, `^` and parentheses; foreign text is never evaluated."""
+
+    def __init__(self, formula: str, names: Mapping[str, int]) -> None:
+        self.formula, self.names = formula, names
+        self.rest = re.findall(r"\d+|[A-Za-z_]\w*|[()+\-/^]|\S", formula)
+
+    def whole(self) -> sp.Rational:
+        value = self._sum()
+        if self.rest:
+            raise ValueError(f"cannot read {self.formula!r} at {self.rest[0]!r}")
+        return value
+
+    def _sum(self) -> sp.Rational:
+        sign = -1 if self._take("-") else 1
+        value = sign * self._product()
+        while self.rest and self.rest[0] in "+-":
+            value += self._product() if self.rest.pop(0) == "+" else -self._product()
+        return value
+
+    def _product(self) -> sp.Rational:
+        value = self._power()
+        while self.rest and self.rest[0] not in "+-)":
+            value = value / self._power() if self._take("/") else value * self._power()
+        return value
+
+    def _power(self) -> sp.Rational:
+        value = self._atom()
+        return value ** self._atom() if self._take("^") else value
+
+    def _atom(self) -> sp.Rational:
+        if not self.rest:
+            raise ValueError(f"{self.formula!r} ends too early")
+        token = self.rest.pop(0)
+        if token == "(":
+            value = self._sum()
+            if not self._take(")"):
+                raise ValueError(f"{self.formula!r} has a parenthesis that is not closed")
+            return value
+        if token.isdigit():
+            return sp.Integer(token)
+        if token not in self.names:
+            raise ValueError(f"{self.formula!r} has {token!r}; there are {', '.join(self.names)}")
+        return sp.Integer(self.names[token])
+
+    def _take(self, token: str) -> bool:
+        if self.rest and self.rest[0] == token:
+            self.rest.pop(0)
+            return True
+        return False

@@ -18,10 +18,12 @@ from lawful.theory.oracle.verification import verify
 from lawful.theory.verdict import Verdict
 
 from .counts import count_formulas
-from .entry import Certificate, Entry
+from .entry import Entry
 from .optimizers import fate
+from .record import Certificate
 from .settings.groups import group_of
 from .settings.setting import Setting
+from .signature import signature, sites
 
 SEED, SAMPLES = 0, 6
 NO_LAW = "no conserved quantity: only constants are kept by training on every data set"
@@ -79,6 +81,8 @@ def generate(setting: Setting) -> list[Entry]:
                 id=f"{setting.name}/{law.kind}/{law.name.split(' ', 1)[1].removeprefix('of ').replace(' ', '-')}",
                 **_common(setting, arch),
                 kind=law.kind,
+                touches=tuple(sites(law, arch)),
+                signature=signature(law, arch),
                 wire=law.wire,
                 algebra=law.algebra,
                 parameters=law.parameters,

@@ -19,7 +19,7 @@ from lawful.graph.questions.lora import lora
 from .entry import Entry
 from .findings import findings
 from .settings.groups import GROUPS, settings
-from .store import entries
+from .store import laws as entries
 
 INTRO = """\
 # Every block and its laws
@@ -208,9 +208,10 @@ def _formula(text: str) -> str:
 
 
 def _numbers(laws: Sequence[Entry]) -> str:
-    c = laws[0].certificate
+    checked = [e.certificate for e in laws if e.certificate is not None]
+    c = checked[0]
     gap = "no direction left" if math.isinf(c.gap) else f"gap {c.gap:.0e}".replace("e+", "e")
-    residual = f", residual {max(e.certificate.residual for e in laws):.0e}" if laws[0].kind != "none" else ""
+    residual = f", residual {max(x.residual for x in checked):.0e}" if laws[0].kind != "none" else ""
     return f"{c.engine} = {c.oracle} of {c.parameters}, {gap}{residual}"
 
 

@@ -12,7 +12,8 @@ from lawful.graph.architecture.module import Network
 from lawful.graph.architecture.outputs import losses_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossLike
-from lawful.theory.oracle.modules import Axes, fit_losses, named_outputs
+from lawful.theory.oracle.modules import Axes, fit_losses
+from lawful.theory.oracle.outputs import named_outputs
 
 from .identities import sgd_change
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from lawful.catalog import Entry
     from lawful.graph.questions.check import CheckReport
     from lawful.theory.derive.lawset import LawSet
     from lawful.theory.laws.law import Law
@@ -49,37 +47,6 @@ def law_line(laws: LawSet) -> str:
     approximate = sum(law.count for law in laws if not law.exact)
     line = f"{laws.count} scalar laws in {len(laws)} families, {laws.independent} independent, loss {laws.loss}"
     return line + (f"; {approximate} of them hold up to the epsilon of a norm" if approximate else "")
-
-
-def entry_table(entries: Sequence[Entry]) -> Table:
-    """One row for every entry of the catalog."""
-    table = Table(title=f"{len(entries)} entries", title_justify="left", header_style="bold", box=None, pad_edge=False)
-    table.add_column("id", overflow="fold", ratio=3)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("scalars", overflow="fold", ratio=1)
-    table.add_column("what is conserved", overflow="fold", ratio=4)
-    for e in entries:
-        table.add_row(Text(e.id), e.kind, Text(e.count_formula), Text(e.statement_text))
-    return table
-
-
-def entry_lines(entry: Entry) -> list[str]:
-    """An entry of the catalog in full."""
-    c = entry.certificate
-    independent = f", {entry.independent_formula} independent" if entry.independent_formula else ""
-    sizes = ", ".join(f"{k}={v}" for k, v in c.sizes.items())
-    return [
-        f"{entry.id}: {entry.title}",
-        f"  network      {entry.network}, loss {entry.loss}",
-        f"  conserved    {entry.statement_text}",
-        f"  LaTeX        {entry.statement_latex}",
-        f"  scalars      {entry.count_formula}{independent}, indexed by {entry.algebra}",
-        *(f"  hypothesis   {h}" for h in entry.hypotheses),
-        f"  source       {entry.source}",
-        f"  checked      {c.verdict}: residual {c.residual:.0e}, corrupted copy {c.control:.0e}, {c.samples} points",
-        f"  sizes        {sizes}",
-        f"  counted      oracle {c.oracle}, engine {c.engine}, on {c.parameters} parameters, lawful {c.version}",
-    ]
 
 
 def law_data(law: Law) -> dict[str, Any]:

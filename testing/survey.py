@@ -33,6 +33,7 @@ STILL = 1e-9  # a gradient below this is rounding
 OWN_ERROR = 1e-10  # relative, of a gradient that laws are tested on: far below what a false law may pass
 # The worst first; what comes before "noted" must not happen.
 KINDS = ("false", "zero", "dependent", "more", "count", "exact count", "accused", "crash", "missing", "refused")
+UNSOUND = ("false", "zero", "dependent", "more", "accused", "crash")  # what no list that is too short can excuse
 
 
 @dataclass
@@ -104,6 +105,11 @@ class Survey:
             f"{self.missing} of these {self.noted}), facts {100 * self.stated / many:.1f} %, "
             f"referee undecided {100 * self.undecided / many:.1f} %"
         )
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was false and no correct module was accused, and nothing crashed."""
+        return not any(self.kinds[k] for k in UNSOUND)
 
     @property
     def clean(self) -> bool:

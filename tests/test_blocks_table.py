@@ -39,7 +39,7 @@ def test_the_page_is_what_the_generator_writes() -> None:
 
 def test_the_page_has_every_block_and_every_law() -> None:
     text = (ROOT / "docs" / "blocks.md").read_text(encoding="utf-8")
-    for e in catalog.entries():
+    for e in catalog.laws():
         assert f"`{e.setting}`" in text and f"**`{e.block}`**" in text
         assert all(f"\n| `{kind}` |" in text for kind in e.blocks)
 
@@ -64,7 +64,7 @@ def test_short_names_tell_parameters_apart() -> None:
         "weight": "weight",
     }
     for name in SETTINGS:
-        used = {p for e in catalog.entries() if e.setting == name for p in e.parameters}
+        used = {p for e in catalog.laws() if e.setting == name for p in e.parameters}
         assert len(set(short_names(used).values())) == len(used)
 
 
@@ -88,7 +88,7 @@ MEASURED = [
 
 
 def entry_of(name: str, law: Law) -> catalog.Entry:
-    return next(e for e in catalog.entries() if e.setting == name and e.statement_text == law.text)
+    return next(e for e in catalog.laws() if e.setting == name and e.statement_text == law.text)
 
 
 def larger(name: str) -> Architecture:

@@ -335,8 +335,34 @@ def test_catalog(lawful) -> None:
     assert [e["id"] for e in data["entries"]] == [e.id for e in entries]
     entry = entries[0]
     code, out, _ = lawful("catalog", "show", entry.id)
-    assert code == 0 and entry.source in out and entry.statement_latex in out
+    assert code == 0 and entry.source in out and entry.latex in out
     assert json.loads(lawful("catalog", "show", entry.id, "--json")[1]) == json.loads(json.dumps(entry.to_data()))
+
+
+def test_the_catalog_answers_unquoted_words_and_says_where_it_cannot(lawful, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAWFUL_CATALOG", str(tmp_path / "own.sqlite"))
+    code, out, _ = lawful("catalog", "search", "what", "does", "AdamW", "do", "to", "attention", "queries")
+    assert code == 0 and "attention" in out.splitlines()[2] and "AdamW: broken" in out
+    code, out, _ = lawful("catalog", "search", "zzyx", "blorb")
+    assert code == 1 and "the nearest entries" in out
+    assert lawful("catalog", "cite", "attention/balance/heads.q")[1].startswith("@inproceedings{marcotte2025,")
+    assert lawful("catalog", "between", "RMSNorm", "Linear")[0] == 0
+    assert lawful("catalog", "breaks", "adam")[0] == 0 and lawful("catalog", "breaks", "gradient-flow")[0] == 1
+    assert lawful("catalog", "search", "relu", "--kind", "nope")[0] == 2
+    assert lawful("catalog", "show", "nope")[0] == 2
+
+
+def test_the_catalog_keeps_your_laws(lawful, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAWFUL_CATALOG", str(tmp_path / "own.sqlite"))
+    assert lawful("catalog", "add", MLP, "--name", "zebra", "--check")[0] == 0
+    code, out, _ = lawful("catalog", "search", "zebra")
+    assert code == 0 and "own/zebra/balance/fc1" in out
+    assert "complete for the network itself" in lawful("catalog", "show", "own/zebra/balance/fc1")[1]
+    assert lawful("catalog", "export", "zebra.json")[0] == 0 and lawful("catalog", "remove", "zebra")[0] == 0
+    assert "nothing of your own" in lawful("catalog", "own")[1]
+    assert lawful("catalog", "import", "zebra.json")[0] == 0 and "zebra: 1" in lawful("catalog", "own")[1]
+    assert lawful("catalog", "remove", "lion")[0] == 2
+    assert "no law is missing" in lawful("catalog", "ask", MLP)[1]
 
 
 def test_every_family_can_be_named() -> None:

@@ -84,8 +84,6 @@ MEMBERS: dict[str, Make] = {
     "wide": lambda: f.preact_resnet((1, 1), bottleneck=False, widen=2, stem="cifar", space=(32, 32), dropout=0.3),
     "densenet": lambda: f.densenet((2,), space=(64, 64)),
     "densenet with a transition": lambda: f.densenet((1, 1), stem="cifar", space=(32, 32)),
-    "mobilenet_v2": lambda: f.mobilenet_v2(stages=((1, 8, 1, 1), (6, 16, 2, 2))),
-    "mobilenet_v3": lambda: f.mobilenet_v3(((3, 16, 16, 1, 0, 2), (5, 72, 24, 1, 1, 1)), 64),
     "efficientnet": lambda: f.efficientnet(stages=((1, 3, 1, 16, 1), (6, 5, 2, 24, 2))),
     "convnext": lambda: f.convnext((1,), (96,)),
     "unet": lambda: f.unet(depth=1),
@@ -94,6 +92,8 @@ MEMBERS: dict[str, Make] = {
 }
 # Longer than about 15 seconds, and the published sizes.
 LONG: dict[str, Make] = {
+    "two stages of mobilenet_v2": lambda: f.mobilenet_v2(stages=((1, 8, 1, 1), (6, 16, 2, 2))),
+    "two stages of mobilenet_v3": lambda: f.mobilenet_v3(((3, 16, 16, 1, 0, 2), (5, 72, 24, 1, 1, 1)), 64),
     "group norm": lambda: f.resnet(
         (1,), norm="group", norm_groups=2, width=4, stem="cifar", space=(3, 3), channels=2, classes=3
     ),

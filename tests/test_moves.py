@@ -174,3 +174,12 @@ def test_unread_entries_of_a_triangle_never_move() -> None:
     laws = lw.derive(module, args=(torch.randn(5, 3),))
     assert sum(law.count for law in laws if law.kind == "frozen") == 3
     assert hidden(module, torch.zeros(1, 3)).shape == (1, 3) and not laws.gaps
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_an_output_of_copies_under_cross_entropy(copies: int) -> None:
+    torch.manual_seed(0)
+    module = Plain(lambda m, x: torch.cat([F.linear(x, m.w, m.b)] * copies, -1), "w:3,2 b:3")
+    laws = lw.derive(module, "cross_entropy", args=(torch.randn(5, 2),))
+    assert (laws.independent, laws.gaps) == (3, ())
+    assert lw.count(module, "cross_entropy", args=(torch.randn(5, 2),)).laws == 3

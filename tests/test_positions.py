@@ -7,6 +7,7 @@ from agreement import agree
 
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.derive import derive
 
 
 def mixer(tokens: int = 3, hidden: int = 2, activation: str = "relu", bias: bool = False) -> b.TokenMLP:
@@ -49,3 +50,11 @@ def test_positions_between_token_mixers(net: b.Net, tokens: int, mse: int, cross
 )
 def test_positions_of_a_stream(net: b.Net, laws: int) -> None:
     agree(Architecture(net, b.Signal(2, (3,))), "mse", laws)
+
+
+@pytest.mark.parametrize(("edges", "noted"), [((), True), ((0, 1, 2, 3), True), ((0, 1, 1, 2, 2, 3), False)])
+def test_nodes_with_the_same_neighbours_are_named(edges: tuple[int, ...], noted: bool) -> None:
+    """Two nodes that read the same are one to a token mixer: found by CI's random networks."""
+    net = b.Linear(2, 2, bias=False) >> b.Aggregate("symmetric", edges) >> b.ReLU() >> mixer(4)
+    laws = derive(Architecture(net, b.Signal(2, (4,))))
+    assert any("copies of one position" in note for note in laws.notes) == noted

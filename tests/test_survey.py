@@ -16,19 +16,16 @@ from lawful.testing.survey import KINDS, Survey, judge, survey
 
 SEED = int(os.environ["LAWFUL_SEED"])
 PIECE = 10  # modules in one test
-SAME, NEW = range(0, 90, PIECE), range(0, 30, PIECE)  # half a second each: the whole costs a minute of one core
-
-
-UNSOUND = ("false", "zero", "dependent", "more", "accused", "crash")
+SAME, NEW = range(0, 20, PIECE), range(0, 20, PIECE)  # `make survey` judges 300
 
 
 def judged(result: Survey) -> None:
     """Fails for what is false; what is only missing, or counted wrongly at its points, is shown as expected to fail.
 
-    About one new module in fifty shows such a find, so that every other run would fail for a reason of its own; nightly
-    runs are strict.
+    About one new module in fifty shows such a find, so that every other run would fail for a reason of its own;
+    `make survey`, which CI runs, counts them, and nightly runs are strict.
     """
-    assert not any(result.kinds[k] for k in UNSOUND), report(result)
+    assert result.sound, report(result)
     if not result.clean:
         pytest.xfail(report(result))
 
@@ -66,6 +63,24 @@ FOUND: dict[str, tuple[Program, tuple[str, ...]]] = {
             weights=(Weight("w", (3, 4)), Weight("b", (3,))),
         ),
         ("mse",),
+    ),
+    # At hard targets its softmax left only rounding: a true law was called violated.
+    "a softmax that is sure of its classes": (
+        Program(
+            (Source("x", (4, 3), words=5),),
+            (Weight("p1", (5, 3)), Weight("p7", (2, 3)), Weight("p21", (3,)), Weight("h20", (3, 2))),
+            (),
+            (
+                Step("h2", "embedding", ("x", "p1")),
+                Step("h12", "sum", ("p7", 1)),
+                Step("h13", "linear_bias", ("h2", "p7", "h12")),
+                Step("h14", "multiply", ("h13", "h12")),
+                Step("h19", "sum", ("h14", (1,))),
+                Step("h22", "linear_bias", ("h19", "h20", "p21")),
+            ),
+            ("h22",),
+        ),
+        ("cross_entropy",),
     ),
     "a bias and half of it": (
         vector(

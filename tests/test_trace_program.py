@@ -14,7 +14,7 @@ from lawful.graph.tracing.errors import TraceError
 from lawful.graph.tracing.program import export_program
 from lawful.graph.tracing.purity import name_of
 from lawful.graph.tracing.running import program_forward
-from lawful.theory.oracle.modules import named_outputs
+from lawful.theory.oracle.outputs import named_outputs
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 

@@ -85,7 +85,8 @@ KINDS = {
     "cross_entropy": Kind(
         "shift",
         F.cross_entropy,
-        _classes,
+        # Where a softmax is sure of a class, `p - y` of that class is nothing but rounding, on which no law is judged.
+        _distribution,
         ("ce", "crossentropy", "softmax_cross_entropy", "categorical_cross_entropy"),
         indices=True,
     ),

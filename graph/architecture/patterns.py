@@ -110,7 +110,7 @@ class Patterns:
             if i >= RANDOM_ROUNDS:
                 fresh = self.near(best, fresh, SHARES[i % len(SHARES)])
             varied = self.varied(fresh)
-            scores = torch.cat([v.flatten(1) for v in varied.values()], 1).sum(1)
+            scores = torch.cat([v.reshape(len(v), -1) for v in varied.values()], 1).sum(1)
             order = [j for j in scores.argsort(descending=True).tolist() if int(scores[j]) >= score]
             if order:
                 score, best = int(scores[order[0]]), {k: v[order[0]] for k, v in fresh.items()}
@@ -145,7 +145,7 @@ class Patterns:
         seen = self._observe(self.points(n), n, noise)
         for name, mask in self.still.items():
             seen[name] = torch.where(mask, self.point[name], seen[name])
-        return {k: g.reshape(*lead, *g.shape[1:]) for k, g in (noise | seen).items()}
+        return {k: g.reshape((*lead, *g.shape[1:])) for k, g in (noise | seen).items()}
 
     @cached_property
     def _different(self) -> Tensors:

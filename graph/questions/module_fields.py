@@ -19,10 +19,10 @@ from lawful.theory.oracle.modules import (
     as_double,
     fit_losses,
     fresh_inputs,
-    named_outputs,
     tensors_in,
     with_tensors,
 )
+from lawful.theory.oracle.outputs import named_outputs
 
 COMBINED = 3  # fields in one random combination
 INPUT_SCALE = 2.5  # of inputs, so that thresholds are seen from both sides and an exponential stays a number

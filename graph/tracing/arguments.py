@@ -9,6 +9,7 @@ import torch
 from torch.fx import Node
 
 from lawful.blocks import Signal
+from lawful.theory.oracle.double import WIDE
 
 from .layout import COPIES
 from .sources import same_rows
@@ -85,7 +86,8 @@ class Arguments:
             at = self._read(s)
             restore = restored(s.dims, (1, *s.signal.shape), batch=True)
             return lambda x, p: restore(x[at])
-        return lambda x, p: value
+        plain = WIDE.get(value, value) if isinstance(value, torch.dtype) else value
+        return lambda x, p: plain
 
     def _read(self, s: Stream, raw: bool = False) -> int:
         self.reads.append(s)

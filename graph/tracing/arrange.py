@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lawful.blocks import Rearrange, Reorder, RepeatFeatures
+from lawful.blocks import Rearrange, Reorder, RepeatFeatures, Turn
 
 from .layout import COPIES, Atom, Dim, Dims, Tangled, canonical, common, merged, shape
 from .values import NotUnderstood, OneFactor, Stream
@@ -45,7 +46,44 @@ def exact(low: Context, node: Node, s: Stream, feature: int, first: bool = False
     return _rearranged(low, node, s, feature, first, every=True)
 
 
+def turned(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
+    """A stream whose features are what lies along a dimension of positions; None where that is no whole axis.
+
+    Args:
+        low: the program.
+        node: the call.
+        s: the stream.
+        feature: the dimension.
+    """
+    wanted, found = s.dims[feature], s.feature_dims
+    held = any(a.axis in (0, COPIES, s.feature_axis) for a in wanted)
+    if held or not wanted or len(found) != 1 or s.dims[found[0]] != s.feature_atoms or not found[0]:
+        return None
+    if len(wanted) > 1 or wanted[0].size != s.signal.shape[wanted[0].axis - 1]:
+        s = exact(low, node, s, found[0], first=s.signal.channels_first and found[0] == 1)
+        wanted = s.dims[feature]
+    return _swapped(low, node, s, wanted[0].axis)
+
+
+def facing(low: Context, node: Node, s: Stream, dim: int) -> Stream:
+    """A stream whose features lie along a dimension of the traced tensor, turned if positions lie there."""
+    axes = {a.axis for a in s.dims[dim]}
+    if len(axes) != 1 or not axes.isdisjoint({0, COPIES, s.feature_axis}):
+        return s
+    return _swapped(low, node, s, axes.pop())
+
+
+def _swapped(low: Context, node: Node, s: Stream, axis: int) -> Stream:
+    """A stream with one of the position axes of its port as features."""
+    block = Turn(s.signal, own_axes(s).index(axis))
+    (y,) = low.emit(node, block, [s], label="turn", key=("turn", s.port, axis))
+    swap = {axis: s.feature_axis, s.feature_axis: axis}
+    return y.arranged(tuple(tuple(replace(a, axis=swap.get(a.axis, a.axis)) for a in d) for d in s.dims))
+
+
 def _rearranged(low: Context, node: Node, s: Stream, feature: int, first: bool, every: bool) -> Stream:
+    if (y := turned(low, node, s, feature)) is not None:
+        return exact(low, node, y, feature, first) if every else focus(low, node, y, feature)
     pieces, index = _pieces(s)
     batch = [i for i, d in enumerate(s.dims) if any(a.axis == 0 for a in d)]
     if len(batch) > 1 or (batch and batch[0] == feature):

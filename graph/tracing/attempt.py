@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from lawful.blocks import Whole
 from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.double import double
@@ -35,6 +36,7 @@ from .program import Program, export_program
 from .quarantine import Quarantine
 from .rebuilt import inputs_of, rebuilt
 from .regions import Region
+from .running import with_noise
 from .values import NotUnderstood, Stream
 
 NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
@@ -47,10 +49,10 @@ def attempt(
     kwargs: Mapping[str, Any] | None,
     check: bool,
     loss: LossLike | None,
-    second: bool,
+    axis: int | None,
 ) -> tuple[Architecture, Point | None]:
-    """A trace with examples on the first or the second axis of the inputs."""
-    program = export_program(module, args, kwargs, second)
+    """A trace with examples on the first or the second axis of the inputs, or with a single example without an axis."""
+    program = export_program(module, args, kwargs, axis)
     quarantine, seconds = Quarantine(program), dict(program.seconds)
     while True:
         start = time.perf_counter()
@@ -66,21 +68,23 @@ def attempt(
     _refuse(module, found.refusal)
     sizes = {n: p.numel() for n, p in own_parameters(module).items()}
     notes = [*program.notes, *low.notes]
-    if second:
+    if axis == 1:
         notes.append("examples are on the second axis of the inputs, where the module takes them")
+    if axis is None:
+        notes.append("the inputs are one example, without an axis of examples")
     limits = [*map(Fact, unreached(arch, program)), *left_over(arch, sizes), *map(Fact, found.limits)]
     prepare = inputs_of(low)
     arch.trace = Trace(
         opaque=_places(low.reasons, arch, program),
-        narrow=_places(low.narrow, arch, program),
+        narrow=_places(_narrow(low.narrow, arch), arch, program),
         aliases=dict(program.aliases),
         unused=tuple(program.unused),
         notes=(*notes, *found.notes, *limits),
         limits=tuple(limits),
         comparison=found.comparison,
         seconds=seconds,
-        axes=axes,
-        inputs=lambda tensors: prepare(program.call.turn(tensors)),
+        axes=axes if axis is not None else tuple(None if a is None else a - 1 for a in axes),
+        inputs=lambda tensors: prepare(with_noise(program, program.call.batched(tensors))),
         state=low.builder.state,
         rows=_rows(low, program, prepare),
         copied=copied_inputs(low) if check else (),
@@ -222,6 +226,12 @@ def _class_axis(output: Stream) -> int | None:
     found = output.feature_dims
     alone = len(found) == 1 and all(a.axis == output.feature_axis for a in output.dims[found[0]])
     return found[0] if alone else None
+
+
+def _narrow(reasons: Mapping[str, tuple[Node, str]], arch: Architecture) -> dict[str, tuple[Node, str]]:
+    """Those of the operations that are known by their degrees which may hide laws."""
+    blocks = {n: arch.block(n) for n in reasons if n in arch.graph}
+    return {n: reasons[n] for n, block in blocks.items() if not isinstance(block, Whole) or block.narrow}
 
 
 def _places(reasons: Mapping[str, tuple[Node, str]], arch: Architecture, program: Program) -> tuple[OpaqueOp, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lawful.theory.oracle.lending.randomness import Dice
-from lawful.theory.oracle.modules import CARRIED, named_items
+from lawful.theory.oracle.outputs import outputs_of
 
 from .errors import TraceError
 
@@ -31,12 +31,22 @@ class Call:
         kwargs: keyword arguments, likewise.
         names: of the tensors, in order: the forward's own names, `batch[mask]` inside of a container.
         turned: the tensors that the module takes with examples on their second axis; here they are on the first one.
+        single: whether the module takes one example without an axis of examples; here they have one.
+        shared: the tensors that have none here either: integers beside real numbers, such as the edges of a graph.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     names: tuple[str, ...]
     turned: frozenset[int] = frozenset()
+    single: bool = False
+    shared: frozenset[int] = frozenset()
+
+    def batched(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """The module's own tensors with examples first."""
+        if not self.single:
+            return self.turn(tensors)
+        return tuple(t if i in self.shared else t[None] for i, t in enumerate(tensors))
 
     def turn(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The module's own tensors with examples first, and back."""
@@ -53,7 +63,7 @@ class Call:
 
 
 def read_call(
-    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], second: bool = False
+    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], examples: int | None = 0
 ) -> tuple[Call, tuple[torch.Tensor, ...]]:
     """Takes the tensors out of the arguments of a module.
 
@@ -61,8 +71,8 @@ def read_call(
         module: the module, whose forward names them.
         args: its positional arguments: tensors, nested tuples, lists and dicts of tensors, anything else.
         kwargs: its keyword arguments, likewise.
-        second: whether examples are on the second axis of what it takes: of real numbers of three axes, or of integers
-            of two where there are none.
+        examples: 0 for examples on the first axis of what it takes; 1 for the second axis, of real numbers of three
+            axes, or of integers of two where there are none; None where all of it is one example.
 
     Raises:
         TraceError: if there is no tensor among them.
@@ -84,8 +94,11 @@ def read_call(
     places = {i: name for argument, name in _named_arguments(module, *rest) for i, name in _slots(argument, name)}
     real = [i for i, t in enumerate(found) if t.is_floating_point() and t.ndim == 3]
     turned = real or [i for i, t in enumerate(found) if not t.is_floating_point() and t.ndim == 2]
-    call = Call(*rest, tuple(places[i] for i in range(len(found))), frozenset(turned if second else ()))
-    return call, call.turn(found)
+    names = tuple(places[i] for i in range(len(found)))
+    call = Call(*rest, names, frozenset(turned if examples == 1 else ()), examples is None)
+    if examples is None and any(t.is_floating_point() for t in found):
+        call = replace(call, shared=frozenset(i for i, t in enumerate(found) if not t.is_floating_point()))
+    return call, call.batched(found)
 
 
 def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
@@ -147,30 +160,6 @@ class Outputs:
     drawn: str = ""
 
 
-def read_outputs(out: Any) -> Outputs:
-    """The tensors of real numbers in what a module gave, by name; a single one is called `output`.
-
-    What language models carry from call to call, or show of their inner layers, is left out (see `CARRIED`).
-    """
-    tensors: dict[str, torch.Tensor] = {}
-    left: list[str] = []
-
-    def walk(tree: Any, name: str) -> None:
-        if isinstance(tree, torch.Tensor) and tree.is_floating_point():
-            tensors[name or "output"] = tree
-        elif isinstance(tree, (Mapping, tuple, list)):
-            for key, value in named_items(tree).items():
-                if key in CARRIED:
-                    left.append(str(key))
-                else:
-                    walk(value, f"{name}[{key}]" if name else str(key))
-        elif tree is not None:
-            left.append(name or "output")
-
-    walk(out, "")
-    return Outputs(tensors, tuple(left))
-
-
 class FlatCall(torch.nn.Module):
     """A module that takes its input tensors in a row and gives its output tensors in a row.
 
@@ -189,8 +178,29 @@ class FlatCall(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs of the module at some inputs."""
-        args, kwargs = self.call.fill(tensors)
         dice = Dice()
-        outputs = replace(read_outputs(self.module(*args, **kwargs)), drawn=dice.drawn())
+        found = self._each(tensors) if self.call.single else self._once(tensors)
+        outputs = replace(found, drawn=dice.drawn())
         self.seen(outputs)
         return tuple(outputs.tensors.values())
+
+    def _once(self, tensors: Sequence[torch.Tensor]) -> Outputs:
+        args, kwargs = self.call.fill(tensors)
+        return Outputs(*outputs_of(self.module(*args, **kwargs)))
+
+    def _each(self, tensors: Sequence[torch.Tensor]) -> Outputs:
+        """The outputs of every example by itself, one on top of the other."""
+        if not torch.compiler.is_exporting():
+            own = [i for i in range(len(tensors)) if i not in self.call.shared]
+            rows = len(tensors[own[0]])
+            found = [self._once([t[k] if i in own else t for i, t in enumerate(tensors)]) for k in range(rows)]
+            return Outputs({n: torch.stack([f.tensors[n] for f in found]) for n in found[0].tensors}, found[0].left)
+        seen: list[Outputs] = []
+
+        def one(*each: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            seen.append(self._once(each))
+            return tuple(seen[-1].tensors.values())
+
+        axes = tuple(None if i in self.call.shared else 0 for i in range(len(tensors)))
+        every = torch.func.vmap(one, in_dims=axes)(*tensors)
+        return Outputs(dict(zip(seen[-1].tensors, every, strict=True)), seen[-1].left)

@@ -55,15 +55,26 @@ class _Plainly:
         return function(*args)
 
 
+def _as_told(mask: torch.Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+    """Whether a mask is causal, as the caller says: torch looks at its numbers, which no graph can."""
+    return bool(is_causal)
+
+
 @contextmanager
-def _remembering() -> Iterator[None]:
-    """Reentrant checkpoints keep what they compute: the same outputs and gradients, in one graph."""
+def _readably() -> Iterator[None]:
+    """Inside, two habits of torch that no graph shows are left: the same outputs and gradients without them.
+
+    Reentrant checkpoints keep what they compute, and layers of `nn.Transformer` use the mask that they are given.
+    """
     kept = torch.utils.checkpoint.CheckpointFunction
+    looked = torch.nn.modules.transformer._detect_is_causal_mask
     try:
         torch.utils.checkpoint.CheckpointFunction = _Plainly  # type: ignore[misc, assignment]
+        torch.nn.modules.transformer._detect_is_causal_mask = _as_told
         yield
     finally:
         torch.utils.checkpoint.CheckpointFunction = kept  # type: ignore[misc]
+        torch.nn.modules.transformer._detect_is_causal_mask = looked
 
 
 def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.Module) -> ExportedProgram:
@@ -78,7 +89,7 @@ def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.
         TraceError: for what torch.export cannot read.
     """
     try:
-        with redirect_stderr(io.StringIO()), _remembering():
+        with redirect_stderr(io.StringIO()), _readably():
             exported = torch.export.export(flat, examples, strict=False)
             inside = any(getattr(n.target, "__module__", "").startswith(TRANSFORMS) for n in exported.graph.nodes)
             return exported.run_decompositions({}) if inside else exported

@@ -103,12 +103,14 @@ class Lowering(Context):
             if node.op == "call_function":
                 raise Broken(node, error) from error
             raise TraceError(f"an output cannot be read: {error}") from error
+        rank = len(s.dims)
+        if rank < 2:  # one number for every example, or a loss: a single feature
+            s = s.arranged((*s.dims, *((),) * (2 - rank)))
         found = s.feature_dims
         feature = found[0] if len(found) == 1 and found[0] > 0 else len(s.dims) - 1
-        if len(s.dims) < 2:
-            raise TraceError("an output cannot be read: it is one number for every example; give it a feature axis")
         try:
-            return exact(self, node, s, feature, first=feature == 1 and len(s.dims) > 2)
+            y = exact(self, node, s, feature, first=feature == 1 and len(s.dims) > 2)
+            return y.arranged(y.dims[:rank]) if rank < 2 else y
         except NotUnderstood as error:
             restore = restored(s.dims, (1, *s.signal.shape), batch=True)
             out: Stream = emit_opaque(self, node, [s], str(error), lambda x, p: restore(x[0]))

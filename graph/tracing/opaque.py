@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.fx import Node
 
-from lawful.blocks import Block, Opaque, Signal, Whole
+from lawful.blocks import Block, Moved, Opaque, Signal, Whole
 
 from .arguments import Arguments
 from .computed import resized
@@ -19,6 +19,13 @@ from .values import Stream, Value
 
 if TYPE_CHECKING:
     from .context import Context
+
+
+# what only switches where its arguments do, so that its derivative is zero
+STEPS = frozenset(
+    "gt ge lt le eq ne sign sgn round floor ceil trunc argmax argmin argsort isnan isinf isfinite logical_not "
+    "logical_and logical_or heaviside signbit floor_divide".split()
+)
 
 
 def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
@@ -48,7 +55,8 @@ def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[s
     name = low.place(node).op.partition(".")[0]
     plain = real and not still and not arguments.mixed
     known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if plain else None
-    return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known)
+    cut = still or name == "detach" or name in STEPS
+    return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known, cut=cut)
 
 
 def _end(args: Sequence[Any], node: Node) -> Any:
@@ -68,6 +76,8 @@ def emit_opaque(
     names: Mapping[str, tuple[str, tuple[int, ...]]] | None = None,
     known: tuple[tuple[Equation, ...], bool] | None = None,
     gives: Any = None,
+    cut: bool = False,
+    moves: str = "",
 ) -> Any:
     """An opaque block with the outputs of a node, and their streams; one with the degrees of the call if known.
 
@@ -80,6 +90,8 @@ def emit_opaque(
         names: parameters by local name, each with its name and shape in the architecture.
         known: what the factors of the call obey.
         gives: an example of what it gives, a tensor or several; by default that of the node.
+        cut: whether no gradient comes back through it.
+        moves: `picks` or `adds` for a call that moves the positions of its first port, or adds them up.
     """
     example = node.meta["val"] if gives is None else gives
     many = isinstance(example, (list, tuple))
@@ -97,12 +109,16 @@ def emit_opaque(
     locals_ = tuple((k, shape) for k, (_, shape) in (names or {}).items())
     run = _canonical_outputs(call, shapes, many, batched)
     op = low.place(node).op
-    block: Block = Opaque(op, len(reads), tuple(signals), locals_, run)
+    block: Block = Opaque(op, len(reads), tuple(signals), locals_, run, cut=cut)
     if known is not None:
         block = Whole(op, len(reads), tuple(signals), known[0], locals_, run, narrow=known[1])
+    if moves:
+        block = Moved(op, len(reads), tuple(signals), locals_, run, adds=moves == "adds")
     weights = {k: full for k, (full, _) in (names or {}).items()}
     streams = low.emit(node, block, reads, weights, label=low.place(node).op.split(".")[0])
-    if known is None:
+    if moves:
+        pass
+    elif known is None:
         low.reasons[streams[0].port[0]] = (node, reason)
     else:
         low.narrow[streams[0].port[0]] = (node, reason)

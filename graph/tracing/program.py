@@ -14,13 +14,14 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 
 from lawful.theory.oracle.lending.holders import LendingError
-from lawful.theory.oracle.lending.lent import lent
+from lawful.theory.oracle.lending.lent import lent, refuse_unready
 from lawful.theory.oracle.lending.storage import SharedMemoryError, same_memory, shared_names, shares_memory
 
 from .calls import Call, FlatCall, Outputs, read_call
 from .errors import TraceError
 from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
+from .noise import DRAWS, as_placeholders
 from .places import Place, place_of
 from .refusals import drawn_from, moving_state, refuse_open_shapes, refuse_writes
 
@@ -33,11 +34,13 @@ class Input:
         node: its placeholder.
         name: by the forward's own names.
         example: the example it was traced with.
+        draw: for random numbers that the forward draws itself, what draws them.
     """
 
     node: Node
     name: str
     example: torch.Tensor
+    draw: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,10 @@ class Program:
 
 
 def export_program(
-    module: torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, second: bool = False
+    module: torch.nn.Module,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    axis: int | None = 0,
 ) -> Program:
     """Reads a module as a flat graph, in the mode that it is in.
 
@@ -92,18 +98,22 @@ def export_program(
         module: any module, also on the meta device.
         args: its example inputs: tensors in any nesting; everything else is passed on as it is.
         kwargs: its keyword inputs, likewise.
-        second: whether examples are on the second axis of its inputs (see `read_call`).
+        axis: that of the examples in its inputs, 0 or 1, or None where all of it is one example (see `read_call`).
 
     Raises:
         TraceError: for what cannot be read, with the line of code.
     """
+    try:
+        refuse_unready(module)
+    except LendingError as error:
+        raise TraceError(str(error)) from error
     for name, parameter in module.named_parameters():
         if parameter.is_complex():
             raise TraceError(
                 f"{type(module).__name__}: its parameter {name} holds complex numbers, and laws are of real ones; "
                 "keep its real and imaginary parts (torch.view_as_real) and join them in the forward"
             )
-    call, given = read_call(module, args, kwargs or {}, second)
+    call, given = read_call(module, args, kwargs or {}, axis)
     notes = list(_shared(call.names, given))
     examples = tuple(t.detach().clone(memory_format=torch.contiguous_format) for t in given)
     seen: list[Outputs] = []
@@ -113,7 +123,11 @@ def export_program(
         examples = tuple(t.to("meta") for t in examples) if meta else examples
         with on_meta(module) if meta else nullcontext(), lent(module), quietly():
             flat = FlatCall(module, call, seen.append)
-            if all(t.ndim and t.shape[0] == 1 for t in examples):
+            if call.single:
+                own = [i for i in range(len(examples)) if i not in call.shared]
+                examples = tuple(t.repeat(3, *[1] * (t.ndim - 1)) if i in own else t for i, t in enumerate(examples))
+                exported = export(flat, examples, module)
+            elif all(t.ndim and t.shape[0] == 1 for t in examples):
                 doubled = tuple(t.repeat(2, *[1] * (t.ndim - 1)) for t in examples)
                 try:
                     exported, examples = export(flat, doubled, module), doubled
@@ -181,6 +195,7 @@ def _read(
     found = [flat.outside(v) for v in flat.inline(exported.graph_module, values)]
     refuse_writes(module, flat, {**placed, **dict(zip(inputs, call.names, strict=True))}, inputs)
 
+    noise = as_placeholders(flat.graph)
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)
     if not outputs:
@@ -192,6 +207,7 @@ def _read(
     for node in reversed(flat.graph.nodes):
         if node not in live and node not in inputs:
             flat.graph.erase_node(node)
+    noise = {node: name for node, name in noise.items() if node in live}
     state = {n: f"its buffer {name}" for n, (name, _) in buffers.items()} | dict.fromkeys(
         constants, "a tensor it keeps"
     )
@@ -205,9 +221,12 @@ def _read(
         notes.append(f"left out of the outputs: {', '.join(dict.fromkeys(left))}")
     notes.extend(_unregistered(module) if any(node in live for node in constants) else ())
     used = {n for node, n in placed.items() if node in live}
+    meta = any(x.device.type == "meta" for x in examples)
+    if noise:
+        notes.append(f"random numbers that the forward draws are inputs: {', '.join(sorted(set(noise.values())))}")
     return Program(
         graph=flat.graph,
-        inputs=tuple(Input(*each) for each in zip(inputs, call.names, examples, strict=True)),
+        inputs=(*(Input(*each) for each in zip(inputs, call.names, examples, strict=True)), *_drawn(noise, meta)),
         parameters={node: n for node, n in placed.items() if node in live},
         aliases={n: canonical for n, canonical in names.items() if n != canonical},
         buffers={node: b for node, b in buffers.items() if node in live},
@@ -219,6 +238,14 @@ def _read(
         call=call,
         notes=tuple(notes),
     )
+
+
+def _drawn(noise: Mapping[Node, str], meta: bool) -> Iterator[Input]:
+    """The random numbers that a forward draws, as inputs."""
+    generator = torch.Generator().manual_seed(0)
+    for i, (node, draw) in enumerate(noise.items()):
+        example = DRAWS[draw](tuple(int(n) for n in node.meta["val"].shape), generator).to(node.meta["val"].dtype)
+        yield Input(node, f"noise {i} ({draw})", example.to("meta") if meta else example, draw)
 
 
 def _registered(module: torch.nn.Module, constant: torch.Tensor) -> tuple[str, InputKind] | None:

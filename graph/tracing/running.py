@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -16,6 +16,7 @@ from lawful.theory.oracle.lending.lent import Lent
 from lawful.theory.oracle.modules import as_double
 
 from .calls import FlatCall, Outputs
+from .noise import DRAWS, Fed
 from .program import Program
 
 DROPOUTS = frozenset(
@@ -52,11 +53,26 @@ def draw_inputs(program: Program, batch: int, generator: torch.Generator) -> Inp
         if example.dtype == torch.bool or "mask" in each.name:
             kept = example[torch.arange(batch) % traced] if batched else example
             out.append(as_double(kept))
+        elif each.draw:
+            out.append(DRAWS[each.draw](shape, generator).to(example.device))
         elif example.is_floating_point():
             out.append(torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device))
         else:
             high = int(example.max()) + 1 if example.numel() else 1
             out.append(torch.randint(high, shape, generator=generator, dtype=example.dtype).to(example.device))
+    return out
+
+
+def with_noise(program: Program, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The inputs of a module with the random numbers that its forward draws behind them, drawn anew."""
+    drawn = [each for each in program.inputs if each.draw]
+    seed = int(torch.randint(2**31, ())) if drawn else 0
+    generator, traced = torch.Generator().manual_seed(seed), batch_of(program)
+    out = list(tensors)
+    for each in drawn:
+        shape = each.example.shape
+        lead = tensors[0].shape[:1] if shape[0] == traced and tensors and tensors[0].ndim else shape[:1]
+        out.append(DRAWS[each.draw]((*lead, *shape[1:]), generator).to(tensors[0].device if tensors else "cpu"))
     return out
 
 
@@ -102,7 +118,9 @@ class ModuleRun:
     def __call__(self, inputs: Inputs) -> tuple[torch.Tensor, ...]:
         """The outputs at what the parameters and everything else are now."""
         self._found.clear()
-        self._flat(*inputs)
+        noise = [x for each, x in zip(self.program.inputs, inputs, strict=True) if each.draw]
+        with Fed(noise) if noise else nullcontext():
+            self._flat(*inputs[: len(inputs) - len(noise)])
         tensors = self._found[-1].tensors
         return tuple(tensors[n] for n, _ in self.program.outputs)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lawful.theory.losses import LossLike
-from lawful.theory.oracle.modules import Point
+from lawful.theory.oracle.modules import Point, tensors_in
 
 from ..architecture.architecture import Architecture
 from . import ops  # noqa: F401  (registers how operations are lowered)
@@ -83,26 +83,42 @@ def trace_with_point(
         ShapeError: for losses that do not fit the outputs.
     """
     turnable = any(getattr(m, "batch_first", None) is False for m in module.modules())
-    first: tuple[Architecture, Point | None] | None = None
-    try:
-        first = attempt(module, args, kwargs, check, loss, second=False)
-        if not turnable or not _unknown(first[0]):
-            return first
-    except TraceError:
-        if not turnable:
-            raise
-    try:  # layers of torch take examples on the second axis unless they are told otherwise
-        other = attempt(module, args, kwargs, check, loss, second=True)
-    except TraceError:
-        if first is None:
-            raise
-        return first
-    return other if first is None or _unknown(other[0]) < _unknown(first[0]) else first
+    best: tuple[Architecture, Point | None] | None = None
+    refusal: TraceError | None = None
+    # Layers of torch take examples on the second axis unless they are told otherwise; and what is no batch at all mixes
+    # what would be its examples.
+    for axis in (0, *((1,) if turnable else ()), None):
+        if best is not None and not _unknown(best[0]):
+            break
+        if axis is None and not _single(args, kwargs or {}):
+            break
+        try:
+            found = attempt(module, args, kwargs, check, loss, axis)
+        except Exception as error:
+            if axis == 0 and isinstance(error, TraceError):
+                refusal = error
+            elif axis == 0:
+                raise
+            continue
+        if best is None or _unknown(found[0]) < _unknown(best[0]):
+            best = found
+    if best is None:
+        assert refusal is not None
+        raise refusal
+    return best
+
+
+def _single(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether all inputs may be one example: features, tokens or nodes with features, numbers of tokens or edges."""
+    tensors = [*tensors_in(list(args)).values(), *tensors_in(dict(kwargs)).values()]
+    real = [t for t in tensors if t.is_floating_point()]
+    ranks = all(t.ndim in (1, 2) for t in real) and all(t.ndim in (1, 2) for t in tensors)
+    return ranks and (bool(real) or all(t.ndim == 1 for t in tensors)) and bool(tensors)
 
 
 def _unknown(arch: Architecture) -> int:
-    """How many operations of a trace are opaque."""
-    return len(arch.trace.opaque) if arch.trace else 0
+    """How much of a trace is unknown: an opaque operation counts twice as much as one that is known by its degrees."""
+    return 2 * len(arch.trace.opaque) + len(arch.trace.narrow) if arch.trace else 0
 
 
 __all__ = ["trace", "trace_module", "trace_with_point"]

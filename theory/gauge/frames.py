@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from ..parts import ordered, viewed
 from .contract import Rule, Site
 from .diagram import Diagram, Parameter
-from .rewrites import Rewrite
+from .rewrites import Rewrite, representatives
 from .rules import (
     AddRule,
     BatchNormRule,
+    ConcatRule,
     DiscardRule,
     FixedGainRule,
     GainRule,
@@ -29,6 +30,7 @@ from .rules import (
     PointwiseRule,
     ProductRule,
     ReorderRule,
+    RepeatRule,
     SourceRule,
     TableRule,
 )
@@ -42,8 +44,9 @@ ENDS = (DiscardRule, OutputRule, SourceRule)  # blocks that do not tell one feat
 
 def straighten(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """Draws moves of features as another order of the wires' features, where every block next to them allows it."""
-    apart = {s.name for s in diagram.sites if isinstance(s.rule, FixedGainRule) and _lie_apart(s.rule)}
-    while apart:  # equal factors of features that lie apart are those of a run, in another order
+    same = representatives(diagram.sites)
+    apart = {s.name for s in diagram.sites if _lies_apart(s, diagram, same)}
+    while apart:  # equal factors, or copies, of features that lie apart are those of a run, in another order
         sorted_, notes = _straightened(_gathered(diagram, apart))
         left = {s.name for s in sorted_.sites if isinstance(s.rule, ReorderRule)}
         kept = {n for n in apart if left.isdisjoint((f"{n} order", f"{n} back"))}
@@ -81,28 +84,46 @@ def _straightened(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     return replace(diagram, sites=tuple(sites), parameters=_without(parameters, gone)), notes
 
 
-def _lie_apart(rule: FixedGainRule) -> bool:
-    """Whether some factor stands in several runs."""
-    return len(rule.runs) > len({a for _, a in rule.runs})
+def _lies_apart(site: Site, diagram: Diagram, same: Mapping[str, str]) -> bool:
+    """Whether some factor of a site stands in several runs, or an output is made of copies of one wire.
+
+    Elsewhere copies side by side are the parts of what they are joined to, whose names are easier to read.
+    """
+    rule = site.rule
+    if isinstance(rule, FixedGainRule):
+        return len(rule.runs) > len({a for _, a in rule.runs})
+    if not isinstance(rule, ConcatRule) or rule.cut or len(site.inputs) < 2:
+        return False
+    if not all(isinstance(reader.rule, OutputRule) for reader, _ in diagram.readers[site.outputs[0]]):
+        return False
+    made = {(same[diagram.writer[w].name], diagram.writer[w].outputs.index(w)) for w in site.inputs}
+    return len(made) == 1
 
 
 def _gathered(diagram: Diagram, names: set[str]) -> Diagram:
-    """The factors of some sites between two moves of features, so that equal ones are a run."""
+    """What some sites have apart in one run, between moves of features."""
     sites, wires = [], list(diagram.wires)
     for site in diagram.sites:
         rule = site.rule
-        if site.name not in names or not isinstance(rule, FixedGainRule):
+        if site.name not in names:
             sites.append(site)
             continue
-        factors = [a for n, a in rule.runs for _ in range(n)]
-        first = {a: i for i, a in reversed(list(enumerate(factors)))}
-        order = tuple(sorted(range(len(factors)), key=lambda i: (first[factors[i]], i)))
-        runs = tuple((factors.count(a), a) for a in dict.fromkeys(factors))
         x, y, at = site.inputs[0], site.outputs[0], len(wires)
-        wires += [wires[x], wires[y]]
-        sites.append(Site(f"{site.name} order", ReorderRule(order), (x,), (at,)))
-        sites.append(replace(site, rule=replace(rule, runs=runs), inputs=(at,), outputs=(at + 1,), function=None))
-        sites.append(Site(f"{site.name} back", ReorderRule(_inverse(order)), (at + 1,), (y,)))
+        if isinstance(rule, FixedGainRule):
+            factors = [a for n, a in rule.runs for _ in range(n)]
+            first = {a: i for i, a in reversed(list(enumerate(factors)))}
+            order = tuple(sorted(range(len(factors)), key=lambda i: (first[factors[i]], i)))
+            runs = tuple((factors.count(a), a) for a in dict.fromkeys(factors))
+            wires += [wires[x], wires[y]]
+            sites.append(Site(f"{site.name} order", ReorderRule(order), (x,), (at,)))
+            sites.append(replace(site, rule=replace(rule, runs=runs), inputs=(at,), outputs=(at + 1,), function=None))
+            sites.append(Site(f"{site.name} back", ReorderRule(_inverse(order)), (at + 1,), (y,)))
+        else:
+            copies, size = len(site.inputs), wires[x].size
+            order = tuple(i * copies + k for k in range(copies) for i in range(size))
+            wires.append(wires[y])
+            sites.append(replace(site, rule=RepeatRule(copies), inputs=(x,), outputs=(at,), function=None))
+            sites.append(Site(f"{site.name} order", ReorderRule(order), (at,), (y,)))
     return replace(diagram, sites=tuple(sites), wires=tuple(wires))
 
 

@@ -180,7 +180,7 @@ class Roots:
             factor = factor if factor == below else 0
         if not factor:
             return itself
-        size = abs(factor)
+        size = _size(factor)
         # `f(-h)` is another function than `f(h)`, but for the sign of an odd one
         turned, sign = factor < 0 and not odd, -1 if factor < 0 and odd else 1
         if not isinstance(rule, HomogeneousRule):
@@ -196,13 +196,13 @@ class Roots:
         The factor is 0 where the two pieces of the feature are not of one size.
         """
         x, key, above, below = self.straight(x, key)
-        factor = abs(above) if abs(above) == abs(below) else 0
+        factor = _size(above) if abs(above) == abs(below) else 0
         chain: Chain = ()
         while factor and (site := self._writer.get(x)) and is_function(site) and getattr(site.rule, "parity", 0) < 0:
             y, k, above, below = self.straight(site.inputs[0], key)
             if not above or abs(above) != abs(below):
                 break
-            x, key, chain = y, k, (*chain, (site.function, abs(above)))
+            x, key, chain = y, k, (*chain, (site.function, _size(above)))
         return x, key, factor, chain
 
     def straight(self, x: int, key: VectorKey) -> tuple[int, VectorKey, Number, Number]:
@@ -307,3 +307,8 @@ def is_function(site: Site) -> bool:
 def adds_constants(rule: Rule) -> bool:
     """Whether a rule adds a bias or fixed numbers, and does nothing else but a factor."""
     return isinstance(rule, OffsetRule) or (isinstance(rule, GainRule) and rule.gain is None)
+
+
+def _size(a: Number) -> Number:
+    """The absolute value, of the type that it has."""
+    return a if a >= 0 else -a

@@ -31,6 +31,7 @@ from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
 from .rewrites_positions import join_positions
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
+from .turned import link_turns
 from .unknowns import Cell, Factor, Field, MatrixKey, MatrixRow, Sector
 
 FieldRow = dict[Field, Number]
@@ -71,6 +72,7 @@ class Solution:
             merge_linear_skips,
             partial(scale_rows, exact=exact),
             join_positions,
+            link_turns,
         ]
         for rewrite in steps:
             self.drawn, notes = rewrite(self.drawn)

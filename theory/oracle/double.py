@@ -33,6 +33,7 @@ CASTS = {
     torch.Tensor.bfloat16: torch.Tensor.double,
 }
 LIKE = frozenset({torch.Tensor.to, torch.Tensor.type_as})  # casts to the kind of another tensor
+MADE = frozenset({torch.tensor, torch.as_tensor})
 # products of a row with the matrix of its group (experts), whose kernel knows no float64
 GROUPED = frozenset({"_grouped_mm", "_grouped_mm.default"})
 # `view` with a dtype reads the same bits anew, which is no cast
@@ -40,7 +41,15 @@ BITS = frozenset({torch.Tensor.view})
 
 
 class _Wide(TorchFunctionMode):
-    """Reads every narrow type of real numbers as float64."""
+    """Reads every narrow type of real numbers as float64.
+
+    Args:
+        default: the type of what is made from python numbers outside; they are rounded to it, as they are there.
+    """
+
+    def __init__(self, default: torch.dtype) -> None:
+        super().__init__()
+        self.rounded = default if default in WIDE else None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -56,9 +65,24 @@ class _Wide(TorchFunctionMode):
             # constants in plain attributes stay narrow; beside float64 no product takes them
             args = (*(a if _writes(func) else _double(a) for a in args[:1]), *map(_double, args[1:]))
             options = {k: _double(v) for k, v in options.items()}
+        if func in MADE and self.rounded and not _kept(args, kwargs or {}):
+            return func(*args, **options).to(self.rounded).double()
         if getattr(func, "__name__", "") in GROUPED and (args[0].ndim, args[1].ndim) == (2, 3):
             return _grouped(*args, **options)
         return func(*args, **options)
+
+
+def _kept(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+    """Whether a tensor made of some numbers keeps them as they are: integers, a type of its own, another tensor."""
+    values = args[0] if args else options.get("data")
+    return not _reals(values) or options.get("dtype") is not None
+
+
+def _reals(values: Any) -> bool:
+    """Whether some numbers in lists are python's own, and one of them is real."""
+    if isinstance(values, (list, tuple)):
+        return any(_reals(v) for v in values)
+    return type(values) is float
 
 
 def _widened(value: Any) -> Any:
@@ -104,7 +128,7 @@ def double() -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Wide():
+        with sdpa_kernel(SDPBackend.MATH), _Wide(before):
             yield
     finally:
         torch.set_default_dtype(before)

@@ -13,26 +13,10 @@ from ..losses import Loss, LossError, LossLike, read, total
 from ..refusals import refused
 from .double import double
 from .lending.lent import lent
+from .outputs import named_outputs
 
 Tensors = dict[str, torch.Tensor]
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
-
-# What language models return beside their answer: what the next call reads again, and states of inner layers.
-CARRIED = frozenset(
-    {
-        "attentions",
-        "cache_params",
-        "cross_attentions",
-        "decoder_attentions",
-        "decoder_hidden_states",
-        "encoder_attentions",
-        "encoder_hidden_states",
-        "encoder_last_hidden_state",
-        "hidden_states",
-        "mems",
-        "past_key_values",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -122,7 +106,7 @@ def module_points(
     its parameters, modes, buffers, gradients, attributes and all random states are what they were (see `lent`).
 
     Args:
-        module: any module whose forward gives one tensor, or a tuple, list or dict of tensors.
+        module: any module whose forward gives tensors, in any nesting (see `named_outputs`).
         loss: the loss of its output, or one for every output (see `losses.read`).
         args: example inputs; tensors of numbers are drawn anew with the same shape, everything else is passed on.
         samples: number of points.
@@ -137,7 +121,7 @@ def module_points(
     Raises:
         ValueError: without example inputs, for losses that do not fit the outputs, and for a module whose forward or
             backward does not run (`ModuleError`).
-        TypeError: for a module whose output holds something that is no tensor, or that cannot be given back (see
+        TypeError: for a module that gives no tensor of real numbers, or that cannot be given back (see
             `lent`).
     """
     if not args and not kwargs:
@@ -251,35 +235,6 @@ def with_tensors(value: Any, tensors: Tensors, name: str = "") -> Any:
         return tensors[path] if path in tensors else mapped(inside, put, path)
 
     return put(value, name)
-
-
-def named_items(out: Any) -> dict[Any, Any]:
-    """What a mapping, a tuple or a list holds, by key, field or number; nothing for anything else."""
-    if isinstance(out, Mapping):
-        return dict(out)
-    if isinstance(out, tuple) and hasattr(out, "_fields"):
-        return dict(zip(out._fields, out, strict=True))
-    return dict(enumerate(out)) if isinstance(out, (tuple, list)) else {}
-
-
-def named_outputs(module: torch.nn.Module, out: Any) -> Tensors:
-    """What a module gave, as tensors by name; a tuple's are numbered.
-
-    None is left out, and so is what a language model carries to its next call or shows of inner layers (`CARRIED`).
-
-    Raises:
-        TypeError: if it is neither a tensor nor a tuple, list or dict of tensors.
-    """
-    items = {"output": out} if isinstance(out, torch.Tensor) else named_items(out)
-    found = {name: t for name, t in items.items() if t is not None and name not in CARRIED}
-    strange = [t for t in found.values() if not isinstance(t, torch.Tensor) or not t.is_floating_point()]
-    if not found or strange:
-        kinds = [f"{t.dtype} tensor" if isinstance(t, torch.Tensor) else type(t).__name__ for t in strange]
-        raise TypeError(
-            f"{type(module).__name__} gives a {' with a '.join([type(out).__name__, *kinds[:1]])}, expected one tensor "
-            "of real numbers or several; wrap it in a module that picks the outputs"
-        )
-    return {str(name): t for name, t in found.items()}
 
 
 def fit_losses(outputs: Tensors, loss: LossLike, axis: Axes) -> tuple[tuple[Loss, ...], tuple[int, ...]]:

@@ -11,6 +11,7 @@ from . import (
     einsum,
     gates,
     lookups,
+    losses,
     maps,
     masks,
     norms,
@@ -20,6 +21,7 @@ from . import (
     recurrent,
     reductions,
     reparametrised,
+    scatters,
     views,
 )
 
@@ -31,6 +33,7 @@ __all__ = [
     "einsum",
     "gates",
     "lookups",
+    "losses",
     "maps",
     "masks",
     "norms",
@@ -40,5 +43,6 @@ __all__ = [
     "recurrent",
     "reductions",
     "reparametrised",
+    "scatters",
     "views",
 ]

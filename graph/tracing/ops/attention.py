@@ -16,7 +16,8 @@ from ..steps.attention import mixed
 from ..steps.formed import Formed
 from ..steps.maps import dense
 from ..steps.scores import masked, product, with_bias
-from ..values import Bias, Combined, NotUnderstood, Scores, Stream, Value, Weight
+from ..steps.weighed import weighed
+from ..values import Bias, Combined, Data, Fixed, NotUnderstood, Scores, Stream, Value, Weight
 
 
 @handles("scaled_dot_product_attention")
@@ -61,13 +62,32 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     if isinstance(b, (Weight, Combined, Formed)) and len(b.shape) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
-        rows = [2] if len(b.feature_dims) != 1 else b.feature_dims
-        if rows == [1] or (b.signal.features == 1 and not b.dims[1]):
-            y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
-            return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
+        y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
+        return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
     if isinstance(a, Scores) and a.done and not isinstance(b, Scores):
         return mixed(low, node, a, b)
+    if isinstance(a, Fixed):
+        return weighed(low, node, a, b)
+    if isinstance(b, Fixed) and isinstance(a, Stream):
+        return _turned_mix(low, node, b, a)
+    if (
+        isinstance(a, (Data, Stream))
+        and isinstance(b, (Data, Stream))
+        and not (isinstance(a, Data) and isinstance(b, Data))
+    ):
+        try:
+            return product(low, node, a, b)
+        except NotUnderstood:
+            return weighed(low, node, a, b)
     return product(low, node, a, b)
+
+
+def _turned_mix(low: Context, node: Node, b: Fixed, a: Stream) -> Value:
+    """`x B` for numbers: the same over the positions of the transposed tensor."""
+    if b.tensor.ndim != 2 or len(a.dims) != 3:
+        raise NotUnderstood("a product with numbers that mixes no positions alone")
+    y = weighed(low, node, Fixed(b.tensor.t()), a.arranged((a.dims[0], a.dims[2], a.dims[1])))
+    return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
 
 
 @handles("baddbmm")

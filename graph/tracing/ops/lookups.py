@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from ..arguments import Arguments
+from ..arrange import exact
 from ..context import Context, handles
+from ..opaque import emit_opaque
 from ..steps.lookups import embedding, picked
 from ..steps.pieces import piece
 from ..steps.positions import pick, reduced
@@ -21,6 +24,8 @@ handles("embedding")(embedding)
 def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
     """Rows of a table by fixed integers (relative positions), or positions by fixed integers."""
     found = [(i, v) for i, v in enumerate(indices) if v is not None]
+    if len(found) == 1 and found[0][0] == 1 and isinstance(found[0][1], Data) and isinstance(x, Stream):
+        return _by_data(low, node, x, found[0][1])
     if len(found) != 1 or not isinstance(found[0][1], Fixed):
         raise NotUnderstood("entries are picked by integers that depend on data")
     at, fixed = found[0][0], found[0][1].tensor
@@ -37,6 +42,17 @@ def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
             return piece(low, node, x, at, [1] * n, int(fixed) % n, gone=False)
         return pick(low, node, x, at, fixed % n)
     raise NotUnderstood("entries are picked by integers")
+
+
+def _by_data(low: Context, node: Node, x: Stream, places: Data) -> Stream:
+    """Positions at places that are an input of the network: the ends of the edges of a graph."""
+    integers = not places.example.is_floating_point() and places.example.dtype != torch.bool
+    if len(x.dims) != 3 or len(places.shape) != 1 or not integers or not x.batched:
+        raise NotUnderstood("entries are picked by integers that depend on data")
+    arguments = Arguments(low, node)
+    value, at = arguments.plan(exact(low, node, x, 2)), arguments.plan(places)
+    out: Stream = emit_opaque(low, node, arguments.reads, "", lambda t, p: value(t, p)[:, at(t, p)], moves="picks")
+    return out
 
 
 @handles("index_select")

@@ -19,7 +19,13 @@ from ..steps.reparametrised import standardised
 from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 
 
-@handles("layer_norm", "native_layer_norm")
+@handles("native_layer_norm")
+def native_layer_norm(low: Context, node: Node, *args: Any) -> Value:
+    """LayerNorm with its statistics, which only its backward reads."""
+    return layer_norm(low, node, *args), None, None
+
+
+@handles("layer_norm")
 def layer_norm(
     low: Context,
     node: Node,

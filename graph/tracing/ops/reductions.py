@@ -16,6 +16,7 @@ from ..purity import name_of
 from ..steps.arithmetic import add, times
 from ..steps.experts import mixture_of_experts
 from ..steps.positions import reduced
+from ..steps.totals import over_examples
 from ..values import NotUnderstood, Stream, Value
 
 
@@ -29,7 +30,17 @@ def reduce(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep:
         experts = mixture_of_experts(low, node, dims)
         if experts is not None:
             return experts
-    return reduced(low, node, x, dims, keep, mean="mean" in str(node.target))
+    mean = "mean" in str(node.target)
+    return over_examples(low, node, x, dims, keep, mean) or reduced(low, node, x, dims, keep, mean)
+
+
+@handles("mean", "sum")
+def of_everything(low: Context, node: Node, x: Value, **options: Any) -> Value:
+    """The mean or the sum of all numbers, examples included."""
+    s = low.stream(x, node)
+    mean = "mean" in str(node.target)
+    found = over_examples(low, node, s, list(range(len(s.dims))), False, mean)
+    return found or reduced(low, node, s, list(range(len(s.dims))), False, mean)
 
 
 def _summed_stack(low: Context, node: Node, dims: Sequence[int] | None, keep: bool) -> Stream | None:

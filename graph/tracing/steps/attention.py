@@ -10,7 +10,7 @@ from torch.fx import Node
 
 from lawful.blocks import DotProductAttention, Given, Numbers, Signal
 
-from ..arrange import exact
+from ..arrange import exact, facing
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, Tangled, shape, size, view
 from ..values import Data, NotUnderstood, Scores, Stream, Value
@@ -25,7 +25,7 @@ def mixed(low: Context, node: Node, scores: Scores, value: Value) -> Stream:
     Raises:
         NotUnderstood: if heads and positions of queries, keys and values do not fit each other.
     """
-    v = low.stream(value, node, False)
+    v = facing(low, node, low.stream(value, node, False), -1)
     q, k = scores.q, scores.k
     own, every = v.dims[-1], v.feature_atoms
     if not own or any(x.axis != v.feature_axis for x in own) or own != every[-len(own) :]:

@@ -8,8 +8,10 @@ from dataclasses import replace
 import torch
 from torch.fx import Node
 
+from ..arrange import facing
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, size
+from ..purity import name_of
 from ..sources import source
 from ..values import Bias, Data, Fixed, NotUnderstood, Rows, Scores, Stream, Value, Weight, number
 from .temperature import computed_bias, temperature
@@ -29,6 +31,8 @@ def product(low: Context, node: Node, a: Value, b: Value) -> Value:
         raise NotUnderstood("a product of inputs")
     q, k = low.stream(a, node, False), low.stream(b, node, False)
     k = k.arranged((*k.dims[:-2], k.dims[-1], k.dims[-2]))
+    if leads_to_softmax(node):
+        q, k = facing(low, node, q, -1), facing(low, node, k, -1)
     for s in (q, k):
         own, every = s.dims[-1], s.feature_atoms
         if not own or any(x.axis != s.feature_axis for x in own) or own != every[-len(own) :]:
@@ -39,6 +43,33 @@ def product(low: Context, node: Node, a: Value, b: Value) -> Value:
     n, m = q.shape[-2], k.shape[-2]
     lead = size(tuple(x for d in q.dims[:-2] for x in d if x.axis != q.feature_axis))
     return Scores(q=q, k=k, dims=_scored(q, k, lead, n, m))
+
+
+def leads_to_softmax(node: Node) -> bool:
+    """Whether a softmax reads a product of two tensors, after what is done to scores before."""
+    steps = {
+        "mul",
+        "div",
+        "add",
+        "sub",
+        "masked_fill",
+        "where",
+        "to",
+        "_to_copy",
+        "clone",
+        "view",
+        "reshape",
+        "unsqueeze",
+    }
+    for _ in range(8):
+        names = {name_of(user) for user in node.users}
+        if names & {"softmax", "_softmax"}:
+            return True
+        following = [user for user in node.users if name_of(user) in steps]
+        if not following:
+            return False
+        node = following[0]
+    return False
 
 
 def heads_of(s: Stream) -> Dim:

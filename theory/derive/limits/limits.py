@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from ...gauge.rules import (
     CurveRule,
     OpaqueRule,
+    PositionMixRule,
     ReorderRule,
     Rule,
+    TurnRule,
     WholeRule,
 )
 from ...gauge.solution import Solution
+from .cancelling import cancelling_limits
 from .frozen import fixed_number_limits, frozen_limits
 from .functions import function_limits
 from .inputs import computed_limits
@@ -31,6 +34,7 @@ def limits(solution: Solution) -> list[str]:
         *computed_limits(solution),
         *token_limits(solution),
         *path_limits(solution.drawn),
+        *cancelling_limits(solution.drawn),
         *sum_limits(solution),
         *function_limits(solution),
         *fixed_number_limits(solution),
@@ -54,6 +58,10 @@ def _narrow(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if isinstance(site.rule, WholeRule) and site.rule.narrow:
             yield f"{site.name} is known by its degrees only: other laws through it than those of sizes may be missing"
+        if isinstance(site.rule, PositionMixRule) and site.rule.narrow:
+            yield f"{site.name} mixes positions by weights of the network: laws of single ones may be missing"
+        if isinstance(site.rule, TurnRule) and site.rule.narrow:
+            yield f"{site.name} makes features of positions: laws of single ones through what reads it may be missing"
         if isinstance(site.rule, ReorderRule):
             what = "puts features in another order that other blocks keep"
             yield f"{site.name} {what}: other laws through it than those of sizes may be missing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
 from ...gauge.rewrites import identity_sources, invisible
 from ...gauge.rules import (
@@ -158,11 +159,14 @@ def _averaged_positions(diagram: Diagram) -> Iterator[str]:
         kernel = isinstance(rule, LinearRule) and math.prod(rule.shape_[2:]) > 1
         pieces = isinstance(rule, UnflattenRule) and not rule.choose
         unit = isinstance(rule, UnitRowsRule) and rule.mixes
-        if not (kernel or pieces or unit or isinstance(rule, (NormRule, TokenMixRule))):
+        joined = isinstance(rule, TokensRule) and _maps_of_one_wire(diagram, site)
+        if not (kernel or pieces or unit or joined or isinstance(rule, (NormRule, TokenMixRule))):
             continue
         name = next((averages[w] for w in site.outputs if w in averages), None)
         if name and isinstance(rule, TokenMixRule):
             yield f"{name} averages the positions that {site.name} mixes: laws of single positions are not listed"
+        if name and joined:
+            yield f"{name} averages maps of one wire that {site.name} joins: laws of their differences are not listed"
         if name and isinstance(rule, NormRule) and not rule.local and rule.centre:
             yield f"{name} averages what {site.name} centres over the positions: laws of that mean are not listed"
         if name and (pieces or unit or (isinstance(rule, LinearRule) and _every_tap(rule))):
@@ -170,6 +174,13 @@ def _averaged_positions(diagram: Diagram) -> Iterator[str]:
         if isinstance(rule, LinearRule) and rule.geometry[:1] == ("transposed conv",) and rule.bias is None:
             if rule.mixes and rule.geometry[1] > 1 and invisible(sites, i, local=True):
                 yield f"{site.name} has a scale for every place in its stride: these laws are not listed"
+
+
+def _maps_of_one_wire(diagram: Diagram, site: Site) -> bool:
+    """Whether two inputs of a site are linear maps of the same wire."""
+    made = [diagram.writer[w] for w in site.inputs if w in diagram.writer]
+    read = [s.inputs[0] for s in made if isinstance(s.rule, LinearRule)]
+    return len(set(read)) < len(read)
 
 
 def _every_tap(rule: LinearRule) -> bool:
@@ -207,12 +218,19 @@ def _skips_into_sums(diagram: Diagram) -> Iterator[str]:
                     yield f"{what}: laws of degree above two are not listed"
             if not isinstance(branch.rule, LinearRule):
                 continue
-            source, shifted = branch.inputs[0], False
-            while isinstance(writer[source].rule, GainRule) and not writer[source].rule.gain:  # type: ignore[attr-defined]
-                source, shifted = writer[source].inputs[0], True
-            if start(source) in starts and (chosen or shifted):
-                what = "a choice of maps" if chosen else "a map of a shift"
+            source, changed = branch.inputs[0], "a choice of maps" if chosen else ""
+            while change := _change(writer[source].rule):
+                source, changed = writer[source].inputs[0], changed or change
+            if start(source) in starts and changed:
+                what = changed
                 yield f"{site.name} adds to its input {what} of it: laws of the map with the skip in it are not listed"
+
+
+def _change(rule: Rule) -> str:
+    """What stands between a skip and a map beside it that could be drawn as one with it but for that."""
+    if isinstance(rule, GainRule) and not rule.gain:
+        return "a map of a shift"
+    return "a map of the differences" if isinstance(rule, NormRule) and not rule.scale else ""
 
 
 def _multiplies(rule: Rule) -> bool:

@@ -33,6 +33,7 @@ from ...gauge.rules import (
     SourceRule,
     SumFeaturesRule,
     TableRule,
+    TokenMixRule,
 )
 from ...gauge.rules.copies import beside
 from ...gauge.solution import Solution
@@ -210,14 +211,15 @@ def _meet(row: Iterable[tuple[Root, VectorKey]], behind: Mapping[int, set[Root]]
 
 
 def _repeated_positions(solution: Solution) -> Iterator[str]:
-    """Positions that are copies of others, or padding, before a block that tells positions apart."""
+    """Positions that others determine, copies or padding, before a block that tells positions apart."""
     repeats: set[int] = set()
     for site in solution.drawn.sites:
         rule = site.rule
         if not site.inputs:
             continue
         known = repeats.issuperset(site.inputs)
-        if known and isinstance(rule, FlattenRule) and rule.before * rule.after > 1:
+        apart = isinstance(rule, FlattenRule) and rule.before * rule.after > 1
+        if known and (apart or isinstance(rule, TokenMixRule)):
             yield f"{site.name} tells copies of one position apart: laws of their differences are not listed"
         if isinstance(rule, PassRule) and rule.repeats:
             repeats.update(site.outputs)
@@ -256,6 +258,10 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
             made = {w: _source(writer, w) for w in parts}
             maps = {w: s for w, s in made.items() if isinstance(s.rule, (LinearRule, TableRule))}
             ends = {w: next(iter(s.inputs), -1) for w, s in maps.items()}
+            summed = [_weights(writer, w) for w in parts]
+            if any(len(a & b) > 1 for a, b in itertools.combinations(summed, 2)):
+                what = "puts sums of maps of the same weights side by side"
+                yield f"{site.name} {what}: laws that mix the parts are not listed"
         else:
             continue
         pairs = itertools.combinations(ends, 2)
@@ -290,6 +296,14 @@ def _source(writer: Mapping[int, Site], w: int) -> Site:
     while isinstance(writer[w].rule, PassRule):
         w = writer[w].inputs[0]
     return writer[w]
+
+
+def _weights(writer: Mapping[int, Site], w: int) -> set[str]:
+    """The weights of the maps whose sum a wire is, up to fixed factors: real and imaginary parts share theirs."""
+    site = _source(writer, w)
+    if isinstance(site.rule, (AddRule, FixedGainRule)):
+        return set().union(*(_weights(writer, x) for x in site.inputs))
+    return {site.rule.weight} if isinstance(site.rule, LinearRule) else set()
 
 
 def _copies_changed(solution: Solution) -> Iterator[str]:

@@ -11,7 +11,7 @@ from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, Prod
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
-from .opaque import OPAQUE, DiscardRule, HeldRule, OpaqueRule
+from .opaque import OPAQUE, CutRule, DiscardRule, HeldRule, OpaqueRule
 from .pointwise import (
     HomogeneousRule,
     OffsetRule,
@@ -19,12 +19,14 @@ from .pointwise import (
     PointwiseRule,
     SoftmaxRule,
 )
+from .position_mix import MovedRule, PositionMixRule
 from .recurrent import RecurrentRule, ScanRule, SelectiveScanRule
 from .reorder import ReorderRule
 from .reshape import FlattenRule, UnflattenRule
 from .rotary import RotaryRule
 from .scaling import ScalarGainRule
 from .tensors import BilinearRule, HeadGainRule, SimilarityRule, UnitNormRule, UnitRowsRule
+from .turns import TurnRule
 from .whole import WholeRule
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "ComputedRule",
     "ConcatRule",
     "CurveRule",
+    "CutRule",
     "DiscardRule",
     "FixedGainRule",
     "FlattenRule",
@@ -50,6 +53,7 @@ __all__ = [
     "HomogeneousRule",
     "LinearRule",
     "MixtureRule",
+    "MovedRule",
     "NormRule",
     "OffsetRule",
     "OpaqueRule",
@@ -57,6 +61,7 @@ __all__ = [
     "PassRule",
     "PlacesRule",
     "PointwiseRule",
+    "PositionMixRule",
     "PositionsRule",
     "ProductRule",
     "RecurrentRule",
@@ -74,6 +79,7 @@ __all__ = [
     "TableRule",
     "TokenMixRule",
     "TokensRule",
+    "TurnRule",
     "UnflattenRule",
     "UnitNormRule",
     "UnitRowsRule",

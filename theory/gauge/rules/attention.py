@@ -197,7 +197,7 @@ class AttentionRule(Rule):
         moving = Subspace(tuple({key: 1} for key in good))
         keys = Subspace.everything(directions.layout(k)) if self.unseen else Subspace()
         tables = [Blind() for _ in site.inputs[3:]]  # and masks
-        return [Blind(), Blind(still=keys), Blind(moving, still.join(moving)), *tables]
+        return [Blind(), Blind(still=keys, shared=keys), Blind(moving, still.join(moving)), *tables]
 
     def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         v, y = site.inputs[2], site.outputs[0]

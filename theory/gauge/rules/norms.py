@@ -164,7 +164,9 @@ def _without_mean(terms: Terms, layout: Algebra) -> Terms:
 def _level(layout: Algebra) -> Subspace:
     """Vectors that are constant on every box and have no mean: centring keeps them."""
     first, *others = layout.boxes
-    found = [{(0, first.constant): box.size, (i, box.constant): -first.size} for i, box in enumerate(others, 1)]
+    found: list[Vector] = [
+        {(0, first.constant): box.size, (i, box.constant): -first.size} for i, box in enumerate(others, 1)
+    ]
     return Subspace(tuple(found))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..algebra import Nothing
 from ..contract import Blind, Rule, Site, Use, View
 from ..linalg import Number
 from ..passes import DirectionPass, LayoutPass, ShiftPass
@@ -70,6 +71,31 @@ class DiscardRule(Rule):
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return 0
+
+
+@dataclass(frozen=True)
+class CutRule(OpaqueRule):
+    """What sends no gradient back (`detach`, signs, the larger of two): whatever it reads moves unseen.
+
+    What it gives is as good as an input of the network: `S = 0`, `t = 0`.  A law of a network that reads any numbers
+    there holds for those that are there.
+    """
+
+    @property
+    def statement(self) -> str:
+        return "no gradient comes back: what it reads is unseen, what it gives is an input: S = 0, t = 0"
+
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
+        for w in (*site.outputs, *site.inner):
+            layouts.meet(w, Nothing(layouts.size(w)))
+
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
+        for w in site.outputs:
+            shifts.emit(w, {})
+
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
+        everything = [Subspace.everything(directions.layout(w)) for w in site.inputs]
+        return [Blind(e, e, e) for e in everything]
 
 
 OPAQUE = Rule()

@@ -118,7 +118,7 @@ class PassRule(Rule):
         mixes: True where values of several positions are averaged (a factor per token does not pass).
         factor: what everything is multiplied by.
         noisy: whether it draws at random.
-        repeats: whether some of the positions that it gives are copies of others, or zeros.
+        repeats: whether some of the positions that it gives are copies or sums of others, or zeros.
     """
 
     weights: str | int = "same"

@@ -75,12 +75,12 @@ class Lent:
 
     def gradients(self) -> Tensors:
         """What backward left in the parameters; zeros where it left nothing."""
-        found = {n: torch.zeros_like(p) if p.grad is None else p.grad.detach() for n, p in self.parameters.items()}
+        found = {n: torch.zeros_like(p) if p.grad is None else _dense(p.grad) for n, p in self.parameters.items()}
         if self._shared:
             every = dict(self.module.named_parameters())
             for name, first in self._shared.items():
                 grad = every[name].grad
-                found[first] = found[first] if grad is None else found[first] + grad.detach()
+                found[first] = found[first] if grad is None else found[first] + _dense(grad)
         return found
 
     @_plainly
@@ -107,6 +107,25 @@ class Lent:
         return [c for c in self._start.changes() if c.path not in registered]
 
 
+def _dense(gradient: torch.Tensor) -> torch.Tensor:
+    """A gradient as a plain tensor: those of sparse tables hold the rows that were read."""
+    return (gradient.to_dense() if gradient.is_sparse else gradient).detach()
+
+
+def refuse_unready(module: torch.nn.Module) -> None:
+    """A lazy module has no parameters before its first call.
+
+    Raises:
+        LendingError: with the first parameter that has no shape yet.
+    """
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
+            raise LendingError(
+                f"{type(module).__name__} is lazy: its parameter {name} gets its shape from the first call; call it "
+                "once on the example inputs, model(*args)"
+            )
+
+
 @contextmanager
 def lent(module: torch.nn.Module, change: Callable[[torch.Tensor], torch.Tensor] | None = None) -> Iterator[Lent]:
     """Inside, a user's own module may run, backward too; afterwards it is what it was, to the bit, whatever happened.
@@ -125,6 +144,7 @@ def lent(module: torch.nn.Module, change: Callable[[torch.Tensor], torch.Tensor]
             that reaches an iterator.
         SharedMemoryError: for parameters that share memory (see `shared_names`).
     """
+    refuse_unready(module)
     shared = shared_names(module)
     if change is not None:
         _refuse_accumulators(module)
@@ -165,4 +185,4 @@ def _refuse_accumulators(module: torch.nn.Module) -> None:
             )
 
 
-__all__ = ["Lent", "lent"]
+__all__ = ["Lent", "lent", "refuse_unready"]

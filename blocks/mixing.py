@@ -1,0 +1,84 @@
+"""Weighted sums over positions with weights that are numbers or data: graphs, kernels, resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lawful.theory.gauge.rules import PassRule, PositionMixRule, Rule
+
+from .base import Block, ShapeError, Signal
+from .numbers import Numbers
+from .run import Run
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MixPositions(Block):
+    """`y = A x` over the positions of x, shape `(batch, positions, features)`, with a fixed matrix `A`.
+
+    Args:
+        weights: `A`, shape `(positions of y, positions of x)`.
+
+    Law: that of a sum over positions, `S_out = S_in`; constants pass where every row of `A` adds up to 1.
+    """
+
+    weights: Numbers
+
+    portable = False
+    summary = "fixed weighted sums over positions"
+    source = "wire-balance theorem (lawful)"
+
+    def input_signal(self) -> Signal:
+        return Signal(4, (self.weights.tensor.shape[1],))
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        s, (out, length) = signals[0], self.weights.tensor.shape
+        if s.space != (length,) or s.channels_first or s.tokens:
+            raise ShapeError(f"{self} reads {length} positions with features last but gets {s}; change one of the two")
+        return (Signal(s.features, (int(out),)),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        rows = self.weights.tensor.sum(1)
+        known = rows.device.type != "meta"
+        alike = known and bool((rows - 1).abs().max() < 1e-9)
+        return PassRule(weights="uniform", keeps_constants=alike, mixes=True, repeats=True)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return self.weights.on(x[0]) @ x[0]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WeighPositions(Block):
+    """`y = A x` over the positions of x with weights that are given for every example: ports `A` and `x`.
+
+    Args:
+        narrow: whether parameters have a part in `A`.
+
+    Law: `S_out = S_in + c I` and `S_A = c I` (wire-balance theorem).
+    """
+
+    narrow: bool = False
+
+    portable = False
+    summary = "weighted sums over positions, the weights given"
+    source = "wire-balance theorem (lawful)"
+
+    @property
+    def inputs(self) -> int:  # type: ignore[override]
+        """The weights and what they mix."""
+        return 2
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        a, x = signals
+        if len(a.space) != 1 or x.space != (a.features,) or a.channels_first or x.channels_first:
+            raise ShapeError(f"{self} reads weights and positions but gets {a} and {x}; change one of the two")
+        return (Signal(x.features, a.space),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return PositionMixRule(self.narrow)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0] @ x[1]

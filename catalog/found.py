@@ -1,0 +1,80 @@
+"""Answers of the catalog: entries, best first, and how the question was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+
+from .entry import Entry
+from .fates import OPTIMIZERS
+from .html import item
+from .page import short
+
+
+@dataclass(frozen=True)
+class Understood:
+    """How a question was read.
+
+    Attributes:
+        optimizer: the optimizer that it names, empty for none.
+        loss: the loss that it names, empty for none.
+        between: the two blocks it asks between.
+        corrected: words that were read as others.
+        unknown: words that no entry has.
+    """
+
+    optimizer: str = ""
+    loss: str = ""
+    between: tuple[str, str] | None = None
+    corrected: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"read {a!r} as {b!r}" for a, b in self.corrected]
+        parts += [f"optimizer: {OPTIMIZERS[self.optimizer]}"] if self.optimizer else []
+        parts += [f"loss: {self.loss}"] if self.loss else []
+        parts += [f"between {self.between[0]} and {self.between[1]}"] if self.between else []
+        parts += [f"nothing is known of {', '.join(map(repr, self.unknown))}"] if self.unknown else []
+        return "; ".join(parts)
+
+
+class Found(list[Entry]):
+    """Entries, best first.
+
+    Attributes:
+        nearest: True where nothing answers, and the entries are only the nearest.
+        understood: how the question was read.
+    """
+
+    def __init__(self, found: Iterable[Entry], nearest: bool = False, understood: Understood | None = None) -> None:
+        super().__init__(found)
+        self.nearest = nearest
+        self.understood = understood or Understood()
+
+    def __str__(self) -> str:
+        return _listing(self)
+
+    def _repr_html_(self) -> str:
+        items = "".join(item(e, self.understood.optimizer) for e in self)
+        said = escape(str(self.understood))
+        near = "<p>Nothing in the catalog answers this; the nearest entries are:</p>" if self.nearest else ""
+        return f'<div class="lawful-found">{f"<p>{said}</p>" if said else ""}{near}<ol>{items}</ol></div>'
+
+
+def _listing(found: Found) -> str:
+    """A list of entries: what each states, and what the optimizer in question does to it."""
+    lines = [f"({found.understood})"] if str(found.understood) else []
+    if found.nearest or not found:
+        lines.append("nothing in the catalog answers this; the nearest entries are:" if found else "nothing found")
+    else:
+        lines.append(f"{len(found)} entries")
+    for i, e in enumerate(found, 1):
+        lines += [
+            f"{i:>2}. {e.id}",
+            f"    {e.title}",
+            *(f"    {line}" for line in short(e, found.understood.optimizer)),
+        ]
+    if found.nearest:
+        lines.append("to derive the laws of a network: lw.catalog.ask(network), or lawful catalog ask SPEC")
+    return "\n".join(lines)

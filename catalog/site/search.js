@@ -1,0 +1,167 @@
+// The search of the catalog in the browser: the analysis and the ranking of `lawful.catalog.search`, on the same data.
+"use strict";
+
+function lawfulSearch(data) {
+  const { rules, stop, suffixes, phrases, longest, models, optimizers, losses, symbols, frequency, entries } = data;
+  const stopWords = new Set(stop);
+  const common = new Set(Object.keys(phrases).flatMap((p) => p.split(" ")));
+  const known = new Set([...Object.keys(frequency), ...common]);
+  const docs = entries.map((e) => ({ ...e, name: new Set(e.name), head: new Set(e.head), law: new Set(e.law), body: new Set(e.body), wires: new Set(e.wires) }));
+
+  function tokens(text) {
+    for (const [sign, word] of Object.entries(rules.greek)) text = text.split(sign).join(word);
+    text = text.normalize("NFKD").replace(/\p{M}/gu, "").replace(/(?<=[\p{L}\p{N}_])['’]s(?![\p{L}\p{N}_])/gu, "");
+    return text.toLowerCase().match(/[a-z]+|[0-9]+/g) || [];
+  }
+
+  function stem(word) {
+    for (let pass = 0; pass < 3; pass++) {
+      let changed = null;
+      for (const [ending, instead] of suffixes) {
+        if (!word.endsWith(ending)) continue;
+        let rest = word.slice(0, word.length - ending.length);
+        if (rest.length < 3 || (ending === "s" && "sui".includes(rest.at(-1)))) continue;
+        if ((ending === "ing" || ending === "ed") && rest.at(-1) === rest.at(-2) && !"lsz".includes(rest.at(-1))) rest = rest.slice(0, -1);
+        changed = rest + instead;
+        break;
+      }
+      if (changed === null || changed === word) return word;
+      word = changed;
+    }
+    return word;
+  }
+
+  function formulas(text, asked) {
+    const found = [];
+    let plain = text.replace(/\^\{?\\?(?:top|T)\}?|ᵀ|(?<=[A-Z])'|\.T\b/g, " ");
+    plain = plain.replace(/\b[Ww]_?\{?([QKVOqkvo])\}?(?![A-Za-z])|(?<![A-Za-z])([qkvo])_proj/g, (all, a, b) => { found.push((a || b).toLowerCase()); return " "; });
+    if (!found.length) {
+      const generic = plain.match(/(?<![A-Za-z])[UVW]{1,4}T?(?![A-Za-z])/g) || [];
+      if (generic.join("").length > 1 && generic.some((run) => /[UW]/.test(run))) {
+        plain = plain.replace(/(?<![A-Za-z])[UVW]{1,4}T?(?![A-Za-z])/g, " ").replace(/(?<![A-Za-z])[QKVOT]{1,4}(?![A-Za-z])/g, " ");
+        return [["balanced", "linear"], plain];
+      }
+    }
+    const alone = plain.match(/(?<![A-Za-z])[qk](?![A-Za-z])/g) || [];
+    if (asked && alone.includes("q")) found.push(...alone);
+    plain = plain.replace(/(?<![A-Za-z])[QKVOT]{1,4}(?![A-Za-z])/g, (run) => { found.push(...run.toLowerCase()); return " "; });
+    return [[...new Set(found)].filter((c) => c in symbols).map((c) => "matrix" + c), plain];
+  }
+
+  function distance(a, b, most) {
+    if (Math.abs(a.length - b.length) > most) return most + 1;
+    let before = [], last = Array.from({ length: b.length + 1 }, (_, j) => j);
+    for (let i = 1; i <= a.length; i++) {
+      const row = [i];
+      for (let j = 1; j <= b.length; j++) {
+        let cost = Math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+        if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) cost = Math.min(cost, before[j - 2] + 1);
+        row.push(cost);
+      }
+      if (Math.min(...row) > most) return most + 1;
+      [before, last] = [last, row];
+    }
+    return last[b.length];
+  }
+
+  function nearest(word) {
+    const most = word.length < 7 ? 1 : 2;
+    let best = null;
+    for (const other of known) {
+      if (other.length < 3 || Math.abs(other.length - word.length) > most) continue;
+      const edits = distance(word, other, most);
+      if (edits > most) continue;
+      const rank = edits + 0.5 * (word[0] !== other[0]) + 0.1 * (word.length !== other.length) + 0.2 * !common.has(other);
+      if (!best || rank < best[0] || (rank === best[0] && other < best[1])) best = [rank, other];
+    }
+    return best && best[0] < word.length / 2.5 ? best[1] : null;
+  }
+
+  function spelled(word, corrected) {
+    if (word.length < 4 || /^[0-9]+$/.test(word) || stopWords.has(word) || known.has(stem(word)) || stopWords.has(stem(word))) return [word];
+    const better = (stem(word).length > 4 ? nearest(stem(word)) : null) || nearest(word);
+    let found = better ? [better] : [];
+    if (!better) {
+      for (let i = 3; i < word.length - 2 && !found.length; i++) {
+        if (known.has(stem(word.slice(0, i))) && known.has(stem(word.slice(i)))) found = [word.slice(0, i), word.slice(i)];
+      }
+    }
+    if (!found.length) return [word];
+    corrected[word] = found.join(" ");
+    return found;
+  }
+
+  function analyse(text, spelling) {
+    if (spelling) text = text.slice(0, rules.longest);
+    const corrected = {}, unknown = [], terms = new Map();
+    const [letters, rest] = formulas(text, spelling);
+    const inParts = (name) => {
+      const row = tokens(name).map(stem);
+      if (Object.hasOwn(phrases, row.join(" ")) || row.every((t) => known.has(t))) return name;
+      return name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, " ");
+    };
+    let raw = tokens(spelling ? rest.replace(/[A-Za-z0-9]+/g, inParts) : rest);
+    if (spelling) raw = raw.flatMap((w) => spelled(w, corrected));
+    const row = raw.map(stem);
+    letters.forEach((t) => terms.set(t, 1));
+    for (let i = 0; i < row.length; ) {
+      let size = Math.min(longest, row.length - i);
+      while (size && !Object.hasOwn(phrases, row.slice(i, i + size).join(" "))) size--;
+      if (size) {
+        for (const t of phrases[row.slice(i, i + size).join(" ")]) terms.set(t, 1);
+      } else if (!stopWords.has(raw[i]) && (raw[i].length > 1 || /[0-9]/.test(raw[i]))) {
+        terms.set(row[i], /^[0-9]+$/.test(row[i]) ? 0.3 : 1);
+        if (spelling && !known.has(row[i])) unknown.push(raw[i]);
+      }
+      i += Math.max(size, 1);
+    }
+    if (letters.some((t) => t.startsWith("matrix")) && !terms.has("attention")) terms.set("attention", rules.implied);
+    for (const [model, implied] of Object.entries(models)) {
+      if (terms.has(model)) for (const t of implied) if (!terms.has(t)) terms.set(t, rules.implied);
+    }
+    return { terms, corrected, unknown, optimizers: Object.keys(optimizers).filter((t) => terms.has(t)).map((t) => optimizers[t]), losses: Object.keys(losses).filter((k) => terms.has(losses[k])) };
+  }
+
+  function weights(terms) {
+    const about = [...terms].some(([t, w]) => w >= 1 && !t.startsWith("optimizer"));
+    const rarity = (t) => Math.log(1 + entries.length / (frequency[t] || 1)) * (frequency[t] ? 1 : rules.unknown);
+    return new Map([...terms].map(([t, w]) => [t, w * rarity(t) * (about && t.startsWith("optimizer") ? rules.mentioned : 1)]));
+  }
+
+  function score(entry, weight) {
+    let total = 0, said = 0, fate = 0;
+    for (const [t, w] of weight) {
+      total += w;
+      said += w * (entry.name.has(t) ? rules.name : entry.head.has(t) ? rules.head : entry.law.has(t) ? rules.law : entry.body.has(t) ? rules.body : 0);
+      if (t.startsWith("optimizer")) fate += rules.fate * w;
+    }
+    if (!said) return 0;
+    if (rules.lawKinds.includes(entry.kind) && entry.kind !== "none") said += fate;
+    let spare = [...entry.name].filter((t) => !weight.has(t)).length;
+    if ([...weight.keys()].some((t) => t.startsWith("matrix"))) spare += [...entry.law].filter((t) => t.startsWith("matrix") && !weight.has(t)).length;
+    const basic = Object.hasOwn(rules.basic, entry.kind) ? rules.basic[entry.kind] : 0.01;
+    const named = entry.kind === "family" && [...entry.name].some((t) => t.startsWith("model") && weight.has(t));
+    return said / total - rules.spare * Math.min(spare, rules.spares) + basic + (named ? rules.modelAsked : 0);
+  }
+
+  // The answers to a text: { entries, nearest, optimizer, corrected, unknown }, best first.
+  return function search(text, keep = () => true, limit = 20) {
+    const question = analyse(text, true);
+    const weight = weights(question.terms);
+    const pair = text.slice(0, rules.longest).match(/\bbetween\s+(?:an?\s+|the\s+|its\s+)?(.+?)\s+and\s+(?:an?\s+|the\s+|its\s+)?(.+?)[?.!]*$/i);
+    const asked = pair ? [pair[1], pair[2]].map((part) => [...analyse(part, false).terms.keys()]) : null;
+    const joins = (e) => asked && rules.lawKinds.includes(e.kind) && asked.every((side) => side.length && side.every((t) => e.wires.has(t)));
+    const size = (id) => [...id].length;
+    const found = docs
+      .map((e) => [score(e, weight), e])
+      .filter(([s]) => s > 0)
+      .map(([s, e]) => [Math.round((s + (joins(e) ? 0.3 : 0)) * 1e9) / 1e9, e])
+      .filter(([, e]) => keep(e))
+      .sort(([a, x], [b, y]) => b - a || size(x.id) - size(y.id) || (x.id < y.id ? -1 : 1));
+    const good = found.filter(([s]) => s >= Math.max(rules.enough, rules.close * (found.length ? found[0][0] : 0)));
+    const answers = good.length ? good.slice(0, limit) : found.slice(0, rules.nearest);
+    return { entries: answers.map(([, e]) => e), nearest: !good.length, optimizer: question.optimizers[0] || "", corrected: question.corrected, unknown: question.unknown };
+  };
+}
+
+if (typeof module !== "undefined") module.exports = { lawfulSearch };

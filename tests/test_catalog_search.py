@@ -1,0 +1,118 @@
+"""The catalog answers questions: ranking, synonyms, typing errors, facets, and what is said where nothing fits."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from catalog_fresh import QUESTIONS as FRESH
+from catalog_questions import QUESTIONS
+
+from lawful import catalog
+from lawful.catalog.search.analysis import analyse, stem
+from lawful.catalog.search.typos import distance
+
+
+@pytest.fixture(autouse=True)
+def _nothing_own(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAWFUL_CATALOG", str(tmp_path / "own.sqlite"))
+
+
+@pytest.mark.parametrize("questions", [QUESTIONS, FRESH], ids=["sixty", "fresh"])
+def test_questions_are_answered_in_the_first_three(questions: dict[str, str]) -> None:
+    assert len(QUESTIONS) >= 60
+    wrong = {}
+    for question, answers in questions.items():
+        found = catalog.search(question)
+        starts = tuple(part.strip() for part in answers.split("|"))
+        if found.nearest or not any(e.id.startswith(starts) for e in found[:3]):
+            wrong[question] = [e.id for e in found[:3]]
+    assert not wrong
+
+
+def test_the_question_of_the_issue() -> None:
+    found = catalog.search("what does AdamW do to Q^T Q - K^T K?")
+    assert found[0].id == "attention/balance/heads.q" and found.understood.optimizer == "adamw"
+    assert found[0].fates["adamw"].status == "broken"
+    assert "AdamW: broken" in str(found)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["Q Q^T - K K^T", "W_Q^T W_Q - W_K^T W_K", "QQ^T-KK^T", "Q'Q - K'K", "q_proj k_proj", "$QQ^\\top - KK^\\top$"],
+)
+def test_formulas_in_all_notations(formula: str) -> None:
+    assert "attention/balance/heads.q" in [e.id for e in catalog.search(formula)[:3]]
+
+
+def test_facets_filter() -> None:
+    assert {e.kind for e in catalog.search("batchnorm", kind="frozen")} == {"frozen"}
+    assert all(e.exact for e in catalog.search("layernorm", exact=True))
+    approximate = catalog.search("layernorm", exact=False)
+    assert approximate and not any(e.exact for e in approximate)
+    assert all("marcotte2025" in e.source for e in catalog.search("attention", source="marcotte2025"))
+    for e in catalog.search("softmax", loss="mse"):
+        assert any(h.startswith("any differentiable loss") for h in e.hypotheses) or e.loss == "mse"
+    named = catalog.search("attention", optimizer="RMSProp")
+    assert named.understood.optimizer == "adam" and all("adam" in e.fates or e.kind == "optimizer" for e in named)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kind": "scale"}, "no kind of law 'scale'; there are balance, claim"),
+        ({"block": "LayerNrm"}, r"no entry is about a block 'LayerNrm'; there are .*LayerNorm"),
+        ({"optimizer": "zeus"}, "no optimizer 'zeus' in the catalog; there are gradient-flow, sgd"),
+        ({"source": "euler1750"}, "no entry has a source 'euler1750'; there are .*marcotte2023"),
+        ({"loss": "love"}, "no entry is about the loss 'love'; there are .*cross_entropy"),
+    ],
+)
+def test_what_no_entry_has_is_an_error_that_lists(given: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        catalog.search("relu", **given)
+
+
+def test_between_two_blocks() -> None:
+    assert catalog.between("RMSNorm", "Linear")[:3]
+    assert all("RMSNormCore" in (*e.blocks,) for e in catalog.between("rms norm", "dense layer"))
+    assert catalog.search("is anything conserved between RMSNorm and Linear?")[0].id.startswith("rmsnorm")
+    assert [e.id for e in catalog.search(between=("conv", "relu"))]
+    with pytest.raises(ValueError, match=r"no entry is about a block 'RMSNrm'; close are .*RMSNorm"):
+        catalog.between("RMSNrm", "Linear")
+
+
+def test_which_laws_break() -> None:
+    adam = {e.id for e in catalog.which_laws_break("Adam")}
+    assert "attention/balance/heads.q" in adam and "batchnorm/frozen/W.bias" not in adam
+    decay = catalog.which_laws_break("weight decay")
+    assert decay and all(e.decay == "no power" for e in decay)
+    assert not catalog.which_laws_break("gradient flow")
+
+
+@pytest.mark.parametrize("text", ["zzyx blorb", "the price of eggs", '"; --', "NEAR(a b) OR *", "-", "'"])
+def test_nothing_found_is_said_and_the_nearest_are_given(text: str) -> None:
+    found = catalog.search(text)
+    assert found.nearest and len(found)
+    assert "nearest" in str(found) and "ask" in str(found)
+
+
+def test_a_long_question_is_read_in_part_and_at_once() -> None:
+    start = time.perf_counter()
+    assert catalog.search("attention " * 100_000)
+    catalog.search("x" * 100_000)
+    assert time.perf_counter() - start < 5
+
+
+def test_words() -> None:
+    assert stem("normalisation") == stem("normalization") == stem("normalized")
+    assert analyse("LN").terms == analyse("Layer Normalization").terms == analyse("LayerNorm").terms
+    assert distance("attentoin", "attention", 2) == 1 and distance("abc", "xyz", 2) == 3
+
+
+def test_loading_and_asking_is_light() -> None:
+    code = (
+        "import sys, lawful.catalog as c; str(c.search('relu')[0]); "
+        "print([m for m in ('torch', 'sympy', 'networkx') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,72 @@
+"""Laws that no rule sees are named: modules of which an adversary counted more laws than were listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import lawful as lw
+
+
+class Complex(nn.Module):
+    """A complex linear layer, written with real and imaginary parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real, self.imaginary = (nn.Parameter(torch.randn(2, 2)) for _ in range(2))
+        self.out = nn.Parameter(torch.randn(2, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        r, i = x[:, :2], x[:, 2:]
+        real = r @ self.real.t() - i @ self.imaginary.t()
+        return torch.cat([real, r @ self.imaginary.t() + i @ self.real.t()], -1) @ self.out.t()
+
+
+class JoinedPositions(nn.Module):
+    """The mean over the positions that two maps of one input write side by side: their difference never moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.randn(3, 3)) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x @ self.a.t(), x @ self.b.t()], 1).mean(1)
+
+
+class Row(nn.Module):
+    """A function of two maps of one input, or of one map after another."""
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.w, self.v = nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(3, 3))
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x @ self.w.t(), self.v)
+
+
+def centred_skip() -> nn.Module:
+    return Row(lambda h, v: h + (h - h.mean(1, keepdim=True)) @ v.t())
+
+
+def cancelled() -> nn.Module:
+    return Row(lambda h, v: (lambda g: 2 * g - g - g)(h @ v.t()))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "listed", "counted", "named"),
+    [
+        pytest.param(Complex, (4, 4), 3, 4, "sums of maps of the same weights side by side", id="complex"),
+        pytest.param(JoinedPositions, (6, 4, 3), 0, 9, "maps of one wire that cat joins", id="joined positions"),
+        pytest.param(centred_skip, (4, 2), 3, 6, "a map of the differences", id="a skip beside a centring"),
+        pytest.param(cancelled, (4, 2), 14, 15, "adds what cancels", id="an output that is zero"),
+    ],
+)
+def test_named(module: Callable[[], nn.Module], shape: tuple[int, ...], listed: int, counted: int, named: str) -> None:
+    model, args = module(), (torch.randn(shape),)
+    laws = lw.derive(model, args=args)
+    assert laws.independent == listed and any(named in note for note in laws.gaps)
+    assert lw.count(model, args=args).laws == counted

@@ -1,0 +1,85 @@
+"""What a forward gives, as tensors by name: tuples, lists, dicts, dataclasses, in any nesting."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+# What language models return beside their answer: what the next call reads again, and states of inner layers.
+CARRIED = frozenset(
+    {
+        "attentions",
+        "cache_params",
+        "cross_attentions",
+        "decoder_attentions",
+        "decoder_hidden_states",
+        "encoder_attentions",
+        "encoder_hidden_states",
+        "encoder_last_hidden_state",
+        "hidden_states",
+        "mems",
+        "past_key_values",
+    }
+)
+
+
+def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """The tensors of real numbers in what a module gave, by name, and the names of what is left out.
+
+    A single tensor is called `output`, one inside of a container `heads[boxes][0]`.  Left out are integers, strings and
+    other values, and what language models carry from call to call or show of their inner layers (`CARRIED`); None is
+    nothing.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    left: list[str] = []
+
+    def walk(tree: Any, name: str) -> None:
+        inside = named_items(tree)
+        if isinstance(tree, torch.Tensor) and tree.is_floating_point():
+            tensors[name or "output"] = tree
+        elif inside is not None:
+            for key, value in inside.items():
+                if key in CARRIED:
+                    left.append(str(key))
+                else:
+                    walk(value, f"{name}[{key}]" if name else str(key))
+        elif tree is not None:
+            left.append(name or "output")
+
+    walk(out, "")
+    return tensors, tuple(left)
+
+
+def named_items(out: Any) -> dict[Any, Any] | None:
+    """What a mapping, a tuple, a list or a dataclass holds, by key, field or number; None for anything else."""
+    if isinstance(out, Mapping):
+        return dict(out)
+    if isinstance(out, tuple) and hasattr(out, "_fields"):
+        return dict(zip(out._fields, out, strict=True))
+    if isinstance(out, (tuple, list)):
+        return dict(enumerate(out))
+    if dataclasses.is_dataclass(out) and not isinstance(out, type):
+        return {f.name: getattr(out, f.name, None) for f in dataclasses.fields(out)}
+    return None
+
+
+def named_outputs(module: torch.nn.Module, out: Any) -> dict[str, torch.Tensor]:
+    """The tensors of real numbers that a module gave, by name (see `outputs_of`).
+
+    Raises:
+        TypeError: if there is none.
+    """
+    found, left = outputs_of(out)
+    if not found:
+        kinds = f" ({', '.join(left)})" if left else ""
+        raise TypeError(
+            f"{type(module).__name__} gives a {type(out).__name__}{kinds}, expected a tensor of real numbers, or "
+            "tuples, lists, dicts or dataclasses of them; wrap it in a module that picks the outputs"
+        )
+    return found
+
+
+__all__ = ["CARRIED", "named_items", "named_outputs", "outputs_of"]
