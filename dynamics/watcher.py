@@ -21,11 +21,11 @@ from .names import watched
 from .norms import NormWatch
 from .precision import precision
 from .step import OUTSIDE, UNWATCHED, Material, outcome
+from .unwrap import Optimizers, inside, processes, unwrapped
 from .updates import Move, move_of
 
-Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 STATE_VERSION = 1
-NOISE = 1e-2  # gradients below this part of the tolerated rounding are nothing but rounding
+NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
 
 
 class Watcher:
@@ -47,7 +47,7 @@ class Watcher:
         if every < 1:
             raise ValueError(f"every={every} watches no step; pass 1 for every step, k for every k-th")
         self.model, self.loss, self.every = model, loss, every
-        self.optimizers = _unwrapped(optimizer)
+        self.optimizers = unwrapped(optimizer)
         self.steps = 0
         self.accounts: dict[str, Account] = {}
         self.laws: tuple[Law, ...] = ()
@@ -57,6 +57,7 @@ class Watcher:
         self._versions: dict[str, tuple[int, int]] = {}
         self._before: dict[str, Tensor] = {}
         self._moves: dict[str, Move] = {}
+        self._grads: dict[str, Tensor] = {}
         self._seen = Seen()
         self._floor = 0.0
         self._shared = False
@@ -77,7 +78,7 @@ class Watcher:
         for i, one in enumerate(self.optimizers):
             self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
             self._handles.append(one.register_step_post_hook(functools.partial(self._has_stepped, i)))
-        inner = _inside(model)
+        inner = inside(model)
         if laws is not None:
             self._watch(laws)
         elif args or kwargs or hasattr(inner, "arch"):
@@ -94,7 +95,7 @@ class Watcher:
             chosen = [chosen[int(i)] for i in sorted(order[: self._sample])]
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
-        self._shared = _processes() > 1
+        self._shared = processes() > 1
         self._gradients = GradientWatch(self._parameters, self._shared)
         for law in chosen:
             form = Forms(law)
@@ -119,7 +120,7 @@ class Watcher:
         """The laws of the model; tracing runs it, which tells nothing about training."""
         self._norms.reading = False
         try:
-            return derive(_inside(self.model), self.loss, args=args, kwargs=kwargs)
+            return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
         finally:
             self._norms.reading = True
 
@@ -168,7 +169,7 @@ class Watcher:
             self.unaccounted.append(self.steps)
             return
         if self._shared:
-            self._compare_processes(grads)
+            self._compareprocesses(grads)
         largest = self._watch_gradients(grads)
         self._floor = max(largest.values(), default=0.0)
         self.precision = precision(self._parameters.values(), self._norms.compute)
@@ -177,6 +178,7 @@ class Watcher:
         if any(m.measured for m in moves.values()):
             self._before = {n: p.detach().clone() for n, p in self._parameters.items()}
             self._moves = moves
+            self._grads = {n: g.clone() for n, g in grads.items()}  # a closure or a rule of its own may change them
             return
         made = Material(self._plain(), grads, moves, self._seen.altered, self._seen.displaced, self._noise)
         for account in self.accounts.values():
@@ -200,12 +202,12 @@ class Watcher:
                 account.close(value, self.steps, exact, epsilon, self._floor)
         if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
             self.not_finite = tuple(n for n, p in self._parameters.items() if not bool(torch.isfinite(p).all()))
-        self._before, self._moves = {}, {}
+        self._before, self._moves, self._grads = {}, {}, {}
         self._note_versions()
 
     def _measure(self) -> None:
         """The account of an optimizer whose equations are not known: its step is what it did."""
-        grads, _ = self._gradients_now()
+        grads = self._grads
         for n, move in self._moves.items():
             before = self._before[n]
             if not move.measured:
@@ -230,7 +232,7 @@ class Watcher:
                 grads[n], groups[n] = g if scale is None else g / scale.to(g.dtype), home[id(p)]
         return grads, groups
 
-    def _compare_processes(self, grads: Mapping[str, Tensor]) -> None:
+    def _compareprocesses(self, grads: Mapping[str, Tensor]) -> None:
         """Averaged gradients are the same numbers in every process: one small reduction says whether they are."""
         sums = [
             grads[n].double().sum() if n in grads else torch.zeros((), dtype=torch.float64) for n in self._parameters
@@ -315,35 +317,3 @@ class Watcher:
         self._norms.close()
         if self._gradients is not None:
             self._gradients.close()
-
-
-def _unwrapped(optimizer: Optimizers) -> list[torch.optim.Optimizer]:
-    """The optimizers whose `step` moves the parameters, inside of what Accelerate, Lightning or SAM put around."""
-    many = [optimizer] if not isinstance(optimizer, Sequence) else list(optimizer)
-    out = []
-    for one in many:
-        for inside in ("optimizer", "_optimizer", "base_optimizer"):
-            inner = getattr(one, inside, None)
-            if isinstance(inner, torch.optim.Optimizer):
-                one = inner
-        if not isinstance(one, torch.optim.Optimizer):
-            raise TypeError(
-                f"expected an optimizer of torch, got {type(one).__name__}; pass what `step()` is called on"
-            )
-        out.append(one)
-    return out
-
-
-def _inside(model: nn.Module) -> nn.Module:
-    """The model inside its wrappers."""
-    for name in ("_orig_mod", "module", "_orig_mod"):
-        inner = getattr(model, name, None)
-        wrapper = type(model).__name__ in ("OptimizedModule", "DistributedDataParallel", "DataParallel")
-        model = inner if wrapper and isinstance(inner, nn.Module) else model
-    return model
-
-
-def _processes() -> int:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return 1
-    return torch.distributed.get_world_size()
