@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from lawful.graph.questions.parameters import ParameterCount, parameter_count
     from lawful.graph.questions.search import search_laws
     from lawful.graph.tracing import Trace, TraceError, register_op, trace
+    from lawful.symmetry import export
+    from lawful.symmetry.align import align, barrier
+    from lawful.symmetry.audit import Audit, audit
+    from lawful.symmetry.balance import balance
+    from lawful.symmetry.equalise import equalise
+    from lawful.symmetry.fold import Folded, fold
+    from lawful.symmetry.param_groups import param_groups
+    from lawful.symmetry.same import same_function
+    from lawful.symmetry.symmetries import Symmetries, symmetries
+    from lawful.symmetry.symmetry import Symmetry
     from lawful.theory import losses
     from lawful.theory.derive.lawset import LawSet
     from lawful.theory.laws.law import Law
@@ -35,26 +45,39 @@ __version__ = version("lawful")
 
 _HOMES = {
     "Architecture": "lawful.graph.architecture.architecture",
+    "Audit": "lawful.symmetry.audit",
     "Certificate": "lawful.graph.questions.certificate",
     "CheckReport": "lawful.graph.questions.check",
     "Count": "lawful.theory.oracle.counting",
+    "Folded": "lawful.symmetry.fold",
     "Law": "lawful.theory.laws.law",
     "Ledger": "lawful.dynamics.ledger",
     "LawSet": "lawful.theory.derive.lawset",
-    "PolynomialLaws": "lawful.theory.search",
     "ParameterCount": "lawful.graph.questions.parameters",
+    "PolynomialLaws": "lawful.theory.search",
     "Report": "lawful.theory.oracle.verification",
+    "Symmetries": "lawful.symmetry.symmetries",
+    "Symmetry": "lawful.symmetry.symmetry",
+    "Trace": "lawful.graph.tracing",
+    "TraceError": "lawful.graph.tracing",
     "Verdict": "lawful.theory.verdict",
+    "align": "lawful.symmetry.align",
+    "audit": "lawful.symmetry.audit",
+    "balance": "lawful.symmetry.balance",
+    "barrier": "lawful.symmetry.align",
     "certificate": "lawful.graph.questions.certificate",
     "check": "lawful.graph.questions.check",
     "count": "lawful.graph.questions.count",
     "derive": "lawful.graph.questions.derive",
+    "equalise": "lawful.symmetry.equalise",
+    "fold": "lawful.symmetry.fold",
     "lora": "lawful.graph.questions.lora",
+    "param_groups": "lawful.symmetry.param_groups",
     "parameter_count": "lawful.graph.questions.parameters",
-    "Trace": "lawful.graph.tracing",
-    "TraceError": "lawful.graph.tracing",
     "register_op": "lawful.graph.tracing",
+    "same_function": "lawful.symmetry.same",
     "search_laws": "lawful.graph.questions.search",
+    "symmetries": "lawful.symmetry.symmetries",
     "trace": "lawful.graph.tracing",
     "verify": "lawful.graph.questions.check",
 }
@@ -66,23 +89,32 @@ _MODULES = {
     "flows": "lawful.graph.questions.flows",
     "losses": "lawful.theory.losses",
     "testing": "lawful.testing",
+    "export": "lawful.symmetry.export",
 }
 
 __all__ = [
     "Architecture",
+    "Audit",
     "Certificate",
     "CheckReport",
     "Count",
+    "Folded",
     "Law",
     "LawSet",
     "Ledger",
     "ParameterCount",
     "PolynomialLaws",
     "Report",
+    "Symmetries",
+    "Symmetry",
     "Trace",
     "TraceError",
     "Verdict",
     "__version__",
+    "align",
+    "audit",
+    "balance",
+    "barrier",
     "blocks",
     "catalog",
     "certificate",
@@ -90,13 +122,19 @@ __all__ = [
     "count",
     "derive",
     "dynamics",
+    "equalise",
+    "export",
     "families",
     "flows",
+    "fold",
     "lora",
     "losses",
+    "param_groups",
     "parameter_count",
     "register_op",
+    "same_function",
     "search_laws",
+    "symmetries",
     "testing",
     "trace",
     "verify",

@@ -1,4 +1,4 @@
-"""The command line: `lawful demo | derive | verify | count | certify | check | train | ledger | catalog | atlas`.
+"""The command line: `lawful demo | derive | verify | count | certify | check | audit | train | ledger | catalog | ...`.
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from .cli_atlas import atlas
+from .cli_audit import audit
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
 from .cli_train import ledger, train
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(catalog_app, name="catalog")
 app.command()(atlas)
+app.command()(audit)
 app.command()(certify)
 app.command()(train)
 app.command()(ledger)

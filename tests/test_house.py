@@ -14,7 +14,7 @@ FLOORS = (
     ("lawful.theory",),
     ("lawful.blocks",),
     ("lawful.graph",),
-    ("lawful.dynamics", "lawful.catalog", "lawful.testing"),
+    ("lawful.dynamics", "lawful.catalog", "lawful.testing", "lawful.symmetry"),
     ("lawful",),
 )
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}

@@ -23,7 +23,7 @@ ORDER = (
     ("graph/architecture",),
     ("graph/families", "graph/drawing", "graph/tracing"),
     ("graph/questions",),
-    ("dynamics", "catalog", "testing"),
+    ("dynamics", "catalog", "testing", "symmetry"),
     ("lawful",),
 )
 FLOOR = {wing: floor for floor, wings in enumerate(ORDER) for wing in wings}

@@ -63,9 +63,9 @@ def _quadratic(law: Statement, term: Term, params: Mapping[str, torch.Tensor], m
     if skew is not None:
         u, v = x.movedim(skew, (0, -2))
         first, second = u @ v.transpose(-1, -2), v @ u.transpose(-1, -2)
-        return _remove_means(first + second if magnitude else first - second, law, magnitude)
+        return remove_means(first + second if magnitude else first - second, law, magnitude)
     if matrix is None:
-        return _remove_means(x.square().sum(-1), law, magnitude)
+        return remove_means(x.square().sum(-1), law, magnitude)
     kind = law.axis_kinds[matrix]
     x = x.movedim(matrix, -2)
     if kind == "pair":
@@ -76,11 +76,11 @@ def _quadratic(law: Statement, term: Term, params: Mapping[str, torch.Tensor], m
             x = x + mean if magnitude else x - mean
         out = x @ x.transpose(-1, -2)
         if kind.startswith("sectors:"):
-            out = _project(out, kind.removeprefix("sectors:"), magnitude)
-    return _remove_means(out, law, magnitude)
+            out = project_symmetric(out, kind.removeprefix("sectors:"), magnitude)
+    return remove_means(out, law, magnitude)
 
 
-def _project(g: torch.Tensor, sectors: str, magnitude: bool) -> torch.Tensor:
+def project_symmetric(g: torch.Tensor, sectors: str, magnitude: bool = False) -> torch.Tensor:
     """The part of symmetric matrices that lies in some sectors of `Sym(n)`."""
     if magnitude:
         return g + g.mean((-1, -2), keepdim=True) + g.mean(-1, keepdim=True) + g.mean(-2, keepdim=True)
@@ -103,11 +103,11 @@ def _project(g: torch.Tensor, sectors: str, magnitude: bool) -> torch.Tensor:
 
 def _linear(law: Statement, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:
     x = _read(term.part, params, magnitude).sum(-2)
-    x = _remove_means(x, law, magnitude)
+    x = remove_means(x, law, magnitude)
     return x.squeeze(-1) if x.shape[-1] == 1 else x
 
 
-def _remove_means(x: torch.Tensor, law: Statement, magnitude: bool) -> torch.Tensor:
+def remove_means(x: torch.Tensor, law: Statement, magnitude: bool = False) -> torch.Tensor:
     """Projects `traceless` axes on the vectors of sum zero."""
     at = 0
     for kind in law.axis_kinds:

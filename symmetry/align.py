@@ -1,0 +1,227 @@
+"""Two networks of one architecture: the permutation that brings one next to the other, and whether they are one.
+
+Weight matching is that of Ainsworth, Hayase and Srinivasa 2022 (Git Re-Basin): the permutations of one class of wires
+at a time, the others held, until nothing changes; each is a linear assignment problem, which scipy solves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from lawful.blocks import ShapeError
+from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.extras import how_to_install
+from lawful.theory.oracle.modules import as_double
+from lawful.theory.parts import read
+
+from .balance import symmetries_of
+from .element import Element
+from .moves import Move
+from .running import Tensors, tensors_of
+from .symmetries import Symmetries
+from .symmetry import Symmetry, write
+
+Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
+
+SWEEPS = 100
+STATISTICS = ("running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class Alignment(Generic[Model]):
+    """A model brought next to another one.
+
+    Attributes:
+        model: the second model after the permutations; it computes what it computed.
+        elements: the permutation of every symmetry, by its name.
+        distance: of the parameters of the two models, before and after.
+        sweeps: how often every permutation was matched.
+    """
+
+    model: Model
+    elements: dict[str, Element]
+    distance: tuple[float, float]
+    sweeps: int
+
+
+def align(
+    a: Model,
+    b: Model,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    network: Architecture | torch.nn.Module | Symmetries | None = None,
+    seed: int = 0,
+) -> Alignment[Model]:
+    """Permutes hidden units, channels and heads of one model so that its weights come next to those of another.
+
+    Args:
+        a: the model that stays.
+        b: the model that is permuted; what is given here is not changed.
+        args: example inputs of a module.
+        kwargs: its keyword inputs.
+        network: the architecture or module of dicts of tensors, or what `symmetries` gave.
+        seed: of the order in which permutations are matched.
+
+    Raises:
+        ShapeError: for models of two architectures.
+        ModuleNotFoundError: without scipy; says how to install it.
+
+    >>> import lawful as lw
+    >>> arch = lw.families.mlp([3, 8, 8, 2])
+    >>> a = arch.to_torch()
+    >>> b = lw.symmetries(arch)["permutation of fc1"]
+    >>> moved = b.apply(a, b.random())
+    >>> [round(d, 6) for d in align(a, moved).distance][1]
+    0.0
+    """
+    found = symmetries_of(a, args, kwargs, network)
+    first, second = aligned_pair(a, b, found)
+    chosen = [s for s in found if s.kind == "permutation"]
+    before = _distance(first, second)
+    now, elements, sweeps = matched(first, second, chosen, seed)
+    moved = {n: now[n] for s in chosen for n in s.parameters}
+    model = write(
+        b,
+        {n: t.to(tensors_of(b, found.setting.aliases)[n].dtype) for n, t in moved.items()},
+        found.setting.aliases,
+        False,
+    )
+    return Alignment(model, elements, (before, _distance(first, now)), sweeps)
+
+
+def matched(
+    first: Tensors, second: Tensors, chosen: Sequence[Symmetry], seed: int
+) -> tuple[Tensors, dict[str, Element], int]:
+    """Weight matching: the second tensors permuted, the permutations, and the number of sweeps.
+
+    Starts from what no permutation changes (the sorted sizes of the weights of every unit), so that a permuted copy is
+    recognised at once, and from the second network as it is; the closer result is kept.
+    """
+    starts = [by_signature(first, second, chosen), (dict(second), {})]
+    done = []
+    for now, elements in starts:
+        generator = torch.Generator().manual_seed(seed)
+        done.append((*_sweeps(first, now, elements, chosen, generator),))
+    return min(done, key=lambda d: _distance(first, d[0]))
+
+
+def _sweeps(
+    first: Tensors, now: Tensors, elements: dict[str, Element], chosen: Sequence[Symmetry], generator: torch.Generator
+) -> tuple[Tensors, dict[str, Element], int]:
+    sweep, changed = 0, True
+    while changed and sweep < SWEEPS:
+        sweep, changed = sweep + 1, False
+        for i in torch.randperm(len(chosen), generator=generator).tolist():
+            one = chosen[i]
+            gain = sum(x @ y.T for x, y in zip(_rows(one, first), _rows(one, now), strict=True))
+            order = _assignment(gain)
+            held = torch.arange(len(order))
+            if float(gain[held, order].sum()) > float(gain.trace()) + 1e-9 * float(gain.abs().sum()):
+                now, changed = _permute(one, now, elements, order), True
+    return now, elements, sweep
+
+
+def _permute(one: Symmetry, now: Tensors, elements: dict[str, Element], order: torch.Tensor) -> Tensors:
+    element = Element("permutation", order)
+    elements[one.name] = element @ elements[one.name] if one.name in elements else element
+    return now | one.changed(now, element)
+
+
+def by_signature(
+    first: Tensors, second: Tensors, chosen: Sequence[Symmetry], turned: frozenset[str] = frozenset()
+) -> tuple[Tensors, dict[str, Element]]:
+    """Matches units by what no permutation and no sign of other axes changes.
+
+    Args:
+        first: the tensors that stay.
+        second: those that are permuted.
+        chosen: permutations.
+        turned: parameters that rotations mix as well, of which the size of every row is compared alone.
+    """
+    now, elements = dict(second), dict[str, Element]()
+    for one in chosen:
+        names = [m.parameter for m in _weights(one)]
+        mine, theirs = (
+            torch.cat([_signature(x, n in turned) for n, x in zip(names, _rows(one, t), strict=True)], 1)
+            for t in (first, now)
+        )
+        order = _assignment(-torch.cdist(mine, theirs, compute_mode="donot_use_mm_for_euclid_dist"))
+        if not torch.equal(order, torch.arange(len(order))):
+            now = _permute(one, now, elements, order)
+    return now, elements
+
+
+def _signature(rows: torch.Tensor, size_alone: bool) -> torch.Tensor:
+    sizes = rows.norm(dim=1, keepdim=True) if size_alone else rows.abs().sort(1).values
+    return sizes / rows.norm().clamp_min(1e-300)
+
+
+def _weights(symmetry: Symmetry) -> list[Move]:
+    return [m for m in symmetry.moves if not m.parameter.endswith(STATISTICS)]
+
+
+def _rows(symmetry: Symmetry, tensors: Tensors) -> list[torch.Tensor]:
+    """What every parameter has for each unit, one row for each."""
+    return [m.part.read(read(m.part.parameter, tensors)).flatten(1) for m in _weights(symmetry)]
+
+
+def _assignment(gain: torch.Tensor) -> torch.Tensor:
+    """For every row the column of the assignment with the largest sum."""
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"matching needs scipy: {how_to_install('align')}") from error
+    return torch.from_numpy(linear_sum_assignment(gain.cpu().numpy(), maximize=True)[1]).long()
+
+
+def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tensors]:
+    """The tensors of both in float64.
+
+    Raises:
+        ShapeError: for two architectures.
+    """
+    first, second = (
+        {n: as_double(t) for n, t in tensors_of(m, found.setting.aliases).items() if t.is_floating_point()}
+        for m in (a, b)
+    )
+    for name in sorted(set(first) ^ set(second)):
+        raise ShapeError(f"only one of the two models has a parameter {name!r}; give two models of one architecture")
+    for name, t in first.items():
+        if t.shape != second[name].shape:
+            raise ShapeError(
+                f"{name} has the shapes {tuple(t.shape)} and {tuple(second[name].shape)}; "
+                "give two models of one architecture"
+            )
+    return first, second
+
+
+def _distance(first: Tensors, second: Tensors) -> float:
+    pairs = [(t, second[n]) for n, t in first.items() if not n.endswith(STATISTICS)]
+    return float(torch.stack([(x - y).square().sum() for x, y in pairs]).sum().sqrt()) if pairs else 0.0
+
+
+def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int = 11) -> list[float]:
+    """What is measured on the straight line between two models: a bump says that they lie in different basins.
+
+    Args:
+        a: the start.
+        b: the end.
+        measure: from a model to a number, a loss for example; called without gradients.
+        points: how many models of the line are measured, ends included.
+
+    Returns:
+        The numbers, from `a` to `b`.
+    """
+    start, end = tensors_of(a), tensors_of(b)
+    out = []
+    for i in range(points):
+        t = i / (points - 1)
+        mixed = {n: torch.lerp(x, end[n], t) if x.is_floating_point() else x for n, x in start.items()}
+        with torch.no_grad():
+            out.append(float(measure(write(a, mixed, {}, False))))
+    return out

@@ -1,0 +1,220 @@
+"""The point of an orbit with the least norm: every law that a symmetry moves is zero there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.laws.evaluate import evaluate
+from lawful.theory.laws.law import Law
+from lawful.theory.oracle.modules import as_double
+from lawful.theory.parts import base, read, with_parts
+
+from .element import Element
+from .running import Tensors, tensors_of
+from .symmetries import Symmetries, symmetries
+from .symmetry import Symmetry, write
+
+Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
+
+SWEEPS = 300
+STILL = 1e-15  # relative change of the norm by a sweep, from which on nothing moves
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """What balancing did.
+
+    Attributes:
+        tensors: the parameters that moved, in float64.
+        norm: sum of squares of all that symmetries move, before and after.
+        sweeps: how often every symmetry was asked.
+        left: symmetries whose law is not zero: their orbit has no point of least norm (a rank is too low).
+    """
+
+    tensors: Tensors
+    norm: tuple[float, float]
+    sweeps: int
+    left: tuple[str, ...]
+
+
+def balance(
+    model: Model,
+    laws: Sequence[str] | None = None,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    network: Architecture | torch.nn.Module | Symmetries | None = None,
+    in_place: bool = False,
+) -> Model:
+    """The model at the point of its orbit with the least norm; it computes the same function.
+
+    Every diagonal law is zero there (what writes a unit and what reads it have equal norms), every full law is the zero
+    matrix, and every direction that no output feels is zero.
+
+    Args:
+        model: a module or a dict of tensors.
+        laws: names of the laws to balance, by default all that hold exactly.
+        args: example inputs of a module.
+        kwargs: its keyword inputs.
+        network: the architecture or module of a dict of tensors, or what `symmetries` gave.
+        in_place: change the model itself.
+
+    Returns:
+        A model of the same kind.
+
+    Raises:
+        KeyError: for a law that no symmetry is behind; names those that there are.
+        ShapeError: for a module without inputs.
+
+    >>> import lawful as lw
+    >>> model = lw.families.mlp([3, 4, 2]).to_torch(torch.float64)
+    >>> balanced = balance(model)
+    >>> float(lw.derive(model)[0].value(balanced).detach().abs().max()) < 1e-9
+    True
+    """
+    found = symmetries_of(model, args, kwargs, network)
+    chosen = _chosen(found, laws)
+    done = least_norm(tensors_of(model, found.setting.aliases), chosen)
+    return write(model, done.tensors, found.setting.aliases, in_place)
+
+
+def symmetries_of(
+    model: object,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    network: Architecture | torch.nn.Module | Symmetries | None,
+) -> Symmetries:
+    """The symmetries of a model, or those that are given.
+
+    Raises:
+        TypeError: for tensors without a network.
+    """
+    if isinstance(network, Symmetries):
+        return network
+    asked = network if network is not None else model
+    if not isinstance(asked, Architecture | torch.nn.Module):
+        raise TypeError("tensors alone do not say what they compute; pass network= (an architecture, or a module)")
+    return symmetries(asked, args=args, kwargs=kwargs)
+
+
+def _chosen(found: Symmetries, laws: Sequence[str] | None) -> list[Symmetry]:
+    lawful = {s.name: s for s in found if s.lawful}
+    if laws is None:
+        return list(lawful.values())
+    missing = [n for n in laws if n not in lawful]
+    if missing:
+        raise KeyError(f"no symmetry is behind a law {missing[0]!r}; there are {', '.join(list(lawful)[:8])}")
+    return [lawful[n] for n in laws]
+
+
+def least_norm(tensors: Mapping[str, torch.Tensor], chosen: Sequence[Symmetry]) -> Balanced:
+    """Moves along every symmetry to the least norm on its orbit, again and again, until nothing moves.
+
+    The norm is convex along every one of them, so that this ends at the least norm of the whole orbit.
+
+    Args:
+        tensors: whole parameters by name.
+        chosen: symmetries with a law.
+    """
+    names = sorted({n for s in chosen for n in s.parameters})
+    now = {n: as_double(tensors[n]) for n in names}
+    start = before = _norm(now)
+    sweeps, going = 0, True
+    while going and sweeps < SWEEPS:
+        sweeps += 1
+        for one in chosen:
+            now |= one.changed(now, _step(one, now))
+        after = _norm(now)
+        going = before - after > STILL * max(before, 1e-300)
+        before = after
+    left = tuple(s.name for s in chosen if _far(s, now))
+    return Balanced(now, (start, _norm(now)), sweeps, left)
+
+
+def _norm(tensors: Tensors) -> float:
+    return sum(float(t.square().sum()) for t in tensors.values())
+
+
+def _far(symmetry: Symmetry, tensors: Tensors) -> bool:
+    assert isinstance(symmetry.law, Law)
+    value, size = (symmetry.law.value(tensors, magnitude=m) for m in (False, True))
+    return bool(value.numel()) and float(value.abs().max()) > 1e-5 * max(float(size.abs().max()), 1e-30)
+
+
+def _step(symmetry: Symmetry, tensors: Tensors) -> Element:
+    """The element that leads to the least norm along one symmetry, or towards it."""
+    law = symmetry.law
+    assert isinstance(law, Law)
+    known = with_parts(tensors, law.parameters)
+    if symmetry.kind == "shift":
+        value = evaluate(law, known)
+        weight = sum(float(t.coefficient) ** 2 * _summed(t.part, known) for t in law.terms)
+        return Element("shift", -value.reshape(symmetry.shape) / weight)
+    plain = all(abs(m.power) == 1 and not m.off_diagonal for m in symmetry.moves)
+    if symmetry.kind == "scale" and plain and "traceless" not in symmetry.kinds:
+        up, down = (_sums(symmetry, known, sign) for sign in (1, -1))
+        both = (up > 0) & (down > 0)
+        return Element("scale", torch.where(both, (down / up.clamp_min(1e-300)) ** 0.25, torch.ones_like(up)))
+    if symmetry.group == "general linear":
+        step = _mean(_grams(symmetry, known, 1), _grams(symmetry, known, -1))
+        if step is not None:
+            return step
+    return _descent(symmetry, law, known)
+
+
+def _summed(part: Any, tensors: Tensors) -> float:
+    """How many entries of a parameter every scalar of a linear law adds up."""
+    return float(part.read(read(part.parameter, tensors)).shape[-2])
+
+
+def _sums(symmetry: Symmetry, tensors: Tensors, sign: int) -> torch.Tensor:
+    total = torch.zeros(symmetry.shape, dtype=torch.float64)
+    for m in symmetry.moves:
+        if m.power * sign > 0:
+            total = total + m.part.read(read(m.part.parameter, tensors)).square().sum((-1, -2)).cpu()
+    return total
+
+
+def _grams(symmetry: Symmetry, tensors: Tensors, sign: int) -> torch.Tensor:
+    at = symmetry.kinds.index("matrix")
+    total = torch.zeros(symmetry.shape, dtype=torch.float64)
+    for m in symmetry.moves:
+        if m.power * sign > 0:
+            x = m.part.read(read(m.part.parameter, tensors)).flatten(-2).movedim(at, -2).cpu()
+            total = total + x @ x.transpose(-1, -2)
+    return total
+
+
+def _root(a: torch.Tensor, power: float) -> torch.Tensor:
+    """A power of positive definite matrices."""
+    values, vectors = torch.linalg.eigh(a)
+    return (vectors * (values.clamp_min(1e-300) ** power).unsqueeze(-2)) @ vectors.transpose(-1, -2)
+
+
+def _mean(up: torch.Tensor, down: torch.Tensor) -> Element | None:
+    """`g` with `g A g = g^-1 B g^-1`, symmetric: the fourth root of ratios; None where a rank is too low."""
+    for gram in (up, down):
+        values = torch.linalg.eigvalsh(gram)
+        if bool((values[..., 0] <= 1e-10 * values[..., -1]).any()):
+            return None
+    half, inverse = _root(up, 0.5), _root(up, -0.5)
+    squared = inverse @ _root(half @ down @ half, 0.5) @ inverse  # P A P = B
+    return Element("matrix", _root((squared + squared.transpose(-1, -2)) / 2, 0.5))
+
+
+def _descent(symmetry: Symmetry, law: Law, tensors: Tensors) -> Element:
+    """A step against the law's value, short enough to go down."""
+    value = evaluate(law, tensors)
+    degree = max(float(abs(m.power)) for m in symmetry.moves)
+    size = sum(
+        float(read(base(p.parameter), tensors).square().sum())
+        for m in symmetry.moves
+        for p in (m.part, m.partner)
+        if p is not None
+    )
+    return symmetry.exp(-value.cpu() / (4 * degree**2 * max(size, 1e-300)))

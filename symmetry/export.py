@@ -1,0 +1,209 @@
+"""Symmetries as the plain data that other tools read: no table of model names, every entry derived.
+
+- AWQ: `{"smooth_layer": ..., "balance_layers": [...]}` (AutoAWQ, llm-compressor);
+- SmoothQuant: `[[balance layers], smooth layer]` (llm-compressor), norms only;
+- Git Re-Basin: the permutation of every axis of every parameter (Ainsworth et al. 2022);
+- Torch-Pruning: groups of modules whose channels go together (Fang et al. 2023);
+- rotations: R1 of the residual stream and R2 of the values (QuaRot, SpinQuant).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lawful.theory.gauge.rules import GainRule
+from lawful.theory.parts import base
+
+from .moves import Move
+from .symmetries import Symmetries
+from .symmetry import Symmetry
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """One factor per channel that a module writes and others undo.
+
+    Attributes:
+        smooth: path of the module whose output is divided.
+        balance: paths of the modules that multiply their input.
+        symmetry: what it was derived from.
+        norm: whether `smooth` is the gain of a norm.
+    """
+
+    smooth: str
+    balance: tuple[str, ...]
+    symmetry: Symmetry
+    norm: bool
+
+
+def home(move: Move) -> str:
+    """The module that a parameter belongs to."""
+    return base(move.part.parameter).rpartition(".")[0]
+
+
+def scalings(found: Symmetries) -> list[Scaling]:
+    """All factors per channel that one module writes and linear readers undo.
+
+    Factors of queries that keys undo are none: both write. A packed projection counts where its last rows are meant,
+    which is how these tools scale it.
+    """
+    out = []
+    for s in found:
+        channels = s.kind == "scale" and s.shape and "traceless" not in s.kinds
+        if not (channels or s.group == "general linear") or any(abs(m.power) != 1 or m.partner for m in s.moves):
+            continue
+        for sign in (1, -1):
+            up = [m for m in s.moves if m.power * sign > 0]
+            down = [m for m in s.moves if m.power * sign < 0]
+            if not up or not down or not all(map(found.writes, up)) or any(map(found.writes, down)):
+                continue
+            homes = list(dict.fromkeys(map(home, up)))
+            if len(homes) == 1 and all(map(_last, up)) and _whole(found, down):
+                balance = tuple(dict.fromkeys(map(home, down)))
+                out.append(Scaling(homes[0], balance, s, any(_is_gain(found, m) for m in up)))
+    return out
+
+
+def _last(move: Move) -> bool:
+    return base(move.part.parameter) == move.part.parameter and move.part.slices[-1][1] == move.part.sizes[-1]
+
+
+def _whole(found: Symmetries, moves: Sequence[Move]) -> bool:
+    """Whether all that a module reads is undone: whole parameters, or all slices of a packed one."""
+    read: dict[str, int] = {}
+    for m in moves:
+        if any(run != (0, n) for run, n in zip(m.part.slices, m.part.sizes, strict=True)):
+            return False
+        read[m.parameter] = read.get(m.parameter, 0) + math.prod(m.part.view.shape)
+    return all(count >= found.sizes[n] for n, count in read.items())
+
+
+def _is_gain(found: Symmetries, move: Move) -> bool:
+    return any(isinstance(site.rule, GainRule) for site, _ in found.uses.get(move.part.parameter, ()))
+
+
+def awq(found: Symmetries) -> list[dict[str, Any]]:
+    """Mappings for AWQ: what is divided and what is multiplied.
+
+    >>> import lawful as lw
+    >>> awq(lw.symmetries(lw.families.mlp([3, 4, 2])))
+    [{'smooth_layer': 'fc1', 'balance_layers': ['fc2']}]
+    """
+    return [{"smooth_layer": s.smooth, "balance_layers": list(s.balance)} for s in scalings(found)]
+
+
+def smoothquant(found: Symmetries) -> list[list[Any]]:
+    """Mappings for SmoothQuant: the readers of every norm, and the norm."""
+    return [[list(s.balance), s.smooth] for s in scalings(found) if s.norm]
+
+
+def patterns(mappings: Sequence[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
+    """AWQ mappings with one entry for all layers, as regular expressions.
+
+    Args:
+        mappings: what `awq` gave.
+        names: of all modules of the model.
+
+    Raises:
+        ValueError: where a pattern would match a module that was not derived; names it.
+    """
+    folded: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
+    for one in mappings:
+        key = (_pattern(one["smooth_layer"]), tuple(dict.fromkeys(map(_pattern, one["balance_layers"]))))
+        folded.setdefault(key, []).append(one)
+    known, out = list(names), []
+    for (smooth, balance), members in folded.items():
+        derived = ({m["smooth_layer"] for m in members}, {b for m in members for b in m["balance_layers"]})
+        for expressions, meant in zip(((smooth,), balance), derived, strict=True):
+            for name in known:
+                if any(re.match(e.removeprefix("re:"), name) for e in expressions) and name not in meant:
+                    raise ValueError(f"{expressions[0]} matches {name}, for which no such symmetry was derived")
+        out.append({"smooth_layer": smooth, "balance_layers": list(balance)})
+    return out
+
+
+def _pattern(name: str) -> str:
+    return "re:" + re.sub(r"(?<=\.)\d+(?=\.)", r"\\d+", re.escape(name).replace(r"\.", ".")).replace(".", r"\.") + "$"
+
+
+def git_rebasin(found: Symmetries) -> dict[str, Any]:
+    """The permutation of every axis of every parameter, and permutations of blocks of features (heads) apart.
+
+    >>> import lawful as lw
+    >>> git_rebasin(lw.symmetries(lw.families.mlp([3, 4, 2])))["axes_to_perm"]
+    {'fc1.weight': ['P_0', None], 'fc1.bias': ['P_0'], 'fc2.weight': [None, 'P_0']}
+    """
+    axes: dict[str, list[str | None]] = {}
+    blocks: dict[str, list[list[Any]]] = {}
+    perms: dict[str, list[list[Any]]] = {}
+    for i, s in enumerate(s for s in found if s.kind == "permutation"):
+        name = f"P_{i}"
+        plain = all(_plain(m, s.shape[0]) for m in s.moves)
+        for m in s.moves:
+            if plain:
+                row = axes.setdefault(m.parameter, [None] * len(m.part.view.shape))
+                row[m.axis] = name
+                perms.setdefault(name, []).append([m.parameter, m.axis])
+            else:
+                before, _, after = m.part.dims
+                start = m.part.slices[0][0]
+                cut = {"start": start, "before": before, "count": s.shape[0], "width": after}
+                blocks.setdefault(name, []).append([m.part.parameter, m.axis, cut])
+    return {"axes_to_perm": axes, "perm_to_axes": perms, "blocks": blocks}
+
+
+def _plain(move: Move, count: int) -> bool:
+    return (
+        base(move.part.parameter) == move.part.parameter
+        and move.part.dims == (1, count, 1)
+        and move.part.slices == ((0, count),)
+        and move.part.view.lead == 1
+    )
+
+
+def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
+    """Groups of modules whose channels are pruned together, with the side on which each is."""
+    out = []
+    for s in found:
+        if s.kind != "permutation":
+            continue
+        sides = []
+        for m in s.moves:
+            statistic = m.parameter.endswith(("running_mean", "running_var"))
+            side = "prune_out_channels" if statistic or found.writes(m) else "prune_in_channels"
+            sides.append((home(m), side))
+        group = [list(x) for x in dict.fromkeys(sides)]
+        out.append({"channels": s.shape[0], "width": s.moves[0].part.dims[2], "group": group})
+    return out
+
+
+def rotation_maps(found: Symmetries) -> dict[str, Any]:
+    """R1, the rotation of the residual stream, and R2, those of the values of every attention.
+
+    Returns:
+        `R1` is None with a reason where gains of norms stand on the stream (`fold` moves them away) or nothing turns.
+    """
+    streams = [s for s in found if s.group in ("orthogonal", "general linear") and len(s.shape) == 2]
+    stream = max(streams, key=lambda s: len(s.parameters), default=None)
+    gains = any(isinstance(site.rule, GainRule) for uses in found.uses.values() for site, _ in uses)
+    values = [s for s in scalings(found) if s.symmetry.group == "general linear" and not s.norm]
+    out: dict[str, Any] = {"R1": None, "R2": []}
+    if stream is not None and len(stream.parameters) > 2:
+        sides = {True: "output", False: "input"}
+        out["R1"] = {
+            "size": stream.shape[-1],
+            "parameters": [[m.parameter, sides[found.writes(m)]] for m in stream.moves],
+        }
+    else:
+        why = (
+            "the gains of norms stand on it; fold them into their readers first"
+            if gains
+            else "no wire turns as a whole"
+        )
+        out["why"] = f"the residual stream has no rotation: {why}"
+    out["R2"] = [{"value": s.smooth, "output": list(s.balance), "size": s.symmetry.shape[-1]} for s in values]
+    return out

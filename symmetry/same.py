@@ -1,0 +1,197 @@
+"""Whether two checkpoints compute one function because a symmetry leads from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.parts import read
+from lawful.theory.verdict import Verdict
+
+from .align import aligned_pair, by_signature
+from .balance import least_norm, symmetries_of
+from .element import Element
+from .moves import Move
+from .running import Tensors, distance, outputs, tensors_of
+from .symmetries import Symmetries
+from .symmetry import Symmetry
+
+Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
+
+EQUAL = 1e-6  # relative distance of parameters of one network; balancing ends at about 1e-8
+ALIKE = 1e-8  # relative distance of outputs of one function
+ROUNDINGS = 50  # units of rounding of the checkpoints' own type that both may be off by
+NARROW = 1e-6  # units of rounding above this hide real differences: then only equal parameters are called the same
+TURNS = 40
+
+
+@dataclass(frozen=True)
+class Same:
+    """Whether two models compute one function.
+
+    Attributes:
+        verdict: `HOLDS` where a symmetry leads from one to the other; `VIOLATED` where outputs differ; `UNDECIDED`
+            where the outputs agree on random inputs but no symmetry was found.
+        elements: by the name of a symmetry, the permutations, signs and matrices that lead from the balanced second
+            model to the balanced first one.
+        moved: names of the parameters in which the two models differ.
+        outputs: largest relative difference of outputs on random inputs.
+        parameters: relative distance of the parameters after the elements.
+    """
+
+    verdict: Verdict
+    elements: dict[str, Element]
+    moved: tuple[str, ...]
+    outputs: float
+    parameters: float
+
+    def __bool__(self) -> bool:
+        return self.verdict.passed
+
+
+def same_function(
+    a: Model,
+    b: Model,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    network: Architecture | torch.nn.Module | Symmetries | None = None,
+    seed: int = 0,
+) -> Same:
+    """Recognises two checkpoints that differ by a symmetry.
+
+    Outputs on random inputs decide whether they differ. If not, both are brought to the least norm of their orbits,
+    where what is left of the groups is compact: permutations, signs and rotations, which are matched.
+
+    Args:
+        a: one model.
+        b: the other.
+        args: example inputs of a module.
+        kwargs: its keyword inputs.
+        network: the architecture or module of dicts of tensors, or what `symmetries` gave.
+        seed: of the inputs and of the order of matching.
+
+    Raises:
+        ShapeError: for models of two architectures.
+
+    >>> import lawful as lw
+    >>> arch = lw.families.mlp([3, 8, 2])
+    >>> a = arch.to_torch()
+    >>> b = a
+    >>> for s in lw.symmetries(arch):
+    ...     b = s.apply(b, s.random())
+    >>> found = same_function(a, b)
+    >>> print(found.verdict, found.moved)
+    holds ('fc1.weight', 'fc1.bias', 'fc2.weight')
+    """
+    found = symmetries_of(a, args, kwargs, network)
+    first, second = aligned_pair(a, b, found)
+    differ = tuple(n for n, t in first.items() if not torch.equal(t, second[n]))
+    one, other = outputs(found.setting, [first, second], seed)
+    gap = distance(one, other)
+    unit = max((_unit(t) for m in (a, b) for t in tensors_of(m).values()), default=0.0)
+    rounding = ROUNDINGS * unit
+    if gap > max(ALIKE, rounding) or gap != gap:
+        return Same(Verdict.UNDECIDED if gap != gap else Verdict.VIOLATED, {}, differ, gap, _gap(first, second))
+    lawful = [s for s in found if s.lawful]
+    x, y = (dict(t) | least_norm(t, lawful).tensors for t in (first, second))
+    turned = frozenset(n for s in found if s.kind == "matrix" for n in s.parameters)
+    y, elements = by_signature(x, y, [s for s in found if s.kind == "permutation"], turned)
+    y = _signs([s for s in found if s.kind == "signs"], x, y, elements, turned)
+    rest = _gap(x, y)
+    for _ in range(TURNS):
+        before = rest
+        for s in found:
+            y = _compact(s, x, y, elements)
+        rest = _gap(x, y)
+        if rest < EQUAL or rest > before * (1 - 1e-6):
+            break
+    return Same(
+        Verdict.HOLDS if rest < max(EQUAL, rounding if unit < NARROW else 0.0) else Verdict.UNDECIDED,
+        elements,
+        differ,
+        gap,
+        rest,
+    )
+
+
+def _unit(tensor: torch.Tensor) -> float:
+    return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
+
+
+def _gap(x: Tensors, y: Tensors) -> float:
+    """Relative distance of all tensors."""
+    total = sum(float(t.square().sum()) for t in x.values())
+    return (sum(float((t - y[n]).square().sum()) for n, t in x.items()) / max(total, 1e-300)) ** 0.5
+
+
+def _signs(
+    chosen: Sequence[Symmetry], x: Tensors, y: Tensors, elements: dict[str, Element], turned: frozenset[str]
+) -> Tensors:
+    """The signs of all units, one class after the other, from parameters on which no other sign is unknown."""
+    touched: dict[str, list[str]] = {}
+    for s in chosen:
+        for m in s.moves:
+            if m.power % 2:
+                touched.setdefault(m.parameter, []).append(s.name)
+    known: set[str] = set()
+    waiting = list(chosen)
+    while waiting:
+        sure = [(s, _sure(s, touched, known, turned)) for s in waiting]
+        s, moves = next(((s, ms) for s, ms in sure if ms), sure[0])
+        waiting.remove(s)
+        known.add(s.name)
+        if moves:
+            element = _sign(s, moves, x, y)
+            if bool((element.value < 0).any()):
+                y = y | s.changed(y, element)
+                elements[s.name] = element
+    return y
+
+
+def _sure(s: Symmetry, touched: Mapping[str, list[str]], known: set[str], turned: frozenset[str]) -> list[Move]:
+    """The moves of a sign whose parameters nothing else that is unknown changes."""
+    return [
+        m
+        for m in s.moves
+        if m.power % 2
+        and m.parameter not in turned
+        and set(touched[m.parameter]) <= known | {s.name}
+        and touched[m.parameter].count(s.name) == 1
+    ]
+
+
+def _sign(s: Symmetry, moves: Sequence[Move], x: Tensors, y: Tensors) -> Element:
+    rows = [[m.part.read(read(m.part.parameter, t)).flatten(1) for t in (x, y)] for m in moves]
+    value = torch.stack([(a * b).sum(1) for a, b in rows]).sum(0)
+    return Element("signs", torch.where(value < 0, -1.0, 1.0).double())
+
+
+def _compact(s: Symmetry, x: Tensors, y: Tensors, elements: dict[str, Element]) -> Tensors:
+    """The signs or the rotation that bring the second tensors closest to the first."""
+    if s.kind == "signs":
+        element = _sign(s, [m for m in s.moves if m.power % 2], x, y)
+    elif s.kind == "matrix" and "matrix" in s.kinds and all(abs(m.power) == 1 for m in s.moves):
+        at = s.kinds.index("matrix")
+        gram = torch.zeros(s.shape, dtype=torch.float64)
+        for m in s.moves:
+            a, b = (m.part.read(read(m.part.parameter, t)).flatten(-2).movedim(at, -2) for t in (x, y))
+            gram = gram + (a @ b.transpose(-1, -2)).cpu()
+        u, _, v = torch.linalg.svd(gram)
+        turn = u @ v
+        if s.group in ("orthogonal", "unit complex") and bool((torch.linalg.det(turn) < 0).any()):
+            flip = torch.ones(s.shape[-1], dtype=torch.float64)
+            flip[-1] = -1
+            turn = torch.where((torch.linalg.det(turn) < 0)[..., None, None], (u * flip) @ v, turn)
+        element = Element("matrix", turn)
+    else:
+        return y
+    moved = y | s.changed(y, element)
+    if _gap(x, moved) > _gap(x, y) * (1 - 1e-9):
+        return y
+    elements[s.name] = element @ elements[s.name] if s.name in elements else element
+    return moved

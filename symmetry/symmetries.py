@@ -1,0 +1,150 @@
+"""All symmetries of a network: from its laws, from rotations of its wires, and from its diagram."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.module import Network
+from lawful.graph.questions.derive import REFUTED, architecture_of, derive
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.gauge.boxes import LayoutError
+from lawful.theory.gauge.contract import Site, Use
+from lawful.theory.gauge.diagram import Diagram
+from lawful.theory.gauge.solution import Solution
+from lawful.theory.laws.named import Named
+from lawful.theory.oracle.verification import refuted
+from lawful.theory.parts import base
+
+from .continuous import from_law
+from .discrete import discrete
+from .moves import Move
+from .rotations import rotations
+from .running import Setting
+from .symmetry import Symmetry
+from .trial import tried
+
+
+class Symmetries(Named[Symmetry]):
+    """The symmetries of one network, by position and by name.
+
+    Attributes:
+        laws: the laws that were derived on the way.
+        notes: what may be missing.
+        arch: the network as an architecture.
+        setting: the network with its example inputs.
+        diagram: the network as its rules see it; None where its axes are cut in ways that do not nest.
+    """
+
+    def __init__(
+        self,
+        found: Sequence[Symmetry],
+        laws: LawSet,
+        notes: Sequence[str],
+        arch: Architecture,
+        setting: Setting,
+        diagram: Diagram | None = None,
+    ) -> None:
+        super().__init__(found)
+        self.laws = laws
+        self.notes = tuple(notes)
+        self.arch = arch
+        self.setting = setting
+        self.diagram = diagram
+
+    @cached_property
+    def uses(self) -> dict[str, list[tuple[Site, Use]]]:
+        """The uses of every parameter, by its name as laws read it."""
+        out: dict[str, list[tuple[Site, Use]]] = {}
+        for site in self.diagram.sites if self.diagram is not None else ():
+            for use in site.rule.uses(site):
+                out.setdefault(use.parameter, []).append((site, use))
+        return out
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of every whole parameter that are read, by its path."""
+        out: dict[str, int] = {}
+        for name, spec in self.arch.specs().items():
+            out[base(name)] = out.get(base(name), 0) + math.prod(spec.shape)
+        return out
+
+    def writes(self, move: Move) -> bool:
+        """Whether the axis on which a parameter answers is one that it writes (the rows of a linear map), not reads."""
+        for _, use in self.uses.get(move.part.parameter, ()):
+            for ends, view in zip(use.axes, use.views, strict=True):
+                if view == move.part.view:
+                    return max(sign for _, sign in ends) > 0
+        return move.power > 0
+
+    def where(self, group: str | None = None, parameter: str | None = None) -> tuple[Symmetry, ...]:
+        """Those with a group of this name, and those that move a parameter."""
+        return tuple(
+            s for s in self if (group is None or s.group == group) and (parameter is None or parameter in s.parameters)
+        )
+
+    def __repr__(self) -> str:
+        groups = [s.group for s in self]
+        counts = ", ".join(f"{groups.count(g)} {g}" for g in dict.fromkeys(groups))
+        return f"<Symmetries: {counts or 'none'}>"
+
+
+def symmetries(
+    network: Architecture | torch.nn.Module, *, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+) -> Symmetries:
+    """The transformations of a network's parameters that leave its function unchanged, each with a proof.
+
+    Args:
+        network: an architecture, or a torch module, which is traced; on the meta device only shapes are read.
+        args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
+        kwargs: its keyword inputs.
+
+    Returns:
+        Symmetries that are exact: those behind laws (without the laws that hold up to the epsilon of a norm only, which
+        `notes` counts), rotations, permutations and signs.
+
+    Raises:
+        ShapeError: for a module without inputs.
+        TraceError: for a module that cannot be read.
+
+    >>> import lawful as lw
+    >>> found = symmetries(lw.families.mlp([3, 4, 2]))
+    >>> [(s.group, s.shape) for s in found]
+    [('positive diagonal', (4,)), ('permutation', (4,))]
+    >>> print(found[0].verify().verdict)
+    holds
+    """
+    arch = architecture_of(network, args, kwargs)
+    aliases = arch.trace.aliases if arch.trace else {}
+    setting = Setting(network, tuple(args), dict(kwargs or {}), aliases)
+    laws = derive(arch, "mse")
+    compared = arch.trace.comparison if arch.trace else None
+    if compared is not None and compared.point is not None:
+        false = refuted([law for law in laws if law.exact], [compared.point], REFUTED)
+        laws = laws.without([law for law, _ in false], [f"{law.name} is refuted by a gradient" for law, _ in false])
+    notes = list(laws.notes)
+    rough = [law for law in laws if not law.exact]
+    if rough:
+        shown = ", ".join(law.name for law in rough[:3]) + (", ..." if len(rough) > 3 else "")
+        notes.append(f"{len(rough)} laws hold up to the epsilon of a norm; what is behind them is left out: {shown}")
+    found = [from_law(law, setting) for law in laws if law.exact]
+    try:
+        solution = Solution(arch.diagram("mse"), lax=False)
+    except LayoutError as error:
+        kept, lost = tried(found, setting, arch)
+        notes += [*lost, f"rotations and permutations are not listed: {error}"]
+        return Symmetries(kept, laws, notes, arch, setting)
+    found += rotations(solution, laws, found, setting)
+    more, said = discrete(solution.drawn, found, setting, arch, _training(network))
+    kept, lost = tried([*found, *more], setting, arch)
+    return Symmetries(kept, laws, [*notes, *said, *lost], arch, setting, solution.drawn)
+
+
+def _training(network: Architecture | torch.nn.Module) -> bool:
+    """Whether dropout draws when the network is run."""
+    return network.training if isinstance(network, torch.nn.Module) and not isinstance(network, Network) else True

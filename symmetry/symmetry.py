@@ -1,0 +1,321 @@
+"""A transformation of the weights that leaves a network's function unchanged, as an object that acts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+import torch
+
+from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.flows import FlowLaw
+from lawful.theory.laws.law import Law
+from lawful.theory.laws.proof import Proof
+from lawful.theory.oracle.modules import as_double
+from lawful.theory.parts import base
+from lawful.theory.verdict import Verdict
+
+from .element import Element
+from .moves import Move, moved
+from .running import Setting, Tensors, distance, outputs, tensors_of
+
+Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
+
+TOLERANCE = 1e-9  # relative, in float64: rounding of a deep network is smaller
+CONTROLS = 3  # moves that are left out, each by itself
+VISIBLE = 1e-7  # what a wrong element changes an output by at least, if the test sees it at all
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The outcome of trying a symmetry on a network.
+
+    Attributes:
+        verdict: `HOLDS` if the outputs stay and a wrong element changes them; `VIOLATED` if they change; `VACUOUS` if a
+            wrong element changes nothing either; `UNDECIDED` where outputs are not numbers.
+        error: largest relative change of an output in float64.
+        control: the same for a wrong element, to which one parameter did not answer (the most visible of a few).
+    """
+
+    verdict: Verdict
+    error: float
+    control: float
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: outputs change by {self.error:.1e}, under a wrong element by {self.control:.1e}"
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """A group of transformations of the parameters under which the network computes the same function.
+
+    Attributes:
+        name: unique within its list.
+        group: `general linear`, `orthogonal`, `unit complex`, `positive diagonal`, `scalar`, `shift`, `permutation`,
+            `signs`, ...
+        shape: shape of an element; leading axes of matrices are heads or groups, each with a matrix of its own.
+        moves: every parameter that answers, with axis, slice and degree.
+        kinds: what every axis of an element is.
+        kind: how elements act (see `Element`).
+        find: finds its law, when that is asked for.
+        why: the reason where there is no law.
+        proof: why the function does not change.
+        make: from normal numbers to an element.
+        exponential: from a generator (a symmetric matrix, logarithms of factors, a shift) to an element.
+        setting: the network that it belongs to.
+    """
+
+    name: str
+    group: str
+    shape: tuple[int, ...]
+    moves: tuple[Move, ...]
+    kinds: tuple[str, ...]
+    kind: str
+    find: Callable[[], Law | FlowLaw | None] = field(repr=False)
+    why: str
+    prove: Callable[[], Proof] = field(repr=False)
+    make: Callable[[torch.Generator], Element] = field(repr=False)
+    exponential: Callable[[torch.Tensor], Element] | None = field(repr=False)
+    setting: Setting = field(repr=False)
+
+    @cached_property
+    def law(self) -> Law | FlowLaw | None:
+        """What training conserves because of it; of rotations what training with momentum does; None if nothing."""
+        return self.find()
+
+    @property
+    def lawful(self) -> bool:
+        """Whether gradient flow conserves something because of it."""
+        return self.kind in ("scale", "shift") or (self.kind == "matrix" and not self.why)
+
+    @property
+    def proof(self) -> Proof:
+        """The derivation, as a tree of theorems with their hypotheses."""
+        return self.prove()
+
+    @property
+    def count(self) -> int:
+        """Number of scalar laws behind it; none for permutations, signs and rotations."""
+        return self.law.count if isinstance(self.law, Law) else 0
+
+    @property
+    def writers(self) -> tuple[Move, ...]:
+        """What moves by the element."""
+        return tuple(m for m in self.moves if m.power > 0)
+
+    @property
+    def readers(self) -> tuple[Move, ...]:
+        """What answers by its inverse."""
+        return tuple(m for m in self.moves if m.power < 0)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Paths of the parameters (and running statistics) that answer, each once."""
+        parts = (p for m in self.moves for p in (m.part, m.partner) if p is not None)
+        return tuple(dict.fromkeys(base(p.parameter) for p in parts))
+
+    def random(self, generator: torch.Generator | None = None) -> Element:
+        """A random element, in float64, at a moderate distance from the identity."""
+        return self.make(generator or torch.Generator().manual_seed(0))
+
+    def exp(self, generator: torch.Tensor) -> Element:
+        """The element of a generator: logarithms of the factors, a symmetric matrix, a shift.
+
+        Args:
+            generator: shape `shape`; what the group has no direction for is projected out.
+
+        Raises:
+            ValueError: for another shape, and for a group without generators.
+        """
+        if self.exponential is None:
+            raise ValueError(f"{self.group} is a finite group without generators; use element(...)")
+        if tuple(generator.shape) != self.shape:
+            raise ValueError(f"{self.name} has generators of shape {self.shape}, got {tuple(generator.shape)}")
+        return self.exponential(generator.double())
+
+    def element(self, value: torch.Tensor) -> Element:
+        """An element from its factors, matrices, indices or signs, checked to be one.
+
+        Args:
+            value: shape `shape`: positive factors, invertible matrices, shifts, permutations of `range(n)`, or signs.
+
+        Raises:
+            ValueError: for what is no element of the group.
+        """
+        wrong = _wrong(self, value)
+        if wrong:
+            raise ValueError(f"no element of {self.name} ({self.group} of shape {self.shape}): {wrong}")
+        return Element(self.kind, value.long() if self.kind == "permutation" else value.double())
+
+    def changed(self, tensors: Mapping[str, torch.Tensor], element: Element) -> Tensors:
+        """The parameters that change, by name.
+
+        Raises:
+            KeyError: if a parameter is missing.
+        """
+        found = tensors_of(dict(tensors), self.setting.aliases)
+        for name in self.parameters:
+            if name not in found:
+                raise KeyError(
+                    f"no parameter {name!r}; pass the module that the symmetry was derived from, or its copy"
+                )
+        wide = {n: _wide(found[n]) for n in self.parameters}
+        return {n: t.to(found[n].dtype) for n, t in moved(self.moves, self.kinds, element, wide).items()}
+
+    def apply(self, model: Model, element: Element, in_place: bool = False) -> Model:
+        """The model after an element of the group.
+
+        Args:
+            model: a module or a dict of tensors, which gives one of the same kind.
+            element: from `random`, `exp` or `element`; its inverse is `element.inverse`, products are `g @ h`.
+            in_place: change the model itself.
+
+        Raises:
+            TypeError: for what has no parameters.
+            KeyError: if one is missing.
+        """
+        return write(model, self.changed(tensors_of(model), element), self.setting.aliases, in_place)
+
+    def verify(self, model: object = None, element: Element | None = None, seed: int = 0) -> Verified:
+        """Tries an element on the network: its outputs must stay, and a wrong element must change them.
+
+        Runs in float64 whatever the module's own type is, in the mode that it is in, on random inputs.
+
+        Args:
+            model: a module of the same class with other weights, or a dict of tensors; by default the network itself
+                (an architecture gets random parameters).
+            element: the element; a random one by default.
+            seed: of the element, the inputs and random parameters.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        setting, tensors = of_model(self.setting, model, generator)
+        element = element or self.random(generator)
+        new = self.changed(tensors, element)
+        wrong = _wrong_answers(self, tensors, element)
+        start, right, *controls = outputs(setting, [tensors, tensors | new, *(tensors | w for w in wrong)], seed)
+        error, seen = distance(start, right), max(distance(start, c) for c in controls)
+        if error != error or seen != seen:
+            verdict = Verdict.UNDECIDED
+        elif error > TOLERANCE:
+            verdict = Verdict.VIOLATED
+        else:
+            verdict = Verdict.HOLDS if seen > VISIBLE else Verdict.VACUOUS
+        return Verified(verdict, error, seen)
+
+    def __repr__(self) -> str:
+        return f"<Symmetry {self.name}: {self.group} {self.shape}, moves {len(self.parameters)} parameters>"
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.group} of shape {self.shape}"]
+        lines += [f"  by the element: {m}" for m in self.writers]
+        answer = "by its inverse" if self.kind in ("scale", "matrix") else "with them"
+        lines += [f"  {answer}: {m}" for m in self.readers]
+        if isinstance(self.law, Law):
+            conserved = self.law.text
+        elif self.law is not None:
+            conserved = f"with momentum {self.law.formula}"
+        else:
+            conserved = f"nothing, since {self.why}"
+        return "\n".join([*lines, f"  conserved: {conserved}"])
+
+
+def of_model(setting: Setting, model: object, generator: torch.Generator) -> tuple[Setting, Tensors]:
+    """The network that is tried, and its tensors in float64."""
+    network = setting.network if model is None else model
+    if isinstance(network, Architecture):
+        values = network.random_parameters(generator)
+        state = dict(network.trace.state) if network.trace else {}
+        return setting, {**{n: as_double(t) for n, t in state.items()}, **values}
+    if isinstance(network, torch.nn.Module):
+        own = Setting(network, setting.args, setting.kwargs, setting.aliases)
+        return own, {n: as_double(t) for n, t in tensors_of(network, setting.aliases).items()}
+    found = tensors_of(network, setting.aliases)
+    return setting, {n: as_double(t) for n, t in found.items()}
+
+
+def write(model: Model, new: Mapping[str, torch.Tensor], aliases: Mapping[str, str], in_place: bool) -> Model:
+    """A model with some tensors replaced; tied ones are replaced under every name.
+
+    Args:
+        model: a module or a dict of tensors.
+        new: whole tensors by name.
+        aliases: other names of tied parameters, with the first one.
+        in_place: whether the model itself is changed.
+    """
+    if isinstance(model, torch.nn.Module):
+        target = model if in_place else copy.deepcopy(model)
+        places = dict(target.named_parameters(remove_duplicate=False)) | dict(
+            target.named_buffers(remove_duplicate=False)
+        )
+        with torch.no_grad():
+            for name, value in new.items():
+                places[name].copy_(value)
+        return target
+    out: dict[str, torch.Tensor] = model if in_place else dict(model)
+    before = dict(model)
+    for name, value in new.items():
+        ties = {n for n, first in aliases.items() if first == name} | {name}
+        old = next(before[n] for n in ties if n in before)
+        for other, tensor in before.items():
+            shared = tensor.data_ptr() == old.data_ptr() and tensor.shape == old.shape and tensor.numel() > 0
+            if other in ties or shared:
+                if in_place:
+                    with torch.no_grad():
+                        tensor.copy_(value)
+                else:
+                    out[other] = value
+    return out
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor in a type that products can be made in."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _wrong_answers(symmetry: Symmetry, tensors: Tensors, element: Element) -> list[Tensors]:
+    """Wrong changes: one move is left out; where nothing answers anything, all else is scaled unevenly."""
+    found = tensors_of(tensors, symmetry.setting.aliases)
+    if len(symmetry.moves) < 2 or symmetry.kind == "shift":
+        others = {n: t for n, t in found.items() if t.is_floating_point() and n not in symmetry.parameters}
+        return [{n: t * _uneven(t) for n, t in others.items()}]
+    sizes = []
+    for i, move in enumerate(symmetry.moves):
+        one = moved((move,), symmetry.kinds, element, found)
+        change = sum(float((t - found[n]).norm()) for n, t in one.items())
+        sizes.append((move.parameter.endswith(("running_mean", "running_var")), -change, i))
+    skipped = [i for *_, i in sorted(sizes)[:CONTROLS]]
+    return [
+        moved(tuple(m for j, m in enumerate(symmetry.moves) if j != i), symmetry.kinds, element, found) for i in skipped
+    ]
+
+
+def _uneven(tensor: torch.Tensor) -> torch.Tensor:
+    return (1.5 + torch.cos(torch.arange(tensor.numel()).double() ** 2)).reshape(tensor.shape).to(tensor)
+
+
+def _wrong(symmetry: Symmetry, value: torch.Tensor) -> str:
+    """What is wrong with an element that a user gives; empty if nothing is."""
+    shape = tuple(value.shape)
+    if (symmetry.kind == "matrix" and symmetry.group != "general linear") or symmetry.kinds.count("traceless"):
+        return "its elements have a form of their own; use exp(generator)"
+    if shape != symmetry.shape:
+        return f"it has the shape {shape}"
+    if not bool(torch.isfinite(value.double()).all()):
+        return "it is not finite"
+    if symmetry.kind == "scale" and not bool((value > 0).all()):
+        return "factors must be positive"
+    if symmetry.kind == "signs" and not bool((value.abs() == 1).all()):
+        return "signs are 1 or -1"
+    if symmetry.kind == "permutation" and not torch.equal(
+        value.long().sort(-1).values, torch.arange(shape[-1]).expand(shape)
+    ):
+        return f"it is no permutation of 0 to {shape[-1] - 1}"
+    if symmetry.kind == "matrix":
+        if any(abs(m.power) != 1 for m in symmetry.moves):
+            return "its readers have several degrees; use exp(generator)"
+        if not bool((torch.linalg.matrix_rank(value.double()) == shape[-1]).all()):
+            return "the matrix is singular"
+    return ""

@@ -1,0 +1,291 @@
+"""Which features of which wires move together when some of one wire are permuted, or change their signs.
+
+A permutation (or a sign for every feature) passes a block if the block does the same to every feature, and stops where
+a parameter undoes it.  `follow` starts on one wire and collects what is forced elsewhere, until everything agrees, or a
+block does not let it through.  A block without a line here lets nothing through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from lawful.theory.gauge.contract import Site, Use
+from lawful.theory.gauge.diagram import Diagram
+from lawful.theory.gauge.rules import (
+    AddRule,
+    AttentionRule,
+    BatchNormRule,
+    ConcatRule,
+    DiscardRule,
+    FlattenRule,
+    FrozenNormRule,
+    GainRule,
+    HeadGainRule,
+    HomogeneousRule,
+    LinearRule,
+    NormRule,
+    PassRule,
+    PlacesRule,
+    PointwiseRule,
+    ProductRule,
+    RepeatRule,
+    RotaryRule,
+    Rule,
+    ScalarGainRule,
+    SumFeaturesRule,
+    TableRule,
+    TokensRule,
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Some features of a wire, from `start` on, as an array `(before, count, after)` whose middle axis moves."""
+
+    start: int
+    before: int
+    count: int
+    after: int
+
+    @property
+    def stop(self) -> int:
+        """The feature behind the last one."""
+        return self.start + self.before * self.count * self.after
+
+    def overlaps(self, other: Axis) -> bool:
+        """Whether two axes share a feature."""
+        return self.start < other.stop and other.start < self.stop
+
+
+Place = tuple[int, Axis]
+Steps = list[Place] | None  # what is forced elsewhere; None where nothing may move
+
+
+class Wiring:
+    """The diagram, asked for what moves together.
+
+    Args:
+        diagram: the network, as drawn.
+        held: whether the statistics of a norm in evaluation can be moved with its features.
+        draws: whether dropout draws, which treats features apart.
+    """
+
+    def __init__(self, diagram: Diagram, held: Callable[[Site], bool], draws: bool) -> None:
+        self.diagram = diagram
+        self.held = held
+        self.draws = draws
+        self.uses: dict[str, list[tuple[Site, Use]]] = {}
+        self.near: dict[int, list[Site]] = {}
+        self._on: dict[int, list[tuple[str, Use, int]]] = {}
+        for site in diagram.sites:
+            for w in dict.fromkeys(site.wires):
+                self.near.setdefault(w, []).append(site)
+            for use in site.rule.uses(site):
+                self.uses.setdefault(use.parameter, []).append((site, use))
+                for i, ends in enumerate(use.axes):
+                    for w, _ in ends:
+                        self._on.setdefault(w, []).append((use.parameter, use, i))
+
+    def on(self, w: int) -> list[tuple[str, Use, int]]:
+        """The parameters on a wire: name, use and axis."""
+        return self._on.get(w, [])
+
+    def follow(self, start: Place, signs: bool, tried: set[Place]) -> set[Place] | None:
+        """Everything that moves with one axis of a wire, None if something does not let it.
+
+        Args:
+            start: a wire and an axis of it.
+            signs: whether features change their signs, instead of their places.
+            tried: what was tried before is added here.
+        """
+        found: set[Place] = set()
+        waiting = [start]
+        while waiting:
+            w, axis = waiting.pop()
+            if (w, axis) in found:
+                continue
+            if any(v == w and other.overlaps(axis) for v, other in found):
+                return None
+            found.add((w, axis))
+            tried.add((w, axis))
+            for site in self.near.get(w, []):
+                steps = self._through(site, w, axis, signs, {v for v, _ in found})
+                if steps is None:
+                    return None
+                waiting += steps
+            waiting += self._shared(w, axis)
+        return found
+
+    def _shared(self, w: int, axis: Axis) -> Iterator[Place]:
+        """The same axis of the other uses of every parameter on a wire."""
+        for name, use, i in self.on(w):
+            for _, other in self.uses[name]:
+                if other is not use and i < len(other.axes):
+                    yield from ((v, axis) for v, _ in other.axes[i])
+
+    def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: set[int]) -> Steps:
+        rule = site.rule
+        if w in site.inner:
+            return None  # rows of a table, a gain of all heads: nothing else answers
+        if isinstance(rule, TableRule | DiscardRule):
+            return []
+        if isinstance(rule, LinearRule):
+            return _linear(rule, site, w, axis, signs)
+        if isinstance(rule, ConcatRule):
+            return self._concat(rule, site, w, axis)
+        if isinstance(rule, AttentionRule):
+            return self._attention(rule, site, w, axis, signs)
+        if isinstance(rule, FlattenRule | RepeatRule | SumFeaturesRule):
+            return _copied(rule, site, w, axis)
+        if isinstance(rule, ProductRule) and signs:
+            return _factor(site, w, axis, found)
+        if isinstance(rule, GainRule) and signs and rule.gain:
+            return []  # the gain changes its sign instead
+        if isinstance(rule, HomogeneousRule | PointwiseRule) and signs and rule.parity == 1:
+            return [] if w in site.inputs else None
+        alike = len({self.diagram.wires[v].size for v in (*site.inputs, *site.outputs)}) == 1
+        return _everywhere(site, axis) if alike and self._passes(rule, site, axis, signs) else None
+
+    def _passes(self, rule: Rule, site: Site, axis: Axis, signs: bool) -> bool:
+        """Whether a block does the same to every feature, so that all its wires move alike."""
+        if getattr(rule, "noisy", False) and self.draws and not signs:
+            return False
+        if isinstance(rule, HomogeneousRule | PointwiseRule):
+            slope = getattr(rule, "slope", None)
+            alike = rule.alike and (slope is None or self.diagram.parameters[slope].size == 1)
+            return rule.parity == -1 if signs else alike
+        if isinstance(rule, NormRule):
+            return self._norm(rule, site, axis, signs)
+        if isinstance(rule, FrozenNormRule):
+            return self.held(site)
+        if isinstance(rule, RotaryRule | HeadGainRule):
+            return not signs and axis.after % rule.width == 0 and axis.start % rule.width == 0
+        plain = AddRule | PassRule | ScalarGainRule | TokensRule | PlacesRule | GainRule | BatchNormRule | ProductRule
+        return isinstance(rule, plain)
+
+    def _norm(self, rule: NormRule, site: Site, axis: Axis, signs: bool) -> bool:
+        if signs:
+            return not rule.centre
+        size = self.diagram.wires[site.inputs[0]].size
+        width = size // rule.groups
+        whole = axis.after % width == 0 and axis.start % width == 0
+        inside = (axis.count * axis.after <= width and width % (axis.count * axis.after) == 0) and not axis.start
+        return rule.groups == 1 or whole or inside
+
+    def _concat(self, rule: ConcatRule, site: Site, w: int, axis: Axis) -> Steps:
+        whole, parts = (site.inputs[0], site.outputs) if rule.cut else (site.outputs[0], site.inputs)
+        at, steps = 0, []
+        for part in parts:
+            size = self.diagram.wires[part].size
+            if w == part and w != whole:
+                steps.append((whole, replace(axis, start=axis.start + at)))
+            elif w == whole and at <= axis.start and axis.stop <= at + size:
+                return [(part, replace(axis, start=axis.start - at))]
+            at += size
+        return steps or None
+
+    def _attention(self, rule: AttentionRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+        q, k, v = site.inputs[:3]
+        y = site.outputs[0]
+        if len({q, k, v, y}) < 4 or len(site.inputs) > 3 or rule.sink is not None or axis.start:
+            return None
+        copies = rule.heads // rule.kv_heads
+        if signs:
+            pair = {q, k} if w in (q, k) else {v, y}
+            return [(u, axis) for u in pair] if copies == 1 else None
+        if (rule.noisy and self.draws) or not _heads_alike(site):
+            return None
+        widths = {x: self.diagram.wires[x].size // (rule.heads if x in (q, y) else rule.kv_heads) for x in (q, k, v, y)}
+        head = widths[w]
+        if axis.before == 1 and axis.count == rule.kv_heads and w in (k, v) and axis.after == head:
+            pass
+        elif axis.before == 1 and axis.count == rule.kv_heads and w in (q, y) and axis.after == copies * head:
+            pass
+        elif w in (q, y) and (axis.before, axis.count, axis.after) == (rule.kv_heads, copies, head):
+            return [(x, Axis(0, rule.kv_heads, copies, widths[x])) for x in (q, y)]
+        else:
+            return None
+        wide = {x: widths[x] * (copies if x in (q, y) else 1) for x in widths}
+        return [(x, Axis(0, 1, rule.kv_heads, n)) for x, n in wide.items()]
+
+    def starts(self) -> Iterator[Place]:
+        """Axes to begin with: every wire, then the heads and groups of what cuts it."""
+        for w, wire in enumerate(self.diagram.wires):
+            if self.on(w):
+                yield w, Axis(0, 1, wire.size, 1)
+        for site in self.diagram.sites:
+            rule = site.rule
+            if isinstance(rule, AttentionRule):
+                y, copies = site.outputs[0], rule.heads // rule.kv_heads
+                width = self.diagram.wires[y].size // rule.heads
+                yield y, Axis(0, 1, rule.kv_heads, copies * width)
+                yield y, Axis(0, rule.kv_heads, copies, width)
+            if isinstance(rule, NormRule) and rule.groups > 1:
+                y, width = site.outputs[0], self.diagram.wires[site.outputs[0]].size // rule.groups
+                yield y, Axis(0, 1, rule.groups, width)
+                yield y, Axis(0, rule.groups, width, 1)
+            if isinstance(rule, LinearRule) and rule.groups > 1:
+                y = site.outputs[0]
+                width = self.diagram.wires[y].size // rule.groups
+                yield y, Axis(0, 1, rule.groups, width)
+                yield y, Axis(0, rule.groups, width, 1)
+                x = site.inputs[0]
+                yield x, Axis(0, rule.groups, self.diagram.wires[x].size // rule.groups, 1)
+
+
+def _heads_alike(site: Site) -> bool:
+    """Whether no head adds fixed numbers of its own to its scores (ALiBi, a mask by heads)."""
+    if site.function is None:
+        return False
+    said = dict(f for f in site.function if isinstance(f, tuple) and len(f) == 2)
+    mask = getattr(said.get("mask"), "tensor", None)
+    alike = mask is None or mask.ndim < 3 or bool((mask == mask[:1]).all())
+    return alike and not said.get("alibi")
+
+
+def _everywhere(site: Site, axis: Axis, wires: set[int] | None = None) -> list[Place]:
+    return [(w, axis) for w in (wires or {*site.inputs, *site.outputs})]
+
+
+def _factor(site: Site, w: int, axis: Axis, found: set[int]) -> Steps:
+    """One factor of a product carries the sign of its value."""
+    y = site.outputs[0]
+    if w != y:
+        return [(y, axis)] if site.inputs.count(w) % 2 else []
+    return [] if any(x in found for x in site.inputs) else [(site.inputs[-1], axis)]
+
+
+def _linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+    x, y = site.inputs[0], site.outputs[0]
+    if (rule.padding is not None and w == x) or (rule.blank and w == y and rule.transposed):
+        return None
+    if rule.offset:
+        return [(x, axis), (y, axis)]
+    if rule.groups == 1 or signs:
+        return []
+    ins = rule.shape_[1] if not rule.transposed else rule.shape_[0] // rule.groups
+    outs = rule.shape_[0] // rule.groups if not rule.transposed else rule.shape_[1]
+    mine, other = (outs, ins) if w == y else (ins, outs)
+    if axis.start:
+        return None
+    if axis.before % rule.groups == 0:
+        return []
+    if axis.before == 1 and axis.after % mine == 0:
+        return [(x if w == y else y, replace(axis, after=axis.after // mine * other))]
+    return None
+
+
+def _copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int, axis: Axis) -> Steps:
+    """Every feature stands for several on the other side."""
+    few, many = site.inputs[0], site.outputs[0]
+    if isinstance(rule, SumFeaturesRule):
+        few, many = many, few
+    before, after = (rule.before, rule.after) if isinstance(rule, FlattenRule) else (1, rule.copies)
+    if w == few:
+        if before > 1 and axis.start:
+            return None
+        return [(many, Axis(axis.start * after, before * axis.before, axis.count, axis.after * after))]
+    if axis.start or axis.before % before or axis.after % after:
+        return None
+    return [(few, Axis(0, axis.before // before, axis.count, axis.after // after))]
