@@ -1,4 +1,13 @@
-"""Building blocks: a torch forward and a gauge rule each, and composites made of them."""
+"""Building blocks: a torch forward and a gauge rule each, and composites made of them.
+
+This file is long because it names every block twice: where it comes from, and in `__all__`.
+"""
+
+import difflib
+import types
+from typing import Any
+
+from lawful.theory.arguments import typed
 
 from . import (
     attention,
@@ -34,7 +43,21 @@ from . import (
     windows,
 )
 from .attention import DotProductAttention
-from .base import Block, Net, Parallel, Series, ShapeError, Signal, Spec, Tie, WidthRelation, Wiring, chain, repeat
+from .base import (
+    Block,
+    Net,
+    Parallel,
+    Series,
+    ShapeError,
+    Signal,
+    Spec,
+    Tie,
+    WidthError,
+    WidthRelation,
+    Wiring,
+    chain,
+    repeat,
+)
 from .batchnorm import BatchNorm, BatchNormCore, FrozenBatchNorm
 from .bilinear import Bilinear, CosineSimilarity
 from .composites import (
@@ -331,6 +354,7 @@ __all__ = [
     "WeighPositions",
     "WeightNormLinear",
     "Whole",
+    "WidthError",
     "WidthRelation",
     "WindowPartition",
     "WindowReverse",
@@ -346,3 +370,15 @@ __all__ = [
     "repeat",
     "residual",
 ]
+
+# What people call checks what it is given; the parts of this folder, which call one another, need not.
+_CHECKED_ELSEWHERE = ("build", "chain", "draw_gates", "kinds", "register", "repeat")
+for _name in __all__:
+    if isinstance(globals()[_name], types.FunctionType) and _name not in _CHECKED_ELSEWHERE:
+        globals()[_name] = typed(ShapeError)(globals()[_name])
+
+
+def __getattr__(name: str) -> Any:
+    near = difflib.get_close_matches(name, __all__, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "lawful.blocks.__all__ lists all"
+    raise AttributeError(f"lawful.blocks has no block {name!r}; {hint}")

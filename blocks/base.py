@@ -7,106 +7,41 @@ expression over blocks; `lawful.Architecture` turns an expression into a graph.
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lawful.theory.arguments import expect_fields
 from lawful.theory.gauge.rules import Rule
+
+from .nets import Net, Series, Wiring, chain, expect_net, repeat
+from .signals import ShapeError, Signal, Spec, WidthError, WidthRelation, small_window
 
 if TYPE_CHECKING:
     import torch
 
     from .run import Run
 
-
-class ShapeError(ValueError):
-    """Blocks that do not fit; says where, both sides and what to do."""
-
-
-@dataclass(frozen=True)
-class Signal:
-    """What a wire carries, without the batch axis.
-
-    Attributes:
-        features: length of the feature axis.
-        space: lengths of the other axes (height and width, or tokens).
-        channels_first: whether the feature axis comes before `space`.
-        tokens: True for integer tokens, whose `features` is the size of the vocabulary.
-    """
-
-    features: int
-    space: tuple[int, ...] = ()
-    channels_first: bool = False
-    tokens: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        if self.tokens:
-            return self.space
-        return (self.features, *self.space) if self.channels_first else (*self.space, self.features)
-
-    @property
-    def axis(self) -> int:
-        """Index of the feature axis in a batch."""
-        return 1 if self.channels_first else -1
-
-    @property
-    def positions(self) -> int:
-        """Number of positions."""
-        return math.prod(self.space)
-
-    def with_features(self, n: int) -> Signal:
-        """The same positions with another width."""
-        return dataclasses.replace(self, features=n, tokens=False)
-
-    def __str__(self) -> str:
-        if self.tokens:
-            return f"tokens below {self.features} of shape {self.space}"
-        order = "channels first" if self.channels_first else "features last"
-        return f"{self.features} features" + (f" at {self.space} positions, {order}" if self.space else "")
-
-
-@dataclass(frozen=True)
-class WidthRelation:
-    """The width on one port of a block as a combination of others; output ports count -1, -2, ...
-
-    Attributes:
-        port: the port.
-        terms: coefficient of the width on every other port.
-        constant: added to them.
-    """
-
-    port: int
-    terms: Mapping[int, Fraction]
-    constant: int = 0
-
-
-def small_window(kernel: int, stride: int, padding: int) -> tuple[int, int, int]:
-    """Kernel, stride and padding of a small window of the same kind: patches stay patches, padding stays padding."""
-    if kernel == stride and not padding:
-        return (min(kernel, 2), min(kernel, 2), 0)
-    small = min(kernel, 3)
-    return (small, 1, -(-(small - 1) * padding // (kernel - 1)) if kernel > 1 else padding)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A parameter of a block: shape and initial distribution (standard deviation and mean)."""
-
-    shape: tuple[int, ...]
-    std: float = 0.0
-    mean: float = 0.0
-
-
-class Net:
-    """Anything that can be composed: a block or an expression of blocks."""
-
-    def __rshift__(self, other: Net) -> Series:
-        return Series.of(self, other)
+__all__ = [
+    "Block",
+    "Net",
+    "Parallel",
+    "Series",
+    "ShapeError",
+    "Signal",
+    "Spec",
+    "Tie",
+    "WidthError",
+    "WidthRelation",
+    "Wiring",
+    "chain",
+    "expect_net",
+    "repeat",
+    "small_window",
+]
+SPACES: tuple[tuple[tuple[int, ...], bool], ...] = (((), False), ((24,), False), ((24, 36), True), ((24, 36), False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +68,7 @@ class Block(Net, ABC):
     portable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            value, least = getattr(self, f.name), self.least.get(f.name, 1)
-            if f.type in ("int", int) and (type(value) is not int or value < least):
-                raise ShapeError(f"{self} has the {f.name} {value!r}; it must be an integer of at least {least}")
+        expect_fields(self, self.least, ShapeError, integers_only=not self.portable)
 
     @property
     def kind(self) -> str:
@@ -219,7 +151,45 @@ class Block(Net, ABC):
             ShapeError: with both widths.
         """
         if signal.features != features:
-            raise ShapeError(f"{self} reads {features} features but gets {signal}; change one of the two widths")
+            raise WidthError(f"{self} reads {features} features but gets {signal}; change one of the two widths")
+
+    def carry(self, width: int | None) -> int | None:
+        """The number of features that it writes, where that is the same for every kind of signal that it reads."""
+        if self.inputs not in (0, 1):
+            return None
+        reads = self._fixed_input()
+        if reads is not None and width is not None and (reads.tokens or width != reads.features):
+            wanted = "integer tokens" if reads.tokens else f"{reads.features} features"
+            way_out = "put it first" if reads.tokens else "change one of the two widths"
+            raise WidthError(f"{self} reads {wanted} but gets {width} features; {way_out}")
+        forms: list[tuple[Signal, ...]] = [(reads,)] if reads is not None else []
+        if self.inputs == 0:
+            forms = [()]
+        elif reads is None and width is not None:
+            forms = [(Signal(width, space, first),) for space, first in SPACES]
+        found = set()
+        for form in forms:
+            try:
+                written = self.output(*form)
+            except WidthError:
+                raise
+            except ShapeError:  # another kind of signal
+                continue
+            found |= {s.features for s in written} if len(written) == 1 else {0}
+        return (found.pop() or None) if len(found) == 1 else None
+
+    def _fixed_input(self) -> Signal | None:
+        """What it reads as the first block of a network, None if it reads other numbers of features as well."""
+        reads = self.input_signal() if self.inputs == 1 else None
+        if reads is None or reads.tokens:
+            return reads
+        try:
+            self.output(reads.with_features(reads.features + 1))
+        except WidthError:
+            return reads
+        except ShapeError:
+            return None
+        return None
 
     @classmethod
     def examples(cls, signal: Signal) -> Sequence[Net]:
@@ -263,26 +233,12 @@ class Tie:
     parameter: str = "weight"
     transposed: bool = False
 
-
-@dataclass(frozen=True, eq=False)
-class Series(Net):
-    """One net after the other."""
-
-    parts: tuple[tuple[str, Net], ...]
-
-    @staticmethod
-    def of(*nets: Net) -> Series:
-        """A series of nets; series without names are joined into one."""
-        flat: list[Net] = []
-        for n in nets:
-            if isinstance(n, Series) and all(name.isdigit() for name, _ in n.parts):
-                flat += [part for _, part in n.parts]
-            else:
-                flat.append(n)
-        return Series(tuple((str(i), n) for i, n in enumerate(flat)))
-
-    def __repr__(self) -> str:
-        return " >> ".join(f"({p!r})" if isinstance(p, Series) else repr(p) for _, p in self.parts)
+    def __post_init__(self) -> None:
+        expect_fields(self, kind=ShapeError)
+        if self.parameter not in (own := (*self.block.parameters, *self.block.ties)):
+            raise ShapeError(
+                f"{self.block} has no parameter {self.parameter!r} to tie to; it has {', '.join(own) or 'none'}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,31 +248,24 @@ class Parallel(Net):
     branches: tuple[tuple[str, Net], ...]
     join: Block
 
+    def carry(self, width: int | None) -> int | None:
+        """The number of features that the join writes."""
+        widths = []
+        for name, branch in self.branches:
+            try:
+                widths.append(branch.carry(width))
+            except WidthError as error:
+                raise error.inside(name) from None
+        known = [w for w in widths if w is not None]
+        if self.join.inputs is not None or not known or len(known) < len(widths):
+            return known[0] if known and self.join.kind == "Add" else None
+        try:
+            (out,) = self.join.output(*map(Signal, known))
+        except ShapeError as error:
+            if len(set(known)) == 1:  # it is not the widths that do not fit
+                return None
+            raise WidthError(str(error), (self.join.kind.lower(),), tuple(name for name, _ in self.branches)) from error
+        return out.features
+
     def __repr__(self) -> str:
         return f"parallel({', '.join(repr(n) for _, n in self.branches)}, join={self.join!r})"
-
-
-@dataclass(frozen=True, eq=False)
-class Wiring(Net):
-    """Explicit wiring: named nets and the ports they read.
-
-    Attributes:
-        nodes: name -> net.
-        reads: name -> sources, each `"name"`, `"name:port"` or `"input"`, `"input:port"`.
-        output: sources of the result.
-    """
-
-    nodes: dict[str, Net] = field(default_factory=dict)
-    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    output: tuple[str, ...] = ()
-    inputs: int = 1
-
-
-def chain(**parts: Net) -> Series:
-    """A series whose parts have names: `chain(conv1=..., bn1=...)`."""
-    return Series(tuple(parts.items()))
-
-
-def repeat(nets: Sequence[Net]) -> Series:
-    """A series of blocks that stay apart under their own number."""
-    return Series(tuple((str(i), n) for i, n in enumerate(nets)))

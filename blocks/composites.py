@@ -15,7 +15,12 @@ def parallel(*branches: Net, join: Block | None = None, **named: Net) -> Paralle
     parts = [(str(i), n) for i, n in enumerate(branches)] + list(named.items())
     if len(parts) < 2:
         raise ShapeError(f"parallel needs two or more branches, got {len(parts)}")
-    return Parallel(tuple(parts), join or Add())
+    return _fitting(Parallel(tuple(parts), join or Add()))
+
+
+def _fitting(net: Parallel) -> Parallel:
+    net.carry(None)  # refuses widths that do not fit
+    return net
 
 
 def residual(branch: Net, skip: Net | None = None) -> Parallel:
@@ -23,7 +28,7 @@ def residual(branch: Net, skip: Net | None = None) -> Parallel:
 
     The junction adds no law and forbids those that straddle it (Marcotte et al. 2025, proposition 3.2, theorem 4.7).
     """
-    return Parallel((("skip", skip or Identity()), ("branch", branch)), Add())
+    return _fitting(Parallel((("skip", skip or Identity()), ("branch", branch)), Add()))
 
 
 def frozen(net: Net) -> Net:

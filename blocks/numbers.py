@@ -6,6 +6,10 @@ import hashlib
 
 import torch
 
+from lawful.theory.arguments import shown
+
+from .signals import ShapeError
+
 
 class Numbers:
     """A fixed tensor as the field of a block: compared by its numbers, printed by its shape.
@@ -14,6 +18,8 @@ class Numbers:
     """
 
     def __init__(self, tensor: torch.Tensor) -> None:
+        if not isinstance(tensor, torch.Tensor):
+            raise ShapeError(f"Numbers holds a tensor, got {shown(tensor)}; make it one by torch.as_tensor")
         self.tensor = tensor.detach()
         digest = hashlib.sha256(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
         if tensor.device.type != "meta" and tensor.numel():

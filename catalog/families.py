@@ -88,7 +88,7 @@ def lines(matches: list[Match]) -> list[str]:
     for name, same in runs.items():
         m = same[0]
         times = f", {len(same)} times" if len(same) > 1 else ""
-        text = field_text(m.law.text, m.law.parameters)
+        text = field_text(m.law.short, m.law.parameters)
         text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
         out.append(f"{name}{times}: {text}" + (f" [{m.entry.id}]" if m.entry else ""))
     return out

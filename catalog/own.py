@@ -106,7 +106,7 @@ def entries_of(arch: Architecture, name: str, loss: str = "mse", checked: CheckR
     notes = tuple(f"laws may be missing: {note}" for note in laws.notes)
 
     def entry(law: Law) -> Entry:
-        what, text = fate(law), law.text
+        what, text = fate(law), law.short
         touches, signed = mark(law, text)
         wire = law.name.split(" ", 1)[1].removeprefix("of ").replace(" ", "-").replace("/", "|")
         epsilon = () if law.exact else (f"{EPSILON} under the root of a norm; with epsilon > 0 it holds approximately",)
@@ -115,7 +115,7 @@ def entries_of(arch: Architecture, name: str, loss: str = "mse", checked: CheckR
             kind=law.kind,
             title=f"{law.name} in {name}",
             statement_text=text,
-            statement_latex=law.latex,
+            statement_latex=law.short_latex,
             source="lawful",
             setting=name,
             group="Your networks",

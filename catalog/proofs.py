@@ -28,6 +28,6 @@ def law_of(entry: Entry | str) -> Law:
     if setting is None or not found.is_law:
         raise ValueError(f"{found.id} is no law of a network of the catalog; `related` and `evidence` name such laws")
     for law in derive(setting.architecture(**setting.sizes), setting.loss):
-        if law.text == found.statement_text:
+        if law.short == found.statement_text:
             return law
     raise ValueError(f"{found.id} says that there is no law, so there is no proof; its certificate counts none")

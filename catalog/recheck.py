@@ -37,7 +37,7 @@ def setting_failures(name: str, stored: Sequence[Entry]) -> Failures:
     out: Failures = []
     if not counted.verdict.passed or counted.gap < CLEAR or counted.laws != laws.independent:
         out.append((name, f"{laws.independent} laws derived, brute force counts {counted.laws} ({counted.verdict})"))
-    fresh = {law.text: law for law in laws}
+    fresh = {law.short: law for law in laws}
     for e in stored:
         out += [(e.id, reason) for reason in _reasons(e, fresh, laws, report, counted.laws, setting.sizes)]
     missing = set(fresh) - {e.statement_text for e in stored}
@@ -73,7 +73,7 @@ def _reasons(
     if not row.verdict.passed or not row.residual <= LARGEST:
         out.append(f"the law is {row.verdict}, residual {row.residual:.1e}")
     said = (e.kind, e.wire, e.algebra, e.parameters, e.statement_latex)
-    now = (law.kind, law.wire, law.algebra, law.parameters, law.latex)
+    now = (law.kind, law.wire, law.algebra, law.parameters, law.short_latex)
     out += [f"it says {a!r}, now {b!r}" for a, b in zip(said, now, strict=True) if a != b]
     number = read_formula(e.count_formula, sizes)
     if number != law.count:

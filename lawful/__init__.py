@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lawful.graph.questions.lora import lora
     from lawful.graph.questions.parameters import ParameterCount, parameter_count
     from lawful.graph.questions.search import search_laws
+    from lawful.graph.questions.summary import summary
     from lawful.graph.tracing import Trace, TraceError, register_op, trace
     from lawful.symmetry import export
     from lawful.symmetry.align import align, barrier
@@ -77,6 +79,7 @@ _HOMES = {
     "register_op": "lawful.graph.tracing",
     "same_function": "lawful.symmetry.same",
     "search_laws": "lawful.graph.questions.search",
+    "summary": "lawful.graph.questions.summary",
     "symmetries": "lawful.symmetry.symmetries",
     "trace": "lawful.graph.tracing",
     "verify": "lawful.graph.questions.check",
@@ -134,6 +137,7 @@ __all__ = [
     "register_op",
     "same_function",
     "search_laws",
+    "summary",
     "symmetries",
     "testing",
     "trace",
@@ -143,12 +147,24 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name when it is first used (PEP 562)."""
+    if name in _MODULES or name in _HOMES:
+        from lawful.graph.questions.reading import read_specs_with
+
+        from .specs import instance_of, load
+
+        read_specs_with(load, instance_of)
+    if name == "Architecture":
+        from .drawn import paint
+
+        importlib.import_module(_HOMES[name]).Architecture.painter = staticmethod(paint)
     if name in _MODULES:
         value: Any = importlib.import_module(_MODULES[name])
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
-        raise AttributeError(f"lawful has no attribute {name!r}; it has {', '.join(__all__)}")
+        near = difflib.get_close_matches(name, __all__, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(__all__)}"
+        raise AttributeError(f"lawful has no attribute {name!r}; {hint}")
     globals()[name] = value
     return value
 

@@ -1,11 +1,16 @@
-"""The command line: `lawful demo | derive | verify | count | certify | check | audit | train | ledger | catalog | ...`.
+"""The command line: `lawful demo | derive | verify | count | certify | check | draw | report | audit | train | ...`.
 
-Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr).
+Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr), 3 a mistake of lawful
+itself, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import sys
+import traceback
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -16,17 +21,18 @@ from .cli_audit import audit
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
 from .cli_train import ledger, train
-from .specs import BadInput, load
-from .terminal import AsJson, console, finish, print_json, single_thread, status
+from .specs import BadInput, expect_form, expect_writable, instance_of, load, small
+from .terminal import AsJson, any_encoding, console, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
     from lawful.graph.architecture.architecture import Architecture
 
 app = typer.Typer(
-    help="Which quantities does training a neural network conserve, why, and is the list complete?",
-    add_completion=False,
+    help="Which quantities does training a neural network conserve, why, and is the list complete?\n\n"
+    "Exit codes: 0 lawful; 1 a law is violated, missing or undecided; 2 bad input; 3 a mistake of lawful itself.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(catalog_app, name="catalog")
 app.command()(atlas)
@@ -38,8 +44,10 @@ app.command()(ledger)
 Spec = Annotated[
     str,
     typer.Argument(
+        callback=expect_form,
         help="a network: family:resnet18, family:mlp:widths=3,4,2, torchvision:vgg16, timm:resnet50, hf:gpt2, "
-        "file.py:function or arch.json"
+        "hf:path/to/folder, file.py:function or arch.json; published models take options of their own and the mode: "
+        "hf:gpt2:n_layer=2:n_embd=8, timm:resnet18:training",
     ),
 ]
 Loss = Annotated[
@@ -47,10 +55,14 @@ Loss = Annotated[
     typer.Option(help="mse, cross_entropy, bce, l1, hinge, kl, cosine, ...; one for every output: cross_entropy+mse"),
 ]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
-Shrink = Annotated[bool, typer.Option("--shrink", help="use the network's copy with tiny axes")]
+Shrink = Annotated[
+    bool,
+    typer.Option(
+        "--shrink", help="take a copy with tiny axes, of a published model a small instance of its configuration"
+    ),
+]
 
-COUNTABLE = 2000  # trainable scalars: more than this takes the oracle minutes and gigabytes
-EXACTLY_COUNTABLE = 5000  # the same modulo a prime
+FLOATS = 4  # matrices of parameters by parameters that the oracle holds at once
 VERIFIABLE = 50_000_000  # parameters: more than this takes gigabytes in float64
 
 
@@ -72,7 +84,9 @@ def demo(
 def derive(
     spec: Spec,
     loss: Loss = "mse",
-    latex: Annotated[bool, typer.Option("--latex", help="formulas in LaTeX")] = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="whole formulas in LaTeX (amsmath), one display a law, to be pasted")
+    ] = False,
     proof: Annotated[str | None, typer.Option(metavar="LAW", help="print the proof of this law")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -89,7 +103,7 @@ def derive(
             law = laws[proof]
         except KeyError as error:
             raise BadInput(error.args[0]) from error
-        text = law.proof.latex() if latex else str(law.proof)
+        text = law.proof.latex() if latex else law.proof.text()
         if as_json:
             print_json({**law_data(law), "proof": text, "proved": law.proof.holds})
         else:
@@ -99,7 +113,11 @@ def derive(
         print_json({**laws_data(laws), **trace_data(arch)})
         return
     terminal = console(False)
-    terminal.print(law_table(laws, spec, latex=latex))
+    if latex:  # lines that can be pasted
+        for law in laws:
+            print(f"% {law.name}, indexed by {law.algebra}\n\\[ {law.latex} \\]")
+        return
+    terminal.print(law_table(laws, spec))
     terminal.print(law_line(laws), *laws.notes, *trace_lines(arch), sep="\n", highlight=False, markup=False)
 
 
@@ -118,7 +136,7 @@ def verify(
     from lawful.graph.questions.derive import derive as derive_laws
 
     from .cli_trace import trace_data, trace_lines
-    from .tables import law_line, law_table, laws_data, report_data
+    from .tables import law_line, law_table, laws_data, reasons, report_data
 
     arch, whole = _load(spec, shrink, VERIFIABLE, "verification")
     laws = derive_laws(arch, loss)
@@ -132,7 +150,7 @@ def verify(
         outcome = (
             f"verdict: {report.verdict}" if laws else "there is no law to verify; check says whether one is missing"
         )
-        lines = (law_line(laws), *laws.notes, *trace_lines(whole), outcome)
+        lines = (law_line(laws), *laws.notes, *trace_lines(whole), *reasons(report), outcome)
         terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(acceptable(report, laws))
 
@@ -162,7 +180,7 @@ def count(
         raise BadInput("a certificate is written for an exact count only; add --exact")
     if certificate is not None and seed:
         raise BadInput("the random numbers of a certificate follow from its content; leave out --seed")
-    arch, whole = _load(spec, shrink, EXACTLY_COUNTABLE if exact else COUNTABLE, "brute force")
+    arch, whole = _load(spec, shrink, _countable(), "brute force in the memory that is free")
     single_thread()
     with status(as_json, "counting") as say:
         try:
@@ -197,45 +215,124 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     arch = load(spec)
     single_thread()
     with status(as_json, "checking") as say:
-        found = check_laws(arch, loss, seed=seed, progress=say)
+        found = check_laws(arch, loss, seed=seed, instance=instance_of(spec), progress=say)
     if as_json:
         print_json({**check_data(found), **trace_data(arch)})
     else:
         terminal = console(False)
-        title = spec if found.verified_laws is found.laws else f"{spec}, on its shrunken copy"
-        terminal.print(law_table(found.verified_laws, title, found.report))
+        measured = bool(found.report.laws)
+        title = spec if found.verified_laws is found.laws or not measured else f"{spec}, on {found.subject.name}"
+        terminal.print(law_table(found.verified_laws if measured else found.laws, title, found.report))
         lines = (found.summary, *trace_lines(arch), f"verdict: {found.verdict}")
         terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(found.lawful)
 
 
+@app.command()
+def draw(
+    spec: Spec,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="ends in .svg, .png, .pdf, .mmd (Mermaid) or .dot (Graphviz)")
+    ],
+    loss: Loss = "mse",
+    shrink: Shrink = False,
+) -> None:
+    """Draw a network with the laws on its wires."""
+    from lawful.graph.questions.derive import derive as derive_laws
+
+    from .drawn import paint
+
+    expect_writable(output)
+    arch = _shrunk(spec)[0] if shrink else load(spec)
+    paint(arch, output, derive_laws(arch, loss))
+    print(f"{output}: {arch}")
+
+
+@app.command()
+def report(
+    spec: Spec,
+    output: Annotated[Path, typer.Option("-o", "--output", help="where the page goes; ends in .html")],
+    loss: Loss = "mse",
+    seed: Seed = 0,
+    count: Annotated[bool, typer.Option(help="verify and count as well, as check does")] = True,
+) -> None:
+    """Write one page about a network: drawing, laws with formulas, proofs, verification, counts, what is missing."""
+    from .report import page
+
+    expect_writable(output)
+    arch = load(spec)
+    single_thread()
+    with status(False, "checking") as say:
+        text = page(arch, spec, loss, seed=seed, count=count, instance=instance_of(spec), progress=say)
+    output.write_text(text, encoding="utf-8")
+    print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
+
+
+@app.callback(invoke_without_command=True)
+def _front(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if version:
+        print(f"lawful {metadata.version('lawful')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 def main() -> None:
     """The `lawful` command."""
+    any_encoding()
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(prog_name="lawful", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it raises nothing
+        sys.exit(141)
     except typer.TyperException as error:  # an unknown command or option, a missing or unreadable value
         _refuse(error.format_message())
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         _refuse("stopped", 130)
-    except ValueError as error:
-        from lawful.blocks import ShapeError  # not at the top: it loads torch, which help and usage errors do not need
-        from lawful.theory.gauge.boxes import LayoutError
+    except Exception as error:
+        from lawful.theory.refusals import is_own, said
 
-        if not isinstance(error, (BadInput, ShapeError, LayoutError)):
-            raise
-        _refuse(str(error))
+        if is_own(error) and isinstance(error, ValueError) and type(error).__name__ != "ContradictionError":
+            _refuse(str(error))
+        if os.environ.get("LAWFUL_DEBUG"):
+            traceback.print_exc()
+        _refuse(f"a mistake of lawful itself ({said(error)}); LAWFUL_DEBUG=1 shows where, please report it", 3)
     sys.exit(code)
 
 
 def _refuse(message: str, code: int = 2) -> NoReturn:
-    print(f"lawful: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if "--json" in sys.argv[1:]:
+        print_json({"error": line, "code": code})
+    print(f"lawful: {line}", file=sys.stderr)
     sys.exit(code)
+
+
+def _countable() -> int:
+    """How many trainable scalars brute force takes in half of the memory that is free."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not every system says
+        free = 2**33
+    return math.isqrt(free // (2 * 8 * FLOATS))
+
+
+def _shrunk(spec: str) -> tuple[Architecture, Architecture]:
+    """The small copy of a network, and the network as it was read."""
+    if spec.startswith("hf:"):
+        arch = small(spec)
+        return arch, arch
+    whole = load(spec)
+    return whole.shrink(), whole
 
 
 def _load(spec: str, shrink: bool, limit: int, what: str) -> tuple[Architecture, Architecture]:
     """The network of a spec, or its shrunken copy, if it is not too large; and the network as it was read."""
-    whole = load(spec)
-    arch = whole.shrink() if shrink else whole
+    arch, whole = _shrunk(spec) if shrink else (load(spec),) * 2
     size = sum(p.size for p in arch.parameters.values())
     if size > limit:
         way_out = "choose smaller options" if shrink else "add --shrink"

@@ -18,7 +18,7 @@ def trace_lines(arch: Architecture) -> list[str]:
     trace = arch.trace
     if trace is None:
         return []
-    lines = []
+    lines = [f"read in {'training' if trace.training else 'evaluation'} mode"]
     if trace.opaque:
         hidden = sum(op.shadowed for op in trace.opaque)
         lines.append(f"traced with {len(trace.opaque)} opaque operations: laws that reach through them are missing")

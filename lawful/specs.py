@@ -2,8 +2,10 @@
 
     family:resnet18                       a family with its defaults
     family:mlp:widths=3,4,2:bias=false    a family with options
-    torchvision:vgg16, timm:resnet50      a published image classifier, without its weights
+    torchvision:vgg16, timm:resnet50      a published image classifier, without its weights, in evaluation mode
     hf:gpt2, hf:path/to/folder            a model type of transformers, or a folder with a config.json, likewise
+    hf:gpt2:n_layer=2:n_embd=8, timm:resnet18:training
+                                          the same with options of its configuration (of its maker), or in training mode
     path/to/file.py:function              what a function of the user's own file returns: an architecture, an
                                           expression of blocks, or a torch module with what it reads, `(module, args)`
                                           or `(module, args, kwargs)`
@@ -16,6 +18,9 @@ lists of them with commas (`widths=3,` is a list of one), and lists of lists wit
 
 from __future__ import annotations
 
+import ast
+import difflib
+import importlib.util
 import inspect
 import runpy
 import sys
@@ -23,6 +28,7 @@ import traceback
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -40,12 +46,71 @@ class BadInput(ValueError):
     """What the user asked for cannot be done; one sentence that says why and what to do."""
 
 
+def expect_form(spec: str) -> str:
+    """The spec itself, if it can be one; found out without loading torch.
+
+    Raises:
+        BadInput: as `load`, for what no network can be behind.
+    """
+    head, _, rest = spec.partition(":")
+    path = spec.rpartition(":")[0]
+    if head == "family":
+        name, *options = rest.split(":")
+        known = _family_names()
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3)
+            hint = f"did you mean {' or '.join(near)}? there" if near else "there"
+            raise BadInput(f"no family {name!r}; {hint} are {', '.join(known)}")
+        for option in options:
+            key, equals, value = option.partition("=")
+            if not (key and equals and value):
+                raise BadInput(
+                    f"option {option!r} of family {name} has no value; write key=value, with a colon between options"
+                )
+    elif head in MODELS:
+        _options(spec)
+    elif spec.endswith(".json"):
+        if not Path(spec).is_file():
+            raise BadInput(f"cannot read {spec}: No such file or directory; write one with Architecture.to_json")
+    elif spec.endswith(".py"):
+        raise BadInput(f"{spec} does not say which function makes the network; write {spec}:function")
+    elif path.endswith(".py"):
+        if not Path(path).is_file():
+            raise BadInput(f"there is no file {path}; write path/to/file.py:function")
+    else:
+        raise BadInput(f"cannot read {spec!r} as a network; write {FORMS}")
+    return spec
+
+
+def expect_writable(path: Path) -> None:
+    """Checks that a file can be written, before anything long begins.
+
+    Raises:
+        BadInput: if its folder is not there, or it is a folder itself.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise BadInput(f"there is no folder {path.absolute().parent}; make it first")
+
+
+def _family_names() -> list[str]:
+    """The names of all families, read from their list without running it."""
+    found = importlib.util.find_spec("lawful.graph.families")
+    assert found is not None and found.origin is not None
+    for line in ast.parse(Path(found.origin).read_text(encoding="utf-8")).body:
+        if isinstance(line, ast.Assign) and getattr(line.targets[0], "id", "") == "__all__":
+            return sorted(ast.literal_eval(line.value))
+    raise AssertionError("the families have no list of names")
+
+
 def load(spec: str) -> Architecture:
     """The architecture that a spec names.
 
     Raises:
         BadInput: if there is none; says which part of the spec is wrong.
     """
+    expect_form(spec)
     head, _, rest = spec.partition(":")
     if head == "family":
         return _family(rest)
@@ -54,11 +119,7 @@ def load(spec: str) -> Architecture:
     if spec.endswith(".json"):
         return _json(Path(spec))
     path, _, function = spec.rpartition(":")
-    if path.endswith(".py"):
-        return _file(Path(path), function)
-    if spec.endswith(".py"):
-        raise BadInput(f"{spec} does not say which function makes the network; write {spec}:function")
-    raise BadInput(f"cannot read {spec!r} as a network; write {FORMS}")
+    return _file(Path(path), function)
 
 
 def families() -> dict[str, Callable[..., Architecture]]:
@@ -71,17 +132,11 @@ def families() -> dict[str, Callable[..., Architecture]]:
 def _family(text: str) -> Architecture:
     name, *options = text.split(":")
     known = families()
-    if name not in known:
-        raise BadInput(f"no family {name!r}; there are {', '.join(sorted(known))}")
     allowed = inspect.signature(known[name]).parameters
     hints = typing.get_type_hints(known[name])
     values: dict[str, Any] = {}
     for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or not value:
-            raise BadInput(
-                f"option {option!r} of family {name} has no value; write key=value, with a colon between options"
-            )
+        key, _, value = option.partition("=")
         if key not in allowed:
             raise BadInput(f"family {name} has no option {key!r}; it has {', '.join(allowed)}")
         if key in values:
@@ -124,15 +179,49 @@ def _value(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
-def _published(spec: str) -> Architecture:
-    from .atlas.built import NotBuilt
-    from .atlas.models import build
+def small(spec: str) -> Architecture:
+    """A small instance of a model of transformers, from its own configuration.
 
+    Raises:
+        BadInput: if there is none; says what the user can make smaller.
+    """
+    return _published(spec, small=True)
+
+
+def instance_of(spec: str) -> Callable[[], Architecture] | None:
+    """What makes a small instance of the model of a spec; None where only shrinking can."""
+    return partial(small, spec) if spec.startswith("hf:") else None
+
+
+def _published(spec: str, small: bool = False) -> Architecture:
+    from .atlas.built import NotBuilt
+    from .atlas.models import build, instance
+
+    name, training, options = _options(spec)
     try:
-        built = build(spec, full=True)
+        built = (
+            instance(name, training, options) if small else build(name, full=True, training=training, options=options)
+        )
     except NotBuilt as error:
         raise BadInput(f"{spec}: {error}") from error
     return _traced(spec, built.module, built.args, built.kwargs)
+
+
+def _options(spec: str) -> tuple[str, bool, dict[str, Any]]:
+    """The name of a published model, whether it is in training mode, and the options of its maker."""
+    source, name, *words = spec.split(":")
+    training, values = False, {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if word in ("training", "evaluation"):
+            training = word == "training"
+        elif not equals or not value or not key.isidentifier():
+            raise BadInput(f"option {word!r} of {source}:{name} is none; write key=value, training or evaluation")
+        elif key in values:
+            raise BadInput(f"option {key!r} of {source}:{name} is given twice")
+        else:
+            values[key] = _literal(value)
+    return f"{source}:{name}", training, values
 
 
 def _traced(spec: str, module: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Architecture:
@@ -162,8 +251,9 @@ def _file(path: Path, function: str) -> Architecture:
     from lawful.blocks import Net
     from lawful.graph.architecture.architecture import Architecture
 
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}; write path/to/file.py:function")
+    for folder in (Path.cwd(), path.absolute().parent):  # what the file imports from its own package
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
     with _ForeignCode(path), redirect_stdout(sys.stderr):
         names = runpy.run_path(str(path))
         if not callable(names.get(function)):

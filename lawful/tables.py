@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COLOURS = {"holds": "green", "approximate": "yellow", "violated": "bold red", "vacuous": "red", "undecided": "red"}
 
 
-def law_table(laws: LawSet, title: str, report: Report | None = None, latex: bool = False) -> Table:
+def law_table(laws: LawSet, title: str, report: Report | None = None) -> Table:
     """One row for every family of laws, with its verdict where there is a report."""
     table = Table(title=Text(title, "bold"), title_justify="left", header_style="bold", box=None, pad_edge=False)
     table.add_column("law", overflow="fold", ratio=4)
@@ -30,14 +30,18 @@ def law_table(laws: LawSet, title: str, report: Report | None = None, latex: boo
         table.add_column("verdict", no_wrap=True)
         table.add_column("residual", justify="right", no_wrap=True)
     table.add_column("what is conserved", overflow="fold", ratio=7, style="dim")
+    measured = {r.law: r for r in report.laws} if report is not None else {}
     for law in laws:
-        formula = Text(law.latex if latex else law.text)
+        formula = Text(law.short)
         cells: list[str | Text] = [Text(law.name), Text(law.algebra), str(law.count)]
         if report is None:
             cells.append("yes" if law.exact else Text("up to eps", style="yellow"))
         else:
-            found = report[law.name]
-            cells += [Text(found.verdict, style=COLOURS[found.verdict]), f"{found.residual:.0e}"]
+            found = measured.get(law.name)
+            if found is None:
+                cells += [Text("not measured", style="yellow"), ""]
+            else:
+                cells += [Text(found.verdict, style=COLOURS[found.verdict]), f"{found.residual:.0e}"]
         table.add_row(*cells, formula)
     return table
 
@@ -49,33 +53,27 @@ def law_line(laws: LawSet) -> str:
     return line + (f"; {approximate} of them hold up to the epsilon of a norm" if approximate else "")
 
 
+def reasons(report: Report) -> list[str]:
+    """Why laws did not pass, one line each, and what to do about those that are undecided."""
+    out = []
+    for r in report.laws:
+        if r.verdict in ("undecided", "vacuous"):
+            out.append(
+                f"{r.law} is {r.verdict}: {r.reason or 'no sample tested it'}; try --samples 16 or another --seed"
+            )
+        elif r.verdict == "violated":
+            out.append(f"{r.law} is violated{': ' if r.reason else ''}{r.reason}")
+    return out
+
+
 def law_data(law: Law) -> dict[str, Any]:
     """A law as plain data."""
-    return {
-        "name": law.name,
-        "kind": law.kind,
-        "wire": law.wire,
-        "algebra": law.algebra,
-        "count": law.count,
-        "independent": law.independent,
-        "exact": law.exact,
-        "parameters": list(law.parameters),
-        "text": law.text,
-        "latex": law.latex,
-    }
+    return law.to_dict()
 
 
 def laws_data(laws: LawSet) -> dict[str, Any]:
-    """A set of laws as plain data."""
-    return {
-        "loss": laws.loss,
-        "parameters": laws.parameters,
-        "count": laws.count,
-        "independent": laws.independent,
-        "exact_independent": laws.exact_independent,
-        "notes": list(laws.notes),
-        "laws": [law_data(law) for law in laws],
-    }
+    """A set of laws as plain data; `LawSet.from_dict` reads it."""
+    return laws.to_dict()
 
 
 def report_data(report: Report) -> dict[str, Any]:

@@ -1,8 +1,11 @@
-"""What all commands share: where they print, how they show that they work, how they end."""
+"""What all commands share: where they print, in which characters, how they show that they work, how they end."""
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
@@ -10,7 +13,30 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-AsJson = Annotated[bool, typer.Option("--json", help="plain data on stdout instead of tables")]
+AsJson = Annotated[bool, typer.Option("--json", help="plain data on stdout instead of tables; errors are JSON as well")]
+
+PIPE_WIDTH = 160  # of a pipe where COLUMNS does not say another: wide enough for a table
+SPELLED = {"‖": "||", "²": "^2", "Σ": "Sum", "ᵀ": "^T", "η": "eta", "ε": "eps", "γ": "gamma", "β": "beta", "θ": "theta"}
+SPELLED |= {"…": "...", "×": "x", "≈": "~", "–": "-", "—": "-", "·": "*", "→": "->", "≤": "<=", "≥": ">=", "∞": "inf"}
+SPELLED |= {"é": "e", "ö": "oe", "ü": "ue", "⟨": "<", "⟩": ">", "√": "sqrt", "∂": "d", "⊗": "(x)", "ℝ": "R"}
+
+
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A character that the terminal does not have, in letters that it has."""
+    assert isinstance(error, UnicodeEncodeError)
+    missing = error.object[error.start : error.end]
+    return "".join(SPELLED.get(c, c.encode("ascii", "backslashreplace").decode()) for c in missing), error.end
+
+
+codecs.register_error("lawful.spelled", _spelled)
+
+
+def any_encoding() -> None:
+    """Makes stdout and stderr take every character, whatever their encoding is."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="lawful.spelled")
 
 
 def single_thread() -> None:
@@ -20,10 +46,24 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
+class _Lines(Console):
+    """A console for pipes and files: no line ends in blanks."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints like rich, without the blanks that fill a table up."""
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        text = "\n".join(line.rstrip() for line in captured.get().split("\n"))
+        self.file.write(text)
+
+
 def console(quiet: bool) -> Console:
-    """Where tables go: stdout, or stderr when stdout carries JSON.  A pipe gets lines wide enough for a table."""
+    """Where tables go: stdout, or stderr when stdout carries JSON.  A pipe is as wide as COLUMNS says."""
     terminal = Console(stderr=quiet)
-    return terminal if terminal.is_terminal else Console(stderr=quiet, width=160)
+    if terminal.is_terminal:
+        return terminal
+    columns = os.environ.get("COLUMNS", "")
+    return _Lines(stderr=quiet, width=max(40, int(columns)) if columns.isdigit() else PIPE_WIDTH)
 
 
 @contextmanager
@@ -35,8 +75,8 @@ def status(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
 
 
 def print_json(data: dict[str, Any]) -> None:
-    """Plain data on stdout; what JSON cannot say (NaN, infinity) is an error."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    """Plain data on stdout, in ASCII; what JSON cannot say (NaN, infinity) is an error."""
+    print(json.dumps(data, indent=2, allow_nan=False))
 
 
 def finish(good: bool) -> NoReturn:

@@ -88,7 +88,7 @@ MEASURED = [
 
 
 def entry_of(name: str, law: Law) -> catalog.Entry:
-    return next(e for e in catalog.laws() if e.setting == name and e.statement_text == law.text)
+    return next(e for e in catalog.laws() if e.setting == name and e.statement_text == law.short)
 
 
 def larger(name: str) -> Architecture:

@@ -58,9 +58,9 @@ def test_every_setting_has_its_laws_in_the_catalog(name: str) -> None:
     if not len(laws):
         assert [e.kind for e in stored.values()] == ["none"]
         return
-    assert {law.text for law in laws} == set(stored), "run `python -m lawful.catalog.build`"
+    assert {law.short for law in laws} == set(stored), "run `python -m lawful.catalog.build`"
     for law in laws:
-        entry = stored[law.text]
+        entry = stored[law.short]
         assert (entry.kind, entry.wire, entry.algebra) == (law.kind, law.wire, law.algebra)
         assert entry.certificate.engine == laws.independent
 
@@ -112,7 +112,7 @@ def test_count_formulas_hold_at_other_sizes(name: str) -> None:
     used = [tuple(s.values()) for s in sample_sizes(setting)]
     sizes = {w: n + 9 + i for i, (w, n) in enumerate(setting.sizes.items())}
     assert tuple(sizes.values()) not in used
-    laws = {law.text: law for law in derive(setting.architecture(**sizes), setting.loss)}
+    laws = {law.short: law for law in derive(setting.architecture(**sizes), setting.loss)}
     for e in catalog.laws():
         if e.setting == name:
             law = laws[e.statement_text]

@@ -134,7 +134,7 @@ def test_verify_takes_an_architecture_a_module_and_laws() -> None:
 
 def test_verify_says_what_is_wrong_with_its_input() -> None:
     arch = lw.Architecture(NET)
-    with pytest.raises(ValueError, match=r"no laws are known for a Linear; pass laws="):
+    with pytest.raises(ValueError, match=r"tracing a Linear needs example inputs; pass args="):
         lw.verify(torch.nn.Linear(3, 2))
     with pytest.raises(ValueError, match=r"derived for mse, the loss is cross_entropy; derive them again"):
         lw.verify(arch, lw.derive(arch), "cross_entropy")

@@ -73,7 +73,7 @@ def test_a_map_that_is_used_twice_has_one_adapter():
 
 @pytest.mark.parametrize(
     ("rank", "targets", "said"),
-    [(0, (), "the rank is 0"), (2.0, (), "the rank is 2.0"), (2, "nope", "no Linear has nope in its name")],
+    [(0, (), "rank is 0"), (2.0, (), "rank is 2.0"), (2, "nope", "no Linear has nope in its name")],
 )
 def test_bad_adapters_are_refused(rank, targets, said):
     with pytest.raises(ShapeError, match=said):

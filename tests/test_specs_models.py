@@ -72,6 +72,7 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
         aliases={"tied": "fc1.weight"},
         unused=("extra",),
         comparison=None,
+        training=False,
         notes=(f"called with {len(args)} and {sorted(kwargs)}",),
         limits=(),
         axes=(),
@@ -277,6 +278,9 @@ class Config:
     tie: bool = True
     num_heads: int = 128
     unknown: float = 0.5
+
+    def to_diff_dict(self) -> dict[str, object]:
+        return dataclasses.asdict(self)
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)

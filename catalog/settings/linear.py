@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
-from lawful.graph.questions.lora import lora
+from lawful.graph.questions.lora import adapted, targeted
 
 from .setting import BALANCE, SHIFT, Setting, linear
 
@@ -60,7 +60,7 @@ def _plain() -> list[Setting]:
 
 def _sums() -> list[Setting]:
     def adapters(arch: Architecture, r: int, **widths: int) -> Architecture:
-        return lora(arch, r)
+        return adapted(*targeted(arch), r)  # of any rank: laws are counted for wide adapters, too
 
     return [
         Setting(

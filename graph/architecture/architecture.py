@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
-from lawful.blocks import Run
+from lawful.blocks import Run, ShapeError
 from lawful.theory.gauge.diagram import Diagram
+from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.verification import Point
 
-from . import batches, diagrams, forward, module, points, serial
+from . import batches, diagrams, forward, module, points, serial, written
 from .block_graph import BlockGraph
 from .shrinking import shrink
 
@@ -34,6 +38,43 @@ class Architecture(BlockGraph):
     Raises:
         ShapeError: for widths that do not fit, open ports and cycles; names the node, both sides and the way out.
     """
+
+    painter: ClassVar[Callable[..., Any] | None] = None  # draws an architecture; the front door says which
+
+    def __repr__(self) -> str:
+        """Python that makes it again; of blocks that are not plain data a summary, as `str` gives for all."""
+        return written.written(self) if all(self.block(n).portable for n in self.nodes) else str(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another one has the same nodes, blocks, wires, inputs and names of parameters."""
+        return isinstance(other, Architecture) and (self is other or written.identity(self) == written.identity(other))
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.nodes), self.inputs))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Architecture.from_json, (self.to_json(),)
+
+    def draw(self, path: str | Path | None = None, laws: Sequence[Law] | None = None) -> Path | str:
+        """Draws the network with the laws on its wires: a file by its ending, or SVG text without a path.
+
+        Args:
+            path: ends in `.svg`, `.png`, `.pdf`, `.mmd` (Mermaid) or `.dot`.
+            laws: laws derived from it; those under the squared error by default.
+
+        Raises:
+            ShapeError: for another ending, for too many blocks, and for laws of another network.
+            ImportError: without matplotlib, for pictures.
+        """
+        if Architecture.painter is None:
+            raise ShapeError("nothing draws architectures yet; import lawful, and make this one by lawful.Architecture")
+        return Architecture.painter(self, path, laws)
+
+    def _repr_html_(self) -> str:
+        try:
+            return f'<div style="overflow:auto;max-height:40em">{self.draw()}</div><div>{escape(str(self))}</div>'
+        except (ShapeError, ImportError) as error:
+            return f"<div>{escape(str(self))} (not drawn: {escape(str(error))})</div>"
 
     # Each question is a function in a file of its own; the methods only give it the architecture.
 

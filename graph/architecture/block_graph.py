@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import networkx as nx
 
-from lawful.blocks import Block, Net, ShapeError, Signal, Spec
+from lawful.blocks import Block, Net, ShapeError, Signal, Spec, WidthError
+from lawful.theory.arguments import misfit, shown
 from lawful.theory.gauge.diagram import Parameter
 
 from .compile import Nodes, Port
@@ -34,13 +35,21 @@ class BlockGraph:
     ) -> None:
         if not isinstance(net, Net):
             raise ShapeError(
-                f"expected a block or an expression of blocks, got {type(net).__name__}; lw.trace reads torch modules"
+                f"expected a block or an expression of blocks, got {shown(net)}; lw.trace reads torch modules"
             )
+        _expect_input(input, space)
         count = 1 if input is None or isinstance(input, Signal) else len(input)
         nodes = Nodes()
         nodes.outputs = nodes.add("", net, [("input", i) for i in range(count)])
         signals = _input_signals(nodes, input, space)
-        self._build(nodes.blocks, nodes.edges, nodes.outputs, signals)
+        try:
+            self._build(nodes.blocks, nodes.edges, nodes.outputs, signals)
+        except ShapeError as error:
+            if input is not None or signals[0].shape != (signals[0].features,) or isinstance(error, WidthError):
+                raise
+            raise ShapeError(
+                f"{error}; if the network reads tokens or an image, pass input=Signal({signals[0].features}, (8,))"
+            ) from error
 
     @classmethod
     def from_parts(
@@ -218,10 +227,25 @@ class BlockGraph:
 
         return self._with_blocks(change)
 
-    def __repr__(self) -> str:
+    @property
+    def given_names(self) -> Mapping[str, Mapping[str, str]] | None:
+        """Names of the parameters of every node by local name, where they are not those of the node."""
+        return self._given
+
+    def __str__(self) -> str:
         size = sum(p.size for p in self.parameters.values())
         ends = " and ".join(map(str, self.outputs))
         return f"<{type(self).__name__}: {len(self._order)} blocks, {size:,} parameters, {self.inputs[0]} -> {ends}>"
+
+
+def _expect_input(input: object, space: object) -> None:
+    """Checks what a network is said to read."""
+    if input is not None and (wrong := misfit(input, Signal | Sequence[Signal])):
+        raise ShapeError(f"Architecture: input is {shown(input)}; it must be {wrong}, such as input=Signal(3)")
+    if isinstance(input, Sequence) and not input:
+        raise ShapeError("Architecture: input is an empty list; give the Signal of every input, or leave it out")
+    if space is not None and (wrong := misfit(space, Sequence[int])):
+        raise ShapeError(f"Architecture: space is {shown(space)}; it must be {wrong}, such as space=(32, 32)")
 
 
 def _input_signals(

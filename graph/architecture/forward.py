@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from lawful.blocks import Run, ShapeError, Spec
+from lawful.theory.refusals import said
 
 from .block_graph import BlockGraph
 from .compile import Port
@@ -43,7 +44,15 @@ def run_blocks(
         block = arch.block(n)
         specs = block.parameters
         p = {local: _shaped(params[name], specs.get(local)) for local, name in arch.parameter_names(n).items()}
-        out = block.forward(p, [values[q] for q in ports], run)
+        try:
+            out = block.forward(p, [values[q] for q in ports], run)
+        except RuntimeError as error:
+            if "size" not in str(error) and "shape" not in str(error):
+                raise
+            got = ", ".join(str(tuple(values[q].shape)) for q in ports)
+            raise ShapeError(
+                f"{n} ({block}) does not run on tensors of shape {got} ({said(error)}); give it inputs of its signals"
+            ) from error
         found = out if isinstance(out, tuple) else (out,)
         for i, y in enumerate(found):
             values[n, i] = y

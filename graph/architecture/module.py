@@ -7,7 +7,8 @@ from typing import Generic
 import torch
 from torch import nn
 
-from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run
+from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run, ShapeError
+from lawful.theory.arguments import shown
 
 from .block_graph import G
 from .forward import run_forward
@@ -50,8 +51,44 @@ class Network(nn.Module, Generic[G]):
         """Index of the feature axis in a batch of each output."""
         return self.arch.output_axes
 
+    def extra_repr(self) -> str:
+        """Every block by its node, with what it reads and writes."""
+        lines = []
+        for node in self.arch.nodes:
+            read = ", ".join(str(self.arch.signals[p]) for p in self.arch.sources(node)) or "nothing"
+            lines.append(f"({node}): {self.arch.block(node)}  # {read} -> {self.arch.signals[node, 0]}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        body = "\n".join(f"  {line}" for line in self.extra_repr().splitlines())
+        return f"{type(self).__name__}(\n{body}\n)"
+
+    def _expect(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        """Checks that every input has the shape of its signal behind the batch.
+
+        Raises:
+            ShapeError: names the block that reads it.
+        """
+        for i, (x, signal) in enumerate(zip(inputs, self.arch.inputs, strict=False)):
+            reader = next(
+                (v for _, v, d in self.arch.graph.out_edges("input", data=True) if d["source"] == i), "output"
+            )
+            name = f"{reader} ({self.arch.block(reader)})" if reader != "output" else "the output"
+            if not isinstance(x, torch.Tensor):
+                raise ShapeError(f"{name} reads a tensor but gets {shown(x)}; pass a batch of {signal}")
+            free = len(signal.space) if not signal.tokens else len(signal.shape)
+            wanted, found = tuple(signal.shape), tuple(x.shape[1:])
+            axis = signal.axis if signal.axis < 0 else signal.axis - 1
+            same = signal.tokens or not found or found[axis] == signal.features
+            if x.ndim != 1 + len(wanted) or not same or (free and signal.tokens and x.is_floating_point()):
+                raise ShapeError(
+                    f"{name} reads a batch of shape (batch, {', '.join(map(str, wanted))}) but gets {tuple(x.shape)}"
+                    + ("; tokens are integers" if signal.tokens and x.is_floating_point() else "; reshape the input")
+                )
+
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """The output for one batch per network input, a tuple if there are several."""
+        self._expect(inputs)
         run = Run(training=self.training, state=dict(self.named_buffers()))
         outputs = run_forward(self.arch, dict(self.named_parameters()), inputs, run)
         return outputs if len(outputs) > 1 else outputs[0]

@@ -85,6 +85,7 @@ class Trace:
         rows: examples in each of these tensors, as they were traced.
         copied: inputs of the module that the architecture has more than once, in other arrangements: a count of the
             architecture would take the copies for independent.
+        training: whether the module was read in training mode.
     """
 
     opaque: tuple[OpaqueOp, ...]
@@ -100,6 +101,7 @@ class Trace:
     state: dict[str, torch.Tensor] = field(repr=False)
     rows: tuple[int, ...] = ()
     copied: tuple[str, ...] = ()
+    training: bool = False
 
     @property
     def summary(self) -> str:

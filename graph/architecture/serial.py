@@ -41,6 +41,7 @@ def to_json(arch: BlockGraph) -> str:
         first = owner[id(block)]
         nodes.append({"name": node} | ({"shares": first} if first != node else _entry(block, f"nodes[{i}]", owner)))
     outputs = arch.sources("output")
+    named = {} if arch.given_names is None else {"names": json.dumps(arch.given_names)}
     lines = {
         "format": json.dumps(FORMAT),
         "version": json.dumps(VERSION),
@@ -48,6 +49,7 @@ def to_json(arch: BlockGraph) -> str:
         "nodes": _lines(nodes),
         "edges": _lines(arch.edges()),
         "output": json.dumps(outputs[0]) if len(outputs) == 1 else _lines(outputs),
+        **named,
     }
     return "{\n" + ",\n".join(f' "{key}": {text}' for key, text in lines.items()) + "\n}\n"
 
@@ -102,7 +104,7 @@ def from_json(text: str | bytes, kind: type[G]) -> G:
     Raises:
         ShapeError: for anything that is not such a file; names the place in it (`nodes[3].config.width`).
     """
-    file = fields(parse(text), "the file", ("format", "version", "inputs", "nodes", "edges", "output"))
+    file = fields(parse(text), "the file", ("format", "version", "inputs", "nodes", "edges", "output"), ("names",))
     if file["format"] != FORMAT:
         raise ShapeError(f"format is {shown(file['format'])}, expected {FORMAT!r}; write it with Architecture.to_json")
     if type(file["version"]) is not int or file["version"] != VERSION:
@@ -115,7 +117,27 @@ def from_json(text: str | bytes, kind: type[G]) -> G:
     blocks = _blocks(_nodes(entries(file["nodes"], "nodes", MOST_NODES)))
     ports = {"input": len(inputs)} | {node: block.outputs for node, block in blocks.items()}
     edges = [_edge(e, f"edges[{i}]", ports) for i, e in enumerate(entries(file["edges"], "edges", MOST_EDGES))]
-    return kind.from_parts(blocks, edges, _outputs(file["output"], ports), inputs)
+    names = _names(file["names"], blocks) if "names" in file else None
+    found = kind.from_parts(blocks, edges, _outputs(file["output"], ports), inputs, names)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for node in found.nodes if names else ():
+        for local, spec in found.block(node).parameters.items():
+            name_ = found.parameter_names(node)[local]
+            if shapes.setdefault(name_, spec.shape) != spec.shape:
+                raise ShapeError(
+                    f"names.{node}.{local} is {shown(name_)} of shape {shapes[name_]}, expected shape {spec.shape}"
+                )
+    return found
+
+
+def _names(value: Any, blocks: Mapping[str, Block]) -> dict[str, dict[str, str]]:
+    """The names of the parameters of every node by local name, where the file gives them names of their own."""
+    found = fields(value, "names", tuple(blocks))
+    out = {}
+    for node, block in blocks.items():
+        own = fields(found[node], f"names.{node}", (*block.parameters, *block.ties))
+        out[node] = {local: name(v, f"names.{node}.{local}") for local, v in own.items()}
+    return out
 
 
 def _outputs(value: Any, ports: Mapping[str, int]) -> list[Port]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import networkx as nx
 
-from lawful.blocks import Block, ShapeError, Signal
+from lawful.blocks import Block, ShapeError, Signal, WidthError
 from lawful.blocks.registry import LARGEST
 
 from .compile import Port
@@ -93,7 +93,8 @@ def _outputs(name: str, block: Block, ports: Sequence[Port], signals: Mapping[Po
         return block.output(*(signals[p] for p in ports))
     except ShapeError as error:
         after = ", ".join(p[0] for p in ports)
-        raise ShapeError(f"{name} (after {after or 'nothing'}): {error}") from error
+        kind = WidthError if isinstance(error, WidthError) else ShapeError
+        raise kind(f"{name} (after {after or 'nothing'}): {error}") from error
 
 
 def _expect_ports(name: str, ports: Sequence[Port], signals: Mapping[Port, Signal]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import colorsys
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -21,13 +23,13 @@ FAMILIES = {
     "homogeneous": ("homogeneous: a law per feature passes", "#dcf2d4", "#4d8a35"),
     "pointwise": ("smooth map: no law passes", "#e6e6e6", "#6b6b6b"),
     "norm": ("normalisation", "#e8defa", "#7657b3"),
-    "attention": ("attention", "#fde3c8", "#b8691b"),
+    "attention": ("attention, softmax and routing", "#fde3c8", "#b8691b"),
     "join": ("joins or cuts wires", "#fdf3c4", "#a38613"),
     "spectator": ("acts on positions only", "#f4f4f2", "#8c8c86"),
     "opaque": ("opaque: no law is claimed through it", "#fbd9d9", "#b03030"),
     "end": ("network input and output", "#ffffff", "#333333"),
 }
-_RULES = {
+FAMILY_OF = {
     "LinearRule": "linear",
     "TableRule": "linear",
     "BilinearRule": "linear",
@@ -39,6 +41,8 @@ _RULES = {
     "UnitNormRule": "linear",
     "GainRule": "gain",
     "HeadGainRule": "gain",
+    "ScalarGainRule": "gain",
+    "FixedGainRule": "gain",
     "HomogeneousRule": "homogeneous",
     "ScanRule": "homogeneous",
     "PointwiseRule": "pointwise",
@@ -50,6 +54,7 @@ _RULES = {
     "SoftmaxRule": "attention",
     "SelectiveScanRule": "attention",
     "SimilarityRule": "attention",
+    "ChoiceRule": "attention",
     "AddRule": "join",
     "ProductRule": "join",
     "ConcatRule": "join",
@@ -58,16 +63,37 @@ _RULES = {
     "BlendRule": "join",
     "RepeatRule": "join",
     "SumFeaturesRule": "join",
+    "GroupProductRule": "join",
     "PassRule": "spectator",
     "FlattenRule": "spectator",
     "UnflattenRule": "spectator",
     "OffsetRule": "spectator",
+    "PlacesRule": "spectator",
+    "TurnRule": "spectator",
+    "PositionMixRule": "attention",
+    "MovedRule": "spectator",
+    "CutRule": "spectator",
+    "PositionsRule": "spectator",
+    "ReorderRule": "spectator",
     "SourceRule": "end",
     "ComputedRule": "end",
     "OutputRule": "end",
+    "DiscardRule": "end",
 }
 PALETTE = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#e8780a", "#17a0b0", "#c2419c", "#8c564b", "#7f8f00", "#3949ab")
 WIRE = "#8a8a8a"
+
+
+def colour_of(i: int) -> str:
+    """The colour of the i-th law; none comes twice in a drawing."""
+    if i < len(PALETTE):
+        return PALETTE[i]
+    turn, lap = math.modf(i * GOLDEN)[0], i // len(PALETTE)
+    red, green, blue = colorsys.hls_to_rgb(turn, (0.30, 0.42, 0.36)[lap % 3], 0.75)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+GOLDEN = 0.6180339887  # steps of this part of a turn come as far from one another as they can
 _SIZES = ("features", "width", "widths", "channels", "vocabulary", "tokens", "kernel", "bias", "gain", "shift")
 
 
@@ -134,11 +160,14 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
             linear.setdefault(law.wire, []).append(f"{law.kind}: {law.count:,}")
     outputs = zip(output_sites(len(arch.outputs)), arch.outputs, strict=True)
     ends = {"input": arch.inputs} | {name: (signal,) for name, signal in outputs}
+    several = len(arch.outputs) > 1
+    written = dict(zip(output_sites(len(arch.outputs)), arch.output_names, strict=True)) if several else {}
     out = {}
     for site in arch.diagram().sites:
-        family = _RULES.get(type(site.rule).__name__, "opaque")
+        family = FAMILY_OF.get(type(site.rule).__name__, "opaque")
         if site.name in ends:
-            out[site.name] = Card(site.name, site.name, "", tuple(map(describe, ends[site.name])), family)
+            name = written.get(site.name, "")
+            out[site.name] = Card(site.name, site.name, name, tuple(map(describe, ends[site.name])), family)
             continue
         block = arch.block(site.name)
         if isinstance(block, Identity):
@@ -177,7 +206,7 @@ def links(arch: Architecture, laws: Sequence[Law] = ()) -> list[Link]:
         label = describe(arch.signals[source]) if new else ""
         texts = tuple(f"{w.algebra}: {w.count:,} law{'s' * (w.count > 1)}" for i, w in found if i not in said)
         said |= {source, *(i for i, _ in found)}
-        colour = PALETTE[found[0][0] % len(PALETTE)] if found else WIRE
+        colour = colour_of(found[0][0]) if found else WIRE
         out.append(Link(source[0], target, label, texts, colour, not found or found[0][1].exact, source != port))
     return out
 

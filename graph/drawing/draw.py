@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lawful.blocks import ShapeError
 from lawful.theory.extras import how_to_install
@@ -13,6 +14,40 @@ from ..architecture.architecture import Architecture
 from .captions import FAMILIES, Card, cards, links
 
 MOST_BLOCKS = 3000
+
+
+PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
+TEXTS = (".mmd", ".mermaid", ".dot", ".gv")
+
+
+def save(arch: Architecture, path: str | Path | None = None, laws: Sequence[Law] = ()) -> Path | str:
+    """Draws an architecture into a file, whose ending says what it is, or as SVG text.
+
+    Args:
+        arch: the architecture.
+        path: ends in one of `PICTURES` or `TEXTS`; None for SVG text.
+        laws: laws derived from it.
+
+    Returns:
+        The path, or the text.
+
+    Raises:
+        ShapeError: for another ending, and as `draw`.
+        ImportError: without matplotlib, for pictures.
+    """
+    if path is None:
+        with TemporaryDirectory() as folder:
+            file = draw(arch, Path(folder) / "net.svg", laws)
+            text = file.read_text(encoding="utf-8")
+        return text[text.index("<svg") :]
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending in PICTURES:
+        return draw(arch, path, laws)
+    if ending not in TEXTS:
+        raise ShapeError(f"cannot draw {path.name}: the ending must be one of {', '.join((*PICTURES, *TEXTS))}")
+    path.write_text(dot(arch, laws) if ending in (".dot", ".gv") else mermaid(arch, laws), encoding="utf-8")
+    return path
 
 
 def mermaid(arch: Architecture, laws: Sequence[Law] = ()) -> str:
@@ -76,7 +111,7 @@ def dot(arch: Architecture, laws: Sequence[Law] = ()) -> str:
 
 
 def draw(arch: Architecture, path: str | Path, laws: Sequence[Law] = ()) -> Path:
-    """Draws an architecture as a PNG, from top to bottom; a very tall drawing is cut into columns.
+    """Draws an architecture as a PNG, SVG or PDF, from top to bottom; a very tall drawing is cut into columns.
 
     Blocks are coloured by the type of their gauge rule and show the shapes of their parameters; identities are drawn
     as wires, so that residual skips run beside their branches.

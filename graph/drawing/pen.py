@@ -20,6 +20,7 @@ SIGNS = {"Add": "+", "Product": "×"}
 TITLE, SMALL, LABEL = 9.0, 7.0, 6.5  # points
 PAD, SPACE, LINE, CIRCLE, LONGEST = 0.1, 0.07, 0.15, 0.26, 26
 LEGEND_WIDTH, LEGEND_LINE = 2.9, 0.2
+LAWFUL = "a wire with a law, one colour per law; dashed: up to an epsilon"
 NAME, INK, LINEAR_LAW = "#777777", "#222222", "#b02a2a"
 
 
@@ -52,17 +53,23 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() and (ord(c) < 0x400 or c in "…≈") else ascii(c)[1:-1] for c in text)
 
 
-def _short(name: str) -> str:
-    """The last parts of a dotted name, as many as fit."""
-    while len(name) > LONGEST and "." in name:
-        name = name.removeprefix("…").partition(".")[2]
-        name = f"…{name}"
-    return name if len(name) <= LONGEST else f"…{name[-LONGEST:]}"
+def short_name(name: str) -> str:
+    """A dotted name with its last parts, as many as fit behind the number of its layer."""
+    if len(name) <= LONGEST:
+        return name
+    parts = name.split(".")
+    number = next((i for i, p in enumerate(parts[:-1]) if p.isdigit()), -1)
+    head = ".".join(parts[max(0, number - 1) : number + 1])
+    rest = parts[number + 1 :]
+    while len(rest) > 1 and len(head) + 1 + len(".".join(rest)) > LONGEST:
+        rest = rest[1:]
+    tail = ".".join(rest)
+    return f"{head}…{tail[-LONGEST:]}"
 
 
 def _heading(card: Card) -> list[tuple[str, float, str, bool]]:
     """The pieces of the first line: text, size, colour, bold."""
-    name = _short(card.name) if card.name != card.title else ""
+    name = short_name(card.name) if card.name != card.title else ""
     pieces = [(card.title, TITLE, INK, True), (card.details, SMALL, INK, False), (name, SMALL, NAME, False)]
     return [piece for piece in pieces if piece[0]]
 
@@ -139,7 +146,7 @@ class Pen:
         x, y = start
         lines = [(link.label, NAME), *((t, link.colour) for t in link.laws)]
         for i, (text, colour) in enumerate([line for line in lines if line[0]]):
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
             self.text(x + 0.08, y + 0.085 + 0.115 * i, text, LABEL, colour, bbox=box)
 
     def legend(self, families: Sequence[str], lawful: bool, width: float, y: float) -> None:
@@ -156,6 +163,4 @@ class Pen:
         if lawful:
             z = y + LEGEND_LINE * -(-len(families) // columns)
             self.axes.plot([0, 0.2], [z, z], color=PALETTE[0], linewidth=2.4)
-            self.text(
-                0.28, z, "a wire that carries a law (dashed: up to the epsilon of a norm), one colour per law", SMALL
-            )
+            self.text(0.28, z, LAWFUL, SMALL)

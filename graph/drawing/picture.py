@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .captions import FAMILIES, Card, Link
 from .layout import GAP_Y, Layout, layout
-from .pen import LEGEND_LINE, LEGEND_WIDTH, Pen, Point, label_width, size
+from .pen import LAWFUL, LEGEND_LINE, LEGEND_WIDTH, SMALL, Pen, Point, label_width, size, text_width
 
 MARGIN, GUTTER = 0.3, 0.6
 TALL, SHAPE = 20.0, 1.3  # inches above which a drawing is cut into columns, and the height / width aimed at
@@ -29,7 +30,7 @@ def picture(cards: Sequence[Card], links: Sequence[Link], path: Path) -> Path:
     sheet = _Sheet.of(placed, _extents(links, sizes, placed))
     families = [f for f in FAMILIES if f != "end" and any(c.family == f for c in cards)]
     lawful = any(k.lawful for k in links)
-    width = max(sheet.width, LEGEND_WIDTH)
+    width = max(sheet.width, LEGEND_WIDTH, text_width(LAWFUL, SMALL) + 0.4)
     rows = math.ceil(len(families) / int(width / LEGEND_WIDTH)) + lawful
     total = (width + 2 * MARGIN, sheet.height + 2 * MARGIN + 0.25 + LEGEND_LINE * rows)
     figure = Figure(figsize=total, dpi=min(SHARP, MOST_PIXELS / max(total)))
@@ -45,7 +46,10 @@ def picture(cards: Sequence[Card], links: Sequence[Link], path: Path) -> Path:
     for link, points in zip(links, placed.routes, strict=True):
         pen.label(link, sheet.point(points[0]))
     pen.legend(families, lawful, width, sheet.height + 0.4)
-    canvas.print_figure(path, format="png", facecolor="white")
+    kind = path.suffix.lower().removeprefix(".") or "png"
+    fixed = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same network gives the same file
+    with rc_context({"svg.hashsalt": "lawful", "svg.fonttype": "path"}):
+        canvas.print_figure(path, format=kind, facecolor="white", metadata=fixed.get(kind))
     return path
 
 

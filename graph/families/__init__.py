@@ -5,6 +5,12 @@ Imports: `architecture` and `lawful.blocks`.
 Read first: `language` and `resnet`; `perceptron` for the smallest.
 """
 
+import difflib
+from typing import Any
+
+from lawful.blocks import ShapeError
+from lawful.theory.arguments import typed
+
 from .convnext import convnext, convnext_base, convnext_small, convnext_tiny
 from .decoders import gemma2, gpt_neox, gptj, pythia, qwen3
 from .densenet import densenet, densenet121, densenet169, densenet201
@@ -97,3 +103,12 @@ __all__ = [
     "wide_resnet",
     "wide_resnet50_2",
 ]
+
+for _name in __all__:
+    globals()[_name] = typed(ShapeError)(globals()[_name])
+
+
+def __getattr__(name: str) -> Any:
+    near = difflib.get_close_matches(name, __all__, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(__all__)}"
+    raise AttributeError(f"lawful.families has no family {name!r}; {hint}")

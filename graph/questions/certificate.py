@@ -26,6 +26,7 @@ from ..architecture.shapes import ENDS
 from .certified import conserved
 from .derive import architecture_of, derive
 from .exact import Polynomial, potential_of
+from .reading import NetworkLike, question
 
 __all__ = ["Certificate", "Proved", "Refused", "certificate"]
 
@@ -124,11 +125,12 @@ class Certificate:
             raise Refused(f"the network and the polynomial differ in their parameters: {name} is not the same in both")
 
 
+@question()
 def certificate(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     loss: LossLike = "mse",
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Certificate:
@@ -154,7 +156,7 @@ def certificate(
         NotPolynomialError: names the operation that is no polynomial.
         ShapeError: as for `lawful.derive`, and for networks that cannot be written as JSON.
     """
-    arch = architecture_of(network, args, kwargs)
+    arch = architecture_of(network, tuple(args), kwargs)
     with random_states(), refused("the network cannot be certified", "certify the part without it", ShapeError):
         found = potential_of(arch, loss)
         potential = found.program

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.func import jacrev
 
-from lawful.blocks import Net, ShapeError
+from lawful.blocks import ShapeError
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossError, LossLike, label, parse, read, spans
@@ -25,9 +25,11 @@ from ..architecture.module import Network
 from ..architecture.outputs import losses_of
 from ..architecture.shrinking.likeness import doubts
 from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
+from ..architecture.shrinking.untraced import WAY_OUT, untraced
 from .check_report import CheckReport, Subject, acceptable
 from .count import count
 from .derive import architecture_of, derive
+from .reading import NetworkLike, question
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
 
@@ -36,12 +38,13 @@ MANY = 16  # random points where a few leave a law untested
 VERIFIABLE = 2_000_000  # parameters whose gradients are quick to take in float64
 
 
+@question()
 def verify(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     laws: Sequence[Law] | LawSet | None = None,
     loss: LossLike | None = None,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     redraw: bool = True,
     axis: Axes | None = None,
@@ -51,8 +54,9 @@ def verify(
     """Checks laws by loss gradients in float64.
 
     Args:
-        network: an architecture (random parameters), or a module (the parameters that it has).
-        laws: the laws; derived from the architecture where they are not given.
+        network: an architecture, an expression of blocks or a spec (random parameters), or a module (the parameters
+            that it has).
+        laws: the laws; derived from the network where they are not given.
         loss: the loss of every output (see `derive`); by default those the laws were derived for, or the squared error.
         args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
         kwargs: example keyword inputs of a module; masks and what is no tensor are passed on.
@@ -67,15 +71,14 @@ def verify(
         A verdict and a residual for every law.
 
     Raises:
-        ShapeError: if the laws of a foreign module are not given, or were derived for losses that see other things.
+        ShapeError: for a module without inputs, and for laws that were derived for losses that see other things.
     """
+    assert isinstance(network, Architecture | torch.nn.Module)
     arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
     if laws is None:
-        if arch is None:
-            raise ShapeError(f"no laws are known for a {type(network).__name__}; pass laws=lawful.derive(...)")
-        laws = derive(arch, loss or "mse")
+        laws = derive(arch, loss or "mse") if arch else derive(network, loss or "mse", args=args, kwargs=kwargs)
     losses = agreed_losses(laws, loss, arch)
-    if isinstance(network, Network) and not args and not kwargs:
+    if isinstance(network, Network) and not len(args) and not kwargs:
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
     where: dict[str, Any] = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
     return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
@@ -110,14 +113,16 @@ def agreed_losses(laws: Sequence[Law] | LawSet, loss: LossLike | None, arch: Arc
     return asked
 
 
+@question(least={"countable": 0})
 def check(
-    network: Architecture | Net | torch.nn.Module,
+    network: NetworkLike,
     loss: LossLike = "mse",
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
     countable: int = COUNTABLE,
+    instance: Callable[[], Architecture] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> CheckReport:
     """Derives the laws of an architecture, verifies every one, and counts it, or a shrunken copy, by brute force.
@@ -127,12 +132,13 @@ def check(
     widths stand in the same order, the families of laws agree and the rules meet the same limits; the report says so.
 
     Args:
-        network: the architecture, an expression of blocks, or a module, which is traced.
+        network: an architecture, an expression of blocks, a module, which is traced, or a spec.
         loss: the loss of every output (see `derive`).
         args: example inputs of a module.
         kwargs: its keyword inputs.
         seed: of everything random.
         countable: parameters up to which the network itself is counted, and not a shrunken copy.
+        instance: makes a small instance of the same model, for one that is too large to count and cannot be shrunk.
         progress: called with a line before each stage.
 
     Returns:
@@ -143,25 +149,32 @@ def check(
         ContradictionError: if the oracle counts fewer laws than hold.
     """
     say = progress or (lambda line: None)
-    arch = Architecture(network) if isinstance(network, Net) else architecture_of(network, args, kwargs)
+    arch = architecture_of(network, tuple(args), kwargs)
     losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
     expect_runs(arch)
     say("deriving")
     laws = derive(arch, label(losses))
-    found = CheckReport(arch, laws, _subject(arch, losses, laws, countable))
+    found = CheckReport(arch, laws, _subject(arch, losses, laws, countable, instance))
     if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE:
         say(f"verifying {len(laws)} families of laws")
         found = replace(found, own_report=_verified(arch, laws, seed))
     found = _counted(found, seed, say)
     if found.copied and found.differs:  # tiny axes may have laws by accident
-        wider = _subject(arch, losses, laws, countable, extra=1)
+        wider = _subject(arch, losses, laws, countable, instance, extra=1)
         if wider.copied and not wider.reason:
             second = _counted(replace(found, subject=wider), seed, say)
             found = second if second.complete else found
     return found
 
 
-def _subject(arch: Architecture, losses: Sequence[Loss], laws: LawSet, countable: int, extra: int = 0) -> Subject:
+def _subject(
+    arch: Architecture,
+    losses: Sequence[Loss],
+    laws: LawSet,
+    countable: int,
+    instance: Callable[[], Architecture] | None,
+    extra: int = 0,
+) -> Subject:
     """What is counted for a network: itself, a copy that speaks for it, or nothing."""
     plain = arch.with_epsilon(0.0)
     own = Subject(plain, derive(plain, label(losses)))
@@ -170,9 +183,7 @@ def _subject(arch: Architecture, losses: Sequence[Loss], laws: LawSet, countable
     size = trainable_scalars(arch)
     affordable = size <= LARGEST and countable == COUNTABLE
     if arch.trace is not None:
-        why = "a traced network has the sizes of its module built in and cannot be shrunk; check a smaller instance"
-        reason = f"it has {size:,} trainable scalars, more than {LARGEST:,}, and {why}"
-        return own if affordable else replace(own, runs=False, reason=reason)
+        return own if affordable else _traced_subject(own, losses, laws, instance, extra)
     small = shrink(arch, extra).with_epsilon(0.0)
     # Fewer classes have fewer weights, which do not matter for what a loss sees.
     named = label(losses if small.outputs == arch.outputs else [Loss(m.name) for m in losses])
@@ -185,6 +196,40 @@ def _subject(arch: Architecture, losses: Sequence[Loss], laws: LawSet, countable
         reason = "; ".join(doubts(arch, small, laws, copy.laws))
         copy = replace(copy, runs=True)
     return own if reason and affordable else replace(copy, reason=reason)
+
+
+def _traced_subject(
+    own: Subject, losses: Sequence[Loss], laws: LawSet, instance: Callable[[], Architecture] | None, extra: int
+) -> Subject:
+    """What is counted for a traced network: the copy of it as a composed one, or an instance that somebody makes."""
+    try:
+        composed = untraced(own.arch)
+        small = shrink(composed, extra).with_epsilon(0.0)
+    except ShapeError as error:
+        if instance is None:
+            return replace(own, runs=False, reason=str(error))
+        return _instance_subject(own, losses, laws, instance)
+    whole = derive(composed, label(losses))
+    copy = Subject(small, derive(small, label(losses)), copied=True, runs=runs(small))
+    if trainable_scalars(small) > LARGEST or not copy.runs:
+        why = f"its smallest copy has {trainable_scalars(small):,} trainable scalars, more than {LARGEST:,}"
+        return replace(copy, runs=False, reason=f"{why}; {WAY_OUT}")
+    reasons = doubts(composed, small, whole, copy.laws)
+    if (whole.independent, len(whole)) != (laws.independent, len(laws)):
+        reasons.append("the network has other laws once the names of its module are gone")
+    return replace(copy, reason="; ".join(reasons))
+
+
+def _instance_subject(
+    own: Subject, losses: Sequence[Loss], laws: LawSet, instance: Callable[[], Architecture]
+) -> Subject:
+    try:
+        small = instance().with_epsilon(0.0)
+    except ValueError as error:
+        return replace(own, runs=False, reason=str(error))
+    named = label(losses if len(small.outputs) == len(own.arch.outputs) else [Loss(m.name) for m in losses])
+    copy = Subject(small, derive(small, named), copied=True, name="a small instance of it")
+    return replace(copy, reason="; ".join(doubts(own.arch, small, laws, copy.laws)))
 
 
 def _verified(arch: Architecture, laws: LawSet, seed: int) -> Report:

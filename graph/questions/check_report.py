@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
+from lawful.theory.laws.pages import lines
 from lawful.theory.oracle.counting import Count
-from lawful.theory.oracle.verification import Report
+from lawful.theory.oracle.verification import LawReport, Report
 from lawful.theory.verdict import Verdict
 
 from ..architecture.architecture import Architecture
 from ..architecture.shrinking.likeness import agreement
+
+MOST = 3  # laws that are named one by one where they fail
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Subject:
         copied: whether it is a shrunken copy.
         runs: whether it can be verified and counted.
         reason: why it does not speak for the network; empty if it does.
+        name: what it is called where it is not the network itself.
     """
 
     arch: Architecture
@@ -32,9 +36,10 @@ class Subject:
     copied: bool = False
     runs: bool = True
     reason: str = ""
+    name: str = "its shrunken copy"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckReport:
     """What was derived, measured and counted for one architecture.
 
@@ -106,12 +111,12 @@ class CheckReport:
 
     @property
     def complete(self) -> bool:
-        """Whether the oracle counts exactly the laws that were derived, and these are independent.
+        """Whether all derived laws hold, are independent, and are as many as the oracle counts.
 
         Of a network whose shrunken copy was counted this is said only where the copy speaks for it.
         """
         equal = self.count is not None and self.count.laws == self.small_laws.independent == self.rank
-        return equal and self.decided and not self.subject.reason
+        return equal and self.decided and self.holds and not self.subject.reason
 
     @property
     def lawful(self) -> bool:
@@ -146,14 +151,24 @@ class CheckReport:
     def summary(self) -> str:
         """A few lines for people; each says of which network it is."""
         approximate = sum(not law.exact for law in self.laws)
-        lines = [
+        text = [
             f"{self.laws.count} scalar laws in {len(self.laws)} families, {self.laws.independent} independent"
             + (f"; {approximate} families hold up to an epsilon" if approximate else ""),
             *self._verified(),
             *self._counted(),
             *dict.fromkeys((*self.laws.notes, *self.findings)),
         ]
-        return "\n".join(lines)
+        return "\n".join(text)
+
+    def __repr__(self) -> str:
+        return f"<CheckReport: verdict {self.verdict}; print it for the whole>"
+
+    def __str__(self) -> str:
+        return f"{self.summary}\nverdict: {self.verdict}"
+
+    def _repr_html_(self) -> str:
+        report = self.report._repr_html_() if self.report.laws else ""
+        return f"{self.laws._repr_html_()}{lines(str(self).splitlines())}{report}"
 
     @property
     def _itself(self) -> str:
@@ -164,17 +179,17 @@ class CheckReport:
         if self.own_report is not None:
             yield f"verified on {self._itself}: {_outcome(self.own_report, self.laws)}"
         else:
-            yield f"not verified on {self._itself}: {size:,} parameters are too many"
+            yield f"not verified on {self._itself}: {size:,} parameters are too many to take gradients in float64"
         if self.small_report is not None and self.copied:
             copy = sum(p.size for p in self.small.parameters.values())
             outcome = _outcome(self.small_report, self.small_laws)
-            yield f"verified on its shrunken copy of {copy:,} parameters: {outcome}"
+            yield f"verified on {self.subject.name} of {copy:,} parameters: {outcome}"
 
     def _counted(self) -> Iterator[str]:
         if self.count is None:
-            yield f"not counted: {self.subject.reason}"
+            yield f"not counted: {_scalars(self.arch):,} parameters; {self.subject.reason}"
             return
-        where = "its shrunken copy" if self.copied else self._itself
+        where = self.subject.name if self.copied else self._itself
         yield (
             f"counted on {where}, {self.count.parameters} trainable scalars: "
             f"oracle {self.count.laws}, engine {self.small_laws.independent}, "
@@ -184,7 +199,10 @@ class CheckReport:
             yield self._incomplete()
         else:
             but = ", but for what is named below" if self.laws.notes else ""
-            yield f"complete{' for the copy' if self.copied else ''}{but}: no law is missing"
+            if self.holds:
+                yield f"complete{' for the copy' if self.copied else ''}{but}: no law is missing"
+            else:
+                yield "as many laws are counted as were derived, but not all of these hold: the list is not correct"
         if self.subject.reason:
             yield f"{self._itself} was not counted, and the copy does not speak for it: {self.subject.reason}"
         elif self.copied:
@@ -217,5 +235,22 @@ def acceptable(report: Report, laws: Sequence[Law]) -> bool:
 
 
 def _outcome(report: Report, laws: Sequence[Law]) -> str:
-    every = "every law" if acceptable(report, laws) else "NOT every law"
-    return f"{every}, largest residual of an exact law {report.residual:.1e}"
+    if not acceptable(report, laws):
+        bad = [r for r in report.laws if not (r.verdict.passed or r.verdict is Verdict.APPROXIMATE)]
+        worst = "; ".join(f"{r.law} is {r.verdict} (residual {r.residual:.1e}){_why(r)}" for r in bad[:MOST])
+        more = f"; and {len(bad) - MOST} more" if len(bad) > MOST else ""
+        return f"NOT every law: {worst}{more}" if worst else "NOT every law: some were not measured"
+    if not laws:
+        return "there is no law to verify"
+    return f"every law, largest residual of an exact law {report.residual:.1e}"
+
+
+def _why(report: LawReport) -> str:
+    """Why a law is undecided, and what to do."""
+    if report.verdict is not Verdict.UNDECIDED:
+        return f": {report.reason}" if report.reason else ""
+    return f": {report.reason or 'no sample tested it'}; verify it with more samples or another seed"
+
+
+def _scalars(arch: Architecture) -> int:
+    return sum(p.size for p in arch.parameters.values())

@@ -30,6 +30,7 @@ from .exact import count_exactly
 from .fields import architecture_fields, fields_of, layout_of, patterns_of
 from .module_fields import HiddenError
 from .reach import Reach, doubted
+from .reading import NetworkLike, question
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
@@ -39,11 +40,12 @@ LESS = "count the part without that operation, or verify laws, which needs first
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
 
 
+@question(skip=("flow",), least={"known": 0})
 def count(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     loss: LossLike = "mse",
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     axis: Axes | None = None,
     seed: int = 0,
@@ -55,8 +57,9 @@ def count(
     """Counts the independent laws of a network by brute force, without the engine.
 
     Args:
-        network: an architecture (activation patterns are then those of other random points, so that the laws counted
-            hold for all parameters), or a module with example inputs in `args` (its real activations at one random
+        network: an architecture, an expression of blocks or a spec (activation patterns are then those of other random
+            points, so that the laws counted hold for all parameters), or a module with example inputs in `args` (its
+            real activations at one random
             point).  A module that cannot be differentiated often enough as it runs (dropout in training, recurrent
             kernels), or whose units are dead or linear at most points, is traced, and `method` says so.
         loss: the loss of every output (see `derive`).
@@ -96,7 +99,7 @@ def count(
             with random_states(), refused("the network cannot be counted exactly", FLOATS, ShapeError):
                 arch = architecture_of(network, args, kwargs)
                 found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
-                return found if isinstance(network, Architecture) else _with_unread(network, found)
+                return _with_unread(network, found) if isinstance(network, torch.nn.Module) else found
         if not isinstance(network, Architecture | torch.nn.Module):
             raise ShapeError(
                 f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lawful.blocks import ShapeError
+from lawful.theory.arguments import shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.derive.solve import solve
 from lawful.theory.gauge.boxes import LayoutError
@@ -20,24 +21,28 @@ from ..architecture.diagrams import diagram
 from ..architecture.module import Network
 from ..architecture.outputs import losses_of
 from ..architecture.sources import computed_alone
+from .reading import NetworkLike, question
 
 REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
 
 
+@question()
 def derive(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     loss: LossLike = "mse",
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> LawSet:
     """All conservation laws of gradient flow on a network, each with its proof.
 
     Args:
-        network: an architecture, or a torch module, which is traced (see `lawful.trace`).
+        network: an architecture, an expression of blocks, a torch module, which is traced (see `lawful.trace`), or a
+            spec (`"family:gpt2"`).
         loss: `"mse"`, `"cross_entropy"` (softmax over the output's features, which has more laws), or another of
             `theory.losses.NAMES`; for several outputs one name for all, or one for each, in their order or by name.
-        args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
+        args: example inputs of a module, a tensor or a tuple of what its forward reads; not needed for one made by
+            `Architecture.to_torch`.
         kwargs: its keyword inputs.
 
     Returns:
@@ -50,7 +55,7 @@ def derive(
         LayoutError: if a feature axis is cut in two ways that do not nest.
         TraceError: for a module that cannot be read.
     """
-    arch, point = _read(network, args, kwargs, loss)
+    arch, point = _read(network, tuple(args), kwargs, loss)
     losses = losses_of(arch, loss)
     try:
         laws = solve(arch.diagram(losses), label(losses))
@@ -82,7 +87,7 @@ def _tested(laws: LawSet, point: Point) -> LawSet:
 
 
 def architecture_of(
-    network: Architecture | torch.nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    network: NetworkLike, args: torch.Tensor | Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> Architecture:
     """The architecture of a network: its own, or what tracing makes of a module.
 
@@ -90,11 +95,11 @@ def architecture_of(
         ShapeError: for a module without example inputs.
         TraceError: for a module that cannot be read.
     """
-    return _read(network, args, kwargs)[0]
+    return _read(network, tuple(args), kwargs)[0]
 
 
 def _read(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None,
     loss: LossLike | None = None,
@@ -106,7 +111,7 @@ def _read(
         return network.arch, None
     if not isinstance(network, torch.nn.Module):
         raise ShapeError(
-            f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
+            f"expected an architecture or a torch module, got {shown(network)}; use lw.Architecture(blocks)"
         )
     if not args and not kwargs:
         raise ShapeError(f"tracing a {type(network).__name__} needs example inputs; pass args=(x,) or kwargs={{...}}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from lawful.theory.arguments import shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.flows import (
     Flow,
@@ -40,6 +41,7 @@ from ..architecture.architecture import Architecture
 from ..architecture.outputs import losses_of
 from .derive import architecture_of, derive
 from .fields import fields_of, layout_of
+from .reading import NetworkLike, question
 
 __all__ = [
     "Flow",
@@ -60,12 +62,13 @@ __all__ = [
 ]
 
 
+@question(skip=("flow",))
 def laws(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     flow: Flow,
     loss: LossLike = "mse",
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> FlowLaws:
     """The laws of a network under a flow, from its gauges.
@@ -85,18 +88,19 @@ def laws(
         ShapeError: as for `lawful.derive`.
     """
     as_flow(flow)
-    arch = architecture_of(network, args, kwargs)
+    arch = architecture_of(network, tuple(args), kwargs)
     solution = Solution(arch.diagram(losses_of(arch, loss)), lax=False)
     return flow_laws(solution, derive(arch, loss), flow, layout_of(arch))
 
 
+@question(skip=("flow", "laws"))
 def verify(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     laws: Sequence[FlowLaw] | FlowLaws | LawSet,
     flow: Flow | None = None,
     loss: LossLike | None = None,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     axis: Axes = -1,
     samples: int = 4,
@@ -124,15 +128,18 @@ def verify(
         FlowError: for laws without a flow, a flow that does not fit, and laws of parameters that are not there.
         ShapeError: for a module without example inputs, and for losses that do not fit the outputs.
     """
+    if not isinstance(laws, Sequence) or isinstance(laws, str):
+        raise FlowError(f"the laws are {shown(laws)}; pass those of lawful.flows.laws or lawful.derive")
     if isinstance(laws, FlowLaws):
         flow, loss = flow or laws.flow, loss or laws.loss
     elif isinstance(laws, LawSet):
         loss = loss or laws.loss
+    assert isinstance(network, Architecture | torch.nn.Module)
     if flow is None:
         raise FlowError("laws in a plain list do not say of which flow they are; pass flow=")
     as_flow(flow).fit(layout_of(network))
 
     def draw(generator: torch.Generator) -> tuple[Function, torch.Tensor, Sampler]:
-        return fields_of(network, loss or "mse", generator, args=args, kwargs=kwargs, axis=axis)
+        return fields_of(network, loss or "mse", generator, args=tuple(args), kwargs=kwargs, axis=axis)
 
     return check_laws(laws, flow, layout_of(network), draw, samples=samples, seed=seed, tolerance=tolerance)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from lawful.blocks import Add, Block, Linear, Scale, ShapeError
+from lawful.blocks import Add, Block, Linear, Net, Scale, ShapeError
+from lawful.theory.arguments import shown, typed
 
 from ..architecture.architecture import Architecture
 from ..architecture.compile import Port
+from .reading import network_of
 
 
+@typed(ShapeError, skip=("arch",))
 def lora(
-    arch: Architecture, rank: int, *, targets: Sequence[str] | str = (), alpha: float = 0.0, train: Sequence[str] = ()
+    arch: Architecture | Net | str,
+    rank: int,
+    *,
+    targets: Sequence[str] | str = (),
+    alpha: float = 0.0,
+    train: Sequence[str] | str = (),
 ) -> Architecture:
     """The architecture with low-rank adapters: `y = W x + (alpha / rank) B A x`, only `A` and `B` trained.
 
     Args:
-        arch: any architecture.
+        arch: any architecture, an expression of blocks, or a spec.
         rank: rows of `A` and columns of `B`.
         targets: parts of node names; every `Linear` whose name contains one of them is adapted, by default all.
         alpha: scale of the update (default: the rank, which gives the factor 1).
@@ -28,13 +36,29 @@ def lora(
         where the factor is not 1, and `q.add`.
 
     Raises:
-        ShapeError: for a rank below 1, and if no node is a `Linear` with one of the names.
+        ShapeError: for a rank below 1 or above that of a map, and if no node is a `Linear` with one of the names.
 
     Source: Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models* (2021), section 4.1; law `A A^T - B^T B`:
     Marcotte et al. 2023, proposition 4.2.
     """
-    if type(rank) is not int or rank < 1:
-        raise ShapeError(f"the rank is {rank!r}; it must be an integer of at least 1")
+    network = network_of(arch, "lora")
+    if not isinstance(network, Architecture):
+        raise ShapeError(f"lora: the network is {shown(network)}; read it first, by lw.trace(module, args)")
+    frozen, hit = targeted(network, targets, train)
+    most = max(min(frozen.block(n).features, frozen.block(n).width) for n in hit)  # type: ignore[attr-defined]
+    if rank > most:
+        raise ShapeError(
+            f"lora: the rank {rank} is more than {most}, the rank of the largest adapted map, so that no update is of "
+            "low rank; take a smaller rank"
+        )
+    return adapted(frozen, hit, rank, alpha)
+
+
+def targeted(
+    arch: Architecture, targets: Sequence[str] | str = (), train: Sequence[str] | str = ()
+) -> tuple[Architecture, list[str]]:
+    """The network with frozen parameters, and the nodes that `lora` adapts (see there)."""
+    train = (train,) if isinstance(train, str) else train
     parts = (targets,) if isinstance(targets, str) else tuple(targets)
     frozen = arch.freeze(*(n for n in arch.parameters if not n.startswith(tuple(train) or ("\0",))))
     hit = [n for n in frozen.nodes if isinstance(frozen.block(n), Linear) and (not parts or any(p in n for p in parts))]
@@ -43,6 +67,18 @@ def lora(
         raise ShapeError(
             f"no Linear has {' or '.join(parts) or 'a name'} in its name; there are {', '.join(linear[:8])}"
         )
+    return frozen, hit
+
+
+def adapted(frozen: Architecture, hit: Sequence[str], rank: int, alpha: float = 0.0) -> Architecture:
+    """A network with adapters of any rank beside some of its linear maps.
+
+    Args:
+        frozen: the network, with everything frozen that is not to be trained.
+        hit: the nodes that are adapted.
+        rank: rows of `A` and columns of `B`.
+        alpha: scale of the update; the rank where it is 0.
+    """
     factor = (alpha or rank) / rank
     blocks: dict[str, Block] = {}
     edges = []

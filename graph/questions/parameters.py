@@ -20,6 +20,7 @@ from ..architecture.architecture import Architecture
 from .count import count
 from .derive import architecture_of, derive
 from .fields import fields_of, layout_of
+from .reading import NetworkLike, question
 from .tangents import Tangents, tangents
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
@@ -129,11 +130,12 @@ class ParameterCount:
         return "\n".join([*lines, "", f"{self.verdict}: {self.method}{gap}", *self.notes])
 
 
+@question()
 def parameter_count(
-    network: Architecture | torch.nn.Module,
+    network: NetworkLike,
     loss: LossLike = "mse",
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -153,7 +155,7 @@ def parameter_count(
     With a loss that is blind to a part of the output (`cross_entropy`), functions that it cannot tell apart are one.
 
     Args:
-        network: an architecture, or a torch module, which is traced.
+        network: an architecture, an expression of blocks, a torch module, which is traced, or a spec.
         loss: the loss of every output (see `derive`).
         args: example inputs of a module.
         kwargs: its keyword inputs.
@@ -175,7 +177,7 @@ def parameter_count(
     """
     say = progress or (lambda line: None)
     with refused("the parameters cannot be counted", "count those of the part without that operation", ShapeError):
-        return _counted(architecture_of(network, args, kwargs).with_epsilon(0.0), loss, seed, say)
+        return _counted(architecture_of(network, tuple(args), kwargs).with_epsilon(0.0), loss, seed, say)
 
 
 def _counted(arch: Architecture, loss: LossLike, seed: int, say: Callable[[str], None]) -> ParameterCount:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lawful.theory.arguments import ArgumentError, typed
 from lawful.theory.search import ExactFields, PolynomialLaws, ProgramFields
 from lawful.theory.search import search_laws as search_fields
 
@@ -14,16 +15,17 @@ if TYPE_CHECKING:  # torch is loaded for networks only
 
     from lawful.theory.losses import LossLike
 
-    from ..architecture.architecture import Architecture
+    from .reading import NetworkLike
 
 
+@typed(ArgumentError, skip=("fields", "variables", "loss", "args", "kwargs"))
 def search_laws(
-    fields: Architecture | torch.nn.Module | ExactFields | Sequence[Sequence[Any]],
+    fields: NetworkLike | ExactFields | Sequence[Sequence[Any]],
     variables: Sequence[sympy.Symbol] | None = None,
     degree: int = 2,
     *,
     loss: LossLike = "mse",
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -54,14 +56,19 @@ def search_laws(
     >>> search_laws(arch).laws
     (a.weight[0,0]**2 - c.weight[0,0]**2, a.weight[1,0]**2 - c.weight[0,1]**2)
     """
-    if isinstance(fields, Sequence | ExactFields):
+    if isinstance(fields, ExactFields) or (isinstance(fields, Sequence) and not isinstance(fields, str)):
         return search_fields(fields, variables, degree, seed=seed, progress=progress)
+    from lawful.blocks import ShapeError
+    from lawful.theory.inputs import inputs_of
+
     from .derive import architecture_of
     from .exact import potential_program
+    from .reading import network_of
 
     if variables is not None:
         raise ValueError("a network names its own variables; write search_laws(network, degree=2)")
     say = progress or (lambda line: None)
     say("reading the network as a polynomial")
-    arch = architecture_of(fields, args, kwargs)
+    inputs = inputs_of("search_laws", args, kwargs, ShapeError)
+    arch = architecture_of(network_of(fields, "search_laws"), *inputs)
     return search_fields(ProgramFields(potential_program(arch, loss)), None, degree, seed=seed, progress=progress)

@@ -88,6 +88,7 @@ def attempt(
         state=low.builder.state,
         rows=_rows(low, program, prepare),
         copied=copied_inputs(low) if check else (),
+        training=module.training,
     )
     return arch, found.point
 

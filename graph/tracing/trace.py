@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from lawful.theory.arguments import shown
+from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.modules import Point, tensors_in
 
@@ -16,7 +19,9 @@ from .attempt import attempt
 from .errors import TraceError
 
 
-def trace(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Architecture:
+def trace(
+    module: torch.nn.Module, *inputs: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None, **named: Any
+) -> Architecture:
     """The architecture of any torch module, by `torch.export`.
 
     Every operation becomes a block with a rule, a change of view, or, where none is known, an opaque block that no law
@@ -27,18 +32,41 @@ def trace(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Architecture:
 
     Args:
         module: any module; on the meta device only shapes are read, and nothing is compared.
-        *args: example inputs, with the batch as their first axis; or as the second one for modules with layers of torch
-            that are not `batch_first`.
-        **kwargs: example keyword inputs.
+        *inputs: example inputs, as in a call of the module, with the batch as their first axis; or as the second one
+            for modules with layers of torch that are not `batch_first`.  A lone tuple stands for all of them, as in
+            `torch.export`, if the forward takes as many.
+        args: the same as everywhere in lawful: a tensor, or a tuple of what the forward reads.
+        kwargs: the same as everywhere in lawful: a dict of what it reads by name.
+        **named: example keyword inputs, as in a call of the module.
 
     Returns:
         The architecture; `arch.trace` is a `Trace`.
 
     Raises:
-        TraceError: for a module that cannot be exported, and for one that does not do what its graph says (a backward
+        TraceError: for anything that is no module with its inputs, for a module that cannot be exported, and for one
+            that does not do what its graph says (a backward
             of its own, a branch that depends on shapes or data); the message names the place.
     """
-    return trace_module(module, args, kwargs)
+    if not isinstance(module, torch.nn.Module):
+        hint = "make one of it first" if isinstance(module, type) else "blocks need no tracing: use lw.Architecture"
+        raise TraceError(f"trace: the module is {shown(module)}; expected a torch module: {hint}")
+    if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)) and _takes(module, inputs[0], named):
+        inputs = tuple(inputs[0])
+    if inputs and not (isinstance(args, tuple) and not args):
+        raise TraceError("trace: inputs are given twice; pass them either as in a call, or as args=")
+    args, kwargs = inputs_of("trace", inputs or args, kwargs, TraceError)
+    if not (args or kwargs or named):
+        raise TraceError(f"tracing a {type(module).__name__} needs example inputs; pass args=(x,) or kwargs={{...}}")
+    return trace_module(module, args, {**kwargs, **named})
+
+
+def _takes(module: torch.nn.Module, inputs: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether the forward of a module takes these inputs one by one."""
+    try:
+        inspect.signature(module.forward).bind(*inputs, **named)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def trace_module(

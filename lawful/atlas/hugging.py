@@ -8,13 +8,14 @@ import logging
 from collections.abc import Iterator, Mapping
 from functools import cache, wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from .built import BATCH, Built, NotBuilt, awaken, listed, said
 from .stubs import declare_torchvision
-from .tiny import RULES, SIDE, small_config
+from .tiny import RULES, SIDE, Rule, counted_rule, small_config
 from .vision import quiet
 
 LISTED = (
@@ -33,6 +34,7 @@ HEADS = {  # auto-class: the loss of its first output
 FOREIGN = ("AUDIO", "CTC", "XVECTOR", "WAVEFORM", "SPECTROGRAM", "TIME_SERIES", "RNNT", "TDT")
 TOKENS, ANSWERS = 8, 6  # lengths of what encoder and decoder read
 LARGEST = 80_000_000  # parameters of a model that is made with weights
+COUNTED = 2500  # parameters of an instance that is counted in minutes
 
 
 @cache
@@ -47,7 +49,13 @@ def types() -> tuple[str, ...]:
     return (*LISTED, *sorted(wanted - set(LISTED)))
 
 
-def hugging_model(name: str, full: bool = False, training: bool = False, attention: str | None = None) -> Built:
+def hugging_model(
+    name: str,
+    full: bool = False,
+    training: bool = False,
+    attention: str | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Built:
     """A model of transformers by its type, with its first head of `HEADS`.
 
     Args:
@@ -55,24 +63,66 @@ def hugging_model(name: str, full: bool = False, training: bool = False, attenti
         full: the default sizes of its configuration, on the meta device; else a tiny configuration with weights.
         training: the mode.
         attention: `"eager"` or `"sdpa"`; None lets the model choose.
+        options: attributes of its configuration; a small instance with options is what they make of it.
 
     Raises:
         NotBuilt: if there is no such type, or no tiny configuration of it can be made and run.
     """
+    if full or options or (Path(name) / "config.json").is_file():
+        return _at_full_size(_configuration(name, options), training, attention)
+    _expect_type(name)
+    with quiet():
+        return _tiny(name, training, attention)
+
+
+def counted_model(name: str, training: bool, options: Mapping[str, Any]) -> Built:
+    """An instance that brute force can count, from the configuration of a type or a folder.
+
+    Raises:
+        NotBuilt: as `hugging_model`, and if it has more than `COUNTED` parameters even so.
+    """
+    with quiet():
+        found = _made(_configuration(name, options), {"counted": counted_rule}, training, None, name)
+    if found.scalars > COUNTED:
+        raise NotBuilt(
+            f"its smallest instance has {found.scalars:,} parameters; hf:{name}:OPTION=VALUE makes it smaller, with "
+            "attributes of its configuration"
+        )
+    return found
+
+
+def _configuration(name: str, options: Mapping[str, Any]) -> Any:
+    """The configuration of a folder, or the default one of a type, with some attributes changed."""
     transformers = _transformers()
-    if (Path(name) / "config.json").is_file():
-        with quiet():
+    with quiet():
+        if (Path(name) / "config.json").is_file():
             config = transformers.AutoConfig.from_pretrained(name, local_files_only=True)
-        return _at_full_size(config, training, attention)
-    known = transformers.CONFIG_MAPPING
+        else:
+            _expect_type(name)
+            config = transformers.CONFIG_MAPPING[name]()
+        known = {k for k in (*config.to_dict(), *config.attribute_map) if not k.startswith("_")}
+        for key in options:
+            if key not in known:
+                near = listed(difflib.get_close_matches(key, sorted(known), 4, 0.5) or sorted(known), 12)
+                raise NotBuilt(f"the configuration has no option {key!r}; it has {near}")
+        if not options:
+            return config
+        given = {config.attribute_map.get(k, k): v for k, v in options.items()}
+        kept = {k: v for k, v in config.to_diff_dict().items() if k not in ("model_type", *given)}
+        try:
+            return type(config)(**kept, **given)
+        except Exception as error:  # a foreign constructor raises what it likes
+            raise NotBuilt(f"its configuration refuses these options ({said(error)}); choose others") from error
+
+
+def _expect_type(name: str) -> None:
+    known = _transformers().CONFIG_MAPPING
     if name not in known.keys():
         near = listed(difflib.get_close_matches(name, list(known.keys()), 4, 0.5))
         raise NotBuilt(
             f"transformers has no model type {name!r}, and no folder of this name holds a config.json; "
             f"the nearest types are {near}"
         )
-    with quiet():
-        return _at_full_size(known[name](), training, attention) if full else _tiny(name, training, attention)
 
 
 def _transformers() -> Any:
@@ -94,10 +144,15 @@ def _at_full_size(config: Any, training: bool, attention: str | None) -> Built:
 
 def _tiny(name: str, training: bool, attention: str | None) -> Built:
     """The first of the small configurations that can be made and run."""
+    return _made(_transformers().CONFIG_MAPPING[name], RULES, training, attention, name)
+
+
+def _made(default: Any, rules: Mapping[str, Rule], training: bool, attention: str | None, name: str) -> Built:
+    """The module of the first rule whose configuration can be made and run."""
     reasons: list[str] = []
-    for label, rule in RULES.items():
+    for label, rule in rules.items():
         try:
-            config = small_config(_transformers().CONFIG_MAPPING[name], rule)
+            config = small_config(default, rule)
         except Exception as error:  # a foreign constructor raises what it likes
             reasons.append(f"no {label} configuration: {said(error)}")
             continue

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Any
 
 from lawful.theory.extras import how_to_install
 
@@ -29,7 +31,14 @@ def names(only: str = "*") -> list[str]:
     return found
 
 
-def build(name: str, *, full: bool, training: bool = False, attention: str | None = None) -> Built:
+def build(
+    name: str,
+    *,
+    full: bool,
+    training: bool = False,
+    attention: str | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Built:
     """A model by name.
 
     Args:
@@ -38,6 +47,7 @@ def build(name: str, *, full: bool, training: bool = False, attention: str | Non
             Else a small instance with random weights: the smallest image that runs, or a tiny configuration.
         training: training mode; BatchNorm then uses the statistics of the batch.
         attention: transformers' attention implementation.
+        options: for the maker of the model: attributes of a configuration of transformers, else keyword arguments.
 
     Raises:
         NotBuilt: if there is no such model, or it cannot be made.
@@ -49,11 +59,28 @@ def build(name: str, *, full: bool, training: bool = False, attention: str | Non
     if source == "hf":
         from .hugging import hugging_model
 
-        return hugging_model(model, full, training, attention)
+        return hugging_model(model, full, training, attention, options)
     from .vision import timm_model, torchvision_model
 
-    make: Callable[[str, bool, bool], Built] = timm_model if source == "timm" else torchvision_model
-    return make(model, full, training)
+    make: Callable[..., Built] = timm_model if source == "timm" else torchvision_model
+    return make(model, full, training, options)
+
+
+def instance(name: str, training: bool = False, options: Mapping[str, Any] = MappingProxyType({})) -> Built:
+    """An instance of a model that brute force can count, from the model's own configuration.
+
+    Raises:
+        NotBuilt: if the model's own options do not make it small enough; says which do.
+    """
+    source, _, model = name.partition(":")
+    expect_installed(source)
+    if source == "hf":
+        from .hugging import counted_model
+
+        return counted_model(model, training, options)
+    raise NotBuilt(
+        f"{source} has no configuration that could be made small; {name}:OPTION=VALUE passes your own options"
+    )
 
 
 def expect_installed(source: str) -> None:

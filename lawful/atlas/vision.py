@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
@@ -41,13 +42,16 @@ def timm_names() -> tuple[str, ...]:
     return tuple(timm.list_models())
 
 
-def torchvision_model(name: str, full: bool = True, training: bool = False) -> Built:
+def torchvision_model(
+    name: str, full: bool = True, training: bool = False, chosen: Mapping[str, Any] = MappingProxyType({})
+) -> Built:
     """A classification model of torchvision.
 
     Args:
         name: as in `torchvision.models.list_models`.
         full: the published image size, on the meta device; else the smallest image that runs, with random weights.
         training: the mode.
+        chosen: further keyword arguments of its maker.
 
     Raises:
         NotBuilt: if there is no such model, or it cannot be made.
@@ -62,22 +66,26 @@ def torchvision_model(name: str, full: bool = True, training: bool = False) -> B
     def make(**options: Any) -> torch.nn.Module:
         # Inception's and GoogLeNet's own initialisation draws for minutes, and random weights are random anyway.
         quick = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-        return models.get_model(name, weights=None, **quick, **options)
+        return models.get_model(name, weights=None, **{**quick, **options, **chosen})
 
     native = (3, side, side)
     return _built(make, native, "image_size", entry.__module__.rpartition(".")[2], full, training)
 
 
-def timm_model(name: str, full: bool = True, training: bool = False) -> Built:
+def timm_model(
+    name: str, full: bool = True, training: bool = False, chosen: Mapping[str, Any] = MappingProxyType({})
+) -> Built:
     """A model of timm; see `torchvision_model`."""
     _known(name, timm_names(), "timm")
     import timm
 
     def make(**options: Any) -> torch.nn.Module:
-        return timm.create_model(name, pretrained=False, **options)
+        return timm.create_model(name, pretrained=False, **{**options, **chosen})
 
     family = timm.model_entrypoint(name).__module__.rpartition(".")[2]
     native = tuple((timm.get_pretrained_cfg(name, allow_unregistered=True) or _Sizes).input_size)
+    if isinstance(chosen.get("img_size"), int):
+        native = (native[0], chosen["img_size"], chosen["img_size"])
     return _built(make, native, "img_size", family, full, training)
 
 

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import ArgumentError, misfit, shown
+from ..inputs import inputs_of
 from ..laws.law import Law
 from ..laws.named import Named
-from ..laws.notes import facts, gaps
+from ..laws.notes import Fact, facts, gaps
+from ..laws.pages import formula, lines, table
 from ..parts import base
 
 if TYPE_CHECKING:
     from ..oracle.verification import Report
+
+
+FORMAT = "lawful-laws 1"
+FIELDS = {
+    "loss": str,
+    "parameters": int,
+    "independent": int,
+    "exact_independent": int,
+    "notes": tuple[str, ...],
+    "facts": tuple[str, ...],
+    "axes": tuple[int | None, ...],
+    "laws": tuple[dict[str, Any], ...],
+}
 
 
 class LawSet(Named[Law]):
@@ -110,7 +128,88 @@ class LawSet(Named[Law]):
         """
         from ..oracle.verification import verify
 
-        return verify(self, network, self.loss, **options)  # type: ignore[arg-type]
+        inputs = inputs_of("verify", options.pop("args", ()), options.pop("kwargs", None))
+        return verify(self, network, self.loss, args=inputs[0], kwargs=inputs[1], **options)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The laws as plain data for JSON, without their proofs; `from_dict` reads it."""
+        return {
+            "format": FORMAT,
+            "loss": self.loss,
+            "parameters": self.parameters,
+            "count": self.count,
+            "independent": self.independent,
+            "exact_independent": self.exact_independent,
+            "notes": list(self.notes),
+            "facts": list(self.facts),
+            "axes": list(self.axes),
+            "laws": [law.to_dict() for law in self._laws],
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict())
+
+    @staticmethod
+    def from_dict(data: object) -> LawSet:
+        """Laws from what `to_dict` made; they can be evaluated and verified, their proofs not be checked again.
+
+        Raises:
+            ValueError: for data that are no laws; names the place.
+        """
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            raise ArgumentError(f"the data are {shown(data)}, expected what LawSet.to_dict made, of format {FORMAT!r}")
+        found: dict[str, Any] = {}
+        for name, hint in FIELDS.items():
+            value = tuple(data[name]) if isinstance(data.get(name), list) else data.get(name)
+            if wrong := misfit(value, hint, -8 if name == "axes" else 0):
+                raise ArgumentError(f"{name} is {shown(value)}, expected {wrong}; write it with LawSet.to_dict")
+            found[name] = value
+        laws = [Law.from_dict(law, f"laws[{i}]") for i, law in enumerate(found.pop("laws"))]
+        axes, known = found.pop("axes"), found.pop("facts")
+        found["notes"] = tuple(Fact(n) if n in known else n for n in found["notes"])
+        out = LawSet(laws, **found)
+        out.axes = axes
+        return out
+
+    @staticmethod
+    def from_json(text: str) -> LawSet:
+        """Laws from what `to_json` made.
+
+        Raises:
+            ValueError: for text that is none; names the place.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ArgumentError(f"the text is no JSON ({error}); write it with LawSet.to_json") from error
+        return LawSet.from_dict(data)
+
+    def to_pandas(self) -> Any:
+        """A pandas table with one row for every family.
+
+        Raises:
+            ImportError: without pandas.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ImportError("a table needs pandas, which is not installed; pip install pandas") from error
+        columns = ("name", "kind", "wire", "algebra", "count", "independent", "exact", "text", "latex")
+        rows = [{c: getattr(law, c) for c in columns} for law in self._laws]
+        return pandas.DataFrame(rows, columns=list(columns))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LawSet.from_dict, (self.to_dict(),)
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (escape(w.name), escape(w.algebra), f"{w.count:,}", "yes" if w.exact else "up to ε", formula(w.short_latex))
+            for w in self._laws
+        )
+        head = ("law", "indexed by", "scalars", "exact", "what is conserved")
+        caption = f"{self.count:,} scalar laws in {len(self)} families, {self.independent:,} independent, {self.loss}"
+        return table(head, rows, caption) + lines(self.notes)
 
     def __repr__(self) -> str:
         scalars = f"{self.count} scalar laws, {self.independent} independent"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from ..parts import base
 from .proof import Proof
@@ -42,17 +43,65 @@ class Law(Statement):
 
     @property
     def latex(self) -> str:
-        """The law in LaTeX."""
+        """The whole law in LaTeX, without delimiters; it needs amsmath, KaTeX or MathJax."""
         from .notation import latex
 
         return latex(self)
 
     @property
     def text(self) -> str:
-        """The law in plain text."""
+        """The whole law in plain text."""
         from .notation import text
 
         return text(self)
+
+    @property
+    def short(self) -> str:
+        """The law in plain text, long sums cut: for tables."""
+        from .notation import short
+
+        return short(self)
+
+    @property
+    def short_latex(self) -> str:
+        """The law in LaTeX, long sums cut: for tables."""
+        from .notation import short_latex
+
+        return short_latex(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The law as plain data for JSON: what it says, with its text and LaTeX; without its proof."""
+        from .exchange import statement_data
+
+        return statement_data(self) | {"parameters": list(self.parameters), "text": self.text, "latex": self.latex}
+
+    @staticmethod
+    def from_dict(data: object, where: str = "the law") -> Law:
+        """A law from what `to_dict` made; its proof cannot be checked again.
+
+        Args:
+            data: the data.
+            where: its place, for messages.
+
+        Raises:
+            ValueError: for data that is no law; names the place.
+        """
+        from .exchange import statement_fields, unproved
+
+        return Law(**statement_fields(data, where), prove=unproved)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Law.from_dict, (self.to_dict(),)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.short_latex}$"
+
+    def _repr_html_(self) -> str:
+        from .pages import formula, table
+
+        head = (self.name, "indexed by", "scalars", "exact")
+        exact = "yes" if self.exact else "up to the epsilon of a norm"
+        return table(head, [(formula(self.short_latex), escape(self.algebra), f"{self.count:,}", exact)])
 
     def value(self, params: object, magnitude: bool = False) -> torch.Tensor:
         """The law's scalars as one tensor.
@@ -98,6 +147,16 @@ class Law(Statement):
         return f"<Law {self.name}: {self.kind} on {self.wire}, {self.algebra}, {self.count} scalars{mark}>"
 
 
+WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.")
+
+
+def unwrapped(name: str) -> str:
+    """The name of a parameter without what torch.compile, DataParallel and their kin put before it."""
+    while name.startswith(WRAPPERS):
+        name = name.removeprefix(next(w for w in WRAPPERS if name.startswith(w)))
+    return name
+
+
 def as_parameters(params: object, names: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
     """Named tensors from a module, a state dict or a dict.
 
@@ -107,7 +166,9 @@ def as_parameters(params: object, names: Sequence[str] | None = None) -> dict[st
     import torch
 
     if isinstance(params, torch.nn.Module):
-        found: dict[str, torch.Tensor] = dict(params.named_parameters(remove_duplicate=False))
+        # Nobody who asks a module for a value wants the graph behind it; a dict of tensors keeps it.
+        named = params.named_parameters(remove_duplicate=False)
+        found: dict[str, torch.Tensor] = {unwrapped(n): p.detach() for n, p in named}
     elif isinstance(params, Mapping):
         found = dict(params)
     else:

@@ -1,7 +1,7 @@
 """Laws in plain text and in LaTeX, as people write them.
 
 Both read the terms of a law; neither needs sympy or torch.  A vertical bar pair is a Frobenius norm, a colon an axis
-that is summed over.  Long sums are cut.
+that is summed over.  `text` and `latex` are whole; `short` and `short_latex` cut long sums, for tables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..gauge.families import skew_axes
-from .style import LATEX, TEXT, Style
+from .style import HTML, LATEX, TEXT, Style
 
 if TYPE_CHECKING:
     from .statement import Part, Statement, Term
@@ -33,22 +33,40 @@ def text(law: Statement) -> str:
 
 
 def latex(law: Statement) -> str:
-    """The law in LaTeX, without delimiters; `W`, `b` and `γ` of a node carry its name as index."""
+    """The law in LaTeX, without delimiters; `W`, `b` and `γ` of a node carry its name as index.
+
+    It needs the package amsmath, or KaTeX or MathJax.
+    """
     return _write(law, LATEX)
 
 
-def _write(law: Statement, style: Style) -> str:
+def short(law: Statement) -> str:
+    """The law in plain text, for tables: a sum of more than `SHOWN` terms says how many are not printed."""
+    return _write(law, TEXT, SHOWN)
+
+
+def short_latex(law: Statement) -> str:
+    """The same in LaTeX."""
+    return _write(law, LATEX, SHOWN)
+
+
+def html(law: Statement) -> str:
+    """The law in HTML without scripts, long sums cut; every name in it is escaped."""
+    return _write(law, HTML, SHOWN)
+
+
+def _write(law: Statement, style: Style, most: int | None = None) -> str:
     names = axis_letters(law)
     if "pair" in law.axis_kinds:
-        return style.both(_sum(law, style, names, _norm), _sum(law, style, names, _norm_of_sum))
+        return style.both(_sum(law, style, names, _norm, most), _sum(law, style, names, _norm_of_sum, most))
     if law.kind != "balance":
-        out = _sum(law, style, names, _short_linear if _is_short(law) else _linear)
+        out = _sum(law, style, names, _short_linear if _is_short(law) else _linear, most)
     elif "skew" in law.axis_kinds:
-        out = _sum(law, style, names, partial(_skew, law))
+        out = _sum(law, style, names, partial(_skew, law), most)
     elif any(map(_is_product, law.axis_kinds)):
-        out = _sum(law, style, names, _product)
+        out = _sum(law, style, names, _product, most)
     else:
-        out = _sum(law, style, names, _norm)
+        out = _sum(law, style, names, _norm, most)
     if "centred" in law.axis_kinds:
         out = style.centre(out)
     for kind, letter in zip(law.axis_kinds, names, strict=True):
@@ -75,8 +93,14 @@ def _is_product(kind: str) -> bool:
     return kind in ("matrix", "centred", "cross") or kind.startswith("sectors:")
 
 
-def _sum(law: Statement, style: Style, letters: list[str], write: Callable[[Term, Style, list[str]], str]) -> str:
-    shown = law.terms if len(law.terms) <= SHOWN else law.terms[: SHOWN - 2]
+def _sum(
+    law: Statement,
+    style: Style,
+    letters: list[str],
+    write: Callable[[Term, Style, list[str]], str],
+    most: int | None = None,
+) -> str:
+    shown = law.terms if most is None or len(law.terms) <= most else law.terms[: most - 2]
     parts = [style.coefficient(t.coefficient, not i) + write(t, style, letters) for i, t in enumerate(shown)]
     if len(shown) < len(law.terms):
         parts.append(style.more(len(law.terms) - len(shown)))
@@ -86,7 +110,7 @@ def _sum(law: Statement, style: Style, letters: list[str], write: Callable[[Term
 def _name(part: Part, style: Style) -> str:
     name = style.name(part.parameter, len(part.view.shape))
     if part.view.lead > 1:  # a grouped map: the groups come first
-        name = f"{name}_(groups)" if style is TEXT else rf"{name}^{{(\mathrm{{groups}})}}"
+        name = style.groups(name)
     return style.plus_identity(name, style.multiple(part.offset)) if part.offset else name
 
 
@@ -128,7 +152,7 @@ def _norm(term: Term, style: Style, letters: list[str]) -> str:
     entry = style.entry(name, where)
     single = len(term.part.view.shape) == 1 and ":" not in where and where
     if single:
-        return f"{entry}²" if style is TEXT else f"{entry}^2"
+        return style.square(entry)
     return style.norm(entry)
 
 

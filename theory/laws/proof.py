@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -42,28 +43,71 @@ class Proof:
         results = self.recheck()
         return bool(results) and all(ok for _, ok in results)
 
-    def text(self, indent: int = 0) -> str:
-        """The tree as indented text; long lists of steps are cut and say so."""
+    def text(self, indent: int = 0, most: int | None = None) -> str:
+        """The tree as indented text.
+
+        Args:
+            indent: how deep it stands.
+            most: steps that are printed below one; None for all.
+        """
         pad = "  " * indent
         lines = [f"{pad}{self.theorem}: {self.claim}" + (f"  [{self.source}]" if self.source else "")]
-        lines += [step.text(indent + 1) for step in self.steps[:SHOWN]]
-        if len(self.steps) > SHOWN:
-            lines.append(f"{pad}  ... and {len(self.steps) - SHOWN} more steps")
+        shown = self.steps[:most]
+        lines += [step.text(indent + 1, most) for step in shown]
+        if len(shown) < len(self.steps):
+            lines.append(f"{pad}  ... and {len(self.steps) - len(shown)} more steps")
         return "\n".join(lines)
 
+    @property
+    def short(self) -> str:
+        """The tree as indented text; long lists of steps are cut and say so."""
+        return self.text(most=SHOWN)
+
     def latex(self) -> str:
-        r"""The tree as nested LaTeX lists."""
-        source = rf" \emph{{({_escape(self.source)})}}" if self.source else ""
-        head = rf"\textbf{{{_escape(self.theorem)}}}: {_escape(self.claim)}{source}"
+        r"""The whole tree as nested LaTeX lists, for a document with amsmath and amssymb; letters are ASCII."""
+        source = rf" \emph{{({escaped(self.source)})}}" if self.source else ""
+        head = rf"\textbf{{{escaped(self.theorem)}}}: {escaped(self.claim)}{source}"
         if not self.steps:
             return head
         items = "\n".join(rf"\item {s.latex()}" for s in self.steps)
         return head + "\n\\begin{itemize}\n" + items + "\n\\end{itemize}"
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        source = f" <em>({escape(self.source)})</em>" if self.source else ""
+        steps = "".join(f"<li>{step._repr_html_()}</li>" for step in self.steps)
+        return f"<b>{escape(self.theorem)}</b>: {escape(self.claim)}{source}" + (f"<ul>{steps}</ul>" if steps else "")
+
+    def _repr_latex_(self) -> str:
+        return self.latex()
+
     def __str__(self) -> str:
         return self.text()
 
 
-def _escape(text: str) -> str:
-    table = {"_": r"\_", "^": r"\^{}", "&": r"\&", "#": r"\#", "%": r"\%", "{": r"\{", "}": r"\}", "~": r"\~{}"}
-    return "".join(table.get(c, c) for c in text)
+SIGNS = {
+    **{"‖": r"\|", "²": "^2", "ᵀ": r"^\top", "Σ": r"\sum", "√": r"\surd", "≤": r"\le", "≥": r"\ge", "∞": r"\infty"},
+    **{"×": r"\times", "·": r"\cdot", "→": r"\to", "≠": r"\neq", "⟨": r"\langle", "⟩": r"\rangle", "∈": r"\in"},
+    **{"γ": r"\gamma", "β": r"\beta", "η": r"\eta", "θ": r"\theta", "ε": r"\varepsilon", "λ": r"\lambda"},
+    **{"<": "<", ">": ">", "|": "|", "*": "*", "=": "="},
+}
+LETTERS = {"_": r"\_", "^": r"\^{}", "&": r"\&", "#": r"\#", "%": r"\%", "{": r"\{", "}": r"\}", "~": r"\~{}"}
+LETTERS |= {"$": r"\$"}
+LETTERS |= {"\\": r"\textbackslash{}", "é": r"\'e", "è": r"\`e", "ö": r"\"o", "ü": r"\"u", "ä": r"\"a"}
+LETTERS |= {"…": r"\dots{}"}
+LETTERS |= {"–": "--", "—": "---", "’": "'"}
+
+
+def escaped(text: str) -> str:
+    """Plain text for LaTeX; mathematical signs become formulas, `^T` and `^2` exponents."""
+    return "".join(_piece(p) for p in re.split(r"(\^(?:T|-?\d+))", text))
+
+
+def _piece(text: str) -> str:
+    if len(text) > 1 and text.startswith("^"):
+        power = r"\top" if text == "^T" else text[1:]
+        return rf"\ensuremath{{^{{{power}}}}}"
+    return "".join(
+        rf"\ensuremath{{{SIGNS[c]}}}" if c in SIGNS else LETTERS.get(c, c if c.isascii() else "?") for c in text
+    )

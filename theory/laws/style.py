@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from html import escape
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Style:
         centre: a matrix with its mean removed on both sides.
         mean_removed: an expression with its mean over a letter removed.
         part_of: the part of a matrix that lies in the named sectors.
+        square: the square of a number.
+        groups: a grouped map, whose groups come first.
     """
 
     name: Callable[[str, int], str]
@@ -42,6 +45,8 @@ class Style:
     centre: Callable[[str], str]
     mean_removed: Callable[[str, str], str]
     part_of: Callable[[str, str], str]
+    square: Callable[[str], str]
+    groups: Callable[[str], str]
 
     def multiple(self, value: Fraction) -> str:
         """A factor in front of a matrix, nothing for 1."""
@@ -88,6 +93,8 @@ TEXT = Style(
     centre=lambda x: f"C ({x}) C with C = I - 11ᵀ/n",
     mean_removed=lambda x, i: f"{x}, minus its mean over {i}",
     part_of=lambda x, sectors: f"{x}, its part in: {sectors}",
+    square=lambda x: f"{x}²",
+    groups=lambda x: f"{x}_(groups)",
 )
 
 LATEX = Style(
@@ -105,4 +112,35 @@ LATEX = Style(
     centre=lambda x: rf"C \left({x}\right) C,\; C = I - \tfrac1n \mathbf{{1}}\mathbf{{1}}^\top",
     mean_removed=lambda x, i: rf"{x} - \tfrac1n \textstyle\sum_{{{i}}}(\cdot)",
     part_of=lambda x, sectors: rf"P \left({x}\right)\; \text{{(part in: {sectors})}}",
+    square=lambda x: f"{x}^2",
+    groups=lambda x: rf"{x}^{{(\mathrm{{groups}})}}",
+)
+
+
+def _html_name(parameter: str, axes: int) -> str:
+    node, _, local = parameter.rpartition(".")
+    letters = {"weight": "W" if axes > 1 else "γ", "bias": "b"}
+    if local not in letters:
+        return f"<span>{escape(parameter)}</span>"
+    return f"<i>{letters[local]}</i>" + (f"<sub>{escape(node)}</sub>" if node else "")
+
+
+# For pages without scripts.
+HTML = Style(
+    name=_html_name,
+    transpose=lambda x: f"{x}<sup>⊤</sup>",
+    entry=lambda x, where: f"{x}[{','.join(where)}]" if where else x,
+    norm=lambda x: f"‖{x}‖²",
+    product=lambda x, y: f"{x} {y}",
+    over=lambda letters, x: f"Σ<sub>{','.join(letters)}</sub> {x}" if letters else f"Σ {x}",
+    ones=lambda x, rows: f"<b>1</b><sup>⊤</sup> {x}" if rows else f"{x} <b>1</b>",
+    fraction=str,
+    more=lambda n: f"+ … ({n} more)",
+    plus_identity=lambda x, multiple: f"({multiple}<i>I</i> + {x})",
+    both=lambda x, y: f"({x}, {y})",
+    centre=lambda x: f"<i>C</i> ({x}) <i>C</i> with <i>C</i> = <i>I</i> − <b>11</b><sup>⊤</sup>/n",
+    mean_removed=lambda x, i: f"{x}, minus its mean over {i}",
+    part_of=lambda x, sectors: f"{x}, its part in: {sectors}",
+    square=lambda x: f"{x}²",
+    groups=lambda x: f"{x}<sup>(groups)</sup>",
 )

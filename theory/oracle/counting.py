@@ -74,6 +74,13 @@ class Count:
     closed: bool = True
     singular_values: torch.Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
 
+    def _repr_html_(self) -> str:
+        from ..laws.pages import facts
+
+        ranks = ", ".join(map(str, self.ranks))
+        rows = (("parameters", self.parameters), ("ranks of fields and brackets", ranks), ("verdict", self.verdict))
+        return facts((("independent laws", self.laws), *rows, ("method", self.method)), "count by brute force")
+
 
 def expect_known(found: Count, known: int | None) -> Count:
     """A count that is not below a number of independent laws that are known.

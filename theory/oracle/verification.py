@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from ..arguments import ArgumentError, shown
 from ..laws.law import Law
 from ..losses import LossLike
 from ..parts import is_part, with_parts
@@ -97,6 +98,15 @@ class Report:
         """The laws that failed."""
         return tuple(r for r in self.laws if r.verdict is Verdict.VIOLATED)
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from ..laws.pages import table
+
+        head = ("law", "verdict", "residual", "residual of a corrupted copy", "why")
+        rows = ((r.law, str(r.verdict), f"{r.residual:.0e}", f"{r.control:.0e}", r.reason) for r in self.laws)
+        return table(head, (tuple(map(escape, row)) for row in rows), f"verdict: {self.verdict}")
+
     def __getitem__(self, name: str) -> LawReport:
         for r in self.laws:
             if r.law == name:
@@ -144,6 +154,10 @@ def verify(
         ValueError: for a module without example inputs, for laws of parameters that the network does not have, and for
             another axis than that the laws were derived for.
     """
+    if type(samples) is not int or samples < 1:
+        raise ArgumentError(f"verify: samples is {shown(samples)}; it must be an integer of at least 1")
+    if not isinstance(network, torch.nn.Module | Differentiable):
+        raise ArgumentError(f"verify: the network is {shown(network)}; expected an architecture or a torch module")
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
         if isinstance(laws, OnAxes) and laws.axes and not hasattr(network, "output_axes"):
             axis = axis if isinstance(axis, ClassAxes) else ClassAxes(laws.axes, axis)

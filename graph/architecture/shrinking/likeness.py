@@ -143,7 +143,7 @@ def doubts(arch: BlockGraph, small: BlockGraph, laws: LawSet, small_laws: LawSet
     for names, who in ((missing, "the network"), (added, "the copy")):
         if names:
             out.append(f"only {who} has the families {_listed(sorted(f'{n} ({a})' for n, a in names))}")
-    if _plain(laws.notes) != _plain(small_laws.notes):
+    if _plain(laws.gaps) != _plain(small_laws.gaps):
         out.append("the rules meet other limits in the network than in its copy")
     return out
 
@@ -151,8 +151,9 @@ def doubts(arch: BlockGraph, small: BlockGraph, laws: LawSet, small_laws: LawSet
 def agreement(small: BlockGraph, laws: LawSet) -> str:
     """What a network and a copy without doubts have in common."""
     widths = sum(c.matters for c in set(comparisons(small).values()))
+    same = f"{widths} comparisons of widths come out the same, " if widths else ""
     return (
-        f"{widths} comparisons of widths come out the same, the {len(_families(laws))} kinds of families of laws have "
+        f"{same}the {len(_families(laws))} kinds of families of laws have "
         "the same names and algebras, and the rules meet the same limits"
     )
 

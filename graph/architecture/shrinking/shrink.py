@@ -29,6 +29,7 @@ from ..diagrams import diagram
 from .depth import cut_experts, cut_repeats
 from .fixed import cut_biases, cut_numbers
 from .likeness import Comparison, Key, comparisons, differing
+from .untraced import untraced
 from .widths import Widths
 
 CHEAP = 150  # trainable scalars of a copy that keeps more than it must
@@ -58,12 +59,9 @@ def shrink(arch: G, extra: int = 0) -> G:
         A smaller architecture, or the same one if nothing can be cut.
 
     Raises:
-        ShapeError: for a traced architecture.
+        ShapeError: for a traced architecture whose blocks have sizes of its module built in.
     """
-    if arch.trace is not None:
-        raise ShapeError(
-            "a traced network has the sizes of its module built in and cannot be shrunk; trace a smaller instance of it"
-        )
+    arch = arch if arch.trace is None else untraced(arch)
     # Where one token is selected, what writes the others before the last layer is seen through norms alone: a single
     # layer has laws of its first map that a deep network does not have.
     selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)

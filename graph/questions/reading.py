@@ -1,0 +1,101 @@
+"""What every question takes: an architecture, an expression of blocks, a torch module with inputs, or a spec."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+from lawful.blocks import Net, ShapeError
+from lawful.theory.arguments import shown, typed
+from lawful.theory.inputs import inputs_of
+
+from ..architecture.architecture import Architecture
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NetworkLike = Architecture | Net | torch.nn.Module | str
+Maker = Callable[[], Architecture]
+_readers: list[Callable[[str], Architecture]] = []
+_instances: list[Callable[[str], Maker | None]] = []
+
+
+def read_specs_with(reader: Callable[[str], Architecture], instance: Callable[[str], Maker | None]) -> None:
+    """Says what makes an architecture of a spec (`family:gpt2`); the front door does, since it knows them all.
+
+    Args:
+        reader: makes the architecture.
+        instance: gives what makes a small instance of the same model, None where nothing does.
+    """
+    _readers[:], _instances[:] = [reader], [instance]
+
+
+def network_of(network: Any, where: str = "lawful") -> Architecture | torch.nn.Module:
+    """A network in one of its two forms: as an architecture, or as a torch module.
+
+    Args:
+        network: an architecture, an expression of blocks, a torch module, or a spec.
+        where: the function that was called, for messages.
+
+    Raises:
+        ShapeError: for anything else, and for blocks that do not fit.
+        ValueError: for a spec that names no network (`lawful.specs.BadInput`); says which part of it is wrong.
+    """
+    if isinstance(network, Net):
+        return Architecture(network)
+    if isinstance(network, (Architecture, torch.nn.Module)):
+        return network
+    if isinstance(network, str) and _readers:
+        return _readers[0](network)
+    hint = "; call it to make one" if callable(network) else ""
+    raise ShapeError(
+        f"{where}: the network is {shown(network)}; it must be an architecture, an expression of blocks, a torch "
+        f"module or a spec such as 'family:gpt2'{hint}"
+    )
+
+
+def question(
+    skip: Sequence[str] = (), least: Mapping[str, int] = MappingProxyType({})
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator for what is asked of a network, its first argument: what callers hand in is read and checked.
+
+    The function itself gets an architecture or a torch module, `args` as a tuple and `kwargs` as a dict.
+
+    Args:
+        skip: further arguments that the function checks itself, beside the loss and the axis.
+        least: smallest values of integers where the rule of `theory.arguments.typed` does not fit.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        first = next(iter(signature.parameters))
+        inputs = [name for name in ("args", "kwargs") if name in signature.parameters]
+        checked = typed(ShapeError, (first, "loss", "axis", *inputs, *skip), least)(function)
+
+        @functools.wraps(function)
+        def ask(*given: P.args, **named: P.kwargs) -> R:
+            try:
+                bound = signature.bind(*given, **named)
+            except TypeError:
+                return checked(*given, **named)  # which says what it takes
+            values = bound.arguments
+            if "instance" in signature.parameters and isinstance(values[first], str) and _instances:
+                values.setdefault("instance", _instances[0](values[first]))
+            values[first] = network_of(values[first], function.__name__)
+            if inputs:
+                found = inputs_of(function.__name__, values.get("args"), values.get("kwargs"), ShapeError)
+                values.update(args=found[0], kwargs=found[1])
+                if any(found) and isinstance(values[first], Architecture):
+                    raise ShapeError(
+                        f"{function.__name__}: an architecture brings its own inputs; leave out args= and kwargs="
+                    )
+            return checked(*bound.args, **bound.kwargs)
+
+        return ask
+
+    return decorate

@@ -1,0 +1,5 @@
+"""`python -m lawful` is the command `lawful`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,251 @@
+"""What callers hand in, checked against the annotations of what they call: one sentence instead of a traceback.
+
+`typed` makes a function check its arguments; `misfit` says what is wrong with one value.  Annotations that say nothing
+that can be checked (protocols, type variables, names that only type checkers import) let everything pass.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import functools
+import inspect
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LARGEST = 2**40  # beyond every real width, and small enough for products of a few of them to stay finite as floats
+SHOWN = 70
+NAMES = {bool: "True or False", str: "text", type(None): "None", float: "a number", Any: "anything"}
+
+
+_KNOWN: dict[type, tuple[tuple[str, Any], ...]] = {}
+
+
+class ArgumentError(ValueError):
+    """An argument that is none; says which, what it is and what it must be."""
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: short, in one line, and never by a walk into what may be nested a thousand deep."""
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, (list, tuple)) and (len(value) > 4 or any(isinstance(v, (list, tuple)) for v in value)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and abs(value) > 10**30:
+        return "an integer of more than 30 digits"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if type(value).__module__.split(".")[0] in ("torch", "numpy") and hasattr(value, "shape"):
+        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
+    if type(value).__module__.startswith("torch.nn"):
+        return f"the torch module {type(value).__name__}"
+    if isinstance(value, (types.FunctionType, types.MethodType)):
+        return f"the function {value.__name__}"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # what somebody else prints
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def hints_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
+    """The annotations of a function, or of the fields of a class; `Any` for those that cannot be read."""
+    found: dict[str, Any] = {}
+    for owner in reversed(thing.__mro__) if isinstance(thing, type) else (thing,):
+        scope = vars(sys.modules[owner.__module__])
+        for name, text in inspect.get_annotations(owner).items():
+            try:
+                found[name] = (
+                    eval(text, dict(scope)) if isinstance(text, str) else text
+                )  # as typing.get_type_hints does
+            except Exception:
+                found[name] = Any
+    return found
+
+
+def misfit(value: Any, hint: Any, least: int = 1) -> str:
+    """What a value must be, if it does not fit its annotation; empty if it does."""
+    return "" if _fits(value, hint, least) else _expected(hint, least)
+
+
+def _fits(value: Any, hint: Any, least: int) -> bool:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, h, least) for h in inner)
+    if origin is typing.Literal:
+        return any(type(value) is type(v) and value == v for v in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if len(inner) == 2 and inner[1] is Ellipsis:
+            return all(_fits(v, inner[0], least) for v in value)
+        return len(value) == len(inner) and all(_fits(v, h, least) for v, h in zip(value, inner, strict=True))
+    if origin in (collections.abc.Sequence, list):
+        several = isinstance(value, (Sequence if origin is not list else list)) and not isinstance(value, (str, bytes))
+        return several and all(_fits(v, inner[0], least) for v in value)
+    if origin in (collections.abc.Mapping, dict):
+        if not isinstance(value, Mapping):
+            return False
+        return all(_fits(k, inner[0], least) and _fits(v, inner[1], least) for k, v in value.items())
+    if origin is collections.abc.Callable or hint is collections.abc.Callable:
+        return callable(value)
+    if hint is Any:
+        return True
+    if hint is None:
+        return value is None
+    if hint is int:
+        return type(value) is int and least <= value <= LARGEST
+    if hint is float:
+        return abs(value) <= LARGEST if type(value) is int else type(value) is float and not math.isnan(value)
+    if isinstance(hint, type) and not getattr(hint, "_is_protocol", False):
+        return isinstance(value, hint)
+    return True
+
+
+def _expected(hint: Any, least: int) -> str:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_expected(h, least) for h in inner))
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inner))
+    if origin is tuple and not (len(inner) == 2 and inner[1] is Ellipsis):
+        return f"a tuple of {len(inner)} values"
+    if origin in (tuple, collections.abc.Sequence, list):
+        kind = {tuple: "tuple", list: "list"}.get(origin, "list")
+        return f"a {kind} of values, each {_expected(inner[0], least)}"
+    if origin in (collections.abc.Mapping, dict):
+        return f"a dict from {_expected(inner[0], least)} to {_expected(inner[1], least)}"
+    if origin is collections.abc.Callable or hint is collections.abc.Callable:
+        return "a function"
+    if hint is int:
+        return f"an integer of at least {least}" if least > -LARGEST else "an integer"
+    if hint in NAMES or hint is None:
+        return NAMES.get(hint, "None")
+    name = getattr(hint, "__name__", str(hint))
+    return {"Net": "a block or an expression of blocks", "Block": "a block, made with parentheses"}.get(
+        name, f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+    )
+
+
+def expect_fields(
+    self: Any,
+    least: Mapping[str, int] = types.MappingProxyType({}),
+    kind: type[Exception] = ArgumentError,
+    integers_only: bool = False,
+) -> None:
+    """Checks every field of a dataclass object against its annotation; for `__post_init__`.
+
+    Args:
+        self: the object.
+        least: smallest value of integer fields where that is not 1; integers inside tuples may be anything.
+        kind: of the error.
+        integers_only: leave out all fields that are no integers.
+
+    Raises:
+        Exception: of that kind; names the class, the field and what it must be.
+    """
+    for name, hint in _field_hints(type(self)):
+        if integers_only and hint is not int:
+            continue
+        value = getattr(self, name)
+        low = least.get(name, 1) if hint is int else -LARGEST
+        if wanted := misfit(value, hint, low):
+            large = f" and at most {LARGEST}" if hint is int and type(value) is int and value > LARGEST else ""
+            raise kind(f"{_brief(self)} has the {name} {shown(value)}; it must be {wanted}{large}")
+
+
+def _brief(self: Any) -> str:
+    text = shown(self)
+    return text if len(text) < SHOWN else type(self).__name__
+
+
+def _field_hints(cls: type) -> tuple[tuple[str, Any], ...]:
+    if cls not in _KNOWN:
+        hints = hints_of(cls)
+        _KNOWN[cls] = tuple((f.name, hints[f.name]) for f in dataclasses.fields(cls) if hints[f.name] is not Any)
+    return _KNOWN[cls]
+
+
+def _least(default: Any) -> int:
+    """The smallest integer that an argument may be, by its default: 1, or the default if that is smaller."""
+    values = default if isinstance(default, (list, tuple)) else (default,)
+    numbers = [v for v in values if type(v) is int]
+    return min([1, *numbers]) if numbers else 1
+
+
+def typed(
+    kind: type[Exception] = ArgumentError,
+    skip: Sequence[str] = (),
+    least: Mapping[str, int] = types.MappingProxyType({}),
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator: the function checks its arguments against their annotations before it runs.
+
+    An integer must be at least 1, or its default if that is smaller.
+
+    Args:
+        kind: of the error for an argument that does not fit.
+        skip: arguments that the function checks itself.
+        least: smallest values of integers where the rule is another.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        hints: dict[str, Any] = {}
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not hints:
+                hints.update(hints_of(function))
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}: {error}; it is {function.__name__}{_short(signature)}") from None
+            for name, value in bound.arguments.items():
+                if name not in skip:
+                    p = signature.parameters[name]
+                    low = least.get(name, _least(p.default))
+                    _expect(function.__name__, p, value, hints.get(name, Any), low, kind)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def _short(signature: inspect.Signature) -> str:
+    return f"({', '.join(map(_named, signature.parameters.values()))})"
+
+
+def _named(p: inspect.Parameter) -> str:
+    stars = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
+    return stars + p.name + ("" if p.default is p.empty else f"={shown(p.default)}")
+
+
+def _expect(where: str, p: inspect.Parameter, value: Any, hint: Any, least: int, kind: type[Exception]) -> None:
+    if p.kind is p.VAR_POSITIONAL:
+        values: Sequence[tuple[str, Any]] = [(f"argument {i + 1}", v) for i, v in enumerate(value)]
+    elif p.kind is p.VAR_KEYWORD:
+        values = list(value.items())
+    else:
+        values = [(p.name, value)]
+    for name, each in values:
+        wanted = misfit(each, hint, least)
+        if wanted:
+            raise kind(f"{where}: {name} is {shown(each)}; it must be {wanted}{_way_out(each)}")
+
+
+def _way_out(value: Any) -> str:
+    """What else to write, where what was meant is plain."""
+    if isinstance(value, type) and "lawful.blocks" in value.__module__:
+        return f"; write {value.__name__}() with parentheses"
+    kind = value if isinstance(value, type) else type(value)
+    if kind.__module__.startswith("torch.nn"):
+        return f"; {kind.__name__} is a torch module: take the block of this name from lawful.blocks, or lw.trace"
+    return ""
