@@ -1,4 +1,4 @@
-"""The ledger in the loops of others: Hugging Face Trainer and Lightning.  A plain loop and Accelerate need none of this.
+"""The ledger in the loops of others: Hugging Face Trainer, Lightning.  A plain loop and Accelerate need neither.
 
 Nothing is imported before it is asked for: each function needs the package of its loop.
 """

@@ -9,10 +9,10 @@ from torch import Tensor
 from lawful.theory.parts import base
 
 if TYPE_CHECKING:
-    from .ledger import Ledger
+    from .watcher import Watcher
 
 
-def effective_rates(ledger: Ledger) -> dict[str, Tensor]:
+def effective_rates(ledger: Watcher) -> dict[str, Tensor]:
     """`lr / ||w||^2` for every scalar of every law that is a sum of squares.
 
     Such a law says that the loss does not change with the size of its weights; what a step does is to turn them.

@@ -9,13 +9,13 @@ from .report import rows
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .ledger import Ledger
+    from .watcher import Watcher
 
 FLOOR = 1e-18  # a remainder of exactly 0 on a logarithmic axis
 MOST = 12  # laws in a panel: those that moved most
 
 
-def plot(ledger: Ledger, path: str | None) -> Figure:
+def plot(ledger: Watcher, path: str | None) -> Figure:
     """Draws three panels: change over the steps, causes, and remainders over the steps.
 
     Args:

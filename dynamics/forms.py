@@ -143,7 +143,7 @@ def _plain(term: Term) -> Term:
 
 
 def _rows(part: Part, vector: Vector) -> torch.Tensor:
-    """A parameter as the rows that a law multiplies: in float64, or in float32 where it is large and no more precise."""
+    """A parameter as the rows that a law multiplies: in float64, or in float32 where it is large."""
     x = part.read(read(part.parameter, vector).detach()).flatten(-2)
     if x.dtype == torch.float64 or x.numel() <= LARGE:
         return x.double()

@@ -98,7 +98,7 @@ class GradientWatch:
         if not self._shared:
             self._copy_gradients, self._copy_weights = (
                 bool(changed),
-                found.unknown and bool(moved) or bool(found.displaced),
+                (found.unknown and bool(moved)) or bool(found.displaced),
             )
         self._raw, self._weights, self._versions = {}, {}, {}
         return found

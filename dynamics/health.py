@@ -14,10 +14,11 @@ from .account import Account
 from .step import NORM, OUTSIDE
 
 if TYPE_CHECKING:
-    from .ledger import Ledger
+    from .watcher import Watcher
 
 OK, ROUNDING, APPROXIMATE, UNEXPLAINED = "ok", "rounding", "epsilon", "unexplained"
-ORDER = (OK, ROUNDING, APPROXIMATE, UNEXPLAINED)
+NOT_WATCHED = "not watched"  # no step of the law was accounted for yet
+ORDER = (OK, ROUNDING, APPROXIMATE, NOT_WATCHED, UNEXPLAINED)
 PRECISE = 1e-10  # a remainder below this part of the law is none
 SILENT = 20  # steps without a gradient before a layer counts as one that does not learn
 CONSTANT = 1e-4  # a norm that varies less from step to step was set by clipping
@@ -57,8 +58,10 @@ class Judgement:
 
     @property
     def worst(self) -> str:
-        """The worst verdict."""
-        return max(self.verdicts.values(), key=ORDER.index, default=OK)
+        """The worst verdict; a fault that no law sees counts as well."""
+        if any(f.fault for f in self.findings):
+            return UNEXPLAINED
+        return max(self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
 
 
 def verdict(account: Account, low: bool, epsilon: float) -> str:
@@ -71,10 +74,10 @@ def verdict(account: Account, low: bool, epsilon: float) -> str:
     """
     if account.broken is not None or not torch.isfinite(account.remainder).all():
         return UNEXPLAINED
-    if (
-        bool((account.remainder.abs() > account.bound).any())
-        or account.stale_step is not None
-        and account.form.law.exact
+    if not account.steps:
+        return NOT_WATCHED
+    if bool((account.remainder.abs() > account.bound).any()) or (
+        account.stale_step is not None and account.form.law.exact
     ):
         return UNEXPLAINED
     if not account.form.law.exact:
@@ -87,7 +90,7 @@ def verdict(account: Account, low: bool, epsilon: float) -> str:
     return ROUNDING if low and account.relative > PRECISE else OK
 
 
-def judge(ledger: Ledger) -> Judgement:
+def judge(ledger: Watcher) -> Judgement:
     """Verdicts, findings and words for a run."""
     low = max(ledger.precision.gradient, ledger.precision.unit) > PRECISE
     verdicts = {n: verdict(a, low, ledger.epsilon) for n, a in ledger.accounts.items()}
@@ -113,7 +116,7 @@ def judge(ledger: Ledger) -> Judgement:
     return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low))
 
 
-def _broken(ledger: Ledger, bad: Sequence[Account], good: Sequence[Account]) -> list[Finding]:
+def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) -> list[Finding]:
     """What the laws say whose account does not close."""
     out = []
     nans = [a for a in bad if a.broken is not None]
@@ -138,9 +141,9 @@ def _broken(ledger: Ledger, bad: Sequence[Account], good: Sequence[Account]) -> 
         names = suspects(leaks, good)
         penalty = _penalty(leaks)
         text = (
-            f"the gradient holds {penalty:.3g} times the weights: the loss has a penalty on them, beside the optimizer's decay"
+            f"the gradient holds {penalty:.3g} times the weights: the loss has a penalty on them, beside decay"
             if penalty
-            else f"first-order drift from step {min(a.leak_first or 0 for a in leaks)} on: this is not the gradient of one loss "
+            else f"first-order drift from step {min(a.leak_first or 0 for a in leaks)} on: no gradient of one loss "
             "(a wrong backward, a detached branch, a wrong scale)"
         )
         out.append(Finding("decay" if penalty else "gradient", names, text))
@@ -191,7 +194,7 @@ def _penalty(leaks: Sequence[Account]) -> float:
     return rates[0] if rates and max(rates) - min(rates) <= 1e-3 * abs(max(rates)) and rates[0] > 0 else 0.0
 
 
-def _missing(ledger: Ledger) -> list[Finding]:
+def _missing(ledger: Watcher) -> list[Finding]:
     held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
     names = tuple(
         n for n, p in ledger.model.named_parameters() if p.requires_grad and id(p) not in held and p.grad is not None
@@ -199,13 +202,13 @@ def _missing(ledger: Ledger) -> list[Finding]:
     return [Finding("missing", names, "a gradient, but in no group of the optimizer")] if names else []
 
 
-def _edited(ledger: Ledger) -> list[Finding]:
+def _edited(ledger: Watcher) -> list[Finding]:
     names = tuple(ledger.edited)
     text = "the gradient was turned around or enlarged between backward and the step"
     return [Finding("edited", names, text)] if names else []
 
 
-def _apart(ledger: Ledger) -> list[Finding]:
+def _apart(ledger: Watcher) -> list[Finding]:
     if not ledger.apart:
         return []
     step = min(ledger.apart.values())
@@ -214,7 +217,7 @@ def _apart(ledger: Ledger) -> list[Finding]:
     return [Finding("processes", names, text)]
 
 
-def _clipped(ledger: Ledger) -> list[Finding]:
+def _clipped(ledger: Watcher) -> list[Finding]:
     """Clipping that acts on gradients which a scaler has enlarged leaves next to nothing of them."""
     norms, multiples = [n for _, n in ledger.clipped], [m for m, _ in ledger.clipped]
     if len(norms) < 3 or not max(norms) - min(norms) <= CONSTANT * max(norms) or max(norms) > 1e-3:
@@ -229,7 +232,7 @@ def _clipped(ledger: Ledger) -> list[Finding]:
     return [Finding("clipping", tuple(ledger.parameters), text)]
 
 
-def _silent(ledger: Ledger) -> list[Finding]:
+def _silent(ledger: Watcher) -> list[Finding]:
     fixed = {base(n) for law in ledger.laws if law.kind == "frozen" for n in law.parameters}
     held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
     names = tuple(
@@ -241,7 +244,7 @@ def _silent(ledger: Ledger) -> list[Finding]:
     return [Finding("silent", names, text, fault=False)] if names else []
 
 
-def _outside(ledger: Ledger) -> list[Finding]:
+def _outside(ledger: Watcher) -> list[Finding]:
     """Weights that were changed outside of the step, and whether they shrank as decay makes them."""
     moved = [
         a
@@ -259,11 +262,11 @@ def _outside(ledger: Ledger) -> list[Finding]:
     return [Finding("outside", names, "changed between the steps, not by the optimizer", fault=False)]
 
 
-def _unaccounted(ledger: Ledger) -> list[Finding]:
+def _unaccounted(ledger: Watcher) -> list[Finding]:
     if not ledger.unaccounted:
         return []
     text = (
-        f"step {ledger.unaccounted[0]} was the first whose gradients somebody changed after backward (clipping?), so that "
+        f"step {ledger.unaccounted[0]} was the first whose gradients were changed after backward (clipping?), so that "
         "no copy was there: its change is booked as not watched"
     )
     return [Finding("changed gradients", (), text, fault=False)]
@@ -274,7 +277,7 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(many[:6]) + (f" and {len(many) - 6} more" if len(many) > 6 else "")
 
 
-def _words(ledger: Ledger, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
+def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
     counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
     lines = [f"{ledger.steps} steps, {len(verdicts)} laws: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n)]
     if counts[OK]:
@@ -289,7 +292,7 @@ def _words(ledger: Ledger, verdicts: dict[str, str], findings: Sequence[Finding]
     if counts[APPROXIMATE]:
         seen = max(a.leak for n, a in ledger.accounts.items() if verdicts[n] == APPROXIMATE)
         lines.append(
-            f"epsilon: these laws hold up to the epsilon of a norm (slope {seen:.0e} seen, {ledger.epsilon:.0e} explained)."
+            f"epsilon: these hold up to the epsilon of a norm (slope {seen:.0e} seen, {ledger.epsilon:.0e} explained)."
         )
     lines += [
         f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}"

@@ -1,8 +1,8 @@
 """Closed forms: what learning rate, decay, momentum and noise make of a law, without running anything.
 
-Source: Kunin et al. 2021, *Neural mechanics*: a translation symmetry has a linear law, a scale symmetry the squared norm
-of its weights, a rescale symmetry the difference of two.  They are limits of small rates; the exact discrete steps are
-in `decayed` and `heavy_ball`.
+Source: Kunin et al. 2021, *Neural mechanics*: a translation symmetry has a linear law, a scale symmetry the squared
+norm of its weights, a rescale symmetry the difference of two.  These are limits of small rates;
+`decayed` and `heavy_ball` are the exact discrete steps.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .account import Account
-from .health import APPROXIMATE, OK, ROUNDING, UNEXPLAINED, judge, suspects
+from .health import APPROXIMATE, NOT_WATCHED, OK, ROUNDING, UNEXPLAINED, judge, suspects
 from .step import DECAY, NORM
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .ledger import Ledger
+    from .watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Row:
         causes: what every cause did.
         remainder: the Euclidean norm of what no cause explains.
         relative: the remainder over the law's scale.
-        verdict: `ok`, `rounding`, `epsilon` or `unexplained`.
+        verdict: `ok`, `rounding`, `epsilon`, `not watched` or `unexplained`.
     """
 
     law: str
@@ -47,7 +47,7 @@ class Row:
         return {**head, **self.causes, "remainder": self.remainder, "relative": self.relative, "verdict": self.verdict}
 
 
-def rows(ledger: Ledger) -> list[Row]:
+def rows(ledger: Watcher) -> list[Row]:
     """A row for every law; all rows have the same causes."""
     verdicts = judge(ledger).verdicts
     accounts = ledger.accounts
@@ -71,7 +71,7 @@ def table(found: Sequence[Row], steps: int) -> Table:
 
     causes = list(found[0].causes) if found else []
     out = Table("law", "change", *causes, "remainder", "of the law", "verdict", title=f"{steps} steps")
-    colours = {OK: "green", ROUNDING: "green", APPROXIMATE: "yellow", UNEXPLAINED: "bold red"}
+    colours = {OK: "green", ROUNDING: "green", APPROXIMATE: "yellow", NOT_WATCHED: "yellow", UNEXPLAINED: "bold red"}
     for row in found:
         numbers = [row.change, *row.causes.values(), row.remainder]
         colour = colours[row.verdict]
@@ -80,7 +80,7 @@ def table(found: Sequence[Row], steps: int) -> Table:
     return out
 
 
-def explain(ledger: Ledger, account: Account) -> str:
+def explain(ledger: Watcher, account: Account) -> str:
     """One law in words."""
     law = account.form.law
     row = next(r for r in rows(ledger) if r.law == law.name)
@@ -91,14 +91,14 @@ def explain(ledger: Ledger, account: Account) -> str:
     shares = ", ".join(f"{_percent(share)} {cause}" for share, cause in parts if share >= 1e-4) or "nothing moved it"
     lines = [
         f"{law.name} ({law.text})",
-        f"moved by {row.change:.3g} in {account.steps} steps, {abs(row.change) / account.norm:.1e} of its size: {shares}; "
-        f"remainder {row.relative:.0e} of the law: {row.verdict}.",
+        f"moved by {row.change:.3g} in {account.steps} steps, {abs(row.change) / account.norm:.1e} of its size: "
+        f"{shares}; remainder {row.relative:.0e} of the law: {row.verdict}.",
     ]
     lines += _sentences(ledger, account, row)
     return "\n".join(lines)
 
 
-def _sentences(ledger: Ledger, account: Account, row: Row) -> list[str]:
+def _sentences(ledger: Watcher, account: Account, row: Row) -> list[str]:
     out = []
     scale = account.norm
     decay = account.causes.get(DECAY)

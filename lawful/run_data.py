@@ -34,7 +34,7 @@ def batches(
     """
     if len(arch.inputs) != 1 or len(arch.outputs) != 1:
         raise BadInput(
-            f"the network has {len(arch.inputs)} inputs and {len(arch.outputs)} outputs, train feeds one and reads one; "
+            f"the network has {len(arch.inputs)} inputs and {len(arch.outputs)} outputs, train needs one of each; "
             "use lw.Ledger in a loop of your own"
         )
     signal = arch.inputs[0]

@@ -165,6 +165,38 @@ def test_a_closure_is_run_once() -> None:
     assert {r.law: r.verdict for r in ledger.rows()}["balance of fc1"] == "ok"
 
 
+def test_a_closure_that_runs_many_times() -> None:
+    model = MLP()
+    optimizer = optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)
+    ledger = lw.Ledger(model, optimizer, LAWS)
+    x, y = torch.randn(16, 4, dtype=torch.float64), torch.randint(0, 3, (16,))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    for _ in range(4):
+        optimizer.step(closure)
+    assert ledger.verdict == "ok", ledger.health()
+
+
+def test_what_only_rounding_moves() -> None:
+    """A bias before BatchNorm has no gradient but rounding, which RMSprop blows up: a cause, not a fault."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = optim.RMSprop(model.parameters(), 1e-3)
+    ledger = lw.Ledger(model, optimizer)
+    for _ in range(10):
+        optimizer.zero_grad()
+        model(torch.randn(16, 4)).square().mean().backward()
+        optimizer.step()
+    assert ledger.verdict == "epsilon" and not [f for f in ledger.findings() if f.fault], ledger.health()
+    frozen = next(row for row in ledger.rows() if row.law == "frozen 0.bias")
+    assert frozen.relative < 1e-5 < abs(frozen.change)
+
+
 def test_every_kth_step_and_a_sample_of_laws() -> None:
     assert train(OPTIMIZERS["adamw"], every=4).verdict == "ok"
     assert len(train(OPTIMIZERS["adamw"], sample=2).rows()) == 2

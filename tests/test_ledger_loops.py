@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -38,7 +39,8 @@ def test_the_trainer_of_hugging_face(tmp_path: Path) -> None:
         torch.manual_seed(0)
         arguments = transformers.TrainingArguments(
             str(tmp_path), max_steps=steps, per_device_train_batch_size=8, save_steps=5, logging_steps=5, report_to=[],
-            use_cpu=True, weight_decay=0.1, disable_tqdm=True, lr_scheduler_type="cosine", gradient_accumulation_steps=2,
+            use_cpu=True, weight_decay=0.1, disable_tqdm=True, lr_scheduler_type="cosine",
+            gradient_accumulation_steps=2,
         )  # fmt: skip
         watch = callbacks.hugging_face(laws=LAWS)
         trainer = transformers.Trainer(WithLoss(), arguments, train_dataset=data, callbacks=[watch])
@@ -101,7 +103,7 @@ def test_loggers(tmp_path: Path) -> None:
     optimizer.step()
 
     class Writer:
-        seen: dict = {}
+        seen: ClassVar[dict] = {}
 
         def add_scalar(self, name, value, step):
             self.seen[name] = (value, step)

@@ -15,7 +15,7 @@ SETTINGS = [
 
 
 def run(setting: P.Setting, steps: int = 150):
-    """Logistic regression on directions: `w` only through `w / |w|`, and a bias that the loss cannot see (translation)."""
+    """Logistic regression on `w / |w|`, with a bias whose sum the loss cannot see."""
     torch.manual_seed(0)
     w, c = nn.Parameter(torch.randn(5, 8).double()), nn.Parameter(torch.randn(3).double())
     x, y = torch.randn(64, 8).double(), torch.randint(0, 3, (64,))

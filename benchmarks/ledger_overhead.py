@@ -1,0 +1,89 @@
+"""What the ledger costs: the time of a watched step over that of the same step unwatched, in one run.
+
+Watched and unwatched steps alternate, so that a busy machine slows both.  `--small` runs networks that take seconds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lawful as lw
+
+
+class Layer(nn.Module):
+    """A pre-norm layer of a Transformer, with ReLU so that its MLP has laws."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.q, self.k, self.v, self.o = (nn.Linear(width, width) for _ in range(4))
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One layer, shape `(batch, tokens, width)`."""
+        z = self.norm1(x)
+        b, t, d = z.shape
+        q, k, v = (f(z).view(b, t, self.heads, -1).transpose(1, 2) for f in (self.q, self.k, self.v))
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, d)
+        x = x + self.o(a)
+        return x + self.down(F.relu(self.up(self.norm2(x))))
+
+
+def transformer(width: int, layers: int, heads: int) -> nn.Module:
+    """Embedding, layers, norm, head."""
+    body = [Layer(width, heads) for _ in range(layers)]
+    return nn.Sequential(nn.Embedding(1000, width), *body, nn.LayerNorm(width), nn.Linear(width, 1000))
+
+
+def measure(
+    name: str, model: nn.Module, x: torch.Tensor, y: torch.Tensor, optimizer: str, pairs: int, every: int
+) -> None:
+    """Prints the ratio of watched and unwatched steps."""
+    make = {"SGD": lambda p: torch.optim.SGD(p, 1e-3, momentum=0.9), "AdamW": lambda p: torch.optim.AdamW(p, 1e-4)}
+    made = make[optimizer](model.parameters())
+    laws = lw.derive(model, "cross_entropy", args=(x,))
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(2 * pairs + 2):
+        watch = bool(i % 2)
+        ledger = lw.Ledger(model, made, laws, every=every) if watch else None
+        rounds = every + 1
+        for r in range(rounds):  # the first makes copies for clipping and SAM, which it then does without
+            start = time.process_time()
+            made.zero_grad()
+            z = model(x)
+            F.cross_entropy(z.flatten(0, -2) if z.ndim > 2 else z, y.flatten()).backward()
+            made.step()
+            if i > 1 and r:
+                times[watch].append(time.process_time() - start)
+        if ledger is not None:
+            ledger.close()
+    on, off = (statistics.median(times[w]) if every == 1 else statistics.mean(times[w]) for w in (True, False))
+    print(f"{name}, {optimizer}, every {every}: {len(laws)} laws, step {off:.3f} s, watched {on / off:.3f} times that")
+
+
+def main() -> None:
+    """Both networks of the issue, or small ones."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    small = "--small" in sys.argv
+    images, classes = torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,))
+    width, layers, length = (64, 2, 64) if small else (768, 12, 512)
+    tokens, following = torch.randint(0, 1000, (1, length)), torch.randint(0, 1000, (1, length))
+    pairs = 2
+    for optimizer in ("SGD", "AdamW"):
+        resnet = lw.families.resnet18(classes=10, width=8 if small else 64, stem="cifar", space=(32, 32)).to_torch()
+        measure("BatchNorm ResNet-18, batch 32", resnet.float(), images, classes, optimizer, pairs, 1)
+        model = transformer(width, layers, width // 64)
+        name = f"Transformer, {layers} layers of width {width}, {length} tokens"
+        measure(name, model, tokens, following, optimizer, pairs, 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""Watching: what happens around every step of an optimizer, booked law by law."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lawful.graph.questions.derive import derive
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.laws.law import Law
+from lawful.theory.losses import LossLike
+
+from .account import Account, Precision
+from .forms import Forms
+from .gradients import GradientWatch, Seen
+from .names import watched
+from .norms import NormWatch
+from .precision import precision
+from .step import OUTSIDE, UNWATCHED, Material, outcome
+from .unwrap import Optimizers, inside, processes, unwrapped
+from .updates import Move, move_of
+
+STATE_VERSION = 1
+NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
+
+
+class Watcher:
+    """Hooks into the steps of optimizers and keeps the account of every law; arguments as for `Ledger`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizers,
+        laws: Sequence[Law] | None = None,
+        *,
+        loss: LossLike = "mse",
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        every: int = 1,
+        sample: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"every={every} watches no step; pass 1 for every step, k for every k-th")
+        self.model, self.loss, self.every = model, loss, every
+        self.optimizers = unwrapped(optimizer)
+        self.steps = 0
+        self.accounts: dict[str, Account] = {}
+        self.laws: tuple[Law, ...] = ()
+        self._sample, self._seed = sample, seed
+        self._parameters: dict[str, nn.Parameter] = {}
+        self._waiting: set[int] = set()
+        self._versions: dict[str, tuple[int, int]] = {}
+        self._before: dict[str, Tensor] = {}
+        self._moves: dict[str, Move] = {}
+        self._grads: dict[str, Tensor] = {}
+        self._seen = Seen()
+        self._floor = 0.0
+        self._shared = False
+        self._noise: set[str] = set()
+        self._edited: dict[str, int] = {}
+        self.last_gradient: dict[str, int] = {}
+        self.apart: dict[str, int] = {}
+        self.unaccounted: list[int] = []
+        self.not_finite: tuple[str, ...] = ()
+        self.clipped: list[tuple[float, float]] = []
+        self.precision = Precision(0.0, 0.0)
+        self.epsilon = 0.0
+        self._resumed: dict[str, Any] | None = None
+        self._deriving = False
+        self._gradients: GradientWatch | None = None
+        self._norms = NormWatch(model)
+        self._handles: list[Any] = [model.register_forward_pre_hook(self._forward, with_kwargs=True)]
+        for i, one in enumerate(self.optimizers):
+            self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
+            self._handles.append(one.register_step_post_hook(functools.partial(self._has_stepped, i)))
+        inner = inside(model)
+        if laws is not None:
+            self._watch(laws)
+        elif args or kwargs or hasattr(inner, "arch"):
+            self._watch(self._derived(args, kwargs))
+
+    def _watch(self, laws: Sequence[Law]) -> None:
+        """Starts the accounts."""
+        chosen = list(laws)
+        if not chosen:
+            notes = "; ".join(laws.notes) if isinstance(laws, LawSet) and laws.notes else "the derivation found none"
+            raise ValueError(f"there is no law to watch: {notes}")
+        if self._sample is not None and self._sample < len(chosen):
+            order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(self._seed))
+            chosen = [chosen[int(i)] for i in sorted(order[: self._sample])]
+        self.laws = tuple(chosen)
+        self._parameters = watched(self.model, chosen)
+        self._shared = processes() > 1
+        self._gradients = GradientWatch(self._parameters, self._shared)
+        for law in chosen:
+            form = Forms(law)
+            value = form.value(self._parameters)
+            names = {n: n for n in form.names}
+            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._parameters))
+        self._note_versions()
+        if self._resumed is not None:
+            self.load_state_dict(self._resumed)
+
+    def _forward(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        if not self._norms.reading:
+            return
+        self._norms.autocast()
+        if self.laws or self._deriving or not module.training or not torch.is_grad_enabled():
+            return
+        self._deriving = True
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            self._watch(self._derived(tuple(args), kwargs))
+
+    def _derived(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> LawSet:
+        """The laws of the model; tracing runs it, which tells nothing about training."""
+        self._norms.reading = False
+        try:
+            return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
+        finally:
+            self._norms.reading = True
+
+    # one step of the optimizers
+
+    def _about_to_step(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
+        closure = (args[1] if len(args) > 1 else None) or kwargs.get("closure")
+        if self._waiting:
+            return None
+        if closure is None:
+            self._open()
+            return None
+        pending = True
+
+        def then(*a: Any, **k: Any) -> Any:
+            nonlocal pending
+            out = closure(*a, **k)
+            if pending:
+                pending = False
+                self._open()
+            return out
+
+        return ((args[0], then, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": then})
+
+    @torch.no_grad()
+    def _open(self) -> None:
+        """Right before the step: what will it do?"""
+        if not self.laws:
+            raise RuntimeError(
+                "the optimizer stepped before the model ran forward in training mode; pass laws= or args= to the ledger"
+            )
+        self._waiting = set(range(len(self.optimizers)))
+        self.steps += 1
+        if (self.steps - 1) % self.every or self._gradients is None:
+            return
+        grads, groups = self._gradients_now()
+        self._seen = self._gradients.seen(grads)
+        for n in self._seen.edited:
+            self._edited.setdefault(n, self.steps)
+        late = self.every > 1 and self.steps > 1
+        if late or self._changed_outside():
+            for account in self.accounts.values():
+                value = account.form.value(self._parameters)
+                account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
+        if self._seen.unknown:
+            self.unaccounted.append(self.steps)
+            return
+        if self._shared:
+            self._compareprocesses(grads)
+        largest = self._watch_gradients(grads)
+        self._floor = max(largest.values(), default=0.0)
+        self.precision = precision(self._parameters.values(), self._norms.compute)
+        self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
+        moves = {n: move_of(*groups[n], self._parameters[n], g) for n, g in grads.items()}
+        if any(m.measured for m in moves.values()):
+            self._before = {n: p.detach().clone() for n, p in self._parameters.items()}
+            self._moves = moves
+            self._grads = {n: g.clone() for n, g in grads.items()}  # a closure or a rule of its own may change them
+            return
+        made = Material(self._plain(), grads, moves, self._seen.altered, self._seen.displaced, self._noise)
+        for account in self.accounts.values():
+            account.pending = outcome(account.form, made, account.slope)
+
+    @torch.no_grad()
+    def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Right after the step: what did it do?"""
+        self._waiting.discard(index)
+        if self._waiting or not self.laws or (self.steps - 1) % self.every:
+            return
+        if self._before:
+            self._measure()
+        exact = self.precision
+        self.epsilon = epsilon = self._norms.share()
+        for account in self.accounts.values():
+            value = account.form.value(self._parameters)
+            if account.pending is None:
+                account.moved(value, UNWATCHED, self.steps)
+            else:
+                account.close(value, self.steps, exact, epsilon, self._floor)
+        if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
+            self.not_finite = tuple(n for n, p in self._parameters.items() if not bool(torch.isfinite(p).all()))
+        self._before, self._moves, self._grads = {}, {}, {}
+        self._note_versions()
+
+    def _measure(self) -> None:
+        """The account of an optimizer whose equations are not known: its step is what it did."""
+        grads = self._grads
+        for n, move in self._moves.items():
+            before = self._before[n]
+            if not move.measured:
+                move.extra = {}
+            move.whole = before - self._parameters[n].detach() - move.decay * before
+            if move.buffer is not None and move.keep:  # the buffer has moved already
+                move.buffer = (move.buffer - move.take * grads[n] - move.load * before) / move.keep
+            move.fit(before, grads[n])
+        made = Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
+        for account in self.accounts.values():
+            account.pending = outcome(account.form, made, account.slope)
+
+    def _gradients_now(self) -> tuple[dict[str, Tensor], dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]]]:
+        """The gradients that the optimizers see, and the group of each parameter."""
+        home = {id(p): (o, group) for o in self.optimizers for group in o.param_groups for p in group["params"]}
+        grads, groups = {}, {}
+        for n, p in self._parameters.items():
+            if id(p) in home and p.grad is not None:
+                g = p.grad.detach()
+                scale = getattr(home[id(p)][0], "grad_scale", None)
+                g = g.to_dense() if g.is_sparse else g
+                grads[n], groups[n] = g if scale is None else g / scale.to(g.dtype), home[id(p)]
+        return grads, groups
+
+    def _compareprocesses(self, grads: Mapping[str, Tensor]) -> None:
+        """Averaged gradients are the same numbers in every process: one small reduction says whether they are."""
+        sums = [
+            grads[n].double().sum() if n in grads else torch.zeros((), dtype=torch.float64) for n in self._parameters
+        ]
+        if not sums:
+            return
+        low = torch.stack([*(s.cpu() for s in sums), *(-s.cpu() for s in sums)]).to(next(iter(grads.values())).device)
+        torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MAX)
+        spread = (low[: len(sums)] + low[len(sums) :]).tolist()
+        for n, d in zip(self._parameters, spread, strict=True):
+            if not d == 0:
+                self.apart.setdefault(n, self.steps)
+
+    def _watch_gradients(self, grads: Mapping[str, Tensor]) -> dict[str, float]:
+        """Notes which gradients are there, and how clipping left their norm; gives the largest entry of each."""
+        largest = {n: float(g.abs().max()) for n, g in grads.items() if g.numel()}
+        for n, top in largest.items():
+            if top != 0:
+                self.last_gradient[n] = self.steps
+        if self._seen.multiple != 1:
+            norm = sum(float(g.square().sum()) for g in grads.values()) ** 0.5
+            self.clipped = [*self.clipped[-9:], (self._seen.multiple, norm)]
+        else:
+            self.clipped = []
+        return largest
+
+    def _plain(self) -> dict[str, Tensor]:
+        return {n: p.detach() for n, p in self._parameters.items()}
+
+    def _note_versions(self) -> None:
+        self._versions = {n: (p._version, p.data_ptr()) for n, p in self._parameters.items()}
+
+    def _changed_outside(self) -> bool:
+        return any((p._version, p.data_ptr()) != self._versions[n] for n, p in self._parameters.items())
+
+    def before_clipping(self) -> None:
+        """Says that the gradients are whole now, and clipped next: needed only where several processes train."""
+        if self._gradients is not None:
+            self._gradients.keep()
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The parameters that the laws read, by the names in the laws."""
+        return self._parameters
+
+    @property
+    def edited(self) -> Mapping[str, int]:
+        """Parameters whose gradient somebody turned around or enlarged after backward, and the first such step."""
+        return self._edited
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole account, to be saved beside the model and the optimizer."""
+        accounts = {name: account.state() for name, account in self.accounts.items()}
+        return {"version": STATE_VERSION, "steps": self.steps, "edited": dict(self._edited), "accounts": accounts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on with the account of an earlier run, after model and optimizer are loaded.
+
+        Raises:
+            ValueError: if it is the account of other laws.
+        """
+        if not self.laws:
+            self._resumed = dict(state)
+            return
+        self._resumed = None
+        if state.get("version") != STATE_VERSION or set(state["accounts"]) != set(self.accounts):
+            mine, theirs = sorted(self.accounts), sorted(state.get("accounts", ()))
+            raise ValueError(f"the saved account is of the laws {theirs[:4]}, this ledger watches {mine[:4]}")
+        self.steps, self._edited = state["steps"], dict(state["edited"])
+        for name, one in state["accounts"].items():
+            account = self.accounts[name]
+            now = account.last
+            account.load(dict(one))
+            if not torch.allclose(account.last, now, rtol=0, atol=1e-6 * float(account.scale.max()), equal_nan=True):
+                account.moved(now, OUTSIDE, self.steps)
+        self._note_versions()
+
+    def close(self) -> None:
+        """Takes all hooks away; what was recorded stays."""
+        for handle in self._handles:
+            handle.remove()
+        self._norms.close()
+        if self._gradients is not None:
+            self._gradients.close()

@@ -1,0 +1,76 @@
+"""`lawful train` and `lawful ledger`: a run, its account, and errors in one line."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+
+from lawful import cli
+
+MLP = "family:mlp:widths=4,6,3"
+
+
+@pytest.fixture
+def lawful(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Runs a command in a folder of its own; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lawful", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out = capsys.readouterr()
+        return int(end.value.code or 0), out.out, out.err
+
+    return run
+
+
+def arrays(path: str, classes: bool = True, width: int = 4) -> None:
+    draw = numpy.random.default_rng(0)
+    y = draw.integers(0, 3, 40) if classes else draw.normal(size=(40, 3))
+    numpy.savez(path, x=draw.normal(size=(40, width)), y=y)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_run_and_its_account(lawful, classes: bool) -> None:
+    arrays("data.npz", classes)
+    words = ("--data", "data.npz", "--optimizer", "adamw:lr=1e-2,betas=0.8/0.9,weight_decay=0.1", "--steps", "8")
+    code, out, _ = lawful("train", MLP, *words, "--clip", "0.1", "--figure", "run.png")
+    assert code == 0 and "preconditioner" in out and Path("run.png").exists()
+    run = json.loads(Path("lawful-run.json").read_text(encoding="utf-8"))
+    assert run["verdict"] == "ok" and len(run["losses"]) == 8 and all(r["relative"] < 1e-13 for r in run["laws"])
+    code, out, _ = lawful("ledger", "lawful-run.json")
+    assert code == 0 and "preconditioner" in out and "nothing is left over" in out
+    code, out, _ = lawful("ledger", "lawful-run.json", "--law", "balance of fc1")
+    assert code == 0 and "decay" in out
+    code, out, _ = lawful("ledger", "lawful-run.json", "--json")
+    assert json.loads(out) == run
+
+
+def test_bad_input_in_one_line(lawful) -> None:
+    arrays("data.npz")
+    arrays("wide.npz", width=5)
+    Path("text.npz").write_text("no arrays")
+    Path("no.json").write_text("[1]")
+    Path("hurt.json").write_text(json.dumps({"format": "lawful run 1", "laws": [1], "steps": "x"}))
+    bad = (
+        (("train", MLP, "--data", "nothing.npz"), "no file nothing.npz"),
+        (("train", MLP, "--data", "wide.npz"), "(40, 5)"),
+        (("train", MLP, "--data", "text.npz"), "no .npz file"),
+        (("train", MLP, "--data", "data.csv"), "neither digits nor text"),
+        (("train", MLP), "64 pixels"),
+        (("train", MLP, "--data", "text"), "reads tokens"),
+        (("train", MLP, "--data", "data.npz", "--optimizer", "lbfgs"), "none of"),
+        (("train", MLP, "--data", "data.npz", "--optimizer", "sgd:lr"), "lr"),
+        (("train", MLP, "--data", "data.npz", "--optimizer", "sgd:rate=1"), "rate"),
+        (("train", MLP, "--data", "data.npz", "--dtype", "int8"), "none of"),
+        (("train", MLP, "--data", "data.npz", "--output", "no/where.json"), "folder"),
+        (("ledger", "nothing.json"), "no file"),
+        (("ledger", "no.json"), "no run"),
+        (("ledger", "hurt.json"), "damaged"),
+    )
+    for words, why in bad:
+        code, out, err = lawful(*words)
+        assert code == 2 and why in err and len(err.strip().splitlines()) == 1 and not out, (words, err)
