@@ -30,7 +30,7 @@ def hugging_face(**options: Any) -> Any:
     """
     from transformers import TrainerCallback
 
-    class LedgerCallback(TrainerCallback):  # type: ignore[misc]
+    class LedgerCallback(TrainerCallback):
         """Watches laws in a Trainer."""
 
         ledger: Ledger | None = None
@@ -72,7 +72,7 @@ def lightning(**options: Any) -> Any:
     """
     from lightning.pytorch.callbacks import Callback
 
-    class LedgerCallback(Callback):  # type: ignore[misc]
+    class LedgerCallback(Callback):
         """Watches laws in a Lightning Trainer."""
 
         ledger: Ledger | None = None

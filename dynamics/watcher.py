@@ -223,7 +223,8 @@ class Watcher:
     def _gradients_now(self) -> tuple[dict[str, Tensor], dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]]]:
         """The gradients that the optimizers see, and the group of each parameter."""
         home = {id(p): (o, group) for o in self.optimizers for group in o.param_groups for p in group["params"]}
-        grads, groups = {}, {}
+        grads: dict[str, Tensor] = {}
+        groups: dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]] = {}
         for n, p in self._parameters.items():
             if id(p) in home and p.grad is not None:
                 g = p.grad.detach()

@@ -149,7 +149,7 @@ def _optimizer(spec: str, model: torch.nn.Module) -> torch.optim.Optimizer:
         if not equals:
             raise BadInput(f"--optimizer {item} has no value; write name=value")
     try:
-        return kinds[name.lower()]((p for p in model.parameters() if p.requires_grad), **options)  # type: ignore[no-any-return]
+        return kinds[name.lower()]((p for p in model.parameters() if p.requires_grad), **options)
     except (TypeError, ValueError) as error:
         raise BadInput(f"--optimizer {spec}: {error}") from error
 
