@@ -105,7 +105,7 @@ __all__ = [
 ]
 
 for _name in __all__:
-    globals()[_name] = typed(ShapeError)(globals()[_name])
+    globals()[_name] = typed(ShapeError, least={"edges": 0})(globals()[_name])
 
 
 def __getattr__(name: str) -> Any:
