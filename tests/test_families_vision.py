@@ -290,7 +290,7 @@ def test_tiny_versions_run(make: Make, shape: tuple[int, ...]) -> None:
         (lambda: f.wide_resnet(depth=27), "the depth must be 10, 16, 22, 28"),
         (lambda: f.vgg16(space=(16, 16)), "use 32 or more"),
         (lambda: f.unet(space=(100, 100)), "cannot be halved 4 times; use multiples of 16"),
-        (lambda: f.unet(depth=0), "the depth must be at least 1"),
+        (lambda: f.unet(depth=0), "depth is 0; it must be an integer of at least 1"),
         (lambda: f.vit(patch=15), "patches of 15 do not divide"),
         (lambda: f.vit(heads=7), "7 heads do not divide"),
         (lambda: f.deit(heads=7), "7 heads do not divide"),

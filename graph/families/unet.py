@@ -51,8 +51,6 @@ def unet(
     Source: Ronneberger, Fischer, Brox, *U-Net: Convolutional Networks for Biomedical Image Segmentation* (2015),
     figure 1.
     """
-    if depth < 1:
-        raise ShapeError(f"a U-Net of depth {depth}; the depth must be at least 1")
     if any(n % 2**depth for n in space):
         raise ShapeError(f"images of {tuple(space)} cannot be halved {depth} times; use multiples of {2**depth}")
     nodes: dict[str, Net] = {}
