@@ -224,8 +224,8 @@ def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, count
         # where the library finds fewer laws, the points of the referee may all be such that units are dead there
         if found.decided and (suspect or any(n != found.laws for n in sure.values())):
             found = referee.count(start, points)
-    outcome.undecided |= not found.decided
-    if not found.decided:
+    outcome.undecided |= not found.decided or not any(found.ranks)  # where nothing moves, nothing can be compared
+    if outcome.undecided:
         return
     told = f"referee {found.laws} {found.ranks}"
     if derived > found.laws:

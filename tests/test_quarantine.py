@@ -149,6 +149,7 @@ def as_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pieces_of_a_tuple_go_together(monkeypatch: pytest.MonkeyPatch):
     as_a_batch(monkeypatch)
+
     def swapped(right, low, node, *args, **kwargs):
         return tuple(reversed(right(low, node, *args, **kwargs)))
 

@@ -59,7 +59,8 @@ def hints_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
     """The annotations of a function, or of the fields of a class; `Any` for those that cannot be read."""
     found: dict[str, Any] = {}
     for owner in reversed(thing.__mro__) if isinstance(thing, type) else (thing,):
-        scope = vars(sys.modules[owner.__module__])
+        module = sys.modules.get(owner.__module__)  # a script that `runpy` ran has none
+        scope = vars(module) if module else {}
         for name, text in inspect.get_annotations(owner).items():
             try:
                 found[name] = (

@@ -237,7 +237,10 @@ def _block(entry: Mapping[str, Any], ties: Mapping[str, dict[str, Any]], made: M
     where = entry["where"]
     frozen = entries(entry.get("frozen", []), f"{where}.frozen", LONGEST)
     names = tuple(name(f, f"{where}.frozen[{i}]") for i, f in enumerate(frozen))
-    tie = next((Tie(made[t["node"]], t["parameter"], t["transposed"]) for t in ties.values()), None)
+    try:
+        tie = next((Tie(made[t["node"]], t["parameter"], t["transposed"]) for t in ties.values()), None)
+    except ShapeError as error:
+        raise ShapeError(f"{where}.ties: {error}") from error
     block = build(entry["kind"], entry["config"], where, names, tie)
     if set(block.ties) != set(ties):
         raise ShapeError(f"{where}.ties names {', '.join(ties)}, but {block} can tie only {', '.join(block.ties)}")

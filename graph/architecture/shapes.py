@@ -65,10 +65,10 @@ def infer_signals(
     signals: dict[Port, Signal] = {("input", i): s for i, s in enumerate(inputs)}
     for name, block in blocks.items():
         for i, s in enumerate(_outputs(name, block, reads[name], signals)):
-            if max(s.features, s.positions) > LARGEST:
+            if s.positions > LARGEST:
                 raise ShapeError(
-                    f"{name} (after {', '.join(p[0] for p in reads[name])}) makes a wire wider than {LARGEST}; "
-                    "make it narrower"
+                    f"{name} (after {', '.join(p[0] for p in reads[name])}) makes a wire of more than {LARGEST} positions; "
+                    "make it smaller"
                 )
             signals[name, i] = s
     _expect_ports("output", outputs, signals)

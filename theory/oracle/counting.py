@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.func import grad, grad_and_value, jvp, vmap
+from torch.utils._pytree import tree_map
 
 from ..verdict import Verdict
 from .precise.counting import count_precisely
@@ -281,15 +282,31 @@ def span_of(potential: Potential, theta: torch.Tensor, sample: Sampler, *, chunk
 
 
 def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
-    """Whether the fields are more than rounding: smaller than that of the function, or gone at a point nearby."""
+    """Whether the fields are more than rounding.
+
+    They are rounding where they are small beside the function, where they are gone at a point nearby, and where those
+    in float32 are larger by far (outputs that are equal, say, times weights that add up to zero).
+    """
     data = sample(8)
     slope, value = vmap(grad_and_value(potential), (None, 0))(theta, data)
     size = value.abs().median()
     if float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size):
         return False
+    if float(slope.norm(dim=1).max()) <= 1e-6 * _size_in_single(potential, theta, data):
+        return False
     nearby, _ = vmap(grad_and_value(potential), (None, 0))(theta * (1 + NEARBY * torch.cos(theta)), data)
     # A field that is rounding is another one there; NaN is for others to find.
     return not float((nearby - slope).norm()) > 0.3 * float(slope.norm())
+
+
+def _size_in_single(potential: Potential, theta: torch.Tensor, data: Any) -> float:
+    """The size of fields in float32; 0 for a function that knows no float32."""
+    single = tree_map(lambda t: t.float() if t.is_floating_point() else t, data)
+    try:
+        found = vmap(grad(potential), (None, 0))(theta.float(), single).norm(dim=1).max()
+    except RuntimeError:
+        return 0.0
+    return float(found)
 
 
 def _level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:

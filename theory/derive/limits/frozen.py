@@ -85,6 +85,8 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
         return False
     if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
         return True
+    if any(solution.directions.moving(w) for w in site.outputs):
+        return True  # what nothing reads of its outputs, it may kill of its inputs
     if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > solution.layouts.size(
         site.inputs[0]
     ):
