@@ -67,8 +67,8 @@ def infer_signals(
         for i, s in enumerate(_outputs(name, block, reads[name], signals)):
             if s.positions > LARGEST:
                 raise ShapeError(
-                    f"{name} (after {', '.join(p[0] for p in reads[name])}) makes a wire of more than {LARGEST} positions; "
-                    "make it smaller"
+                    f"{name} (after {', '.join(p[0] for p in reads[name])}) makes a wire of more than "
+                    f"{LARGEST} positions; make it smaller"
                 )
             signals[name, i] = s
     _expect_ports("output", outputs, signals)
