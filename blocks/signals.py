@@ -52,7 +52,7 @@ class Signal:
     tokens: bool = False
 
     def __post_init__(self) -> None:
-        expect_fields(self, kind=ShapeError)
+        expect_fields(self, {"features": 0}, ShapeError)  # an empty slice has none
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -147,7 +147,7 @@ def test_edges_by_hand_are_checked_as_well() -> None:
         (lambda: Architecture(torch.nn.Linear(2, 2)), ["got the torch module Linear", "trace"]),  # type: ignore[arg-type]
         (lambda: Architecture(b.ReLU() >> b.Linear(3, 2)), ["cannot tell", "input=Signal"]),
         (lambda: Architecture(b.Conv2d(3, 4, 3), space=(8,)), ["2 position axes", "space has 1"]),
-        (lambda: Architecture(b.Linear(3, 2), b.Signal(0)), ["Signal", "features 0", "at least 1"]),
+        (lambda: Architecture(b.Linear(3, 2), b.Signal(-1)), ["Signal", "features -1", "at least 0"]),
     ],
 )
 def test_blocks_refuse_fields_that_make_no_sense(make: Callable[[], object], parts: list[str]) -> None:

@@ -102,7 +102,7 @@ def test_outputs_have_names_signals_and_sites() -> None:
     assert arch.output_names == ["2.digit", "2.angle"]
     assert [s.features for s in arch.outputs] == [3, 1]
     assert [s.name for s in arch.diagram().sites][-2:] == ["output:0", "output:1"]
-    assert repr(arch).endswith("3 features -> 3 features and 1 features>")
+    assert str(arch).endswith("3 features -> 3 features and 1 features>")
     with pytest.raises(b.ShapeError, match=r"the network has 2 outputs \(2.digit, 2.angle\); use outputs"):
         _ = arch.output
     named, ordered = derive(arch, {"angle": "bce", "digit": "ce"}), derive(arch, ("cross_entropy", "bce"))
