@@ -10,6 +10,7 @@ import torch
 
 from lawful.blocks import Run
 from lawful.theory.losses import LossLike
+from lawful.theory.oracle.signal import NEARER, STEADY
 from lawful.theory.oracle.verification import Point, point_of
 
 from .batches import random_inputs
@@ -37,6 +38,8 @@ def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norm
     losses, names = losses_of(arch, loss), output_sites(len(arch.outputs))
     network = arch.with_epsilon(0.0) if exact_norms else arch
     frozen_names = arch.frozen
+    # Norms without an epsilon make numbers of any size of what is only rounding (behind units that are all dead).
+    divides = any(getattr(network.block(n), "epsilon", None) == 0 for n in network.nodes)
     generator = torch.Generator().manual_seed(seed)
     out = []
     for i in range(samples):
@@ -55,10 +58,28 @@ def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norm
             found = run_forward(network, {**fixed, **p}, x, Run(gates=patterns))
             return dict(zip(names, found, strict=True))
 
+        drawn = generator.get_state()
         point = point_of(forward, trainable, inputs, losses, generator, arch.output_axes)
         if gates and not bool(torch.isfinite(point.slope)):  # a logarithm may not have what another point gives it
-            own = partial(forward, patterns=None)
-            point = point_of(own, trainable, inputs, losses, generator, arch.output_axes)
+            forward = partial(forward, patterns=None)
+            drawn = generator.get_state()
+            point = point_of(forward, trainable, inputs, losses, generator, arch.output_axes)
+        if divides:
+            near = {n: v * (1 + NEARER * torch.cos(v)) for n, v in trainable.items()}
+            again = point_of(forward, near, inputs, losses, _generator(drawn), arch.output_axes)
+            if not _alike(again, point):
+                point = Point(point.parameters, {n: g * torch.nan for n, g in point.gradient.items()}, point.loss)
         still = {n: torch.zeros_like(v) for n, v in frozen.items()}
         out.append(Point({**frozen, **point.parameters}, {**still, **point.gradient}, point.loss))
     return out
+
+
+def _generator(state: torch.Tensor) -> torch.Generator:
+    """A generator that goes on from a state of another."""
+    return torch.Generator().set_state(state)
+
+
+def _alike(a: Point, b: Point) -> bool:
+    """Whether the gradients at two points that differ by rounding are the same."""
+    apart = sum(float((a.gradient[n] - g).square().sum()) for n, g in b.gradient.items()) ** 0.5
+    return apart <= STEADY * float(b.slope)

@@ -19,6 +19,7 @@ from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import Axes, ClassAxes, Inputs
+from lawful.theory.oracle.signal import potential_steady
 from lawful.theory.refusals import refused, said
 from lawful.theory.threads import few_threads
 from lawful.theory.verdict import Verdict
@@ -168,6 +169,8 @@ def _count(
         else:
             layout = layout_of(network)
             found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
+        if found.verdict is Verdict.HOLDS and not potential_steady(potential, theta, sample):
+            continue
         if found.verdict is not Verdict.UNDECIDED:
             seen.append(found)
         elif found.closed and found.gap >= CLEAR_GAP:

@@ -32,9 +32,9 @@ from lawful.theory.flows import (
 )
 from lawful.theory.gauge.solution import Solution
 from lawful.theory.losses import LossLike
-from lawful.theory.oracle.counting import Potential as Function
-from lawful.theory.oracle.counting import Sampler
 from lawful.theory.oracle.modules import Axes
+from lawful.theory.oracle.signal import Potential as Function
+from lawful.theory.oracle.signal import Sampler
 from lawful.theory.oracle.verification import TOLERANCE, Report
 
 from ..architecture.architecture import Architecture

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch.func import grad
 
-from ..oracle.counting import Count, Potential, Sampler, count_span, potential_moves
+from ..oracle.counting import Count, count_span
+from ..oracle.signal import Potential, Sampler, potential_moves
 from .errors import FlowError
 
 Tensors = Mapping[str, torch.Tensor]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.func import grad, vmap
 
-from ..oracle.counting import CLEAR_GAP, Count, Potential, Sampler, potential_moves
+from ..oracle.counting import CLEAR_GAP, Count
+from ..oracle.signal import Potential, Sampler, potential_moves
 from ..verdict import Verdict
 from .base import Flow, Layout, State
 

@@ -9,7 +9,7 @@ import torch
 from torch.func import grad, jvp, vmap
 
 from ..laws.law import Law
-from ..oracle.counting import Potential, Sampler
+from ..oracle.signal import Potential, Sampler
 from ..oracle.verification import TOLERANCE, LawReport, Report
 from ..parts import base
 from ..verdict import Verdict

@@ -18,16 +18,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
-from torch.func import grad, grad_and_value, jvp, vmap
-from torch.utils._pytree import tree_map
+from torch.func import grad, jvp, vmap
 
 from ..verdict import Verdict
 from .precise.counting import count_precisely
 from .precise.jets import UnknownError
 from .precise.numbers import DIGITS
+from .signal import Potential, Sampler, potential_moves
 
-Potential = Callable[[torch.Tensor, Any], torch.Tensor]
-Sampler = Callable[[int], Any]
 Field = Callable[[torch.Tensor, Any], torch.Tensor]
 
 CLEAR_GAP = 1e4
@@ -36,7 +34,6 @@ REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 NOISE = 1e-8  # relative size below which a singular value may be rounding
 FLOOR = 1e-17
-NEARBY = 1e-9  # relative: a field hardly changes over this distance
 TRIED, STEP = 5, 1e-6  # samples, and the relative step, of the finite differences that derivatives are held against
 NOT_FINITE = "lie algebra, float64; the fields are not finite at random parameters and inputs"
 CROOKED = (
@@ -279,34 +276,6 @@ def span_of(potential: Potential, theta: torch.Tensor, sample: Sampler, *, chunk
         return Span(0, 0)
     rows = _level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
     return Span(_rank(rows)[0], int((rows != 0).any(0).sum())) if bool(torch.isfinite(rows).all()) else Span(0, 0)
-
-
-def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
-    """Whether the fields are more than rounding.
-
-    They are rounding where they are small beside the function, where they are gone at a point nearby, and where those
-    in float32 are larger by far (outputs that are equal, say, times weights that add up to zero).
-    """
-    data = sample(8)
-    slope, value = vmap(grad_and_value(potential), (None, 0))(theta, data)
-    size = value.abs().median()
-    if float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size):
-        return False
-    if float(slope.norm(dim=1).max()) <= 1e-6 * _size_in_single(potential, theta, data):
-        return False
-    nearby, _ = vmap(grad_and_value(potential), (None, 0))(theta * (1 + NEARBY * torch.cos(theta)), data)
-    # A field that is rounding is another one there; NaN is for others to find.
-    return not float((nearby - slope).norm()) > 0.3 * float(slope.norm())
-
-
-def _size_in_single(potential: Potential, theta: torch.Tensor, data: Any) -> float:
-    """The size of fields in float32; 0 for a function that knows no float32."""
-    single = tree_map(lambda t: t.float() if t.is_floating_point() else t, data)
-    try:
-        found = vmap(grad(potential), (None, 0))(theta.float(), single).norm(dim=1).max()
-    except RuntimeError:
-        return 0.0
-    return float(found)
 
 
 def _level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:

@@ -24,6 +24,7 @@ from ...gauge.rules import (
     PointwiseRule,
     ProductRule,
     TableRule,
+    TokenMixRule,
     TokensRule,
     WholeRule,
 )
@@ -49,6 +50,7 @@ def token_limits(solution: Solution) -> Iterator[str]:
     """Reasons of this kind why laws may be missing, one sentence each."""
     yield from _tokens_alone(solution)
     yield from _places_unread(solution.drawn)
+    yield from _mixed_biases(solution)
 
 
 def _tokens_alone(solution: Solution) -> Iterator[str]:
@@ -118,3 +120,11 @@ def _rows_meet(solution: Solution, tables: set[int]) -> bool:
         elif read and not isinstance(site.rule, (AddRule, WholeRule, OpaqueRule)):
             return True
     return products > 1
+
+
+def _mixed_biases(solution: Solution) -> Iterator[str]:
+    """Biases of token mixers, whose positions somebody else tells apart."""
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, TokenMixRule) and site.rule.names[3]:
+            if len(solution.layouts.tokens[site.outputs[0]]) > 1:
+                yield f"{site.name} adds a bias to positions that others tell apart: laws of that bias are not listed"
