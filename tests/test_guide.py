@@ -85,12 +85,16 @@ def test_the_tables_are_complete() -> None:
     left_out |= {
         "ChoiceRule",
         "CurveRule",
+        "CutRule",
         "DiscardRule",
         "GroupProductRule",
+        "MovedRule",
         "OpaqueRule",
         "PlacesRule",
+        "PositionMixRule",
         "ReorderRule",
         "ScalarGainRule",
+        "TurnRule",
         "WholeRule",
     }
     assert set(rules.__all__) - named - left_out - {"Rule", "OPAQUE", "Blind", "Use"} == set()

@@ -124,6 +124,7 @@ def test_a_module_in_a_file(lawful: Callable, function: str, call: str) -> None:
 def test_every_command_tells_what_tracing_found(lawful: Callable, command: str) -> None:
     code, out, _ = lawful(command, "nets.py:net")
     assert code == 0
+    out = " ".join(out.split())  # lines are folded to the width of the terminal
     assert "traced with 1 opaque operations: laws that reach through them are missing" in out
     assert "aten.fft_rfft in mixer (FNet), net.py:7: x = fft(x): hides 12 trainable scalars" in out
     assert "parameters that the output does not depend on: extra" in out

@@ -182,23 +182,6 @@ def test_a_batch_size_that_is_built_in_is_said():
     assert found.agrees and "batch of 2 (the module takes no other" in found.summary
 
 
-class Drawn(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(3, 2)
-
-    def forward(self, x):
-        return self.linear(x + torch.randn_like(x))
-
-
-def test_random_numbers_are_named():
-    module = Drawn()
-    found = compare(
-        export_program(module, (X,)), module, functional(module.linear, lambda p: {k[7:]: v for k, v in p.items()})
-    )
-    assert not found.agrees and "random numbers" in found.summary
-
-
 class Masked(nn.Module):
     def __init__(self):
         super().__init__()

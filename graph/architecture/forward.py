@@ -47,8 +47,8 @@ def run_blocks(
         try:
             out = block.forward(p, [values[q] for q in ports], run)
         except RuntimeError as error:
-            if "size" not in str(error) and "shape" not in str(error):
-                raise
+            if type(error) is not RuntimeError or ("size" not in str(error) and "shape" not in str(error)):
+                raise  # only what torch says of shapes, not what blocks say of themselves
             got = ", ".join(str(tuple(values[q].shape)) for q in ports)
             raise ShapeError(
                 f"{n} ({block}) does not run on tensors of shape {got} ({said(error)}); give it inputs of its signals"

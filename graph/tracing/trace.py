@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from lawful.theory.arguments import shown
 from lawful.theory.inputs import inputs_of
+from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.modules import Point, tensors_in
 
@@ -135,6 +137,10 @@ def trace_with_point(
     if best is None:
         assert refusal is not None
         raise refusal
+    trace = best[0].trace
+    if refusal is not None and trace is not None:
+        fact = Fact(f"read as inputs of one example, for which alone these are the laws: {refusal}")
+        best[0].trace = replace(trace, notes=(*trace.notes, fact), limits=(*trace.limits, fact))
     return best
 
 
