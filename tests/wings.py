@@ -189,7 +189,36 @@ def core() -> str:
     return "\n".join(rows)
 
 
-GENERATED = {"picture": picture, "core": core}
+# Folders of many files, of which the page says what each is about.
+LISTED = (
+    "theory/gauge/rules",
+    "theory/derive/limits",
+    "graph/tracing",
+    "graph/tracing/ops",
+    "graph/tracing/steps",
+    "symmetry",
+    "dynamics",
+    "testing",
+    "testing/witness",
+    "catalog",
+    "catalog/search",
+)
+
+
+def files() -> str:
+    """The files of large folders, each with the first line of its text."""
+    rows = []
+    for folder in LISTED:
+        rows += [f"| `{folder}/` | |", "| --- | --- |"]
+        for path in sorted((ROOT / folder).glob("*.py")):
+            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            if path.name != "__init__.py":
+                rows.append(f"| `{path.name}` | {text.splitlines()[0].replace('|', chr(92) + '|') if text else ''} |")
+        rows.append("")
+    return "\n".join(rows).rstrip()
+
+
+GENERATED = {"picture": picture, "core": core, "files": files}
 
 
 def written(page: str) -> str:
