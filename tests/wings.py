@@ -191,8 +191,19 @@ def core() -> str:
 
 # Folders of many files, of which the page says what each is about.
 LISTED = (
+    "theory/gauge",
     "theory/gauge/rules",
+    "theory/laws",
+    "theory/derive",
     "theory/derive/limits",
+    "theory/flows",
+    "theory/oracle",
+    "theory/oracle/precise",
+    "theory/oracle/exact",
+    "graph/architecture",
+    "graph/architecture/shrinking",
+    "graph/drawing",
+    "graph/questions",
     "graph/tracing",
     "graph/tracing/ops",
     "graph/tracing/steps",
@@ -202,6 +213,7 @@ LISTED = (
     "testing/witness",
     "catalog",
     "catalog/search",
+    "lawful",
 )
 
 
