@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
@@ -140,6 +142,50 @@ def _steps(arch: Architecture) -> Rows:
     return [("the drift over the square of the step is one number", True, bool(max(drifts) / min(drifts) < 1 + 1e-4))]
 
 
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of logits and classes
+
+
+def _focal(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    each = cross_entropy(z, t, reduction="none")
+    return ((1 - torch.exp(-each)) ** 2 * each).mean()
+
+
+def _reduced(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(z / 3, t, reduction="sum", ignore_index=1)
+
+
+def _z_loss(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(z, t) + 0.1 * z.logsumexp(1).square().mean()
+
+
+def _classified(loss: Loss, sums: bool = True) -> Rows:
+    """Which laws of classifiers a loss keeps, and how many directions its gradients on the logits span.
+
+    Args:
+        loss: the loss.
+        sums: whether the linear laws, of the column sums of the last layer, have to stay.
+    """
+    classes = 3
+    draw = torch.Generator().manual_seed(0)
+    rows: Rows = []
+    for hidden in (b.ReLU(), b.Identity()):
+        arch = Architecture(b.chain(W=b.Linear(2, 4), act=hidden, V=b.Linear(4, classes)))
+        leaves = {n: p.double().requires_grad_() for n, p in arch.random_parameters(draw).items()}
+        inputs = arch.random_inputs(7, draw)
+        output = arch.forward(leaves, inputs)
+        assert isinstance(output, torch.Tensor)
+        targets = torch.arange(7) % classes
+        slopes = dict(zip(leaves, torch.autograd.grad(loss(output, targets), list(leaves.values())), strict=True))
+        for law in derive(arch, "cross_entropy"):
+            _, moves = torch.func.jvp(lambda p, law=law: law.value(p), (leaves,), (slopes,))
+            stays = law.kind == "balance" or sums
+            rows.append((f"{law.name} of {hidden.kind} stays", stays, bool(moves.abs().max() < 1e-10)))
+    logits = torch.randn(40, classes, generator=draw, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(logits, torch.arange(40) % classes), logits)
+    span = int(torch.linalg.matrix_rank(slope))
+    return [*rows, ("directions of the gradients on the logits", classes - sums, span)]
+
+
 CHECKS: dict[str, Callable[[], Rows]] = {
     "deep-linear": _deep_linear,
     "lie-algebra": _lie_algebra,
@@ -151,5 +197,13 @@ CHECKS: dict[str, Callable[[], Rows]] = {
     "sign-descent": _sign_descent,
     "noise": _noise,
     "sgd-bound": lambda: _steps(_linear(3, 2, 4)),
+    "label-smoothing": lambda: [
+        *_classified(partial(cross_entropy, label_smoothing=0.1)),
+        *_classified(lambda z, t: cross_entropy(z, torch.eye(3, dtype=z.dtype)[t] * 0.6 + 0.4 / 3)),
+    ],
+    "class-weights": lambda: _classified(partial(cross_entropy, weight=torch.tensor([0.5, 1.0, 3.0]).double())),
+    "focal-loss": lambda: _classified(_focal),
+    "loss-reduction": lambda: _classified(_reduced),
+    "z-loss": lambda: _classified(_z_loss, sums=False),
     "modern-blocks": lambda: _steps(Architecture(b.SwiGLU(2, 3), input=b.Signal(2))),
 }

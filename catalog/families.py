@@ -49,6 +49,13 @@ def network(name: str) -> Architecture:
     return made
 
 
+def small(name: str) -> Architecture:
+    """A copy that is small enough to draw: every kind of layer, few of each."""
+    if name == "densenet121":  # a layer reads all before it, so no repetition of its layers can be cut
+        return families.densenet((2, 2, 2, 2)).shrink()
+    return network(name).shrink()
+
+
 def entry(name: str) -> Entry:
     """The entry of a family: its laws with the entries that state them, and the count of a copy."""
     arch = network(name)

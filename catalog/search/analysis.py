@@ -37,6 +37,7 @@ CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 BETWEEN = re.compile(r"\bbetween\s+(?:an?\s+|the\s+|its\s+)?(.+?)\s+and\s+(?:an?\s+|the\s+|its\s+)?(.+?)[?.!]*$", re.I)
 MATRIX = "matrix"  # how the terms of the matrices of attention begin
 IMPLIED = 0.2  # weight of what is not said
+REACH = 4  # words between a block and the word that joins it to another
 OPTIMIZER, MODEL = "optimizer", "model"  # how their terms begin
 
 
@@ -65,6 +66,7 @@ class Analysis:
         losses: names of the losses.
         corrected: words that were read as others.
         unknown: words that nothing in the catalog has.
+        joined: terms of the blocks between which it asks: "a convolution followed by BatchNorm".
     """
 
     terms: dict[str, float] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Analysis:
     losses: tuple[str, ...] = ()
     corrected: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
 
 
 @cache
@@ -150,6 +153,18 @@ def stop_words() -> frozenset[str]:
     return frozenset(thesaurus()["stop"]) | frozenset(map(stem, thesaurus()["stop"]))
 
 
+@cache
+def blocks() -> frozenset[str]:
+    """Concepts of the thesaurus that are blocks of networks."""
+    return frozenset(thesaurus()["blocks"])
+
+
+@cache
+def joiners() -> tuple[tuple[str, ...], ...]:
+    """Words that stand between the names of two blocks, in rows."""
+    return tuple(tuple(tokens(phrase)) for phrase in thesaurus()["joiners"])
+
+
 def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -> Analysis:
     """The terms of a text.
 
@@ -169,12 +184,15 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
     row = [stem(w) for w in raw]
     terms: dict[str, float] = dict.fromkeys(letters, 1.0)
     unknown = []
+    spans: list[tuple[int, int, tuple[str, ...]]] = []  # where blocks are named
     table, longest = phrases(), longest_phrase()
     i = 0
     while i < len(row):
         size = next((n for n in range(min(longest, len(row) - i), 0, -1) if tuple(row[i : i + n]) in table), 0)
         if size:
-            terms.update(dict.fromkeys(table[tuple(row[i : i + size])], 1.0))
+            said = table[tuple(row[i : i + size])]
+            terms.update(dict.fromkeys(said, 1.0))
+            spans += [(i, i + size, found)] if (found := tuple(t for t in said if t in blocks())) else []
         elif raw[i] not in stop_words() and (len(raw[i]) > 1 or not raw[i].isalpha()):
             terms[row[i]] = 0.3 if row[i].isdigit() else 1.0
             if known is not None and row[i] not in known:
@@ -189,7 +207,23 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
                 terms.setdefault(implied, IMPLIED)
     optimizers = tuple(k for k in data["optimizers"] if term(OPTIMIZER, k) in terms)
     losses = tuple(k for k, concept in data["losses"].items() if concept in terms)
-    return Analysis(terms, optimizers, losses, corrected, tuple(unknown))
+    return Analysis(terms, optimizers, losses, corrected, tuple(unknown), _joined(raw, spans))
+
+
+def _joined(raw: Sequence[str], spans: Sequence[tuple[int, int, tuple[str, ...]]]) -> tuple[str, ...]:
+    """Terms of the blocks on both sides of each word that joins blocks; both of `between` stand behind it."""
+    found: dict[str, None] = {}
+    for i in range(len(raw)):
+        size = next((len(j) for j in joiners() if tuple(raw[i : i + len(j)]) == j), 0)
+        if not size:
+            continue
+        left = [s for s in spans if i - REACH <= s[1] <= i][-1:]
+        right = [s for s in spans if i + size <= s[0] <= i + size + REACH][:1]
+        if raw[i] == "between":
+            left, right = right, [s for s in spans if right and right[0][1] < s[0] <= right[0][1] + REACH][:1]
+        for _, _, terms in [*left, *right] if left and right else []:
+            found.update(dict.fromkeys(terms))
+    return tuple(found)
 
 
 def between_of(text: str) -> tuple[str, str] | None:

@@ -45,6 +45,7 @@ def document(entry: Entry) -> Document:
         _terms(entry.setting or _tail(entry.id), formulas=False),
         _terms(entry.title, entry.block, *entry.names),
         _matrices(_terms("" if entry.kind == "family" else entry.text, formulas=attends))
+        | _terms("squared norm" if entry.is_law and "‖" in entry.text else "")
         | _terms(KIND_WORDS[entry.kind], entry.symmetry, " ".join(map(in_words, entry.touches)))
         | _terms("" if entry.kind == "family" else entry.also)
         | _terms("refuted" if entry.status == "refuted" else ""),

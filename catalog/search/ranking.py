@@ -16,6 +16,7 @@ from .analysis import MATRIX, MODEL, OPTIMIZER, Analysis
 NAME, HEAD, LAW, BODY = 1.0, 0.9, 0.75, 0.3
 FATE = 0.5  # a law says what an optimizer does to it, if not in so many words
 MENTIONED = 0.5  # weight of an optimizer beside what it is asked about
+JOINED = 2.0  # weight of the blocks between which something is asked
 SPARE = 0.04  # for each term of the name that was not asked for
 SPARES = 5
 UNKNOWN = 0.4  # of a word that no entry has, against one that a single entry has
@@ -50,7 +51,10 @@ def weights(question: Analysis, frequency: Mapping[str, int], entries: int) -> d
         n = frequency.get(term, 0)
         return math.log(1 + entries / (n or 1)) * (1.0 if n else UNKNOWN)
 
-    return {t: w * rarity(t) * (MENTIONED if about and t.startswith(OPTIMIZER) else 1.0) for t, w in asked.items()}
+    def stress(term: str) -> float:
+        return MENTIONED if about and term.startswith(OPTIMIZER) else JOINED if term in question.joined else 1.0
+
+    return {t: w * rarity(t) * stress(t) for t, w in asked.items()}
 
 
 def score(entry: Terms, weight: Mapping[str, float]) -> float:

@@ -14,6 +14,7 @@ from ..page import KINDS_SAID, drawing
 from ..record import KINDS
 from .formulas import formula
 from .names import link, slug, url
+from .stored import family
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'self'"
 NAV = (
@@ -117,7 +118,7 @@ def entry_page(entry: Entry) -> str:
 
 
 def wires(entry: Entry, up: str) -> str:
-    """A family as its wires, from the input on; each opens to the law that it carries."""
+    """A family as a drawing, and its laws as a list; a wire of the drawing leads to its laws, a law opens."""
     first, *lines = entry.text.split("\n")
     items = []
     for line in lines:
@@ -129,7 +130,11 @@ def wires(entry: Entry, up: str) -> str:
             f'<li><details class="wire"><summary>{escape(name)}</summary>'
             f'<p class="plain">{escape(text)}</p>{see}</details></li>'
         )
-    return f'<p>{escape(first)}.</p><h2>Its wires and their laws</h2><ul class="wires">{"".join(items)}</ul>'
+    drawn = family(entry.network.removeprefix("family:"))
+    return (
+        f"<p>{escape(first)}.</p><h2>Its wires</h2>{drawn}"
+        f'<h2>Its laws at the published size</h2><ul class="wires">{"".join(items)}</ul>'
+    )
 
 
 def fates(entry: Entry, up: str) -> str:

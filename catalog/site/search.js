@@ -2,7 +2,8 @@
 "use strict";
 
 function lawfulSearch(data) {
-  const { rules, stop, suffixes, phrases, longest, models, optimizers, losses, symbols, frequency, entries } = data;
+  const { rules, stop, suffixes, phrases, longest, models, optimizers, losses, symbols, frequency, entries, joiners } = data;
+  const blocks = new Set(data.blocks);
   const stopWords = new Set(stop);
   const common = new Set(Object.keys(phrases).flatMap((p) => p.split(" ")));
   const known = new Set([...Object.keys(frequency), ...common]);
@@ -91,9 +92,26 @@ function lawfulSearch(data) {
     return found;
   }
 
+  function joined(raw, spans) {
+    const found = new Set();
+    for (let i = 0; i < raw.length; i++) {
+      const row = joiners.find((j) => j.every((w, k) => raw[i + k] === w));
+      if (!row) continue;
+      const end = i + row.length;
+      let left = spans.filter((s) => i - rules.reach <= s[1] && s[1] <= i).slice(-1);
+      let right = spans.filter((s) => end <= s[0] && s[0] <= end + rules.reach).slice(0, 1);
+      if (raw[i] === "between") {
+        left = right;
+        right = spans.filter((s) => left.length && left[0][1] < s[0] && s[0] <= left[0][1] + rules.reach).slice(0, 1);
+      }
+      if (left.length && right.length) for (const s of [...left, ...right]) s[2].forEach((t) => found.add(t));
+    }
+    return found;
+  }
+
   function analyse(text, spelling) {
     if (spelling) text = text.slice(0, rules.longest);
-    const corrected = {}, unknown = [], terms = new Map();
+    const corrected = {}, unknown = [], spans = [], terms = new Map();
     const [letters, rest] = formulas(text, spelling);
     const inParts = (name) => {
       const row = tokens(name).map(stem);
@@ -108,7 +126,10 @@ function lawfulSearch(data) {
       let size = Math.min(longest, row.length - i);
       while (size && !Object.hasOwn(phrases, row.slice(i, i + size).join(" "))) size--;
       if (size) {
-        for (const t of phrases[row.slice(i, i + size).join(" ")]) terms.set(t, 1);
+        const said = phrases[row.slice(i, i + size).join(" ")];
+        for (const t of said) terms.set(t, 1);
+        const named = said.filter((t) => blocks.has(t));
+        if (named.length) spans.push([i, i + size, named]);
       } else if (!stopWords.has(raw[i]) && (raw[i].length > 1 || /[0-9]/.test(raw[i]))) {
         terms.set(row[i], /^[0-9]+$/.test(row[i]) ? 0.3 : 1);
         if (spelling && !known.has(row[i])) unknown.push(raw[i]);
@@ -119,13 +140,13 @@ function lawfulSearch(data) {
     for (const [model, implied] of Object.entries(models)) {
       if (terms.has(model)) for (const t of implied) if (!terms.has(t)) terms.set(t, rules.implied);
     }
-    return { terms, corrected, unknown, optimizers: Object.keys(optimizers).filter((t) => terms.has(t)).map((t) => optimizers[t]), losses: Object.keys(losses).filter((k) => terms.has(losses[k])) };
+    return { terms, joined: joined(raw, spans), corrected, unknown, optimizers: Object.keys(optimizers).filter((t) => terms.has(t)).map((t) => optimizers[t]), losses: Object.keys(losses).filter((k) => terms.has(losses[k])) };
   }
 
-  function weights(terms) {
+  function weights({ terms, joined }) {
     const about = [...terms].some(([t, w]) => w >= 1 && !t.startsWith("optimizer"));
     const rarity = (t) => Math.log(1 + entries.length / (frequency[t] || 1)) * (frequency[t] ? 1 : rules.unknown);
-    return new Map([...terms].map(([t, w]) => [t, w * rarity(t) * (about && t.startsWith("optimizer") ? rules.mentioned : 1)]));
+    return new Map([...terms].map(([t, w]) => [t, w * rarity(t) * (about && t.startsWith("optimizer") ? rules.mentioned : joined.has(t) ? rules.joined : 1)]));
   }
 
   function score(entry, weight) {
@@ -147,7 +168,7 @@ function lawfulSearch(data) {
   // The answers to a text: { entries, nearest, optimizer, corrected, unknown }, best first.
   return function search(text, keep = () => true, limit = 20) {
     const question = analyse(text, true);
-    const weight = weights(question.terms);
+    const weight = weights(question);
     const pair = text.slice(0, rules.longest).match(/\bbetween\s+(?:an?\s+|the\s+|its\s+)?(.+?)\s+and\s+(?:an?\s+|the\s+|its\s+)?(.+?)[?.!]*$/i);
     const asked = pair ? [pair[1], pair[2]].map((part) => [...analyse(part, false).terms.keys()]) : null;
     const joins = (e) => asked && rules.lawKinds.includes(e.kind) && asked.every((side) => side.length && side.every((t) => e.wires.has(t)));

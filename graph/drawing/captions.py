@@ -108,6 +108,7 @@ class Card:
         shapes: one entry per parameter (`weight 16×3×3×3`).
         family: key of `FAMILIES`.
         laws: linear laws of its parameters (`shift: 16`).
+        carried: the names of those laws.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Card:
     shapes: tuple[str, ...]
     family: str
     laws: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Link:
         colour: that of its first law, or of a wire without one.
         exact: whether that law is exact.
         skip: whether an identity lies on it: the skip of a residual junction.
+        carried: the names of all laws that live on it.
     """
 
     source: str
@@ -139,6 +142,7 @@ class Link:
     colour: str = WIRE
     exact: bool = True
     skip: bool = False
+    carried: tuple[str, ...] = ()
 
     @property
     def lawful(self) -> bool:
@@ -154,10 +158,10 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
     """
     _expect(arch, laws)
     named = arch.parameters
-    linear: dict[str, list[str]] = {}
+    linear: dict[str, list[Law]] = {}
     for law in laws:
         if law.kind != "balance":
-            linear.setdefault(law.wire, []).append(f"{law.kind}: {law.count:,}")
+            linear.setdefault(law.wire, []).append(law)
     outputs = zip(output_sites(len(arch.outputs)), arch.outputs, strict=True)
     ends = {"input": arch.inputs} | {name: (signal,) for name, signal in outputs}
     several = len(arch.outputs) > 1
@@ -172,13 +176,16 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
         block = arch.block(site.name)
         if isinstance(block, Identity):
             continue
-        shapes, notes = [], []
+        shapes: list[str] = []
+        own_laws: list[Law] = []
         for local, full in arch.parameter_names(site.name).items():
             own = full == f"{site.name}.{local}"
             shape = "×".join(map(str, named[full].shape)) if own else f"= {full}"
             shapes.append(f"{local} {shape}" + (" (frozen)" if full in arch.frozen else ""))
-            notes += linear.get(full, []) if own else []
-        out[site.name] = Card(site.name, block.kind, _details(block), tuple(shapes), family, tuple(notes))
+            own_laws += linear.get(full, []) if own else []
+        notes = tuple(f"{law.kind}: {law.count:,}" for law in own_laws)
+        carried = tuple(law.name for law in own_laws)
+        out[site.name] = Card(site.name, block.kind, _details(block), tuple(shapes), family, notes, carried)
     return out
 
 
@@ -207,7 +214,8 @@ def links(arch: Architecture, laws: Sequence[Law] = ()) -> list[Link]:
         texts = tuple(f"{w.algebra}: {w.count:,} law{'s' * (w.count > 1)}" for i, w in found if i not in said)
         said |= {source, *(i for i, _ in found)}
         colour = colour_of(found[0][0]) if found else WIRE
-        out.append(Link(source[0], target, label, texts, colour, not found or found[0][1].exact, source != port))
+        exact, carried_by = not found or found[0][1].exact, tuple(w.name for _, w in found)
+        out.append(Link(source[0], target, label, texts, colour, exact, source != port, carried_by))
     return out
 
 
