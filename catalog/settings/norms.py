@@ -81,6 +81,19 @@ def _of_channels() -> list[Setting]:
             linear_source=MEANS,
         ),
         Setting(
+            "conv-batchnorm",
+            "a convolution before BatchNorm with gain and shift, then ReLU",
+            "BatchNorm",
+            lambda m, n, p: b.chain(
+                W=b.Conv2d(m, n, 2), norm=b.BatchNorm(n, epsilon=0.0), act=b.ReLU(), V=b.Conv2d(n, p, 1, bias=False)
+            ),
+            {"m": 1, "n": 2, "p": 2},
+            space=(3, 3),
+            least={"m": 1},
+            source="kunin2021, theorem 1",
+            linear_source=MEANS,
+        ),
+        Setting(
             "frozen-batchnorm",
             "BatchNorm with fixed statistics, gain and shift, then ReLU",
             "FrozenBatchNorm",
