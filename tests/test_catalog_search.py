@@ -9,7 +9,8 @@ from catalog_fresh import QUESTIONS as FRESH
 from catalog_questions import QUESTIONS
 
 from lawful import catalog
-from lawful.catalog.search.analysis import analyse, stem
+from lawful.catalog.search import index
+from lawful.catalog.search.analysis import Vocabulary, analyse, stem
 from lawful.catalog.search.typos import distance
 
 
@@ -28,6 +29,44 @@ def test_questions_are_answered_in_the_first_three(questions: dict[str, str]) ->
         if found.nearest or not any(e.id.startswith(starts) for e in found[:3]):
             wrong[question] = [e.id for e in found[:3]]
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("what happens to the norm of a conv filter followed by batchnorm when I use weight decay", "conv-batchnorm/"),
+        ("what does weight decay do to weights before a batchnorm", "batchnorm/balance/W"),
+        ("do layer norm and the linear layer after it balance", "layernorm/balance/W"),
+        ("magnitude of the weights in front of rmsnorm", "rmsnorm/balance/W"),
+        ("L2 on conv then bn", "conv-batchnorm/balance/W"),
+        ("norm of a filter before groupnorm", "groupnorm/balance/W"),
+    ],
+)
+def test_blocks_between_which_something_is_asked_come_first(question: str, first: str) -> None:
+    assert catalog.search(question)[0].id.startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("what does label smoothing change", "label-smoothing"),
+        ("soft labels in distillation", "label-smoothing"),
+        ("are class weights a problem for the column sums", "class-weights"),
+        ("does focal loss break balancedness", "focal-loss"),
+        ("does the z-loss break laws", "z-loss"),
+        ("cross entropy with ignore_index", "loss-reduction"),
+        ("does mean or sum reduction change the drift", "loss-reduction"),
+    ],
+)
+def test_options_of_losses_are_subjects(question: str, first: str) -> None:
+    assert catalog.search(question)[0].id == f"claim/lawful/{first}"
+
+
+def test_joined_blocks() -> None:
+    known = Vocabulary(index.known_words())
+    assert analyse("a conv filter followed by batchnorm", known).joined == ("convolution", "batchnorm")
+    assert analyse("is anything conserved between RMSNorm and a linear map", known).joined == ("rmsnorm", "linear")
+    assert analyse("the law of batchnorm after training", known).joined == ()
 
 
 def test_the_question_of_the_issue() -> None:

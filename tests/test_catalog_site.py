@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from catalog_fresh import QUESTIONS as FRESH
 from catalog_questions import QUESTIONS
 
 from lawful import catalog
@@ -18,6 +19,8 @@ from lawful.catalog.site.data import data
 from lawful.catalog.site.formulas import rendered
 from lawful.catalog.site.names import slug, url
 
+JOINED = ("what happens to the norm of a conv filter followed by batchnorm", "relu between conv and a linear layer")
+ASKED = [*QUESTIONS, *FRESH, *JOINED]
 HOSTILE = "<script>alert(1)<"
 
 
@@ -79,7 +82,7 @@ def test_the_browser_ranks_as_the_library(site: Path, tmp_path: Path, monkeypatc
     if node is None:
         pytest.skip("node is not installed")
     monkeypatch.setenv("LAWFUL_CATALOG", str(tmp_path / "none.sqlite"))
-    (tmp_path / "data.json").write_text(json.dumps({"data": data(catalog.entries()), "asked": list(QUESTIONS)}))
+    (tmp_path / "data.json").write_text(json.dumps({"data": data(catalog.entries()), "asked": ASKED}))
     code = (
         f"const {{ lawfulSearch }} = require({json.dumps(str(site / 'search.js'))});"
         f"const {{ data, asked }} = JSON.parse(require('fs').readFileSync({json.dumps(str(tmp_path / 'data.json'))}));"
@@ -90,7 +93,7 @@ def test_the_browser_ranks_as_the_library(site: Path, tmp_path: Path, monkeypatc
     )
     run = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
     found = json.loads(run.stdout)
-    for question, (nearest, ids) in zip(QUESTIONS, found["out"], strict=True):
+    for question, (nearest, ids) in zip(ASKED, found["out"], strict=True):
         own = catalog.search(question)
         assert (own.nearest, [e.id for e in own[:5]]) == (nearest, ids), question
     assert found["each"] < 100  # milliseconds

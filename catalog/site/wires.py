@@ -62,7 +62,7 @@ def drawing(arch: Architecture, loss: str) -> str:
     width, height = right - left + 2 * MARGIN, placed.height + 2 * MARGIN
     view = f"{_px(left - MARGIN)} {_px(-MARGIN)} {_px(width)} {_px(height)}"
     return (
-        "<p>A small copy of it. Choose a wire or a block with a coloured line, by click or by Tab and Enter: its laws "
+        "<p>A small copy of it. Choose a wire, or a block with a thick line, by click or by Tab and Enter: its laws "
         "are shown. One colour for each law; dashed where it holds up to an epsilon.</p>"
         '<div class="wide drawing" tabindex="0" role="region" aria-label="Drawing of a small copy">'
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" width="{_px(width)}" height="{_px(height)}" '
@@ -129,7 +129,7 @@ def _box(card: Card, centre: Point) -> str:
     _, fill, line = FAMILIES[card.family]
     edge = 2.6 if card.carried else 1.1
     rows = "".join(
-        f'<text x="{_px(x)}" y="{_px(y - h / 2 + LINE * (i + 1) - 0.02)}">{escape(text)}</text>'
+        f'<text x="{_px(x)}" y="{_px(y - h / 2 + LINE * (i + 1) + 0.01)}">{escape(text)}</text>'
         for i, text in enumerate(_lines(card))
     )
     return (
