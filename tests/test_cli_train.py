@@ -34,7 +34,8 @@ def arrays(path: str, classes: bool = True, width: int = 4) -> None:
 
 
 @pytest.mark.parametrize("classes", [True, False])
-def test_a_run_and_its_account(lawful, classes: bool) -> None:
+def test_a_run_and_its_account(lawful, classes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow table folds its words
     arrays("data.npz", classes)
     words = ("--data", "data.npz", "--optimizer", "adamw:lr=1e-2,betas=0.8/0.9,weight_decay=0.1", "--steps", "8")
     code, out, _ = lawful("train", MLP, *words, "--clip", "0.1", "--figure", "run.png")

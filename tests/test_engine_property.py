@@ -29,7 +29,7 @@ def kinds(arch: Architecture) -> set[str]:
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])  # two tests, so that two workers share the longest one
 @given(architectures())
-@settings(max_examples=max(settings().max_examples // 3, 1))
+@settings(max_examples=max(settings().max_examples // 4, 1))
 def test_engine_agrees_with_the_oracle(loss, arch):
     """Engine = oracle; where the engine names a limit of its rules, it never claims too much."""
     assume(0 < trainable(arch) <= LARGEST)
@@ -46,7 +46,7 @@ def test_engine_agrees_with_the_oracle(loss, arch):
 
 
 @given(architectures(), losses)
-@settings(max_examples=max(settings().max_examples // 3, 1))
+@settings(max_examples=max(settings().max_examples // 4, 1))
 def test_true_laws_hold_and_corrupted_ones_do_not(arch, loss):
     """A sign flipped or a term dropped breaks a law wherever that term moves at all."""
     assume(0 < trainable(arch) <= 4 * LARGEST)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -58,15 +59,16 @@ def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norm
             found = run_forward(network, {**fixed, **p}, x, Run(gates=patterns))
             return dict(zip(names, found, strict=True))
 
-        drawn = generator.get_state()
+        drawn, noise = generator.get_state(), torch.get_rng_state()
         point = point_of(forward, trainable, inputs, losses, generator, arch.output_axes)
         if gates and not bool(torch.isfinite(point.slope)):  # a logarithm may not have what another point gives it
             forward = partial(forward, patterns=None)
-            drawn = generator.get_state()
+            drawn, noise = generator.get_state(), torch.get_rng_state()
             point = point_of(forward, trainable, inputs, losses, generator, arch.output_axes)
-        if divides:
+        if divides and point.moves:
             near = {n: v * (1 + NEARER * torch.cos(v)) for n, v in trainable.items()}
-            again = point_of(forward, near, inputs, losses, _generator(drawn), arch.output_axes)
+            with _same_noise(noise):
+                again = point_of(forward, near, inputs, losses, _generator(drawn), arch.output_axes)
             if not _alike(again, point):
                 point = Point(point.parameters, {n: g * torch.nan for n, g in point.gradient.items()}, point.loss)
         still = {n: torch.zeros_like(v) for n, v in frozen.items()}
@@ -77,6 +79,17 @@ def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norm
 def _generator(state: torch.Tensor) -> torch.Generator:
     """A generator that goes on from a state of another."""
     return torch.Generator().set_state(state)
+
+
+@contextmanager
+def _same_noise(state: torch.Tensor) -> Iterator[None]:
+    """Dropout draws again what it drew from a state of the global generator, which then goes on where it is."""
+    now = torch.get_rng_state()
+    torch.set_rng_state(state)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(now)
 
 
 def _alike(a: Point, b: Point) -> bool:
