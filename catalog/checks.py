@@ -177,7 +177,7 @@ def _classified(loss: Loss, sums: bool = True) -> Rows:
         targets = torch.arange(7) % classes
         slopes = dict(zip(leaves, torch.autograd.grad(loss(output, targets), list(leaves.values())), strict=True))
         for law in derive(arch, "cross_entropy"):
-            _, moves = torch.func.jvp(lambda p, law=law: law.value(p), (leaves,), (slopes,))
+            moves = torch.func.jvp(law.value, (leaves,), (slopes,))[1]
             stays = law.kind == "balance" or sums
             rows.append((f"{law.name} of {hidden.kind} stays", stays, bool(moves.abs().max() < 1e-10)))
     logits = torch.randn(40, classes, generator=draw, dtype=torch.float64, requires_grad=True)
