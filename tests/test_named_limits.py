@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 import lawful as lw
+from lawful import blocks as b
+from lawful.graph.questions.check import gradient_rank
 
 
 class Complex(nn.Module):
@@ -70,3 +72,22 @@ def test_named(module: Callable[[], nn.Module], shape: tuple[int, ...], listed: 
     laws = lw.derive(model, args=args)
     assert laws.independent == listed and any(named in note for note in laws.gaps)
     assert lw.count(model, args=args).laws == counted
+
+
+def test_heads_mixed_feature_by_feature_are_named() -> None:
+    """Found by CI's random networks: one law was listed twice in the place of another."""
+    net = b.Linear(3, 6, bias=False) >> b.HeadAffine(2, 3, True) >> b.Linear(6, 3, bias=False)
+    arch = lw.Architecture(net, b.Signal(3))
+    laws = lw.derive(arch)
+    assert gradient_rank(arch, laws) == laws.independent < lw.count(arch).laws
+    assert any("head by head" in note for note in laws.gaps)
+
+
+def test_two_ways_through_a_shared_map_are_named() -> None:
+    """`S diag(a) x + L S x` conserves `tr L - sum a`: found by CI's random networks."""
+    shared = b.Linear(3, 3, bias=False)
+    ways = b.parallel(b.Affine(3, shift=False) >> shared, shared >> b.Linear(3, 3, bias=False), b.Identity())
+    arch = lw.Architecture(ways >> b.Pointwise("tanh") >> b.Linear(3, 2), b.Signal(3))
+    laws = lw.derive(arch)
+    assert lw.count(arch).laws == laws.independent + 1
+    assert any("two ways through" in note for note in laws.gaps)

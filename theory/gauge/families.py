@@ -95,14 +95,24 @@ def _extend(wanted: list[SectorRow], basis: list[SectorRow]) -> list[SectorRow]:
     return [pool[i] for i in independent(pool)]
 
 
+def _is_mixed(row: SectorRow) -> bool:
+    """Whether a solution joins sectors of several kinds."""
+    entities = [e for e, _ in row]
+    waves = {"".join(sorted(label.replace("c", ""))) for _, label in row}
+    return len(set(entities)) < len(entities) or len(waves) > 1
+
+
+def writable(row: SectorRow) -> bool:
+    """Whether a solution has a form as a law: one of sectors of several kinds has to be a single scalar."""
+    return not _is_mixed(row) or all(set(label) <= {"c", "j"} for _, label in row)
+
+
 def gather(rows: list[SectorRow]) -> list[Family]:
     """Groups solutions with the same coefficients on the same entities."""
     groups: dict[tuple, list[int]] = {}
     mixed: list[int] = []
     for i, row in enumerate(rows):
-        entities = [e for e, _ in row]
-        waves = {"".join(sorted(label.replace("c", ""))) for _, label in row}
-        if len(set(entities)) < len(entities) or len(waves) > 1:
+        if _is_mixed(row):
             mixed.append(i)
             continue
         lead = next(iter(row.values()))

@@ -14,7 +14,7 @@ from .boxes import LayoutError, sector_dimension
 from .contract import Rule, Use
 from .diagram import Diagram
 from .directions import Directions
-from .families import SectorRow, align
+from .families import SectorRow, align, writable
 from .frames import straighten
 from .layouts import Layouts
 from .linalg import Equations, Number
@@ -84,6 +84,7 @@ class Solution:
         self.shifts = Shifts(self.layouts, self.directions)
         self.constants: Equations[Field] = Equations()
         self.fields: list[FieldRow] = []
+        self.unwritten: list[int] = []  # wires of gauges that have no form as a law
         self.entangled: list[str] = []  # parameters with laws that join their rows with their columns, not listed
         for row in sorted(self.shifts.constant_fields(), key=len):
             entities = [(name, tuple(k[0] for k in cell)) for name, cell in row]
@@ -152,7 +153,9 @@ class Solution:
                 rows.append(row if lead > 0 else {k: -a for k, a in row.items()})
         aligned = align(rows)
         drop = self._doubled(aligned)
-        return [r for i, r in enumerate(aligned) if i not in drop]
+        found = [r for i, r in enumerate(aligned) if i not in drop]
+        self.unwritten += [w for r in found if not writable(r) for (w, _), _ in list(r)[:1]]
+        return [r for r in found if writable(r)]
 
     def _doubled(self, rows: list[SectorRow]) -> set[int]:
         """Solutions on x sectors that the d and o sectors of the same wires already give."""

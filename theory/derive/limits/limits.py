@@ -43,6 +43,7 @@ def limits(solution: Solution) -> list[str]:
         *_narrow(solution),
         *frozen_limits(solution),
         *_unlike(solution),
+        *_unwritten(solution),
     ]
     return list(dict.fromkeys(found))
 
@@ -84,3 +85,11 @@ def _unlike(solution: Solution) -> Iterator[str]:
             yield f"{name} is a gain here and a shift there: laws that join the two are not listed"
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
+
+
+def _unwritten(solution: Solution) -> Iterator[str]:
+    """Gauges that join sectors of several kinds, of more than one scalar."""
+    _ = solution.gauges
+    for w in dict.fromkeys(solution.unwritten):
+        name = solution.drawn.wires[w].name
+        yield f"{name} may be mixed head by head in each of its features by itself: these laws are not listed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from ...gauge.contract import Site
@@ -46,6 +47,7 @@ def path_limits(diagram: Diagram) -> Iterator[str]:
     yield from _copies_added(diagram)
     yield from _averaged_positions(diagram)
     yield from _skips_into_sums(diagram)
+    yield from _shared_paths(diagram)
     yield from _fixed_sums(diagram)
     yield from _accidents(diagram)
     yield from _factors(diagram)
@@ -224,6 +226,28 @@ def _skips_into_sums(diagram: Diagram) -> Iterator[str]:
             if start(source) in starts and changed:
                 what = changed
                 yield f"{site.name} adds to its input {what} of it: laws of the map with the skip in it are not listed"
+
+
+def _shared_paths(diagram: Diagram) -> Iterator[str]:
+    """Two ways from one wire to one sum, with a shared map on both: parts of the maps beside it may be exchanged.
+
+    `S diag(a) x + L S x` is the same for `a - c 1` and `L + c I`.
+    """
+    shared = Counter(s.rule.weight for s in diagram.sites if isinstance(s.rule, LinearRule))
+    for site in diagram.sites:
+        if not isinstance(site.rule, AddRule):
+            continue
+        seen: set[tuple[int, str]] = set()
+        for w in site.inputs:
+            on_the_way = []
+            while isinstance(diagram.writer[w].rule, (LinearRule, GainRule)) and diagram.writer[w].inputs:
+                rule = diagram.writer[w].rule
+                on_the_way += [rule.weight] if isinstance(rule, LinearRule) and shared[rule.weight] > 1 else []
+                w = diagram.writer[w].inputs[0]
+            ends = {(w, name) for name in on_the_way}
+            for _, name in sorted(ends & seen):
+                yield f"{site.name} adds two ways through {name}: laws that join what stands beside it are not listed"
+            seen |= ends
 
 
 def _change(rule: Rule) -> str:
