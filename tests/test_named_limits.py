@@ -91,3 +91,31 @@ def test_two_ways_through_a_shared_map_are_named() -> None:
     laws = lw.derive(arch)
     assert lw.count(arch).laws == laws.independent + 1
     assert any("two ways through" in note for note in laws.gaps)
+
+
+class Rows(nn.Module):
+    """Attention whose query is made of parts of parameters that lie apart."""
+
+    def __init__(self, parts: Callable[[nn.Module], list[torch.Tensor]]) -> None:
+        super().__init__()
+        self.w, self.o = nn.Parameter(torch.randn(9, 3)), nn.Parameter(torch.randn(2, 3))
+        self.parts = parts
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(*(x @ p.t() for p in self.parts(self))) @ self.o.t()
+
+
+@pytest.mark.parametrize(
+    ("parts", "listed", "noted"),
+    [
+        pytest.param(lambda m: [m.w[i::3] for i in range(3)], 6, True, id="every third row"),
+        pytest.param(lambda m: [torch.cat([m.w[:1], m.w[3:5]]), m.w[5:8], m.w[:3]], 0, True, id="rows joined"),
+        pytest.param(lambda m: m.w.chunk(3), 12, False, id="in a row"),
+    ],
+)
+def test_attention_of_interleaved_rows(parts: Callable, listed: int, noted: bool) -> None:
+    torch.manual_seed(0)
+    module, args = Rows(parts), (torch.randn(5, 4, 3),)
+    laws = lw.derive(module, args=args)
+    assert bool(laws.gaps) == noted and laws.independent >= listed
+    assert lw.count(module, args=args).laws >= laws.independent

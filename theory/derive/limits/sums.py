@@ -17,6 +17,7 @@ from ...gauge.rewrites_parts import copied
 from ...gauge.roots import Root, is_function
 from ...gauge.rules import (
     AddRule,
+    AttentionRule,
     BilinearRule,
     ConcatRule,
     FixedGainRule,
@@ -254,7 +255,7 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
             parts = [w for w in parts if solution.drawn.wires[w].size > 1]
         if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
             ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
-        elif not cut and any(_keeps_sums(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
+        elif not cut and any(_turns(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
             made = {w: _source(writer, w) for w in parts}
             maps = {w: s for w, s in made.items() if isinstance(s.rule, (LinearRule, TableRule))}
             ends = {w: next(iter(s.inputs), -1) for w, s in maps.items()}
@@ -318,6 +319,11 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
 def _keeps_sums(site: Site) -> bool:
     """Whether a block may let matrices of all features through."""
     return isinstance(site.rule, (AddRule, ConcatRule, LinearRule, PassRule))
+
+
+def _turns(site: Site) -> bool:
+    """Whether a block may let matrices of all features of one of its inputs through."""
+    return _keeps_sums(site) or isinstance(site.rule, (AttentionRule, BilinearRule))
 
 
 def _may_mix(solution: Solution, place: int) -> bool:
