@@ -16,6 +16,8 @@ from lawful.graph.architecture.outputs import losses_of
 from lawful.graph.questions.check import COUNTABLE, VERIFIABLE, agreed_losses
 from lawful.graph.questions.count import count
 from lawful.graph.questions.derive import derive
+from lawful.graph.questions.reading import network_of
+from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Axes
@@ -53,8 +55,8 @@ def quiet_helpers() -> Iterator[None]:
 
 @quiet_helpers()
 def assert_lawful(
-    network: Architecture | Net | torch.nn.Module,
-    args: Sequence[Any] = (),
+    network: Architecture | Net | torch.nn.Module | str,
+    args: torch.Tensor | Sequence[Any] = (),
     loss: LossLike | None = None,
     *,
     kwargs: Mapping[str, Any] | None = None,
@@ -90,7 +92,7 @@ def assert_lawful(
     Args:
         network: a module (compiled, in `DistributedDataParallel`, or plain), an architecture, or an expression of
             blocks.
-        args: example inputs of a module, `(x, ...)`; not needed for one made by `Architecture.to_torch`.
+        args: example inputs of a module, `x` or `(x, ...)`; not needed for one made by `Architecture.to_torch`.
         loss: the loss of every output (see `derive`); by default the squared error.  A model that returns its loss, or
             one number per example, is tested with that.
         kwargs: its inputs by keyword.
@@ -118,14 +120,11 @@ def assert_lawful(
         ValueError: for inputs that do not run, and for laws that do not fit the parameters.
     """
     __tracebackhide__ = True
-    if isinstance(network, Net):
-        network = Architecture(network)
+    network, (args, kwargs) = network_of(network, "assert_lawful"), inputs_of("assert_lawful", args, kwargs)
     if isinstance(network, Architecture):
-        if laws is not None or architecture is not None or len(args):
+        if laws is not None or architecture is not None or args:
             raise ValueError("an architecture brings its own laws and inputs; pass it alone, or pass the module first")
         return _assert_architecture(network, loss or "mse", samples or 4, seed)
-    if not isinstance(network, torch.nn.Module):
-        raise ValueError(f"expected an architecture or a torch module, got {type(network).__name__}")
     known: Sequence[Law] | None = None
     wanted: LossLike | None = loss
     if laws is not None or architecture is not None or isinstance(network, Network):

@@ -50,10 +50,8 @@ def examine(
     if not trained:
         what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
         raise AssertionError(f"{name} {what}; there is no gradient to test")
-    if isinstance(args, torch.Tensor):
-        raise ValueError("args is a tensor; pass a tuple of inputs: args=(x,)")
     if not args and not kwargs:
-        raise ValueError(f"testing a {name} needs example inputs; pass args=(x,)")
+        raise ValueError(f"testing a {name} needs example inputs; pass args=x")
     if run not in (None, *RUNS):
         raise ValueError(f"run is {run!r}; it is one of {', '.join(map(repr, RUNS))}")
     if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):

@@ -12,6 +12,7 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.check import check
 from lawful.graph.questions.check_report import CheckReport
 from lawful.graph.questions.derive import derive
+from lawful.graph.questions.reading import network_of
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 
@@ -25,7 +26,7 @@ SHOWN = 20  # lines of a difference
 def assert_same_laws(
     one: Network,
     other: Network,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     loss: LossLike = "mse",
 ) -> None:
@@ -53,7 +54,7 @@ def assert_same_laws(
 @quiet_helpers()
 def assert_complete(
     network: Architecture | Net | torch.nn.Module,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     loss: LossLike = "mse",
     *,
@@ -72,8 +73,8 @@ def assert_complete(
         AssertionError: the report of the check.
     """
     __tracebackhide__ = True
-    target = Architecture(network) if isinstance(network, Net) else network
-    given: dict[str, Any] = {} if isinstance(target, Architecture) else {"args": tuple(args), "kwargs": kwargs}
+    target = network_of(network, "assert_complete")
+    given: dict[str, Any] = {} if isinstance(target, Architecture) else {"args": args, "kwargs": kwargs}
     found = check(target, loss, seed=seed, **given)
     if not (found.lawful and found.complete):
         raise AssertionError(str(found))
@@ -97,14 +98,15 @@ def difference(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]
     return lines
 
 
-def _laws(network: Network, args: Sequence[Any], kwargs: Mapping[str, Any] | None, loss: LossLike) -> LawSet:
+def _laws(
+    network: Network, args: torch.Tensor | Sequence[Any], kwargs: Mapping[str, Any] | None, loss: LossLike
+) -> LawSet:
     if isinstance(network, LawSet):
         return network
-    if isinstance(network, Net):
-        network = Architecture(network)
-    if isinstance(network, Architecture):
-        return derive(network, loss)
-    return derive(network, loss, args=tuple(args), kwargs=kwargs)
+    target = network_of(network, "assert_same_laws")
+    if isinstance(target, Architecture):
+        return derive(target, loss)
+    return derive(target, loss, args=args, kwargs=kwargs)
 
 
 __all__ = ["assert_complete", "assert_same_laws", "difference", "statements"]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lawful.graph.questions.derive import derive
+from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.parts import base
@@ -27,7 +28,7 @@ def assert_step_lawful(
     model: torch.nn.Module,
     laws: Sequence[Law] | None = None,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     loss: LossLike = "mse",
     reference_grads: Mapping[str, torch.Tensor] | None = None,
@@ -68,14 +69,15 @@ def assert_step_lawful(
     trained = {_plain(n): p for n, p in plain.named_parameters() if p.requires_grad}
     if not trained:
         raise AssertionError(f"{type(plain).__name__} has no trainable parameter; there is no gradient to test")
+    args, kwargs = inputs_of("assert_step_lawful", args, kwargs)
     if laws is None and (args or kwargs):
         grads = {p: p.grad for p in plain.parameters()}
-        laws = derive(plain, loss, args=tuple(args), kwargs=kwargs)
+        laws = derive(plain, loss, args=args, kwargs=kwargs)
         for p, g in grads.items():
             p.grad = g
     if laws is None and reference_grads is None:
         raise ValueError(
-            "there is nothing to judge the gradients by; pass laws=lawful.derive(model, args=(x,)), args=(x,), or "
+            "there is nothing to judge the gradients by; pass laws=lawful.derive(model, args=x), args=x, or "
             "reference_grads={name: gradient}"
         )
     values = {n: _whole(p.detach()) for n, p in plain.named_parameters() for n in [_plain(n)]}

@@ -13,7 +13,7 @@ from torch import nn
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.derive import derive
-from lawful.testing import assert_conserved, assert_lawful
+from lawful.testing import assert_complete, assert_conserved, assert_lawful, assert_same_laws, assert_step_lawful
 from lawful.theory.oracle.verification import corruptions
 from lawful.theory.verdict import Verdict
 
@@ -83,7 +83,7 @@ def test_a_missing_law_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_architecture_comes_alone() -> None:
     with pytest.raises(ValueError, match="pass it alone"):
         assert_lawful(MLP, (X,))
-    with pytest.raises(ValueError, match="expected an architecture or a torch module, got int"):
+    with pytest.raises(ValueError, match="the network is 3; it must be an architecture"):
         assert_lawful(3)  # type: ignore[arg-type]
 
 
@@ -177,7 +177,7 @@ def test_the_epsilon_of_a_law_is_subtracted() -> None:
         ({"architecture": Architecture(MLP), "laws": []}, "pass one of them"),
         ({"laws": derive(Architecture(MLP), "cross_entropy"), "loss": "mse"}, "for cross_entropy, the loss is mse"),
         ({"laws": derive(Architecture(b.Linear(3, 2) >> b.Linear(2, 3)))}, "reads '0.weight', which is no parameter"),
-        ({"architecture": Architecture(MLP), "args": ()}, r"needs example inputs; pass args=\(x,\)"),
+        ({"architecture": Architecture(MLP), "args": ()}, r"needs example inputs; pass args=x"),
     ],
 )
 def test_unclear_calls_say_what_to_pass(options: dict, message: str) -> None:
@@ -436,3 +436,16 @@ def test_the_package_names_what_it_has() -> None:
     assert callable(lawful.testing.strategies.architectures)
     with pytest.raises(AttributeError, match="no attribute 'nothing'; it has assert_complete"):
         lawful.testing.nothing  # noqa: B018
+
+
+def test_inputs_and_networks_have_the_forms_that_every_question_takes() -> None:
+    torch.manual_seed(0)
+    model, x = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)), torch.randn(5, 3)
+    assert_lawful(model, x, "cross_entropy")
+    assert_lawful("family:mlp:widths=3,4,2")
+    assert_same_laws(model, model, args=x)
+    assert_complete(model, args=x)
+    torch.nn.functional.mse_loss(model(x), torch.randn(5, 2)).backward()
+    assert_step_lawful(model, args=x)
+    with pytest.raises(ValueError, match="assert_lawful: args is 3; it must be a tensor"):
+        assert_lawful(model, 3)
