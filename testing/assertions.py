@@ -120,21 +120,21 @@ def assert_lawful(
         ValueError: for inputs that do not run, and for laws that do not fit the parameters.
     """
     __tracebackhide__ = True
-    network, (args, kwargs) = network_of(network, "assert_lawful"), inputs_of("assert_lawful", args, kwargs)
+    network, (inputs, named) = network_of(network, "assert_lawful"), inputs_of("assert_lawful", args, kwargs)
     if isinstance(network, Architecture):
-        if laws is not None or architecture is not None or args:
+        if laws is not None or architecture is not None or inputs:
             raise ValueError("an architecture brings its own laws and inputs; pass it alone, or pass the module first")
         return _assert_architecture(network, loss or "mse", samples or 4, seed)
     known: Sequence[Law] | None = None
     wanted: LossLike | None = loss
     if laws is not None or architecture is not None or isinstance(network, Network):
         known, wanted, axis = laws_of(network, laws, architecture, loss, axis)
-    if isinstance(network, Network) and not args:
-        args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
+    if isinstance(network, Network) and not inputs:
+        inputs = tuple(network.arch.random_inputs(6, torch.Generator().manual_seed(seed)))
     found = examine(
         network,
-        args,
-        kwargs,
+        inputs,
+        named,
         wanted,
         laws=known,
         axis=axis,

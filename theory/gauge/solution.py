@@ -84,7 +84,6 @@ class Solution:
         self.shifts = Shifts(self.layouts, self.directions)
         self.constants: Equations[Field] = Equations()
         self.fields: list[FieldRow] = []
-        self.unwritten: list[int] = []  # wires of gauges that have no form as a law
         self.entangled: list[str] = []  # parameters with laws that join their rows with their columns, not listed
         for row in sorted(self.shifts.constant_fields(), key=len):
             entities = [(name, tuple(k[0] for k in cell)) for name, cell in row]
@@ -142,9 +141,18 @@ class Solution:
         """Whether one sector of a parameter never moves."""
         return not self.constants.reduce({Field(name, cell): 1})
 
-    @cached_property
+    @property
     def gauges(self) -> list[SectorRow]:
-        """A basis of the solutions for `S`, as rows over `((wire, box), label)`."""
+        """A basis of the solutions for `S` that have a form as laws, as rows over `((wire, box), label)`."""
+        return self._written[True]
+
+    @property
+    def unwritten(self) -> list[SectorRow]:
+        """The solutions that have none."""
+        return self._written[False]
+
+    @cached_property
+    def _written(self) -> dict[bool, list[SectorRow]]:
         rows: list[SectorRow] = []
         for vector in self.balance.equations.nullspace():
             row: SectorRow = {((k.wire, k.box), k.label): a for k, a in vector.items() if not isinstance(k, Factor)}
@@ -154,8 +162,7 @@ class Solution:
         aligned = align(rows)
         drop = self._doubled(aligned)
         found = [r for i, r in enumerate(aligned) if i not in drop]
-        self.unwritten += [w for r in found if not writable(r) for (w, _), _ in list(r)[:1]]
-        return [r for r in found if writable(r)]
+        return {kind: [r for r in found if writable(r) == kind] for kind in (True, False)}
 
     def _doubled(self, rows: list[SectorRow]) -> set[int]:
         """Solutions on x sectors that the d and o sectors of the same wires already give."""

@@ -89,7 +89,6 @@ def _unlike(solution: Solution) -> Iterator[str]:
 
 def _unwritten(solution: Solution) -> Iterator[str]:
     """Gauges that join sectors of several kinds, of more than one scalar."""
-    _ = solution.gauges
-    for w in dict.fromkeys(solution.unwritten):
+    for w in dict.fromkeys(w for row in solution.unwritten for (w, _), _ in list(row)[:1]):
         name = solution.drawn.wires[w].name
         yield f"{name} may be mixed head by head in each of its features by itself: these laws are not listed"
