@@ -51,6 +51,7 @@ def plot(ledger: Watcher, path: str | None) -> Figure:
         right = [r + max(w, 0.0) for w, r in zip(widths, right, strict=True)]
         left = [x + min(w, 0.0) for w, x in zip(widths, left, strict=True)]
     causes.set_yticks(range(len(names)), names, fontsize=6)
+    causes.locator_params(axis="x", nbins=4)  # more numbers than that run into one another
     causes.set(title="what moved it, of its size")
     causes.legend(fontsize=6)
     if path is not None:
