@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ def ledger(path: Path, fault: Callable[[torch.Tensor], torch.Tensor] | None = No
     digits = load_digits()
     x, y = torch.tensor(digits.data / 16), torch.tensor(digits.target)
     widths = [64, 32, 32, 32, 10]
-    layers = {f"fc{i + 1}": nn.Linear(n, m) for i, (n, m) in enumerate(zip(widths, widths[1:], strict=False))}
+    layers = {f"fc{i + 1}": nn.Linear(n, m) for i, (n, m) in enumerate(pairwise(widths))}
     model = nn.Sequential()
     for i, (name, layer) in enumerate(layers.items()):
         model.add_module(name, layer)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import lawful as lw
 from lawful.blocks import ShapeError
 from lawful.graph.questions.module_fields import HiddenError
+from lawful.theory.oracle.signal import potential_moves, potential_steady
 from lawful.theory.verdict import Verdict
 
 X = torch.randn(4, 3)
@@ -131,3 +132,46 @@ def test_a_gap_that_is_not_wide_needs_another_point(monkeypatch: pytest.MonkeyPa
         count = lw.count(arch)
         assert (names, count.verdict) == (names, verdict)
         assert verdict is Verdict.UNDECIDED or count.laws == (3 if "wide" in names else 2)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e60])
+def test_fields_that_are_too_large_for_float32_move(scale: float) -> None:
+    """What float32 shows of rounding is nothing about fields that it cannot hold."""
+    theta = scale * torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+    def potential(t: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+        return (data * t).sum()
+
+    def sample(n: int) -> torch.Tensor:
+        return scale * torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+
+    assert potential_moves(potential, theta, sample) and potential_steady(potential, theta, sample)
+
+
+def test_fields_that_are_rounding_do_not_move() -> None:
+    """Equal outputs times weights that add up to zero: a gradient of the size of the weights' rounding."""
+    theta = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+    def potential(t: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+        weights = data - data.mean()
+        return (weights * t.sum().expand(3)).sum()
+
+    def sample(n: int) -> torch.Tensor:
+        return torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+
+    assert not potential_moves(potential, theta, sample)
+
+
+def test_fields_behind_zero_over_zero_are_not_steady() -> None:
+    """A norm divides what is zero but for rounding by its own size."""
+    theta = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+    def potential(t: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+        h = (t.sum() * data.sum()).expand(3) + t * 0.1 - t * 0.1
+        h = h - h.mean() + (t / 3 * 3 - t)
+        return (data * h / h.norm()).sum()
+
+    def sample(n: int) -> torch.Tensor:
+        return torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+
+    assert not potential_steady(potential, theta, sample)

@@ -37,13 +37,13 @@ def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) 
 
 
 def _size_in_single(potential: Potential, theta: torch.Tensor, data: Any) -> float:
-    """The size of fields in float32; 0 for a function that knows no float32."""
+    """The size of fields in float32; 0 for a function that knows no float32, or is too large for it."""
     single = _pytree.tree_map(lambda t: t.float() if t.is_floating_point() else t, data)
     try:
         found = vmap(grad(potential), (None, 0))(theta.float(), single).norm(dim=1).max()
     except RuntimeError:
         return 0.0
-    return float(found)
+    return float(found) if bool(found.isfinite()) else 0.0
 
 
 def potential_steady(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
