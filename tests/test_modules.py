@@ -153,7 +153,9 @@ CASES: dict[str, Callable[[Program], bool]] = {
     "normalised weight": of_parameters("unit", "centre", "softmax"),
     "masked weight": of_parameters("multiply"),
     "part of a weight": of_parameters("features", "head_of", "tail_of"),
-    "unread features": lambda p: any(s.call == "features" and s.name in p.outputs for s in p.steps),
+    "unread features": lambda p: any(
+        s.call == "features" and len(uses(p, s.operands[0])) == 1 and s.operands[0] not in p.outputs for s in p.steps
+    ),
     "sum of slices": lambda p: any(
         s.call == "add" and {x.call for x in p.steps if x.name in s.operands} == {"features"} for s in p.steps
     ),
