@@ -149,7 +149,7 @@ class Wiring:
 
     def _passes(self, rule: Rule, site: Site, axis: Axis, signs: bool) -> bool:
         """Whether a block does the same to every feature, so that all its wires move alike."""
-        if getattr(rule, "noisy", False) and self.draws and not signs:
+        if rule.noisy and self.draws and not signs:
             return False
         if isinstance(rule, HomogeneousRule | PointwiseRule):
             slope = getattr(rule, "slope", None)

@@ -76,7 +76,9 @@ def _unread_of_norms(solution: Solution) -> Iterator[str]:
     """A norm of which some features are read only by their size: the space of their vectors never changes."""
     for site in solution.drawn.sites:
         rule = site.rule
-        if not isinstance(rule, (NormRule, SimilarityRule, UnitRowsRule)) or not getattr(rule, "scale", True):
+        if not isinstance(rule, (NormRule, SimilarityRule, UnitRowsRule)):
+            continue
+        if isinstance(rule, NormRule) and not rule.scale:
             continue
         x, y = site.inputs[0], site.outputs[0]
         layout, before = solution.layouts.algebras[y], solution.layouts.algebras[x]

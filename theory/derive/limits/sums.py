@@ -153,7 +153,7 @@ def never_negative(diagram: Diagram) -> set[int]:
         known = bool(site.inputs) and positive.issuperset(site.inputs)
         keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
         keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0)
-        if (known and keeps) or getattr(rule, "positive", False) or isinstance(rule, SoftmaxRule):
+        if (known and keeps) or rule.positive:
             positive.update(site.outputs)
     return positive
 
@@ -224,7 +224,7 @@ def _repeated_positions(solution: Solution) -> Iterator[str]:
             yield f"{site.name} tells copies of one position apart: laws of their differences are not listed"
         if isinstance(rule, PassRule) and rule.repeats:
             repeats.update(site.outputs)
-        elif known and not getattr(rule, "mixes", False) and solution.drawn.wires[site.inputs[0]].positions > 1:
+        elif known and not rule.mixes and solution.drawn.wires[site.inputs[0]].positions > 1:
             repeats.update(site.outputs)
 
 
