@@ -152,7 +152,7 @@ class Wiring:
         if rule.noisy and self.draws and not signs:
             return False
         if isinstance(rule, HomogeneousRule | PointwiseRule):
-            slope = getattr(rule, "slope", None)
+            slope = rule.slope if isinstance(rule, HomogeneousRule) else None
             alike = rule.alike and (slope is None or self.diagram.parameters[slope].size == 1)
             return rule.parity == -1 if signs else alike
         if isinstance(rule, NormRule):
