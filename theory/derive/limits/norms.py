@@ -36,6 +36,10 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     yield from _unread_of_norms(solution)
     yield from _single_rows(solution)
     yield from _unseen_scales(solution)
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if isinstance(rule, NormRule) and rule.centre and not rule.scale and solution.layouts.is_cut(site.inputs[0]):
+            yield f"{site.name} centres features that are cut into parts: laws that mix the parts are not listed"
 
 
 def _thin_wires(solution: Solution) -> Iterator[str]:
