@@ -1,4 +1,7 @@
-"""Solving a diagram: the passes in order, and what their solutions mean for the parameters."""
+"""Solving a diagram: the passes in order, and what their solutions mean for the parameters.
+
+This file is long because what a solution does to the parameters is asked for by every pass that reads it.
+"""
 
 from __future__ import annotations
 

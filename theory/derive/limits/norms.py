@@ -10,6 +10,7 @@ from ...gauge.rewrites import invisible
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
+    FixedGainRule,
     GainRule,
     HeadGainRule,
     HomogeneousRule,
@@ -38,7 +39,14 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     yield from _unseen_scales(solution)
     for site in solution.drawn.sites:
         rule = site.rule
-        if isinstance(rule, NormRule) and rule.centre and not rule.scale and solution.layouts.is_cut(site.inputs[0]):
+        if (
+            not isinstance(rule, NormRule)
+            or not rule.centre
+            or rule.scale
+            or not solution.layouts.is_cut(site.inputs[0])
+        ):
+            continue
+        if any(isinstance(r.rule, FixedGainRule) for r, _ in solution.drawn.readers[site.outputs[0]]):
             yield f"{site.name} centres features that are cut into parts: laws that mix the parts are not listed"
 
 
