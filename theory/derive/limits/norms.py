@@ -46,7 +46,10 @@ def norm_limits(solution: Solution) -> Iterator[str]:
             or not solution.layouts.is_cut(site.inputs[0])
         ):
             continue
-        if any(isinstance(r.rule, FixedGainRule) for r, _ in solution.drawn.readers[site.outputs[0]]):
+        after = [r for r, _ in solution.drawn.readers[site.outputs[0]]]
+        for r in after:  # behind copies
+            after += [z for z, _ in solution.drawn.readers[r.outputs[0]]] if r.rule == PassRule() else []
+        if any(isinstance(r.rule, FixedGainRule) for r in after):
             yield f"{site.name} centres features that are cut into parts: laws that mix the parts are not listed"
 
 
