@@ -10,6 +10,7 @@ from ...gauge.rewrites import invisible
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
+    FixedGainRule,
     GainRule,
     HeadGainRule,
     HomogeneousRule,
@@ -36,6 +37,20 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     yield from _unread_of_norms(solution)
     yield from _single_rows(solution)
     yield from _unseen_scales(solution)
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if (
+            not isinstance(rule, NormRule)
+            or not rule.centre
+            or rule.scale
+            or not solution.layouts.is_cut(site.inputs[0])
+        ):
+            continue
+        after = [r for r, _ in solution.drawn.readers[site.outputs[0]]]
+        for r in after:  # behind copies
+            after += [z for z, _ in solution.drawn.readers[r.outputs[0]]] if r.rule == PassRule() else []
+        if any(isinstance(r.rule, FixedGainRule) for r in after):
+            yield f"{site.name} centres features that are cut into parts: laws that mix the parts are not listed"
 
 
 def _thin_wires(solution: Solution) -> Iterator[str]:
