@@ -31,17 +31,17 @@ def diagonal(rows: Sequence[Tensor], step: Mapping[int, float]) -> tuple[Tensor,
         flat = [r.reshape(1, -1, 1) for r in flat]
     k, n = len(flat), flat[0].shape[0]
     gram = flat[0].new_zeros(k, k, n, dtype=torch.float64)
-    whole = n > 1 and (flat[0].shape[1] == 1 or flat[0].stride(0) >= flat[0].stride(1))
-    for cut in _cuts(flat[0], 0 if whole else 1):
-        if whole:
+    outer = max((0, 1, 2), key=lambda a: flat[0].stride(a) if flat[0].shape[a] > 1 else 0)  # neighbours stay together
+    for cut in _cuts(flat[0], outer):
+        if outer == 0:
             x = torch.stack([r[cut].flatten(1).to(kind) for r in flat], 1)  # row, vector, column
             gram[:, :, cut] = (x @ x.mT).permute(1, 2, 0).double()
             continue
-        pieces = [r[:, cut].to(kind) for r in flat]
+        pieces = [(r[:, cut] if outer == 1 else r[:, :, cut]).to(kind) for r in flat]
         for i in range(k):
             for j in range(i + 1):
                 gram[i, j] += (pieces[i] * pieces[j]).sum((1, 2))
-    if not whole:
+    if outer:
         for i in range(k):
             for j in range(i):
                 gram[j, i] = gram[i, j]
@@ -65,17 +65,23 @@ def full(rows: Sequence[Tensor], step: Mapping[int, float], matrix: int) -> tupl
     blocks = [b.reshape(-1, *b.shape[-3:]) for b in blocks]  # block, row, summed, rest
     n = blocks[0].shape[1]
     slopes, steps, sizes = [], [], []
+    across = n > 1 and blocks[0].stride(1) < max(blocks[0].stride()[2:])  # rows lie side by side in memory: read as columns
     for cut in _cuts(blocks[0], 0):
-        right = torch.cat([b[cut].flatten(2).to(kind) for b in blocks], 1)  # block, vector and row, column
-        each = right.unflatten(1, (k, n))
-        moved = sum((w * each[:, i] for i, w in step.items() if w), torch.zeros_like(each[:, 0]))
-        left = torch.cat([each[:, 0], moved], 1) if any(step.values()) else each[:, 0]
+        if across:
+            pieces = [b[cut].movedim(1, -1).flatten(1, 2).to(kind) for b in blocks]
+            right = torch.cat(pieces, 2).mT  # block, vector and row, column
+        else:
+            right = torch.cat([b[cut].flatten(2).to(kind) for b in blocks], 1)
+        left = right[:, :n]
+        if any(step.values()):
+            moved = sum((w * right[:, i * n : (i + 1) * n] for i, w in step.items() if w), torch.zeros_like(left))
+            left = torch.cat([left.mT, moved.mT], 2).mT if across else torch.cat([left, moved], 1)
         gram = (left @ right.mT).unflatten(1, (-1, n)).unflatten(3, (k, n)).double()
         gram = gram.permute(1, 3, 0, 2, 4)  # first or step, vector, block, row, row
         gram = gram + gram.mT
         slopes.append(gram[0])
         steps.append(gram[1] if gram.shape[0] > 1 else torch.zeros_like(gram[0]))
-        norms = torch.linalg.vector_norm(each, dim=-1).double().movedim(1, 0)
+        norms = torch.linalg.vector_norm(right, dim=-1).double().unflatten(1, (k, n)).movedim(1, 0)
         sizes.append(norms[..., :, None] * norms[..., None, :])
     one, two, three = (torch.cat(x, 1).reshape(k, -1) for x in (slopes, steps, sizes))
     return one, two, three
