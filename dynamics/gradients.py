@@ -7,7 +7,8 @@ extra copy of the gradients).  The same for the weights: SAM takes its gradient 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
@@ -40,10 +41,18 @@ class GradientWatch:
 
     Args:
         parameters: the parameters by name.
+        spending: counts the time of what is done inside.
         shared: gradients are averaged between processes after backward, so that what backward wrote is no reference.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], shared: bool = False) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        spending: Callable[[], AbstractContextManager[None]],
+        shared: bool = False,
+    ) -> None:
+        self.idle = False  # the next step is not watched
+        self._spending = spending
         self._parameters = dict(parameters)
         self._copy_gradients = self._copy_weights = not shared
         self._shared = shared
@@ -69,13 +78,14 @@ class GradientWatch:
             handle.remove()
 
     def _note(self, name: str, p: Tensor) -> None:
-        if p.grad is None or p.grad.is_sparse or self._shared:
+        if self.idle or p.grad is None or p.grad.is_sparse or self._shared:
             return
-        self._versions[name] = (p.grad._version, p._version, p.data_ptr())
-        if self._copy_gradients:
-            self._raw[name] = p.grad.detach().clone()
-        if self._copy_weights:
-            self._weights[name] = p.detach().clone()
+        with self._spending():
+            self._versions[name] = (p.grad._version, p._version, p.data_ptr())
+            if self._copy_gradients:
+                self._raw[name] = p.grad.detach().clone()
+            if self._copy_weights:
+                self._weights[name] = p.detach().clone()
 
     def seen(self, grads: Mapping[str, Tensor]) -> Seen:
         """What changed since backward; call it right before the step.

@@ -65,7 +65,9 @@ def full(rows: Sequence[Tensor], step: Mapping[int, float], matrix: int) -> tupl
     blocks = [b.reshape(-1, *b.shape[-3:]) for b in blocks]  # block, row, summed, rest
     n = blocks[0].shape[1]
     slopes, steps, sizes = [], [], []
-    across = n > 1 and blocks[0].stride(1) < max(blocks[0].stride()[2:])  # rows lie side by side in memory: read as columns
+    across = n > 1 and blocks[0].stride(1) < max(
+        blocks[0].stride()[2:]
+    )  # rows lie side by side in memory: read as columns
     for cut in _cuts(blocks[0], 0):
         if across:
             pieces = [b[cut].movedim(1, -1).flatten(1, 2).to(kind) for b in blocks]

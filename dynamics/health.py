@@ -238,7 +238,7 @@ def _silent(ledger: Watcher) -> list[Finding]:
     names = tuple(
         n
         for n, p in ledger.parameters.items()
-        if id(p) in held and n not in fixed and ledger.steps - ledger.last_gradient.get(n, 0) >= SILENT
+        if id(p) in held and n not in fixed and ledger.last_watched - ledger.last_gradient.get(n, 0) >= SILENT
     )
     text = f"no gradient for {SILENT} steps or more, the layer has stopped learning"
     return [Finding("silent", names, text, fault=False)] if names else []
@@ -280,6 +280,9 @@ def _some(names: Iterable[str]) -> str:
 def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
     counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
     lines = [f"{ledger.steps} steps, {len(verdicts)} laws: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n)]
+    if ledger.every > 1:
+        why = ", so that watching costs at most 5 % of the time; every=1 watches all" if ledger.every_measured else ""
+        lines.append(f"every {ledger.every}. step is watched{why}.")
     if counts[OK]:
         lines.append("ok: every change has a cause, nothing is left over.")
     if counts[ROUNDING]:

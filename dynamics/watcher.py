@@ -19,6 +19,7 @@ from .forms import Forms
 from .gradients import GradientWatch, Seen
 from .names import watched
 from .norms import NormWatch
+from .pace import Pace
 from .precision import precision
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
@@ -40,13 +41,14 @@ class Watcher:
         loss: LossLike = "mse",
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-        every: int = 1,
+        every: int | None = None,
         sample: int | None = None,
         seed: int = 0,
     ) -> None:
-        if every < 1:
+        if every is not None and every < 1:
             raise ValueError(f"every={every} watches no step; pass 1 for every step, k for every k-th")
-        self.model, self.loss, self.every = model, loss, every
+        self.model, self.loss = model, loss
+        self._pace = Pace(every)
         self.optimizers = unwrapped(optimizer)
         self.steps = 0
         self.accounts: dict[str, Account] = {}
@@ -73,7 +75,7 @@ class Watcher:
         self._resumed: dict[str, Any] | None = None
         self._deriving = False
         self._gradients: GradientWatch | None = None
-        self._norms = NormWatch(model)
+        self._norms = NormWatch(model, self._pace.spending)
         self._handles: list[Any] = [model.register_forward_pre_hook(self._forward, with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
             self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
@@ -96,7 +98,9 @@ class Watcher:
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
         self._shared = processes() > 1
-        self._gradients = GradientWatch(self._parameters, self._shared)
+        self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared)
+        one = next(iter(self._parameters.values()))
+        self._pace.fit(sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
         for law in chosen:
             form = Forms(law)
             value = form.value(self._parameters)
@@ -130,8 +134,10 @@ class Watcher:
         closure = (args[1] if len(args) > 1 else None) or kwargs.get("closure")
         if self._waiting:
             return None
+        self._pace.settle()
         if closure is None:
-            self._open()
+            with self._pace.spending():
+                self._open()
             return None
         pending = True
 
@@ -140,7 +146,9 @@ class Watcher:
             out = closure(*a, **k)
             if pending:
                 pending = False
-                self._open()
+                self._pace.settle()
+                with self._pace.spending():
+                    self._open()
             return out
 
         return ((args[0], then, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": then})
@@ -154,13 +162,13 @@ class Watcher:
             )
         self._waiting = set(range(len(self.optimizers)))
         self.steps += 1
-        if (self.steps - 1) % self.every or self._gradients is None:
+        if not self._pace.due(self.steps) or self._gradients is None:
             return
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
         for n in self._seen.edited:
             self._edited.setdefault(n, self.steps)
-        late = self.every > 1 and self.steps > 1
+        late = self._pace.last < self.steps - 1
         if late or self._changed_outside():
             for account in self.accounts.values():
                 value = account.form.value(self._parameters)
@@ -188,8 +196,18 @@ class Watcher:
     def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Right after the step: what did it do?"""
         self._waiting.discard(index)
-        if self._waiting or not self.laws or (self.steps - 1) % self.every:
+        if self._waiting or not self.laws:
             return
+        if self._pace.due(self.steps):
+            with self._pace.spending():
+                self._book()
+        self._pace.stepped(self.steps)
+        self._norms.idle = not self._pace.due(self.steps + 1)
+        if self._gradients is not None:
+            self._gradients.idle = self._norms.idle
+
+    def _book(self) -> None:
+        """Puts the step into the accounts."""
         if self._before:
             self._measure()
         exact = self.precision
@@ -275,6 +293,21 @@ class Watcher:
             self._gradients.keep()
 
     @property
+    def every(self) -> int:
+        """Every how manyth step is watched, now."""
+        return self._pace.every
+
+    @property
+    def every_measured(self) -> bool:
+        """Whether that follows from what watching costs."""
+        return self._pace.measured
+
+    @property
+    def last_watched(self) -> int:
+        """The last step that was watched, 0 before there was one."""
+        return self._pace.last
+
+    @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """The parameters that the laws read, by the names in the laws."""
         return self._parameters
@@ -287,7 +320,8 @@ class Watcher:
     def state_dict(self) -> dict[str, Any]:
         """The whole account, to be saved beside the model and the optimizer."""
         accounts = {name: account.state() for name, account in self.accounts.items()}
-        return {"version": STATE_VERSION, "steps": self.steps, "edited": dict(self._edited), "accounts": accounts}
+        state = {"version": STATE_VERSION, "steps": self.steps, "last": self.last_watched}
+        return {**state, "edited": dict(self._edited), "accounts": accounts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on with the account of an earlier run, after model and optimizer are loaded.
@@ -303,12 +337,14 @@ class Watcher:
             mine, theirs = sorted(self.accounts), sorted(state.get("accounts", ()))
             raise ValueError(f"the saved account is of the laws {theirs[:4]}, this ledger watches {mine[:4]}")
         self.steps, self._edited = state["steps"], dict(state["edited"])
+        late = state.get("last", self.steps) < self.steps
+        self._pace.resume(self.steps)
         for name, one in state["accounts"].items():
             account = self.accounts[name]
             now = account.last
             account.load(dict(one))
             if not torch.allclose(account.last, now, rtol=0, atol=1e-6 * float(account.scale.max()), equal_nan=True):
-                account.moved(now, OUTSIDE, self.steps)
+                account.moved(now, UNWATCHED if late else OUTSIDE, self.steps)
         self._note_versions()
 
     def close(self) -> None:
