@@ -339,11 +339,13 @@ class Watcher:
         self.steps, self._edited = state["steps"], dict(state["edited"])
         late = state.get("last", self.steps) < self.steps
         self._pace.resume(self.steps)
+        self.last_gradient = dict.fromkeys(self._parameters, self.steps)
         for name, one in state["accounts"].items():
             account = self.accounts[name]
             now = account.last
             account.load(dict(one))
-            if not torch.allclose(account.last, now, rtol=0, atol=1e-6 * float(account.scale.max()), equal_nan=True):
+            near = 1e-6 * float(account.scale.max())
+            if late or not torch.allclose(account.last, now, rtol=0, atol=near, equal_nan=True):
                 account.moved(now, UNWATCHED if late else OUTSIDE, self.steps)
         self._note_versions()
 
