@@ -15,10 +15,11 @@ from functools import cached_property
 import torch
 
 from lawful.theory.laws.law import Law
-from lawful.theory.laws.statement import Part, Term
+from lawful.theory.laws.statement import Part, Term, identity_like
 from lawful.theory.parts import base, read
 
 from .grams import diagonal, full
+from .sharded import Shards
 
 Vector = Mapping[str, torch.Tensor]
 
@@ -44,10 +45,11 @@ class Forms:
 
     Args:
         law: the law.
+        shards: where the parameters lie, if every process has parts of them only.
     """
 
-    def __init__(self, law: Law) -> None:
-        self.law = law
+    def __init__(self, law: Law, shards: Shards | None = None) -> None:
+        self.law, self.shards = law, shards
         self.quadratic = law.kind == "balance"
         self.names = tuple(dict.fromkeys(base(n) for n in law.parameters))
         self.shifted = any(p.offset for t in law.terms for p in (t.part, t.partner) if p is not None)
@@ -55,6 +57,34 @@ class Forms:
         simple = all(t.partner is None and not t.off_diagonal for t in law.terms)
         self._gram = simple and self.quadratic and set(law.axis_kinds) <= {"free", "matrix"} and len(matrices) <= 1
         self._matrix = matrices[0] if matrices else None
+        self._cuts: dict[str, tuple[object, ...]] | None = None
+        if shards is not None:
+            self._cuts = self._fitting(shards)
+
+    def _fitting(self, shards: Shards) -> dict[str, tuple[object, ...]] | None:
+        """How every parameter is cut, None if the law cannot be read in parts."""
+        cuts: dict[str, tuple[object, ...]] = {}
+        if self.quadratic and not self._gram:
+            return None
+        for t in self.law.terms:
+            name, matrix = t.part.parameter, self._matrix
+            if matrix is None:
+                cuts[name] = shards.layouts[base(name)].placements
+                continue
+
+            def blocks(x: torch.Tensor, part: Part = t.part, matrix: int = matrix) -> torch.Tensor:
+                rows = (
+                    replace(part, offset=Fraction(0))
+                    .read(read(part.parameter, {base(part.parameter): x}))
+                    .movedim(matrix, -3)
+                )
+                return rows.reshape(-1, *rows.shape[-3:-1], rows.shape[-1]).flatten(2)
+
+            found = shards.fitting(base(name), blocks)
+            if found is None:
+                return None
+            cuts[name] = found
+        return cuts
 
     @cached_property
     def plain(self) -> Law:
@@ -63,12 +93,15 @@ class Forms:
 
     def value(self, point: Vector) -> torch.Tensor:
         """The scalars of the law at a point, flattened, in float64."""
-        if self._gram:
-            return 0.5 * self._grams([point], {}).slopes[0]
+        if self._gram or self.shards is not None:
+            found = self.products([point], {})
+            return 0.5 * found.slopes[0] if self.quadratic else found.slopes[0]
         return self.law.value(self._exact(point)).double().reshape(-1)
 
     def scale(self, point: Vector) -> torch.Tensor:
         """The same sum with absolute values, against which rounding is measured."""
+        if self.shards is not None:
+            return self.products([point], {}).sizes[0]
         return self.law.value(self._exact(point), magnitude=True).double().reshape(-1)
 
     def products(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
@@ -78,6 +111,16 @@ class Forms:
             vectors: the first is the point, to which a skip's identity belongs.
             step: the multiple of every vector in the step.
         """
+        if self.shards is None:
+            return self._products(vectors, step)
+        if self._cuts is None:
+            layouts = self.shards.layouts
+            return self._products([{n: layouts[n].gathered(v[n]) for n in self.names} for v in vectors], step)
+        found = self._products(vectors, step)
+        whole = self.shards.total(torch.stack([found.slopes, found.steps, found.sizes]))
+        return Products(*whole)
+
+    def _products(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
         if not self.quadratic:
             slopes = torch.stack([self.plain.value(self._exact(v)).double().reshape(-1) for v in vectors])
             sizes = torch.stack(
@@ -95,7 +138,7 @@ class Forms:
         parts = []
         for t in self.law.terms:
             direction = _plain(t).part
-            rows = [_rows(direction if i else t.part, v) for i, v in enumerate(vectors)]
+            rows = [self._rows(direction if i else t.part, v) for i, v in enumerate(vectors)]
             found = diagonal(rows, step) if self._matrix is None else full(rows, step, self._matrix)
             parts.append((float(t.coefficient), found))
         slopes, steps = (sum((c * x[i] for c, x in parts), 0 * parts[0][1][i]) for i in (0, 1))
@@ -109,11 +152,28 @@ class Forms:
         sizes = torch.stack([self.plain.value(v, magnitude=True).reshape(-1) for v in exact])
         return Products(slopes, steps, sizes)
 
+    def _rows(self, part: Part, vector: Vector) -> torch.Tensor:
+        """A parameter with the axes of a law first, then what is summed, then the rest."""
+        name = base(part.parameter)
+        if self._cuts is None or self.shards is None:
+            return part.read(read(part.parameter, vector).detach())
+        layout, cut = self.shards.layouts[name], self._cuts[part.parameter]
+        plain = replace(part, offset=Fraction(0))
+        out = plain.read(read(part.parameter, {name: layout.padded(vector[name].detach(), cut)}))
+        if part.offset:  # of the identity every process adds what it has
+            own = layout.padded(torch.ones_like(vector[name]), cut)
+            own = read(part.parameter, {name: own})
+            out = out + plain.read(float(part.offset) * identity_like(own) * own)
+        return out
+
     def _derivative(self, law: Law, at: Vector, along: Vector) -> torch.Tensor:
         out: torch.Tensor = torch.func.jvp(law.value, (dict(at),), (dict(along),))[1]
         return out.reshape(-1)
 
     def _exact(self, vector: Vector) -> dict[str, torch.Tensor]:
+        if self._cuts is not None and self.shards is not None:
+            layouts, cuts = self.shards.layouts, {base(n): c for n, c in self._cuts.items()}
+            return {n: layouts[n].padded(vector[n].detach(), cuts[n]).double() for n in self.names}
         return {n: vector[n].detach().double() for n in self.names}
 
 
@@ -121,8 +181,3 @@ def _plain(term: Term) -> Term:
     """A term on a direction, which has no identity of a skip."""
     partner = term.partner and replace(term.partner, offset=Fraction(0))
     return replace(term, part=replace(term.part, offset=Fraction(0)), partner=partner)
-
-
-def _rows(part: Part, vector: Vector) -> torch.Tensor:
-    """A parameter with the axes of a law first, then what is summed, then the rest."""
-    return part.read(read(part.parameter, vector).detach())

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .sharded import local
+
 LEEWAY = 30.0  # a law's slope is a sum over channels and layers that the mean weight of epsilon stands for
 MOST = 0.3  # no epsilon explains more of a slope than this: beyond, the law says nothing any more
 
@@ -65,7 +67,7 @@ class _Reader:
         if not args or not isinstance(args[0], torch.Tensor):
             return
         with self.watch.spending():
-            x = args[0].detach()
+            x = local(args[0])
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 spread = x.transpose(0, 1).flatten(1).float().var(1, correction=0)
             else:

@@ -21,6 +21,7 @@ from .names import watched
 from .norms import NormWatch
 from .pace import Pace
 from .precision import precision
+from .sharded import Shards, is_sharded, local, version
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
 from .updates import Move, move_of
@@ -56,13 +57,14 @@ class Watcher:
         self._sample, self._seed = sample, seed
         self._parameters: dict[str, nn.Parameter] = {}
         self._waiting: set[int] = set()
-        self._versions: dict[str, tuple[int, int]] = {}
+        self._versions: dict[str, tuple[tuple[int, int], int]] = {}
         self._before: dict[str, Tensor] = {}
         self._moves: dict[str, Move] = {}
         self._grads: dict[str, Tensor] = {}
         self._seen = Seen()
         self._floor = 0.0
         self._shared = False
+        self._shards: Shards | None = None
         self._noise: set[str] = set()
         self._edited: dict[str, int] = {}
         self.last_gradient: dict[str, int] = {}
@@ -98,14 +100,16 @@ class Watcher:
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
         self._shared = processes() > 1
-        self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared)
-        one = next(iter(self._parameters.values()))
+        self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
+        sums = None if self._shards is None else self._shards.sums
+        self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared, sums)
+        one = local(next(iter(self._parameters.values())))
         self._pace.fit(sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
         for law in chosen:
-            form = Forms(law)
-            value = form.value(self._parameters)
+            form = Forms(law, self._shards)
+            value = form.value(self._plain())
             names = {n: n for n in form.names}
-            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._parameters))
+            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._plain()))
         self._note_versions()
         if self._resumed is not None:
             self.load_state_dict(self._resumed)
@@ -122,6 +126,11 @@ class Watcher:
 
     def _derived(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> LawSet:
         """The laws of the model; tracing runs it, which tells nothing about training."""
+        if is_sharded(dict(inside(self.model).named_parameters())):
+            raise ValueError(
+                "the weights are sharded (DTensor), and laws are derived from a whole model; derive them before "
+                "fully_shard or parallelize_module, and pass laws= to the ledger"
+            )
         self._norms.reading = False
         try:
             return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
@@ -168,10 +177,10 @@ class Watcher:
         self._seen = self._gradients.seen(grads)
         for n in self._seen.edited:
             self._edited.setdefault(n, self.steps)
-        late = self._pace.last < self.steps - 1
+        late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self._changed_outside():
             for account in self.accounts.values():
-                value = account.form.value(self._parameters)
+                value = account.form.value(plain)
                 account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
         if self._seen.unknown:
             self.unaccounted.append(self.steps)
@@ -184,11 +193,12 @@ class Watcher:
         self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
         moves = {n: move_of(*groups[n], self._parameters[n], g) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
-            self._before = {n: p.detach().clone() for n, p in self._parameters.items()}
+            self._before = {n: p.clone() for n, p in plain.items()}
             self._moves = moves
             self._grads = {n: g.clone() for n, g in grads.items()}  # a closure or a rule of its own may change them
             return
-        made = Material(self._plain(), grads, moves, self._seen.altered, self._seen.displaced, self._noise)
+        self._fit(moves, plain, grads)
+        made = Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise)
         for account in self.accounts.values():
             account.pending = outcome(account.form, made, account.slope)
 
@@ -210,33 +220,46 @@ class Watcher:
         """Puts the step into the accounts."""
         if self._before:
             self._measure()
-        exact = self.precision
+        exact, plain = self.precision, self._plain()
         self.epsilon = epsilon = self._norms.share()
         for account in self.accounts.values():
-            value = account.form.value(self._parameters)
+            value = account.form.value(plain)
             if account.pending is None:
                 account.moved(value, UNWATCHED, self.steps)
             else:
                 account.close(value, self.steps, exact, epsilon, self._floor)
         if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
-            self.not_finite = tuple(n for n, p in self._parameters.items() if not bool(torch.isfinite(p).all()))
+            bad = {n: float(not bool(torch.isfinite(p).all())) for n, p in self._plain().items()}
+            if self._shards is not None:
+                bad = dict(zip(bad, self._shards.most(list(bad.values())), strict=True))
+            self.not_finite = tuple(n for n, x in bad.items() if x)
         self._before, self._moves, self._grads = {}, {}, {}
         self._note_versions()
 
     def _measure(self) -> None:
         """The account of an optimizer whose equations are not known: its step is what it did."""
-        grads = self._grads
+        grads, after = self._grads, self._plain()
         for n, move in self._moves.items():
             before = self._before[n]
             if not move.measured:
                 move.extra = {}
-            move.whole = before - self._parameters[n].detach() - move.decay * before
+            move.whole = before - after[n] - move.decay * before
             if move.buffer is not None and move.keep:  # the buffer has moved already
                 move.buffer = (move.buffer - move.take * grads[n] - move.load * before) / move.keep
-            move.fit(before, grads[n])
+        self._fit(self._moves, self._before, grads)
         made = Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
         for account in self.accounts.values():
             account.pending = outcome(account.form, made, account.slope)
+
+    def _fit(self, moves: Mapping[str, Move], theta: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
+        """Sets the rates of all moves that are not linear."""
+        found = {n: m.products(theta[n], grads[n]) for n, m in moves.items()}
+        if self._shards is not None:
+            mine = [x for n in found for x in (found[n] if self._shards.counted(n) else (0.0, 0.0))]
+            whole = iter(self._shards.sums(mine))
+            found = {n: (next(whole), next(whole)) for n in found}
+        for n, move in moves.items():
+            move.fit(*found[n])
 
     def _gradients_now(self) -> tuple[dict[str, Tensor], dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]]]:
         """The gradients that the optimizers see, and the group of each parameter."""
@@ -245,7 +268,7 @@ class Watcher:
         groups: dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]] = {}
         for n, p in self._parameters.items():
             if id(p) in home and p.grad is not None:
-                g = p.grad.detach()
+                g = local(p.grad, p)
                 scale = getattr(home[id(p)][0], "grad_scale", None)
                 g = g.to_dense() if g.is_sparse else g
                 grads[n], groups[n] = g if scale is None else g / scale.to(g.dtype), home[id(p)]
@@ -254,7 +277,8 @@ class Watcher:
     def _compareprocesses(self, grads: Mapping[str, Tensor]) -> None:
         """Averaged gradients are the same numbers in every process: one small reduction says whether they are."""
         sums = [
-            grads[n].double().sum() if n in grads else torch.zeros((), dtype=torch.float64) for n in self._parameters
+            grads[n].double().sum() if n in grads and self._everywhere(n) else torch.zeros((), dtype=torch.float64)
+            for n in self._parameters
         ]
         if not sums:
             return
@@ -265,9 +289,14 @@ class Watcher:
             if not d == 0:
                 self.apart.setdefault(n, self.steps)
 
+    def _everywhere(self, name: str) -> bool:
+        return self._shards is None or self._shards.layouts[name].replicated
+
     def _watch_gradients(self, grads: Mapping[str, Tensor]) -> dict[str, float]:
         """Notes which gradients are there, and how clipping left their norm; gives the largest entry of each."""
-        largest = {n: float(g.abs().max()) for n, g in grads.items() if g.numel()}
+        largest = {n: float(g.abs().max()) if g.numel() else 0.0 for n, g in grads.items()}
+        if self._shards is not None:
+            largest = dict(zip(largest, self._shards.most(list(largest.values())), strict=True))
         for n, top in largest.items():
             if top != 0:
                 self.last_gradient[n] = self.steps
@@ -279,13 +308,13 @@ class Watcher:
         return largest
 
     def _plain(self) -> dict[str, Tensor]:
-        return {n: p.detach() for n, p in self._parameters.items()}
+        return {n: local(p) for n, p in self._parameters.items()}
 
     def _note_versions(self) -> None:
-        self._versions = {n: (p._version, p.data_ptr()) for n, p in self._parameters.items()}
+        self._versions = {n: (version(p), local(p).data_ptr()) for n, p in self._parameters.items()}
 
     def _changed_outside(self) -> bool:
-        return any((p._version, p.data_ptr()) != self._versions[n] for n, p in self._parameters.items())
+        return any((version(p), local(p).data_ptr()) != self._versions[n] for n, p in self._parameters.items())
 
     def before_clipping(self) -> None:
         """Says that the gradients are whole now, and clipped next: needed only where several processes train."""
