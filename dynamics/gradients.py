@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .sharded import local, version
+from .sharded import Shards, local, version
 
 Version = tuple[tuple[int, int] | None, tuple[int, int], int]
 NOISE = 16  # a difference of so many units of rounding, relative to the gradient, is no change
@@ -45,7 +45,7 @@ class GradientWatch:
     Args:
         parameters: the parameters by name.
         spending: counts the time of what is done inside.
-        sums: adds numbers up over processes, where every process has a part of each gradient.
+        shards: where the gradients lie, if every process has parts of them only.
         shared: gradients are averaged between processes after backward, so that what backward wrote is no reference.
     """
 
@@ -54,9 +54,9 @@ class GradientWatch:
         parameters: Mapping[str, torch.nn.Parameter],
         spending: Callable[[], AbstractContextManager[None]],
         shared: bool = False,
-        sums: Callable[[Sequence[float]], Sequence[float]] | None = None,
+        shards: Shards | None = None,
     ) -> None:
-        self._sums = sums or (lambda numbers: numbers)
+        self._shards = shards
 
         self.idle = False  # the next step is not watched
         self._spending = spending
@@ -126,11 +126,8 @@ class GradientWatch:
 
     def _compare(self, found: Seen, grads: Mapping[str, Tensor], changed: set[str]) -> None:
         names = [n for n in grads if n in self._raw]
-        both = self._sums(
-            [_dot(grads[n], self._raw[n]) for n in names] + [_dot(x, x) for x in (self._raw[n] for n in names)]
-        )
-        dots = dict(zip(names, both, strict=False))
-        squares = dict(zip(names, both[len(names) :], strict=True))
+        both = self._sums(names, [(_dot(grads[n], self._raw[n]), _dot(self._raw[n], self._raw[n])) for n in names])
+        dots, squares = ({n: pair[i] for n, pair in zip(names, both, strict=True)} for i in (0, 1))
         whole = sum(squares.values())
         found.multiple = sum(dots.values()) / whole if whole > 0 else 1.0
         free = max((dots[n] / squares[n] for n in dots if squares[n] > 0), default=1.0)
@@ -142,10 +139,9 @@ class GradientWatch:
             unit = NOISE * torch.finfo(grads[n].dtype).eps
             turns = bool((grads[n] * self._raw[n] < 0).any())
             grows = bool((grads[n].abs() > (1 + unit) * abs(free) * self._raw[n].abs() + 1e-300).any())
-            numbers += [_dot(rests[n], rests[n]), _dot(grads[n], grads[n]), float(turns), float(grows)]
-        numbers, edited = list(self._sums(numbers)), []
-        for i, n in enumerate(names):
-            left, size, turned, grown = numbers[4 * i : 4 * i + 4]
+            numbers.append((_dot(rests[n], rests[n]), _dot(grads[n], grads[n]), float(turns), float(grows)))
+        edited = []
+        for n, (left, size, turned, grown) in zip(names, self._sums(names, numbers), strict=True):
             unit = NOISE * torch.finfo(grads[n].dtype).eps
             if not left > unit**2 * max(size, found.multiple**2 * squares[n]):
                 continue
@@ -154,6 +150,10 @@ class GradientWatch:
             else:
                 found.altered[n] = rests[n]
         found.edited = tuple(edited)
+
+    def _sums(self, names: Sequence[str], numbers: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
+        """Numbers of each gradient, added up over the processes that have parts of it; replicas count once."""
+        return list(numbers) if self._shards is None else self._shards.sums(names, numbers)
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

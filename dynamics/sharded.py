@@ -158,10 +158,15 @@ class Shards:
         out: list[float] = torch.where(strange > 0, float("nan"), x).tolist()
         return out
 
-    def sums(self, numbers: Sequence[float]) -> list[float]:
-        """Adds up numbers."""
-        out: list[float] = self.total(self._numbers(numbers)).tolist()
-        return out
+    def sums(self, names: Sequence[str], numbers: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
+        """Adds up some numbers of each of some parameters; of replicas one counts."""
+        if not names:
+            return []
+        mine = [
+            x for n, row in zip(names, numbers, strict=True) for x in (row if self.counted(n) else [0.0] * len(row))
+        ]
+        whole = self.total(self._numbers(mine)).reshape(len(names), -1)
+        return [tuple(row) for row in whole.tolist()]
 
     def _numbers(self, numbers: Sequence[float]) -> Tensor:
         device = next(iter(self.layouts.values())).device

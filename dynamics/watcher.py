@@ -101,8 +101,7 @@ class Watcher:
         self._parameters = watched(self.model, chosen)
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
-        sums = None if self._shards is None else self._shards.sums
-        self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared, sums)
+        self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared, self._shards)
         one = local(next(iter(self._parameters.values())))
         self._pace.fit(sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
         for law in chosen:
@@ -253,13 +252,11 @@ class Watcher:
 
     def _fit(self, moves: Mapping[str, Move], theta: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
         """Sets the rates of all moves that are not linear."""
-        found = {n: m.products(theta[n], grads[n]) for n, m in moves.items()}
+        found: dict[str, tuple[float, ...]] = {n: m.products(theta[n], grads[n]) for n, m in moves.items()}
         if self._shards is not None:
-            mine = [x for n in found for x in (found[n] if self._shards.counted(n) else (0.0, 0.0))]
-            whole = iter(self._shards.sums(mine))
-            found = {n: (next(whole), next(whole)) for n in found}
+            found = dict(zip(found, self._shards.sums(list(found), list(found.values())), strict=True))
         for n, move in moves.items():
-            move.fit(*found[n])
+            move.fit(found[n][0], found[n][1])
 
     def _gradients_now(self) -> tuple[dict[str, Tensor], dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]]]:
         """The gradients that the optimizers see, and the group of each parameter."""

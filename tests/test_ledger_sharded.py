@@ -18,7 +18,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("how", "heads"), [("fsdp", 2), ("fsdp", 1), ("tensor parallel", 2)])
+@pytest.mark.parametrize(
+    ("how", "heads"), [("fsdp", 1), ("tensor parallel", 2), pytest.param("fsdp", 2, marks=pytest.mark.nightly)]
+)
 def test_two_processes_give_the_values_of_one(tmp_path: Path, how: str, heads: int) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
