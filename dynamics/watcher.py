@@ -1,4 +1,7 @@
-"""Watching: what happens around every step of an optimizer, booked law by law."""
+"""Watching: what happens around every step of an optimizer, booked law by law.
+
+This file is long because all hooks of a step share one state: what is seen before it is booked after it.
+"""
 
 from __future__ import annotations
 
