@@ -19,7 +19,7 @@ from lawful.theory.laws.statement import Part, Term, identity_like
 from lawful.theory.parts import base, read
 
 from .grams import diagonal, full
-from .sharded import Shards
+from .sharded import Placements, Shards
 
 Vector = Mapping[str, torch.Tensor]
 
@@ -57,13 +57,13 @@ class Forms:
         simple = all(t.partner is None and not t.off_diagonal for t in law.terms)
         self._gram = simple and self.quadratic and set(law.axis_kinds) <= {"free", "matrix"} and len(matrices) <= 1
         self._matrix = matrices[0] if matrices else None
-        self._cuts: dict[str, tuple[object, ...]] | None = None
+        self._cuts: dict[str, Placements] | None = None
         if shards is not None:
             self._cuts = self._fitting(shards)
 
-    def _fitting(self, shards: Shards) -> dict[str, tuple[object, ...]] | None:
+    def _fitting(self, shards: Shards) -> dict[str, Placements] | None:
         """How every parameter is cut, None if the law cannot be read in parts."""
-        cuts: dict[str, tuple[object, ...]] = {}
+        cuts: dict[str, Placements] = {}
         if self.quadratic and not self._gram:
             return None
         for t in self.law.terms:

@@ -13,9 +13,9 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Placement, Replicate, Shard, distribute_tensor
 
-Placements = tuple[object, ...]
+Placements = tuple[Placement, ...]
 
 
 @torch.no_grad()
@@ -58,7 +58,7 @@ class Layout:
     @cached_property
     def replicated(self) -> bool:
         """Whether every process has all of it."""
-        return all(p.is_replicate() for p in self.placements)  # type: ignore[attr-defined]
+        return all(p.is_replicate() for p in self.placements)
 
     def others(self) -> list[Placements]:
         """Ways to cut it along one axis, the present way first."""
@@ -115,7 +115,7 @@ class Layout:
         mine = all(c == 0 for c, p in zip(coordinate, placements, strict=True) if isinstance(p, Replicate))
         places = []
         for d, index in enumerate(every):
-            cut = [p if getattr(p, "dim", None) == d else Replicate() for p in placements]
+            cut: list[Placement] = [p if getattr(p, "dim", None) == d else Replicate() for p in placements]
             line = index.reshape([-1 if i == d else 1 for i in range(len(self.shape))])
             if not all(isinstance(p, Replicate) for p in cut):
                 line = distribute_tensor(line, self.mesh, cut, src_data_rank=None).to_local()

@@ -58,3 +58,13 @@ def test_steps_not_watched_before_a_restart_are_booked_as_such() -> None:
     for name, account in again.accounts.items():
         total = sum(account.causes.values()) + account.remainder
         torch.testing.assert_close(total, LAWS[name].value(model).reshape(-1) - account.first, rtol=0, atol=1e-12)
+
+
+def test_laws_of_a_network_whose_first_layer_trained_accuse_nobody_when_it_is_frozen() -> None:
+    def frozen(m):
+        m.fc1.requires_grad_(False)
+        return optim.AdamW([p for p in m.parameters() if p.requires_grad], 1e-3)
+
+    ledger = train(frozen, steps=6)
+    assert ledger.verdict == "not watched" and [f.kind for f in ledger.findings()] == ["frozen"], ledger.health()
+    assert ledger.findings()[0].parameters == ("fc1.weight", "fc1.bias")
