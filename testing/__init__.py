@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lawful.testing import strategies
     from lawful.testing.assertions import assert_lawful
     from lawful.testing.conserved import assert_conserved
+    from lawful.testing.lock import assert_locked
     from lawful.testing.sets import assert_complete, assert_same_laws
     from lawful.testing.step import assert_step_lawful
 
@@ -19,6 +20,7 @@ __all__ = [
     "assert_complete",
     "assert_conserved",
     "assert_lawful",
+    "assert_locked",
     "assert_same_laws",
     "assert_step_lawful",
     "strategies",
@@ -28,6 +30,7 @@ _HOMES = {
     "assert_complete": "sets",
     "assert_conserved": "conserved",
     "assert_lawful": "assertions",
+    "assert_locked": "lock",
     "assert_same_laws": "sets",
     "assert_step_lawful": "step",
 }
