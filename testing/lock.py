@@ -104,8 +104,8 @@ def compare(name: str, laws: LawSet, path: str | os.PathLike[str]) -> None:
     old, new = known[name], entry(laws)
     if old["loss"] != new["loss"]:
         raise AssertionError(
-            f"{name} is locked in {file.name} for the loss {old['loss']}, and tested with {new['loss']}; pass that loss, "
-            f"or {TO_UPDATE}"
+            f"{name} is locked in {file.name} for the loss {old['loss']}, and tested with {new['loss']}; "
+            f"pass that loss, or {TO_UPDATE}"
         )
     lines = _difference(old, new)
     if lines:
