@@ -78,7 +78,9 @@ def examine(
     judgement = judge(steps, ranks, _padded(plain, trained), by_design)
     width = max((one.width for one in steps if one.width in EPS), key=EPS.__getitem__, default=torch.float64)
     if tolerance is None and EPS[width] > EPS[torch.float32]:
-        notes.append(f"{str(width)[6:]} took part: an error below {FLOOR * EPS[width]:.0%} is not told from its rounding")
+        notes.append(
+            f"{str(width)[6:]} took part: an error below {FLOOR * EPS[width]:.0%} is not told from its rounding"
+        )
     if judgement.unknown:
         notes.append(f"no reference: {judgement.unknown}")
     findings = Findings(
