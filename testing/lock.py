@@ -19,7 +19,7 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 
-from .assertions import quiet_helpers
+from .assertions import quiet
 from .sets import changes, laws_of, renamed, statements
 
 LOCK = "laws.lock.json"
@@ -35,7 +35,7 @@ class LockError(ValueError):
     """A lock file that cannot be read or written; says which, and what to do."""
 
 
-@quiet_helpers()
+@quiet
 def assert_locked(
     name: str,
     network: Architecture | Net | torch.nn.Module | LawSet,

@@ -17,14 +17,14 @@ from lawful.graph.questions.reading import network_of
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 
-from .assertions import quiet_helpers
+from .assertions import quiet
 
 Network = Architecture | Net | torch.nn.Module | LawSet
 SHOWN = 20  # lines of a difference
 WIDEST = 200  # letters of a line
 
 
-@quiet_helpers()
+@quiet
 def assert_same_laws(
     one: Network,
     other: Network,
@@ -56,7 +56,7 @@ def assert_same_laws(
         raise AssertionError("\n".join(line[:WIDEST] for line in [head, *shown]))
 
 
-@quiet_helpers()
+@quiet
 def assert_complete(
     network: Architecture | Net | torch.nn.Module,
     args: torch.Tensor | Sequence[Any] = (),

@@ -14,7 +14,7 @@ from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.parts import base
 
-from .assertions import conclude, quiet_helpers
+from .assertions import conclude, quiet
 from .findings import Findings
 from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
@@ -23,7 +23,7 @@ from .witness.sample import EPS, FLOOR
 from .witness.steps import inner, kept
 
 
-@quiet_helpers()
+@quiet
 def assert_step_lawful(
     model: torch.nn.Module,
     laws: Sequence[Law] | None = None,
@@ -111,7 +111,7 @@ def assert_step_lawful(
     return found
 
 
-@quiet_helpers()
+@quiet
 def assert_same_step(
     model: torch.nn.Module,
     first: Callable[[], object],

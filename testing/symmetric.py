@@ -13,7 +13,7 @@ from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import refused
 
-from .assertions import quiet_helpers
+from .assertions import quiet
 from .witness.steps import inner, jittered
 
 Tensors = dict[str, torch.Tensor]
@@ -32,7 +32,7 @@ class Acts(Protocol):
         """The outcome, with a `verdict`."""
 
 
-@quiet_helpers()
+@quiet
 def assert_symmetric(
     module: torch.nn.Module,
     generator: Generator | Acts,
