@@ -230,7 +230,7 @@ def _models_report(results: Results) -> Report:
                 f"in training a {shape} by SGD every step moves the laws at second order in the learning rate only",
                 verdict(good),
                 f"{found['laws']} scalar laws: the ledger books η² Q(g) for every step and nothing else; "
-                f"{max(r[2] for r in rows):.0e} of a law is left over at most. After equally many steps the whole drift "
+                f"{max(r[2] for r in rows):.0e} of a law is left over at most. After equally many steps the drift "
                 f"goes as η^{slope:.2f}: runs of different rates meet different gradients, so this is not 2.",
             )
         )
