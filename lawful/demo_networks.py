@@ -10,6 +10,9 @@ import torch
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.papers import data
+from lawful.papers.shelf import PaperError
+
+from .specs import BadInput
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -122,7 +125,10 @@ def _transformer_layer(width: int, heads: int, hidden: int) -> b.Net:
 
 def digits(steps: int, seed: int) -> list[Batch]:
     """Batches of 32 digits from scikit-learn, pixels in [-1, 1]."""
-    images, targets = data.digits()
+    try:
+        images, targets = data.digits()
+    except PaperError as error:
+        raise BadInput(str(error)) from error
     generator = torch.Generator().manual_seed(seed)
     picked = (torch.randint(len(targets), (32,), generator=generator) for _ in range(steps))
     return [(images[i], targets[i]) for i in picked]
