@@ -41,7 +41,8 @@ def run(paper: Paper, quick: bool, folder: Path, progress: Progress | None = Non
         PaperError: if the folder cannot be written.
     """
     units = [(part, name, unit) for part in paper.parts for name, unit in part.units(quick).items()]
-    diary = Diary(folder / f"{paper.name}.pieces", _fingerprint(paper, quick))
+    mark = _fingerprint(paper, quick)  # in the name too: a run of one part leaves the pieces of the whole alone
+    diary = Diary(folder / f"{paper.name}-{mark[:8]}.pieces", mark)
     for done, (part, name, unit) in enumerate(units):
         key = f"{part.name}/{name}"
         if key in diary.found:

@@ -54,6 +54,18 @@ def test_a_run_goes_on_with_the_first_piece_that_was_not_finished(tmp_path: Path
     assert whole == run(chosen, True, tmp_path)
 
 
+def test_a_run_of_one_part_leaves_the_pieces_of_another_run_alone(tmp_path: Path) -> None:
+    def stop(name: str, done: int, _: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(paper("marcotte2023"), True, tmp_path, stop)
+    run(paper("marcotte2023/examples"), True, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    assert "examples/product" in kept.read_text()
+
+
 @pytest.mark.parametrize("tail", ["", '["half', "[1, 2]\n", "no json\n", "7\n"])
 def test_a_diary_that_a_kill_has_cut_is_read_as_far_as_it_is_whole(tmp_path: Path, tail: str) -> None:
     path = tmp_path / "x.pieces"
@@ -105,14 +117,14 @@ def test_every_quick_run_ends_in_a_minute_with_the_verdicts_that_ship(name: str,
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lawful", "reproduce", "tran2026", "--quick", "--output", str(tmp_path)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    diary = tmp_path / "tran2026.pieces"
     for _ in range(600):
-        if diary.exists() and diary.read_text().count("\n") >= 3:
+        found = list(tmp_path.glob("tran2026-*.pieces"))
+        if found and found[0].read_text().count("\n") >= 3:
             break
         time.sleep(0.05)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    kept = diary.read_text().splitlines()
+    kept = found[0].read_text().splitlines()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(kept) >= 3 and "slopes/SwiGLU" not in done.stderr
     first = (tmp_path / "tran2026.json").read_text()
