@@ -11,6 +11,7 @@ PAPERS = {
     "marcotte2023": "Abide by the law and follow the flow",
     "marcotte2025": "Transformative or conservative?",
     "tran2026": "Conservation laws for modern neural architectures",
+    "wen2023": "Sharpness minimization algorithms do not only minimize sharpness",
 }
 
 
