@@ -8,11 +8,11 @@ from dataclasses import replace
 from .paper import Paper
 
 PAPERS = {
-    "curth2023": "A U-turn on double descent",
     "marcotte2023": "Abide by the law and follow the flow",
     "marcotte2025": "Transformative or conservative?",
     "tran2026": "Conservation laws for modern neural architectures",
     "wen2023": "Sharpness minimization algorithms do not only minimize sharpness",
+    "curth2023": "A U-turn on double descent",
 }
 
 
