@@ -9,6 +9,8 @@ from torch import nn
 import lawful as lw
 from lawful.atlas import outside
 from lawful.atlas.measure import Task, measure
+from lawful.atlas.page import docs_text
+from lawful.atlas.record import Record, fault_of
 
 
 class Mlp(nn.Module):
@@ -76,3 +78,30 @@ class Graph(Mlp):
 
 
 ROW = {"package": "torch", "make": f"{__name__}.Graph", "inputs": ["normal 5 3", "edges5 2 8"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "fault"),
+    [
+        ("laws", "", ""),
+        ("not built", "it reads sound", "package"),
+        ("not installed", "x is not installed", "package"),
+        ("failed", "no answer within 60 seconds", "limit"),
+        ("failed", "the process was stopped by SIGKILL, most likely for want of memory", "limit"),
+        ("failed", "TraceError: the forward of Net branches on the values of a tensor", "module"),
+        ("failed", "TraceError: Net: the rebuilt network does not run; this is a bug of lawful", "lawful"),
+        ("failed", "KeyError: 3", "lawful"),
+    ],
+)
+def test_a_record_says_whose_fault_it_is(status: str, reason: str, fault: str) -> None:
+    assert fault_of(Record("ours:a/b", status=status, reason=reason)) == fault
+
+
+def test_the_docs_have_a_section_on_other_packages() -> None:
+    rows = [
+        Record("ours:a/b", status="laws"),
+        Record("ours:a/c", status="failed", reason="KeyError: 3", fault="lawful"),
+    ]
+    text = docs_text(rows)
+    assert all(part in text for part in ("2 models of 1 other packages", "50 % of those have laws", "lawful 1."))
+    assert "## Other packages" not in docs_text([Record("timm:a", status="laws")])

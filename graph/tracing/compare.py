@@ -188,7 +188,6 @@ def _blame(gap: Gap, module: Run, rebuilt: Run | None, program: Run | None) -> t
         text = "the exported graph does not run by itself, so who is to blame is open: please report the module"
         return f"{bug}; {text}", True
     exported = gap_of(module, program)
-    ours = rebuilt is not None and gap_of(program, rebuilt).same
     if not gap.same_outputs and not exported.same_outputs:
         text = (
             f"output {gap.worst_output} differs from that of the exported graph too: the forward has numbers of the "
@@ -196,6 +195,7 @@ def _blame(gap: Gap, module: Run, rebuilt: Run | None, program: Run | None) -> t
             "function of its inputs"
         )
         return text, False
+    ours = rebuilt is not None and gap_of(program, rebuilt).same
     if gap.same_outputs and ours and exported.same_outputs:
         text = (
             f"outputs agree and the gradient of {gap.worst_gradient} does not ({gap.gradients:.0e}): the module's "

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .measure import Task
-from .record import STATUSES, Record, inherit, unverified_families, write_csv
+from .record import STATUSES, Record, fault_of, inherit, unverified_families, write_csv
 
 LIBRARIES = ("lawful", "torch", "torchvision", "timm", "transformers")
 CHUNK = 40  # models that one process measures before a fresh one takes over: caches grow
@@ -253,5 +253,5 @@ def write_table(path: Path, journal: Journal) -> list[Record]:
     """Writes the table of everything in the journal, with the verdicts that siblings lend; gives its rows."""
     order = {s: i for i, s in enumerate(("torchvision", "timm", "hf", "ours"))}
     records = sorted(inherit(journal.read().values()), key=lambda r: (order.get(r.source, 9), r.name))
-    write_csv(path, [replace(r, reason=r.reason[:160]) for r in records])
+    write_csv(path, [replace(r, reason=r.reason[:160], fault=fault_of(r)) for r in records])
     return records
