@@ -180,9 +180,10 @@ def _others(records: Sequence[Record]) -> list[str]:
         "",
         f"Small instances of {len(records)} models of {len(packages)} other packages (`lawful atlas --list ours`); "
         f"{len(built)} of them could be",
-        f"built here, and {share} of those have laws.  Whose it is that the others have none: "
+        f"built here, and {share} of those were derived.  Whose it is that the others were not: "
         f"{', '.join(f'{whose} {n}' for whose, n in faults.most_common()) or 'nobody'}.",
-        "*module*: its forward is none that a graph can show; *lawful*: a fault of ours; *limit*: of time or memory.",
+        "*module*: torch.export does not show its forward as one graph, or it is no fixed function of its inputs and",
+        "parameters in float64; *lawful*: a fault or a gap of ours; *limit*: of time or memory.",
         "",
         *(_table(("model", "whose", "reason"), refused) if refused else []),
         "",

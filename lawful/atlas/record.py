@@ -101,8 +101,8 @@ def fault_of(record: Record) -> str:
     """Whose it is that a model has no laws, by its whole reason.
 
     Returns:
-        `package` (it is not there, or does not make the model), `limit` (of time or memory), `module` (its forward is
-        none that a graph can show: the sentence says why), `lawful` (every other error), or nothing.
+        `package` (it is not there, or does not make the model), `limit` (of time or memory), `module` (its forward
+        cannot be shown as one graph: the sentence says why), `lawful` (every other error), or nothing.
     """
     if record.derived:
         return ""
