@@ -56,9 +56,7 @@ def _batchnorm(
     assert isinstance(linear, LinearRule) and gain.gain is not None and gain.bias is not None
     mean, var = now[names[0]], now[names[1]]
     factor = now[gain.gain] / torch.sqrt(var + eps)
-    work = rewritten(
-        site, site.outputs[0], len(factor), now, lambda x: x * factor.reshape(-1, *[1] * (x.ndim - 1))
-    )
+    work = rewritten(site, site.outputs[0], len(factor), now, lambda x: x * factor.reshape(-1, *[1] * (x.ndim - 1)))
     work[gain.bias] = now[gain.bias] - mean * factor
     work[gain.gain] = torch.full_like(factor, (1 + eps) ** 0.5)
     work[names[0]], work[names[1]] = torch.zeros_like(mean), torch.ones_like(var)

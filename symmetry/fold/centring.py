@@ -92,9 +92,7 @@ def _near(diagram: Diagram, w: int) -> Iterator[Site]:
     yield from (s for s, _ in diagram.readers[w])
 
 
-def _centred(
-    diagram: Diagram, written: list[Site], wires: set[int], norms: list[Site], now: Tensors
-) -> Change:
+def _centred(diagram: Diagram, written: list[Site], wires: set[int], norms: list[Site], now: Tensors) -> Change:
     work = dict(now)
     for site in written:
         w = site.outputs[0]

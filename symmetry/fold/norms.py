@@ -12,7 +12,8 @@ from lawful.symmetry.moves import put
 from lawful.symmetry.running import Tensors
 from lawful.symmetry.symmetries import Symmetries
 from lawful.theory.gauge.contract import Site
-from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule, LinearRule
+from lawful.theory.gauge.diagram import Diagram
+from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule, LinearRule, PassRule
 from lawful.theory.parts import base, read
 
 from .steps import Change, Steps, changed, reading, with_bias
@@ -31,20 +32,27 @@ def norms(found: Symmetries, now: Tensors) -> Steps:
         if isinstance(writer.rule, LinearRule | BatchNormRule | FrozenNormRule):
             continue  # a scale of a layer, and norms that another fold is about
         norm = base(rule.gain).rpartition(".")[0]
-        readers = diagram.readers[site.outputs[0]]
-        if norm not in known:
-            others = [s for s, _ in readers if not isinstance(s.rule, LinearRule)]
+        readers = _readers(diagram, site.outputs[0])
+        others = [s for s in readers if not isinstance(s.rule, LinearRule)]
+        if norm not in known or others:
             tied = [
-                s.rule.weight
-                for s, _ in readers
-                if isinstance(s.rule, LinearRule) and len(found.uses[s.rule.weight]) > 1
+                s.rule.weight for s in readers if isinstance(s.rule, LinearRule) and len(found.uses[s.rule.weight]) > 1
             ]
             why = f"{', '.join(tied)} is tied, and its other use would change" if tied else readers_of(found, norm)
             if others:
                 why = "it is read by " + ", ".join(f"{s.name} ({s.rule.statement})" for s in others)
             yield f"gain of {norm}", why
             continue
-        yield _norm(found, known[norm], rule, [s for s, _ in readers], now)
+        yield _norm(found, known[norm], rule, readers, now)
+
+
+def _readers(diagram: Diagram, wire: int) -> list[Site]:
+    """The blocks that read a wire, behind averages over positions and picks of some, which keep every constant."""
+    out: list[Site] = []
+    for site, _ in diagram.readers[wire]:
+        passing = isinstance(site.rule, PassRule) and site.rule.keeps_constants
+        out += _readers(diagram, site.outputs[0]) if passing else [site]
+    return out
 
 
 def _norm(

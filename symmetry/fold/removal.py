@@ -18,23 +18,27 @@ def without(model: torch.nn.Module, gone: Mapping[str, float], setting: Setting)
         setting: the inputs on which it must still run.
     """
     kept = {}
-    modules = dict(model.named_modules())
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters(remove_duplicate=False))
     for name, value in gone.items():
-        if name not in modules and not _parameter(model, name, value, setting):
+        if name in parameters and not _parameter(model, name, value, setting):
             kept[name] = "its module does not run without it"
-    for name in gone:
+    for name in gone.keys() - parameters.keys():
         module = modules.get(name)
         if type(module) is not torch.nn.LayerNorm:
-            continue
-        if module.bias is not None:
-            kept[name] = "its shift stays, which an RMSNorm does not have"
-            continue
-        plain = torch.nn.RMSNorm(module.normalized_shape, module.eps, elementwise_affine=module.weight is not None)
-        if module.weight is not None:
-            plain.weight = module.weight
-        parent, _, local = name.rpartition(".")
-        setattr(model.get_submodule(parent), local, plain.train(module.training))
+            kept[name] = "it is no nn.LayerNorm that an nn.RMSNorm could replace"
+        elif module.bias is not None:
+            kept[name] = "its shift stays, which an nn.RMSNorm does not have"
+        else:
+            _as_rms(model, name, module)
     return kept
+
+
+def _as_rms(model: torch.nn.Module, name: str, norm: torch.nn.LayerNorm) -> None:
+    """Puts an RMSNorm in the place of a LayerNorm whose input has mean zero."""
+    plain = torch.nn.RMSNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
+    plain.weight = norm.weight
+    parent, _, local = name.rpartition(".")
+    setattr(model.get_submodule(parent), local, plain.train(norm.training))
 
 
 def _parameter(model: torch.nn.Module, name: str, value: float, setting: Setting) -> bool:

@@ -34,7 +34,10 @@ def scales(found: Symmetries, now: Tensors) -> Steps:
         elif len(found.uses[rule.gain]) > 1:
             yield said, "it is used elsewhere too"
         else:
-            yield f"{said} into {base(writer.rule.weight).rpartition('.')[0]}", _scaled(writer, rule, diagram.wires[x].size, now)
+            yield (
+                f"{said} into {base(writer.rule.weight).rpartition('.')[0]}",
+                _scaled(writer, rule, diagram.wires[x].size, now),
+            )
 
 
 def _scaled(writer: Site, rule: GainRule | ScalarGainRule, size: int, now: Tensors) -> Change:
