@@ -70,7 +70,3 @@ def _written(found: Symmetries, w: int) -> tuple[Site | None, int]:
     whole = writer.inputs[0]
     alone = len(diagram.readers[whole]) == 1
     return (diagram.writer.get(whole) if alone else None), sum(diagram.wires[v].size for v in before)
-
-
-def _view(found: Symmetries, name: str) -> View:
-    return found.uses[name][0][1].views[0]
