@@ -1,6 +1,6 @@
 """What the ledger costs: the time of a watched step over that of the same step unwatched, in one run.
 
-Watched and unwatched steps alternate, so that a busy machine slows both.  `--small` runs networks that take seconds.
+Watched and unwatched steps are mixed, so that a busy machine slows both.  `--small` runs networks that take seconds.
 """
 
 from __future__ import annotations
@@ -42,30 +42,39 @@ def transformer(width: int, layers: int, heads: int) -> nn.Module:
     return nn.Sequential(nn.Embedding(1000, width), *body, nn.LayerNorm(width), nn.Linear(width, 1000))
 
 
-def measure(
-    name: str, model: nn.Module, x: torch.Tensor, y: torch.Tensor, optimizer: str, pairs: int, every: int
-) -> None:
-    """Prints the ratio of watched and unwatched steps."""
+def measure(name: str, model: nn.Module, x: torch.Tensor, y: torch.Tensor, optimizer: str, steps: int) -> None:
+    """Prints the ratio of watched and unwatched steps: of the default, and of watching every step."""
     make = {"SGD": lambda p: torch.optim.SGD(p, 1e-3, momentum=0.9), "AdamW": lambda p: torch.optim.AdamW(p, 1e-4)}
     made = make[optimizer](model.parameters())
     laws = lw.derive(model, "cross_entropy", args=(x,))
-    times: dict[bool, list[float]] = {True: [], False: []}
-    for i in range(2 * pairs + 2):
-        watch = bool(i % 2)
-        ledger = lw.Ledger(model, made, laws, every=every) if watch else None
-        rounds = every + 1
-        for r in range(rounds):  # the first makes copies for clipping and SAM, which it then does without
+
+    def run(count: int) -> list[float]:
+        times = []
+        for _ in range(count):
             start = time.process_time()
             made.zero_grad()
             z = model(x)
             F.cross_entropy(z.flatten(0, -2) if z.ndim > 2 else z, y.flatten()).backward()
             made.step()
-            if i > 1 and r:
-                times[watch].append(time.process_time() - start)
-        if ledger is not None:
-            ledger.close()
-    on, off = (statistics.median(times[w]) if every == 1 else statistics.mean(times[w]) for w in (True, False))
-    print(f"{name}, {optimizer}, every {every}: {len(laws)} laws, step {off:.3f} s, watched {on / off:.3f} times that")
+            times.append(time.process_time() - start)
+        return times
+
+    run(1)
+    off = run(4)
+    with lw.Ledger(model, made, laws, every=1):
+        run(1)  # makes copies for clipping and SAM, which it then does without
+        each = statistics.mean(run(2))
+    off += run(4)
+    with lw.Ledger(model, made, laws) as ledger:
+        run(4)  # learns what watching costs
+        default = statistics.mean(run(max(steps, ledger.every)))
+    off += run(4)
+    one = statistics.mean(off)
+    print(
+        f"{name}, {optimizer}: {len(laws)} laws, step {one:.3f} s; watched {each / one:.3f} times that at every step, "
+        f"{default / one:.3f} times by default (every {ledger.every})",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -74,15 +83,14 @@ def main() -> None:
     torch.manual_seed(0)
     small = "--small" in sys.argv
     images, classes = torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,))
-    width, layers, length = (64, 2, 64) if small else (768, 12, 512)
+    width, layers, length = (128, 6, 64) if small else (768, 12, 512)
     tokens, following = torch.randint(0, 1000, (1, length)), torch.randint(0, 1000, (1, length))
-    pairs = 2
     for optimizer in ("SGD", "AdamW"):
-        resnet = lw.families.resnet18(classes=10, width=8 if small else 64, stem="cifar", space=(32, 32)).to_torch()
-        measure("BatchNorm ResNet-18, batch 32", resnet.float(), images, classes, optimizer, pairs, 1)
+        resnet = lw.families.resnet18(classes=10, width=20 if small else 64, stem="cifar", space=(32, 32)).to_torch()
+        measure("BatchNorm ResNet-18, batch 32", resnet.float(), images, classes, optimizer, 10)
         model = transformer(width, layers, width // 64)
         name = f"Transformer, {layers} layers of width {width}, {length} tokens"
-        measure(name, model, tokens, following, optimizer, pairs, 1)
+        measure(name, model, tokens, following, optimizer, 10)
 
 
 if __name__ == "__main__":

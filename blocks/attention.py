@@ -217,6 +217,13 @@ class DotProductAttention(Block):
             scores = scores**2 if self.scores == "relu2" else scores
         return scores * mask.to(scores.dtype)
 
+    @property
+    def port_heads(self) -> tuple[int, ...]:
+        return (self.heads, self.kv_heads, self.kv_heads)
+
+    def with_heads(self, heads: Sequence[int]) -> DotProductAttention:
+        return dataclasses.replace(self, heads=heads[0], kv_heads=heads[1])
+
     def shrunk(self) -> DotProductAttention:
         """At most two key heads, two query heads for each, a window of two and a few rows of biases."""
         kv = min(self.kv_heads, 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -44,8 +44,22 @@ __all__ = [
 SPACES: tuple[tuple[tuple[int, ...], bool], ...] = (((), False), ((24,), False), ((24, 36), True), ((24, 36), False))
 
 
+class Asked:
+    """What any block is asked; a block of which something else is true has a field of that name.
+
+    Attributes:
+        frozen: local names of its parameters that training does not move.
+        epsilon: the constant under its root, None for a block without one.
+        call: what a traced call computes, which is no plain data; None for a block that its fields say all of.
+    """
+
+    frozen: tuple[str, ...] = ()
+    epsilon: float | None = None
+    call: Callable[..., Any] | None = None
+
+
 @dataclass(frozen=True, eq=False)
-class Block(Net, ABC):
+class Block(Asked, Net, ABC):
     """A primitive building block.  Subclasses are frozen dataclasses whose fields are plain data.
 
     Using one block object twice shares its parameters, as with torch modules.
@@ -112,6 +126,22 @@ class Block(Net, ABC):
 
     def resize(self, signals: Sequence[Signal], width: int) -> Block:
         """The same block for narrower inputs, with `width` features on its output where it may choose."""
+        return self
+
+    def resize_ports(self, signals: Sequence[Signal], widths: Sequence[int]) -> Block:
+        """The same block for narrower inputs, with a number of features for each output port, where it may choose."""
+        return self.resize(signals, widths[0]) if widths else self
+
+    @property
+    def port_heads(self) -> tuple[int, ...]:
+        """Number of heads on each input port that is cut into heads, from the first port on; none by default."""
+        return ()
+
+    def with_heads(self, heads: Sequence[int]) -> Block:
+        """The same block with other numbers of heads, as in `port_heads`: shrinking asks it of blocks that have some.
+
+        A core of attention hands its heads on to the blocks between its ports and the maps that write them.
+        """
         return self
 
     @property

@@ -32,6 +32,13 @@ class _PerHead(Block):
     def input_signal(self) -> Signal:
         return Signal(4 * self.heads)
 
+    @property
+    def port_heads(self) -> tuple[int, ...]:
+        return (self.heads,)
+
+    def with_heads(self, heads: Sequence[int]) -> Block:
+        return dataclasses.replace(self, heads=heads[0])
+
     def shrunk(self) -> Block:
         """At most two heads; where attention reads it, its heads are those of the attention."""
         return dataclasses.replace(self, heads=min(self.heads, 2))

@@ -204,6 +204,9 @@ class Split(Block):
             raise ShapeError(f"{self} cannot cut {n} features into {k} parts")
         return dataclasses.replace(self, widths=tuple(parts))
 
+    def resize_ports(self, signals: Sequence[Signal], widths: Sequence[int]) -> Block:
+        return dataclasses.replace(self, widths=tuple(widths))
+
     def width_relations(self, signals: Sequence[Signal]) -> list[WidthRelation]:
         return [WidthRelation(0, {~i: Fraction(1) for i in range(self.outputs)})]
 

@@ -81,6 +81,13 @@ class Rotary(Block):
         z = torch.stack([u, v], -1).flatten(-2) if self.interleaved else torch.cat([u, v], -1)
         return torch.cat([z, rest], -1).reshape(batch, tokens, features)
 
+    @property
+    def port_heads(self) -> tuple[int, ...]:
+        return (self.heads,)
+
+    def with_heads(self, heads: Sequence[int]) -> Block:
+        return dataclasses.replace(self, heads=heads[0])
+
     def shrunk(self) -> Rotary:
         """At most two heads; where attention reads it, its heads are those of the attention."""
         return dataclasses.replace(self, heads=min(self.heads, 2), rotated=min(self.rotated, 4 * self._group))

@@ -145,7 +145,7 @@ class _Conditions:
         self.laws = laws
         self.any_loss = {law.terms for law in derive(arch, "mse")}
         self.with_epsilon = {law.terms for law in derive(arch.with_epsilon(1e-3), setting.loss) if law.exact}
-        self.has_norm = any(hasattr(arch.block(n), "epsilon") for n in arch.nodes)
+        self.has_norm = any(arch.block(n).epsilon is not None for n in arch.nodes)
         self.batch = any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes)
 
     def of(self, law: Law) -> tuple[str, ...]:

@@ -79,11 +79,12 @@ class Record:
         adam: what Adam and sign descent do to it: `kept` or `broken`.
         signature: what its terms and wires are made of; two laws with one signature are one law in two networks.
         certificate: the check that was run; None for what is no law of one network.
-        status: of a claim: `proved`, `measured` (by its authors), or `refuted`.
+        status: of a claim: `proved`, `measured` (by its authors), `refuted`; run again: `reproduced` or `untested`.
         evidence: ids of entries whose certificates show it.
         related: ids of other entries about the same.
         check: what `lawful catalog verify` runs for it, where no certificate does.
         counterexample: the network that refutes it.
+        outcome: of a claim that was run again: the verdict, its evidence, and the command.
         names: what the literature calls it.
         also: more words to find it by.
     """
@@ -117,6 +118,7 @@ class Record:
     related: tuple[str, ...] = ()
     check: str = ""
     counterexample: str = ""
+    outcome: str = ""
     names: tuple[str, ...] = ()
     also: str = ""
 

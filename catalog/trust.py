@@ -46,7 +46,7 @@ def reliability(entry: Record) -> str:
             return "proved by the rules of lawful; no gradient was computed"
         if entry.kind == "family":
             return "derived by the rules of lawful at its published size; the entries that it names are certified"
-        told = "; ".join(t for t in (shown, run) if t)
+        told = "; ".join(t for t in (shown, run, entry.outcome) if t)
         return told or "as its source states it; not checked by this library"
     if entry.kind == "family":
         return f"{c.verdict}: every law of the small copy, largest residual {c.residual:.0e}; lawful {c.version}"

@@ -7,12 +7,16 @@ extra copy of the gradients).  The same for the weights: SAM takes its gradient 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from .sharded import Shards, local, version
+
+Version = tuple[tuple[int, int] | None, tuple[int, int], int]
 NOISE = 16  # a difference of so many units of rounding, relative to the gradient, is no change
 
 
@@ -40,14 +44,26 @@ class GradientWatch:
 
     Args:
         parameters: the parameters by name.
+        spending: counts the time of what is done inside.
+        shards: where the gradients lie, if every process has parts of them only.
         shared: gradients are averaged between processes after backward, so that what backward wrote is no reference.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], shared: bool = False) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        spending: Callable[[], AbstractContextManager[None]],
+        shared: bool = False,
+        shards: Shards | None = None,
+    ) -> None:
+        self._shards = shards
+
+        self.idle = False  # the next step is not watched
+        self._spending = spending
         self._parameters = dict(parameters)
         self._copy_gradients = self._copy_weights = not shared
         self._shared = shared
-        self._versions: dict[str, tuple[int, int, int]] = {}
+        self._versions: dict[str, Version] = {}
         self._raw: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._handles = [
@@ -60,8 +76,8 @@ class GradientWatch:
         """Takes the gradients as they are now for what backward wrote: call it right before clipping."""
         for n, p in self._parameters.items():
             if p.grad is not None:
-                self._versions[n] = (p.grad._version, p._version, p.data_ptr())
-                self._raw[n] = p.grad.detach().clone()
+                self._versions[n] = self._version(n)
+                self._raw[n] = local(p.grad, p).clone()
 
     def close(self) -> None:
         """Takes the hooks away."""
@@ -69,13 +85,14 @@ class GradientWatch:
             handle.remove()
 
     def _note(self, name: str, p: Tensor) -> None:
-        if p.grad is None or p.grad.is_sparse or self._shared:
+        if self.idle or p.grad is None or p.grad.is_sparse or self._shared:
             return
-        self._versions[name] = (p.grad._version, p._version, p.data_ptr())
-        if self._copy_gradients:
-            self._raw[name] = p.grad.detach().clone()
-        if self._copy_weights:
-            self._weights[name] = p.detach().clone()
+        with self._spending():
+            self._versions[name] = self._version(name)
+            if self._copy_gradients:
+                self._raw[name] = p.grad.detach().clone()
+            if self._copy_weights:
+                self._weights[name] = p.detach().clone()
 
     def seen(self, grads: Mapping[str, Tensor]) -> Seen:
         """What changed since backward; call it right before the step.
@@ -103,31 +120,40 @@ class GradientWatch:
         self._raw, self._weights, self._versions = {}, {}, {}
         return found
 
-    def _version(self, name: str) -> tuple[int, int, int]:
+    def _version(self, name: str) -> Version:
         p = self._parameters[name]
-        return (-1 if p.grad is None else p.grad._version, p._version, p.data_ptr())
+        return (None if p.grad is None else version(p.grad), version(p), local(p).data_ptr())
 
     def _compare(self, found: Seen, grads: Mapping[str, Tensor], changed: set[str]) -> None:
-        dots = {n: _dot(grads[n], self._raw[n]) for n in grads if n in self._raw}
-        squares = {n: _dot(self._raw[n], self._raw[n]) for n in dots}
+        names = [n for n in grads if n in self._raw]
+        both = self._sums(names, [(_dot(grads[n], self._raw[n]), _dot(self._raw[n], self._raw[n])) for n in names])
+        dots, squares = ({n: pair[i] for n, pair in zip(names, both, strict=True)} for i in (0, 1))
         whole = sum(squares.values())
         found.multiple = sum(dots.values()) / whole if whole > 0 else 1.0
         free = max((dots[n] / squares[n] for n in dots if squares[n] > 0), default=1.0)
         if any(n not in changed for n in dots):  # what nobody touched says how large an untouched gradient is
             free = found.multiple = 1.0
-        edited = []
-        for n in dots:
+        rests = {n: grads[n] - found.multiple * self._raw[n] for n in names}
+        numbers = []
+        for n in names:
             unit = NOISE * torch.finfo(grads[n].dtype).eps
-            rest = grads[n] - found.multiple * self._raw[n]
-            if not _dot(rest, rest) > unit**2 * max(_dot(grads[n], grads[n]), found.multiple**2 * squares[n]):
+            turns = bool((grads[n] * self._raw[n] < 0).any())
+            grows = bool((grads[n].abs() > (1 + unit) * abs(free) * self._raw[n].abs() + 1e-300).any())
+            numbers.append((_dot(rests[n], rests[n]), _dot(grads[n], grads[n]), float(turns), float(grows)))
+        edited = []
+        for n, (left, size, turned, grown) in zip(names, self._sums(names, numbers), strict=True):
+            unit = NOISE * torch.finfo(grads[n].dtype).eps
+            if not left > unit**2 * max(size, found.multiple**2 * squares[n]):
                 continue
-            turned = bool((grads[n] * self._raw[n] < 0).any())
-            grown = bool((grads[n].abs() > (1 + unit) * abs(free) * self._raw[n].abs() + 1e-300).any())
             if n in changed and (turned or (grown and len(changed) < len(dots))):
                 edited.append(n)
             else:
-                found.altered[n] = rest
+                found.altered[n] = rests[n]
         found.edited = tuple(edited)
+
+    def _sums(self, names: Sequence[str], numbers: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
+        """Numbers of each gradient, added up over the processes that have parts of it; replicas count once."""
+        return list(numbers) if self._shards is None else self._shards.sums(names, numbers)
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

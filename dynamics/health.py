@@ -29,8 +29,8 @@ class Finding:
     """Something that is not as it should be.
 
     Attributes:
-        kind: `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`, `silent`,
-            `processes`.
+        kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
+            `silent`, `processes`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.
@@ -94,6 +94,13 @@ def judge(ledger: Watcher) -> Judgement:
     """Verdicts, findings and words for a run."""
     low = max(ledger.precision.gradient, ledger.precision.unit) > PRECISE
     verdicts = {n: verdict(a, low, ledger.epsilon) for n, a in ledger.accounts.items()}
+    still = {n for n, p in ledger.parameters.items() if not p.requires_grad}
+    undecided = [
+        n
+        for n, a in ledger.accounts.items()
+        if verdicts[n] == UNEXPLAINED and a.broken is None and still & set(map(base, a.form.law.parameters))
+    ]
+    verdicts.update(dict.fromkeys(undecided, NOT_WATCHED))
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
     findings = [
@@ -105,6 +112,10 @@ def judge(ledger: Watcher) -> Judgement:
         *_silent(ledger),
     ]
     findings += [*_outside(ledger), *_unaccounted(ledger)]
+    if undecided:
+        read = {base(n) for law in undecided for n in ledger.accounts[law].form.law.parameters}
+        text = "does not train, and laws that read it were derived for a network where it does: derive them again"
+        findings.append(Finding("frozen", tuple(n for n in ledger.parameters if n in still & read), text, fault=False))
     for f in findings:
         outside = f.kind == "decay" and f.fault
         if outside or f.kind == "processes":
@@ -238,7 +249,7 @@ def _silent(ledger: Watcher) -> list[Finding]:
     names = tuple(
         n
         for n, p in ledger.parameters.items()
-        if id(p) in held and n not in fixed and ledger.steps - ledger.last_gradient.get(n, 0) >= SILENT
+        if id(p) in held and n not in fixed and ledger.last_watched - ledger.last_gradient.get(n, 0) >= SILENT
     )
     text = f"no gradient for {SILENT} steps or more, the layer has stopped learning"
     return [Finding("silent", names, text, fault=False)] if names else []
@@ -280,6 +291,9 @@ def _some(names: Iterable[str]) -> str:
 def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
     counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
     lines = [f"{ledger.steps} steps, {len(verdicts)} laws: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n)]
+    if ledger.every > 1:
+        why = ", so that watching costs at most 5 % of the time; every=1 watches all" if ledger.every_measured else ""
+        lines.append(f"every {ledger.every}. step is watched{why}.")
     if counts[OK]:
         lines.append("ok: every change has a cause, nothing is left over.")
     if counts[ROUNDING]:

@@ -44,7 +44,6 @@ def watched(model: torch.nn.Module, laws: Sequence[Law]) -> dict[str, torch.nn.P
     for prefix in _prefixes(wanted, plain):
         found = [have.get(n, plain.get(prefix + bare(n))) for n in wanted]
         if all(p is not None for p in found):
-            _whole(wanted, found)
             return {n: p for n, p in zip(wanted, found, strict=True) if p is not None}
     missing = [n for n in wanted if n not in have and bare(n) not in plain]
     shown = ", ".join(sorted(plain)[:8])
@@ -52,20 +51,6 @@ def watched(model: torch.nn.Module, laws: Sequence[Law]) -> dict[str, torch.nn.P
         f"the laws read {missing[0] if missing else wanted[0]!r}, which the model does not have; it has {shown}; "
         "pass the model that the laws were derived from, wrapped or not"
     )
-
-
-def _whole(names: Sequence[str], found: Sequence[torch.nn.Parameter | None]) -> None:
-    """Refuses parameters of which this process has a part only.
-
-    Raises:
-        ValueError: for a sharded parameter.
-    """
-    for n, p in zip(names, found, strict=True):
-        if hasattr(p, "full_tensor"):
-            raise ValueError(
-                f"{n} is sharded (a DTensor of FSDP2 or tensor parallel), and laws are read from whole parameters; "
-                "watch a run with DDP, or one process"
-            )
 
 
 def _prefixes(wanted: Sequence[str], plain: Iterable[str]) -> list[str]:

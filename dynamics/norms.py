@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import nn
+
+from .sharded import local
 
 LEEWAY = 30.0  # a law's slope is a sum over channels and layers that the mean weight of epsilon stands for
 MOST = 0.3  # no epsilon explains more of a slope than this: beyond, the law says nothing any more
@@ -16,9 +20,12 @@ class NormWatch:
 
     Args:
         model: the model.
+        spending: counts the time of what is done inside.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, spending: Callable[[], AbstractContextManager[None]]) -> None:
+        self.spending = spending
+        self.idle = False  # the next step is not watched
         self.compute: torch.dtype | None = None
         self.reading = True
         self._weights: dict[str, float] = {}
@@ -55,13 +62,14 @@ class _Reader:
 
     @torch.no_grad()
     def __call__(self, module: nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling() or not self.watch.reading or not module.training:
+        if torch.compiler.is_compiling() or self.watch.idle or not self.watch.reading or not module.training:
             return
         if not args or not isinstance(args[0], torch.Tensor):
             return
-        x = args[0].detach()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            spread = x.transpose(0, 1).flatten(1).float().var(1, correction=0)
-        else:
-            spread = x.float().square().mean(-1)
-        self.watch.note(self.name, float((self.epsilon / (spread + self.epsilon)).mean()))
+        with self.watch.spending():
+            x = local(args[0])
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                spread = x.transpose(0, 1).flatten(1).float().var(1, correction=0)
+            else:
+                spread = x.float().square().mean(-1)
+            self.watch.note(self.name, float((self.epsilon / (spread + self.epsilon)).mean()))

@@ -10,7 +10,7 @@ import torch
 
 from .account import Account
 from .health import APPROXIMATE, NOT_WATCHED, OK, ROUNDING, UNEXPLAINED, judge, suspects
-from .step import DECAY, NORM
+from .step import DECAY, NORM, UNWATCHED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,12 +86,16 @@ def explain(ledger: Watcher, account: Account) -> str:
     row = next(r for r in rows(ledger) if r.law == law.name)
     if not account.steps:
         return f"{law.name}: no step was watched yet"
-    whole = sum(abs(x) for x in row.causes.values())
-    parts = sorted(((abs(x) / whole, c) for c, x in row.causes.items() if x), reverse=True) if whole > 0 else []
+    known = {c: abs(x) for c, x in row.causes.items() if x and c != UNWATCHED}
+    whole = sum(known.values())
+    parts = sorted(((x / whole, c) for c, x in known.items()), reverse=True)
     shares = ", ".join(f"{_percent(share)} {cause}" for share, cause in parts if share >= 1e-4) or "nothing moved it"
+    unseen = row.causes.get(UNWATCHED, 0.0)
+    if unseen:
+        shares = f"{unseen:.3g} of it in steps that were not watched, of the rest {shares}"
     lines = [
         f"{law.name} ({law.text})",
-        f"moved by {row.change:.3g} in {account.steps} steps, {abs(row.change) / account.norm:.1e} of its size: "
+        f"moved by {row.change:.3g} in {ledger.last_watched} steps, {abs(row.change) / account.norm:.1e} of its size: "
         f"{shares}; remainder {row.relative:.0e} of the law: {row.verdict}.",
     ]
     lines += _sentences(ledger, account, row)

@@ -90,8 +90,12 @@ class _Vectors:
 
     def add(self, vector: Mapping[str, Tensor]) -> int:
         """Lists a vector, zero where it has no entry."""
-        self.all.append({n: vector[n] if n in vector else torch.zeros_like(t) for n, t in self.theta.items()})
+        self.all.append(self.filled(vector))
         return len(self.all) - 1
+
+    def filled(self, vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A vector, zero where it has no entry."""
+        return {n: vector[n] if n in vector else torch.zeros_like(t) for n, t in self.theta.items()}
 
     def put(self, cause: str, index: int, weight: float) -> None:
         """Makes a multiple of a vector part of the step."""
@@ -147,22 +151,22 @@ def outcome(form: Forms, made: Material, slope: Tensor | None) -> Outcome:
         vectors.put((RULE if unknown else PRECONDITIONER) if bent else GROUPS, vectors.add(rest), 1.0)
     loads = {n: m.load for n, m in moves.items()}
     load, weight = vectors.weighted(theta, loads, raw) if any(loads.values()) else (raw, 0.0)
-    shift = vectors.add({n: made.displaced[n] for n in theta if n in made.displaced}) if made.displaced else None
+    shift = vectors.filled({n: made.displaced[n] for n in theta if n in made.displaced}) if made.displaced else None
 
-    found = form.products(vectors.all)
-    step = sum((w * found.pairs[:, i] for part in vectors.parts.values() for i, w in part.items()), 0 * found.slopes)
+    total = {i: sum(part.get(i, 0.0) for part in vectors.parts.values()) for i in range(len(vectors.all))}
+    found = form.products(vectors.all, total)
+    step = found.steps
     must = found.slopes.clone()
     must[g] = found.slopes[e] if e is not None else 0.0
     tilt = torch.zeros_like(must[g])
     if shift is not None:
-        tilt = found.pairs[shift, g] - (found.pairs[shift, e] if e is not None else 0.0)
+        tilt = form.bilinear(shift, {n: t - altered[n] if n in altered else t for n, t in vectors.all[g].items()})
     if v is not None and slope is not None and len(moves) == len(theta):
         must[v] = slope
     causes = {c: _sum(part, lambda i: 0.5 * step[i] - must[i], must[0]) for c, part in vectors.parts.items()}
     if shift is not None:
         causes[SHARPNESS] = push * tilt
     must[g] = must[g] - tilt
-    total = {i: sum(part.get(i, 0.0) for part in vectors.parts.values()) for i in range(len(vectors.all))}
     reach, leak = _reach(form, found.sizes, g), found.slopes[g] - must[g]
     stale = torch.zeros_like(leak) if v is None else found.slopes[v] - must[v]
     keep, take = _common(moves, "keep"), _common(moves, "take")

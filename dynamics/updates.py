@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .sharded import local
+
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
 
@@ -61,13 +63,17 @@ class Move:
             out = out.add(theta, alpha=self.load * self.coupled)
         return out if self.buffer is None else out.add(self.buffer, alpha=self.carried)
 
-    def fit(self, theta: Tensor, g: Tensor) -> Move:
+    def products(self, theta: Tensor, g: Tensor) -> tuple[float, float]:
+        """The product of the whole with the linear part, and the square of the linear part."""
+        if self.whole is None:
+            return 0.0, 0.0
+        line = self.linear(theta, g).reshape(-1)
+        return float(torch.dot(self.whole.reshape(-1), line)), float(torch.dot(line, line))
+
+    def fit(self, product: float, size: float) -> None:
         """Sets the rate to the multiple of the linear part that comes closest to the whole."""
         if self.whole is not None:
-            line = self.linear(theta, g)
-            size = float((line * line).sum())
-            self.rate = float((self.whole * line).sum()) / size if size > 0 else 0.0
-        return self
+            self.rate = product / size if size > 0 else 0.0
 
 
 def move_of(optimizer: torch.optim.Optimizer, group: Group, theta: Tensor, g: Tensor) -> Move:
@@ -77,12 +83,13 @@ def move_of(optimizer: torch.optim.Optimizer, group: Group, theta: Tensor, g: Te
         optimizer: any; one whose equations are not known here is measured.
         group: the group of the parameter.
         theta: the parameter.
-        g: its gradient, dense.
+        g: its gradient, dense; what this process has of it.
     """
     rule = rule_of(optimizer)
     if rule is None:
         return Move(gradient=-1.0 if group.get("maximize") else 1.0, measured=True, known=False)
-    return rule(group, optimizer.state.get(theta, {}), theta.detach(), g).fit(theta.detach(), g)
+    state = {k: local(x) if isinstance(x, Tensor) else x for k, x in optimizer.state.get(theta, {}).items()}
+    return rule(group, state, local(theta), g)
 
 
 def rule_of(optimizer: torch.optim.Optimizer) -> Callable[[Group, State, Tensor, Tensor], Move] | None:

@@ -1,4 +1,7 @@
-"""Watching: what happens around every step of an optimizer, booked law by law."""
+"""Watching: what happens around every step of an optimizer, booked law by law.
+
+This file is long because all hooks of a step share one state: what is seen before it is booked after it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ from .forms import Forms
 from .gradients import GradientWatch, Seen
 from .names import watched
 from .norms import NormWatch
+from .pace import Pace
 from .precision import precision
+from .sharded import Shards, is_sharded, local, version
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
 from .updates import Move, move_of
@@ -40,13 +45,14 @@ class Watcher:
         loss: LossLike = "mse",
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-        every: int = 1,
+        every: int | None = None,
         sample: int | None = None,
         seed: int = 0,
     ) -> None:
-        if every < 1:
+        if every is not None and every < 1:
             raise ValueError(f"every={every} watches no step; pass 1 for every step, k for every k-th")
-        self.model, self.loss, self.every = model, loss, every
+        self.model, self.loss = model, loss
+        self._pace = Pace(every)
         self.optimizers = unwrapped(optimizer)
         self.steps = 0
         self.accounts: dict[str, Account] = {}
@@ -54,13 +60,14 @@ class Watcher:
         self._sample, self._seed = sample, seed
         self._parameters: dict[str, nn.Parameter] = {}
         self._waiting: set[int] = set()
-        self._versions: dict[str, tuple[int, int]] = {}
+        self._versions: dict[str, tuple[tuple[int, int], int]] = {}
         self._before: dict[str, Tensor] = {}
         self._moves: dict[str, Move] = {}
         self._grads: dict[str, Tensor] = {}
         self._seen = Seen()
         self._floor = 0.0
         self._shared = False
+        self._shards: Shards | None = None
         self._noise: set[str] = set()
         self._edited: dict[str, int] = {}
         self.last_gradient: dict[str, int] = {}
@@ -73,7 +80,7 @@ class Watcher:
         self._resumed: dict[str, Any] | None = None
         self._deriving = False
         self._gradients: GradientWatch | None = None
-        self._norms = NormWatch(model)
+        self._norms = NormWatch(model, self._pace.spending)
         self._handles: list[Any] = [model.register_forward_pre_hook(self._forward, with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
             self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
@@ -96,12 +103,15 @@ class Watcher:
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
         self._shared = processes() > 1
-        self._gradients = GradientWatch(self._parameters, self._shared)
+        self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
+        self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared, self._shards)
+        one = local(next(iter(self._parameters.values())))
+        self._pace.fit(sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
         for law in chosen:
-            form = Forms(law)
-            value = form.value(self._parameters)
+            form = Forms(law, self._shards)
+            value = form.value(self._plain())
             names = {n: n for n in form.names}
-            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._parameters))
+            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._plain()))
         self._note_versions()
         if self._resumed is not None:
             self.load_state_dict(self._resumed)
@@ -118,6 +128,11 @@ class Watcher:
 
     def _derived(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> LawSet:
         """The laws of the model; tracing runs it, which tells nothing about training."""
+        if is_sharded(dict(inside(self.model).named_parameters())):
+            raise ValueError(
+                "the weights are sharded (DTensor), and laws are derived from a whole model; derive them before "
+                "fully_shard or parallelize_module, and pass laws= to the ledger"
+            )
         self._norms.reading = False
         try:
             return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
@@ -130,8 +145,10 @@ class Watcher:
         closure = (args[1] if len(args) > 1 else None) or kwargs.get("closure")
         if self._waiting:
             return None
+        self._pace.settle()
         if closure is None:
-            self._open()
+            with self._pace.spending():
+                self._open()
             return None
         pending = True
 
@@ -140,7 +157,9 @@ class Watcher:
             out = closure(*a, **k)
             if pending:
                 pending = False
-                self._open()
+                self._pace.settle()
+                with self._pace.spending():
+                    self._open()
             return out
 
         return ((args[0], then, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": then})
@@ -154,16 +173,16 @@ class Watcher:
             )
         self._waiting = set(range(len(self.optimizers)))
         self.steps += 1
-        if (self.steps - 1) % self.every or self._gradients is None:
+        if not self._pace.due(self.steps) or self._gradients is None:
             return
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
         for n in self._seen.edited:
             self._edited.setdefault(n, self.steps)
-        late = self.every > 1 and self.steps > 1
+        late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self._changed_outside():
             for account in self.accounts.values():
-                value = account.form.value(self._parameters)
+                value = account.form.value(plain)
                 account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
         if self._seen.unknown:
             self.unaccounted.append(self.steps)
@@ -176,11 +195,12 @@ class Watcher:
         self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
         moves = {n: move_of(*groups[n], self._parameters[n], g) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
-            self._before = {n: p.detach().clone() for n, p in self._parameters.items()}
+            self._before = {n: p.clone() for n, p in plain.items()}
             self._moves = moves
             self._grads = {n: g.clone() for n, g in grads.items()}  # a closure or a rule of its own may change them
             return
-        made = Material(self._plain(), grads, moves, self._seen.altered, self._seen.displaced, self._noise)
+        self._fit(moves, plain, grads)
+        made = Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise)
         for account in self.accounts.values():
             account.pending = outcome(account.form, made, account.slope)
 
@@ -188,37 +208,58 @@ class Watcher:
     def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Right after the step: what did it do?"""
         self._waiting.discard(index)
-        if self._waiting or not self.laws or (self.steps - 1) % self.every:
+        if self._waiting or not self.laws:
             return
+        if self._pace.due(self.steps):
+            with self._pace.spending():
+                self._book()
+        self._pace.stepped(self.steps)
+        self._norms.idle = not self._pace.due(self.steps + 1)
+        if self._gradients is not None:
+            self._gradients.idle = self._norms.idle
+
+    def _book(self) -> None:
+        """Puts the step into the accounts."""
         if self._before:
             self._measure()
-        exact = self.precision
+        exact, plain = self.precision, self._plain()
         self.epsilon = epsilon = self._norms.share()
         for account in self.accounts.values():
-            value = account.form.value(self._parameters)
+            value = account.form.value(plain)
             if account.pending is None:
                 account.moved(value, UNWATCHED, self.steps)
             else:
                 account.close(value, self.steps, exact, epsilon, self._floor)
         if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
-            self.not_finite = tuple(n for n, p in self._parameters.items() if not bool(torch.isfinite(p).all()))
+            bad = {n: float(not bool(torch.isfinite(p).all())) for n, p in self._plain().items()}
+            if self._shards is not None:
+                bad = dict(zip(bad, self._shards.most(list(bad.values())), strict=True))
+            self.not_finite = tuple(n for n, x in bad.items() if x)
         self._before, self._moves, self._grads = {}, {}, {}
         self._note_versions()
 
     def _measure(self) -> None:
         """The account of an optimizer whose equations are not known: its step is what it did."""
-        grads = self._grads
+        grads, after = self._grads, self._plain()
         for n, move in self._moves.items():
             before = self._before[n]
             if not move.measured:
                 move.extra = {}
-            move.whole = before - self._parameters[n].detach() - move.decay * before
+            move.whole = before - after[n] - move.decay * before
             if move.buffer is not None and move.keep:  # the buffer has moved already
                 move.buffer = (move.buffer - move.take * grads[n] - move.load * before) / move.keep
-            move.fit(before, grads[n])
+        self._fit(self._moves, self._before, grads)
         made = Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
         for account in self.accounts.values():
             account.pending = outcome(account.form, made, account.slope)
+
+    def _fit(self, moves: Mapping[str, Move], theta: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
+        """Sets the rates of all moves that are not linear."""
+        found: dict[str, tuple[float, ...]] = {n: m.products(theta[n], grads[n]) for n, m in moves.items()}
+        if self._shards is not None:
+            found = dict(zip(found, self._shards.sums(list(found), list(found.values())), strict=True))
+        for n, move in moves.items():
+            move.fit(found[n][0], found[n][1])
 
     def _gradients_now(self) -> tuple[dict[str, Tensor], dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]]]:
         """The gradients that the optimizers see, and the group of each parameter."""
@@ -227,7 +268,7 @@ class Watcher:
         groups: dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]] = {}
         for n, p in self._parameters.items():
             if id(p) in home and p.grad is not None:
-                g = p.grad.detach()
+                g = local(p.grad, p)
                 scale = getattr(home[id(p)][0], "grad_scale", None)
                 g = g.to_dense() if g.is_sparse else g
                 grads[n], groups[n] = g if scale is None else g / scale.to(g.dtype), home[id(p)]
@@ -236,7 +277,8 @@ class Watcher:
     def _compareprocesses(self, grads: Mapping[str, Tensor]) -> None:
         """Averaged gradients are the same numbers in every process: one small reduction says whether they are."""
         sums = [
-            grads[n].double().sum() if n in grads else torch.zeros((), dtype=torch.float64) for n in self._parameters
+            grads[n].double().sum() if n in grads and self._everywhere(n) else torch.zeros((), dtype=torch.float64)
+            for n in self._parameters
         ]
         if not sums:
             return
@@ -247,9 +289,14 @@ class Watcher:
             if not d == 0:
                 self.apart.setdefault(n, self.steps)
 
+    def _everywhere(self, name: str) -> bool:
+        return self._shards is None or self._shards.layouts[name].replicated
+
     def _watch_gradients(self, grads: Mapping[str, Tensor]) -> dict[str, float]:
         """Notes which gradients are there, and how clipping left their norm; gives the largest entry of each."""
-        largest = {n: float(g.abs().max()) for n, g in grads.items() if g.numel()}
+        largest = {n: float(g.abs().max()) if g.numel() else 0.0 for n, g in grads.items()}
+        if self._shards is not None:
+            largest = dict(zip(largest, self._shards.most(list(largest.values())), strict=True))
         for n, top in largest.items():
             if top != 0:
                 self.last_gradient[n] = self.steps
@@ -261,18 +308,33 @@ class Watcher:
         return largest
 
     def _plain(self) -> dict[str, Tensor]:
-        return {n: p.detach() for n, p in self._parameters.items()}
+        return {n: local(p) for n, p in self._parameters.items()}
 
     def _note_versions(self) -> None:
-        self._versions = {n: (p._version, p.data_ptr()) for n, p in self._parameters.items()}
+        self._versions = {n: (version(p), local(p).data_ptr()) for n, p in self._parameters.items()}
 
     def _changed_outside(self) -> bool:
-        return any((p._version, p.data_ptr()) != self._versions[n] for n, p in self._parameters.items())
+        return any((version(p), local(p).data_ptr()) != self._versions[n] for n, p in self._parameters.items())
 
     def before_clipping(self) -> None:
         """Says that the gradients are whole now, and clipped next: needed only where several processes train."""
         if self._gradients is not None:
             self._gradients.keep()
+
+    @property
+    def every(self) -> int:
+        """Every how manyth step is watched, now."""
+        return self._pace.every
+
+    @property
+    def every_measured(self) -> bool:
+        """Whether that follows from what watching costs."""
+        return self._pace.measured
+
+    @property
+    def last_watched(self) -> int:
+        """The last step that was watched, 0 before there was one."""
+        return self._pace.last
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -287,7 +349,8 @@ class Watcher:
     def state_dict(self) -> dict[str, Any]:
         """The whole account, to be saved beside the model and the optimizer."""
         accounts = {name: account.state() for name, account in self.accounts.items()}
-        return {"version": STATE_VERSION, "steps": self.steps, "edited": dict(self._edited), "accounts": accounts}
+        state = {"version": STATE_VERSION, "steps": self.steps, "last": self.last_watched}
+        return {**state, "edited": dict(self._edited), "accounts": accounts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on with the account of an earlier run, after model and optimizer are loaded.
@@ -303,12 +366,16 @@ class Watcher:
             mine, theirs = sorted(self.accounts), sorted(state.get("accounts", ()))
             raise ValueError(f"the saved account is of the laws {theirs[:4]}, this ledger watches {mine[:4]}")
         self.steps, self._edited = state["steps"], dict(state["edited"])
+        late = state.get("last", self.steps) < self.steps
+        self._pace.resume(self.steps)
+        self.last_gradient = dict.fromkeys(self._parameters, self.steps)
         for name, one in state["accounts"].items():
             account = self.accounts[name]
             now = account.last
             account.load(dict(one))
-            if not torch.allclose(account.last, now, rtol=0, atol=1e-6 * float(account.scale.max()), equal_nan=True):
-                account.moved(now, OUTSIDE, self.steps)
+            near = 1e-6 * float(account.scale.max())
+            if late or not torch.allclose(account.last, now, rtol=0, atol=near, equal_nan=True):
+                account.moved(now, UNWATCHED if late else OUTSIDE, self.steps)
         self._note_versions()
 
     def close(self) -> None:

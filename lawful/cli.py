@@ -20,6 +20,7 @@ from .cli_atlas import atlas
 from .cli_audit import audit
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
+from .cli_reproduce import reproduce
 from .cli_train import ledger, train
 from .specs import BadInput, expect_form, expect_writable, instance_of, load, small
 from .terminal import AsJson, any_encoding, console, finish, print_json, single_thread, status
@@ -40,6 +41,7 @@ app.command()(audit)
 app.command()(certify)
 app.command()(train)
 app.command()(ledger)
+app.command()(reproduce)
 
 Spec = Annotated[
     str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,10 @@ DOCS = Path("docs")
 
 def atlas(
     only: Annotated[str, typer.Option(metavar="GLOB", help="models by name, for example 'timm:vit_*'")] = "*",
+    listed: Annotated[
+        str | None,
+        typer.Option("--list", metavar="LIST", help="one list: torchvision, timm, hf, or ours (other packages)"),
+    ] = None,
     output: Annotated[Path, typer.Option(help="folder of journal, table and page")] = Path("atlas"),
     workers: Annotated[int, typer.Option(min=1, help="processes at a time")] = max(1, (os.cpu_count() or 2) // 2),
     timeout: Annotated[float, typer.Option(min=1.0, help="seconds for each model")] = 600.0,
@@ -36,14 +41,17 @@ def atlas(
     docs: Annotated[bool, typer.Option("--docs", help="only write docs/atlas.md and docs/atlas.csv")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Derive and verify the laws of published models of torchvision, timm and transformers.
+    """Derive and verify the laws of published models of torchvision, timm, transformers and other packages.
+
+    `--list ours` are small instances of models of some sixty other packages; a package that is not installed is a row
+    that says so.
 
     A run that was stopped goes on where it stopped.  Of a family whose models are all too large to be verified, the
     smallest is verified at the end, and stands for the others.
     """
     from .atlas.built import NotBuilt
     from .atlas.measure import Task
-    from .atlas.models import names
+    from .atlas.models import SOURCES, names
     from .atlas.page import write_docs, write_page
     from .atlas.record import read_csv
     from .atlas.run import Journal, Limits, left_to_do, run, second_pass, write_table
@@ -57,16 +65,18 @@ def atlas(
         except ValueError as error:
             raise BadInput(str(error)) from error
         try:
-            listed = Counter(name.partition(":")[0] for name in names("*"))
+            numbers = Counter(name.partition(":")[0] for name in names("*"))
         except NotBuilt:
-            listed = Counter()
-        for path in write_docs(DOCS, records, listed):
+            numbers = Counter()
+        for path in write_docs(DOCS, records, numbers):
             print(path)
         return
     if importlib.util.find_spec("jinja2") is None:  # said now, and not after hours
         raise BadInput(f"the page of the atlas needs jinja2, which is not installed; {how_to_install('site')}")
+    if listed is not None and listed not in SOURCES:
+        raise BadInput(f"there is no list {listed!r}; there are {', '.join(SOURCES)}")
     try:
-        wanted = names(only)
+        wanted = names(only) if listed is None else [n for n in names(f"{listed}:*") if fnmatchcase(n, only)]
     except NotBuilt as error:
         raise BadInput(str(error)) from error
     if not wanted:

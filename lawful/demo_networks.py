@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pydoc_data.topics import topics
 
 import torch
 
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
-from lawful.theory.extras import how_to_install
+from lawful.papers import data
+from lawful.papers.shelf import PaperError
 
 from .specs import BadInput
 
@@ -127,12 +126,9 @@ def _transformer_layer(width: int, heads: int, hidden: int) -> b.Net:
 def digits(steps: int, seed: int) -> list[Batch]:
     """Batches of 32 digits from scikit-learn, pixels in [-1, 1]."""
     try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise BadInput(f"the demo trains on the digits of scikit-learn; {how_to_install('train,plot')}") from error
-    data = load_digits()
-    images = torch.tensor(data.images, dtype=torch.float64).unsqueeze(1) / 8 - 1
-    targets = torch.tensor(data.target)
+        images, targets = data.digits()
+    except PaperError as error:
+        raise BadInput(str(error)) from error
     generator = torch.Generator().manual_seed(seed)
     picked = (torch.randint(len(targets), (32,), generator=generator) for _ in range(steps))
     return [(images[i], targets[i]) for i in picked]
@@ -140,10 +136,7 @@ def digits(steps: int, seed: int) -> list[Batch]:
 
 def text(steps: int, seed: int) -> list[Batch]:
     """Batches of 16 runs of characters from Python's own documentation; the target is the next character."""
-    plain = " ".join(" ".join(topics.values()).split())
-    common = [character for character, _ in Counter(plain).most_common(VOCABULARY - 1)]
-    index = {character: i + 1 for i, character in enumerate(common)}
-    tokens = torch.tensor([index.get(character, 0) for character in plain])
+    tokens = data.characters(VOCABULARY)
     generator = torch.Generator().manual_seed(seed)
     starts = (torch.randint(len(tokens) - CONTEXT, (16, 1), generator=generator) for _ in range(steps))
     runs = (tokens[start + torch.arange(CONTEXT + 1)] for start in starts)

@@ -50,7 +50,7 @@ def discrete(
             if not moves or any(_contains(s, moves, axis[1], signs) for s in known):
                 continue
             found.append(_symmetry(wiring, axis, places, moves, signs, setting))
-    noisy = training and any(getattr(s.rule, "noisy", False) for s in diagram.sites)
+    noisy = training and any(s.rule.noisy for s in diagram.sites)
     notes = ["dropout draws, so that permutations hold on average only; put the module in eval()"] if noisy else []
     return found, notes
 

@@ -149,10 +149,10 @@ class Wiring:
 
     def _passes(self, rule: Rule, site: Site, axis: Axis, signs: bool) -> bool:
         """Whether a block does the same to every feature, so that all its wires move alike."""
-        if getattr(rule, "noisy", False) and self.draws and not signs:
+        if rule.noisy and self.draws and not signs:
             return False
         if isinstance(rule, HomogeneousRule | PointwiseRule):
-            slope = getattr(rule, "slope", None)
+            slope = rule.slope if isinstance(rule, HomogeneousRule) else None
             alike = rule.alike and (slope is None or self.diagram.parameters[slope].size == 1)
             return rule.parity == -1 if signs else alike
         if isinstance(rule, NormRule):

@@ -12,15 +12,20 @@ if TYPE_CHECKING:
     from lawful.testing import strategies
     from lawful.testing.assertions import assert_lawful
     from lawful.testing.conserved import assert_conserved
+    from lawful.testing.lock import assert_locked
     from lawful.testing.sets import assert_complete, assert_same_laws
-    from lawful.testing.step import assert_step_lawful
+    from lawful.testing.step import assert_same_step, assert_step_lawful
+    from lawful.testing.symmetric import assert_symmetric
 
 __all__ = [
     "assert_complete",
     "assert_conserved",
     "assert_lawful",
+    "assert_locked",
     "assert_same_laws",
+    "assert_same_step",
     "assert_step_lawful",
+    "assert_symmetric",
     "strategies",
 ]
 
@@ -28,8 +33,11 @@ _HOMES = {
     "assert_complete": "sets",
     "assert_conserved": "conserved",
     "assert_lawful": "assertions",
+    "assert_locked": "lock",
     "assert_same_laws": "sets",
+    "assert_same_step": "step",
     "assert_step_lawful": "step",
+    "assert_symmetric": "symmetric",
 }
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -28,6 +28,7 @@ from .examine import examine
 from .findings import Findings
 
 EPSILON_TOLERANCE = 1e-2
+P, R = ParamSpec("P"), TypeVar("R")
 
 HINTS = {
     Verdict.VIOLATED: "violated: the loss gradient changes the law; "
@@ -45,15 +46,20 @@ def hint(report: LawReport) -> str:
     return HINTS[report.verdict]
 
 
-@contextmanager
-def quiet_helpers() -> Iterator[None]:
+def quiet(check: Callable[P, R]) -> Callable[P, R]:
     """Silences what torch.func says about its own helpers, which would fail a suite that makes warnings errors."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`torch\.jit\.script", DeprecationWarning)
-        yield
+
+    @functools.wraps(check)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        __tracebackhide__ = True
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`torch\.jit\.script", DeprecationWarning)
+            return check(*args, **kwargs)
+
+    return run
 
 
-@quiet_helpers()
+@quiet
 def assert_lawful(
     network: Architecture | Net | torch.nn.Module | str,
     args: torch.Tensor | Sequence[Any] = (),

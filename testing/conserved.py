@@ -18,12 +18,12 @@ from lawful.theory.oracle.modules import Axes, Point, module_points
 from lawful.theory.oracle.verification import TOLERANCE, LawReport, verify
 from lawful.theory.verdict import Verdict
 
-from .assertions import EPSILON_TOLERANCE, hint, quiet_helpers
+from .assertions import EPSILON_TOLERANCE, hint, quiet
 
 Invariant = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 
 
-@quiet_helpers()
+@quiet
 def assert_conserved(
     invariant: Law | Invariant,
     network: Architecture | Net | torch.nn.Module,
@@ -63,6 +63,7 @@ def assert_conserved(
             control that passes too).
         TypeError: if the function does not give a tensor.
     """
+    __tracebackhide__ = True
     name = invariant.name if isinstance(invariant, Law) else getattr(invariant, "__name__", type(invariant).__name__)
     if isinstance(network, Net):
         network = Architecture(network)

@@ -20,7 +20,7 @@ from lawful.theory.refusals import ModuleError, is_own, said
 from .findings import Findings, LawFinding
 from .lawcheck import check_law, of_samples
 from .witness.judge import LAWS, REFERENCE, judge
-from .witness.sample import Sample, loss_of
+from .witness.sample import EPS, FLOOR, Sample, loss_of
 from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped
 
 RUNS = ("double", "as_is")
@@ -76,6 +76,11 @@ def examine(
         raise AssertionError(f"{name}: undecided, the loss or its gradient is not a number at any point that was tried")
     ranks = {n: p.ndim for n, p in trained.items() if n in steps[0].parameters}
     judgement = judge(steps, ranks, _padded(plain, trained), by_design)
+    width = max((one.width for one in steps if one.width in EPS), key=EPS.__getitem__, default=torch.float64)
+    if tolerance is None and EPS[width] > EPS[torch.float32]:
+        notes.append(
+            f"{str(width)[6:]} took part: an error below {FLOOR * EPS[width]:.0%} is not told from its rounding"
+        )
     if judgement.unknown:
         notes.append(f"no reference: {judgement.unknown}")
     findings = Findings(

@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures of the assertions, a marker, a seed, and a summary of what was tested.
+"""The pytest plugin: fixtures of the assertions, a marker, a seed, the lock file, and a summary of what was tested.
 
 pytest loads it in every run of every project that has `lawful` installed, so it imports nothing until a fixture is
 used.
@@ -9,13 +9,20 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+FIXTURES = {"assert_conserved", "assert_lawful", "assert_locked", "assert_step_lawful"}
+OUTPUT = "lawful_locked"  # what a process of xdist hands over: entries, and what is wrong with them
+LOCKED = pytest.StashKey[dict[str, Any]]()
+PROBLEMS = pytest.StashKey[list[str]]()
+SAID = pytest.StashKey[list[str]]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds `--lawful-seed`."""
+    """Adds the options, and the place of the lock file."""
     group = parser.getgroup("lawful", "conservation laws of neural networks")
     group.addoption(
         "--lawful-seed",
@@ -29,17 +36,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="after the run: models, laws, parameters with and without a witness, seconds",
     )
+    group.addoption(
+        "--lawful-update",
+        action="store_true",
+        help="write what the tests with assert_locked find into the lock file, instead of comparing it",
+    )
+    parser.addini("lawful_lock", "the lock file of lawful, from pytest's root folder", default="laws.lock.json")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the marker `lawful`."""
     config.addinivalue_line("markers", "lawful: checks conservation laws; select such tests with `-m lawful`")
+    config.stash[LOCKED], config.stash[PROBLEMS], config.stash[SAID] = {}, [], []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks every test that uses one of the fixtures."""
     for item in items:
-        if {"assert_lawful", "assert_conserved", "assert_step_lawful"} & set(getattr(item, "fixturenames", ())):
+        if FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("lawful")
 
 
@@ -67,6 +81,74 @@ def assert_step_lawful() -> Callable[..., Any]:
     return check
 
 
+@pytest.fixture
+def assert_locked(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """`lawful.testing.assert_locked` with the lock file of the project, which `--lawful-update` writes."""
+    from lawful.testing.lock import assert_locked as check
+    from lawful.testing.lock import entry
+
+    config, path = request.config, lock_file(request.config)
+    if not config.getoption("--lawful-update"):
+        return functools.partial(check, path=path)
+
+    from lawful.testing.sets import laws_of
+
+    def update(name: str, network: Any, args: Any = (), kwargs: Any = None, loss: Any = "mse") -> Any:
+        laws = laws_of(network, args, kwargs, loss, "assert_locked")
+        _gather(config, {name: entry(laws)})
+        return laws
+
+    return update
+
+
+def lock_file(config: pytest.Config) -> Path:
+    """The lock file of the project."""
+    return config.rootpath / str(config.getini("lawful_lock"))
+
+
+def _gather(config: pytest.Config, entries: dict[str, Any]) -> None:
+    """Keeps entries until the end of the run; two tests may lock one model if they find the same."""
+    known = config.stash[LOCKED]
+    for name, one in entries.items():
+        if known.setdefault(name, one) != one:
+            config.stash[PROBLEMS].append(f"two tests lock {name!r} with other laws; give them names of their own")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """Takes what a process of xdist has found."""
+    found = getattr(node, "workeroutput", {}).get(OUTPUT)
+    if found:
+        _gather(node.config, found[0])
+        node.config.stash[PROBLEMS].extend(found[1])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Writes the lock file, once, in the process that all others report to."""
+    config = session.config
+    entries, problems = config.stash[LOCKED], list(dict.fromkeys(config.stash[PROBLEMS]))
+    if not entries:
+        return
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        output[OUTPUT] = (entries, problems)
+        return
+    from lawful.testing.lock import LockError, write
+
+    path = lock_file(config)
+    if not problems:
+        try:
+            changed = write(entries, path)
+            what = f"{len(changed)} written: {', '.join(changed)}" if changed else "nothing to write"
+            config.stash[SAID].append(f"{path.name}: {len(entries)} models, {what}")
+        except LockError as error:
+            problems = [str(error)]
+    if problems:
+        config.stash[SAID].extend(f"{path.name} was not written: {p}" for p in problems)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     """Puts what the assertions of a test have found into its report, which xdist carries to the summary."""
@@ -79,12 +161,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """One line for every model that was tested, with `--lawful-summary`."""
-    if not config.getoption("--lawful-summary"):
+    """What was written into the lock file; with `--lawful-summary` one line for every model that was tested."""
+    said, summary = config.stash[SAID], config.getoption("--lawful-summary")
+    if not said and not summary:
         return
-    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
-    rows = [value for r in reports for name, value in getattr(r, "user_properties", []) if name == "lawful"]
     terminalreporter.section("lawful")
-    for row in rows:
-        terminalreporter.write_line(row)
-    terminalreporter.write_line(f"{len(rows)} models tested")
+    if summary:
+        reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+        rows = [value for r in reports for name, value in getattr(r, "user_properties", []) if name == "lawful"]
+        for row in rows:
+            terminalreporter.write_line(row)
+        terminalreporter.write_line(f"{len(rows)} models tested")
+    for line in said:
+        terminalreporter.write_line(line)

@@ -27,6 +27,8 @@ SECONDS = 6.0  # for one point; a count that takes longer is undecided
 PATIENCE = 6  # brackets that must add nothing before a level counts as spanned
 FLOOR = 1e-3  # what is far smaller than this part of its natural size is rounding, whatever stands beside it
 REACH = (1.0, 1.0, 2.5)  # sizes of the data, so that gates and clamps see all their sides
+# Sizes of the parameters and whether none is negative: values read off a table meet no data that opens their gates.
+PLACES = ((1.0, False), (1.0, False), (0.2, True), (0.3, False))
 
 
 class Primitive(torch.overrides.TorchFunctionMode):
@@ -138,9 +140,11 @@ class Referee:
             for a in self.args
         ]
 
-    def point(self, generator: torch.Generator) -> torch.Tensor:
+    def point(self, generator: torch.Generator, place: int = 0) -> torch.Tensor:
         """Random trainable parameters, laid end to end."""
-        return torch.randn(self.size, generator=generator, dtype=torch.float64)
+        size, positive = PLACES[place % len(PLACES)]
+        found = size * torch.randn(self.size, generator=generator, dtype=torch.float64)
+        return found.abs() if positive else found
 
     def named(self, theta: torch.Tensor) -> Tensors:
         """The same by name."""
@@ -196,7 +200,7 @@ class Referee:
 
     def count(self, seed: int = 0, points: int = 2) -> Found:
         """Counts the laws that hold near random points; what is one everywhere holds at each of them."""
-        results = [self._count_at(seed + 7919 * i) for i in range(points)]
+        results = [self._count_at(seed + 7919 * i, i) for i in range(points)]
         rank = max(r for r, _, _ in results)
         best = [d for r, d, _ in results if r == rank]
         # A rank that is seen once says that the points differ: there may be a larger one.
@@ -204,9 +208,9 @@ class Referee:
         gap = min(g for _, _, g in results)
         return Found(self.size - rank, tuple(r for r, _, _ in results), decided, gap)
 
-    def _count_at(self, seed: int) -> tuple[int, bool, float]:
+    def _count_at(self, seed: int, place: int = 0) -> tuple[int, bool, float]:
         generator = torch.Generator().manual_seed(seed)
-        theta = self.point(generator)
+        theta = self.point(generator, place)
         rows: list[torch.Tensor] = []
         rank, gap, start = 0, math.inf, time.process_time()
         for level in range(LEVELS + 1):

@@ -14,6 +14,7 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from lawful.graph.questions.derive import derive
 from lawful.theory.verdict import Verdict
@@ -83,7 +84,8 @@ def score(names: Sequence[str] | None = None, say: Callable[[str], None] | None 
             points = [(p, own, None, w) for p, own, _, w in of_samples(in_double(request))]
             broken = [check_law(law, points).verdict is Verdict.VIOLATED for law in laws if law.exact]
             row.caught |= {"laws"} if any(broken) else set()
-            row.caught |= {"parameters change"} if not _all_change(model, bed) else set()
+            row.caught |= {CHANGE} if not _all_change(model, bed) else set()
+            row.caught |= {GRADCHECK} if not _gradcheck(plant(bed, change), bed) else set()
             row.named = _named(found, model, bed) if fault in FAULTS else True
             rows.append(row)
             if say is not None:
@@ -96,6 +98,22 @@ def _all_change(model: nn.Module, bed: Bed) -> bool:
     model.zero_grad()
     model(*bed.args).square().mean().backward()
     return all(p.grad is not None and float(p.grad.norm()) > 0 for p in model.parameters())
+
+
+def _gradcheck(model: nn.Module, bed: Bed) -> bool:
+    """`torch.autograd.gradcheck` on the whole module, by all parameters; what stops it counts as seen."""
+    model = model.double()
+    args = [a.double() if a.is_floating_point() else a for a in bed.args]
+    names = dict(model.named_parameters())
+    values = [p.detach().clone().requires_grad_() for p in names.values()]
+
+    def run(*values: torch.Tensor) -> torch.Tensor:
+        return functional_call(model, dict(zip(names, values, strict=True)), tuple(args))
+
+    try:
+        return bool(torch.autograd.gradcheck(run, values, fast_mode=True, raise_exception=False))
+    except RuntimeError:
+        return False
 
 
 def _named(found: Findings, model: nn.Module, bed: Bed) -> bool:
@@ -112,7 +130,8 @@ def _named(found: Findings, model: nn.Module, bed: Bed) -> bool:
     return bool(found.wrong) and {p.name for p in found.wrong} <= really
 
 
-COLUMNS = ("laws", REFERENCE, DERIVATIVE, REACH, "parameters change")
+CHANGE, GRADCHECK = "parameters change", "gradcheck"
+COLUMNS = ("laws", REFERENCE, DERIVATIVE, REACH, GRADCHECK, CHANGE)
 
 
 def line(row: Row) -> str:

@@ -115,7 +115,7 @@ def search(networks: int, start: int, depth: int = 2) -> Found:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(architectures(depth), losses)
+    @given(architectures(depth), losses())
     def run(arch: Architecture, loss: str) -> None:
         size = sum(p.size for p in arch.parameters.values() if not p.frozen)
         if found.compared + found.undecided < networks and 0 < size <= LARGEST:

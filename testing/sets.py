@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +17,14 @@ from lawful.graph.questions.reading import network_of
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 
-from .assertions import quiet_helpers
+from .assertions import quiet
 
 Network = Architecture | Net | torch.nn.Module | LawSet
 SHOWN = 20  # lines of a difference
+WIDEST = 200  # letters of a line
 
 
-@quiet_helpers()
+@quiet
 def assert_same_laws(
     one: Network,
     other: Network,
@@ -40,18 +42,21 @@ def assert_same_laws(
         loss: see `derive`.
 
     Raises:
-        AssertionError: one line for every law that is only in one of them.
+        AssertionError: which laws disappear, appear and change.
     """
     __tracebackhide__ = True
-    first, second = (_laws(n, args, kwargs, loss) for n in (one, other))
-    lines = difference(statements(first), statements(second))
+    first, second = (laws_of(n, args, kwargs, loss, "assert_same_laws") for n in (one, other))
+    if first.loss != second.loss:
+        raise ValueError(f"the laws are for different losses, {first.loss} and {second.loss}; derive both for one")
+    lines = changes(statements(first), statements(second))
     if lines:
+        head = f"the two do not conserve the same, from the first to the second: {lines.pop(0)}"
         rest = len(lines) - SHOWN
-        shown = [*lines[:SHOWN], *([f"... and {rest} more"] if rest > 0 else [])]
-        raise AssertionError("the two do not conserve the same (- the first, + the second)\n" + "\n".join(shown))
+        shown = [*lines[:SHOWN], *([f"  ... and {rest} more lines"] if rest > 0 else [])]
+        raise AssertionError("\n".join(line[:WIDEST] for line in [head, *shown]))
 
 
-@quiet_helpers()
+@quiet
 def assert_complete(
     network: Architecture | Net | torch.nn.Module,
     args: torch.Tensor | Sequence[Any] = (),
@@ -82,31 +87,72 @@ def assert_complete(
 
 
 def statements(laws: LawSet) -> dict[str, str]:
-    """What each law says, by its name and the parameters it reads: the text of the law and how often it stands."""
-    return {f"{law.name} ({', '.join(law.parameters)})": f"{law.algebra}: {law.text}" for law in laws}
+    """What each law says, by its name: the parameters it reads, how often it stands, and its text."""
+    return {law.name: f"{law.algebra}: {law.text}" + ("" if law.exact else INEXACT) for law in laws}
 
 
-def difference(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """The laws that disappeared (-), appeared (+) or changed, one line each."""
-    lines = []
-    for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
-        if old == new:
-            continue
-        lines += [f"- {name}: {old}"] if old is not None else []
-        lines += [f"+ {name}: {new}"] if new is not None else []
-    return lines
+INEXACT = " (up to the epsilon of a norm)"
 
 
-def _laws(
-    network: Network, args: torch.Tensor | Sequence[Any], kwargs: Mapping[str, Any] | None, loss: LossLike
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What happened to laws: their numbers in one line, then law by law; nothing where nothing did."""
+    gone, new = [n for n in before if n not in after], [n for n in after if n not in before]
+    other = [n for n in before if n in after and before[n] != after[n]]
+    numbers = [f"{len(g)} {what}" for g, what in ((gone, "disappeared"), (other, "changed"), (new, "appeared")) if g]
+    lines = [f"  - disappeared: {n}: {before[n]}" for n in gone]
+    for n in other:
+        lines += [f"  - changed:     {n}, was {before[n]}", f"  +              {n}, now {after[n]}"]
+    lines += [f"  + appeared:    {n}: {after[n]}" for n in new]
+    return [f"of {len(before)} laws {', '.join(numbers)}", *lines] if numbers else []
+
+
+def renamed(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """New names of parameters under which the laws before say the same as those after; empty if there are none.
+
+    Args:
+        before: by the name of each law what it `reads` and what it `says`, in the order of the network.
+        after: likewise.
+    """
+    names: dict[str, str] = {}
+    if len(before) != len(after):
+        return {}
+    for old, new in zip(before.values(), after.values(), strict=True):
+        if len(old["reads"]) != len(new["reads"]):
+            return {}
+        for a, b in zip(old["reads"], new["reads"], strict=True):
+            if names.setdefault(a, b) != b:
+                return {}
+        if _blanked(old) != _blanked(new):
+            return {}
+    return names if len(set(names.values())) == len(names) else {}
+
+
+def _blanked(law: Mapping[str, Any]) -> str:
+    """What a law says, with numbers in the place of its parameters."""
+    order = {n: str(i) for i, n in enumerate(law["reads"])}
+    longest = sorted(order, key=len, reverse=True)
+    pattern = re.compile(r"(?<![\w.])(" + "|".join(map(re.escape, longest)) + r")(?!\w)")
+    return pattern.sub(lambda m: f"<{order[m[0]]}>", str(law["says"])) if longest else str(law["says"])
+
+
+def laws_of(
+    network: Network, args: torch.Tensor | Sequence[Any], kwargs: Mapping[str, Any] | None, loss: LossLike, asked: str
 ) -> LawSet:
+    """The laws of a network in any form.
+
+    Args:
+        network: a module, an architecture, or laws that were derived.
+        args: example inputs of a module.
+        kwargs: those by keyword.
+        loss: see `derive`.
+        asked: the name of the function that asks, for messages.
+    """
     if isinstance(network, LawSet):
         return network
-    target = network_of(network, "assert_same_laws")
+    target = network_of(network, asked)
     if isinstance(target, Architecture):
         return derive(target, loss)
     return derive(target, loss, args=args, kwargs=kwargs)
 
 
-__all__ = ["assert_complete", "assert_same_laws", "difference", "statements"]
+__all__ = ["assert_complete", "assert_same_laws", "changes", "laws_of", "renamed", "statements"]

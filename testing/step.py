@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,16 +14,16 @@ from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.parts import base
 
-from .assertions import conclude, quiet_helpers
+from .assertions import conclude, quiet
 from .findings import Findings
 from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
 from .witness.resemblance import resemblance
 from .witness.sample import EPS, FLOOR
-from .witness.steps import inner
+from .witness.steps import inner, kept
 
 
-@quiet_helpers()
+@quiet
 def assert_step_lawful(
     model: torch.nn.Module,
     laws: Sequence[Law] | None = None,
@@ -42,7 +42,8 @@ def assert_step_lawful(
     there; a sharded parameter (FSDP2) is gathered, so call it in every process.
 
     What no law can see: a gradient that is also one of another loss of the same model.  All gradients times one number
-    (a loss divided twice, or not at all), and a micro-batch that was dropped, need `reference_grads`.
+    (a loss divided twice, or not at all), and a micro-batch that was dropped, need `reference_grads`, or two splits of
+    the same data (`assert_same_step`).
 
     Args:
         model: the model, wrapped or not.
@@ -100,9 +101,84 @@ def assert_step_lawful(
         found.notes.append(f"neither a law nor a reference says anything of {', '.join(silent[:6])}")
     if told and not any(r.tested for r in found.laws) and reference_grads is None:
         found.vacuous = "no law could be tested: nothing that the laws read has moved"
+    if reference_grads is None:
+        found.notes.append(
+            "no law sees all gradients times one number, a sum for a mean, a dropped micro-batch: pass "
+            "reference_grads=, or compare two splits by assert_same_step"
+        )
     found.seconds = time.perf_counter() - began
     conclude(found)
     return found
+
+
+@quiet
+def assert_same_step(
+    model: torch.nn.Module,
+    first: Callable[[], object],
+    second: Callable[[], object],
+    *,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> Findings:
+    """Fails unless two ways to run one step leave the same gradients: two splits of the same data, for example.
+
+    This sees what no law can: a sum where a mean is meant, a division that is forgotten, a micro-batch that is dropped,
+    all gradients times one number.  A fault that both ways share is not seen.  Statistics of a batch (BatchNorm, a mean
+    over the tokens that are not padding) differ between splits, and so do the gradients, rightly.
+
+    Args:
+        model: the model.
+        first: runs forward and backward as the loop does, without the optimizer's step.
+        second: the same for the same data otherwise: in one piece, in another number of pieces, uncompiled.
+        tolerance: largest relative error of a gradient; by default a multiple of the last bit of its type.
+        seed: of what the model draws, the same for both.
+
+    Gradients, buffers, modes and random states of the model are put back.
+
+    Returns:
+        What was found; the first way is the reference.
+
+    Raises:
+        AssertionError: names the parameters, and what their second gradient seems to be.
+    """
+    __tracebackhide__ = True
+    began = time.perf_counter()
+    plain = inner(model)
+    trained = {_plain(n): p for n, p in plain.named_parameters() if p.requires_grad}
+    if not trained:
+        raise AssertionError(f"{type(plain).__name__} has no trainable parameter; there is no gradient to test")
+    left: list[dict[str, torch.Tensor | None]] = []
+    for way in (first, second):
+        with kept(plain):
+            for p in plain.parameters():
+                p.grad = None
+            torch.manual_seed(seed)
+            way()
+            left.append({n: None if p.grad is None else _whole(p.grad).clone() for n, p in trained.items()})
+    found = Findings(type(plain).__name__, {n: ParameterFinding(n) for n in trained})
+    for name, one in found.parameters.items():
+        pair = [side[name] for side in left]
+        if any(g is not None and not bool(torch.isfinite(g).all()) for g in pair):
+            one.against[REACH] = "its gradient is not a number"
+        elif all(g is None for g in pair):
+            one.untested = "neither way has left a gradient (None)"
+    reference = {}
+    for n, g in left[0].items():
+        one, other = found.parameters[n], left[1][n]
+        if not one.against and not one.untested:
+            reference[n] = g if g is not None else torch.zeros_like(_some(other))
+    _by_reference(found, reference, left[1], tolerance)
+    if not any(g is not None and bool(g.any()) for g in left[0].values()):
+        found.vacuous = "the first way leaves no gradient but zero; nothing was compared"
+    found.notes.append("the second way is compared with the first; what both do wrong is not seen")
+    found.seconds = time.perf_counter() - began
+    conclude(found)
+    return found
+
+
+def _some(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None
+    return tensor
 
 
 def _by_laws(
@@ -174,4 +250,4 @@ def _plain(name: str) -> str:
     return name.replace("_orig_mod.", "").replace("_checkpoint_wrapped_module.", "")
 
 
-__all__ = ["assert_step_lawful"]
+__all__ = ["assert_same_step", "assert_step_lawful"]

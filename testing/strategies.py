@@ -7,6 +7,9 @@ signal takes part.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from hypothesis import strategies as st
 
 from lawful import blocks as b
@@ -16,7 +19,20 @@ from lawful.graph.architecture.compile import output_signal
 from .builder import Builder
 from .modules import judged, modules
 
-__all__ = ["architectures", "grids", "images", "judged", "losses", "modules", "sequences", "vectors", "volumes"]
+__all__ = [
+    "architectures",
+    "batches",
+    "blocks",
+    "grids",
+    "images",
+    "judged",
+    "losses",
+    "modules",
+    "parameters",
+    "sequences",
+    "vectors",
+    "volumes",
+]
 
 Draw = st.DrawFn
 
@@ -131,4 +147,57 @@ def architectures(max_depth: int = 2) -> st.SearchStrategy[Architecture]:
     return st.one_of(vectors(max_depth), sequences(max_depth), images(max_depth), volumes(1), grids(max_depth))
 
 
-losses = st.sampled_from(["mse", "cross_entropy"])
+def blocks(signal: b.Signal | None = None) -> st.SearchStrategy[b.Net]:
+    """Blocks, or a few of them that belong together: every registered one that says how it follows a signal.
+
+    Args:
+        signal: what they read; by default a vector, tokens or an image, drawn with them.
+    """
+
+    @st.composite
+    def one(draw: Draw) -> b.Net:
+        builder = Builder(draw, 60)
+        plain = [b.Signal(3), b.Signal(4), b.Signal(4, (3,)), b.Signal(4, (4, 4), channels_first=True)]
+        return builder.block(signal or builder.pick(plain))
+
+    return one()
+
+
+def parameters(arch: Architecture) -> st.SearchStrategy[dict[str, torch.Tensor]]:
+    """Random parameters of an architecture, float64, by name; frozen ones too.
+
+    Args:
+        arch: the architecture.
+    """
+    return _seeds().map(lambda seed: arch.random_parameters(torch.Generator().manual_seed(seed)))
+
+
+def batches(arch: Architecture, most: int = 6) -> st.SearchStrategy[tuple[torch.Tensor, ...]]:
+    """Random inputs of an architecture, one tensor for each, all with the same number of examples.
+
+    Args:
+        arch: the architecture.
+        most: examples; at least 2, since BatchNorm needs them.
+    """
+    if most < 2:
+        raise ValueError(f"most is {most}, expected 2 or more examples")
+
+    def inputs(seed: int, size: int) -> tuple[torch.Tensor, ...]:
+        return tuple(arch.random_inputs(size, torch.Generator().manual_seed(seed)))
+
+    return st.builds(inputs, _seeds(), st.integers(2, most))
+
+
+def losses(arch: Architecture | None = None) -> st.SearchStrategy[Any]:
+    """Losses that both differentiation and the theorems know: one, or one for every output of an architecture.
+
+    Args:
+        arch: the architecture; without it one loss is drawn.
+    """
+    one = st.sampled_from(["mse", "cross_entropy"])
+    count = 1 if arch is None else len(arch.outputs)
+    return one if count == 1 else st.tuples(*[one] * count)
+
+
+def _seeds() -> st.SearchStrategy[int]:
+    return st.integers(0, 2**20)

@@ -189,7 +189,7 @@ def test_the_table_is_sorted_and_inherits(tmp_path: Path) -> None:
 
 def test_the_summary_counts() -> None:
     rows = {row[0]: row[1:] for row in summary(inherit(RECORDS))}
-    assert rows["timm"] == ("4", "3", "2", "0", "1", "1", "0", "1", "1", "0", "51")
+    assert rows["timm"] == ("4", "3", "2", "0", "1", "1", "0", "0", "1", "1", "0", "51")
     assert rows["torchvision"][-2] == "1"
     assert rows["transformers"][:7] == ("1", "0", "0", "0", "0", "0", "1")
     assert rows["all"][0] == "6"
@@ -209,7 +209,7 @@ def test_the_docs(tmp_path: Path) -> None:
     page, table = write_docs(tmp_path / "docs", inherit(RECORDS))
     text = page.read_text()
     assert read_csv(table) == inherit(RECORDS)
-    assert "| timm | 4 | 3 | 2 | 0 | 1 | 1 | 0 | 1 | 1 | 0 | 51 |" in text
+    assert "| timm | 4 | 3 | 2 | 0 | 1 | 1 | 0 | 0 | 1 | 1 | 0 | 51 |" in text
     assert "| `RuntimeError: a \\| b </script> 'c'` | 1 |" in text and "| `aten.fft` | 1 |" in text
     assert "No model has an opaque block." in docs_text(RECORDS[:1])
 

@@ -65,7 +65,8 @@ def test_foreign_text_is_shown_and_never_run(site: Path) -> None:
 
 
 def test_every_formula_is_rendered() -> None:
-    missing = [e.id for e in catalog.entries() if e.latex not in rendered()]
+    # claims that were run again are sentences, and shown as such
+    missing = [e.id for e in catalog.entries() if e.latex not in rendered() and not e.outcome]
     assert not missing, "run `python -m lawful.catalog.site.formulas`"
     assert all("merror" not in text and "<math" in text for text in rendered().values())
 

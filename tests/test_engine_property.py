@@ -45,7 +45,7 @@ def test_engine_agrees_with_the_oracle(loss, arch):
     assert gradient_rank(arch, laws) == laws.independent
 
 
-@given(architectures(), losses)
+@given(architectures(), losses())
 @settings(max_examples=max(settings().max_examples // 4, 1))
 def test_true_laws_hold_and_corrupted_ones_do_not(arch, loss):
     """A sign flipped or a term dropped breaks a law wherever that term moves at all."""
@@ -120,7 +120,7 @@ def test_the_strategy_reaches_every_case(case):
 
 def test_both_losses_are_drawn():
     for loss in ("mse", "cross_entropy"):
-        assert find(losses, lambda x, want=loss: x == want) == loss
+        assert find(losses(), lambda x, want=loss: x == want) == loss
 
 
 @given(st.integers(7, 100))

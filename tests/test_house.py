@@ -15,6 +15,7 @@ FLOORS = (
     ("lawful.blocks",),
     ("lawful.graph",),
     ("lawful.dynamics", "lawful.catalog", "lawful.testing", "lawful.symmetry"),
+    ("lawful.papers",),
     ("lawful",),
 )
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}

@@ -211,6 +211,7 @@ def test_models_that_return_their_loss() -> None:
         (nn.Linear(4, 3), (), ValueError, "needs example inputs"),
         (nn.Linear(4, 3), (X.long(),), ValueError, "the forward of Linear does not run"),
         (nn.Linear(5, 3), (X,), ValueError, "the forward of Linear does not run"),
+        (nn.BatchNorm1d(4), (X[:1],), ValueError, "the forward of BatchNorm1d does not run"),
         (nn.Linear(4, 3), (X * math.nan,), AssertionError, "not a number"),
     ],
 )

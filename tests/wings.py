@@ -24,6 +24,7 @@ ORDER = (
     ("graph/families", "graph/drawing", "graph/tracing"),
     ("graph/questions",),
     ("dynamics", "catalog", "testing", "symmetry"),
+    ("papers",),
     ("lawful",),
 )
 FLOOR = {wing: floor for floor, wings in enumerate(ORDER) for wing in wings}

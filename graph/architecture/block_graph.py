@@ -134,12 +134,7 @@ class BlockGraph:
     @property
     def frozen(self) -> set[str]:
         """Names of the parameters that training does not move."""
-        return {
-            self._names[n][local]
-            for n in self._order
-            for local in getattr(self.block(n), "frozen", ())
-            if local in self._names[n]
-        }
+        return {self._names[n][local] for n in self._order for local in self.block(n).frozen if local in self._names[n]}
 
     def specs(self) -> dict[str, Spec]:
         """Shape and initial distribution of every parameter."""
@@ -153,7 +148,7 @@ class BlockGraph:
         """The same architecture with all parameters frozen whose names begin with one of the prefixes.
 
         Raises:
-            ShapeError: for a prefix that no parameter begins with.
+            ShapeError: for a prefix that no parameter begins with, or a block without a field `frozen`.
         """
         names = list(self.parameters)
         for prefix in prefixes:
@@ -164,7 +159,9 @@ class BlockGraph:
             block = self.block(n)
             hit = tuple(k for k in block.parameters if any(self._names[n][k].startswith(p) for p in prefixes))
             if hit:
-                merged = tuple(dict.fromkeys((*getattr(block, "frozen", ()), *hit)))
+                if all(f.name != "frozen" for f in dataclasses.fields(block)):
+                    raise ShapeError(f"{n} cannot be frozen: give {block.kind} a field `frozen: tuple[str, ...] = ()`")
+                merged = tuple(dict.fromkeys((*block.frozen, *hit)))
                 replaced.setdefault(id(block), dataclasses.replace(block, frozen=merged))  # type: ignore[call-arg]
         return self._with_blocks(lambda n, b: replaced.get(id(b), b))
 
@@ -223,7 +220,7 @@ class BlockGraph:
         """The same architecture with another constant under every root of a norm."""
 
         def change(name: str, block: Block) -> Block:
-            return dataclasses.replace(block, epsilon=epsilon) if hasattr(block, "epsilon") else block  # type: ignore[call-arg]
+            return block if block.epsilon is None else dataclasses.replace(block, epsilon=epsilon)  # type: ignore[call-arg]
 
         return self._with_blocks(change)
 

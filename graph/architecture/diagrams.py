@@ -41,7 +41,7 @@ def diagram(arch: BlockGraph, loss: LossLike, cut: bool = True) -> Diagram:
         if n in alone:
             rule = alone[n] if cut else alone[n].uncut()
         # What a traced call computes is no plain data: it is a function of its own.
-        function = None if getattr(block, "call", None) else (block.kind, *block.config().items())
+        function = None if block.call is not None else (block.kind, *block.config().items())
         inner = range(len(wires), len(wires) + len(rule.inner))
         wires += [Wire(f"{label} of {n}", size) for label, size in rule.inner]
         ends = (tuple(index[p] for p in ports), tuple(index[p] for p in outs))

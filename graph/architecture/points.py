@@ -40,7 +40,7 @@ def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norm
     network = arch.with_epsilon(0.0) if exact_norms else arch
     frozen_names = arch.frozen
     # Norms without an epsilon make numbers of any size of what is only rounding (behind units that are all dead).
-    divides = any(getattr(network.block(n), "epsilon", None) == 0 for n in network.nodes)
+    divides = any(network.block(n).epsilon == 0 for n in network.nodes)
     generator = torch.Generator().manual_seed(seed)
     out = []
     for i in range(samples):

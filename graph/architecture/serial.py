@@ -60,7 +60,7 @@ def _entry(block: Block, where: str, owner: Mapping[int, str]) -> dict[str, Any]
     if kinds()[block.kind] is not type(block):
         raise ShapeError(f"{where}: {block} is not the registered {block.kind}; give its class a name of its own")
     entry: dict[str, Any] = {"kind": block.kind, "config": config}
-    if frozen := getattr(block, "frozen", ()):
+    if frozen := block.frozen:
         entry["frozen"] = frozen
     if block.ties:
         entry["ties"] = {

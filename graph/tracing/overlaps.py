@@ -132,5 +132,5 @@ def _opaque(block: Block, signals: Sequence[Signal]) -> Opaque:
         tuple(block.output(*signals)),
         shapes,
         lambda x, p: block.forward(p, x, Run(axis, training=False)),
-        getattr(block, "frozen", ()),
+        block.frozen,
     )

@@ -18,6 +18,10 @@ class NotBuilt(ValueError):
     """A model that cannot be made here; one sentence that says why."""
 
 
+class NotInstalled(NotBuilt):
+    """A model of a package that is not there."""
+
+
 @dataclass(frozen=True)
 class Built:
     """A module and one call of it.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .built import Built, NotBuilt, said
+from .built import Built, NotBuilt, NotInstalled, said
 from .models import build
 from .record import Record
 
@@ -66,15 +66,16 @@ def measure(task: Task) -> Record:
         record = replace(record, family=built.family, parameters=built.scalars, published=built.published)
         record = _derived(record, built, task, clock)
     except NotBuilt as error:
-        record = replace(record, status="not built", reason=str(error))
+        status = "not installed" if isinstance(error, NotInstalled) else "not built"
+        record = replace(record, status=status, reason=str(error))
     except Exception as error:  # whatever a foreign model or tracing raises must not end the run
         record = replace(record, status="failed", reason=said(error))
     return replace(record, seconds=clock.seconds)
 
 
 def _full(task: Task) -> bool:
-    """Whether the published sizes are traced; transformers' types come as tiny instances."""
-    return not task.name.startswith("hf:")
+    """Whether the published sizes are traced; transformers' types and our own list come as tiny instances."""
+    return not task.name.startswith(("hf:", "ours:"))
 
 
 def _derived(record: Record, built: Built, task: Task, clock: Clock) -> Record:

@@ -1,4 +1,4 @@
-"""The models of the atlas by name: `torchvision:vgg16`, `timm:resnet50`, `hf:gpt2`."""
+"""The models of the atlas by name: `torchvision:vgg16`, `timm:resnet50`, `hf:gpt2`, `ours:zuko/maf`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lawful.theory.extras import how_to_install
 
 from .built import Built, NotBuilt
 
-SOURCES = ("torchvision", "timm", "hf")
-NEEDS = {"torchvision": ("torchvision",), "timm": ("timm", "torchvision"), "hf": ("transformers",)}
+SOURCES = ("torchvision", "timm", "hf", "ours")
+NEEDS = {"torchvision": ("torchvision",), "timm": ("timm", "torchvision"), "hf": ("transformers",), "ours": ()}
 
 
 def names(only: str = "*") -> list[str]:
@@ -60,6 +60,10 @@ def build(
         from .hugging import hugging_model
 
         return hugging_model(model, full, training, attention, options)
+    if source == "ours":
+        from .outside import outside_model
+
+        return outside_model(model, full, training, options)
     from .vision import timm_model, torchvision_model
 
     make: Callable[..., Built] = timm_model if source == "timm" else torchvision_model
@@ -99,6 +103,10 @@ def _names_of(source: str) -> tuple[str, ...]:
         from .hugging import types
 
         return types()
+    if source == "ours":
+        from .outside import outside_names
+
+        return outside_names()
     from .vision import timm_names, torchvision_names
 
     return timm_names() if source == "timm" else torchvision_names()

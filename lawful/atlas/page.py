@@ -22,10 +22,11 @@ HEADINGS = (
         "with opaque",
         "failed",
         "not built",
+        "not installed",
     ),
     *("verified", "by a sibling", "violated", "scalar laws"),
 )
-SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
+SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers", "ours": "other packages"}
 MOST = 15  # reasons and operations that the summary lists
 
 

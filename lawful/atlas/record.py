@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-STATUSES = ("laws", "narrow", "opaque", "failed", "not built")
+STATUSES = ("laws", "narrow", "opaque", "failed", "not built", "not installed")
 NESTED = ("kinds", "narrow", "opaque", "seconds")  # written as JSON in a cell
 
 
@@ -21,7 +21,7 @@ class Record:
         name: `source:model`.
         family: what its siblings share.
         status: `laws` (derived, every operation has a rule of its own), `narrow` (of some only the degrees are known),
-            `opaque` (derived, with opaque blocks), `failed` or `not built`.
+            `opaque` (derived, with opaque blocks), `failed`, `not built`, or `not installed` (its package).
         reason: why it failed or was not built; empty otherwise.
         published: whether the laws are those of the published sizes, and not of a tiny instance.
         training: whether it was traced in training mode; else BatchNorm uses its running statistics.

@@ -251,7 +251,7 @@ def second_pass(records: Sequence[Record], names: Iterable[str], training: bool)
 
 def write_table(path: Path, journal: Journal) -> list[Record]:
     """Writes the table of everything in the journal, with the verdicts that siblings lend; gives its rows."""
-    order = {s: i for i, s in enumerate(("torchvision", "timm", "hf"))}
+    order = {s: i for i, s in enumerate(("torchvision", "timm", "hf", "ours"))}
     records = sorted(inherit(journal.read().values()), key=lambda r: (order.get(r.source, 9), r.name))
     write_csv(path, [replace(r, reason=r.reason[:160]) for r in records])
     return records

@@ -186,7 +186,8 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
     except NotMeasured:
         raise
     except Exception as error:
-        raise NotMeasured(f"{step.name} does not run again: {str(error).splitlines()[0][:120]}") from error
+        said = " ".join(str(error).split())[:120] or type(error).__name__
+        raise NotMeasured(f"{step.name} does not run again: {said}") from error
     outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
     values = []
     for i, spot in step.results.items():

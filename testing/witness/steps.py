@@ -73,6 +73,8 @@ def in_double(request: Request) -> list[Sample]:
     last: Exception | None = None
     for wide in (False, True):
         try:
+            if wide:
+                _runs(request)
             with lent(module, as_double) as own, _wide(wide):
                 if request.training:
                     module.train()
@@ -87,6 +89,20 @@ def in_double(request: Request) -> list[Sample]:
             last = last or error
     assert last is not None
     raise last
+
+
+def _runs(request: Request) -> None:
+    """Runs the forward in the module's own numbers: what it refuses itself is not to run in wider ones only.
+
+    Raises:
+        ModuleError: where it does not run.
+    """
+    module = request.module
+    with kept(module), torch.no_grad():
+        if request.training:
+            module.train()
+        with refused(f"the forward of {type(module).__name__} does not run"):
+            module(*request.args, **request.kwargs)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def solve(diagram: Diagram, loss: str) -> LawSet:
 
 
 def _solved(diagram: Diagram, loss: str) -> LawSet:
-    approximate = any(getattr(s.rule, "epsilon", 0.0) for s in diagram.sites)
+    approximate = any(s.rule.epsilon for s in diagram.sites)
     lax = Solution(diagram, lax=True)
     strict = Solution(diagram, lax=False) if approximate else lax
     builder = _Builder(lax.diagram, loss)

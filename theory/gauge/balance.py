@@ -12,7 +12,6 @@ from .directions import Directions, box_offsets
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .repeats import axes_over, repeated
-from .rules import PositionsRule, RepeatRule, SumFeaturesRule
 from .subspace import Subspace, ones
 from .unknowns import Factor, MatrixEquation, MatrixKey, MatrixRow, Sector
 
@@ -337,10 +336,4 @@ def _factors(name: str, free: str | None, axis: int, axes: int) -> MatrixRow:
 
 def has_centring(diagram: Diagram) -> bool:
     """Whether some block tells the mean of features from their differences, which needs the x sectors."""
-
-    def tells(site: Site) -> bool:
-        copies = isinstance(site.rule, (RepeatRule, SumFeaturesRule))
-        copies |= isinstance(site.rule, PositionsRule) and site.rule.biased
-        return copies or getattr(site.rule, "scale", True) is False
-
-    return any(map(tells, diagram.sites))
+    return any(s.rule.tells_mean for s in diagram.sites)

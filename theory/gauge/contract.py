@@ -103,14 +103,35 @@ class Site:
         return (*self.inputs, *self.outputs, *self.inner)
 
 
+class Asked:
+    """What any rule is asked; a rule of which something else is true has a field, or an attribute, of that name.
+
+    Attributes:
+        epsilon: the constant under its root; above 0 part of what it lets through holds only approximately.
+        noisy: whether it draws at random.
+        mixes: whether it reads several positions at once.
+        positive: whether what it writes is never negative, whatever it reads.
+    """
+
+    epsilon: float = 0.0
+    noisy: bool = False
+    mixes: bool = False
+    positive: bool = False
+
+
 @dataclass(frozen=True)
-class Rule:
+class Rule(Asked):
     """The rule of a block.  Subclasses state theirs in `statement`; this one lets nothing through."""
 
     @property
     def statement(self) -> str:
         """The row of the table, in words, as a proof quotes it."""
         return "nothing passes: S = 0 and t = 0 on every port"
+
+    @property
+    def tells_mean(self) -> bool:
+        """Whether it tells the mean of features from their differences."""
+        return False
 
     @property
     def inner(self) -> tuple[tuple[str, int], ...]:

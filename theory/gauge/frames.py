@@ -42,6 +42,22 @@ ALIKE = (AddRule, BatchNormRule, HomogeneousRule, PassRule, PointwiseRule, Produ
 ENDS = (DiscardRule, OutputRule, SourceRule)  # blocks that do not tell one feature from another
 
 
+def one_way_round(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws a vector that is a column here and a row there as a column, or its transpose, everywhere."""
+    first: dict[str, tuple[int, ...]] = {}
+    sites, notes = [], []
+    for site in diagram.sites:
+        rule = site.rule
+        if isinstance(rule, LinearRule) and rule.groups == 1 and len(rule.shape_) == 2:
+            known = first.setdefault(rule.weight, rule.shape_)
+            if known != rule.shape_ and known == rule.shape_[::-1] and 1 in known:
+                rule = replace(rule, shape_=known, transposed=not rule.transposed)
+                notes.append(Rewrite(site.name, f"reads {rule.weight} as the transpose of what others read"))
+                site = replace(site, rule=rule)
+        sites.append(site)
+    return diagram.with_sites(sites), notes
+
+
 def straighten(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """Draws moves of features as another order of the wires' features, where every block next to them allows it."""
     same = representatives(diagram.sites)

@@ -48,7 +48,7 @@ def representatives(sites: tuple[Site, ...]) -> dict[str, str]:
     out: dict[str, str] = {}
     for site in sites:
         inputs = tuple(wire.get(w, w) for w in site.inputs)
-        fresh = site.function is None or getattr(site.rule, "noisy", False)
+        fresh = site.function is None or site.rule.noisy
         key = (site.name,) if fresh else (site.function, site.rule, inputs, site.parameters)
         twin = first.setdefault(key, site)
         out[site.name] = twin.name
@@ -119,7 +119,7 @@ def invisible(sites: list[Site], start: int, local: bool, exact: bool = False) -
         degrees = [degree.get(w, 0) for w in site.inputs]
         if not any(degrees):
             continue
-        if exact and float(getattr(site.rule, "epsilon", 0.0)) > 0:
+        if exact and site.rule.epsilon > 0:
             return False
         result = site.rule.degree(degrees, local)
         if result is None:

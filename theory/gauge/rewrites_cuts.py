@@ -16,6 +16,7 @@ from .rules import (
     HomogeneousRule,
     PassRule,
     PointwiseRule,
+    ProductRule,
     RepeatRule,
     SumFeaturesRule,
 )
@@ -36,39 +37,50 @@ def draw_identities(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
 
 
 def cut_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
-    """Draws an activation of which some features are not read as one of the others only."""
+    """Draws an activation, or a product, of which some features are not read as one of the others only."""
     notes: list[Rewrite] = []
     while found := next(_cut_afterwards(diagram), None):
-        site, cut = found
-        wires, moved, after = list(diagram.wires), [], []
-        for i, w in enumerate(cut.outputs):
-            moved.append(len(wires))
-            wires.append(replace(wires[w], name=f"{wires[site.inputs[0]].name}[{i}]"))
-            readers = [r.rule for r, _ in diagram.readers[w]]
-            if not all(isinstance(r, DiscardRule) for r in readers):
-                after.append(replace(site, name=f"{site.name}[{i}]", inputs=(moved[-1],), outputs=(w,)))
-            else:
-                after.append(Site(f"{site.name}[{i}] unread", DiscardRule(), (moved[-1],), ()))
+        site, cut, copies = found
         unread = {w for w in cut.outputs if all(isinstance(r.rule, DiscardRule) for r, _ in diagram.readers[w])}
-        first = replace(cut, inputs=site.inputs, outputs=tuple(moved))
-        sites = [s for s in diagram.sites if s is not cut and not set(s.inputs) & unread]
+        wires, cuts, after = list(diagram.wires), [], []
+        parts: list[list[int]] = [[] for _ in cut.outputs]  # for every part of the output those of all inputs
+        for x in dict.fromkeys(site.inputs):
+            moved = tuple(range(len(wires), len(wires) + len(cut.outputs)))
+            wires += [
+                replace(wires[x], name=f"{wires[x].name}[{i}]", size=wires[w].size) for i, w in enumerate(cut.outputs)
+            ]
+            name = cut.name if not cuts else f"{cut.name} of {wires[x].name}"
+            cuts.append(replace(cut, name=name, inputs=(x,), outputs=moved))
+            for i, w in enumerate(moved):
+                parts[i] += [w]
+        place = {x: k for k, x in enumerate(dict.fromkeys(site.inputs))}
+        for i, w in enumerate(cut.outputs):
+            own = tuple(parts[i][place[x]] for x in site.inputs)
+            if w not in unread:
+                after.append(replace(site, name=f"{site.name}[{i}]", inputs=own, outputs=(w,)))
+            else:
+                after += [Site(f"{site.name}[{i}] unread {k}", DiscardRule(), (v,), ()) for k, v in enumerate(parts[i])]
+        sites = [s for s in diagram.sites if s is not cut and s.name not in copies and not set(s.inputs) & unread]
         at = sites.index(site)
         notes.append(Rewrite(site.name, "only some of its features are read"))
-        diagram = replace(diagram, sites=(*sites[:at], first, *after, *sites[at + 1 :]), wires=tuple(wires))
+        diagram = replace(diagram, sites=(*sites[:at], *cuts, *after, *sites[at + 1 :]), wires=tuple(wires))
     return diagram, notes
 
 
-def _cut_afterwards(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
-    """Activations that only a cut reads of whose parts some are dropped, with that cut."""
+def _cut_afterwards(diagram: Diagram) -> Iterator[tuple[Site, Site, set[str]]]:
+    """Activations and products that only a cut reads of whose parts some are dropped: the cut, and copies before it."""
     for site in diagram.sites:
         rule = site.rule
         plain = isinstance(rule, HomogeneousRule) and not (rule.noisy or rule.mixes or rule.slope)
-        if plain or isinstance(rule, PointwiseRule):
-            after = diagram.readers[site.outputs[0]]
+        if plain or isinstance(rule, (PointwiseRule, ProductRule)):
+            copies, after = set(), diagram.readers[site.outputs[0]]
+            while len(after) == 1 and after[0][0].rule == PassRule():
+                copies.add(after[0][0].name)
+                after = diagram.readers[after[0][0].outputs[0]]
             if len(after) == 1 and isinstance(after[0][0].rule, ConcatRule) and after[0][0].rule.cut:
                 parts = [[r.rule for r, _ in diagram.readers[w]] for w in after[0][0].outputs]
                 if any(all(isinstance(r, DiscardRule) for r in readers) for readers in parts):
-                    yield site, after[0][0]
+                    yield site, after[0][0], copies
 
 
 def merge_cuts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:

@@ -39,7 +39,8 @@ def join_positions(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             )
             sites.append(replace(site, rule=replace(rule, joined=joined), inner=inner))
         else:
-            passes = PositionsRule(wires[ends[0]].tokens, _power(rule), bool(getattr(rule, "bias", None)))
+            biased = isinstance(rule, (GainRule, LinearRule)) and rule.bias is not None
+            passes = PositionsRule(wires[ends[0]].tokens, _power(rule), biased)
             inner = tuple(positions[w] for w in ends)
             sites += [site, Site(f"positions of {site.name}", passes, (), (), None, inner)]
     notes = [
@@ -97,4 +98,4 @@ def _power(rule: Rule) -> Number | None:
     """The degree of a map that lets only factors of positions through, None for one that any matrix passes."""
     if isinstance(rule, HomogeneousRule):
         return rule.power
-    return 1 if getattr(rule, "noisy", False) else None
+    return 1 if rule.noisy else None

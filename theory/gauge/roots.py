@@ -151,7 +151,7 @@ class Roots:
             elif is_function(site):
                 merge(row, self._function(site, k))
             elif adds_constants(rule):
-                merge(row, parts[0][k], getattr(rule, "factor", 1))
+                merge(row, parts[0][k], rule.factor if isinstance(rule, OffsetRule) else 1)
             elif isinstance(rule, SumFeaturesRule):
                 merge(row, parts[0][copy_key(k, rule.copies)])
             elif isinstance(rule, RepeatRule) and (base := copied_key(k, rule.copies)):
@@ -198,7 +198,7 @@ class Roots:
         x, key, above, below = self.straight(x, key)
         factor = _size(above) if abs(above) == abs(below) else 0
         chain: Chain = ()
-        while factor and (site := self._writer.get(x)) and is_function(site) and getattr(site.rule, "parity", 0) < 0:
+        while factor and (site := self._writer.get(x)) and is_function(site) and _is_odd(site.rule):
             y, k, above, below = self.straight(site.inputs[0], key)
             if not above or abs(above) != abs(below):
                 break
@@ -277,7 +277,7 @@ def onward(directions: Directions, diagram: Diagram, site: Site, port: int) -> l
         factors = rule.factors(directions.layout(x))
         return [(site.outputs[0], {k: {k: factors[k[0]]} for k in keys})]
     if adds_constants(rule):
-        return [(site.outputs[0], same(getattr(rule, "factor", 1)))]
+        return [(site.outputs[0], same(rule.factor if isinstance(rule, OffsetRule) else 1))]
     if isinstance(rule, ConcatRule) and (rule.cut or one_place(diagram, site)):
         found = []
         for i, (p, start) in enumerate(directions.offsets(site.outputs if rule.cut else site.inputs)):
@@ -307,6 +307,10 @@ def is_function(site: Site) -> bool:
 def adds_constants(rule: Rule) -> bool:
     """Whether a rule adds a bias or fixed numbers, and does nothing else but a factor."""
     return isinstance(rule, OffsetRule) or (isinstance(rule, GainRule) and rule.gain is None)
+
+
+def _is_odd(rule: Rule) -> bool:
+    return isinstance(rule, (HomogeneousRule, PointwiseRule)) and rule.parity < 0
 
 
 def _size(a: Number) -> Number:

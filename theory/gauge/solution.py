@@ -1,4 +1,7 @@
-"""Solving a diagram: the passes in order, and what their solutions mean for the parameters."""
+"""Solving a diagram: the passes in order, and what their solutions mean for the parameters.
+
+This file is long because what a solution does to the parameters is asked for by every pass that reads it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from .contract import Rule, Use
 from .diagram import Diagram
 from .directions import Directions
 from .families import SectorRow, align, writable
-from .frames import straighten
+from .frames import one_way_round, straighten
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .rewrites import (
@@ -33,6 +36,7 @@ from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
 from .turned import link_turns
 from .unknowns import Cell, Factor, Field, MatrixKey, MatrixRow, Sector
+from .unseen import feed_unseen
 
 FieldRow = dict[Field, Number]
 
@@ -53,12 +57,13 @@ class Solution:
         self.rewrites: list[Rewrite] = []
         self.gauge_rows: list[SectorRow] = []  # those that became laws, which proofs refer to
         self.field_rows: list[FieldRow] = []
-        self.diagram, notes = straighten(self.diagram)
-        self.rewrites += notes
+        for redraw in (one_way_round, straighten):
+            self.diagram, notes = redraw(self.diagram)
+            self.rewrites += notes
         self.drawn, notes = merge_repeated(self.diagram)
         self.rewrites += notes
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
-        exact = not self.lax and any(getattr(s.rule, "epsilon", 0.0) for s in self.drawn.sites)
+        exact = not self.lax and any(s.rule.epsilon for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
             draw_identities,
             activate_first,
@@ -78,8 +83,14 @@ class Solution:
             self.drawn, notes = rewrite(self.drawn)
             self.rewrites += notes
         self.diagram = replace(self.diagram, parameters={**self.diagram.parameters, **self.drawn.parameters})
-        self.layouts = self._layouts()
-        self.directions = Directions(self.layouts)
+        while True:
+            self.layouts = self._layouts()
+            self.directions = Directions(self.layouts)
+            apart, notes = feed_unseen(self.drawn, self.directions)
+            if not notes:
+                break
+            self.drawn = apart
+            self.rewrites += notes
         self.balance = Balance(self.layouts, self.directions)
         self.shifts = Shifts(self.layouts, self.directions)
         self.constants: Equations[Field] = Equations()

@@ -63,7 +63,7 @@ def comparisons(arch: BlockGraph) -> dict[Key, Comparison]:
     ports = list(arch.signals)
     special = {p for _, c in families if c.size == arch.signals[c.ports[0]].features for p in c.ports}
     for site in solution.drawn.sites:
-        if isinstance(site.rule, NORMS) and getattr(site.rule, "groups", 1) == 1:
+        if isinstance(site.rule, NORMS) and not (isinstance(site.rule, NormRule) and site.rule.groups > 1):
             special |= {ports[w] for w in (*site.inputs, *site.outputs) if w < len(ports)}
     fixed = (
         (ports[w], s.rule.rows)

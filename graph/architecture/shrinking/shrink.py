@@ -5,20 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import networkx as nx
 
 from lawful.blocks import (
     Block,
     DotProductAttention,
-    HeadAffine,
-    HeadNormCore,
-    Rotary,
     SelectToken,
     ShapeError,
     Signal,
-    Split,
     Table,
 )
 
@@ -175,23 +170,26 @@ def _small_blocks(arch: BlockGraph) -> dict[str, Block]:
     """Every block with fewer heads and smaller windows; what turns or norms heads has those of the attention."""
     blocks = {n: arch.block(n).shrunk() for n in arch.nodes}
     for name in arch.nodes:
-        block = blocks[name]
-        if isinstance(block, DotProductAttention):
-            for port, heads in enumerate((block.heads, block.kv_heads, block.kv_heads)):
+        if _is_core(blocks[name]):
+            for port, heads in enumerate(blocks[name].port_heads):
                 for source in _up_to_its_map(arch, arch.sources(name)[port][0]):
-                    before = blocks[source]
-                    if isinstance(before, (Rotary, HeadNormCore, HeadAffine)):
-                        blocks[source] = dataclasses.replace(before, heads=heads)
+                    if blocks[source].port_heads:
+                        blocks[source] = blocks[source].with_heads((heads,))
     return _once(arch, blocks)
 
 
 def _up_to_its_map(arch: BlockGraph, node: str) -> Iterator[str]:
     """The nodes from one back to the map, or the attention, that writes what it reads."""
     while node != "input" and not arch.block(node).chooses_width and arch.sources(node):
-        if isinstance(arch.block(node), DotProductAttention):
+        if _is_core(arch.block(node)):
             return
         yield node
         node = arch.sources(node)[0][0]
+
+
+def _is_core(block: Block) -> bool:
+    """Whether several of its ports are cut into heads, as those of attention are."""
+    return len(block.port_heads) > 1
 
 
 def _same_blocks(arch: BlockGraph) -> dict[str, Block]:
@@ -221,16 +219,10 @@ def _fewer_positions(arch: BlockGraph, blocks: Mapping[str, Block], side: int) -
             rows = _bias_rows(arch, blocks, draft, name)
             short = lengths.get(block.tokens, min(block.tokens, TOKENS)) if block.tokens > 1 else 1
             return dataclasses.replace(block, tokens=rows or short)
-        old = arch.block(name)
-        if isinstance(old, DotProductAttention) and isinstance(block, DotProductAttention):
-            few = cut_biases(block, signals[0], signals[1])
-            table: dict[str, Any] = dict(
-                rows=few.rows, distance=few.distance, window_shape=few.window_shape, index=few.index
-            )
-            return dataclasses.replace(old, **table)
-        if isinstance(block, (Split, Rotary, HeadAffine, HeadNormCore)):
-            return old  # fewer heads need other widths, which come later
-        return block.resize(signals, arch.signals[name, 0].features)
+        if isinstance(block, DotProductAttention):
+            block = cut_biases(block, signals[0], signals[1])
+        block = block.with_heads(arch.block(name).port_heads)  # fewer heads need other widths, which come later
+        return block.resize_ports(signals, [arch.signals[name, i].features for i in range(block.outputs)])
 
     for name in _tables_last(arch):
         block = blocks[name]
@@ -293,11 +285,9 @@ def _assemble(arch: G, few: _Draft, width: Callable[[Port], int]) -> G:
         draft.signals["input", i] = dataclasses.replace(new, features=width(("input", i)), tokens=s.tokens)
 
     def adapt(name: str, block: Block, signals: list[Signal]) -> Block:
-        if isinstance(block, Split):
-            return dataclasses.replace(block, widths=tuple(width((name, i)) for i in range(block.outputs)))
         if signals:
             block = cut_numbers(block, arch.signals[arch.sources(name)[0]], signals[0])
-        return block.resize(signals, width((name, 0)))
+        return block.resize_ports(signals, [width((name, i)) for i in range(block.outputs)])
 
     for name in arch.nodes:
         _run(arch, draft, name, few.blocks[name], adapt)

@@ -61,7 +61,8 @@ def _again(low: Context, node: Node, port: Port, sizes: Sequence[int], index: st
     names = builder.names.get(port[0], {})
     view = ",".join(map(str, sizes))
     if isinstance(block, MAPS):
-        if getattr(block, "transposed", False) or getattr(block, "groups", 1) > 1:
+        turned = isinstance(block, UnevenConv) and block.transposed
+        if turned or (not isinstance(block, Linear) and block.groups > 1):
             raise NotUnderstood("features of a transposed or grouped map that lie apart")
         reads = builder.reads[port[0]]
     elif isinstance(block, SINGLE):

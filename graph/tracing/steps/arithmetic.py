@@ -12,6 +12,7 @@ from torch.fx import Node
 from lawful.blocks import Add, AddNumbers, Numbers, Product, Scale, TimesNumbers
 
 from ..context import Context
+from ..sources import source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight, number
 from .broadcast import joined, plus_parameter, times_parameter, times_parameters, with_numbers
 from .features import along_features
@@ -51,11 +52,18 @@ def add(low: Context, node: Node, a: Value, b: Value, alpha: float = 1) -> Value
         return plus_parameter(low, node, low.stream(a, node, _first(b)), b)
     if isinstance(b, Combined):
         for w, c in b.terms:
-            a = add(low, node, a, w if c == 1 else times(low, node, low.stream(w, node, _first(w)), c))
+            a = add(low, node, a, w if c == 1 else times(low, node, _beside(low, node, a, w), c))
         return a
     if isinstance(a, (Weight, Rows)) and isinstance(b, (Weight, Rows)):
         raise NotUnderstood("a sum of parameters")
     return joined(low, node, Add(), a, b)
+
+
+def _beside(low: Context, node: Node, a: Value, w: Weight) -> Stream:
+    """A parameter as a stream whose features are those of what it is added to (those of an image stand first)."""
+    feature = [i - len(a.dims) for i in a.feature_dims] if isinstance(a, Stream) else []
+    known = len(feature) == 1 and len(w.dims) + feature[0] >= 0
+    return source(low, node, w, len(w.dims) + feature[0] if known else -1)
 
 
 def plus(low: Context, node: Node, a: Value, c: float) -> Value:

@@ -10,6 +10,7 @@ from ...gauge.rewrites import invisible
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
+    FixedGainRule,
     GainRule,
     HeadGainRule,
     HomogeneousRule,
@@ -36,6 +37,20 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     yield from _unread_of_norms(solution)
     yield from _single_rows(solution)
     yield from _unseen_scales(solution)
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if (
+            not isinstance(rule, NormRule)
+            or not rule.centre
+            or rule.scale
+            or not solution.layouts.is_cut(site.inputs[0])
+        ):
+            continue
+        after = [r for r, _ in solution.drawn.readers[site.outputs[0]]]
+        for r in after:  # behind copies
+            after += [z for z, _ in solution.drawn.readers[r.outputs[0]]] if r.rule == PassRule() else []
+        if any(isinstance(r.rule, FixedGainRule) for r in after):
+            yield f"{site.name} centres features that are cut into parts: laws that mix the parts are not listed"
 
 
 def _thin_wires(solution: Solution) -> Iterator[str]:
@@ -76,7 +91,9 @@ def _unread_of_norms(solution: Solution) -> Iterator[str]:
     """A norm of which some features are read only by their size: the space of their vectors never changes."""
     for site in solution.drawn.sites:
         rule = site.rule
-        if not isinstance(rule, (NormRule, SimilarityRule, UnitRowsRule)) or not getattr(rule, "scale", True):
+        if not isinstance(rule, (NormRule, SimilarityRule, UnitRowsRule)):
+            continue
+        if isinstance(rule, NormRule) and not rule.scale:
             continue
         x, y = site.inputs[0], site.outputs[0]
         layout, before = solution.layouts.algebras[y], solution.layouts.algebras[x]

@@ -50,6 +50,7 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _unlike_maps(solution, carried)
     yield from _shared_maps(solution, carried)
     yield from _overlaps(solution, carried)
+    yield from _joined_twice(solution, carried)
     yield from _gains_added(solution, carried)
     yield from _repeated_positions(solution)
     yield from _factors_of_runs(solution)
@@ -129,6 +130,7 @@ def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
 def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
     """Sums that are a wire again, or in which one part of a wire is a term of several features."""
     writer = solution.drawn.writer
+    shared = {name for name, uses in solution.uses.items() if len(uses) > 1}
     for site in solution.drawn.sites:
         if not isinstance(site.rule, AddRule) or carried.roots.apart(site):
             continue
@@ -138,11 +140,25 @@ def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
             yield f"{site.name} adds activations that cancel: laws of the linear map that is left are not listed"
         for row in pull.values():
             twice = {r for r, _ in row if not r[0] and sum(r == other for other, _ in row) > 1}
-            if any(not isinstance(writer[w].rule, CLOSED) for _, w in twice):
+            if any(not isinstance(writer[w].rule, CLOSED) or _uses(writer[w]) & shared for _, w in twice):
                 yield f"{site.name} adds parts of one wire: laws of the differences of their writers are not listed"
         hit = [k for row in pull.values() for k in row]
         if len(hit) != len(set(hit)):
             yield f"{site.name} adds parts of one wire that overlap: laws that mix its features are not listed"
+
+
+def _uses(site: Site) -> set[str]:
+    return {use.parameter for use in site.rule.uses(site)}
+
+
+def _joined_twice(solution: Solution, carried: Carried) -> Iterator[str]:
+    """Shared maps of what holds one feature twice: a matrix may mix the columns that read it."""
+    shared = {name for name, uses in solution.uses.items() if len(uses) > 1}
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, LinearRule) and site.rule.weight in shared:
+            hit = [k for row in carried.roots.of(site.inputs[0]).values() for k in row]
+            if len(hit) != len(set(hit)):
+                yield f"{site.name} reads one feature twice by a shared weight: laws that mix the two are not listed"
 
 
 def never_negative(diagram: Diagram) -> set[int]:
@@ -153,7 +169,7 @@ def never_negative(diagram: Diagram) -> set[int]:
         known = bool(site.inputs) and positive.issuperset(site.inputs)
         keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
         keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0)
-        if (known and keeps) or getattr(rule, "positive", False) or isinstance(rule, SoftmaxRule):
+        if (known and keeps) or rule.positive:
             positive.update(site.outputs)
     return positive
 
@@ -224,7 +240,7 @@ def _repeated_positions(solution: Solution) -> Iterator[str]:
             yield f"{site.name} tells copies of one position apart: laws of their differences are not listed"
         if isinstance(rule, PassRule) and rule.repeats:
             repeats.update(site.outputs)
-        elif known and not getattr(rule, "mixes", False) and solution.drawn.wires[site.inputs[0]].positions > 1:
+        elif known and not rule.mixes and solution.drawn.wires[site.inputs[0]].positions > 1:
             repeats.update(site.outputs)
 
 

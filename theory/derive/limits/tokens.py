@@ -94,7 +94,7 @@ def _places(reader: Site, places: Mapping[int, set[int]]) -> set[int] | None:
         return set()
     if isinstance(rule, PassRule) and isinstance(rule.weights, int):
         return {rule.weights}
-    if not isinstance(rule, LOCAL) or getattr(rule, "mixes", False) or not set(places).issuperset(reader.outputs):
+    if not isinstance(rule, LOCAL) or rule.mixes or not set(places).issuperset(reader.outputs):
         return None
     if (isinstance(rule, LinearRule) and math.prod(rule.shape_[2:]) > 1) or (
         isinstance(rule, NormRule) and not rule.local

@@ -63,6 +63,10 @@ class RepeatRule(Rule):
     copies: int
 
     @property
+    def tells_mean(self) -> bool:
+        return True
+
+    @property
     def statement(self) -> str:
         return "repeated features: S_out = S_in (x) I, t_out = t_in (x) 1"
 
@@ -110,6 +114,10 @@ class SumFeaturesRule(Rule):
     """The sum of every `copies` neighbouring features: `S_in = S_out (x) I`; their differences are unseen."""
 
     copies: int
+
+    @property
+    def tells_mean(self) -> bool:
+        return True
 
     @property
     def statement(self) -> str:

@@ -124,6 +124,10 @@ class PositionsRule(Rule):
     biased: bool
 
     @property
+    def tells_mean(self) -> bool:
+        return self.biased
+
+    @property
     def statement(self) -> str:
         if self.power is None:
             return "linear on every position: S_out = S_in" + (", with 1 as an eigenvector" if self.biased else "")

@@ -36,6 +36,10 @@ class NormRule(Rule):
     epsilon: float = 0.0
 
     @property
+    def tells_mean(self) -> bool:
+        return not self.scale
+
+    @property
     def statement(self) -> str:
         if not self.scale:
             return "centring: S_in and S_out agree on the complement of 1; blind to shifts along 1"

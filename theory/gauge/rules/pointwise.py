@@ -217,6 +217,8 @@ class SoftmaxRule(Rule):
     unseen: str = "ones"
     normalised: bool = True
 
+    positive = True
+
     @property
     def statement(self) -> str:
         if self.unseen == "everything":

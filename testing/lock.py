@@ -1,0 +1,203 @@
+"""The lock file: what named models conserve, under version control, so that a refactor that changes it is seen.
+
+A file of plain text with one entry for every model.  It is read in every run and written only when that is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lawful.blocks import Net
+from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.losses import LossLike
+
+from .assertions import quiet
+from .sets import changes, laws_of, renamed, statements
+
+LOCK = "laws.lock.json"
+FORMAT = "lawful-lock 1"
+LONGEST = 25  # lines of a message
+WIDEST = 200  # letters of a line
+TO_UPDATE = "run pytest --lawful-update (or pass update=True)"
+
+Entry = dict[str, Any]
+
+
+class LockError(ValueError):
+    """A lock file that cannot be read or written; says which, and what to do."""
+
+
+@quiet
+def assert_locked(
+    name: str,
+    network: Architecture | Net | torch.nn.Module | LawSet,
+    args: torch.Tensor | Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    loss: LossLike = "mse",
+    *,
+    path: str | os.PathLike[str] = LOCK,
+    update: bool = False,
+) -> LawSet:
+    """Fails where a model conserves something else than its lock file says.
+
+    The fixture `assert_locked` does the same for the file in pytest's root folder, and `pytest --lawful-update` writes
+    it.  A run without that option never writes.
+
+    Args:
+        name: of the model in the file.
+        network: a module, an architecture, or laws that were derived.
+        args: example inputs of a module.
+        kwargs: those by keyword.
+        loss: see `derive`.
+        path: the file.
+        update: write the entry instead of comparing it.
+
+    Returns:
+        The laws.
+
+    Raises:
+        AssertionError: which law of which module appeared, disappeared or changed; or that the file has no such entry.
+        LockError: for a file that is none, or that cannot be written.
+    """
+    __tracebackhide__ = True
+    laws = laws_of(network, args, kwargs, loss, "assert_locked")
+    if update:
+        write({name: entry(laws)}, path)
+    else:
+        compare(name, laws, path)
+    return laws
+
+
+def entry(laws: LawSet) -> Entry:
+    """What the file says of a model."""
+    told = statements(laws)
+    return {
+        "loss": laws.loss,
+        "parameters": laws.parameters,
+        "independent": laws.independent,
+        "laws": {law.name: {"reads": list(law.parameters), "says": told[law.name]} for law in laws},
+        "may_lack": list(laws.gaps),
+    }
+
+
+def compare(name: str, laws: LawSet, path: str | os.PathLike[str]) -> None:
+    """Compares a model with its entry.
+
+    Raises:
+        AssertionError: says what changed.
+    """
+    __tracebackhide__ = True
+    file = Path(path)
+    known = models(file)
+    if name not in known:
+        there = f"; it has {', '.join(list(known)[:6])}" if known else ""
+        what = "has no entry" if file.exists() else "is not there, so it has no entry"
+        raise AssertionError(f"{file.name} {what} {name!r}{there}; {TO_UPDATE} and commit the file")
+    old, new = known[name], entry(laws)
+    if old["loss"] != new["loss"]:
+        raise AssertionError(
+            f"{name} is locked in {file.name} for the loss {old['loss']}, and tested with {new['loss']}; "
+            f"pass that loss, or {TO_UPDATE}"
+        )
+    lines = _difference(old, new)
+    if lines:
+        head = f"{name} does not conserve what {file.name} says: {lines.pop(0)}"
+        tail = [*(f"  note: {n}" for n in new["may_lack"] if n not in old["may_lack"])][:3]
+        tail += [f"  if that is meant: {TO_UPDATE} and commit {file.name}"]
+        rest = len(lines) - (LONGEST - len(tail) - 2)
+        if rest > 0:
+            lines = [*lines[: -rest - 1], f"  ... and {rest + 1} more lines"]
+        raise AssertionError("\n".join(line[:WIDEST] for line in [head, *lines, *tail]))
+
+
+def _difference(old: Entry, new: Entry) -> list[str]:
+    """In one line, and then law by law; nothing where the two are equal."""
+    before, after = old["laws"], new["laws"]
+    if before != after:
+        names = renamed(before, after)
+        if names:
+            said = [f"{a} -> {b}" for a, b in names.items() if a != b]
+            return ["the same laws under other names", *(f"  {line}" for line in said)]
+        return changes({n: v["says"] for n, v in before.items()}, {n: v["says"] for n, v in after.items()})
+    if old["independent"] != new["independent"]:
+        return [f"{old['independent']} of its laws were independent, now {new['independent']} are"]
+    return []
+
+
+def models(path: str | os.PathLike[str]) -> dict[str, Entry]:
+    """The entries of a lock file by name; none where there is no file.
+
+    Raises:
+        LockError: for a file that is none.
+    """
+    file = Path(path)
+    if not file.exists():
+        return {}
+    again = f"take it from version control, or delete it and {TO_UPDATE}"
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LockError(f"{file} cannot be read ({' '.join(str(error).split())[:120]}); {again}") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("models"), dict):
+        raise LockError(f"{file} is no lock file of format {FORMAT!r}; {again}")
+    for name, one in data["models"].items():
+        if not _is_entry(one):
+            raise LockError(f"the entry {name!r} of {file} is damaged; {again}")
+    found: dict[str, Entry] = data["models"]
+    return found
+
+
+def _is_entry(one: object) -> bool:
+    if not isinstance(one, dict) or not isinstance(one.get("laws"), dict):
+        return False
+    laws = all(
+        isinstance(v, dict)
+        and isinstance(v.get("says"), str)
+        and isinstance(v.get("reads"), list)
+        and all(isinstance(r, str) for r in v["reads"])
+        for v in one["laws"].values()
+    )
+    numbers = all(isinstance(one.get(k), int) for k in ("parameters", "independent"))
+    lacks = one.get("may_lack")
+    return laws and numbers and isinstance(one.get("loss"), str) and isinstance(lacks, list)
+
+
+def write(entries: Mapping[str, Entry], path: str | os.PathLike[str]) -> list[str]:
+    """Puts entries into a lock file and keeps all others; writes nothing where nothing changes.
+
+    The file is replaced as a whole, so that nobody ever reads half of it.
+
+    Returns:
+        Names of the entries that are new or changed.
+
+    Raises:
+        LockError: for a file that cannot be read or written.
+    """
+    file = Path(path)
+    known = models(file)
+    changed = [n for n, one in entries.items() if known.get(n) != one]
+    if not changed:
+        return []
+    every = {n: dict(entries).get(n, known.get(n)) for n in sorted({*known, *entries})}
+    text = json.dumps({"format": FORMAT, "models": every}, indent=1, ensure_ascii=False) + "\n"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=file.parent, prefix=file.name, delete=False, newline="\n"
+        ) as new:
+            new.write(text)
+        os.chmod(new.name, file.stat().st_mode & 0o777 if file.exists() else 0o644)
+        os.replace(new.name, file)
+    except OSError as error:
+        raise LockError(f"{file} cannot be written: {error.strerror or error}") from error
+    return changed
+
+
+__all__ = ["LOCK", "Entry", "LockError", "assert_locked", "compare", "entry", "models", "write"]

@@ -1,0 +1,48 @@
+"""Blocks whose outputs nothing sees: what they read does not matter, so that they ask nothing of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .contract import Site
+from .diagram import Diagram
+from .directions import Directions
+from .rewrites import Rewrite
+from .rules import DiscardRule, SourceRule
+
+
+def feed_unseen(diagram: Diagram, directions: Directions) -> tuple[Diagram, list[Rewrite]]:
+    """Draws what no loss feels as computed of inputs of its own; what it read is read by the others alone.
+
+    Args:
+        diagram: the network.
+        directions: what the readers of its wires do not see.
+    """
+    unseen = {
+        s.name
+        for s in diagram.sites
+        if s.inputs and s.outputs and all(directions.moving(y).covers(directions.layout(y)) for y in s.outputs)
+    }
+    writer = diagram.writer
+    wires, sites, notes = list(diagram.wires), [], []
+    for site in diagram.sites:
+        # what is unseen as a whole, from its source on, is as free as it can be
+        outside = [w for w in site.inputs if w in writer and not _closed(writer[w], unseen)]
+        if site.name not in unseen or not outside:
+            sites.append(site)
+            continue
+        own: dict[int, int] = {}
+        for w in outside:
+            if w not in own:
+                own[w] = len(wires)
+                wires.append(replace(wires[w], name=f"{wires[w].name} unseen by {site.name}"))
+                sites.append(Site(f"{site.name} of its own {len(own)}", SourceRule(), (), (own[w],)))
+                sites.append(Site(f"{site.name} unseen {len(own)}", DiscardRule(), (w,), ()))
+        sites.append(replace(site, inputs=tuple(own.get(w, w) for w in site.inputs), function=None))
+        notes.append(Rewrite(site.name, "nothing sees what it gives, so what it reads does not matter"))
+    return replace(diagram, sites=tuple(sites), wires=tuple(wires)), notes
+
+
+def _closed(site: Site, unseen: set[str]) -> bool:
+    """Whether a block reads nothing that is trained and seen."""
+    return site.name in unseen or isinstance(site.rule, SourceRule)
