@@ -17,39 +17,39 @@ STEPS = frozenset(
     "gt ge lt le eq ne sign sgn round floor ceil trunc argmax argmin argsort isnan isinf isfinite logical_not "
     "logical_and logical_or heaviside signbit floor_divide".split()
 )
-STOPS = STEPS | {"detach", *MAKERS}
+STOPS = STEPS | set(MAKERS)
 
 
 def unfelt(graph: Graph, outputs: Sequence[Node], detached: frozenset[Node]) -> frozenset[Node]:
-    """The calls whose values nothing that feels a gradient reads: what they are made of may be cut off there.
+    """The calls by which only choices are made: what they are made of may be cut off there.
 
     The groups of experts of a router that are compared by the sum of their two best scores are such values: only the
-    numbers of the chosen experts depend on them.  A value that something reads which does feel one (a mask that is
-    multiplied by, the numbers of chosen rows) is not among them: whoever reads it has to say what it makes of it.
+    numbers of the chosen experts depend on them.  A value that something reads which does feel a gradient (a mask that
+    is multiplied by, the numbers of chosen rows) is not among them, and neither are numbers that are detached: whoever
+    reads those has to say what it makes of them.
 
     Args:
         graph: pure ATen calls.
         outputs: the calls whose values a loss reads.
-        detached: calls that are computed without gradients.
+        detached: calls that are computed without gradients; they pass their numbers on.
     """
-    felt: set[Node] = set()
-    ends = set(outputs)
+    passing: set[Node] = set(outputs)  # what reaches an output as a number, not by a choice alone
     inner: set[Node] = set()
-
-    def feels(reader: Node) -> bool:
-        return reader in felt and name_of(reader) not in STOPS and reader not in detached
-
     for node in reversed(graph.nodes):
         if node.op != "call_function":
             continue
         readers = [u for u in node.users if u.op == "call_function"]
-        if node in ends or (
-            any(map(feels, readers)) and any(t.is_floating_point() or t.is_complex() for t in _tensors(node))
-        ):
-            felt.add(node)
-        if node not in ends and all(u in inner if u.target is operator.getitem else not feels(u) for u in readers):
+        passed = any(u in passing and name_of(u) not in STOPS for u in readers)
+        if passed and any(t.is_floating_point() or t.is_complex() for t in _tensors(node)):
+            passing.add(node)
+        alone = all(u in inner if u.target is operator.getitem else _stops(u) or u not in passing for u in readers)
+        if node not in passing and node not in detached and alone:
             inner.add(node)
     return frozenset(inner)
+
+
+def _stops(node: Node) -> bool:
+    return name_of(node) in STOPS
 
 
 def _tensors(node: Node) -> list[torch.Tensor]:
