@@ -9,6 +9,7 @@ from .paper import Paper
 
 PAPERS = {
     "marcotte2023": "Abide by the law and follow the flow",
+    "marcotte2024": "Keep the momentum",
     "marcotte2025": "Transformative or conservative?",
     "tran2026": "Conservation laws for modern neural architectures",
 }
