@@ -12,6 +12,7 @@ PAPERS = {
     "marcotte2024": "Keep the momentum",
     "marcotte2025": "Transformative or conservative?",
     "tran2026": "Conservation laws for modern neural architectures",
+    "zhao2023": "Symmetries, flat minima, and the conserved quantities of gradient flow",
     "ziyin2024": "Parameter symmetry and noise equilibrium of SGD",
 }
 
