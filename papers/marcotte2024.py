@@ -1,4 +1,7 @@
-"""Marcotte, Gribonval, Peyré 2024: laws under momentum and under mirror flows, on digits."""
+"""Marcotte, Gribonval, Peyré 2024: laws under momentum and under mirror flows, on digits.
+
+This file is long because a paper is one file, and this one has five experiments.
+"""
 
 from __future__ import annotations
 
