@@ -9,8 +9,11 @@ from .paper import Paper
 
 PAPERS = {
     "marcotte2023": "Abide by the law and follow the flow",
+    "marcotte2024": "Keep the momentum",
     "marcotte2025": "Transformative or conservative?",
     "tran2026": "Conservation laws for modern neural architectures",
+    "zhao2023": "Symmetries, flat minima, and the conserved quantities of gradient flow",
+    "ziyin2024": "Parameter symmetry and noise equilibrium of SGD",
 }
 
 
