@@ -172,7 +172,7 @@ def test_the_table_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "atlas.csv"
     write_csv(path, RECORDS)
     assert read_csv(path) == RECORDS
-    assert path.read_text().splitlines()[0].startswith("name,family,status,reason,published,training,parameters")
+    assert path.read_text().splitlines()[0].startswith("name,family,status,reason,fault,published,training")
     path.write_text(path.read_text().replace(",50,", ",fifty,"))
     with pytest.raises(ValueError, match=r"atlas.csv, line 3: this is no row of the atlas"):
         read_csv(path)

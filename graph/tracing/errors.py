@@ -41,8 +41,10 @@ def foreign(path: str) -> bool:
 
 
 def short_path(path: str) -> str:
-    """A path without the folder that holds the installed packages, or the working directory."""
-    return path.removeprefix(PACKAGES).removeprefix(os.getcwd() + os.sep)
+    """A path without the folder that holds the installed packages, wherever it is, or the working directory."""
+    return (
+        path.removeprefix(PACKAGES).rpartition(f"{os.sep}site-packages{os.sep}")[2].removeprefix(os.getcwd() + os.sep)
+    )
 
 
 def first_line(error: BaseException) -> str:

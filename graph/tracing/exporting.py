@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.utils.checkpoint
+from torch.distributions import Distribution
 from torch.export import ExportedProgram
 
 from .calls import FlatCall
@@ -62,19 +63,37 @@ def _as_told(mask: torch.Tensor | None, is_causal: bool | None = None, size: int
 
 @contextmanager
 def _readably() -> Iterator[None]:
-    """Inside, two habits of torch that no graph shows are left: the same outputs and gradients without them.
+    """Inside, four habits of torch that no graph shows are left: the same outputs and gradients without them.
 
-    Reentrant checkpoints keep what they compute, and layers of `nn.Transformer` use the mask that they are given.
+    Reentrant checkpoints keep what they compute, layers of `nn.Transformer` use the mask that they are given,
+    distributions do not look at their arguments, and a module that is moved to where it is already stays what it is.
     """
     kept = torch.utils.checkpoint.CheckpointFunction
     looked = torch.nn.modules.transformer._detect_is_causal_mask
+    checked, moved = Distribution._validate_args, torch.nn.Module._apply
     try:
+        Distribution._validate_args = False
+        torch.nn.Module._apply = _moved_if_elsewhere(moved)  # type: ignore[method-assign]
         torch.utils.checkpoint.CheckpointFunction = _Plainly  # type: ignore[misc, assignment]
         torch.nn.modules.transformer._detect_is_causal_mask = _as_told
         yield
     finally:
         torch.utils.checkpoint.CheckpointFunction = kept  # type: ignore[misc]
         torch.nn.modules.transformer._detect_is_causal_mask = looked
+        Distribution._validate_args = checked
+        torch.nn.Module._apply = moved  # type: ignore[method-assign]
+
+
+def _moved_if_elsewhere(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`nn.Module._apply`, which torch.export forbids, without the calls that change nothing."""
+
+    def moved(module: torch.nn.Module, function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        own = (*module.parameters(recurse), *module.buffers(recurse))
+        if all(function(t) is t for t in own):
+            return module
+        return apply(module, function, recurse)
+
+    return moved
 
 
 def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.Module) -> ExportedProgram:

@@ -77,10 +77,17 @@ def pure(call: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return aten.zeros_like.default, args[:1], {}
     plain = f"__{name[3:]}" if name.startswith("__i") else name.removesuffix("_")
     packet = getattr(aten, plain, None)
-    overload = call.target._overloadname
-    if packet is None or overload not in packet.overloads():
-        return call.target, args, kwargs
-    return getattr(packet, overload), args, kwargs
+    return (call.target if packet is None else _overload(call.target, packet)), args, kwargs
+
+
+def _overload(target: Any, packet: Any) -> Any:
+    """The overload of a pure operation that takes what one that writes takes: namesakes may not (`pow_.Scalar`)."""
+
+    def taken(overload: Any) -> list[str]:
+        return [str(a.type) for a in overload._schema.arguments]
+
+    names = sorted(packet.overloads(), key=lambda n: n != target._overloadname)
+    return next((o for n in names if taken(o := getattr(packet, n)) == taken(target)), target)
 
 
 def _copied(call: Node, source: Node) -> Call:

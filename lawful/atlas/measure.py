@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections import Counter
@@ -168,13 +169,27 @@ def _verified(record: Record, task: Task, clock: Clock, small: tuple[Built, Arch
     else:
         built, arch = small
     laws = _laws(arch, built, clock)
-    args, kwargs = tuple(map(_wider, built.args)), {k: _wider(v) for k, v in built.kwargs.items()}
+    args, kwargs = built.args, built.kwargs
+    if _runs(built.module, *(wider := (tuple(map(_wider, args)), {k: _wider(v) for k, v in kwargs.items()}))):
+        args, kwargs = wider
     with clock.time("verify"):
         for samples in SAMPLES:
             report = verify(built.module, laws, args=args, kwargs=kwargs, axis=built.axis, samples=samples, seed=SEED)
             if report.verdict not in (Verdict.VACUOUS, Verdict.UNDECIDED):
                 break
     return replace(record, verdict=str(report.verdict), residual=_finite(report.residual), verified_on=built.how)
+
+
+def _runs(module: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a module takes these inputs: edges of a graph and whatever else is no batch cannot be repeated."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            copy.deepcopy(module)(*args, **kwargs)
+    except Exception:
+        return False
+    return True
 
 
 def _wider(value: Any) -> Any:

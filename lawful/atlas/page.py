@@ -157,12 +157,37 @@ def docs_text(records: Sequence[Record], listed: Mapping[str, int] = MappingProx
             "",
             *_counts("operation", opaque, "No model has an opaque block."),
             "",
+            *_others([r for r in records if r.source == "ours"]),
             "## Why models failed or were not built",
             "",
             *_counts("reason", reasons, "None did."),
             "",
         ]
     )
+
+
+def _others(records: Sequence[Record]) -> list[str]:
+    """The section on our own list; nothing where it was not run."""
+    if not records:
+        return []
+    packages = {r.name.partition(":")[2].partition("/")[0] for r in records}
+    built = [r for r in records if r.fault != "package"]
+    faults = Counter(r.fault for r in built if r.fault)
+    refused = [(f"`{r.name}`", r.fault, f"`{_escape(r.reason)}`") for r in built if not r.derived]
+    share = f"{100 * sum(r.derived for r in built) / max(len(built), 1):.0f} %"
+    return [
+        "## Other packages",
+        "",
+        f"Small instances of {len(records)} models of {len(packages)} other packages (`lawful atlas --list ours`); "
+        f"{len(built)} of them could be",
+        f"built here, and {share} of those were derived.  Whose it is that the others were not: "
+        f"{', '.join(f'{whose} {n}' for whose, n in faults.most_common()) or 'nobody'}.",
+        "*module*: torch.export does not show its forward as one graph, or it is no fixed function of its inputs and",
+        "parameters in float64; *lawful*: a fault or a gap of ours; *limit*: of time or memory.",
+        "",
+        *(_table(("model", "whose", "reason"), refused) if refused else []),
+        "",
+    ]
 
 
 def _counts(heading: str, counts: Counter[str], none: str) -> list[str]:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 STATUSES = ("laws", "narrow", "opaque", "failed", "not built", "not installed")
+STOPPED = ("no answer within", "the process")  # how the reasons of a run begin that was stopped
+# what the sentences say that blame lawful; in a reason they may be cut
+OURS = ("bug of lawful", "fault of lawful", "the rebuilt network", "please report", "cannot be read", "complex numbers")
 NESTED = ("kinds", "narrow", "opaque", "seconds")  # written as JSON in a cell
 
 
@@ -23,6 +26,7 @@ class Record:
         status: `laws` (derived, every operation has a rule of its own), `narrow` (of some only the degrees are known),
             `opaque` (derived, with opaque blocks), `failed`, `not built`, or `not installed` (its package).
         reason: why it failed or was not built; empty otherwise.
+        fault: whose it is that there are no laws (see `fault_of`); empty if there are.
         published: whether the laws are those of the published sizes, and not of a tiny instance.
         training: whether it was traced in training mode; else BatchNorm uses its running statistics.
         parameters: number of scalars.
@@ -47,6 +51,7 @@ class Record:
     family: str = ""
     status: str = "failed"
     reason: str = ""
+    fault: str = ""
     published: bool = True
     training: bool = False
     parameters: int = 0
@@ -90,6 +95,23 @@ class Record:
         """A record from plain data; what is unknown is left out, so that old journals can be read."""
         known = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in data.items() if k in known})
+
+
+def fault_of(record: Record) -> str:
+    """Whose it is that a model has no laws, by its whole reason.
+
+    Returns:
+        `package` (it is not there, or does not make the model), `limit` (of time or memory), `module` (its forward
+        cannot be shown as one graph: the sentence says why), `lawful` (every other error), or nothing.
+    """
+    if record.derived:
+        return ""
+    if record.status != "failed":
+        return "package"
+    if record.reason.startswith(STOPPED):
+        return "limit"
+    ours = not record.reason.startswith("TraceError") or any(text in record.reason for text in OURS)
+    return "lawful" if ours else "module"
 
 
 def inherit(records: Iterable[Record]) -> list[Record]:

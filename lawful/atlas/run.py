@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .measure import Task
-from .record import STATUSES, Record, inherit, unverified_families, write_csv
+from .record import STATUSES, Record, fault_of, inherit, unverified_families, write_csv
 
 LIBRARIES = ("lawful", "torch", "torchvision", "timm", "transformers")
 CHUNK = 40  # models that one process measures before a fresh one takes over: caches grow
@@ -252,6 +252,7 @@ def second_pass(records: Sequence[Record], names: Iterable[str], training: bool)
 def write_table(path: Path, journal: Journal) -> list[Record]:
     """Writes the table of everything in the journal, with the verdicts that siblings lend; gives its rows."""
     order = {s: i for i, s in enumerate(("torchvision", "timm", "hf", "ours"))}
-    records = sorted(inherit(journal.read().values()), key=lambda r: (order.get(r.source, 9), r.name))
+    found = (replace(r, fault=fault_of(r)) for r in journal.read().values())
+    records = sorted(inherit(found), key=lambda r: (order.get(r.source, 9), r.name))
     write_csv(path, [replace(r, reason=r.reason[:160]) for r in records])
     return records
