@@ -17,10 +17,14 @@ import torch
 from lawful.blocks import Net
 from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.derive.lawset import LawSet
+from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossLike
+from lawful.theory.oracle.outputs import named_outputs
+from lawful.theory.refusals import refused
 
 from .assertions import quiet
 from .sets import changes, laws_of, renamed, statements
+from .witness.steps import eagerly, inner, kept
 
 LOCK = "laws.lock.json"
 FORMAT = "lawful-lock 1"
@@ -64,16 +68,66 @@ def assert_locked(
         The laws.
 
     Raises:
-        AssertionError: which law of which module appeared, disappeared or changed; or that the file has no such entry.
+        AssertionError: which law of which module appeared, disappeared or changed; that the file has no such entry; or
+            that nothing can train the network (no trainable parameter, NaN), which is never locked.
+        ModuleError: for a module whose forward does not run on its inputs.
         LockError: for a file that is none, or that cannot be written.
     """
     __tracebackhide__ = True
-    laws = laws_of(network, args, kwargs, loss, "assert_locked")
+    laws = to_lock(network, args, kwargs, loss)
     if update:
         write({name: entry(laws)}, path)
     else:
         compare(name, laws, path)
     return laws
+
+
+def to_lock(
+    network: Architecture | Net | torch.nn.Module | LawSet,
+    args: torch.Tensor | Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    loss: LossLike = "mse",
+) -> LawSet:
+    """The laws of a network that trains; laws are derived from its structure, so whether it runs is asked apart.
+
+    Raises:
+        AssertionError: nothing can train it: no parameter, all frozen, or no numbers.
+        ModuleError: its forward does not run on its inputs.
+    """
+    __tracebackhide__ = True
+    if isinstance(network, torch.nn.Module):
+        _expect_training(inner(network), *inputs_of("assert_locked", args, kwargs))
+    laws = laws_of(network, args, kwargs, loss, "assert_locked")
+    if not laws.parameters:
+        raise AssertionError(f"these laws are of no trainable parameter {NOTHING}")
+    return laws
+
+
+NOTHING = "and nothing is locked"
+
+
+def _expect_training(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuses a module that no training can move.
+
+    Raises:
+        AssertionError: names the parameter or the output.
+        ModuleError: the forward does not run.
+    """
+    name, parameters = type(module).__name__, dict(module.named_parameters())
+    if not any(p.requires_grad for p in parameters.values()):
+        what = "has no parameters" if not parameters else "has no trainable parameter: all are frozen"
+        raise AssertionError(f"{name} {what} {NOTHING}")
+    if any(p.is_meta or torch.nn.parameter.is_lazy(p) for p in parameters.values()):
+        return  # there are no numbers yet
+    for n, p in parameters.items():
+        if not torch.isfinite(p).all():
+            raise AssertionError(f"the parameter {n} of {name} is not finite, so its gradients are none, {NOTHING}")
+    if args or kwargs:
+        with kept(module), eagerly(module), torch.no_grad(), refused(f"the forward of {name} does not run"):
+            outputs = module(*args, **kwargs)
+        for n, z in named_outputs(module, outputs).items():
+            if torch.isnan(z).any():
+                raise AssertionError(f"the {n} of {name} is not a number on these inputs, {NOTHING}")
 
 
 def entry(laws: LawSet) -> Entry:
@@ -200,4 +254,4 @@ def write(entries: Mapping[str, Entry], path: str | os.PathLike[str]) -> list[st
     return changed
 
 
-__all__ = ["LOCK", "Entry", "LockError", "assert_locked", "compare", "entry", "models", "write"]
+__all__ = ["LOCK", "Entry", "LockError", "assert_locked", "compare", "entry", "models", "to_lock", "write"]

@@ -85,16 +85,14 @@ def assert_step_lawful() -> Callable[..., Any]:
 def assert_locked(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """`lawful.testing.assert_locked` with the lock file of the project, which `--lawful-update` writes."""
     from lawful.testing.lock import assert_locked as check
-    from lawful.testing.lock import entry
+    from lawful.testing.lock import entry, to_lock
 
     config, path = request.config, lock_file(request.config)
     if not config.getoption("--lawful-update"):
         return functools.partial(check, path=path)
 
-    from lawful.testing.sets import laws_of
-
     def update(name: str, network: Any, args: Any = (), kwargs: Any = None, loss: Any = "mse") -> Any:
-        laws = laws_of(network, args, kwargs, loss, "assert_locked")
+        laws = to_lock(network, args, kwargs, loss)
         _gather(config, {name: entry(laws)})
         return laws
 

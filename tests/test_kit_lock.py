@@ -89,30 +89,94 @@ def test_net(assert_locked, width):
 NAME = 'f"mlp {width}"'
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.nightly)])
-def test_in_pytest(pytester: pytest.Pytester, workers: str) -> None:
+def test_in_pytest(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nfilterwarnings = error\nlawful_lock = laws.json\n")
-    options = ("-p", "xdist", "-n", workers) if workers != "0" else ()
-    run = pytester.runpytest if workers == "0" else pytester.runpytest_subprocess
+    run = pytester.runpytest
     pytester.makepyfile(TESTS.format(act="ReLU", name=NAME))
-    result = run(*options)
+    result = run()
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(["*laws.json is not there*--lawful-update*"])
-    result = run("--lawful-update", *options)
+    result = run("--lawful-update")
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["laws.json: 3 models, 3 written: mlp *"])
-    run(*options, "--lawful-summary").assert_outcomes(passed=3)
-    assert "nothing to write" in run("--lawful-update", *options).stdout.str()
+    run("--lawful-summary").assert_outcomes(passed=3)
+    assert "nothing to write" in run("--lawful-update").stdout.str()
     pytester.makepyfile(TESTS.format(act="GELU", name=NAME))
-    result = run(*options)
+    result = run()
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(["*disappeared: balance of 0: Diagonal*"])
     pytester.makepyfile(TESTS.format(act="ReLU", name="'one'"))
-    result = run("--lawful-update", *options)
+    result = run("--lawful-update")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["laws.json was not written: two tests lock 'one' with other laws*"])
     (pytester.path / "laws.json").write_text("no")
     pytester.makepyfile(TESTS.format(act="ReLU", name=NAME))
-    result = run("--lawful-update", *options)
+    result = run("--lawful-update")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["laws.json was not written: *cannot be read*"])
+
+
+@pytest.mark.nightly
+def test_with_xdist_the_file_is_written_once(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    pytester.makepyfile(TESTS.format(act="ReLU", name=NAME))
+    options = ("-p", "xdist", "-n", "2")
+    result = pytester.runpytest_subprocess("--lawful-update", *options, timeout=300)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["laws.lock.json: 3 models, 3 written: mlp *"])
+    pytester.runpytest_subprocess(*options, timeout=300).assert_outcomes(passed=3)
+
+
+class Raises(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("boom\nand more")
+
+
+class NoNumber(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * float("nan")
+
+
+def broken(value: float) -> nn.Module:
+    net = Net(nn.ReLU())
+    net.get_parameter("up.weight").data[0, 0] = value
+    return net
+
+
+@pytest.mark.parametrize(
+    ("net", "x", "says"),
+    [
+        (broken(float("nan")), X, "the parameter up.weight of Net is not finite"),
+        (broken(float("inf")), X, "the parameter up.weight of Net is not finite"),
+        (NoNumber(4, 3), X, "of NoNumber is not a number on these inputs"),
+        (Net(nn.ReLU()), X * float("nan"), "of Net is not a number on these inputs"),
+        (nn.ReLU(), X, "ReLU has no parameters"),
+        (Net(nn.ReLU()).requires_grad_(False), X, "Net has no trainable parameter: all are frozen"),
+        (lw.derive(nn.ReLU(), args=(X,)), (), "of no trainable parameter"),
+        (Net(nn.ReLU()), X.long(), "the forward of Net does not run .*Long and Float"),
+        (Net(nn.ReLU()), torch.randn(3, 7), "the forward of Net does not run .*7"),
+        (Raises(4, 3), X, "the forward of Raises does not run .*boom and more"),
+    ],
+)
+@pytest.mark.parametrize("update", [False, True])
+def test_what_cannot_train_is_never_locked(
+    path: Path, net: nn.Module, x: torch.Tensor, says: str, update: bool
+) -> None:
+    before = path.read_text()
+    with pytest.raises((AssertionError, ValueError), match=says) as error:
+        assert_locked("net", net, x, path=path, update=update)
+    assert "\n" not in str(error.value) and path.read_text() == before
+
+
+def test_a_network_that_is_locked_stays_as_it_was(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout(), nn.Linear(5, 3))
+    before, state = {n: b.clone() for n, b in net.state_dict().items()}, torch.random.get_rng_state()
+    assert_locked("net", net, X, path=tmp_path / "laws.lock.json", update=True)
+    assert all(torch.equal(b, before[n]) for n, b in net.state_dict().items())
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_network_that_raises_is_not_locked_by_pytest(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(TESTS.format(act="ReLU", name=NAME).replace("torch.randn(6, 4)", "torch.ones(6, 4).long()"))
+    pytester.runpytest("--lawful-update").assert_outcomes(failed=3)
+    assert not (pytester.path / "laws.lock.json").exists()

@@ -194,7 +194,7 @@ def as_it_is(request: Request) -> list[Sample]:
 
         wrapped = is_wrapped(module)
         real = own() if wrapped else None
-        with _eagerly(plain):
+        with eagerly(plain):
             one = take(
                 plain,
                 trained,
@@ -246,7 +246,7 @@ def kept(module: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _eagerly(module: torch.nn.Module) -> Iterator[None]:
+def eagerly(module: torch.nn.Module) -> Iterator[None]:
     """Compiled forwards run uncompiled."""
     own = [(m, m._compiled_call_impl) for m in module.modules() if m._compiled_call_impl is not None]
     with ExitStack() as stack:
@@ -293,4 +293,4 @@ def jittered(
     }
 
 
-__all__ = ["Request", "as_it_is", "in_double", "inner", "is_wrapped", "jittered", "kept"]
+__all__ = ["Request", "as_it_is", "eagerly", "in_double", "inner", "is_wrapped", "jittered", "kept"]
