@@ -10,6 +10,7 @@ from .paper import Paper
 PAPERS = {
     "marcotte2023": "Abide by the law and follow the flow",
     "marcotte2025": "Transformative or conservative?",
+    "kunin2021": "Neural mechanics",
     "tran2026": "Conservation laws for modern neural architectures",
 }
 
