@@ -12,6 +12,7 @@ PAPERS = {
     "marcotte2025": "Transformative or conservative?",
     "kunin2021": "Neural mechanics",
     "tran2026": "Conservation laws for modern neural architectures",
+    "streams": "The laws of whole residual streams",
 }
 
 
