@@ -441,10 +441,10 @@ def _dampening_draw(place: SubFigure, results: Results) -> None:
 
 
 _NETWORK = (
-    "All 16 layers of a VGG-16, with BatchNorm (normed) and without (plain, weights drawn as He et al. do), hidden "
-    "width 32, cross-entropy on the digits of scikit-learn at 32 x 32. Full: width 4, batches of 32, 200 steps, four decays; "
-    "quick: width 2, batches of 8, 100 steps, the least and the largest decay. The paper: width 64, Tiny ImageNet, "
-    "batches of 256, 100 epochs, η = 0.1, decays 50 times smaller. "
+    "All 16 layers of a VGG-16, with BatchNorm (normed) and without (plain, weights drawn as He et al. do), "
+    "hidden width 32, cross-entropy on the digits of scikit-learn at 32 x 32. Full: width 4, batches of 32, 200 "
+    "steps, four decays; quick: width 2, batches of 8, 100 steps, the least and the largest decay. The paper: "
+    "width 64, Tiny ImageNet, batches of 256, 100 epochs, η = 0.1, decays 50 times smaller. "
 )
 
 PAPER = Paper(

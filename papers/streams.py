@@ -243,10 +243,10 @@ def _control_draw(place: SubFigure, results: Results) -> None:
 
 
 _SETTING = (
-    "SGD with momentum 0.9, weight decay 0.01, rate 0.02, float64, cross-entropy. Characters of Python's documentation "
-    "(GPT-2: LayerNorm, GELU; Llama: RMSNorm, rotary attention with grouped queries, SwiGLU) and digits of "
-    "scikit-learn (ResNet, ViT). Full: four layers of width 32, a ResNet of 4 blocks from width 8, batches of 16, 300 steps; quick: "
-    "two layers of width 16, the ResNet from width 4, batches of 4, 20 steps. "
+    "SGD with momentum 0.9, weight decay 0.01, rate 0.02, float64, cross-entropy. Characters of Python's "
+    "documentation (GPT-2: LayerNorm, GELU; Llama: RMSNorm, rotary attention with grouped queries, SwiGLU) and "
+    "digits of scikit-learn (ResNet, ViT). Full: four layers of width 32, a ResNet of 4 blocks from width 8, "
+    "batches of 16, 300 steps; quick: two layers of width 16, the ResNet from width 4, batches of 4, 20 steps. "
 )
 
 PAPER = Paper(
