@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lawful.symmetry.audit import Audit, audit
     from lawful.symmetry.balance import balance
     from lawful.symmetry.equalise import equalise
-    from lawful.symmetry.fold import Folded, fold
+    from lawful.symmetry.fold.folding import Folded, fold
     from lawful.symmetry.param_groups import param_groups
     from lawful.symmetry.same import same_function
     from lawful.symmetry.symmetries import Symmetries, symmetries
@@ -51,7 +51,7 @@ _HOMES = {
     "Certificate": "lawful.graph.questions.certificate",
     "CheckReport": "lawful.graph.questions.check",
     "Count": "lawful.theory.oracle.counting",
-    "Folded": "lawful.symmetry.fold",
+    "Folded": "lawful.symmetry.fold.folding",
     "Law": "lawful.theory.laws.law",
     "Ledger": "lawful.dynamics.ledger",
     "LawSet": "lawful.theory.derive.lawset",
@@ -72,7 +72,7 @@ _HOMES = {
     "count": "lawful.graph.questions.count",
     "derive": "lawful.graph.questions.derive",
     "equalise": "lawful.symmetry.equalise",
-    "fold": "lawful.symmetry.fold",
+    "fold": "lawful.symmetry.fold.folding",
     "lora": "lawful.graph.questions.lora",
     "param_groups": "lawful.symmetry.param_groups",
     "parameter_count": "lawful.graph.questions.parameters",

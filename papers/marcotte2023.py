@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -116,11 +117,7 @@ def _counted(quick: bool) -> Units:
         return {"rows": rows}
 
     starts = range(0, 10 if quick else 50, size)
-    return {
-        f"{'relu' if relu else 'linear'} {s}": lambda relu=relu, s=s: some(relu, s)
-        for relu in (False, True)
-        for s in starts
-    }
+    return {f"{'relu' if relu else 'linear'} {s}": partial(some, relu, s) for relu in (False, True) for s in starts}
 
 
 def _searched(quick: bool) -> Units:

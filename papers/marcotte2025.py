@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -69,8 +70,8 @@ def _resnet(quick: bool) -> Units:
             curves.append([abs(v - found[0]) / abs(found[0]) for v in found])
         return {"drift": [sum(at) / seeds for at in zip(*curves, strict=True)]}
 
-    units: Units = {f"with {rate:g}": lambda r=rate: both(r) for rate in RATES}
-    return units | {f"without {rate:g}": lambda r=rate: one("none", r) for rate in RATES}
+    units: Units = {f"with {rate:g}": partial(both, rate) for rate in RATES}
+    return units | {f"without {rate:g}": partial(one, "none", rate) for rate in RATES}
 
 
 def _difference(weights: dict[str, torch.nn.Parameter]) -> float:
@@ -122,14 +123,15 @@ def _attention(quick: bool) -> Units:
         return {"drift": [sum(at) / seeds for at in zip(*curves, strict=True)], "off": off}
 
     return {
-        f"{name} {rate:g}": lambda c=causal, r=rate: one(c, r)
+        f"{name} {rate:g}": partial(one, causal, rate)
         for name, causal in (("without", False), ("with", True))
         for rate in RATES
     }
 
 
 def _drifts(results: Results, what: str, names: dict[str, str], key: str) -> Report:
-    numbers, claims = {}, []
+    numbers: dict[str, float] = {}
+    claims = []
     for name, told in names.items():
         ends = [(rate, results[f"{name} {rate:g}"]["drift"][-1]) for rate in RATES]
         slope, ratio = _slope(ends), ends[-1][1] / ends[0][1]
@@ -192,8 +194,8 @@ def _ranks(quick: bool) -> Units:
         found = count(_blocks(features, *hidden))
         return {"parameters": found.parameters, "rank": found.ranks[0], "laws": found.laws, "hidden": sum(hidden)}
 
-    units: Units = {f"{n} {h}": lambda n=n, h=h: one(n, h, h) for n in sizes for h in sizes}
-    return units | {"paper": lambda: one(3, 50, 20)}
+    units: Units = {f"{n} {h}": partial(one, n, h, h) for n in sizes for h in sizes}
+    return units | {"paper": partial(one, 3, 50, 20)}
 
 
 def _ranks_report(results: Results) -> Report:
@@ -223,8 +225,8 @@ def _ranks_draw(place: SubFigure, results: Results) -> None:
             dark = grid[n, h] > 0.6 * max(grid.values())
             ax.text(j, i, grid[n, h], ha="center", va="center", color="white" if dark else "black")
     ax.set(xlabel="hidden width of each block", ylabel="input width")
-    ax.set_xticks(range(len(sizes)), sizes)
-    ax.set_yticks(range(len(sizes)), sizes)
+    ax.set_xticks(range(len(sizes)), [str(n) for n in sizes])
+    ax.set_yticks(range(len(sizes)), [str(n) for n in sizes])
     place.colorbar(image, label="parameters - rank")
 
 
@@ -237,7 +239,7 @@ def _signs(quick: bool) -> Units:
         found = count(Architecture(net), flow=flows.SignDescent())
         return {"laws": found.laws, "parameters": found.parameters, "verdict": str(found.verdict)}
 
-    return {"-".join(map(str, s)): lambda s=s: one(*s) for s in (small if quick else small + more)}
+    return {"-".join(map(str, s)): partial(one, *s) for s in (small if quick else small + more)}
 
 
 def _signs_report(results: Results) -> Report:

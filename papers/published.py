@@ -22,7 +22,7 @@ def compared(paper: str, numbers: dict[str, float], parts: Sequence[str]) -> lis
     out = []
     rows = [row for row in published().get(paper, []) if row["part"] in parts]
     for row in rows:
-        one = {k: row[k] for k in ("number", "what", "source", "why") if k in row}
+        one: dict[str, Any] = {k: row[k] for k in ("number", "what", "source", "why") if k in row}
         one["published"] = row["value"]
         ours = numbers.get(row["number"])
         if ours is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import sympy as sp
 import torch
@@ -64,7 +65,7 @@ def _slopes(quick: bool) -> Units:
             draw = torch.Generator().manual_seed(seed)
             (x,) = arch.random_inputs(16, draw)
             y = torch.randn(arch.to_torch(torch.float64, seed)(x).shape, generator=draw, dtype=torch.float64)
-            pair = []
+            pair: list[list[Any]] = []
             for chosen in (laws, controls):
                 if not chosen:
                     pair.append([None, []])
@@ -74,7 +75,7 @@ def _slopes(quick: bool) -> Units:
             rows.append(pair)
         return {"rows": rows}
 
-    return {name: lambda n=name, m=make: one(n, m) for name, make in BLOCKS.items()}
+    return {name: partial(one, name, make) for name, make in BLOCKS.items()}
 
 
 def _mean(values: list[float]) -> float:

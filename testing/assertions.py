@@ -28,7 +28,8 @@ from .examine import examine
 from .findings import Findings
 
 EPSILON_TOLERANCE = 1e-2
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 HINTS = {
     Verdict.VIOLATED: "violated: the loss gradient changes the law; "

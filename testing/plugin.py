@@ -127,7 +127,9 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the lock file, once, in the process that all others report to."""
     config = session.config
-    entries, problems = config.stash[LOCKED], list(dict.fromkeys(config.stash[PROBLEMS]))
+    entries = config.stash[LOCKED]
+    met = config.stash[PROBLEMS]
+    problems = list(dict.fromkeys(met))
     if not entries:
         return
     output = getattr(config, "workeroutput", None)

@@ -126,6 +126,65 @@ def test_folds_are_exact_or_refused_with_a_reason() -> None:
         lw.fold(model, ["gains"], args=(x,))
 
 
+class Scaled(nn.Module):
+    """A stream between LayerNorms, with layer scale: per feature, and one number."""
+
+    def __init__(self, reader: bool = False) -> None:
+        super().__init__()
+        self.stem, self.first, self.up = nn.Embedding(11, 6), nn.LayerNorm(6), nn.Linear(6, 5)
+        self.down, self.scale = nn.Linear(5, 6), nn.Parameter(torch.randn(6))
+        self.side, self.number = nn.Linear(6, 6, bias=False), nn.Parameter(torch.randn(1))
+        self.last, self.head = nn.LayerNorm(6), nn.Linear(6, 4)
+        self.reader = nn.Linear(6, 4) if reader else None
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.stem(ids)
+        x = x + self.scale * self.down(self.up(self.first(x)).relu())
+        x = x + self.number * self.side(torch.nn.functional.layer_norm(x, (6,)).tanh())
+        out: torch.Tensor = self.head(self.last(x))
+        return out if self.reader is None else out + self.reader(x)
+
+
+def test_a_stream_between_layer_norms_turns_once_it_is_centred() -> None:
+    torch.manual_seed(0)
+    model, ids = Scaled(), torch.randint(11, (2, 3))
+    found = lw.fold(model, ["norms", "scales", "centring"], args=(ids,), remove=True)
+    assert found.done[-3:] == ("scale scale into down", "scale number into side", found.done[-1])
+    assert found.done[-1].startswith("centring of stem, read by first, ") and found.error < 1e-12
+    assert gap(model, found.model, ids) < 1e-5
+    assert found.refused == {"layer_norm": "it is no nn.LayerNorm that an nn.RMSNorm could replace"}
+    assert (
+        isinstance(found.model.last, nn.RMSNorm) and float(found.model.down.weight.detach().mean(0).abs().max()) < 1e-6
+    )
+
+
+class Pooled(nn.Module):
+    """A class token and a mean stand between a norm and its readers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head, self.mean = nn.LayerNorm(6), nn.Linear(6, 3), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.norm(x)
+        out: torch.Tensor = self.head(h[:, 0]) + self.mean(h.mean(1))
+        return out
+
+
+def test_a_norm_is_folded_into_readers_behind_a_pick_of_tokens() -> None:
+    torch.manual_seed(0)
+    model, x = Pooled(), torch.randn(2, 4, 6)
+    for p in model.norm.parameters():
+        nn.init.normal_(p)
+    found = lw.fold(model, args=(x,))
+    assert found.done == ("gain and shift of norm into head, mean",) and gap(model, found.model, x) < 1e-5
+
+
+def test_a_stream_that_something_else_reads_is_not_centred() -> None:
+    found = lw.fold(Scaled(reader=True), args=(torch.randint(11, (2, 3)),))
+    assert "reader" in found.refused["centring of stem"] and "scale scale into down" in found.done
+
+
 def test_batchnorm_in_evaluation_goes_into_its_convolution() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import networkx as nx
 import torch
 from torch.fx import Node
 
@@ -31,6 +32,7 @@ from .gaps import Probes
 from .lengths import left_over, unreached
 from .lowering import Broken, Lowering
 from .observe import backward_hooks, watch
+from .opaque import ONLY_CHOICES
 from .overlaps import REASON, make_opaque, sectors
 from .program import Program, export_program
 from .quarantine import Quarantine
@@ -75,7 +77,7 @@ def attempt(
     limits = [*map(Fact, unreached(arch, program)), *left_over(arch, sizes), *map(Fact, found.limits)]
     prepare = inputs_of(low)
     arch.trace = Trace(
-        opaque=_places(low.reasons, arch, program),
+        opaque=_places(_last(low.reasons, arch), arch, program),
         narrow=_places(_narrow(low.narrow, arch), arch, program),
         aliases=dict(program.aliases),
         unused=tuple(program.unused),
@@ -227,6 +229,12 @@ def _class_axis(output: Stream) -> int | None:
     found = output.feature_dims
     alone = len(found) == 1 and all(a.axis == output.feature_axis for a in output.dims[found[0]])
     return found[0] if alone else None
+
+
+def _last(reasons: Mapping[str, tuple[Node, str]], arch: Architecture) -> dict[str, tuple[Node, str]]:
+    """Opaque operations, without those that only prepare another by which choices are made: it is named for them."""
+    made = {n for n, (_, reason) in reasons.items() if reason == ONLY_CHOICES and n in arch.graph}
+    return {n: why for n, why in reasons.items() if n not in made or made.isdisjoint(nx.descendants(arch.graph, n))}
 
 
 def _narrow(reasons: Mapping[str, tuple[Node, str]], arch: Architecture) -> dict[str, tuple[Node, str]]:

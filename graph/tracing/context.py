@@ -11,6 +11,7 @@ from torch.fx import Node
 from lawful.blocks import Block, Signal
 
 from .builder import Builder
+from .felt import unfelt
 from .places import Place
 from .program import Program
 from .values import Stream, Value
@@ -61,6 +62,7 @@ class Context(ABC):
         computed: blocks before all parameters, with their node of the program and how it is read.
         notes: what a reader of the laws should know.
         batch: length of the batch that was traced.
+        unfelt: calls that nothing reads which feels a gradient.
     """
 
     def __init__(self, program: Program) -> None:
@@ -74,6 +76,7 @@ class Context(ABC):
         self.computed: dict[str, tuple[Node, str]] = {}
         self.notes: list[str] = []
         self.batch = next((int(i.example.shape[0]) for i in program.inputs if i.example.ndim), 1)
+        self.unfelt = unfelt(program.graph, [node for _, node in program.outputs], program.detached)
         self._seen: dict[Any, tuple[Stream, ...]] = {}
 
     @abstractmethod

@@ -9,10 +9,8 @@ import torch
 from torch.fx import Node
 
 from .context import names_of
+from .felt import MAKERS
 from .values import Data, Fixed, Lazy, Stream, Value, Weight
-
-# operations that read a shape only, and what they fill it with (None: their last argument)
-MAKERS = {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": None, "full_like": None}
 
 
 def tensors_of(values: Sequence[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from lawful.blocks import Block, Moved, Opaque, Signal, Whole
 from .arguments import Arguments
 from .computed import resized
 from .degrees import Equation, equations
+from .felt import STEPS
 from .layout import canonical
 from .purity import name_of
 from .values import Stream, Value
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from .context import Context
 
 
-# what only switches where its arguments do, so that its derivative is zero
-STEPS = frozenset(
-    "gt ge lt le eq ne sign sgn round floor ceil trunc argmax argmin argsort isnan isinf isfinite logical_not "
-    "logical_and logical_or heaviside signbit floor_divide".split()
-)
+# why a call that is never felt is named: a choice that the rules take for free may be no free one
+ONLY_CHOICES = "only choices are made by it: laws of choices that never come are not listed"
 
 
 def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
@@ -53,9 +51,11 @@ def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[s
     many = isinstance(node.meta["val"], (list, tuple))
     real = all(t.is_floating_point() for t in (node.meta["val"] if many else [node.meta["val"]]))
     name = low.place(node).op.partition(".")[0]
-    plain = real and not still and not arguments.mixed
+    inner = node in low.unfelt
+    plain = real and not still and not inner and not arguments.mixed
     known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if plain else None
-    cut = still or name == "detach" or name in STEPS
+    cut = still or inner or name == "detach" or name in STEPS
+    reason = ONLY_CHOICES if inner else reason
     return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known, cut=cut)
 
 

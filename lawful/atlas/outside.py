@@ -141,7 +141,8 @@ def _value(value: Any) -> Any:
 
 def _tensor(kind: str, shape: tuple[int, ...]) -> torch.Tensor:
     if kind in ("ones", "eye", "uniform"):
-        return {"ones": torch.ones, "eye": torch.eye, "uniform": torch.rand}[kind](*shape)
+        makers: dict[str, Callable[..., torch.Tensor]] = {"ones": torch.ones, "eye": torch.eye, "uniform": torch.rand}
+        return makers[kind](*shape)
     if kind in ("normal", "complex"):
         return torch.randn(shape, dtype=torch.complex64 if kind == "complex" else torch.float32)
     return torch.randint(int(kind[5:]), shape)

@@ -42,7 +42,9 @@ def cut_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     while found := next(_cut_afterwards(diagram), None):
         site, cut, copies = found
         unread = {w for w in cut.outputs if all(isinstance(r.rule, DiscardRule) for r, _ in diagram.readers[w])}
-        wires, cuts, after = list(diagram.wires), [], []
+        wires = list(diagram.wires)
+        cuts: list[Site] = []
+        after: list[Site] = []
         parts: list[list[int]] = [[] for _ in cut.outputs]  # for every part of the output those of all inputs
         for x in dict.fromkeys(site.inputs):
             moved = tuple(range(len(wires), len(wires) + len(cut.outputs)))

@@ -129,6 +129,12 @@ def _same(reader: Reader, node: Node, x: Any, *rest: Any, **options: Any) -> Any
     return x
 
 
+def _detached(reader: Reader, node: Node, x: Any) -> Any:
+    if isinstance(x, Choice):
+        return x  # integers have no gradient anyway
+    raise NotUnderstood("weights of chosen experts without their gradient")
+
+
 def _transposed(reader: Reader, node: Node, x: Any, a: int = -1, b: int = -2) -> Any:
     if isinstance(x, Picked) and len(x.own) == 2 and {a % 3, b % 3} == {1, 2} and len(x.lead) == 1:
         return replace(x, own=x.own[::-1])
@@ -229,6 +235,18 @@ def _fits(weights: Dims, written: Dims) -> bool:
     )
 
 
+def _clamped(reader: Reader, node: Node, x: Any, low: Any = None, high: Any = None) -> Any:
+    """A sum of positive weights that is kept above a tiny number: it is so anyway."""
+    if not isinstance(x, Chosen):
+        return reader._mapped(node, "clamp", [x, low, high])
+    block = reader.low.builder.blocks.get(x.stream.port[0])
+    positive = isinstance(block, Softmax) or (isinstance(block, Pointwise) and block.function == "sigmoid")
+    tiny = isinstance(low, (int, float)) and low <= TINY and high is None
+    if not x.total or not positive or not tiny:
+        raise NotUnderstood("weights of chosen experts are clamped")
+    return x
+
+
 def _plus(reader: Reader, node: Node, x: Any, y: Any, alpha: float = 1) -> Any:
     if isinstance(x, Chosen) and x.total and isinstance(y, (int, float)) and 0 <= y <= TINY:
         return x
@@ -269,6 +287,7 @@ def _sigmoid(reader: Reader, node: Node, x: Any) -> Any:
 _READERS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("view", "reshape", "unsqueeze", "squeeze", "flatten", "_unsafe_view", "unflatten"), _reshaped),
     **dict.fromkeys(("to", "_to_copy", "contiguous", "clone", "type_as", "alias"), _same),
+    "detach": _detached,
     **dict.fromkeys(("transpose", "mT"), _transposed),
     "index": _index,
     "gather": _gather,
@@ -276,6 +295,7 @@ _READERS: dict[str, Callable[..., Any]] = {
     "sum": _sum,
     "div": _divided,
     "mul": _times,
+    **dict.fromkeys(("clamp", "clamp_min"), _clamped),
     "add": _plus,
     **dict.fromkeys(("softmax", "_softmax"), _softmaxed),
     "sigmoid": _sigmoid,

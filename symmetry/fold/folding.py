@@ -1,0 +1,111 @@
+"""Folds: parameters move into others that can do their work; each fold is exact, or refused with its reason.
+
+What the diagram allows is done, and then tried: a fold that changes the outputs is taken back.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lawful.symmetry.running import distance, outputs, tensors_of
+from lawful.symmetry.symmetries import Symmetries, symmetries
+from lawful.symmetry.symmetry import TOLERANCE, of_model, write
+
+from .batchnorm import batchnorms
+from .centring import centring
+from .norms import norms
+from .removal import without
+from .scales import scales
+from .values import values
+
+MAKERS = {"norms": norms, "batchnorm": batchnorms, "values": values, "scales": scales, "centring": centring}
+KINDS = tuple(MAKERS)
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A model after folding.
+
+    Attributes:
+        model: it computes what the given one computes.
+        done: what was folded into what.
+        refused: what was not, with the reason.
+        error: largest relative change of an output in float64.
+    """
+
+    model: torch.nn.Module
+    done: tuple[str, ...]
+    refused: dict[str, str]
+    error: float
+
+
+def fold(
+    model: torch.nn.Module,
+    kinds: Sequence[str] = KINDS,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    network: Symmetries | None = None,
+    remove: bool = False,
+    seed: int = 0,
+) -> Folded:
+    """Folds what can be folded exactly.
+
+    Args:
+        model: a module; it stays as it is.
+        kinds: some of `norms`, `batchnorm`, `values`, `scales`, `centring`.
+        args: example inputs.
+        kwargs: keyword inputs.
+        network: what `symmetries` gave for the module, if it is there.
+        remove: take gains, shifts and scales that do nothing any more out of their modules, and make an RMSNorm of a
+            LayerNorm whose stream is centred, so that a trace no longer sees them: then the rotations of the residual
+            stream are among the symmetries. The state dict loses them.
+        seed: of the inputs on which the result is compared.
+
+    Raises:
+        ValueError: for another kind.
+        ShapeError: for a module without inputs.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    >>> _ = nn.init.normal_(model[1].weight)
+    >>> found = fold(model, args=(torch.randn(2, 3),))
+    >>> found.done, found.model[1].weight.tolist()
+    (('gain and shift of 1 into 2',), [1.0, 1.0, 1.0, 1.0])
+    """
+    strange = [k for k in kinds if k not in KINDS]
+    if strange:
+        raise ValueError(f"no fold is called {strange[0]!r}; there are {', '.join(KINDS)}")
+    found = network or symmetries(model, args=args, kwargs=kwargs)
+    setting, start = of_model(found.setting, model, torch.Generator().manual_seed(seed))
+    refused: dict[str, str] = {}
+    now, done = dict(start), []
+    gone: dict[str, float] = {}
+    for kind in KINDS:
+        if kind not in kinds or found.diagram is None:
+            continue
+        for said, what in MAKERS[kind](found, now):
+            if isinstance(what, str):
+                refused[said] = what
+                continue
+            change, plain = what
+            error = distance(*outputs(setting, [now, now | change], seed))
+            if error > TOLERANCE or error != error:
+                refused[said] = f"outputs would change by {error:.1e}"
+                continue
+            now |= change
+            gone |= plain
+            done.append(said)
+    if found.diagram is None:
+        refused |= {k: "the axes of the network are cut in ways that do not nest" for k in kinds}
+    own = tensors_of(model)
+    changed = {n: t.to(own[n].dtype) for n, t in now.items() if n in own and not torch.equal(t, start[n])}
+    out = write(copy.deepcopy(model), changed, setting.aliases, True)
+    if remove:
+        refused |= without(out, gone, setting)
+    return Folded(out, tuple(done), refused, distance(*outputs(setting, [start, now], seed)))
