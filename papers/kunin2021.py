@@ -1,4 +1,7 @@
-"""Kunin et al. 2021: a VGG-16 on the closed forms, the surfaces of three symmetries, what a finite step adds."""
+"""Kunin et al. 2021: a VGG-16 on the closed forms, the surfaces of three symmetries, what a finite step adds.
+
+This file is long because a paper is one file, and this one has five experiments, each with a drawing of its own.
+"""
 
 from __future__ import annotations
 
