@@ -11,11 +11,13 @@ PAPERS = {
     "marcotte2023": "Abide by the law and follow the flow",
     "marcotte2024": "Keep the momentum",
     "marcotte2025": "Transformative or conservative?",
+    "kunin2021": "Neural mechanics",
     "tran2026": "Conservation laws for modern neural architectures",
     "wen2023": "Sharpness minimization algorithms do not only minimize sharpness",
     "curth2023": "A U-turn on double descent",
     "zhao2023": "Symmetries, flat minima, and the conserved quantities of gradient flow",
     "ziyin2024": "Parameter symmetry and noise equilibrium of SGD",
+    "streams": "The laws of whole residual streams",
 }
 
 
