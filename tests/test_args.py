@@ -114,3 +114,30 @@ def test_the_ledger_says_what_it_takes(name: str, value: Any) -> None:
     given: dict[str, Any] = {"model": net, "optimizer": torch.optim.SGD(net.parameters(), 0.1), "args": X}
     with pytest.raises(ValueError, match=name):
         lw.Ledger(**(given | {name: value}))
+
+
+@pytest.mark.parametrize("image", [b.Conv2d(2, 4, 3), b.MaxPool2d(2), b.ConvTranspose2d(2, 4, 3)], ids=str)
+def test_an_image_with_features_last_is_refused_with_a_way_out(image: b.Block) -> None:
+    with pytest.raises(ValueError, match=r"give such an input as Signal\(2, \(8, 8\), channels_first=True\)"):
+        lw.Architecture(image, input=b.Signal(2, (8, 8)))
+    assert lw.Architecture(image, input=b.Signal(2, (8, 8), channels_first=True)).inputs[0].shape == (2, 8, 8)
+
+
+class Masked(nn.Module):
+    """Attention by hand; its mask is a buffer that no block holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 4)
+        self.register_buffer("mask", torch.tril(torch.ones(6, 6)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = (self.a(x) @ x.transpose(-1, -2)).masked_fill(self.mask == 0, -1e9)
+        return torch.softmax(scores, -1) @ x
+
+
+def test_a_traced_network_is_written_as_json_or_refused_in_a_sentence() -> None:
+    traced = lw.trace(model(), X)
+    assert lw.Architecture.from_json(traced.to_json()) == traced
+    with pytest.raises(ValueError, match=r"cannot be written as JSON: \S+ is a \w+, computed by code of the traced"):
+        lw.trace(Masked(), torch.randn(2, 6, 4)).to_json()
