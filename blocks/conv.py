@@ -98,8 +98,7 @@ class _AnyConv(Block):
     def output(self, *signals: Signal) -> Sequence[Signal]:
         x = signals[0]
         self.expect(x, self.channels)
-        if len(x.space) != self._rank or not x.channels_first:
-            raise ShapeError(f"{self} reads channels first with {self._rank} space axes but gets {x}")
+        x.expect_image(self, self._rank)
         space = tuple(map(self._length, x.space))
         if min(space) < 1:
             raise ShapeError(f"{self} has a kernel that spans {self._reach} but gets {x}; change input or padding")

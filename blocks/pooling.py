@@ -25,8 +25,7 @@ class _ImageBlock(Block):
     _rank = 2
 
     def expect_image(self, s: Signal) -> None:
-        if s.tokens or not s.channels_first or len(s.space) != self._rank:
-            raise ShapeError(f"{self} reads channels first with {self._rank} space axes but gets {s}")
+        s.expect_image(self, self._rank)
 
     def _pooled(self, s: Signal, kernel: int, stride: int, padding: int) -> Signal:
         self.expect_image(s)

@@ -75,6 +75,22 @@ class Signal:
         """The same positions with another width."""
         return dataclasses.replace(self, features=n, tokens=False)
 
+    def expect_image(self, block: object, rank: int) -> None:
+        """Refuses what is no image with channels first and so many space axes.
+
+        Raises:
+            ShapeError: says how to give or make one.
+        """
+        if not self.tokens and self.channels_first and len(self.space) == rank:
+            return
+        way = ""
+        if len(self.space) == rank and not self.tokens:
+            image = f"Signal({self.features}, {self.space}, channels_first=True)"
+            way = f"; give such an input as {image} or by space={self.space}, elsewhere put ChannelsFirst() before it"
+        raise ShapeError(
+            f"{block} reads channels first with {rank} space {'axis' if rank == 1 else 'axes'} but gets {self}{way}"
+        )
+
     def __str__(self) -> str:
         if self.tokens:
             return f"tokens below {self.features} of shape {self.space}"

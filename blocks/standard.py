@@ -65,8 +65,7 @@ class StandardConv(Block):
     def output(self, *signals: Signal) -> Sequence[Signal]:
         x = signals[0]
         self.expect(x, self.channels)
-        if len(x.space) != len(self.kernel) or not x.channels_first:
-            raise ShapeError(f"{self} reads channels first with {len(self.kernel)} space axes but gets {x}")
+        x.expect_image(self, len(self.kernel))
         sizes = zip(x.space, self.kernel, self.stride, self.padding, self.dilation, strict=True)
         space = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
         if min(space) < 1:

@@ -69,8 +69,7 @@ class UnevenConv(Block):
     def output(self, *signals: Signal) -> Sequence[Signal]:
         x = signals[0]
         self.expect(x, self.channels)
-        if len(x.space) != len(self.kernel) or not x.channels_first:
-            raise ShapeError(f"{self} reads channels first with {len(self.kernel)} space axes but gets {x}")
+        x.expect_image(self, len(self.kernel))
         extra = self.output_padding or (0,) * len(self.kernel)
         sizes = zip(x.space, self.kernel, self.stride, self.padding, self.dilation, extra, strict=True)
         if self.transposed:
@@ -155,8 +154,7 @@ class UnevenPool(Block):
     def output(self, *signals: Signal) -> Sequence[Signal]:
         s = signals[0]
         rank = len(self.kernel or self.adaptive)
-        if s.tokens or not s.channels_first or len(s.space) != rank:
-            raise ShapeError(f"{self} reads channels first with {rank} space axes but gets {s}")
+        s.expect_image(self, rank)
         try:
             space = tuple(self._pool(torch.empty((1, 1, *s.space), device="meta")).shape[2:])
         except RuntimeError as error:

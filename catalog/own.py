@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import torch
+
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.check import check
 from lawful.graph.questions.check_report import CheckReport
-from lawful.graph.questions.derive import derive
+from lawful.graph.questions.derive import architecture_of, derive
+from lawful.graph.questions.reading import NetworkLike, network_of
 from lawful.theory.laws.law import Law
 
 from .entry import Entry
@@ -40,10 +43,10 @@ class Answer(list[Entry]):
 
 
 def ask(
-    network: Any,
+    network: NetworkLike,
     loss: str = "mse",
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     input: b.Signal | None = None,
     name: str = "asked",
@@ -51,7 +54,7 @@ def ask(
     """The laws of a network that no entry is about, in the form of entries: derived, verified and counted.
 
     Args:
-        network: an expression of blocks, an architecture, or a torch module with `args`.
+        network: an expression of blocks, an architecture, a spec, or a torch module with `args`.
         loss: the loss.
         args: what a module reads.
         kwargs: the same by name.
@@ -67,16 +70,15 @@ def ask(
 
 
 def as_architecture(
-    network: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, input: b.Signal | None = None
+    network: NetworkLike,
+    args: torch.Tensor | Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    input: b.Signal | None = None,
 ) -> Architecture:
     """An architecture from whatever describes a network."""
-    if isinstance(network, Architecture):
-        return network
     if isinstance(network, b.Net):
         return Architecture(network, input=input)
-    from lawful.graph.tracing import trace
-
-    return trace(network, *args, **(kwargs or {}))
+    return architecture_of(network_of(network, "ask"), args, kwargs)
 
 
 def entries_of(arch: Architecture, name: str, loss: str = "mse", checked: CheckReport | None = None) -> list[Entry]:

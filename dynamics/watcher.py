@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lawful.graph.questions.derive import derive
+from lawful.theory.arguments import shown
 from lawful.theory.derive.lawset import LawSet
+from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 
@@ -43,14 +45,19 @@ class Watcher:
         laws: Sequence[Law] | None = None,
         *,
         loss: LossLike = "mse",
-        args: Sequence[Any] = (),
+        args: torch.Tensor | Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         every: int | None = None,
         sample: int | None = None,
         seed: int = 0,
     ) -> None:
-        if every is not None and every < 1:
-            raise ValueError(f"every={every} watches no step; pass 1 for every step, k for every k-th")
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"Ledger: the model is {shown(model)}; it must be the torch module that is trained")
+        for name, value in ("every", every), ("sample", sample):
+            if value is not None and (type(value) is not int or value < 1):
+                meant = "1 for every step, k for every k-th" if name == "every" else "how many laws are drawn"
+                raise ValueError(f"Ledger: {name}={shown(value)} watches nothing; pass {meant}")
+        given, named = inputs_of("Ledger", args, kwargs)
         self.model, self.loss = model, loss
         self._pace = Pace(every)
         self.optimizers = unwrapped(optimizer)
@@ -88,8 +95,8 @@ class Watcher:
         inner = inside(model)
         if laws is not None:
             self._watch(laws)
-        elif args or kwargs or hasattr(inner, "arch"):
-            self._watch(self._derived(args, kwargs))
+        elif given or named or hasattr(inner, "arch"):
+            self._watch(self._derived(given, named))
 
     def _watch(self, laws: Sequence[Law]) -> None:
         """Starts the accounts."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from lawful.theory.arguments import plural
+
 from .cli_trace import trace_lines
 from .drawn import paint
 
@@ -103,7 +105,8 @@ def page(
 
 def _outcome(found: CheckReport | None, laws: LawSet) -> str:
     if found is None:
-        count = f"{laws.count:,} scalar laws in {len(laws)} families, {laws.independent:,} independent"
+        scalars, families = plural(laws.count, "scalar law"), plural(len(laws), "family", "families")
+        count = f"{scalars} in {families}, {laws.independent:,} independent"
         return f"<p>{count}; not verified and not counted.</p>"
     verdict = str(found.verdict)
     first = f'<p>Verdict: <b class="{verdict}">{verdict}</b></p>'

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from lawful.theory.arguments import plural
+
 if TYPE_CHECKING:
     from lawful.graph.questions.check import CheckReport
     from lawful.theory.derive.lawset import LawSet
@@ -49,7 +51,8 @@ def law_table(laws: LawSet, title: str, report: Report | None = None) -> Table:
 def law_line(laws: LawSet) -> str:
     """The counts in one line."""
     approximate = sum(law.count for law in laws if not law.exact)
-    line = f"{laws.count} scalar laws in {len(laws)} families, {laws.independent} independent, loss {laws.loss}"
+    scalars, families = plural(laws.count, "scalar law"), plural(len(laws), "family", "families")
+    line = f"{scalars} in {families}, {laws.independent} independent, loss {laws.loss}"
     return line + (f"; {approximate} of them hold up to the epsilon of a norm" if approximate else "")
 
 

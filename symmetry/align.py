@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from lawful.blocks import ShapeError
-from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.reading import NetworkLike
+from lawful.theory.arguments import shown
 from lawful.theory.extras import how_to_install
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
@@ -52,9 +53,9 @@ def align(
     a: Model,
     b: Model,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    network: Architecture | torch.nn.Module | Symmetries | None = None,
+    network: NetworkLike | Symmetries | None = None,
     seed: int = 0,
 ) -> Alignment[Model]:
     """Permutes hidden units, channels and heads of one model so that its weights come next to those of another.
@@ -216,7 +217,12 @@ def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int =
 
     Returns:
         The numbers, from `a` to `b`.
+
+    Raises:
+        ShapeError: for fewer than two points.
     """
+    if type(points) is not int or points < 2:
+        raise ShapeError(f"barrier: points is {shown(points)}; it must be an integer of at least 2")
     start, end = tensors_of(a), tensors_of(b)
     out = []
     for i in range(points):

@@ -84,7 +84,7 @@ def audit(
     mapping: Sequence[Any] | Mapping[str, Any],
     model: torch.nn.Module | Symmetries,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Audit:

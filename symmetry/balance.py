@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.laws.evaluate import evaluate
 from lawful.theory.laws.law import Law
 from lawful.theory.oracle.modules import as_double
@@ -46,9 +46,9 @@ def balance(
     model: Model,
     laws: Sequence[str] | None = None,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    network: Architecture | torch.nn.Module | Symmetries | None = None,
+    network: NetworkLike | Symmetries | None = None,
     in_place: bool = False,
 ) -> Model:
     """The model at the point of its orbit with the least norm; it computes the same function.
@@ -84,10 +84,10 @@ def balance(
 
 
 def symmetries_of(
-    model: object,
-    args: Sequence[Any],
+    model: Any,
+    args: torch.Tensor | Sequence[Any],
     kwargs: Mapping[str, Any] | None,
-    network: Architecture | torch.nn.Module | Symmetries | None,
+    network: NetworkLike | Symmetries | None,
 ) -> Symmetries:
     """The symmetries of a model, or those that are given.
 
@@ -97,7 +97,7 @@ def symmetries_of(
     if isinstance(network, Symmetries):
         return network
     asked = network if network is not None else model
-    if not isinstance(asked, Architecture | torch.nn.Module):
+    if isinstance(asked, Mapping):
         raise TypeError("tensors alone do not say what they compute; pass network= (an architecture, or a module)")
     return symmetries(asked, args=args, kwargs=kwargs)
 

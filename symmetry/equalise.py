@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
 
@@ -27,9 +27,9 @@ def equalise(
     model: Model,
     statistics: Mapping[str, torch.Tensor] | None = None,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    network: Architecture | torch.nn.Module | Symmetries | None = None,
+    network: NetworkLike | Symmetries | None = None,
     in_place: bool = False,
 ) -> Model:
     """Gives what writes a channel and what reads it the same largest weight; the function stays what it is.

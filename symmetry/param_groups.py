@@ -27,7 +27,7 @@ def param_groups(
     model: torch.nn.Module,
     *,
     weight_decay: float = 0.01,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     network: Symmetries | None = None,
 ) -> list[dict[str, Any]]:

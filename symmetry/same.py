@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.parts import read
 from lawful.theory.verdict import Verdict
 
@@ -57,9 +57,9 @@ def same_function(
     a: Model,
     b: Model,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    network: Architecture | torch.nn.Module | Symmetries | None = None,
+    network: NetworkLike | Symmetries | None = None,
     seed: int = 0,
 ) -> Same:
     """Recognises two checkpoints that differ by a symmetry.

@@ -12,6 +12,7 @@ import torch
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
 from lawful.graph.questions.derive import REFUTED, architecture_of, derive
+from lawful.graph.questions.reading import NetworkLike, network_of, question
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.gauge.boxes import LayoutError
 from lawful.theory.gauge.contract import Site, Use
@@ -94,14 +95,17 @@ class Symmetries(Named[Symmetry]):
         return f"<Symmetries: {counts or 'none'}>"
 
 
+@question()
 def symmetries(
-    network: Architecture | torch.nn.Module, *, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    network: NetworkLike, *, args: torch.Tensor | Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> Symmetries:
     """The transformations of a network's parameters that leave its function unchanged, each with a proof.
 
     Args:
-        network: an architecture, or a torch module, which is traced; on the meta device only shapes are read.
-        args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
+        network: an architecture, an expression of blocks, a spec, or a torch module, which is traced; on the meta
+            device only shapes are read.
+        args: example inputs of a module, a tensor or a tuple of what its forward reads; not needed for one made by
+            `Architecture.to_torch`.
         kwargs: its keyword inputs.
 
     Returns:
@@ -119,9 +123,10 @@ def symmetries(
     >>> print(found[0].verify().verdict)
     holds
     """
-    arch = architecture_of(network, args, kwargs)
+    own = network_of(network, "symmetries")
+    arch = architecture_of(own, args, kwargs)
     aliases = arch.trace.aliases if arch.trace else {}
-    setting = Setting(network, tuple(args), dict(kwargs or {}), aliases)
+    setting = Setting(own, tuple(args), dict(kwargs or {}), aliases)
     laws = derive(arch, "mse")
     compared = arch.trace.comparison if arch.trace else None
     if compared is not None and compared.point is not None:
@@ -140,7 +145,7 @@ def symmetries(
         notes += [*lost, f"rotations and permutations are not listed: {error}"]
         return Symmetries(kept, laws, notes, arch, setting)
     found += rotations(solution, laws, found, setting)
-    more, said = discrete(solution.drawn, found, setting, arch, _training(network))
+    more, said = discrete(solution.drawn, found, setting, arch, _training(own))
     kept, lost = tried([*found, *more], setting, arch)
     return Symmetries(kept, laws, [*notes, *said, *lost], arch, setting, solution.drawn)
 

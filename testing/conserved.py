@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch.func import jacrev
 
-from lawful.blocks import Net
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
 from lawful.graph.architecture.outputs import losses_of
+from lawful.graph.questions.reading import NetworkLike, network_of
+from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, shown
 from lawful.theory.oracle.modules import Axes, Point, module_points
@@ -26,8 +27,8 @@ Invariant = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 @quiet
 def assert_conserved(
     invariant: Law | Invariant,
-    network: Architecture | Net | torch.nn.Module,
-    args: Sequence[Any] = (),
+    network: NetworkLike,
+    args: torch.Tensor | Sequence[Any] = (),
     loss: LossLike = "mse",
     *,
     axis: Axes = -1,
@@ -46,7 +47,7 @@ def assert_conserved(
         invariant: a law, or a function from tensors by parameter name to a tensor of any shape, made of differentiable
             torch operations: `lambda p: p["up.weight"].square().sum(1) - p["down.weight"].square().sum(0)`.
         network: an architecture (tested at random parameters) or a module (at its own and near them; left as it was).
-        args: example inputs of a module, `(x, ...)`; not needed for one made by `Architecture.to_torch`.
+        args: example inputs of a module, `x` or `(x, ...)`; not needed for one made by `Architecture.to_torch`.
         loss: the loss of every output (see `derive`).
         axis: the axis of the features (the classes) in a module's output, or one for every output; that of an
             architecture, and of a module made from one, is known.
@@ -65,8 +66,7 @@ def assert_conserved(
     """
     __tracebackhide__ = True
     name = invariant.name if isinstance(invariant, Law) else getattr(invariant, "__name__", type(invariant).__name__)
-    if isinstance(network, Net):
-        network = Architecture(network)
+    network, (args, _) = network_of(network, "assert_conserved"), inputs_of("assert_conserved", args)
     if isinstance(network, Network):
         loss, axis = losses_of(network.arch, loss), network.output_axes
         args = args or network.arch.random_inputs(6, torch.Generator().manual_seed(seed))

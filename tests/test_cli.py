@@ -65,7 +65,7 @@ def test_derive(lawful) -> None:
     code, out, err = lawful("derive", MLP)
     assert (code, err) == (0, "")
     assert "balance of fc1" in out and "Diagonal(4)" in out
-    assert "4 scalar laws in 1 families, 4 independent, loss mse" in out
+    assert "4 scalar laws in 1 family, 4 independent, loss mse" in out
     assert "\\left" in lawful("derive", MLP, "--latex")[1]
 
 

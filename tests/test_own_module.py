@@ -179,7 +179,7 @@ def test_on_the_meta_device_it_is_said_that_nothing_was_compared():
     x = X.to("meta")
     laws = lw.derive(module, args=(x,))
     assert any("meta device" in note and "not compared" in note for note in laws.notes)
-    assert "1 notes" in repr(laws) and "not compared" in lw.trace(module, x).trace.summary
+    assert "1 note" in repr(laws) and "not compared" in lw.trace(module, x).trace.summary
     with pytest.raises(TraceError, match=r"up\.weight has a hook on its gradient"):
         lw.derive(hooked, args=(x,))
     assert any("StraightBackward is the module's own" in note for note in lw.derive(own, args=(x,)).notes)

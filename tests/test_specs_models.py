@@ -117,7 +117,7 @@ def lawful(lawful_untouched: Callable, monkeypatch: pytest.MonkeyPatch) -> Calla
 )
 def test_a_module_in_a_file(lawful: Callable, function: str, call: str) -> None:
     code, out, err = lawful("derive", f"nets.py:{function}")
-    assert (code, err) == (0, "") and "4 scalar laws in 1 families" in out and f"called with {call}" in out
+    assert (code, err) == (0, "") and "4 scalar laws in 1 family" in out and f"called with {call}" in out
 
 
 @pytest.mark.parametrize("command", ["derive", "verify", "count", "check"])

@@ -55,6 +55,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
+def plural(n: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 family`, `2 families`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def hints_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
     """The annotations of a function, or of the fields of a class; `Any` for those that cannot be read."""
     found: dict[str, Any] = {}

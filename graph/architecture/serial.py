@@ -29,8 +29,15 @@ def to_json(arch: BlockGraph) -> str:
     Shared blocks, tied and frozen parameters are part of it, and so is the order of the nodes.
 
     Raises:
-        ShapeError: for blocks that `from_json` could not read: unregistered ones, and fields that are no plain data.
+        ShapeError: for blocks that `from_json` could not read: what tracing made of code of the module, unregistered
+            kinds, and fields that are no plain data.
     """
+    for node in arch.nodes:
+        if not arch.block(node).portable:
+            raise ShapeError(
+                f"the network cannot be written as JSON: {node} is a {arch.block(node).kind}, computed by code of "
+                "the traced module, which is no plain data; keep the module, and trace it again"
+            )
     owner: dict[int, str] = {}
     blocks = {node: arch.block(node) for node in arch.graph.nodes if node not in ENDS}
     for node, block in blocks.items():

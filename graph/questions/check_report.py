@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.pages import lines
@@ -152,7 +153,8 @@ class CheckReport:
         """A few lines for people; each says of which network it is."""
         approximate = sum(not law.exact for law in self.laws)
         text = [
-            f"{self.laws.count} scalar laws in {len(self.laws)} families, {self.laws.independent} independent"
+            f"{plural(self.laws.count, 'scalar law')} in {plural(len(self.laws), 'family', 'families')}, "
+            f"{self.laws.independent} independent"
             + (f"; {approximate} families hold up to an epsilon" if approximate else ""),
             *self._verified(),
             *self._counted(),

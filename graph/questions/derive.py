@@ -12,6 +12,7 @@ from lawful.theory.arguments import shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.derive.solve import solve
 from lawful.theory.gauge.boxes import LayoutError
+from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Point
 from lawful.theory.oracle.verification import refuted
@@ -95,7 +96,7 @@ def architecture_of(
         ShapeError: for a module without example inputs.
         TraceError: for a module that cannot be read.
     """
-    return _read(network, tuple(args), kwargs)[0]
+    return _read(network, *inputs_of("trace", args, kwargs, ShapeError))[0]
 
 
 def _read(

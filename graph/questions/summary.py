@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.pages import lines, table
 from lawful.theory.losses import LossLike
@@ -69,8 +70,9 @@ class Summary:
         """Parameters and laws in one line."""
         size, lost = sum(r.parameters for r in self.rows), sum(bool(r.untouched) for r in self.rows)
         return (
-            f"{size:,} parameters in {len(self.rows)} modules; {self.laws.count:,} scalar laws in {len(self.laws)} "
-            f"families, {self.laws.independent:,} independent; {lost} modules have parameters in no law"
+            f"{plural(size, 'parameter')} in {plural(len(self.rows), 'module')}; "
+            f"{plural(self.laws.count, 'scalar law')} in {plural(len(self.laws), 'family', 'families')}, "
+            f"{self.laws.independent:,} independent; {plural(lost, 'module has', 'modules have')} parameters in no law"
         )
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import ArgumentError, misfit, shown
+from ..arguments import ArgumentError, misfit, plural, shown
 from ..inputs import inputs_of
 from ..laws.law import Law
 from ..laws.named import Named
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 FORMAT = "lawful-laws 1"
+SHOWN = 20  # laws that are printed before the list is cut
 FIELDS = {
     "loss": str,
     "parameters": int,
@@ -208,10 +209,34 @@ class LawSet(Named[Law]):
             for w in self._laws
         )
         head = ("law", "indexed by", "scalars", "exact", "what is conserved")
-        caption = f"{self.count:,} scalar laws in {len(self)} families, {self.independent:,} independent, {self.loss}"
+        scalars, families = plural(self.count, "scalar law"), plural(len(self), "family", "families")
+        caption = f"{scalars} in {families}, {self.independent:,} independent, {self.loss}"
         return table(head, rows, caption) + lines(self.notes)
 
+    @property
+    def text(self) -> str:
+        """Every law whole, in plain text, one a line: its name and what is conserved."""
+        return "\n".join(f"{law.name}: {law.text}" for law in self._laws)
+
+    @property
+    def latex(self) -> str:
+        """Every law whole, in LaTeX, one a row of an `aligned` environment, without delimiters; it needs amsmath."""
+        rows = " \\\\\n".join(f"&{law.latex}" for law in self._laws)
+        return f"\\begin{{aligned}}\n{rows}\n\\end{{aligned}}" if rows else ""
+
+    def _size(self) -> str:
+        families = plural(len(self), "family", "families")
+        notes = f", {plural(len(self.notes), 'note')}" if self.notes else ""
+        return (
+            f"{families}, {plural(self.count, 'scalar law')}, {self.independent} independent, loss {self.loss}{notes}"
+        )
+
+    def __str__(self) -> str:
+        """The size of the set, then its laws, a line each; long ones are cut, and more than `SHOWN` say how many."""
+        lines = [f"{law.name}: {law.short}" for law in self._laws[:SHOWN]]
+        if len(self) > SHOWN:
+            lines.append(f"... and {len(self) - SHOWN} more; .text has all")
+        return "\n".join([self._size(), *(f"  {line}" for line in lines)])
+
     def __repr__(self) -> str:
-        scalars = f"{self.count} scalar laws, {self.independent} independent"
-        notes = f", {len(self.notes)} notes" if self.notes else ""
-        return f"<LawSet: {len(self)} families, {scalars}, loss {self.loss}{notes}>"
+        return f"<LawSet: {self._size()}>"

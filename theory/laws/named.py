@@ -51,7 +51,11 @@ class Named(Sequence[T]):
                 if law.name == key:
                     return law
             raise KeyError(f"no law named {key!r}; there are {', '.join(law.name for law in self._laws[:8])}")
-        return self._laws[key]
+        try:
+            return self._laws[key]
+        except IndexError:
+            last = f"0 to {len(self._laws) - 1}" if self._laws else "none"
+            raise IndexError(f"there is no number {key}: {len(self._laws)} are here, with the numbers {last}") from None
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._laws)

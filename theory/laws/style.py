@@ -62,6 +62,9 @@ class Style:
         return sign + ("" if size == 1 else self.fraction(size) + " ")
 
 
+ESCAPES = {c: rf"\{c}" for c in "_#%&${}"} | {"^": r"\hat{}", "~": r"\sim{}", "\\": r"\backslash{}"}
+
+
 def _latex_name(parameter: str, axes: int) -> str:
     node, _, local = parameter.rpartition(".")
     letters = {"weight": "W" if axes > 1 else r"\gamma", "bias": "b"}
@@ -71,7 +74,7 @@ def _latex_name(parameter: str, axes: int) -> str:
 
 
 def _escape(name: str) -> str:
-    return name.replace("_", r"\_").replace("#", r"\#")
+    return "".join(ESCAPES.get(c, c) for c in name)
 
 
 def _indexed_latex(name: str, where: list[str]) -> str:
