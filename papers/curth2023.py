@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from lawful.graph.questions.parameters import parameter_count
 from . import data
 from .figure import BLUE, GREEN, GREY, MARKS, ORANGE
 from .paper import UNTESTED, Claim, Paper, Part, Plain, Report, Results, Units, verdict
+from .shelf import PaperError
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -69,7 +71,7 @@ def _features(quick: bool) -> Units:
         axes = {str(e): [[k, *kept(EXAMPLES + e, k)] for k in KEPT] for e in AXES}
         return {"raw": raw, "axes": axes}
 
-    return {f"seed {seed}": lambda s=seed: one(s) for seed in range(1 if quick else SEEDS)}
+    return {f"seed {seed}": partial(one, seed) for seed in range(1 if quick else SEEDS)}
 
 
 def _trees(quick: bool) -> Units:
@@ -78,7 +80,7 @@ def _trees(quick: bool) -> Units:
         try:
             from sklearn.ensemble import RandomForestRegressor
         except ImportError as error:  # pragma: no cover - the digits are of scikit-learn too
-            raise data.PaperError(f"the trees are those of scikit-learn: {error}") from error
+            raise PaperError(f"the trees are those of scikit-learn: {error}") from error
 
         def forest(leaves: int, trees: int) -> list[float]:
             grown = RandomForestRegressor(
@@ -96,7 +98,7 @@ def _trees(quick: bool) -> Units:
         sizes = {str(m): [forest(leaves, m) for leaves in LEAVES] for m in (1, 10, 50)}
         return {"raw": [*sizes["1"], *(forest(0, m) for m in TREES)], "axes": sizes}
 
-    return {f"seed {seed}": lambda s=seed: one(s) for seed in range(1 if quick else SEEDS)}
+    return {f"seed {seed}": partial(one, seed) for seed in range(1 if quick else SEEDS)}
 
 
 def mean(results: Results, pick: str, axis: str = "") -> list[list[float]]:
@@ -182,10 +184,10 @@ def _networks(quick: bool) -> Units:
         found = parameter_count(families.mlp([3, width, 2], activation, False))
         return {"row": [width, found.parameters, found.dimension, found.gauge, found.laws, str(found.verdict)]}
 
-    return {f"{a} {w}": lambda a=a, w=w: one(a, w) for a in ("linear", "relu") for w in range(1, 5 if quick else 9)}
+    return {f"{a} {w}": partial(one, a, w) for a in ("linear", "relu") for w in range(1, 5 if quick else 9)}
 
 
-def _rows(results: Results, kind: str) -> list[list[float]]:
+def _rows(results: Results, kind: str) -> list[list[Any]]:
     return [found["row"] for name, found in results.items() if name.startswith(kind)]
 
 

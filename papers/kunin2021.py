@@ -6,6 +6,7 @@ This file is long because a paper is one file, and this one has five experiments
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -67,7 +68,7 @@ def _vgg(momentum: float) -> Callable[[bool], Units]:
             return {name: _drawn(*found[name], name, setting) for name in laws}
 
         return {
-            f"{name} {decay:g}": lambda n=name == "normed", d=decay: one(n, d)
+            f"{name} {decay:g}": partial(one, name == "normed", decay)
             for name in ("normed", "plain")
             for decay in decays
         }
@@ -209,7 +210,7 @@ def _surfaces(quick: bool) -> Units:
             "runs": runs,
         }
 
-    return {name: lambda n=name: one(n) for name in SYMMETRIES}
+    return {name: partial(one, name) for name in SYMMETRIES}
 
 
 def _surfaces_report(results: Results) -> Report:
@@ -398,7 +399,7 @@ def _dampening(quick: bool) -> Units:
             "curves": [p.mean(1)[::5].tolist() for p in (values, right, code)],
         }
 
-    return {f"{a:g}": lambda a=a: one(a) for a in DAMPENINGS}
+    return {f"{a:g}": partial(one, a) for a in DAMPENINGS}
 
 
 def _dampening_report(results: Results) -> Report:

@@ -6,6 +6,7 @@ This file is long because a paper is one file, and this one has five experiments
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,7 @@ def _mlp(quick: bool) -> Units:
                     line.append([k + 1, float((torch.cat(now) - torch.cat(start)).norm() / torch.cat(start).norm())])
         return {"line": line, "left": max(r.relative for r in ledger.rows())}
 
-    return {f"momentum {m:g}": lambda m=m: one(m) for m in MOMENTA}
+    return {f"momentum {m:g}": partial(one, m) for m in MOMENTA}
 
 
 def _mlp_report(results: Results) -> Report:
@@ -153,8 +154,8 @@ def _limit(quick: bool) -> Units:
         for dt in (0.04, 0.02, 0.01, 0.005):
             model = arch.to_torch(torch.float64, 0)
             # The heavy ball is the flow with step dt: lr = dt², momentum = 1 - damping dt; without, lr = dt.
-            options = {"lr": dt * dt, "momentum": 1 - damping * dt} if damping else {"lr": dt}
-            optimizer = torch.optim.SGD(model.parameters(), **options)
+            rate, momentum = (dt * dt, 1 - damping * dt) if damping else (dt, 0.0)
+            optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
             start = [law.value(dict(model.named_parameters())).detach() for law in laws]
             for _ in range(round(time / dt)):
                 optimizer.zero_grad()
@@ -294,9 +295,8 @@ def _mirror(quick: bool) -> Units:
         line = [[float(s.time), float(v)] for s, v in zip(states, moved, strict=True)]
         return {"line": line[:: steps // 40], "drift": max(x for _, x in line)}
 
-    return {f"NMF, mass {m:g}": lambda m=m: nmf(m) for m in MASSES} | {
-        f"ICNN, mass {m:g}": lambda m=m: icnn(m) for m in (0.0, 0.5)
-    }
+    units: Units = {f"NMF, mass {m:g}": partial(nmf, m) for m in MASSES}
+    return units | {f"ICNN, mass {m:g}": partial(icnn, m) for m in (0.0, 0.5)}
 
 
 def _mirror_report(results: Results) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -127,7 +128,7 @@ def _training(quick: bool) -> Units:
             "parameters": sum(p.numel() for p in arch.to_torch().parameters()),
         }
 
-    return {name: lambda n=name: one(n) for name in TITLES}
+    return {name: partial(one, name) for name in TITLES}
 
 
 def _training_report(results: Results) -> Report:
@@ -199,7 +200,7 @@ def _control(quick: bool) -> Units:
             "rows": [[w.name, rows[w.name].verdict, *(accounts[x.name].leak for x in (w, law))] for law, w in pairs]
         }
 
-    return {name: lambda n=name: one(n) for name in TITLES}
+    return {name: partial(one, name) for name in TITLES}
 
 
 def _control_report(results: Results) -> Report:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -98,12 +99,12 @@ def _climb(model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, 
     ups = [RADIUS * p.grad / (size + 1e-12) for p in ps if p.grad is not None]
     with torch.no_grad():
         for p, up in zip(ps, ups, strict=True):
-            p += up
+            p.add_(up)
     optimizer.zero_grad()
     (model(x)[:, 0] - y).square().mean().backward()
     with torch.no_grad():
         for p, up in zip(ps, ups, strict=True):
-            p -= up
+            p.sub_(up)
     optimizer.step()
 
 
@@ -204,7 +205,7 @@ def _orbit(quick: bool) -> Units:
             "flattest": at(best),
         }
 
-    return {f"seed {seed}": lambda s=seed: one(s) for seed in range(SEEDS)}
+    return {f"seed {seed}": partial(one, seed) for seed in range(SEEDS)}
 
 
 def _orbit_report(results: Results) -> Report:
@@ -248,18 +249,17 @@ def _orbit_draw(place: SubFigure, results: Results) -> None:
     ax.legend(ncols=2)
 
 
-def output(kind: str, a: Tensor, w: Tensor, b: Tensor, x: Tensor, all_x: Tensor) -> Tensor:
+def output(kind: str, net: Sequence[Tensor], x: Tensor, all_x: Tensor) -> Tensor:
     """Two layers of ReLU, one output.
 
     Args:
         kind: a key of `KINDS`; the norms divide what ReLU gives, by its length (`layer`) or by the root of the mean
             square of every unit over the training set (`batch`), without centring, gain or shift.
-        a: shape `(..., m)`.
-        w: shape `(..., m, d)`.
-        b: shape `(..., m)`.
+        net: outer weights `(..., m)`, inner weights `(..., m, d)` and inner biases `(..., m)`.
         x: shape `(..., d)`.
         all_x: the training set, shape `(n, d)`.
     """
+    a, w, b = net
     shift = 0.0 if kind == "plain" else b
     h = ((w @ x[..., None])[..., 0] + shift).relu()
     if kind == "layer":
@@ -280,12 +280,14 @@ def slopes(score: Callable[..., Tensor], points: list[Tensor]) -> list[Tensor]:
 def trace(kind: str, net: list[Tensor], x: Tensor) -> float:
     """Trace of the Hessian of the mean of `(f - y)²/2` where `f = y`: the mean square of the gradients of `f`."""
     copies = [p.expand(len(x), *p.shape) for p in net]
-    return float(sum(g.square().sum() for g in slopes(lambda *q: output(kind, *q, x, x), copies)) / len(x))
+    found = slopes(lambda *q: output(kind, q, x, x), copies)
+    return float(torch.stack([g.square().sum() for g in found]).sum() / len(x))
 
 
 def _accuracy(kind: str, net: list[Tensor], x: Tensor, seen: Tensor) -> float:
     y = x[:, 0] * x[:, 1]
-    return float((output(kind, *[p[None] for p in net], x, seen) * y > 0).double().mean())
+    right = output(kind, [p[None] for p in net], x, seen) * y > 0
+    return float(right.double().mean())
 
 
 def trained(kind: str, algorithm: str) -> Plain:
@@ -305,7 +307,7 @@ def trained(kind: str, algorithm: str) -> Plain:
             target = target + NOISE * torch.randn(target.shape, generator=draw, dtype=torch.float64)
 
         def loss(*q: Tensor, rows: Tensor = rows, target: Tensor = target) -> Tensor:
-            return (output(kind, *q, x[rows], x) - target).square() / 2
+            return (output(kind, q, x[rows], x) - target).square() / 2
 
         here = [p[:, None].expand(SEEDS, BATCH, *p.shape[1:]) for p in net]
         g = slopes(loss, here)
@@ -319,7 +321,7 @@ def trained(kind: str, algorithm: str) -> Plain:
     out = []
     for seed in range(SEEDS):
         one = [p[seed] for p in net]
-        error = float((output(kind, *[p[None] for p in one], x, x) - y).square().mean())
+        error = float((output(kind, [p[None] for p in one], x, x) - y).square().mean())
         out.append([error, _accuracy(kind, one, unseen, x), trace(kind, one, x)])
     return {"rows": out}
 
@@ -345,7 +347,7 @@ def _written() -> Plain:
             net = [a / scale, w * scale, b * scale] if kind in ("plain", "bias") else [a, w, b]
             if kind == "batch":
                 net = [a * (x @ w.T + b).relu().square().mean(0).sqrt(), w, b]
-            error = float((output(kind, *[p[None] for p in net], x, x) - y).square().mean())
+            error = float((output(kind, [p[None] for p in net], x, x) - y).square().mean())
             out[f"{name} {kind}"] = [error, _accuracy(kind, net, unseen, x), trace(kind, net, x)]
     return out
 
@@ -355,7 +357,7 @@ def _scenarios(quick: bool) -> Units:
     for kind in KINDS:
         for algorithm in ALGORITHMS:
             if not quick or (kind, algorithm) == ("plain", "sam"):
-                units[f"{kind} {algorithm}"] = lambda k=kind, a=algorithm: trained(k, a)
+                units[f"{kind} {algorithm}"] = partial(trained, kind, algorithm)
     return units
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,7 +77,7 @@ def _quantities(quick: bool) -> Units:
                 line.append([dt * (k + 1), float((quantity(at) - first).norm() / first.norm())])
         return {"line": line, "rate": slow, "loss": [float(loss((u, v))), float(loss(at))]}
 
-    return {f"{name}, {n} examples": lambda name=name, n=n: one(name, n) for name in CURVES for n in (8, 64)}
+    return {f"{name}, {n} examples": partial(one, name, n) for name in CURVES for n in (8, 64)}
 
 
 def _quantities_report(results: Results) -> Report:
@@ -142,7 +143,7 @@ def _teleport(quick: bool) -> Units:
         ends = [steepness(start), steepness(there)]
         return {"loss": lines, "steepness": ends, "holds": str(symmetry.verify().verdict)}
 
-    return {f"seed {s}": lambda s=s: one(s) for s in SEEDS}
+    return {f"seed {s}": partial(one, s) for s in SEEDS}
 
 
 def _teleport_report(results: Results) -> Report:

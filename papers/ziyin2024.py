@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -84,7 +85,7 @@ def _step(quick: bool) -> Units:
             )
         return {"rows": rows}
 
-    return {kind: lambda k=kind: one(k) for kind in ("ReLU", "linear")}
+    return {kind: partial(one, kind) for kind in ("ReLU", "linear")}
 
 
 def _step_report(results: Results) -> Report:
@@ -145,7 +146,7 @@ def _training(quick: bool) -> Units:
             runs.append(line)
         return {"runs": runs}
 
-    return {kind: lambda k=kind: one(k) for kind in ("ReLU", "linear")}
+    return {kind: partial(one, kind) for kind in ("ReLU", "linear")}
 
 
 def _training_report(results: Results) -> Report:
