@@ -90,6 +90,7 @@ def test_batches_and_parameters_fit(data: st.DataObject) -> None:
     assert arch.to_torch()(*(x if x.dtype == torch.long else x.float() for x in batch)) is not None
 
 
+@pytest.mark.nightly
 def test_a_counterexample_is_small_and_is_python() -> None:
     def has_norm_before_relu(arch: Architecture) -> bool:
         kinds = [type(arch.block(n)).__name__ for n in arch.nodes]

@@ -19,7 +19,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("how", "heads"), [("fsdp", 1), ("tensor parallel", 2), pytest.param("fsdp", 2, marks=pytest.mark.nightly)]
+    ("how", "heads"),
+    [("tensor parallel", 2), *(pytest.param("fsdp", heads, marks=pytest.mark.nightly) for heads in (1, 2))],
 )
 def test_two_processes_give_the_values_of_one(tmp_path: Path, how: str, heads: int) -> None:
     with socket.socket() as s:

@@ -81,7 +81,7 @@ def still(m, x):
 
 
 STOPPED = {
-    "norm": (lambda m, x: m.down((h := m.up(x)) / h.norm(dim=1, keepdim=True).detach()), 1),
+    "norm": (lambda m, x: m.down((h := m.up(x)) / h.norm(dim=1, keepdim=True).detach()), 10),
     "norm without gradients": (still, 10),
     "straight through": (lambda m, x: m.down((h := m.up(x)) + (h.sign() - h).detach()), 0),
     "half": (half, 10),
