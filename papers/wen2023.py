@@ -1,4 +1,7 @@
-"""Wen, Li, Ma 2023: what SAM does to the laws, sharpness along an orbit, and flatness against generalisation."""
+"""Wen, Li, Ma 2023: what SAM does to the laws, sharpness along an orbit, and flatness against generalisation.
+
+This file is long because a paper is one file, and this one has an orbit, four scenarios and two written networks.
+"""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def fold(
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
     >>> _ = nn.init.normal_(model[1].weight)
-    >>> found = fold(model, args=(torch.randn(2, 3),))
+    >>> found = fold(model, ["norms"], args=(torch.randn(2, 3),))
     >>> found.done, found.model[1].weight.tolist()
     (('gain and shift of 1 into 2',), [1.0, 1.0, 1.0, 1.0])
     """
