@@ -130,3 +130,13 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -> 
     first = (tmp_path / "tran2026.json").read_text()
     subprocess.run(command, capture_output=True, check=True)
     assert (tmp_path / "tran2026.json").read_text() == first
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_shipped_verdicts_follow_from_the_shipped_numbers(name: str) -> None:
+    """A criterion that is changed later changes the verdict, or the page is made again."""
+    parts = {part["name"]: part for part in page.shipped()[name]["parts"]}
+    assert set(parts) == {part.name for part in paper(name).parts}
+    for part in paper(name).parts:
+        told = {c["name"]: c["verdict"] for c in parts[part.name]["claims"]}
+        assert told == {c.name: c.verdict for c in part.report(parts[part.name]["results"]).claims}
