@@ -67,9 +67,7 @@ def assert_step_lawful(
     __tracebackhide__ = True
     began = time.perf_counter()
     plain = inner(model)
-    trained = {_plain(n): p for n, p in plain.named_parameters() if p.requires_grad}
-    if not trained:
-        raise AssertionError(f"{type(plain).__name__} has no trainable parameter; there is no gradient to test")
+    trained = _trained(plain)
     args, kwargs = inputs_of("assert_step_lawful", args, kwargs)
     if laws is None and (args or kwargs):
         grads = {p: p.grad for p in plain.parameters()}
@@ -144,9 +142,7 @@ def assert_same_step(
     __tracebackhide__ = True
     began = time.perf_counter()
     plain = inner(model)
-    trained = {_plain(n): p for n, p in plain.named_parameters() if p.requires_grad}
-    if not trained:
-        raise AssertionError(f"{type(plain).__name__} has no trainable parameter; there is no gradient to test")
+    trained = _trained(plain)
     left: list[dict[str, torch.Tensor | None]] = []
     for way in (first, second):
         with kept(plain):
@@ -173,6 +169,19 @@ def assert_same_step(
     found.notes.append("the second way is compared with the first; what both do wrong is not seen")
     found.seconds = time.perf_counter() - began
     conclude(found)
+    return found
+
+
+def _trained(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters that are trained, by their plain names.
+
+    Raises:
+        AssertionError: if there are none.
+    """
+    __tracebackhide__ = True
+    found = {_plain(n): p for n, p in model.named_parameters() if p.requires_grad}
+    if not found:
+        raise AssertionError(f"{type(model).__name__} has no trainable parameter; there is no gradient to test")
     return found
 
 

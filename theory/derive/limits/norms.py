@@ -37,14 +37,15 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     yield from _unread_of_norms(solution)
     yield from _single_rows(solution)
     yield from _unseen_scales(solution)
+    yield from _centred_parts(solution)
+
+
+def _centred_parts(solution: Solution) -> Iterator[str]:
+    """Features that are centred together and then scaled in parts: one law has the mean of all of them."""
     for site in solution.drawn.sites:
         rule = site.rule
-        if (
-            not isinstance(rule, NormRule)
-            or not rule.centre
-            or rule.scale
-            or not solution.layouts.is_cut(site.inputs[0])
-        ):
+        centring = isinstance(rule, NormRule) and rule.centre and not rule.scale
+        if not centring or not solution.layouts.is_cut(site.inputs[0]):
             continue
         after = [r for r, _ in solution.drawn.readers[site.outputs[0]]]
         for r in after:  # behind copies
