@@ -92,7 +92,7 @@ class Piecewise(_Same):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         clamped = self.function == "hardtanh" and not self.a <= 0 <= self.b
-        return PointwiseRule(keeps_zero=self.function != "hardsigmoid" and not clamped, alike=True)
+        return PointwiseRule(keeps_zero=self.function != "hardsigmoid" and not clamped, alike=True, pieces=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         pieces, whole = _PIECES[self.function]

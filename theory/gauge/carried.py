@@ -19,7 +19,7 @@ from .contract import Site
 from .diagram import Diagram
 from .directions import Directions
 from .linalg import Equations, Number
-from .roots import Pull, Root, Roots, merge, moves_on, onward
+from .roots import AVERAGED, Pull, Root, Roots, merge, moves_on, onward
 from .rules import AddRule, ConcatRule, FixedGainRule, LinearRule, SumFeaturesRule
 from .subspace import Vector, VectorKey, vector_keys
 from .unknowns import Cell, Open, ShiftKey, ShiftRow
@@ -183,7 +183,7 @@ class Carried:
 
     def _absent(self, root: Root) -> tuple[Vector, ...]:
         """What a root never has; of a function of a wire nothing is known."""
-        return () if root[0] else self._directions.absent(root[1]).vectors
+        return () if root[0] not in ("", AVERAGED) else self._directions.absent(root[1]).vectors
 
     def _keys(self, root: Root, pulls: Sequence[Pull]) -> list[VectorKey]:
         """The sectors of a root that its readers, or what it never has, speak of."""

@@ -35,6 +35,7 @@ from .rules import (
 from .subspace import VectorKey
 
 Root = tuple[Hashable, int]  # ("", wire) for what a wire carries, ("+", wire) for its positive part, (function, wire)
+AVERAGED = "averaged"  # with a wire: averages, or picks, of its positions, which lack what it lacks
 Pull = dict[VectorKey, dict[tuple[Root, VectorKey], Number]]
 Push = dict[VectorKey, dict[VectorKey, Number]]
 Chain = tuple[tuple[Hashable, Number], ...]  # odd functions, and the size of the factor before each
@@ -112,12 +113,16 @@ class Roots:
             return site.inputs if one_place(self._diagram, site) else ()
         if is_factor(rule) or isinstance(rule, (FixedGainRule, RepeatRule, SumFeaturesRule)):
             return site.inputs
-        if self._loose and adds_constants(rule):
+        if self._loose and (adds_constants(rule) or _averages(rule)):
             return site.inputs
         return site.inputs if is_function(site) else ()
 
     def _itself(self, w: int) -> Pull:
-        return {k: {(("", w), k): 1} for k in self._directions.keys(w)}
+        return {k: self._own(w, k) for k in self._directions.keys(w)}
+
+    @staticmethod
+    def _own(w: int, k: VectorKey) -> dict[tuple[Root, VectorKey], Number]:
+        return {(("", w), k): 1}
 
     def _made(self, w: int, site: Site | None) -> Pull:
         if site is None or not self._sources(site):
@@ -140,8 +145,13 @@ class Roots:
             if isinstance(rule, AddRule):
                 for part in parts:
                     merge(row, part[k])
-            elif isinstance(rule, PassRule):
+            elif is_factor(rule):
                 merge(row, parts[0][k], rule.factor)
+            elif _averages(rule):
+                plain = all(root[0] == "" for root, _ in parts[0][k])
+                merge(
+                    row, {((AVERAGED, r[1]), at): a for (r, at), a in parts[0][k].items()} if plain else self._own(w, k)
+                )
             elif isinstance(rule, FixedGainRule):
                 merge(row, parts[0][k], rule.factors(self._directions.layout(w))[k[0]])
             elif isinstance(rule, HomogeneousRule) and rule.negative is not None:
@@ -307,6 +317,11 @@ def is_function(site: Site) -> bool:
 def adds_constants(rule: Rule) -> bool:
     """Whether a rule adds a bias or fixed numbers, and does nothing else but a factor."""
     return isinstance(rule, OffsetRule) or (isinstance(rule, GainRule) and rule.gain is None)
+
+
+def _averages(rule: Rule) -> bool:
+    """Whether positions are averaged or picked, so that constants of all of them may be added afterwards as well."""
+    return isinstance(rule, PassRule) and rule.keeps_constants and not is_factor(rule)
 
 
 def _is_odd(rule: Rule) -> bool:

@@ -17,6 +17,7 @@ from ...gauge.solution import Solution
 from .cancelling import cancelling_limits
 from .frozen import fixed_number_limits, frozen_limits
 from .functions import function_limits
+from .gates import gate_limits
 from .inputs import computed_limits
 from .norms import norm_limits, normed
 from .paths import path_limits
@@ -38,6 +39,7 @@ def limits(solution: Solution) -> list[str]:
         *sum_limits(solution),
         *function_limits(solution),
         *fixed_number_limits(solution),
+        *gate_limits(solution.drawn),
         *norm_limits(solution),
         *_opaque(solution),
         *_narrow(solution),

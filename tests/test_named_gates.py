@@ -1,0 +1,71 @@
+"""Laws that a night of 1,800 random networks found unnamed: gates on one side, one number normalised, centred means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lawful as lw
+from lawful import blocks as b
+
+POSITIONS = b.Signal(4, (3, 3))
+
+NAMED = {
+    "a bias and a mean behind a norm of the input": (
+        b.LayerNormCore(4) >> b.Affine(4, False) >> b.GlobalAveragePool() >> b.Linear(4, 3),
+        POSITIONS,
+        "by constants",
+    ),
+    "BatchNorm of multiples of one number": (
+        b.Linear(3, 1) >> b.Pointwise("tanh") >> b.Linear(1, 2) >> b.BatchNormCore(2, 0.0) >> b.Linear(2, 3, False),
+        b.Signal(3),
+        "one number",
+    ),
+    "positions mixed and centred": (
+        b.TokenMLP(4, 2, bias=False) >> b.InstanceNormCore(2, 0.0) >> b.Pointwise("tanh") >> b.Linear(2, 2),
+        b.Signal(2, (4,)),
+        "of their mean",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_the_rules_do_not_see_is_named(name: str) -> None:
+    net, signal, words = NAMED[name]
+    arch = lw.Architecture(net, signal)
+    laws = lw.derive(arch)
+    assert lw.count(arch).laws > laws.exact_independent and any(words in note for note in laws.gaps)
+
+
+GATES: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], bool]] = {
+    "a clamp below what is never negative": (lambda h: torch.clamp(h.relu(), min=-1), True),
+    "off for every input": (lambda h: (torch.tanh(h) - 2).relu(), True),
+    "on for every input": (lambda h: F.leaky_relu(torch.sigmoid(h) + 1), True),
+    "turned round": (lambda h: (-h.relu()).relu(), True),
+    "a layer reaches both sides": (lambda h: (h + 1).relu(), False),
+    "a positive factor": (lambda h: (2 * torch.tanh(h)).relu(), False),
+    "a clamp of a layer": (lambda h: F.hardtanh(h), False),
+}
+
+
+class Gated(nn.Module):
+    """Two layers with a gate between."""
+
+    def __init__(self, gate: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.up, self.down, self.gate = nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False), gate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.down(self.gate(self.up(x)))
+        return out
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gates_that_may_stand_on_one_side_are_named(name: str) -> None:
+    gate, named = GATES[name]
+    laws = lw.derive(Gated(gate), args=(torch.randn(5, 3),))
+    assert any("stand on one side" in note for note in laws.gaps) == named

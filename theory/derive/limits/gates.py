@@ -1,0 +1,58 @@
+"""Gates that stand on one side for every input: what they read is bounded, and fixed numbers move it, or the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...gauge.diagram import Diagram
+from ...gauge.rewrites import is_factor
+from ...gauge.rules import (
+    BatchNormRule,
+    FixedGainRule,
+    FrozenNormRule,
+    HomogeneousRule,
+    NormRule,
+    OffsetRule,
+    PassRule,
+    PointwiseRule,
+    Rule,
+    SimilarityRule,
+    SoftmaxRule,
+    UnitRowsRule,
+    WholeRule,
+)
+
+BOUNDED = (BatchNormRule, NormRule, PointwiseRule, SimilarityRule, SoftmaxRule, UnitRowsRule)
+
+
+def gate_limits(diagram: Diagram) -> Iterator[str]:
+    """Activations of several pieces of which only one may be met: there they are a smaller or a linear network."""
+    for site in diagram.sites:
+        rule = site.rule
+        unknown = isinstance(rule, WholeRule) and not rule.narrow and len(site.inputs) == 1  # a clamp on one side
+        moved = unknown or (isinstance(rule, PointwiseRule) and rule.pieces)
+        if not moved and not (isinstance(rule, HomogeneousRule) and rule.negative is not None):
+            continue
+        before = diagram.writer.get(site.inputs[0])
+        while before is not None and _is_fixed(before.rule):
+            moved = moved or not _is_positive(before.rule)
+            before = diagram.writer.get(before.inputs[0])
+        if moved and before is not None and _is_bounded(before.rule):
+            yield f"{site.name} reads bounded numbers: laws of units that stand on one side always are not listed"
+
+
+def _is_fixed(rule: Rule) -> bool:
+    """Whether a block moves its input by fixed numbers."""
+    return isinstance(rule, (FixedGainRule, FrozenNormRule, OffsetRule)) or is_factor(rule)
+
+
+def _is_positive(rule: Rule) -> bool:
+    """Whether it only has positive factors, which leave every number on its side of 0."""
+    if isinstance(rule, FixedGainRule):
+        return all(a >= 0 for _, a in rule.runs)
+    return isinstance(rule, PassRule) and rule.factor > 0
+
+
+def _is_bounded(rule: Rule) -> bool:
+    """Whether what a block gives has a bound, on one side at least."""
+    return isinstance(rule, BOUNDED) or (isinstance(rule, HomogeneousRule) and (rule.positive or rule.negative == 0))
