@@ -145,7 +145,7 @@ class Roots:
             if isinstance(rule, AddRule):
                 for part in parts:
                     merge(row, part[k])
-            elif is_factor(rule):
+            elif isinstance(rule, PassRule) and is_factor(rule):
                 merge(row, parts[0][k], rule.factor)
             elif _averages(rule):
                 plain = all(root[0] == "" for root, _ in parts[0][k])

@@ -11,6 +11,8 @@ from ...gauge.rules import (
     AddRule,
     AttentionRule,
     BatchNormRule,
+    ConcatRule,
+    DiscardRule,
     FixedGainRule,
     GainRule,
     HeadGainRule,
@@ -65,17 +67,27 @@ def _copies_of_one_number(solution: Solution) -> Iterator[str]:
                 yield f"{site.name} makes one number of multiples of one: laws of their differences are not listed"
 
 
+def _drops(solution: Solution, site: Site) -> bool:
+    """Whether it cuts features into parts: nothing reads some, and what answers factors reads others."""
+    if not (isinstance(site.rule, ConcatRule) and site.rule.cut):
+        return False
+    parts = [[r.rule for r, _ in solution.drawn.readers[w]] for w in site.outputs]
+    dropped = any(all(isinstance(r, DiscardRule) for r in part) for part in parts)
+    rigid = (DiscardRule, OutputRule, PointwiseRule, SoftmaxRule)
+    return dropped and any(not isinstance(r, rigid) for part in parts for r in part)
+
+
 def _centred_parts(solution: Solution) -> Iterator[str]:
-    """Features that are centred together and then scaled in parts: one law has the mean of all of them."""
+    """Features that are centred together and then scaled, or read, in parts: one law has the mean of all of them."""
     for site in solution.drawn.sites:
         rule = site.rule
-        centring = isinstance(rule, NormRule) and rule.centre and not rule.scale
-        if not centring or not solution.layouts.is_cut(site.inputs[0]):
+        if not isinstance(rule, NormRule) or not rule.centre or rule.scale:
             continue
         after = [r for r, _ in solution.drawn.readers[site.outputs[0]]]
         for r in after:  # behind copies
             after += [z for z, _ in solution.drawn.readers[r.outputs[0]]] if r.rule == PassRule() else []
-        if any(isinstance(r.rule, FixedGainRule) for r in after):
+        scaled = solution.layouts.is_cut(site.inputs[0]) and any(isinstance(r.rule, FixedGainRule) for r in after)
+        if scaled or any(_drops(solution, r) for r in after):
             yield f"{site.name} centres features that are cut into parts: laws that mix the parts are not listed"
 
 
