@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 COPY := build/copy
 WORKERS ?= 2
-LOWEST_TESTS := $(patsubst %,tests/test_%.py,cancelling exact certificate cli search formulas precise draw serial)
+LOWEST_TESTS := $(patsubst %,tests/test_%.py,cancelling exact certificate cli search formulas precise serial)
 
 # What each set-up adds to the library: the extras of pyproject.toml.
 extras_demo := train,plot
