@@ -23,6 +23,11 @@ BLIND = frozenset(
 OURS = frozenset({"torch", "lawful"})  # packages whose lines no user wrote
 
 
+def _whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is all of its memory."""
+    return tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
+
+
 class _Numbers:
     """Gives the same numbers whenever it is called."""
 
@@ -97,8 +102,8 @@ class Recorder(TorchDispatchMode):
                 tape.detached[storage_key(outs[0])] = step.place
             return  # a view: the memory says it all
         written = self._written(schema, args, options)
-        if step.name.rpartition(".")[2] in BLIND:
-            reads = []
+        if step.name.rpartition(".")[2] in BLIND and all(map(_whole, written)):
+            reads = []  # what is written into a part leaves the rest of the memory as it moves
         targets = {storage_key(t) for t in written}
         fresh = {i: t for i, t in enumerate(outs) if storage_key(t) not in targets}
         if not any(s.key in tape.moves for s in reads):
