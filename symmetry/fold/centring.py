@@ -41,8 +41,9 @@ def centring(found: Symmetries, now: Tensors) -> Steps:
         wires, near = _stream(diagram, site.inputs[0], now)
         seen |= wires
         said = f"centring of {diagram.wires[min(wires)].name}"
-        written = [s for s in near if isinstance(s.rule, LinearRule | TableRule | GainRule) and s.outputs[0] in wires]
-        others = [s for s in near if s not in written and not _blind(s.rule) and not isinstance(s.rule, DiscardRule)]
+        norms = [s for s in near if _blind(s.rule) and s.inputs[0] in wires]
+        written = [s for s in near if _centrable(s, now) and s.outputs[0] in wires]
+        others = [s for s in near if not _fits(s, wires, now)]
         tied = next((t for s in written if isinstance(s.rule, LinearRule) and (t := used_elsewhere(found, s.rule))), "")
         if others:
             yield said, "on it stands " + ", ".join(f"{s.name} ({s.rule.statement})" for s in others)
@@ -51,7 +52,6 @@ def centring(found: Symmetries, now: Tensors) -> Steps:
         elif all(not list(s.rule.uses(s)) for s in written):
             yield said, "nothing that is trained writes it"
         else:
-            norms = [s for s in near if _blind(s.rule)]
             yield f"{said}, read by {', '.join(s.name for s in norms)}", _centred(diagram, written, wires, norms, now)
 
 
@@ -60,12 +60,29 @@ def _blind(rule: object) -> bool:
     return isinstance(rule, NormRule) and rule.centre and rule.groups == 1
 
 
+def _centrable(site: Site, now: Tensors) -> bool:
+    """Whether what a block writes is centred by centring parameters of it alone."""
+    rule = site.rule
+    if isinstance(rule, GainRule):
+        return rule.bias is not None and _passes(site, now)
+    return isinstance(rule, LinearRule | TableRule)
+
+
+def _fits(site: Site, wires: set[int], now: Tensors) -> bool:
+    """Whether a block at the end of a stream does not see its mean, and writes what has none or can be centred."""
+    reads, writes = not wires.isdisjoint(site.inputs), not wires.isdisjoint(site.outputs)
+    if _passes(site, now):
+        return True
+    read = _blind(site.rule) or isinstance(site.rule, DiscardRule)
+    return (read or not reads) and (not writes or _blind(site.rule) or _centrable(site, now))
+
+
 def _passes(site: Site, now: Tensors) -> bool:
     """Whether what a block writes has mean zero if what it reads has: all features are treated alike."""
     rule = site.rule
     if isinstance(rule, GainRule):
         return rule.gain is None or bool((read(rule.gain, now) + float(rule.offset) == 1).all())
-    return isinstance(rule, AddRule | PassRule | TokensRule | ScalarGainRule)
+    return isinstance(rule, AddRule | PassRule | TokensRule | ScalarGainRule) and not rule.noisy
 
 
 def _stream(diagram: Diagram, start: int, now: Tensors) -> tuple[set[int], list[Site]]:

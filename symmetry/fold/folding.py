@@ -90,6 +90,8 @@ def fold(
         if kind not in kinds or found.diagram is None:
             continue
         for said, what in MAKERS[kind](found, now):
+            if said in done:
+                continue  # a norm that is used twice
             if isinstance(what, str):
                 refused[said] = what
                 continue
@@ -107,5 +109,5 @@ def fold(
     changed = {n: t.to(own[n].dtype) for n, t in now.items() if n in own and not torch.equal(t, start[n])}
     out = write(copy.deepcopy(model), changed, setting.aliases, True)
     if remove:
-        refused |= without(out, gone, setting)
+        refused |= without(out, gone, setting, seed)
     return Folded(out, tuple(done), refused, distance(*outputs(setting, [start, now], seed)))

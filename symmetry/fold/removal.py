@@ -2,60 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 
-from lawful.symmetry.running import Setting
+from lawful.symmetry.running import Setting, distance, outputs
+from lawful.symmetry.symmetry import TOLERANCE
+from lawful.theory.refusals import ModuleError
 
 
-def without(model: torch.nn.Module, gone: Mapping[str, float], setting: Setting) -> dict[str, str]:
+def without(model: torch.nn.Module, gone: Mapping[str, float], setting: Setting, seed: int) -> dict[str, str]:
     """Changes a model in place; gives what had to stay, with the reason.
 
     Args:
         model: the model after its folds.
         gone: parameters that do nothing, with the number that each holds, and LayerNorms whose stream is centred.
-        setting: the inputs on which it must still run.
+        setting: the inputs on which it must compute the same in its mode, and run in the other one.
+        seed: of the inputs.
     """
-    kept = {}
-    modules, parameters = dict(model.named_modules()), dict(model.named_parameters(remove_duplicate=False))
-    for name, value in gone.items():
-        if name in parameters and not _parameter(model, name, value, setting):
-            kept[name] = "its module does not run without it"
-    for name in gone.keys() - parameters.keys():
-        module = modules.get(name)
-        if type(module) is not torch.nn.LayerNorm:
-            kept[name] = "it is no nn.LayerNorm that an nn.RMSNorm could replace"
-        elif module.bias is not None:
-            kept[name] = "its shift stays, which an nn.RMSNorm does not have"
-        else:
-            _as_rms(model, name, module)
-    return kept
+    kept = {n: why for n in gone if (why := _obstacle(model, n))}
+    chosen = [n for n in gone if n not in kept]
+    chosen.sort(key=lambda n: n in dict(model.named_modules()))  # an RMSNorm takes what a LayerNorm has left
+    before = _runs(model, setting, seed)
+    whole = [_removed(model, n, gone[n]) for n in chosen]
+    if _agrees(before, _runs(model, setting, seed), model):
+        return kept | _shifted(model, chosen)
+    for undo in reversed(whole):
+        undo()
+    for n in chosen:
+        undo = _removed(model, n, gone[n])
+        if not _agrees(before, _runs(model, setting, seed), model):
+            undo()
+            kept[n] = "the model does not run, or computes something else, without it"
+    return _shifted(model, chosen) | kept
 
 
-def _as_rms(model: torch.nn.Module, name: str, norm: torch.nn.LayerNorm) -> None:
-    """Puts an RMSNorm in the place of a LayerNorm whose input has mean zero."""
-    plain = torch.nn.RMSNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
-    plain.weight = norm.weight
-    parent, _, local = name.rpartition(".")
-    setattr(model.get_submodule(parent), local, plain.train(norm.training))
+def _shifted(model: torch.nn.Module, chosen: Iterable[str]) -> dict[str, str]:
+    """The LayerNorms that have to stay what they are."""
+    modules = dict(model.named_modules())
+    why = "its shift stays, which an nn.RMSNorm does not have"
+    return {n: why for n in chosen if isinstance(modules.get(n), torch.nn.LayerNorm)}
 
 
-def _parameter(model: torch.nn.Module, name: str, value: float, setting: Setting) -> bool:
-    """Takes a gain or shift that does nothing out of its module; whether the module still runs."""
+Undo = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a model does: its outputs in float64 in the mode that it is in, and the modes in which it runs as it is."""
+
+    outputs: list[torch.Tensor] | None
+    modes: frozenset[bool]
+
+
+def _runs(model: torch.nn.Module, setting: Setting, seed: int) -> Runs:
+    try:
+        found = outputs(replace(setting, network=model), [{}], seed)[0]
+    except ModuleError:
+        found = None
+    return Runs(found, frozenset(mode for mode in (True, False) if _starts(model, setting, mode)))
+
+
+def _agrees(before: Runs, after: Runs, model: torch.nn.Module) -> bool:
+    """Whether a model computes what it did, up to rounding of its own type, and runs in every mode that it ran in."""
+    if before.outputs is not None:
+        types = [p.dtype for p in model.parameters() if p.is_floating_point()]
+        limit = max([TOLERANCE, *(100 * torch.finfo(t).eps for t in types)])
+        if after.outputs is None or not distance(before.outputs, after.outputs) <= limit:
+            return False
+    return before.modes <= after.modes
+
+
+def _starts(model: torch.nn.Module, setting: Setting, training: bool) -> bool:
+    """Whether a model runs in a mode; kernels for evaluation read weights of layers without calling these."""
+    held = {b: b.clone() for b in model.buffers()}
+    with _mode(model, training), torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            model(*setting.args, **setting.kwargs)
+        except Exception:  # whatever a user's module does without its parameter
+            return False
+        finally:
+            for buffer, value in held.items():
+                buffer.copy_(value)
+    return True
+
+
+@contextmanager
+def _mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
+    modes = {m: m.training for m in model.modules()}
+    if model.training != training:
+        model.train(training)
+    try:
+        yield
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
+
+
+def _obstacle(model: torch.nn.Module, name: str) -> str:
+    """Why something cannot be taken out; empty if it can."""
+    if name in dict(model.named_parameters(remove_duplicate=False)):
+        return ""
+    module = dict(model.named_modules()).get(name)
+    return "" if type(module) is torch.nn.LayerNorm else "it is no nn.LayerNorm that an nn.RMSNorm could replace"
+
+
+def _removed(model: torch.nn.Module, name: str, value: float) -> Undo:
+    """Takes a parameter out of its module, or puts an RMSNorm in the place of a LayerNorm."""
     home, _, local = name.rpartition(".")
     module = model.get_submodule(home)
+    if local in module._parameters:
+        return _without_parameter(module, local, value)
+    norm = module._modules[local]
+    assert isinstance(norm, torch.nn.LayerNorm)
+    if norm.bias is not None:
+        return lambda: None  # its shift stays, which an RMSNorm does not have
+    plain = torch.nn.RMSNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
+    plain.weight = norm.weight
+    module._modules[local] = plain.train(norm.training)
+
+    def undo() -> None:
+        module._modules[local] = norm
+
+    return undo
+
+
+def _without_parameter(module: torch.nn.Module, local: str, value: float) -> Undo:
     held = module._parameters.pop(local)
-    layers = torch.nn.LayerNorm | torch.nn.RMSNorm | torch.nn.GroupNorm
-    if isinstance(module, layers):
+    norms = torch.nn.LayerNorm | torch.nn.RMSNorm | torch.nn.GroupNorm
+    if isinstance(module, norms):
         module.register_parameter(local, None)
     else:
         module.__dict__[local] = value
-    try:
-        with torch.no_grad():
-            model(*setting.args, **setting.kwargs)
-    except Exception:  # whatever a user's module does without its parameter
+
+    def undo() -> None:
         module.__dict__.pop(local, None)
+        module._parameters.pop(local, None)
         module.register_parameter(local, held)
-        return False
-    return True
+
+    return undo
