@@ -279,7 +279,8 @@ def _wrong_answers(symmetry: Symmetry, tensors: Tensors, element: Element) -> li
     """Wrong changes: one move is left out; where nothing answers anything, all else is scaled unevenly."""
     found = tensors_of(tensors, symmetry.setting.aliases)
     if len(symmetry.moves) < 2 or symmetry.kind == "shift":
-        others = {n: t for n, t in found.items() if t.is_floating_point() and n not in symmetry.parameters}
+        floats = {n: t for n, t in found.items() if t.is_floating_point()}
+        others = {n: t for n, t in floats.items() if n not in symmetry.parameters} or floats
         return [{n: t * _uneven(t) for n, t in others.items()}]
     sizes = []
     for i, move in enumerate(symmetry.moves):

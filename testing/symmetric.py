@@ -12,6 +12,7 @@ from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import refused
+from lawful.theory.verdict import Verdict
 
 from .assertions import quiet
 from .witness.steps import inner, jittered
@@ -70,6 +71,11 @@ def assert_symmetric(
     __tracebackhide__ = True
     if isinstance(generator, Acts):
         found = generator.verify(inner(module), seed=seed)
+        if found.verdict in (Verdict.VACUOUS, Verdict.UNDECIDED):
+            raise AssertionError(
+                f"{found.verdict}: {generator.name} of {type(module).__name__} was not tested; even a wrong element "
+                f"changes its outputs by {found.control:.1e} only"
+            )
         if not found.verdict.passed:
             raise AssertionError(f"{generator.name} is no symmetry of {type(module).__name__}: {found}")
         return float(found.error)
