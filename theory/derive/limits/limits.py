@@ -15,6 +15,7 @@ from ...gauge.rules import (
 )
 from ...gauge.solution import Solution
 from .cancelling import cancelling_limits
+from .factors import factor_limits
 from .frozen import fixed_number_limits, frozen_limits
 from .functions import function_limits
 from .gates import gate_limits
@@ -40,6 +41,7 @@ def limits(solution: Solution) -> list[str]:
         *function_limits(solution),
         *fixed_number_limits(solution),
         *gate_limits(solution.drawn),
+        *factor_limits(solution),
         *norm_limits(solution),
         *_opaque(solution),
         *_narrow(solution),
@@ -85,6 +87,9 @@ def _unlike(solution: Solution) -> Iterator[str]:
         kinds = {use.constant for use in uses if len(use.axes) == 1}
         if len(kinds) > 1 and not solution.diagram.parameters[name].frozen:
             yield f"{name} is a gain here and a shift there: laws that join the two are not listed"
+        gain = any(not use.constant and len(use.axes) == 1 for use in uses)
+        if gain and any(len(use.axes) > 1 for use in uses) and not solution.diagram.parameters[name].frozen:
+            yield f"{name} is a gain here and a matrix there: laws that join the two are not listed"
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
 

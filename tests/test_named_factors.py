@@ -1,0 +1,92 @@
+"""Laws that an adversary counted and that no note named: one number that weighs many, a gain that is a matrix too, sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import lawful as lw
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Plain(nn.Module):
+    def __init__(self, forward: Callable, shapes: Shapes, fixed: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        for name, shape in shapes.items():
+            setattr(self, name, nn.Parameter(torch.randn(shape), requires_grad=name not in fixed))
+        self.own = forward
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.own(self, x)
+        return out
+
+
+def several(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    h = F.linear(x, m.a)
+    return F.linear(h[:, :2] * h[:, 1:], m.o)
+
+
+def scaled(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    h = F.linear(x, m.a).relu()
+    return F.linear(h / h.sum(-1, keepdim=True).clamp(min=1e-9), m.o)
+
+
+# name: (forward, shapes, what is fixed, words of the note)
+NAMED: dict[str, tuple[Callable, Shapes, tuple[str, ...], str]] = {
+    "a wire times one number": (
+        lambda m, x: F.linear(x, m.a) * F.linear(x, m.b),
+        {"a": (2, 3), "b": (1, 3)},
+        (),
+        "weighs by numbers",
+    ),
+    "one over a sum": (scaled, {"a": (4, 3), "o": (2, 4)}, (), "weighs by numbers"),
+    "one factor in several products": (several, {"a": (3, 3), "o": (2, 2)}, (), "one factor in several"),
+    "a gain that is a matrix": (
+        lambda m, x: (F.linear(x, m.a) * m.v).relu() @ m.v.view(-1, 1),
+        {"a": (4, 3), "v": (4,)},
+        (),
+        "a gain here and a matrix there",
+    ),
+    "copies of one number added": (
+        lambda m, x: F.linear(x, m.a) + F.linear(x, m.b) @ torch.ones(1, 2),
+        {"a": (2, 3), "b": (1, 3)},
+        (),
+        "copies of one number",
+    ),
+    "a fixed map added": (
+        lambda m, x: F.linear(x, m.a) + F.linear(F.linear(x, m.b), m.f),
+        {"a": (2, 3), "b": (2, 3), "f": (2, 2)},
+        ("f",),
+        "follow its values",
+    ),
+}
+PLAIN: dict[str, tuple[Callable, Shapes]] = {
+    "a gate": (lambda m, x: F.linear(x, m.a) * F.linear(x, m.b).sigmoid(), {"a": (2, 3), "b": (1, 3)}),
+    "products of own features": (
+        lambda m, x: F.linear(F.linear(x, m.a) * F.linear(x, m.b), m.o),
+        {"a": (2, 3), "b": (2, 3), "o": (2, 2)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_laws_on_two_sides_of_a_factor_are_named(name: str) -> None:
+    torch.manual_seed(0)
+    forward, shapes, fixed, words = NAMED[name]
+    module, args = Plain(forward, shapes, fixed), (torch.randn(6, 3),)
+    laws = lw.derive(module, args=args)
+    assert lw.count(module, args=args).laws > laws.exact_independent
+    assert any(words in note for note in laws.gaps)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_other_factors_need_no_word(name: str) -> None:
+    torch.manual_seed(0)
+    module, args = Plain(*PLAIN[name]), (torch.randn(6, 3),)
+    laws = lw.derive(module, args=args)
+    assert not laws.gaps and laws.exact_independent == lw.count(module, args=args).laws

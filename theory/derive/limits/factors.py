@@ -1,0 +1,116 @@
+"""Numbers that weigh others, and fixed maps beside trained ones: laws that join what stands on their two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...gauge.carried import roots_of
+from ...gauge.contract import Site
+from ...gauge.rewrites import is_factor
+from ...gauge.roots import Root
+from ...gauge.rules import (
+    AddRule,
+    ConcatRule,
+    DiscardRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    MixtureRule,
+    OutputRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    Rule,
+    ScalarGainRule,
+    SoftmaxRule,
+    SumFeaturesRule,
+    TurnRule,
+    WholeRule,
+)
+from ...gauge.solution import Solution
+from ...gauge.subspace import VectorKey
+
+# blocks that hand factors on, or make constants that a factor may follow
+FREE = (
+    ConcatRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    MixtureRule,
+    ProductRule,
+    ScalarGainRule,
+    SumFeaturesRule,
+    WholeRule,
+)
+
+RIGID = (DiscardRule, OutputRule, PointwiseRule, SoftmaxRule)
+
+
+def factor_limits(solution: Solution) -> Iterator[str]:
+    """Reasons why laws of factors and of fixed maps may be missing, one sentence each."""
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if isinstance(rule, MixtureRule) and not rule.normalised and _is_free(_before(solution, site.inputs[0])):
+            yield f"{site.name} weighs by numbers that factors may act on: laws that join the two are not listed"
+        if isinstance(rule, TurnRule):
+            before = _before(solution, site.inputs[0])
+            if before is not None and isinstance(before.rule, PassRule) and before.rule.repeats:
+                yield f"{site.name} makes features of copies of one number: laws of their differences are not listed"
+        if isinstance(rule, ProductRule) and _has_common_factor(solution, site):
+            yield f"{site.name} has one factor in several features: laws that mix the others are not listed"
+        if isinstance(rule, AddRule):
+            yield from _beside_fixed_maps(solution, site)
+
+
+def _has_common_factor(solution: Solution, product: Site) -> bool:
+    """Whether one feature is a factor of several products that something reads which may mix them."""
+    y = product.outputs[0]
+    if all(isinstance(r.rule, RIGID) for r, _ in solution.drawn.readers[y]):
+        return False
+    pulls = [solution.shifts.carried.roots.of(x) for x in product.inputs]
+    seen: dict[tuple[Root, VectorKey], VectorKey] = {}
+    for key in solution.directions.keys(y):
+        for factor in {f for pull in pulls for f in pull.get(key, ())}:
+            if seen.setdefault(factor, key) != key:
+                return True
+    return False
+
+
+def _before(solution: Solution, wire: int) -> Site | None:
+    """What writes a wire, before fixed factors."""
+    site = solution.drawn.writer.get(wire)
+    while site is not None and is_factor(site.rule):
+        site = solution.drawn.writer.get(site.inputs[0])
+    return site
+
+
+def _is_free(site: Site | None) -> bool:
+    return site is not None and isinstance(site.rule, FREE)
+
+
+def _is_fixed(solution: Solution, rule: Rule) -> bool:
+    return isinstance(rule, LinearRule) and solution.diagram.parameters[rule.weight].frozen
+
+
+def _beside_fixed_maps(solution: Solution, add: Site) -> Iterator[str]:
+    """A sum of a trained map and of a fixed one behind a trained one, of one wire: `q - F^T b` follows fixed numbers."""
+    fixed: list[tuple[str, set[Root]]] = []
+    trained: list[set[Root]] = []
+    for x in add.inputs:
+        site = _before(solution, x)
+        if site is None or not isinstance(site.rule, LinearRule):
+            continue
+        if not _is_fixed(solution, site.rule):
+            trained.append(_roots(solution, site))
+            continue
+        inner = _before(solution, site.inputs[0])
+        if inner is not None and isinstance(inner.rule, LinearRule) and not _is_fixed(solution, inner.rule):
+            fixed.append((site.rule.weight, _roots(solution, inner)))
+    for i, (name, roots) in enumerate(fixed):
+        others = [*trained, *(r for k, (_, r) in enumerate(fixed) if k != i)]
+        if any(roots & other for other in others):
+            yield f"{name} is fixed, and {add.name} adds trained maps to it: laws that follow its values are not listed"
+
+
+def _roots(solution: Solution, site: Site) -> set[Root]:
+    return roots_of(solution.shifts.carried.roots.of(site.inputs[0]))
