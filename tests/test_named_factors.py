@@ -1,4 +1,4 @@
-"""Laws that an adversary counted and that no note named: one number that weighs many, a gain that is a matrix too, sums."""
+"""Laws that an adversary counted and no note named: one number that weighs many, a gain that is a matrix too, sums."""
 
 from __future__ import annotations
 

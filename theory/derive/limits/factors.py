@@ -93,7 +93,7 @@ def _is_fixed(solution: Solution, rule: Rule) -> bool:
 
 
 def _beside_fixed_maps(solution: Solution, add: Site) -> Iterator[str]:
-    """A sum of a trained map and of a fixed one behind a trained one, of one wire: `q - F^T b` follows fixed numbers."""
+    """A sum of a trained map and of a fixed one behind a trained one, of one wire: `q - F^T b` has fixed numbers."""
     fixed: list[tuple[str, set[Root]]] = []
     trained: list[set[Root]] = []
     for x in add.inputs:
