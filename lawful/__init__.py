@@ -148,15 +148,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Loads a public name when it is first used (PEP 562)."""
     if name in _MODULES or name in _HOMES:
+        from lawful.graph.architecture.architecture import Architecture as Drawn
         from lawful.graph.questions.reading import read_specs_with
 
+        from .drawn import paint
         from .specs import instance_of, load
 
         read_specs_with(load, instance_of)
-    if name == "Architecture":
-        from .drawn import paint
-
-        importlib.import_module(_HOMES[name]).Architecture.painter = staticmethod(paint)
+        Drawn.painter = staticmethod(paint)
     if name in _MODULES:
         value: Any = importlib.import_module(_MODULES[name])
     elif name in _HOMES:
