@@ -153,6 +153,28 @@ class Block(Asked, Net, ABC):
         """The same block with fewer heads and smaller windows; its widths are chosen afterwards, by `resize`."""
         return self
 
+    def at_fewer(self, old: Sequence[Signal], new: Sequence[Signal]) -> Block:
+        """The same block where it reads fewer positions or features: what it holds of fixed numbers for them is cut.
+
+        Args:
+            old: what its ports read.
+            new: what they read in a smaller network.
+
+        Raises:
+            ShapeError: if what is left would be of another kind.
+        """
+        return self
+
+    def wanted_positions(self, port: int, old: Sequence[Signal], new: Sequence[Signal]) -> int:
+        """How many positions a port has to read in a smaller network, 0 where any number will do.
+
+        Args:
+            port: an input port.
+            old: what its ports read.
+            new: what those before `port` read in the smaller network.
+        """
+        return 0
+
     def width_minimum(self, port: int) -> int:
         """The least width on a port when shrunk; output ports count -1, -2, ..."""
         return 2
