@@ -192,7 +192,7 @@ for _module in _MODULES:
             isinstance(_value, type)
             and issubclass(_value, Block)
             and not _value.__name__.startswith("_")
-            and _value is not Block
+            and not _value.__abstractmethods__
             and _value.portable
         ):
             register(_value)
