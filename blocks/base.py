@@ -73,6 +73,8 @@ class Block(Asked, Net, ABC):
         least: smallest value of its integer fields where that is not 1.
         portable: whether its fields are plain data, so that a file can hold it and anyone may compose with it; blocks
             that only tracing makes are not.
+        over_batch: whether the examples of a batch see each other.
+        selects: whether it reads one position of several.
     """
 
     inputs: ClassVar[int | None] = 1
@@ -80,6 +82,8 @@ class Block(Asked, Net, ABC):
     source: ClassVar[str] = ""
     least: ClassVar[Mapping[str, int]] = {}
     portable: ClassVar[bool] = True
+    over_batch: ClassVar[bool] = False
+    selects: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         expect_fields(self, self.least, ShapeError, integers_only=not self.portable)
@@ -97,6 +101,11 @@ class Block(Asked, Net, ABC):
     @property
     def parameters(self) -> dict[str, Spec]:
         """Its parameters by local name."""
+        return {}
+
+    @property
+    def buffers(self) -> dict[str, Spec]:
+        """Numbers that a module keeps beside its parameters, by local name: what they are at the start."""
         return {}
 
     @property
@@ -148,6 +157,15 @@ class Block(Asked, Net, ABC):
     def chooses_width(self) -> bool:
         """Whether its output width is its own choice (a linear map), not that of its inputs."""
         return False
+
+    @property
+    def chooses_length(self) -> bool:
+        """Whether its number of positions is its own choice (a table), not that of its inputs."""
+        return False
+
+    def with_length(self, positions: int) -> Block:
+        """The same block with another number of positions, where it may choose."""
+        return self
 
     def shrunk(self) -> Block:
         """The same block with fewer heads and smaller windows; its widths are chosen afterwards, by `resize`."""

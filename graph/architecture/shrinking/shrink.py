@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
 
-from lawful.blocks import Block, SelectToken, ShapeError, Signal, Table
+from lawful.blocks import Block, ShapeError, Signal
 
 from ..batches import runs
 from ..block_graph import BlockGraph, G
@@ -52,7 +53,7 @@ def shrink(arch: G, extra: int = 0) -> G:
     arch = arch if arch.trace is None else untraced(arch)
     # Where one token is selected, what writes the others before the last layer is seen through norms alone: a single
     # layer has laws of its first map that a deep network does not have.
-    selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)
+    selects = any(arch.block(n).selects for n in arch.nodes)
     short = cut_repeats(cut_experts(arch), keep=2 if selects else 1)
     large = comparisons(arch)
     first: G | None = None
@@ -208,10 +209,10 @@ def _fewer_positions(arch: BlockGraph, blocks: Mapping[str, Block], side: int) -
     draft = _Draft(signals={("input", i): s for i, s in enumerate(inputs)})
 
     def adapt(name: str, block: Block, signals: list[Signal]) -> Block:
-        if isinstance(block, Table):
-            rows = _wanted_rows(arch, blocks, draft, name)
-            short = lengths.get(block.tokens, min(block.tokens, TOKENS)) if block.tokens > 1 else 1
-            return dataclasses.replace(block, tokens=rows or short)
+        if block.chooses_length:
+            long = math.prod(arch.signals[name, 0].space)
+            short = lengths.get(long, min(long, TOKENS)) if long > 1 else 1
+            return block.with_length(_wanted_rows(arch, blocks, draft, name) or short)
         block = block.at_fewer(_read(arch, arch.signals, name), signals)
         block = block.with_heads(arch.block(name).port_heads)  # fewer heads need other widths, which come later
         return block.resize_ports(signals, [arch.signals[name, i].features for i in range(block.outputs)])
@@ -222,9 +223,9 @@ def _fewer_positions(arch: BlockGraph, blocks: Mapping[str, Block], side: int) -
         for i in range(block.outputs):
             old, new = arch.signals[name, i], draft.signals[name, i]
             _check_positions(name, old, new)
-            if len(new.space) == 1 and not isinstance(block, Table):
+            if len(new.space) == 1 and not block.chooses_length:
                 lengths.setdefault(old.space[0], new.space[0])
-        if not isinstance(block, Table):
+        if not block.chooses_length:
             draft.blocks[name] = block.at_fewer(_read(arch, arch.signals, name), _read(arch, draft.signals, name))
     return draft
 
@@ -261,7 +262,7 @@ def _check_positions(name: str, old: Signal, new: Signal) -> None:
 def _tables_last(arch: BlockGraph) -> list[str]:
     """Topological order in which tables come as late as they can: their length is that of the stream they join."""
     graph = arch.graph.subgraph(arch.nodes)
-    rank = {n: (isinstance(arch.block(n), Table), i) for i, n in enumerate(arch.nodes)}
+    rank = {n: (arch.block(n).chooses_length, i) for i, n in enumerate(arch.nodes)}
     return list(nx.lexicographical_topological_sort(graph, key=rank.__getitem__))
 
 
