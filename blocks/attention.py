@@ -25,8 +25,9 @@ DEGREE = {"linear": 1, "relu": 1, "relu2": 2}
 class DotProductAttention(MaskedScores):
     """`weights(q k^T * scale + bias) v` per head; ports q, k, v of shape `(batch, ..., tokens, heads * head width)`.
 
-    Axes between the batch and the tokens (windows) are kept apart.  Heads, masks and biases are those of
-    `MaskedScores`: `heads`, `kv_heads`, `causal`, `window`, `alibi`, `relative` with its table, `mask`, `masked`.
+    Axes between the batch and the tokens (windows) are kept apart.  Heads, masks and biases are told by the fields of
+    `lawful.blocks.masks.MaskedScores`: `heads`, `kv_heads` and `causal` first, and by name `window`, `alibi`,
+    `relative` with its table (`rows`, `distance`, `window_shape`, `index`), `mask` and `masked`.
 
     Args:
         scores: how scores become weights: `softmax`, `linear` (as they are), `relu`, `relu2`, `sigmoid`.
