@@ -26,7 +26,7 @@ from ...gauge.rules import (
     ProductRule,
     SimilarityRule,
     SoftmaxRule,
-    TokenMixRule,
+    TurnRule,
     UnitRowsRule,
 )
 from ...gauge.solution import Solution
@@ -53,7 +53,7 @@ def _mixed_and_centred(solution: Solution) -> Iterator[str]:
             before = writer.get(site.inputs[0])
             while before is not None and is_factor(before.rule):
                 before = writer.get(before.inputs[0])
-            if before is not None and isinstance(before.rule, TokenMixRule):
+            if before is not None and isinstance(before.rule, TurnRule):
                 yield f"{site.name} centres the positions that {before.name} mixes: laws of their mean are not listed"
 
 
@@ -194,7 +194,8 @@ def _unseen_scales(solution: Solution) -> Iterator[str]:
             yield f"{site.name} adds rows of tables whose scale is unseen: laws of the scale of each row are not listed"
         hard = isinstance(rule, MixtureRule) and site.inputs[0] in chosen
         sunk = isinstance(rule, AttentionRule) and rule.heads == 1 and not rule.normalised
-        if (hard or sunk or isinstance(rule, TokenMixRule)) and invisible(sites, i, local=True):
+        mixed = isinstance(rule, TurnRule) and not rule.joined[1]
+        if (hard or sunk or mixed) and invisible(sites, i, local=True):
             yield f"{site.name} scales what readers blind to a scale see: laws of that scale are not listed"
 
 
