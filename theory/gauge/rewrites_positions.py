@@ -17,6 +17,7 @@ from .rewrites import Rewrite
 from .rules import (
     AddRule,
     AttentionRule,
+    BatchNormRule,
     ComputedRule,
     ConcatRule,
     GainRule,
@@ -188,7 +189,7 @@ def _by_position(site: Site) -> bool:
             return True
         case HomogeneousRule(mixes=False):
             return True
-        case LinearRule(mixes=False, lookup=False, geometry=("linear",)):
+        case LinearRule(mixes=False, lookup=False):
             return True
         case PassRule(mixes=False, repeats=False, weights="same"):
             return True
@@ -210,6 +211,8 @@ def _rigid(site: Site, w: int) -> bool:
             return loss.span != "scale"
         case AttentionRule(power=0):
             return w in site.inputs[:3]
+        case BatchNormRule():
+            return w in site.inputs
         case NormRule(local=True, scale=True):
             return w in site.outputs
     return False

@@ -117,7 +117,7 @@ class PositionsRule(Rule):
             for w in before:
                 balance.equal_traceless(w, after, 1 if self.power is None else self.power)
             return
-        for key in balance.keys(after):
+        for key in sorted({key for w in site.inner for key in balance.keys(w)}):
             row: dict[MatrixKey | None, Number] = {}
             for w, sign in (*((w, 1) for w in before), (after, -1)):
                 for unknown, c in ((balance.key(w, *key), sign), *_first(balance, w, key, -sign)):
