@@ -91,7 +91,7 @@ NORM = b.RMSNorm(3, False, 0.0)
             16,
             id="a map between",
         ),
-        pytest.param(between(linear(3, 3, True)), 8, 11, id="a biased map"),
+        pytest.param(between(linear(3, 3, True)), 5, 8, id="a biased map"),
         pytest.param(between(linear(3, 2, True), b.ReLU(), linear(2, 3)), 4, 7, id="a biased map, and an activation"),
         pytest.param(
             between(b.parallel(linear(3, 2), linear(3, 2), join=b.Product()), linear(2, 3)), 8, 11, id="a product"
