@@ -41,7 +41,6 @@ class _Segment:
         front: the transpose.
         degrees: of the wires that depend on it, in a factor of its own for every position.
         ends: the transposes that turn it back, with the degree there.
-        linear: whether all of it is linear.
         shifted: the wires where a constant was added to it, which no factor passes but one for all positions.
         curved: whether something is no linear map, so that no matrix but a diagonal one may pass.
         stopped: whether something lets no factor pass at all.
@@ -51,7 +50,6 @@ class _Segment:
     front: Site
     degrees: dict[int, Number]
     ends: dict[str, Number] = field(default_factory=dict)
-    linear: bool = True
     shifted: set[int] = field(default_factory=set)
     curved: bool = False
     stopped: bool = False
@@ -110,7 +108,6 @@ def _segment(diagram: Diagram, front: Site, still: set[int]) -> _Segment:
             out.ends |= {site.name: known[0]} if known[0] else {}
             continue
         linear = isinstance(rule, (LinearRule, PassRule, AddRule, GainRule, ConcatRule))
-        out.linear &= linear
         out.curved |= not linear
         biased = isinstance(rule, (LinearRule, GainRule)) and rule.bias is not None
         result = None if late else rule.degree(known, True)
