@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from .arguments import Arguments
 from .computed import resized
 from .degrees import Equation, equations
 from .felt import STEPS
-from .layout import canonical
+from .layout import COPIES, Dims, canonical
 from .purity import name_of
 from .values import Stream, Value
 
@@ -98,6 +99,8 @@ def emit_opaque(
     batched = any(r.batched for r in reads)
     shapes = [tuple(int(n) for n in t.shape) if isinstance(t, torch.Tensor) else (1,) for t in _several(example)]
     ranks = [len(s) for s in shapes]
+    leads = [_lead(s, reads) if batched else () for s in shapes]
+    shapes = [(*lead, *s[1:]) if lead else s for s, lead in zip(shapes, leads, strict=True)]
     if not batched:  # one example, whatever the first axis is
         shapes = [(1, *(s or (1,))) for s in shapes]
     signals = []
@@ -123,10 +126,26 @@ def emit_opaque(
     else:
         low.narrow[streams[0].port[0]] = (node, reason)
     out = tuple(
-        Stream(s.port, s.signal, canonical((*shape, 1))[0 if batched else 1 :][:rank])
-        for s, shape, rank in zip(streams, shapes, ranks, strict=True)
+        Stream(s.port, s.signal, _arranged(shape, lead, rank, batched))
+        for s, shape, lead, rank in zip(streams, shapes, leads, ranks, strict=True)
     )
     return out if many else out[0]
+
+
+def _lead(shape: Sequence[int], reads: Sequence[Stream]) -> tuple[int, ...]:
+    """Examples and positions that share the first axis of an output as they share that of an input: their numbers."""
+    for r in reads:
+        atoms = r.dims[0] if r.dims and shape and r.shape[0] == shape[0] else ()
+        axes = [a.axis for a in atoms]
+        if len(atoms) > 1 and axes[0] == 0 and COPIES not in axes and r.feature_axis not in axes:
+            return tuple(a.size for a in atoms)
+    return ()
+
+
+def _arranged(shape: tuple[int, ...], lead: tuple[int, ...], rank: int, batched: bool) -> Dims:
+    """How an output lies in what its port carries."""
+    dims = canonical((*shape, 1))[0 if batched else 1 :]
+    return (tuple(a for d in dims[: len(lead)] for a in d), *dims[len(lead) :])[:rank] if lead else dims[:rank]
 
 
 def _several(example: Any) -> Sequence[Any]:
@@ -142,7 +161,7 @@ def _canonical_outputs(
         out = []
         for t, shape in zip(parts, shapes, strict=True):
             inner = shape[1:] or (1,)
-            batch = t.shape[0] if batched and isinstance(t, torch.Tensor) and t.ndim else 1
+            batch = t.numel() // max(math.prod(inner), 1) if batched and isinstance(t, torch.Tensor) and t.ndim else 1
             out.append(t.reshape(batch, *inner) if isinstance(t, torch.Tensor) else t)
         return tuple(out) if many else out[0]
 

@@ -23,6 +23,7 @@ from . import (
     reparametrised,
     scatters,
     views,
+    writes,
 )
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "reparametrised",
     "scatters",
     "views",
+    "writes",
 ]
