@@ -14,6 +14,7 @@ from ..steps.concatenation import cat
 from ..steps.parameters import piece_of
 from ..steps.pieces import piece
 from ..steps.reparametrised import Joined
+from ..steps.shuffled import Shuffled, straightened
 from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 
 WRITES = ("slice_scatter", "select_scatter")
@@ -125,12 +126,13 @@ def _part(low: Context, node: Node, source: Node, dim: int, first: int, last: in
     if isinstance(value, Fixed):
         t = value.tensor.unsqueeze(dim) if thin else value.tensor
         return Fixed(t.narrow(dim, first, last - first))
-    if not isinstance(value, Weight):
+    if not isinstance(value, (Weight, Shuffled)):
         value = low.stream(value, node)
     if thin:
         value = value.arranged((*value.dims[:dim], (), *value.dims[dim:]))
     if (first, last) == (0, n):
         return value
+    value = straightened(low, node, value) if isinstance(value, Shuffled) else value
     widths = [w for w in (first, last - first, n - last) if w]
     return piece(low, node, value, dim, widths, int(first > 0), gone=False)
 
