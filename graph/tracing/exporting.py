@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 from torch.export import ExportedProgram
 
 from .calls import FlatCall
-from .errors import TraceError, first_line, user_line
+from .errors import OpenError, TraceError, first_line, user_line
 
 LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._subclasses.fake_tensor", "torch._export")
 TRACE = "torch.__trace"  # pages of notes for TORCH_TRACE, which pytest prints beside whatever fails
@@ -147,7 +147,7 @@ def _explained(
     kind, line = type(module).__name__, user_line(error.__traceback__)
     at = f" at {line}" if line else ""
     if "DataDependent" in type(error).__name__:
-        return TraceError(
+        return OpenError(
             f"the forward of {kind} branches on the values of a tensor{at}; a graph has no such branch: use "
             "torch.where, or trace each branch as a module of its own"
         )
