@@ -81,6 +81,7 @@ def attempt(
     arch.trace = Trace(
         opaque=_places(_last(low.reasons, arch), arch, program),
         narrow=_places(_narrow(low.narrow, arch), arch, program),
+        behind=tuple(sorted(n for n in low.behind if n in arch.graph)),
         aliases=dict(program.aliases),
         unused=tuple(program.unused),
         notes=(*notes, *found.notes, *limits),

@@ -44,7 +44,7 @@ class _Rows:
         m = self.mask
         if self.axis == -1:
             return m.reshape(-1)
-        return m if m.ndim == 1 else m.movedim(self._axis, -1).reshape(-1, m.shape[self._axis]).any(0)
+        return (m.movedim(self._axis, 0).flatten(1) != 0).any(1) if m.ndim > 1 else m != 0
 
     @property
     def _axis(self) -> int:
@@ -65,12 +65,12 @@ class _Rows:
 
     def entries(self, x: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
         """`x[i, j]` at the entries that the mask chooses: for every token the sum over its other axes."""
-        order = [axes.index(i) for i in range(self.mask.ndim)]
-        values = x.permute(*order, *range(len(order), x.ndim))
-        rest = values.shape[self.mask.ndim :]
-        kept = values * self.mask.reshape(*self.mask.shape, *[1] * len(rest)).to(values)
-        others = [i for i in range(self.mask.ndim) if i != self._axis]
-        return kept.sum(others) if others else kept
+        order = [self._axis, *(i for i in range(self.mask.ndim) if i != self._axis)]  # tokens first
+        values = x.permute(*(axes.index(i) for i in order), *range(len(order), x.ndim))
+        kept = self.mask.permute(*order) != 0
+        rest = values.shape[len(order) :]
+        picked = values * kept.reshape(*kept.shape, *[1] * len(rest)).to(values)
+        return picked.sum(list(range(1, len(order)))) if len(order) > 1 else picked
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,9 @@ class AllRows(TorchFunctionMode):
         elif name in COUNTS and isinstance(out, torch.Tensor) and args and isinstance(args[0], torch.Tensor):
             if args[0].dtype == torch.bool or not args[0].is_floating_point():
                 _mark(out, "count")
-        elif name in ("__getitem__", "select") and mark == "count":
-            _mark(out, "count")
+        elif mark == "count" and name in ("__getitem__", "select", "unbind", "__iter__"):
+            for part in out if isinstance(out, tuple) else (out,):
+                _mark(part, "count")
         return out
 
 
@@ -173,7 +174,7 @@ def _columns(mask: Any) -> Any:
         return NotImplemented
     if _marked(mask) == "truth":
         return (_Numbers(_Number(i) for i in range(mask.numel())),)
-    rows = _Rows(mask != 0 if mask.dtype != torch.bool else mask, 0 if mask.ndim == 1 else None)
+    rows = _Rows(mask, 0 if mask.ndim == 1 else None)
     sizes = [torch.arange(n, device=mask.device) for n in mask.shape]
     return tuple(_mark(t, _Column(rows, i)) for i, t in enumerate(sizes))
 
@@ -225,7 +226,7 @@ def _getitem(x: Any, index: Any) -> Any:
         y = y.unsqueeze(0)
     if after:
         y = y[(slice(None),) * (1 + len(before)) + tuple(after)]
-    y = y.clone() if y is x else y
+    y = y.reshape(y.shape)  # a tensor of its own, to be marked
     return _mark(y, _Taken(x, rows)) if plain and not before else y
 
 

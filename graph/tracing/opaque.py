@@ -100,7 +100,9 @@ def emit_opaque(
     shapes = [tuple(int(n) for n in t.shape) if isinstance(t, torch.Tensor) else (1,) for t in _several(example)]
     ranks = [len(s) for s in shapes]
     leads = [_lead(s, reads) if batched else () for s in shapes]
+    single = [batched and _of_positions(s, reads) for s in shapes]
     shapes = [(*lead, *s[1:]) if lead else s for s, lead in zip(shapes, leads, strict=True)]
+    shapes = [(*s, 1) if one else s for s, one in zip(shapes, single, strict=True)]
     if not batched:  # one example, whatever the first axis is
         shapes = [(1, *(s or (1,))) for s in shapes]
     signals = []
@@ -112,14 +114,17 @@ def emit_opaque(
     locals_ = tuple((k, shape) for k, (_, shape) in (names or {}).items())
     run = _canonical_outputs(call, shapes, many, batched)
     op = low.place(node).op
+    behind = not names and not moves and _behind(low, reads)
     block: Block = Opaque(op, len(reads), tuple(signals), locals_, run, cut=cut)
-    if known is not None:
+    if known is not None and not behind:
         block = Whole(op, len(reads), tuple(signals), known[0], locals_, run, narrow=known[1])
     if moves:
         block = Moved(op, len(reads), tuple(signals), locals_, run, adds=moves == "adds")
     weights = {k: full for k, (full, _) in (names or {}).items()}
     streams = low.emit(node, block, reads, weights, label=low.place(node).op.split(".")[0])
-    if moves:
+    if behind:
+        low.behind.add(streams[0].port[0])
+    elif moves:
         pass
     elif known is None:
         low.reasons[streams[0].port[0]] = (node, reason)
@@ -132,6 +137,25 @@ def emit_opaque(
     return out if many else out[0]
 
 
+def _behind(low: Context, reads: Sequence[Stream]) -> bool:
+    """Whether all that is read was made by opaque blocks, which are named already, without any parameter since."""
+    builder = low.builder
+    waiting, seen, opaque = [r.port for r in reads], set(), False
+    while waiting:
+        name = waiting.pop()[0]
+        if name in seen or name == "input":
+            continue
+        seen.add(name)
+        block = builder.blocks[name]
+        if type(block) is Opaque and name not in low.narrow:
+            opaque = True
+        elif builder.names.get(name) or isinstance(block, Opaque) or not builder.reads.get(name):
+            return False
+        else:
+            waiting += builder.reads[name]
+    return opaque
+
+
 def _lead(shape: Sequence[int], reads: Sequence[Stream]) -> tuple[int, ...]:
     """Examples and positions that share the first axis of an output as they share that of an input: their numbers."""
     for r in reads:
@@ -140,6 +164,16 @@ def _lead(shape: Sequence[int], reads: Sequence[Stream]) -> tuple[int, ...]:
         if len(atoms) > 1 and axes[0] == 0 and COPIES not in axes and r.feature_axis not in axes:
             return tuple(a.size for a in atoms)
     return ()
+
+
+def _of_positions(shape: Sequence[int], reads: Sequence[Stream]) -> bool:
+    """Whether an output has one number for every example and position of an input, and no features."""
+    for r in reads:
+        outer = r.dims[: len(shape)]
+        axes = {a.axis for d in outer for a in d}
+        if r.shape[: len(shape)] == tuple(shape) and len(axes) > 1 and not axes & {COPIES, r.feature_axis}:
+            return True
+    return False
 
 
 def _arranged(shape: tuple[int, ...], lead: tuple[int, ...], rank: int, batched: bool) -> Dims:
