@@ -8,7 +8,6 @@ written when the rebuilt network is compared with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -311,7 +310,9 @@ def _compared(holds: Callable[[float], bool | None]) -> Callable[..., Any]:
 
 
 def _truth(x: Any) -> Any:
-    return {"count": True, "truth": True, "never": False}.get(_marked(x) if isinstance(_marked(x), str) else "", NotImplemented)
+    return {"count": True, "truth": True, "never": False}.get(
+        _marked(x) if isinstance(_marked(x), str) else "", NotImplemented
+    )
 
 
 def _bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:

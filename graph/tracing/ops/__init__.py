@@ -6,6 +6,7 @@ A file here holds handlers and what they alone need. What several of them need i
 from . import (
     arithmetic,
     attention,
+    choices,
     concatenation,
     convolutions,
     einsum,
@@ -29,6 +30,7 @@ from . import (
 __all__ = [
     "arithmetic",
     "attention",
+    "choices",
     "concatenation",
     "convolutions",
     "einsum",

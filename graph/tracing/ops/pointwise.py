@@ -33,6 +33,7 @@ from ..arrange import focus
 from ..context import Context, handles
 from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
+from ..steps.routed import Kept, chosen_softmax
 from ..steps.scores import on_scores, softmaxed
 from ..values import Combined, NotUnderstood, Scores, Value, Weight
 
@@ -186,6 +187,8 @@ def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options:
     """Softmax: over the keys of attention, or over features."""
     if isinstance(x, Scores):
         return softmaxed(low, node, x, dim)
+    if isinstance(x, Kept):
+        return chosen_softmax(low, node, x, dim)
     s = low.stream(x, node)
     if dim % len(s.dims) not in s.feature_dims:
         raise NotUnderstood("a softmax over positions")

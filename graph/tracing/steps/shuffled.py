@@ -83,9 +83,7 @@ def matched(low: Context, node: Node, q: Value, k: Value) -> tuple[Value, Value]
     return tuple(straightened(low, node, v) if isinstance(v, Shuffled) else v for v in (q, k))  # type: ignore[return-value]
 
 
-def side_by_side(
-    low: Context, node: Node, parts: Sequence[Value], dim: int, cat: Callable[..., Value]
-) -> Value | None:
+def side_by_side(low: Context, node: Node, parts: Sequence[Value], dim: int, cat: Callable[..., Value]) -> Value | None:
     """A concatenation of which some parts have their features in another order; None if none has.
 
     Args:
