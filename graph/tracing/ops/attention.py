@@ -17,6 +17,7 @@ from ..steps.formed import Formed
 from ..steps.maps import dense
 from ..steps.scores import masked, product, with_bias
 from ..steps.shuffled import matched
+from ..steps.side_by_side import every_expert
 from ..steps.weighed import weighed
 from ..values import Bias, Combined, Data, Fixed, NotUnderstood, Scores, Stream, Value, Weight
 
@@ -64,6 +65,8 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
         a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
     if isinstance(b, (Weight, Combined, Formed)) and len(b.shape) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
+    if isinstance(b, Weight) and len(b.dims) == 3 and isinstance(a, (Stream, Data)) and len(a.shape) == 3:
+        return every_expert(low, node, a, b, inn=1, out=2)
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
         y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
         return y.arranged((y.dims[0], y.dims[2], y.dims[1]))

@@ -96,7 +96,7 @@ def _runs(node: Node, dim: int) -> list[tuple[Node, int, int, int, int, bool]]:
     """Who wrote the entries of a dimension: calls with a run of their own entries, in the order of the dimension.
 
     Returns:
-        What was written, the dimension, first and last entry of it, how many it has, and whether it lacks the dimension.
+        What was written, the dimension, its first and last entry, how many it has, and whether it lacks the dimension.
     """
     n = int(node.meta["val"].shape[dim])
     free, found = [(0, n)], []

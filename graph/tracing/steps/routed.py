@@ -7,11 +7,13 @@ from typing import Any
 
 from torch.fx import Node
 
-from lawful.blocks import Scale, Softmax, TopChoice
+from lawful.blocks import Pointwise, Scale, Softmax, TopChoice
 
+from ..arguments import Arguments
 from ..arrange import focus
 from ..context import Context
 from ..layout import Dims, size
+from ..opaque import emit_opaque
 from ..purity import name_of
 from ..values import Lazy, NotUnderstood, Stream
 from .chosen import CHOSEN, Choice, Chosen
@@ -62,6 +64,39 @@ def chosen_softmax(low: Context, node: Node, x: Kept, dim: int) -> Stream:
     (p,) = low.emit(node, Softmax(), [s], label="softmax")
     (y,) = low.emit(node, TopChoice(x.top, True), [p], label="choose")
     return y.arranged(s.dims)
+
+
+def chosen_sigmoid(low: Context, node: Node, x: Kept) -> Stream:
+    """Sigmoids of what is shown: 0 for the others."""
+    s = focus(low, node, x.stream, -1)
+    (p,) = low.emit(node, Pointwise("sigmoid"), [s], label="sigmoid")
+    (y,) = low.emit(node, TopChoice(x.top), [p], label="choose")
+    return y.arranged(s.dims)
+
+
+def softmax_of_chosen(low: Context, node: Node) -> Stream | None:
+    """A softmax of the values of a choice, in their order; None for any other softmax."""
+    values: Any = plain(node.args[0])
+    if not isinstance(values, Node) or str(values.target) != "<built-in function getitem>" or values.args[1] != 0:
+        return None
+    choice: Any = values.args[0]
+    if name_of(choice) != "topk":
+        return None
+    try:
+        found = Reader(low).read(node)
+    except Exception:  # whatever else is written in another way
+        return None
+    numbers = low.env[choice][1]
+    if not isinstance(found, Chosen) or not found.normalised or found.scores is not None:
+        return None
+    top = int(choice.args[1])
+    (every,) = low.emit(node, TopChoice(top, True), [found.stream], label="choose")
+    arguments = Arguments(low, node)
+    weights, at = arguments.plan(every.arranged(found.stream.dims)), arguments.plan(numbers)
+    y: Stream = emit_opaque(low, node, arguments.reads, "", lambda t, p: weights(t, p).gather(-1, at(t, p)))
+    low.reasons.pop(y.port[0], None)
+    low.behind.add(y.port[0])  # nothing is hidden by it: the weights of the chosen have no laws of their own
+    return y
 
 
 def weighed_choice(low: Context, node: Node, hidden: bool) -> Stream | Kept:
