@@ -239,8 +239,7 @@ def _added(x: Any, y: Any, *rest: Any, **options: Any) -> Any:
     mark = _marked(x)
     if not isinstance(mark, _Taken) or rest or options or not isinstance(y, torch.Tensor):
         return NotImplemented
-    with torch._C.DisableTorchFunction():
-        out = torch.add(x, y)
+    out = torch.add(x, y)
     more = y if mark.added is None else mark.added + y
     return _mark(out, _Taken(mark.source, mark.rows, more))
 

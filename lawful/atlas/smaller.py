@@ -24,9 +24,10 @@ DEEP = re.compile(r"(serial_|parallel_)?depths?|layers|num_layers|block_config|d
 HEADED = re.compile(r"num_heads?|heads|num_kv_heads|num_heads_(inner|outer)")
 KEPT = re.compile(r"patch_sizes?|in_chans|image_size|img_size|window_sizes?|kernel_sizes?|stem_size")
 SIDES = (8, 16, 32, 64, 96, 128)  # of images, the smallest that runs is taken
-HEADS, CLASSES, PATCH, WINDOW, RATIO = 2, 3, 4, 2, 2.0
+# layers: a single one before the token that is read has laws of its own, as in `shrink`
+LAYERS, HEADS, CLASSES, PATCH, WINDOW, RATIO = 2, 2, 3, 4, 2, 2.0
 # width of the first stage, by how much every further one is wider, and how many stages are kept (0: all)
-PLANS = ((4, 2, 0), (8, 2, 0), (2, 2, 0), (4, 2, 2), (8, 8, 2))
+PLANS = ((4, 2, 0), (8, 2, 0), (2, 2, 0), (4, 2, 2), (2, 2, 2), (8, 8, 2))
 FAR = 40  # times the countable size, where what was made smaller are not the widths
 
 
@@ -131,9 +132,7 @@ def _smallest(
         for side in SIDES:
             sized = {k: side for k in ("img_size", "image_size") if k in known}
             try:
-                with parameters_on_meta():
-                    module = kind(**{**given, **sized})
-                scalars = sum(p.numel() for p in module.parameters())
+                scalars = _scalars(kind, {**given, **sized})
                 if scalars > COUNTED:
                     least = min(least or scalars, scalars)
                     continue
@@ -155,6 +154,16 @@ def _smallest(
             f"arguments of {getattr(kind, '__name__', 'its class')}"
         )
     raise NotBuilt(f"no smaller instance of it runs ({trouble}); {source}:{name}:OPTION=VALUE passes options of yours")
+
+
+def _scalars(kind: Callable[..., Any], values: Mapping[str, Any]) -> int:
+    """How many parameters a module has, made without their numbers where that works."""
+    try:
+        with parameters_on_meta():
+            module = kind(**values)
+    except NotImplementedError:  # its constructor reads numbers
+        module = kind(**values)
+    return sum(p.numel() for p in module.parameters())
 
 
 def _fixed(source: str, name: str) -> str:
@@ -191,7 +200,7 @@ def _small(name: str, value: Any, width: int, step: int) -> Any:
     if HEADED.fullmatch(name):
         return _each(value, lambda v, i: min(v, HEADS))
     if DEEP.fullmatch(name):
-        return _each(value, lambda v, i: min(v, 1))
+        return _each(value, lambda v, i: min(v, 1 if isinstance(value, (list, tuple)) else LAYERS))
     if WIDE.fullmatch(name):
         return _each(value, lambda v, i: min(v, width + step * i))
     return None
