@@ -67,6 +67,8 @@ def attempt(
         if not found.fault or quarantine.exhausted:
             break
         quarantine.wrong(first_fault(low, arch, module))
+    if program.doubted and (found.refusal or not _was_compared(found)):
+        raise TraceError(program.doubted)
     _refuse(module, found.refusal)
     sizes = {n: p.numel() for n, p in own_parameters(module).items()}
     notes = [*program.notes, *low.notes]
@@ -79,6 +81,7 @@ def attempt(
     arch.trace = Trace(
         opaque=_places(_last(low.reasons, arch), arch, program),
         narrow=_places(_narrow(low.narrow, arch), arch, program),
+        behind=tuple(sorted(n for n in low.behind if n in arch.graph)),
         aliases=dict(program.aliases),
         unused=tuple(program.unused),
         notes=(*notes, *found.notes, *limits),
@@ -125,6 +128,11 @@ class _Compared:
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     point: Point | None = None
+
+
+def _was_compared(found: _Compared) -> bool:
+    """Whether the rebuilt network was compared with the module."""
+    return found.comparison is not None and not found.comparison.summary.startswith(NOT_COMPARED)
 
 
 def _compared(

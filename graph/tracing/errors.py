@@ -19,6 +19,10 @@ class TraceError(ValueError):
     """A module whose forward cannot be read; one sentence with the place in the code and the way out."""
 
 
+class OpenError(TraceError):
+    """A forward whose branches or shapes depend on values."""
+
+
 def user_line(frames: TracebackType | None) -> str:
     """The innermost line of a traceback that is neither torch's nor ours, as `file:line: code`; empty if there is none.
 

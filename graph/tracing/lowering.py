@@ -31,7 +31,7 @@ from .values import Data, Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 
 VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
-    | {"repeat_interleave"}
+    | {"repeat_interleave", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as", "alias", "swapaxes"}
 )
 
 

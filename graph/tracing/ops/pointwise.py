@@ -33,6 +33,7 @@ from ..arrange import focus
 from ..context import Context, handles
 from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
+from ..steps.routed import Kept, chosen_sigmoid, chosen_softmax, softmax_of_chosen
 from ..steps.scores import on_scores, softmaxed
 from ..values import Combined, NotUnderstood, Scores, Value, Weight
 
@@ -67,6 +68,8 @@ def plain(low: Context, node: Node, x: Value) -> Value:
     """Activations without options."""
     if isinstance(x, Scores):
         return on_scores(low, node, x)
+    if isinstance(x, Kept) and "sigmoid" in str(node.target):
+        return chosen_sigmoid(low, node, x)
     return mapped(low, node, x, _PLAIN[str(node.target).split(".")[1]])
 
 
@@ -186,6 +189,11 @@ def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options:
     """Softmax: over the keys of attention, or over features."""
     if isinstance(x, Scores):
         return softmaxed(low, node, x, dim)
+    if isinstance(x, Kept):
+        return chosen_softmax(low, node, x, dim)
+    chosen = softmax_of_chosen(low, node) if "log" not in str(node.target) else None
+    if chosen is not None:
+        return chosen
     s = low.stream(x, node)
     if dim % len(s.dims) not in s.feature_dims:
         raise NotUnderstood("a softmax over positions")

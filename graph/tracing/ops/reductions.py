@@ -15,7 +15,9 @@ from ..layout import Dim
 from ..purity import name_of
 from ..steps.arithmetic import add, times
 from ..steps.experts import mixture_of_experts
+from ..steps.patterns import plain
 from ..steps.positions import reduced
+from ..steps.side_by_side import stacked, summed_stack, weighed_sum
 from ..steps.totals import over_examples
 from ..values import NotUnderstood, Stream, Value
 
@@ -30,8 +32,27 @@ def reduce(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep:
         experts = mixture_of_experts(low, node, dims)
         if experts is not None:
             return experts
+        products = _weighed(low, node, dims, keep) if len(dims) == 1 else None
+        if products is not None:
+            return products
     mean = "mean" in str(node.target)
     return over_examples(low, node, x, dims, keep, mean) or reduced(low, node, x, dims, keep, mean)
+
+
+def _weighed(low: Context, node: Node, dims: Sequence[int], keep: bool) -> Stream | None:
+    """A sum over experts of a product with their weights; None for any other sum."""
+    product = plain(node.args[0])
+    if not isinstance(product, Node) or name_of(product) != "mul":
+        return None
+    at = dims[0] % len(product.meta["val"].shape)
+    y = None
+    for one, other in (product.args[:2], product.args[1::-1]):
+        if y is None and isinstance(one, Node) and isinstance(other, Node):
+            values, weights = low.env.get(one), low.env.get(other)
+            parts = stacked(low, one, at)
+            y = weighed_sum(low, node, values, weights, at)
+            y = summed_stack(low, node, parts, weights, at) if parts and y is None else y
+    return y.arranged((*y.dims[:at], (), *y.dims[at:])) if y is not None and keep else y
 
 
 @handles("mean", "sum")
