@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lawful.theory.arguments import ArgumentError
+from lawful.theory.extras import needed
+from lawful.theory.files import expect_writable
 
 from .report import rows
 
@@ -15,7 +20,24 @@ FLOOR = 1e-18  # a remainder of exactly 0 on a logarithmic axis
 MOST = 12  # laws in a panel: those that moved most
 
 
-def plot(ledger: Watcher, path: str | None) -> Figure:
+ENDINGS = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".eps", ".ps")
+
+
+def expect_picture(path: str | Path) -> None:
+    """Checks that a figure can be drawn into a file, before anything long begins.
+
+    Raises:
+        ValueError: for another ending, or a file that cannot be written.
+        ImportError: without matplotlib; says how to install it.
+    """
+    file = expect_writable(path)
+    if file.suffix.lower() not in ENDINGS:
+        raise ArgumentError(f"no figure can go to {file.name}: the ending must be one of {', '.join(ENDINGS)}")
+    with needed("a figure", "matplotlib", "plot"):
+        import matplotlib.figure  # noqa: F401
+
+
+def plot(ledger: Watcher, path: str | Path | None) -> Figure:
     """Draws three panels: change over the steps, causes, and remainders over the steps.
 
     Args:
@@ -23,9 +45,13 @@ def plot(ledger: Watcher, path: str | None) -> Figure:
         path: where the figure goes.
 
     Raises:
-        ValueError: if no step was watched.
+        ValueError: if no step was watched, and for a path that no figure can go to.
+        ImportError: without matplotlib; says how to install it.
     """
-    from matplotlib.figure import Figure
+    if path is not None:
+        expect_picture(path)
+    with needed("a figure", "matplotlib", "plot"):
+        from matplotlib.figure import Figure
 
     found = {row.law: row for row in rows(ledger)}
     accounts = sorted(

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lawful.theory.files import expect_writable
+
 if TYPE_CHECKING:
     from .ledger import Ledger
 
@@ -36,9 +38,14 @@ def tensorboard(ledger: Ledger, writer: Any, step: int | None = None) -> None:
 
 
 def to_csv(ledger: Ledger, path: str | Path) -> None:
-    """Writes a row for every law: `law`, `change`, a column per cause, `remainder`, `relative`, `verdict`."""
+    """Writes a row for every law: `law`, `change`, a column per cause, `remainder`, `relative`, `verdict`.
+
+    Raises:
+        ValueError: for a file that cannot be written.
+    """
+    file = expect_writable(path)
     rows = [row.as_dict() for row in ledger.rows()]
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0] if rows else ["law"])
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, rows[0] if rows else ["law"])
         writer.writeheader()
         writer.writerows(rows)

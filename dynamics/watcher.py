@@ -21,6 +21,7 @@ from lawful.theory.losses import LossLike
 
 from .account import Account, Precision
 from .forms import Forms
+from .given import STATE_VERSION, expect_accounts, expect_fit, expect_laws, expect_loss, expect_state, expect_trained
 from .gradients import GradientWatch, Seen
 from .names import watched
 from .norms import NormWatch
@@ -31,7 +32,6 @@ from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
 from .updates import Move, move_of
 
-STATE_VERSION = 1
 NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
 
 
@@ -57,6 +57,11 @@ class Watcher:
             if value is not None and (type(value) is not int or value < 1):
                 meant = "1 for every step, k for every k-th" if name == "every" else "how many laws are drawn"
                 raise ValueError(f"Ledger: {name}={shown(value)} watches nothing; pass {meant}")
+        if type(seed) is not int:
+            raise ValueError(f"Ledger: seed={shown(seed)} draws no laws; pass an integer")
+        if laws is not None:
+            expect_laws(laws)
+        expect_loss(loss)
         given, named = inputs_of("Ledger", args, kwargs)
         self.model, self.loss = model, loss
         self._pace = Pace(every)
@@ -87,6 +92,7 @@ class Watcher:
         self._resumed: dict[str, Any] | None = None
         self._deriving = False
         self._gradients: GradientWatch | None = None
+        self._met = False
         self._norms = NormWatch(model, self._pace.spending)
         self._handles: list[Any] = [model.register_forward_pre_hook(self._forward, with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
@@ -97,6 +103,14 @@ class Watcher:
             self._watch(laws)
         elif given or named or hasattr(inner, "arch"):
             self._watch(self._derived(given, named))
+        if self.laws:
+            self._meet()
+
+    def _meet(self) -> None:
+        """Makes sure, once, that the optimizers move what is watched."""
+        if not self._met:
+            expect_trained(self._parameters, self.optimizers)
+            self._met = True
 
     def _watch(self, laws: Sequence[Law]) -> None:
         """Starts the accounts."""
@@ -109,6 +123,7 @@ class Watcher:
             chosen = [chosen[int(i)] for i in sorted(order[: self._sample])]
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
+        expect_fit(chosen, self._parameters)
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
         self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared, self._shards)
@@ -178,6 +193,7 @@ class Watcher:
             raise RuntimeError(
                 "the optimizer stepped before the model ran forward in training mode; pass laws= or args= to the ledger"
             )
+        self._meet()
         self._waiting = set(range(len(self.optimizers)))
         self.steps += 1
         if not self._pace.due(self.steps) or self._gradients is None:
@@ -363,15 +379,14 @@ class Watcher:
         """Goes on with the account of an earlier run, after model and optimizer are loaded.
 
         Raises:
-            ValueError: if it is the account of other laws.
+            ValueError: if it is no account, or that of other laws.
         """
+        expect_state(state)
         if not self.laws:
             self._resumed = dict(state)
             return
         self._resumed = None
-        if state.get("version") != STATE_VERSION or set(state["accounts"]) != set(self.accounts):
-            mine, theirs = sorted(self.accounts), sorted(state.get("accounts", ()))
-            raise ValueError(f"the saved account is of the laws {theirs[:4]}, this ledger watches {mine[:4]}")
+        expect_accounts(state, self.accounts)
         self.steps, self._edited = state["steps"], dict(state["edited"])
         late = state.get("last", self.steps) < self.steps
         self._pace.resume(self.steps)

@@ -298,7 +298,8 @@ def main() -> None:
     except Exception as error:
         from lawful.theory.refusals import is_own, said
 
-        if is_own(error) and isinstance(error, ValueError) and type(error).__name__ != "ContradictionError":
+        own = is_own(error) and isinstance(error, (ValueError, ImportError))
+        if own and type(error).__name__ != "ContradictionError":
             _refuse(str(error))
         if os.environ.get("LAWFUL_DEBUG"):
             traceback.print_exc()

@@ -15,7 +15,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.arguments import shown
-from lawful.theory.extras import how_to_install
+from lawful.theory.extras import needed
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
 
@@ -173,10 +173,8 @@ def _rows(symmetry: Symmetry, tensors: Tensors) -> list[torch.Tensor]:
 
 def _assignment(gain: torch.Tensor) -> torch.Tensor:
     """For every row the column of the assignment with the largest sum."""
-    try:
+    with needed("matching", "scipy", "align"):
         from scipy.optimize import linear_sum_assignment
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"matching needs scipy: {how_to_install('align')}") from error
     return torch.from_numpy(linear_sum_assignment(gain.cpu().numpy(), maximize=True)[1]).long()
 
 
