@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lawful.theory.arguments import plural
 from lawful.theory.parts import base
 
 from .account import Account
@@ -291,11 +292,14 @@ def _some(names: Iterable[str]) -> str:
 def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
     counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
     lines = [f"{ledger.steps} steps, {len(verdicts)} laws: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n)]
+    faults = sum(f.fault for f in findings)
+    if faults and not counts[UNEXPLAINED]:
+        lines[0] += f"; but {plural(faults, 'fault')} that no law sees: {UNEXPLAINED}"
     if ledger.every > 1:
         why = ", so that watching costs at most 5 % of the time; every=1 watches all" if ledger.every_measured else ""
         lines.append(f"every {ledger.every}. step is watched{why}.")
     if counts[OK]:
-        lines.append("ok: every change has a cause, nothing is left over.")
+        lines.append("ok: every change of these laws has a cause, nothing is left over.")
     if counts[ROUNDING]:
         those = [a for n, a in ledger.accounts.items() if verdicts[n] == ROUNDING]
         worst = max(those, key=lambda a: a.relative)

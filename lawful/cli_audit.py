@@ -35,7 +35,7 @@ def audit(
 ) -> None:
     """Check a map "scale this, compensate there" against the symmetries of a network.
 
-    An entry is exact if a symmetry proves it, wrong if outputs change (missing consumers are named), else not known.
+    An entry holds if a symmetry proves it, is violated if outputs change (consumers are named), and undecided else.
     """
     from lawful.symmetry.audit import audit as audit_map
     from lawful.symmetry.symmetries import symmetries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -37,19 +38,15 @@ def reproduce(
         return
     if name is None:
         raise BadInput("which paper? lawful reproduce --list lists them")
+    if output.exists() and not output.is_dir():
+        raise BadInput(f"{output} is a file; choose a folder with --output")
+    _expect_packages()
+    from lawful.papers.figure import picture
+    from lawful.papers.page import section, shipped
+    from lawful.papers.running import run
     from lawful.papers.shelf import paper
 
     found = paper(name)
-    if output.exists() and not output.is_dir():
-        raise BadInput(f"{output} is a file; choose a folder with --output")
-    try:
-        from lawful.papers.figure import picture
-    except ImportError as error:
-        from lawful.theory.extras import how_to_install
-
-        raise BadInput(f"the figures are drawn with matplotlib; {how_to_install('train,plot')}") from error
-    from lawful.papers.page import section, shipped
-    from lawful.papers.running import run
 
     single_thread()
     with _progress(as_json) as show:
@@ -68,6 +65,18 @@ def reproduce(
         told = ", ".join(map(str, files))
         console(False).print(f"written: {told}", *differing, sep="\n", highlight=False, markup=False, soft_wrap=True)
     finish(not differing)
+
+
+def _expect_packages() -> None:
+    """Refuses a run whose data or figures would be missed in the middle of it."""
+    from lawful.theory.extras import how_to_install
+
+    missing = [n for n in ("matplotlib", "sklearn") if importlib.util.find_spec(n) is None]
+    if missing:
+        what = " and ".join(
+            {"matplotlib": "figures of matplotlib", "sklearn": "digits of scikit-learn"}[n] for n in missing
+        )
+        raise BadInput(f"papers are run again with {what}, which are not installed; {how_to_install('train,plot')}")
 
 
 def _list(as_json: bool) -> None:

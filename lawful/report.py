@@ -41,7 +41,9 @@ td.name { min-width: 11rem; max-width: 17rem; overflow-wrap: anywhere } td.verdi
 td.algebra { min-width: 7rem }
 @media (max-width: 45rem) { thead { display: none } td { display: block; border: 0; padding: .1rem 0 }
   td.number { text-align: left } td.number::after { content: " scalars" } tr { display: block;
-  border-bottom: 1px solid var(--line); padding: .5rem 0 } td.name { font-weight: 600 } .picture svg { width: 46rem } }
+  border-bottom: 1px solid var(--line); padding: .5rem 0 } td.formula, td.name, td.verdict,
+  td.algebra { min-width: 0; max-width: none } td.formula { font-size: .82em }
+  td.name { font-weight: 600 } .picture svg { width: 46rem } }
 details { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; margin: .4rem 0;
   padding: .4rem .8rem } summary { cursor: pointer }
 .holds { color: var(--good) } .violated { color: var(--bad) } .approximate, .undecided, .vacuous { color: var(--warn) }

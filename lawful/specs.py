@@ -4,7 +4,7 @@
     family:mlp:widths=3,4,2:bias=false    a family with options
     torchvision:vgg16, timm:resnet50      a published image classifier, without its weights, in evaluation mode
     hf:gpt2, hf:path/to/folder            a model type of transformers, or a folder with a config.json, likewise
-    hf:gpt2:n_layer=2:n_embd=8, timm:resnet18:training
+    hf:gpt2:n_layer=2:n_embd=8:n_head=2, timm:resnet18:training
                                           the same with options of its configuration (of its maker), or in training mode
     path/to/file.py:function              what a function of the user's own file returns: an architecture, an
                                           expression of blocks, or a torch module with what it reads, `(module, args)`

@@ -80,7 +80,8 @@ def section(run: dict[str, Any], figure: str) -> str:
     for part in run["parts"]:
         seeds = ", ".join(map(str, part["seeds"]))
         out += [f"**{part['title']}** (`lawful reproduce {run['paper']}/{part['name']}`)", ""]
-        out += [f"{part['setting']} Seeds: {seeds}.", ""]
+        whose = "Seeds" if run["run"] == "full" else "Seeds of the full run, of which this takes the first"
+        out += [f"{part['setting']} {whose}: {seeds}.", ""]
         for c in part["claims"]:
             out.append(f"- {c['text']}: **{c['verdict']}**. {c['evidence']}")
             if "counterexample" in c:

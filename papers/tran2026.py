@@ -232,7 +232,7 @@ def _models_report(results: Results) -> Report:
                 verdict(good),
                 f"{found['laws']} scalar laws: the ledger books η² Q(g) for every step and nothing else; "
                 f"{max(r[2] for r in rows):.0e} of a law is left over at most. After equally many steps the drift "
-                f"goes as η^{slope:.2f}: runs of different rates meet different gradients, so this is not 2.",
+                f"goes as η^{slope:.2f}: runs of different rates meet different gradients, so this need not be 2.",
             )
         )
     return Report(numbers, claims)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
@@ -17,13 +18,15 @@ from .calls import FlatCall
 from .errors import TraceError, first_line, user_line
 
 LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._subclasses.fake_tensor", "torch._export")
+TRACE = "torch.__trace"  # pages of notes for TORCH_TRACE, which pytest prints beside whatever fails
 TRANSFORMS = "torch._functorch"  # calls inside of a transform (vmap), which run nowhere else
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
     """Keeps quiet what torch.export logs beside its errors."""
-    quiet = [logging.getLogger(name) for name in LOGGERS]
+    asked = "TORCH_TRACE" in os.environ
+    quiet = [logging.getLogger(name) for name in (*LOGGERS, *(() if asked else (TRACE,)))]
     before = [logger.level for logger in quiet]
     try:
         for logger in quiet:

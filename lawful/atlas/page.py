@@ -120,10 +120,11 @@ def docs_text(records: Sequence[Record], listed: Mapping[str, int] = MappingProx
             "",
             "The laws of the published architectures of torchvision, timm and transformers: each model is traced and "
             "its laws are",
-            "derived at its published size (transformers' types: a tiny configuration), then all of them are verified "
-            "by loss",
+            "derived at its published size (transformers' types: a tiny configuration), and verified by loss",
             "gradients in float64 on an instance that is small enough, which for a large model is the smallest of its "
-            "family.",
+            "family;",
+            "a model of which none is small enough has no verdict, and *vacuous* says that nothing its laws read has "
+            "moved.",
             "Models are in evaluation mode: BatchNorm then applies its running statistics, an affine map, and the laws "
             "before it are",
             "those of that map.",
