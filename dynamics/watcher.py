@@ -98,13 +98,16 @@ class Watcher:
         for i, one in enumerate(self.optimizers):
             self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
             self._handles.append(one.register_step_post_hook(functools.partial(self._has_stepped, i)))
-        inner = inside(model)
-        if laws is not None:
-            self._watch(laws)
-        elif given or named or hasattr(inner, "arch"):
-            self._watch(self._derived(given, named))
-        if self.laws:
-            self._meet()
+        try:
+            if laws is not None:
+                self._watch(laws)
+            elif given or named or hasattr(inside(model), "arch"):
+                self._watch(self._derived(given, named))
+            if self.laws:
+                self._meet()
+        except Exception:
+            self.close()  # who is refused leaves no hooks behind
+            raise
 
     def _meet(self) -> None:
         """Makes sure, once, that the optimizers move what is watched."""

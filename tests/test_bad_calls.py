@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import lawful as lw
 from lawful import cli
@@ -86,3 +89,87 @@ def test_a_lock_file_needs_its_folder(tmp_path: Path) -> None:
         options: dict[str, Any] = {"path": tmp_path / "no" / lock.LOCK, "update": update}
         assert "make it first" in said(lambda o=options: lock.assert_locked("net", net, **o), lock.LockError)
     assert "give its path" in said(lambda: lock.assert_locked("net", net, path=3), lock.LockError)  # type: ignore[arg-type]
+
+
+def small(*widths: int) -> nn.Module:
+    torch.manual_seed(0)
+    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*layers[:-1])
+
+
+NET, WIDE = small(3, 4, 2), small(3, 6, 2)
+X = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+LAWS, SGD = lw.derive(NET, args=X), torch.optim.SGD(NET.parameters(), 0.1)
+
+LEDGERS: dict[str, tuple[Callable[[], object], str]] = {
+    "laws in words": (lambda: lw.Ledger(NET, SGD, laws="all"), "laws is 'all'; pass what lw.derive"),  # type: ignore[arg-type]
+    "one law": (lambda: lw.Ledger(NET, SGD, LAWS[0]), "pass a list: laws=[law]"),  # type: ignore[arg-type]
+    "names of laws": (lambda: lw.Ledger(NET, SGD, [LAWS[0].name]), "among the laws is"),  # type: ignore[list-item]
+    "laws of a wide model": (
+        lambda: lw.Ledger(NET, SGD, lw.derive(WIDE, args=X)),
+        "in the shape (6, 3), and the model's 0.weight has the shape (4, 3)",
+    ),
+    "laws of a turned model": (
+        lambda: lw.Ledger(NET, SGD, lw.derive(small(4, 3, 2), args=torch.randn(5, 4))),
+        "in the shape (3, 4), and the model's 0.weight has the shape (4, 3)",
+    ),
+    "loss": (lambda: lw.Ledger(NET, SGD, loss="foo"), "no loss 'foo'; there are mse"),
+    "a module as loss": (lambda: lw.Ledger(NET, SGD, loss=nn.MSELoss()), "the torch module MSELoss; give its name"),  # type: ignore[arg-type]
+    "losses": (lambda: lw.Ledger(NET, SGD, loss={"output": 3}), "the loss is 3"),  # type: ignore[dict-item]
+    "no optimizer": (lambda: lw.Ledger(NET, []), "the list of optimizers is empty"),
+    "another's optimizer": (lambda: lw.Ledger(WIDE, SGD, args=X), "none of the"),
+    "seed": (lambda: lw.Ledger(NET, SGD, LAWS, sample=1, seed="a"), "pass an integer"),  # type: ignore[arg-type]
+    "no state": (lambda: lw.Ledger(NET, SGD, LAWS).load_state_dict(None), "the saved account is None; pass what"),  # type: ignore[arg-type]
+    "another's state": (lambda: lw.Ledger(NET, SGD, LAWS).load_state_dict(SGD.state_dict()), "has no 'version'; pass"),
+    "too early": (lambda: lw.Ledger(NET, SGD).load_state_dict({"a": 1}), "has no 'version'; pass"),
+    "explained early": (lambda: lw.Ledger(NET, SGD).explain("balance of 0"), "at the first forward pass"),
+    "explained number": (lambda: lw.Ledger(NET, SGD, LAWS).explain(3), "3 is no law"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", LEDGERS)
+def test_a_ledger_says_what_it_cannot_watch(name: str) -> None:
+    make, part = LEDGERS[name]
+    assert part in said(make, ValueError, TypeError, KeyError)
+
+
+def trained() -> lw.Ledger:
+    net = small(3, 4, 2)
+    sgd = torch.optim.SGD(net.parameters(), 0.1)
+    with lw.Ledger(net, sgd, LAWS) as ledger:
+        net(X).square().mean().backward()
+        sgd.step()
+    return ledger
+
+
+def test_who_is_refused_leaves_no_hooks_and_the_rest_is_seen_at_the_first_step() -> None:
+    net, other = small(3, 4, 2), torch.optim.SGD(small(3, 4, 2).parameters(), 0.1)
+    said(lambda: lw.Ledger(net, other, args=X))
+    assert not net._forward_pre_hooks and not other._optimizer_step_pre_hooks
+    ledger = lw.Ledger(net, other)
+    net(X).sum().backward()
+    assert "none of the" in said(other.step)
+    ledger.close()
+
+
+def test_figures_and_tables_need_a_place(tmp_path: Path) -> None:
+    ledger = trained()
+    assert "must be one of .png" in said(lambda: ledger.plot("x.xyz"))
+    assert "must be one of .png" in said(lambda: ledger.plot("x"))
+    assert "make it first" in said(lambda: ledger.plot(tmp_path / "no" / "x.png"))
+    assert "must be a path" in said(lambda: ledger.plot(3))  # type: ignore[arg-type]
+    assert "make it first" in said(lambda: lw.dynamics.loggers.to_csv(ledger, tmp_path / "no" / "x.csv"))
+    ledger.plot(tmp_path / "x.svg")
+
+
+def test_a_damaged_account_is_refused() -> None:
+    state = trained().state_dict()
+    for change, part in (
+        ({"version": 7}, "has version 7"),
+        ({"accounts": {}}, "is of the laws []"),
+        ({"accounts": dict.fromkeys(state["accounts"], 3)}, "is damaged"),
+        ({"accounts": {n: {**a, "last": torch.zeros(9)} for n, a in state["accounts"].items()}}, "as last"),
+        ({"steps": "a"}, "has the steps 'a'"),
+    ):
+        assert part in said(lambda c=change: lw.Ledger(NET, SGD, LAWS).load_state_dict(state | c))
+    lw.Ledger(NET, SGD, LAWS).load_state_dict(state)
