@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lawful.theory.arguments import expect_fields
+from lawful.theory.typed import typed
 from lawful.theory.gauge.rules import Rule
 
 from .nets import Net, Series, Wiring, chain, expect_net, repeat
@@ -183,6 +184,7 @@ class Block(Asked, Net, ABC):
         if signal.features != features:
             raise WidthError(f"{self} reads {features} features but gets {signal}; change one of the two widths")
 
+    @typed(ShapeError)
     def carry(self, width: int | None) -> int | None:
         """The number of features that it writes, where that is the same for every kind of signal that it reads."""
         if self.inputs not in (0, 1):

@@ -10,7 +10,6 @@ import torch
 
 from lawful.theory.arguments import shown
 from lawful.theory.laws.law import Law
-from lawful.theory.losses import Loss, LossError, LossLike, parse
 from lawful.theory.parts import base, read
 
 from .account import Account
@@ -56,22 +55,6 @@ def expect_fit(laws: Iterable[Law], parameters: Mapping[str, torch.Tensor]) -> N
                     f"the law {law.name} reads {part.parameter} in the shape {wanted}, and the model's {name} has the "
                     f"shape {shape}; pass the laws of this model (lw.derive(model, args=...))"
                 )
-
-
-def expect_loss(loss: LossLike) -> None:
-    """Checks that every loss is known; whether they fit the outputs is seen when laws are derived.
-
-    Raises:
-        LossError: names what is no loss.
-    """
-    if isinstance(loss, Mapping):
-        parts: list[Any] = list(loss.values())
-    else:
-        parts = list(loss) if isinstance(loss, Sequence) and not isinstance(loss, (str, bytes)) else [loss]
-    for part in parts:
-        if not isinstance(part, (str, Loss)):
-            raise LossError(f"the loss is {shown(part)}; give its name, such as 'mse' or 'cross_entropy', or a Loss")
-        parse(part)
 
 
 def expect_trained(parameters: Mapping[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from lawful.theory.arguments import shown
 from lawful.theory.extras import needed
 from lawful.theory.laws.law import Law
+from lawful.theory.typed import typed_methods
 
 from .account import Account
 from .equilibrium import effective_rates
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+@typed_methods(skip=("state", "law", "path"))
 class Ledger(Watcher):
     """Accounts for what every step of an optimizer does to every law of a model.
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lawful.theory.arguments import ArgumentError, shown
 from lawful.theory.files import expect_writable
+from lawful.theory.typed import typed
 
-if TYPE_CHECKING:
-    from .ledger import Ledger
+from .ledger import Ledger
 
 
+@typed()
 def scalars(ledger: Ledger) -> dict[str, float]:
     """For every law `laws/<name>`, the part of its size that it has moved by, and `laws/<name>/remainder`.
 
@@ -25,6 +27,7 @@ def scalars(ledger: Ledger) -> dict[str, float]:
     return out
 
 
+@typed(least={"step": 0})
 def tensorboard(ledger: Ledger, writer: Any, step: int | None = None) -> None:
     """Adds the scalars to TensorBoard.
 
@@ -32,11 +35,19 @@ def tensorboard(ledger: Ledger, writer: Any, step: int | None = None) -> None:
         ledger: the ledger.
         writer: a `torch.utils.tensorboard.SummaryWriter`, or anything else with `add_scalar(name, value, step)`.
         step: where on the axis; the ledger's own count if not given.
+
+    Raises:
+        ValueError: for a writer that is none.
     """
+    if not callable(getattr(writer, "add_scalar", None)):
+        raise ArgumentError(
+            f"tensorboard: the writer is {shown(writer)}; pass a SummaryWriter of torch.utils.tensorboard"
+        )
     for name, value in scalars(ledger).items():
         writer.add_scalar(name, value, ledger.steps if step is None else step)
 
 
+@typed()
 def to_csv(ledger: Ledger, path: str | Path) -> None:
     """Writes a row for every law: `law`, `change`, a column per cause, `remainder`, `relative`, `verdict`.
 

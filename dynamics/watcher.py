@@ -17,11 +17,12 @@ from lawful.theory.arguments import shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
-from lawful.theory.losses import LossLike
+from lawful.theory.losses import LossLike, expect_loss
+from lawful.theory.typed import typed_methods
 
 from .account import Account, Precision
 from .forms import Forms
-from .given import STATE_VERSION, expect_accounts, expect_fit, expect_laws, expect_loss, expect_state, expect_trained
+from .given import STATE_VERSION, expect_accounts, expect_fit, expect_laws, expect_state, expect_trained
 from .gradients import GradientWatch, Seen
 from .names import watched
 from .norms import NormWatch
@@ -35,6 +36,7 @@ from .updates import Move, move_of
 NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
 
 
+@typed_methods(skip=("state", "law", "path"), leave=("__init__",))
 class Watcher:
     """Hooks into the steps of optimizers and keeps the account of every law; arguments as for `Ledger`."""
 

@@ -22,6 +22,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import refused
+from lawful.theory.typed import typed
 
 from .assertions import quiet
 from .sets import changes, laws_of, renamed, statements
@@ -41,6 +42,7 @@ class LockError(ValueError):
 
 
 @quiet
+@typed(LockError, skip=("loss", "axis"), ways={"path": "give its path"})
 def assert_locked(
     name: str,
     network: Architecture | Net | torch.nn.Module | LawSet,

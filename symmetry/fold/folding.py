@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from lawful.symmetry.given import WAYS, weights_of
 from lawful.symmetry.running import distance, outputs, tensors_of
 from lawful.symmetry.symmetries import Symmetries, symmetries
 from lawful.symmetry.symmetry import TOLERANCE, of_model, write
+from lawful.theory.typed import typed
 
 from .batchnorm import batchnorms
 from .centring import centring
@@ -44,11 +46,12 @@ class Folded:
     error: float
 
 
+@typed(ways=WAYS)
 def fold(
     model: torch.nn.Module,
     kinds: Sequence[str] = KINDS,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     network: Symmetries | None = None,
     remove: bool = False,
@@ -69,7 +72,7 @@ def fold(
 
     Raises:
         ValueError: for another kind.
-        ShapeError: for a module without inputs.
+        ShapeError: for a module without inputs, symmetries of another network, and weights that are not finite.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
@@ -82,6 +85,7 @@ def fold(
     if strange:
         raise ValueError(f"no fold is called {strange[0]!r}; there are {', '.join(KINDS)}")
     found = network or symmetries(model, args=args, kwargs=kwargs)
+    weights_of(model, found.setting)
     setting, start = of_model(found.setting, model, torch.Generator().manual_seed(seed))
     refused: dict[str, str] = {}
     now, done = dict(start), []

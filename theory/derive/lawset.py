@@ -14,6 +14,7 @@ from ..laws.named import Named
 from ..laws.notes import Fact, facts, gaps
 from ..laws.pages import formula, lines, table
 from ..parts import base
+from ..typed import typed_methods
 
 if TYPE_CHECKING:
     from ..oracle.verification import Report
@@ -33,6 +34,7 @@ FIELDS = {
 }
 
 
+@typed_methods(skip=("loss",), least=dict.fromkeys(("independent", "exact_independent", "parameters"), 0))
 class LawSet(Named[Law]):
     """The laws of one network under one loss.
 
