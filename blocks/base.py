@@ -14,8 +14,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lawful.theory.arguments import expect_fields
-from lawful.theory.typed import typed
 from lawful.theory.gauge.rules import Rule
+from lawful.theory.typed import typed
 
 from .nets import Net, Series, Wiring, chain, expect_net, repeat
 from .signals import ShapeError, Signal, Spec, WidthError, WidthRelation, small_window

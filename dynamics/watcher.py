@@ -18,6 +18,7 @@ from lawful.theory.derive.lawset import LawSet
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, expect_loss
+from lawful.theory.own_runs import is_own_run
 from lawful.theory.typed import typed_methods
 
 from .account import Account, Precision
@@ -144,27 +145,26 @@ class Watcher:
             self.load_state_dict(self._resumed)
 
     def _forward(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        if not self._norms.reading:
+        if is_own_run():  # a question of lawful tells nothing about training
             return
         self._norms.autocast()
         if self.laws or self._deriving or not module.training or not torch.is_grad_enabled():
             return
         self._deriving = True
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            self._watch(self._derived(tuple(args), kwargs))
+        try:
+            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+                self._watch(self._derived(tuple(args), kwargs))
+        finally:
+            self._deriving = False
 
     def _derived(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> LawSet:
-        """The laws of the model; tracing runs it, which tells nothing about training."""
+        """The laws of the model."""
         if is_sharded(dict(inside(self.model).named_parameters())):
             raise ValueError(
                 "the weights are sharded (DTensor), and laws are derived from a whole model; derive them before "
                 "fully_shard or parallelize_module, and pass laws= to the ledger"
             )
-        self._norms.reading = False
-        try:
-            return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
-        finally:
-            self._norms.reading = True
+        return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
 
     # one step of the optimizers
 
