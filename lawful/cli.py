@@ -293,8 +293,8 @@ def main() -> None:
         sys.exit(141)
     except typer.TyperException as error:  # an unknown command or option, a missing or unreadable value
         _refuse(error.format_message())
-    except (typer.Abort, KeyboardInterrupt):
-        _refuse("stopped", 130)
+    except (typer.Abort, KeyboardInterrupt) as error:
+        _refuse(str(error) or "stopped", 130)
     except Exception as error:
         from lawful.theory.refusals import is_own, said
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+import random
 from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -83,7 +84,13 @@ def atlas(
     except NotBuilt as error:
         raise BadInput(str(error)) from error
     if not wanted:
-        raise BadInput(f"no model matches {only!r}; names look like torchvision:vgg16, timm:resnet50 or hf:gpt2")
+        known = names("*" if listed is None else f"{listed}:*")
+        near = difflib.get_close_matches(only, known, 3, 0.4)
+        some = ", ".join(
+            near or random.Random(0).sample(known, min(3, len(known))) or ["none: its packages are missing"]
+        )
+        place = "" if listed is None else f" of the list {listed}"
+        raise BadInput(f"no model{place} matches {only!r}; names are whole, with * for anything, such as {some}")
     if again is not None and again not in ("all", *STATUSES) and not any(fnmatchcase(n, again) for n in wanted):
         near = difflib.get_close_matches(again, ("all", *STATUSES), 1)
         hint = f"did you mean {near[0]}? write" if near else "write"
