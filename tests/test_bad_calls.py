@@ -42,6 +42,7 @@ COMMANDS = {
     "atlas in a file": (("atlas", "--only", "timm:resnet18", "--output", "FILE"), "is a file; name a folder"),
     "atlas under a file": (("atlas", "--only", "timm:resnet18", "--output", "FILE/a"), "FILE is a file"),
     "again": (("atlas", "--only", "timm:resnet18", "--again", "law"), "did you mean laws? write all, laws, narrow"),
+    "models of a list": (("atlas", "--list", "ours", "--only", "timm:resnet18"), "of the list ours matches"),
     "no map": (("audit", "no.json", MLP), "cannot read the map no.json: No such file or directory; it is a JSON"),
     "a folder as map": (("audit", "dir", MLP), "Is a directory; it is a JSON file"),
     "half a map": (("audit", "half.json", MLP), "is no JSON"),
@@ -173,3 +174,27 @@ def test_a_damaged_account_is_refused() -> None:
     ):
         assert part in said(lambda c=change: lw.Ledger(NET, SGD, LAWS).load_state_dict(state | c))
     lw.Ledger(NET, SGD, LAWS).load_state_dict(state)
+
+
+def test_one_error_is_one_error(tmp_path: Path) -> None:
+    """A wrong loss is no chain of tracebacks."""
+    with pytest.raises(ValueError, match="no loss 'foo'") as caught:
+        lock.assert_locked("net", NET, X, loss="foo", path=tmp_path / lock.LOCK, update=True)
+    assert caught.value.__suppress_context__ and caught.value.__cause__ is None
+
+
+def test_a_picture_of_twelve_laws_has_twelve_colours() -> None:
+    from lawful.dynamics.figure import MOST, colours
+
+    assert len({tuple(c) for c in colours(MOST)}) == MOST
+
+
+def test_a_list_of_one_paper_is_of_that_paper(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words, part in ((["tran2026"], "tran2026: "), (["marcotte2025/attention"], "  marcotte2025/attention: ")):
+        monkeypatch.setattr(sys, "argv", ["lawful", "reproduce", "--list", *words])
+        with pytest.raises(SystemExit):
+            cli.main()
+        out = capsys.readouterr().out
+        assert part in out and "kunin2021" not in out

@@ -93,7 +93,7 @@ def question(
                 try:
                     expect_loss(values["loss"])
                 except LossError as error:
-                    raise ShapeError(f"{function.__name__}: {error}") from error
+                    raise ShapeError(f"{function.__name__}: {error}") from None
             if inputs:
                 found = inputs_of(function.__name__, values.get("args"), values.get("kwargs"), ShapeError)
                 values.update(args=found[0], kwargs=found[1])
