@@ -142,7 +142,7 @@ class Architecture(BlockGraph):
         return serial.to_json(self)
 
     @classmethod
-    def from_json(cls, text: str) -> Architecture:
+    def from_json(cls, text: str | bytes) -> Architecture:
         """Reads what `to_json` wrote; runs no code.
 
         Raises:

@@ -104,7 +104,7 @@ class FlowLaw:
         return tuple(replace(self, measure=m) for m in out + ([late] if self.timed else []))
 
 
-@typed_methods(skip=("loss",), least={"independent": 0})
+@typed_methods(skip=("loss", "independent"))
 class FlowLaws(Named[FlowLaw]):
     """The laws of one network under one flow.
 
