@@ -7,7 +7,7 @@ import difflib
 import types
 from typing import Any
 
-from lawful.theory.arguments import typed
+from lawful.theory.typed import typed
 
 from . import (
     attention,
