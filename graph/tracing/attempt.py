@@ -26,7 +26,7 @@ from ..architecture.sources import computed_alone
 from .compare import compare
 from .computed import fold
 from .copied import copied_inputs
-from .errors import TraceError, first_line
+from .errors import BackwardError, TraceError, first_line
 from .faults import first_fault
 from .gaps import Probes
 from .lengths import left_over, unreached
@@ -67,6 +67,8 @@ def attempt(
         if not found.fault or quarantine.exhausted:
             break
         quarantine.wrong(first_fault(low, arch, module))
+    if found.comparison is not None and found.comparison.backward and found.refusal:
+        raise BackwardError(f"{type(module).__name__}: {found.refusal}", found.comparison.gradients)
     _refuse(module, found.refusal)
     sizes = {n: p.numel() for n, p in own_parameters(module).items()}
     notes = [*program.notes, *low.notes]

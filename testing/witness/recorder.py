@@ -89,7 +89,7 @@ class Recorder(TorchDispatchMode):
         own = tuple(self._open)
         step = Step(func, kept_args, kept_options, {}, [], torch.is_grad_enabled(), self.place(), own)
         if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
-            step.dice = torch.get_rng_state()
+            step.dice, self.tape.draws = torch.get_rng_state(), True
         self.tape.autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         return step
 

@@ -159,6 +159,7 @@ class Tape:
         calls: of `autograd.Function`.
         cuts: reads of what depends on trainable parameters, but without autograd knowing: step and spot.
         widths: types of the numbers that depend on parameters.
+        draws: whether random numbers were drawn.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -174,6 +175,7 @@ class Tape:
     detached: dict[int, Place] = field(default_factory=dict)
     unknown: str = ""
     autocast: bool = False
+    draws: bool = False
 
     def spot(self, tensor: torch.Tensor) -> Spot:
         """A tensor as memory."""
