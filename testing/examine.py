@@ -21,11 +21,17 @@ from lawful.theory.verdict import Verdict
 
 from .findings import Findings, LawFinding
 from .lawcheck import check_law, of_samples
-from .witness.judge import LAWS, REFERENCE, UNSEEN, judge
+from .witness.judge import LAWS, REFERENCE, REMOVED, STOPPED, STRAIGHT, UNSEEN, judge
 from .witness.sample import EPS, FLOOR, Sample, loss_of
 from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped
 
 RUNS = ("double", "as_is")
+EXCUSES = {
+    STRAIGHT: "straight-through, so no gradient by design",
+    STOPPED: "stopped by design, as by_design= says",
+    UNSEEN: "zero as it should be, for the loss does not see what it adds",
+    REMOVED: "zero as it should be, for a norm or a softmax follows",
+}
 ROUNDED = 1e-5  # what float32 inside of a forward may leave of a gradient in float64
 DICE = "not kept while numbers are drawn (dropout); training=False tests it"
 
@@ -95,7 +101,7 @@ def examine(
         _expect(laws, plain)
         _check(findings, laws, steps, plain, given=True)
     elif not findings.wrong:
-        _laws(findings, plain, args, kwargs, loss, steps)
+        _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
     findings.seconds = time.perf_counter() - began
     return findings
 
@@ -138,15 +144,10 @@ def _padded(module: torch.nn.Module, trained: Mapping[str, torch.Tensor]) -> dic
 
 def _excuses(findings: Findings) -> None:
     """Says once which gradients are none by design."""
-    design = [p.name for p in findings.parameters.values() if any("by design" in n for n in p.notes)]
-    if design:
-        findings.notes.append(f"straight-through, so no gradient by design: {', '.join(design[:6])}")
-    unseen = [p.name for p in findings.parameters.values() if UNSEEN in p.notes]
-    if unseen:
-        findings.notes.append(f"zero as it should be, for the loss does not see what it adds: {', '.join(unseen[:6])}")
-    still = [p.name for p in findings.parameters.values() if any("removes its effect" in n for n in p.notes)]
-    if still:
-        findings.notes.append(f"zero as it should be, for a norm or a softmax follows: {', '.join(still[:6])}")
+    for reason, text in EXCUSES.items():
+        names = [p.name for p in findings.parameters.values() if reason in p.notes]
+        if names:
+            findings.notes.append(f"{text}: {', '.join(names[:6])}")
 
 
 def _laws(
@@ -156,6 +157,7 @@ def _laws(
     kwargs: Mapping[str, Any] | None,
     loss: LossLike | None,
     steps: Sequence[Sample],
+    declared: bool,
 ) -> None:
     """The laws of the module, as far as they can be derived, on its own gradients."""
     numbers = all(z.numel() == 1 or z.ndim == 1 for z in steps[0].outputs.values())
@@ -165,7 +167,11 @@ def _laws(
     try:
         laws: Sequence[Law] = derive(plain, "mse" if loss is None else loss, args=tuple(args), kwargs=kwargs)
     except BackwardError as error:  # the reference has looked at the gradients themselves
-        why = "float32 inside of its forward rounds so much" if error.gap < ROUNDED else "the reference finds no fault"
+        why = "the reference finds no fault"
+        if declared or any(p.notes for p in findings.parameters.values()):
+            why = "they are none by design"
+        elif error.gap < ROUNDED:
+            why = "float32 inside of its forward rounds so much"
         findings.notes.append(f"no laws: the rebuilt network has other gradients (by {error.gap:.0e}); {why}")
         return
     except Exception as error:  # what cannot be derived was not measured, and fails no test

@@ -116,6 +116,9 @@ class Findings:
         wrong, untested = self.wrong, self.untested
         if self.violated and not wrong:
             lines = [f"{self.model}: {len(self.violated)} of {len(self.laws)} laws are broken"]
+        elif wrong and self.fault is not None and self.fault.cut:
+            some = f"{len(wrong)} of {len(self.parameters)} parameters"
+            lines = [f"{self.model}: gradients do not reach {some}, or only in part"]
         elif wrong:
             lines = [f"{self.model}: wrong gradients ({len(wrong)} of {len(self.parameters)} parameters)"]
         elif self.vacuous:
@@ -130,6 +133,10 @@ class Findings:
                 f"  operation:  {self.fault.operation}, for {self.fault.toward}",
                 f"  it seems:   {self.fault.guess}",
             ]
+            meant = self.fault.operator or (self.fault.place.line if self.fault.cut else "")
+            if meant:
+                what = "stops gradients" if self.fault.cut else "changes gradients and nothing else"
+                lines.append(f"  if meant:   this line {what}; pass by_design=[{meant!r}]")
         lines += _cut([_row(p) for p in sorted(wrong, key=lambda p: -p.error)], 8, "wrong parameters")
         lines += _cut(
             [f"  law broken: {r.law} (by {r.residual:.1e} of its terms) {r.reason}".rstrip() for r in self.violated],

@@ -167,6 +167,7 @@ def take(
         wires = Wires(recorder)
         with wires, refused(f"the forward of {type(module).__name__} does not run"):
             found = module(*args, **kwargs)
+        recorder.settle(module)
         tape = recorder.tape
         outputs = named_outputs(module, found)
         spots = {}
