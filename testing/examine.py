@@ -123,6 +123,9 @@ def _steps(request: Request, run: str | None, tolerance: float | None) -> tuple[
                 raise
             notes.append(f"run as it is, not in float64: {error}")
             run = "as_is"
+        if not steps and run is None:
+            notes.append("run as it is: in float64 the loss or its gradient is not a number")
+            run = "as_is"
     if run == "as_is" or (run is None and any(s.tape.autocast for s in steps)):
         steps = [*steps, *as_it_is(request)]
     for s in steps:

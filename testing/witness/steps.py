@@ -85,11 +85,14 @@ def in_double(request: Request) -> list[Sample]:
                 def again(values: Mapping[str, torch.Tensor], own: Any = own) -> Callable[[], None]:
                     return lambda: own.start(values)
 
-                return _steps(request, module, trained, given, again, wide)
+                found = _steps(request, module, trained, given, again, wide)
+            if found:  # else: the smallest number of float64 in a float32 is none (masks of language models)
+                return found
         except ModuleError as error:
             last = last or error
-    assert last is not None
-    raise last
+    if last is not None:
+        raise last
+    return []
 
 
 def _runs(request: Request) -> None:
