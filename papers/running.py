@@ -133,6 +133,12 @@ def _plain(part: Part, results: Results) -> Plain:
 
 
 def _fingerprint(paper: Paper, quick: bool) -> str:
-    source = inspect.getsource(inspect.getmodule(paper.parts[0].units) or Paper)
-    told = [paper.name, quick, *(p.name for p in paper.parts), *(version(p) for p in PACKAGES), source]
+    told = [paper.name, quick, *(p.name for p in paper.parts), *(version(p) for p in PACKAGES), *_sources(paper)]
     return hashlib.sha256("\n".join(map(str, told)).encode()).hexdigest()
+
+
+def _sources(paper: Paper) -> list[str]:
+    """The text of the files that a run reads its settings from: an edit between a kill and the next run counts."""
+    own = Path(inspect.getfile(paper.parts[0].draw))
+    near = sorted(own.parent.glob("*.py")) if own.parent != Path(__file__).parent else [own]
+    return [path.read_text(encoding="utf-8") for path in (*near, Path(__file__).with_name("data.py"))]
