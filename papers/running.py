@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -51,19 +52,39 @@ def run(paper: Paper, quick: bool, folder: Path, progress: Progress | None = Non
             progress(key, done, len(units))
         torch.manual_seed(part.seeds[0])
         diary.write(key, rounded(unit()))
-    parts = [_plain(part, pieces(part, diary.found)) for part in paper.parts]
+    out = told(paper, "quick" if quick else "full", diary.found)
+    diary.path.unlink()
+    return out
+
+
+def told(paper: Paper, kind: str, found: Results) -> Plain:
+    """What the JSON of a run says: the criteria of today on the pieces of the run.
+
+    Args:
+        paper: the paper, or some parts of it.
+        kind: `quick` or `full`.
+        found: what the pieces gave, by `part/piece`.
+    """
+    parts = [_plain(part, pieces(part, found)) for part in paper.parts]
     numbers = {k: v for p in parts for k, v in p.pop("numbers").items()}
-    out = {
+    return {
         "format": FORMAT,
         "paper": paper.name,
         "title": paper.title,
-        "run": "quick" if quick else "full",
+        "run": kind,
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "numbers": rounded(compared(paper.name, numbers, [p.name for p in paper.parts])),
         "parts": parts,
     }
-    diary.path.unlink()
-    return out
+
+
+def as_text(data: Plain) -> str:
+    """JSON to read and to compare line by line: a list of numbers is one line."""
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    return (
+        re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", lambda m: "[" + " ".join(map(str.strip, m[1].splitlines())) + "]", text)
+        + "\n"
+    )
 
 
 def pieces(part: Part, found: Results) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-
 from torch import Tensor
 
 from lawful.dynamics import predict
-
 
 CLOSE = 0.05  # relative error up to which a run is said to be on its closed form
 

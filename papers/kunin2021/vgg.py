@@ -28,6 +28,11 @@ DECAYS = (0.0, 0.005, 0.025, 0.05)
 KINDS = ("translation", "scale", "rescale")
 
 
+def stages(width: int) -> list[list[int]]:
+    """The channels of the 13 convolutions, by stage."""
+    return [[width * m] * n for m, n in ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))]
+
+
 def _watched(laws: dict[str, Law], normed: bool) -> dict[str, Law]:
     """Translation of the last layer; channels of the second convolution, or of the fifth against the fourth."""
     last = laws["shift classifier.4.weight"]
@@ -42,8 +47,7 @@ def _vgg(momentum: float) -> Callable[[bool], Units]:
 
         def one(normed: bool, decay: float) -> Plain:
             x, y = data.digits()
-            stages = [[width * m] * n for m, n in ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))]
-            arch = families.vgg(stages, 10, normed, 32, (32, 32), 0.0, 1)
+            arch = families.vgg(stages(width), 10, normed, 32, (32, 32), 0.0, 1)
             laws = _watched({law.name: law for law in derive(arch, "cross_entropy")}, normed)
             model = arch.to_torch(torch.float64, 0)
             if not normed:  # as He et al. draw weights for ReLU: else the signal dies in 16 layers
@@ -143,7 +147,7 @@ def _vgg_draw(place: SubFigure, results: Results) -> None:
         ax.legend(fontsize=6.5)
 
 
-_NETWORK = (
+NETWORK = (
     "All 16 layers of a VGG-16, with BatchNorm (normed) and without (plain, weights drawn as He et al. do), "
     "hidden width 32, cross-entropy on the digits of scikit-learn at 32 x 32. Full: width 4, batches of 32, 200 "
     "steps, four decays; quick: width 2, batches of 8, 100 steps, the least and the largest decay. The paper: "
@@ -155,7 +159,7 @@ PARTS = (
     Part(
         "vgg",
         "A VGG-16 by SGD on the closed forms",
-        _NETWORK + "No momentum, η = 0.1.",
+        NETWORK + "No momentum, η = 0.1.",
         (0,),
         _vgg(0.0),
         lambda r: _vgg_report(r, "sgd"),
@@ -165,7 +169,7 @@ PARTS = (
     Part(
         "vgg-momentum",
         "A VGG-16 with momentum 0.9 on the closed forms",
-        _NETWORK + "Momentum 0.9, η = 0.01.",
+        NETWORK + "Momentum 0.9, η = 0.01.",
         (0,),
         _vgg(0.9),
         lambda r: _vgg_report(r, "momentum"),

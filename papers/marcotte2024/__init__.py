@@ -13,4 +13,5 @@ PAPER = Paper(
         mirror.PART,
         counts.PART,
     ),
+    packages=("mlxtend",),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor
 
@@ -11,7 +10,6 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions import flows as f
 
 from .. import data
-
 
 ENTROPY = f.Mirror({"*": "entropy"})
 

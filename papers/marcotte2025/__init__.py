@@ -11,4 +11,5 @@ PAPER = Paper(
         ranks.PART,
         signs.PART,
     ),
+    packages=("mlxtend",),
 )

@@ -10,7 +10,6 @@ from torch import Tensor
 from ..paper import Plain
 from .parity import parity
 
-
 SEEDS = 3
 FEATURES, EXAMPLES, HIDDEN, BATCH, RATE, RADIUS, NOISE = 20, 80, 48, 8, 0.05, 0.1, 1.0
 KINDS = {"plain": "no bias", "bias": "bias", "batch": "BatchNorm", "layer": "LayerNorm"}
