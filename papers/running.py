@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .paper import Paper, Part, Plain, Report, Results
+from .paper import REFUTED, Claim, Paper, Part, Plain, Report, Results
 from .published import compared
 from .shelf import PaperError
 
@@ -147,10 +147,16 @@ def _plain(part: Part, results: Results) -> Plain:
         "title": part.title,
         "setting": part.setting,
         "seeds": list(part.seeds),
-        "claims": [{k: v for k, v in vars(c).items() if v} for c in report.claims],
+        "claims": [_judged(c) for c in report.claims],
         "numbers": report.numbers,
         "results": dict(results),
     }
+
+
+def _judged(claim: Claim) -> Plain:
+    """A refuted claim has a counterexample, the measured numbers where there is no smaller one; no other has any."""
+    out: Plain = {k: v for k, v in vars(claim).items() if k != "counterexample"}
+    return out | {"counterexample": claim.counterexample or claim.evidence} if claim.verdict == REFUTED else out
 
 
 def _fingerprint(paper: Paper, quick: bool) -> str:

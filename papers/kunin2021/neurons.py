@@ -84,7 +84,8 @@ def _report(results: Results) -> Report:
         verdict(good),
         f"The way that a curve goes over the range that it covers, medians of the {len(ways)} convolutions: {low:.3g} "
         f"to {high:.3g} for weights, {calm:.3g} to {most:.3g} for channels; in a layer weights go "
-        f"{min(ratio.values()):.3g} to {max(ratio.values()):.3g} times as far. To hold, more than {SIMPLER:g} times in every layer.",
+        f"{min(ratio.values()):.3g} to {max(ratio.values()):.3g} times as far. To hold, more than "
+        f"{SIMPLER:g} times in every layer.",
         "" if good else f"{least}: {ways[least][0]:.3g} for weights, {ways[least][1]:.3g} for channels",
     )
     return Report({"way of weights over that of channels, least layer": min(ratio.values())}, [claim])
@@ -109,8 +110,9 @@ PART = Part(
     "Channels move more simply than weights",
     "A VGG-16 with BatchNorm, hidden width 32, on the digits of scikit-learn at 32 x 32, by SGD without momentum, "
     f"η = 0.1, λ = {DECAY:g}. Full: width 4, batches of 32, 200 steps; quick: width 2, batches of 8, 60 steps. "
-    f"{SAMPLE} weights and all channels of every convolution, at every step. The paper shows figure 1 and measures nothing; the "
-    "way over the range is ours. The paper: width 64, Tiny ImageNet, batches of 256, λ = 0.0001, 100 epochs.",
+    f"{SAMPLE} weights and all channels of every convolution, at every step. The paper shows figure 1 "
+    "and measures nothing; the way over the range is ours. The paper: width 64, Tiny ImageNet, batches of 256, "
+    "λ = 0.0001, 100 epochs.",
     (0,),
     _units,
     _report,
