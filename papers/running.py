@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -166,6 +165,6 @@ def _fingerprint(paper: Paper, quick: bool) -> str:
 
 def _sources(paper: Paper) -> list[str]:
     """The text of the files that a run reads its settings from: an edit between a kill and the next run counts."""
-    own = Path(inspect.getfile(paper.parts[0].draw))
-    near = sorted(own.parent.glob("*.py")) if own.parent != Path(__file__).parent else [own]
-    return [path.read_text(encoding="utf-8") for path in (*near, Path(__file__).with_name("data.py"))]
+    home = Path(__file__).parent
+    own = sorted((home / paper.name).glob("*.py")) or [home / f"{paper.name}.py"]
+    return [path.read_text(encoding="utf-8") for path in (*own, home / "counting.py", home / "data.py")]

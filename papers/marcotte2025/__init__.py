@@ -1,7 +1,7 @@
 """Marcotte, Gribonval, Peyré 2025: drift of a ResNet and of a Transformer, ranks of gradients, sign descent."""
 
 from ..paper import Paper
-from . import drifts, ranks, signs
+from . import counts, drifts, ranks, signs
 
 PAPER = Paper(
     "marcotte2025",
@@ -10,6 +10,7 @@ PAPER = Paper(
         *drifts.PARTS,
         ranks.PART,
         signs.PART,
+        counts.PART,
     ),
     packages=("mlxtend",),
 )
