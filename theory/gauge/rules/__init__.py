@@ -7,7 +7,7 @@ from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
 from .factors import FixedGainRule
-from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
+from .joins import AddRule, BlendRule, ConcatRule, LargerRule, MixtureRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
@@ -51,6 +51,7 @@ __all__ = [
     "HeadGainRule",
     "HeldRule",
     "HomogeneousRule",
+    "LargerRule",
     "LinearRule",
     "MixtureRule",
     "MovedRule",

@@ -183,6 +183,46 @@ class BlendRule(Rule):
 
 
 @dataclass(frozen=True)
+class LargerRule(Rule):
+    """`y = max(a, b)` feature by feature: one diagonal `S` and one `t` on `a`, `b` and `y`."""
+
+    @property
+    def statement(self) -> str:
+        return "larger of two: S_a = S_b = S_out diagonal, t_a = t_b = t_out"
+
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
+        y = site.outputs[0]
+        layouts.meet(y, Diagonal(layouts.size(y)))
+        for x in site.inputs:
+            layouts.equal(x, y)
+
+    def balance(self, balance: BalancePass, site: Site) -> None:
+        for x in site.inputs:
+            balance.equal(x, site.outputs[0])
+
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
+        (a, b), y = site.inputs, site.outputs[0]
+        if shifts.tokens(a) != shifts.tokens(b):
+            super().shift(shifts, site)
+            return
+        shifts.require_equal(a, b)
+        shifts.match_tokens(a, y)
+        shifts.emit(y, shifts.wire_terms(a, y))
+
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
+        y = site.outputs[0]
+        free = whole_boxes(directions.moving(y), directions.layout(y))
+        return [Blind(free, free) for _ in site.inputs]
+
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
+        a, b = (whole_boxes(directions.absent(x), directions.layout(x)) for x in site.inputs)
+        return [a.meet(b)]
+
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
+        return degrees[0] if degrees[0] == degrees[1] else None
+
+
+@dataclass(frozen=True)
 class ConcatRule(Rule):
     """Features side by side (`cut` False) or taken apart (`cut` True): `S` block diagonal."""
 
