@@ -28,6 +28,7 @@ class Entrywise(Block):
         keeps_zero: whether 0 stays 0.
         positive: whether nothing that it gives is negative.
         parity: 1 for an even function, -1 for an odd one, 0 for any other.
+        pieces: whether it has several, between fixed numbers.
     """
 
     operation: str
@@ -36,6 +37,7 @@ class Entrywise(Block):
     keeps_zero: bool = False
     positive: bool = False
     parity: int = 0
+    pieces: bool = False
 
     portable = False
     least = {"parity": -1}  # noqa: RUF012
@@ -46,7 +48,7 @@ class Entrywise(Block):
         return signals
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return PointwiseRule(self.exponential, self.keeps_zero, self.positive, True, self.parity, pieces=True)
+        return PointwiseRule(self.exponential, self.keeps_zero, self.positive, True, self.parity, self.pieces)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         if self.call is None:

@@ -2,7 +2,7 @@
 
 Raw parameters and calls of torch that tie, slice, transpose, add, repeat, gate, freeze, scale and normalise parameters
 and features in every way.  A module is a `Program`: data that prints as source (`program.source`), runs
-(`program.module()`, `program.args()`) and shrinks.
+(`program.module()`, `program.args()`) and shrinks.  This file is long because it lists what a module may do.
 """
 
 from __future__ import annotations

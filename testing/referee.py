@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Tensors = dict[str, torch.Tensor]
 Field = Callable[[torch.Tensor], torch.Tensor]

@@ -41,8 +41,8 @@ def entrywise(low: Context, node: Node, x: Value, *options: Any, **named: Any) -
     return mapped(low, node, x, Entrywise(f"{name}({said})" if said else name, call, *seen), name)
 
 
-def _seen(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[bool, bool, bool, int]:
-    """Whether it is an exponential, 0 stays 0 and nothing is negative, and the parity, from values of a function.
+def _seen(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[bool, bool, bool, int, bool]:
+    """Whether it is an exponential, 0 stays 0 and nothing is negative, the parity, and whether it has kinks, by values.
 
     Raises:
         NotUnderstood: for what obeys `x f' = k f` (a power between jumps: laws of sizes hold, with no scale behind
@@ -64,7 +64,14 @@ def _seen(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[bool, bool,
     zero = float(function(torch.zeros((), dtype=torch.float64)))
     mirrored = y.flip(0)
     parity = next((sign for sign in (1, -1) if _same(y, sign * mirrored)), 0)
-    return _multiple(slope[finite], y[finite]), zero == 0, bool((y[finite] >= 0).all()), parity
+    exponential = _multiple(slope[finite], y[finite])
+    return exponential, zero == 0, bool((y[finite] >= 0).all()), parity, _has_kinks(slope[finite])
+
+
+def _has_kinks(slope: torch.Tensor) -> bool:
+    """Whether slopes jump: steps between neighbours that do not get smaller where these lie closer."""
+    near, far = slope.diff().abs().amax(), slope[::2].diff().abs().amax()
+    return bool(near > 0.75 * far)
 
 
 def _multiple(a: torch.Tensor, b: torch.Tensor) -> bool:

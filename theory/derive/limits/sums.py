@@ -1,4 +1,7 @@
-"""Laws that sums and cuts of wires have beyond those that are listed."""
+"""Laws that sums and cuts of wires have beyond those that are listed.
+
+This file is long because its limits ask the same few questions about what stands before and behind a sum.
+"""
 
 from __future__ import annotations
 
