@@ -31,6 +31,7 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
+from .rewrites_offsets import join_offsets, join_skips
 from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
 from .rewrites_positions import join_positions
 from .shifts import Shifts
@@ -81,6 +82,8 @@ class Solution:
             merge_linear_skips,
             partial(scale_rows, exact=exact),
             join_positions,
+            join_skips,
+            join_offsets,
             link_turns,
         ]
         for rewrite in steps:
