@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lawful.theory.arguments import expect_fields
 from lawful.theory.gauge.rules import Rule
+from lawful.theory.typed import typed
 
 from .nets import Net, Series, Wiring, chain, expect_net, repeat
 from .signals import ShapeError, Signal, Spec, WidthError, WidthRelation, small_window
@@ -223,6 +224,7 @@ class Block(Asked, Net, ABC):
         if signal.features != features:
             raise WidthError(f"{self} reads {features} features but gets {signal}; change one of the two widths")
 
+    @typed(ShapeError)
     def carry(self, width: int | None) -> int | None:
         """The number of features that it writes, where that is the same for every kind of signal that it reads."""
         if self.inputs not in (0, 1):

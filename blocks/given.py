@@ -67,7 +67,15 @@ class AddNumbers(Block):
         return (signals[0],)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return OffsetRule(rows=max(inputs[0].positions, 1))
+        rows, table = max(inputs[0].positions, 1), self.numbers.tensor
+        if table.device.type == "meta" or not table.numel() or not table.isfinite().all():
+            return OffsetRule(rows=rows)
+        shape = (1,) * (len(inputs[0].shape) - table.ndim) + tuple(table.shape)
+        axis = 0 if inputs[0].channels_first else len(shape) - 1
+        features = table.reshape(shape).movedim(axis, 0).reshape(shape[axis], -1)
+        first = features.flatten()[0]
+        number = Fraction(str(first.item())) if bool((table == first).all()) else None
+        return OffsetRule(rows=rows, every=bool(features.any(1).all()), number=number)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] + self.numbers.on(x[0])

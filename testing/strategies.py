@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.compile import output_signal
+from lawful.theory.typed import typed
 
 from .builder import Builder
 from .modules import judged, modules
@@ -133,6 +134,7 @@ def _finish(builder: Builder, s: b.Signal, depth: int, draw: Draw, net: b.Net | 
     return arch
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def architectures(max_depth: int = 2) -> st.SearchStrategy[Architecture]:
     """Architectures of every kind: vectors, token sequences, images; with skips, branches, shared or frozen weights.
 
@@ -144,6 +146,7 @@ def architectures(max_depth: int = 2) -> st.SearchStrategy[Architecture]:
     return st.one_of(vectors(max_depth), sequences(max_depth), images(max_depth), volumes(1), grids(max_depth))
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def blocks(signal: b.Signal | None = None) -> st.SearchStrategy[b.Net]:
     """Blocks, or a few of them that belong together: every registered one that says how it follows a signal.
 
@@ -160,6 +163,7 @@ def blocks(signal: b.Signal | None = None) -> st.SearchStrategy[b.Net]:
     return one()
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def parameters(arch: Architecture) -> st.SearchStrategy[dict[str, torch.Tensor]]:
     """Random parameters of an architecture, float64, by name; frozen ones too.
 
@@ -169,6 +173,7 @@ def parameters(arch: Architecture) -> st.SearchStrategy[dict[str, torch.Tensor]]
     return _seeds().map(lambda seed: arch.random_parameters(torch.Generator().manual_seed(seed)))
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def batches(arch: Architecture, most: int = 6) -> st.SearchStrategy[tuple[torch.Tensor, ...]]:
     """Random inputs of an architecture, one tensor for each, all with the same number of examples.
 
@@ -185,6 +190,7 @@ def batches(arch: Architecture, most: int = 6) -> st.SearchStrategy[tuple[torch.
     return st.builds(inputs, _seeds(), st.integers(2, most))
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def losses(arch: Architecture | None = None) -> st.SearchStrategy[Any]:
     """Losses that both differentiation and the theorems know: one, or one for every output of an architecture.
 

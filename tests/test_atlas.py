@@ -234,6 +234,7 @@ def fake_trace(module: torch.nn.Module, *args: torch.Tensor, **kwargs: torch.Ten
     arch.trace = SimpleNamespace(  # type: ignore[assignment]
         opaque=(),
         narrow=(),
+        behind=(),
         limits=(),
         axes=(-1,),
         seconds={"export": 0.1, "lower": 0.2},

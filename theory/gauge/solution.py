@@ -31,6 +31,7 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
+from .rewrites_offsets import join_offsets, join_skips
 from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
 from .rewrites_positions import draw_token_mixers, join_positions
 from .shifts import Shifts
@@ -82,6 +83,8 @@ class Solution:
             merge_linear_skips,
             partial(scale_rows, exact=exact),
             partial(join_positions, exact=exact),
+            join_skips,
+            join_offsets,
             name_narrow_turns,
         ]
         for rewrite in steps:
