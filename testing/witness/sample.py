@@ -1,4 +1,7 @@
-"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed."""
+"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed.
+
+This file is long because both sides of a step share what was seen while it ran.
+"""
 
 from __future__ import annotations
 
