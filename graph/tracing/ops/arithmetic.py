@@ -53,9 +53,12 @@ def div(low: Context, node: Node, a: Value, b: Value) -> Value:
     raise NotUnderstood("a quotient")
 
 
-@handles("lerp.Tensor")
+@handles("lerp.Tensor", "lerp.Scalar")
 def lerp(low: Context, node: Node, a: Value, b: Value, g: Value) -> Value:
     """`a + g (b - a)`."""
+    c = number(g)
+    if c is not None:
+        return add(low, node, mul(low, node, a, 1 - c), mul(low, node, b, c))
     x, y, z = (low.stream(v, node) for v in (g, b, a))
     if not x.dims == y.dims == z.dims or not x.signal == y.signal == z.signal:
         raise NotUnderstood("a blend of unlike tensors")
