@@ -85,6 +85,7 @@ class Trace:
         inputs: from the tensors of the module's inputs to those of the architecture.
         state: running statistics and other buffers that the rebuilt network reads.
         rows: examples in each of these tensors, as they were traced.
+        behind: nodes without a rule that read nothing but what `opaque` ones give, and hide nothing more.
         copied: inputs of the module that the architecture has more than once, in other arrangements: a count of the
             architecture would take the copies for independent.
         training: whether the module was read in training mode.
@@ -102,6 +103,7 @@ class Trace:
     inputs: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = field(repr=False)
     state: dict[str, torch.Tensor] = field(repr=False)
     rows: tuple[int, ...] = ()
+    behind: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
     training: bool = False
 

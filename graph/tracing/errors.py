@@ -19,6 +19,10 @@ class TraceError(ValueError):
     """A module whose forward cannot be read; one sentence with the place in the code and the way out."""
 
 
+class OpenError(TraceError):
+    """A forward whose branches or shapes depend on values."""
+
+
 class BackwardError(TraceError):
     """A module whose own gradients are not those of its rebuilt forward.
 

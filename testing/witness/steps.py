@@ -18,6 +18,7 @@ from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.oracle.outputs import named_outputs
+from lawful.theory.own_runs import own_run
 from lawful.theory.refusals import ModuleError, refused
 
 from .sample import Gradients, LossOf, Sample, dense, take
@@ -240,7 +241,7 @@ def kept(module: torch.nn.Module) -> Iterator[None]:
     grads = {p: p.grad for p in module.parameters()}
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     modes = [(m, m.training) for m in module.modules()]
-    with random_states(), warnings.catch_warnings(), torch.enable_grad():
+    with own_run(), random_states(), warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         try:
             yield
