@@ -46,7 +46,8 @@ class GradientWatch:
         parameters: the parameters by name.
         spending: counts the time of what is done inside.
         shards: where the gradients lie, if every process has parts of them only.
-        shared: gradients are averaged between processes after backward, so that what backward wrote is no reference.
+        shared: gradients are averaged between processes during backward, so that what counts is there at its end.
+        held: whether some optimizer moves a parameter.
     """
 
     def __init__(
@@ -55,14 +56,17 @@ class GradientWatch:
         spending: Callable[[], AbstractContextManager[None]],
         shared: bool = False,
         shards: Shards | None = None,
+        held: Callable[[Tensor], bool] = lambda p: True,
     ) -> None:
-        self._shards = shards
-
+        self._shards, self._held = shards, held
         self.idle = False  # the next step is not watched
         self._spending = spending
         self._parameters = dict(parameters)
         self._copy_gradients = self._copy_weights = not shared
         self._shared = shared
+        self.beginning: Callable[[bool | None], None] = lambda carried: None
+        self._running = False  # a backward pass
+        self._written: set[str] = set()  # by this pass
         self._versions: dict[str, Version] = {}
         self._raw: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
@@ -85,14 +89,47 @@ class GradientWatch:
             handle.remove()
 
     def _note(self, name: str, p: Tensor) -> None:
-        if self.idle or p.grad is None or p.grad.is_sparse or self._shared:
+        if self.idle or p.grad is None or p.grad.is_sparse:
             return
         with self._spending():
-            self._versions[name] = self._version(name)
-            if self._copy_gradients:
-                self._raw[name] = p.grad.detach().clone()
-            if self._copy_weights:
-                self._weights[name] = p.detach().clone()
+            self._written.add(name)
+            self.begins()
+            if not self._shared:
+                self._take(name, p)
+
+    def _take(self, name: str, p: Tensor) -> None:
+        self._versions[name] = self._version(name)
+        if self._copy_gradients and p.grad is not None:
+            self._raw[name] = local(p.grad, p).clone()
+        if self._copy_weights:
+            self._weights[name] = local(p).clone()
+
+    def begins(self) -> None:
+        """Says, from a hook within it, that a backward pass runs; the first such call in a pass is its beginning."""
+        if self._running:
+            return
+        self._running = True
+        engine = torch.autograd.Variable._execution_engine
+        # one more turn: what DDP and FSDP do at the end of the pass is asked for by then, and done before
+        engine.queue_callback(lambda: engine.queue_callback(self._ends))
+        self.beginning(self._carried())
+
+    def _ends(self) -> None:
+        self._running, self._written = False, set()
+        if self._shared and not self.idle:
+            with self._spending(), torch.no_grad():
+                for n, p in self._parameters.items():
+                    if p.grad is not None and not p.grad.is_sparse:
+                        self._take(n, p)
+
+    def _carried(self) -> bool | None:
+        """At the beginning of a backward pass: whether it adds to earlier gradients; None if these were changed."""
+        for n, p in self._parameters.items():
+            if n in self._written or p.grad is None or not self._held(p) or not bool(local(p.grad).any()):
+                continue
+            changed = n in self._versions and self._version(n)[0] != self._versions[n][0]
+            return None if changed else True
+        return False
 
     def seen(self, grads: Mapping[str, Tensor]) -> Seen:
         """What changed since backward; call it right before the step.
@@ -100,6 +137,7 @@ class GradientWatch:
         Args:
             grads: the gradients that the optimizer is about to use.
         """
+        self._running, self._written = False, set()  # a pass that broke off has no end
         changed = [n for n in grads if n in self._versions and self._version(n)[0] != self._versions[n][0]]
         moved = [n for n in grads if n in self._versions and self._version(n)[1:] != self._versions[n][1:]]
         found = Seen()
@@ -109,14 +147,11 @@ class GradientWatch:
             if changed:
                 self._compare(found, grads, set(changed))
             for n in moved:
-                step = self._weights[n] - self._parameters[n].detach()
+                step = self._weights[n] - local(self._parameters[n])
                 if bool(step.any()):
                     found.displaced[n] = step
-        if not self._shared:
-            self._copy_gradients, self._copy_weights = (
-                bool(changed),
-                (found.unknown and bool(moved)) or bool(found.displaced),
-            )
+        self._copy_gradients = bool(changed)
+        self._copy_weights = (found.unknown and bool(moved)) or bool(found.displaced)
         self._raw, self._weights, self._versions = {}, {}, {}
         return found
 

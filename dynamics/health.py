@@ -31,7 +31,7 @@ class Finding:
 
     Attributes:
         kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
-            `silent`, `processes`.
+            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.
@@ -65,36 +65,32 @@ class Judgement:
         return max(self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
 
 
-def verdict(account: Account, low: bool, epsilon: float) -> str:
+def verdict(account: Account, low: bool) -> str:
     """The verdict on one law.
 
     Args:
         account: its account.
         low: weights or gradients are less precise than float64.
-        epsilon: the part of a slope that the epsilon of norms explains.
     """
     if account.broken is not None or not torch.isfinite(account.remainder).all():
         return UNEXPLAINED
     if not account.steps:
         return NOT_WATCHED
-    if bool((account.remainder.abs() > account.bound).any()) or (
-        account.stale_step is not None and account.form.law.exact
-    ):
+    if bool((account.remainder.abs() > account.bound).any()) or account.stale_step is not None:
         return UNEXPLAINED
-    if not account.form.law.exact:
-        slack = account.allowance + account.bound
-        beyond = account.leak > max(epsilon, account.tolerance)
-        beyond = beyond or bool((account.causes.get(NORM, 0 * slack).abs() > slack).any())
-        return UNEXPLAINED if beyond else APPROXIMATE
     if account.leak > account.tolerance:
         return UNEXPLAINED
+    if not account.judged:
+        return NOT_WATCHED
+    if not account.form.law.exact:
+        return APPROXIMATE
     return ROUNDING if low and account.relative > PRECISE else OK
 
 
 def judge(ledger: Watcher) -> Judgement:
     """Verdicts, findings and words for a run."""
     low = max(ledger.precision.gradient, ledger.precision.unit) > PRECISE
-    verdicts = {n: verdict(a, low, ledger.epsilon) for n, a in ledger.accounts.items()}
+    verdicts = {n: verdict(a, low) for n, a in ledger.accounts.items()}
     still = {n for n, p in ledger.parameters.items() if not p.requires_grad}
     undecided = [
         n
@@ -112,7 +108,7 @@ def judge(ledger: Watcher) -> Judgement:
         *_clipped(ledger),
         *_silent(ledger),
     ]
-    findings += [*_outside(ledger), *_unaccounted(ledger)]
+    findings += [*_outside(ledger), *_unaccounted(ledger), *_unmeasured(ledger, verdicts)]
     if undecided:
         read = {base(n) for law in undecided for n in ledger.accounts[law].form.law.parameters}
         text = "does not train, and laws that read it were derived for a network where it does: derive them again"
@@ -284,6 +280,20 @@ def _unaccounted(ledger: Watcher) -> list[Finding]:
     return [Finding("changed gradients", (), text, fault=False)]
 
 
+def _unmeasured(ledger: Watcher, verdicts: dict[str, str]) -> list[Finding]:
+    """Laws that hold up to an epsilon which nobody could measure."""
+    laws = [n for n in ledger.unmeasured if verdicts[n] == NOT_WATCHED and ledger.accounts[n].steps]
+    if not laws:
+        return []
+    sites = tuple(dict.fromkeys(s for n in laws for s in ledger.unmeasured[n]))
+    where = f"of {_some(sites)} " if sites else "of the norms "
+    text = (
+        f"{plural(len(laws), 'law')} ({_some(laws)}) hold up to the epsilon {where}only, and what it does was not "
+        "measured (the norm is no module of its own, or compiled), so that their slopes are not judged"
+    )
+    return [Finding("epsilon", (), text, fault=False)]
+
+
 def _some(names: Iterable[str]) -> str:
     many = list(names)
     return ", ".join(many[:6]) + (f" and {len(many) - 6} more" if len(many) > 6 else "")
@@ -308,9 +318,12 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
             f"rounding: what is left over is rounding (bound {bound:.0e} of the law, seen {worst.relative:.0e})."
         )
     if counts[APPROXIMATE]:
-        seen = max(a.leak for n, a in ledger.accounts.items() if verdicts[n] == APPROXIMATE)
+        those = [a for n, a in ledger.accounts.items() if verdicts[n] == APPROXIMATE]
+        did = max(float(torch.linalg.vector_norm(a.causes[NORM])) / a.norm for a in those if NORM in a.causes)
+        left = max(a.relative for a in those)
         lines.append(
-            f"epsilon: these hold up to the epsilon of a norm (slope {seen:.0e} seen, {ledger.epsilon:.0e} explained)."
+            "epsilon: these hold up to the epsilon of norms. What it did was measured at the norms (at most "
+            f"{did:.0e} of a law); at most {left:.0e} is left over."
         )
     lines += [
         f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}"

@@ -22,6 +22,7 @@ from lawful.theory.losses import LossLike
 from .account import Account, Precision
 from .forms import Forms
 from .gradients import GradientWatch, Seen
+from .hooks import Hook
 from .names import watched
 from .norms import NormWatch
 from .pace import Pace
@@ -31,7 +32,7 @@ from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
 from .updates import Move, move_of
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
 
 
@@ -83,12 +84,13 @@ class Watcher:
         self.not_finite: tuple[str, ...] = ()
         self.clipped: list[tuple[float, float]] = []
         self.precision = Precision(0.0, 0.0)
-        self.epsilon = 0.0
+        self._epsilon: dict[str, Tensor | None] = {}
+        self.unmeasured: dict[str, tuple[str, ...]] = {}
         self._resumed: dict[str, Any] | None = None
         self._deriving = False
         self._gradients: GradientWatch | None = None
         self._norms = NormWatch(model, self._pace.spending)
-        self._handles: list[Any] = [model.register_forward_pre_hook(self._forward, with_kwargs=True)]
+        self._handles: list[Any] = [model.register_forward_pre_hook(Hook(model, self._forward), with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
             self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
             self._handles.append(one.register_step_post_hook(functools.partial(self._has_stepped, i)))
@@ -111,7 +113,10 @@ class Watcher:
         self._parameters = watched(self.model, chosen)
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
-        self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared, self._shards)
+        self._gradients = GradientWatch(
+            self._parameters, self._pace.spending, self._shared, self._shards, self._is_held
+        )
+        self._norms.watch([law for law in chosen if not law.exact], self._gradients)
         one = local(next(iter(self._parameters.values())))
         self._pace.fit(sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
         for law in chosen:
@@ -196,6 +201,7 @@ class Watcher:
             return
         if self._shared:
             self._compareprocesses(grads)
+        self._of_norms()
         largest = self._watch_gradients(grads)
         self._floor = max(largest.values(), default=0.0)
         self.precision = precision(self._parameters.values(), self._norms.compute)
@@ -207,9 +213,33 @@ class Watcher:
             self._grads = {n: g.clone() for n, g in grads.items()}  # a closure or a rule of its own may change them
             return
         self._fit(moves, plain, grads)
-        made = Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise)
-        for account in self.accounts.values():
-            account.pending = outcome(account.form, made, account.slope)
+        self._account_for(Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise))
+
+    def _account_for(self, made: Material) -> None:
+        """What a step must do to every law."""
+        for name, account in self.accounts.items():
+            exact = account.form.law.exact
+            account.pending = outcome(
+                account.form, made, account.slope, account.carried, None if exact else self._epsilon[name]
+            )
+
+    def _of_norms(self) -> None:
+        """What the epsilon of norms makes of the gradients of this step."""
+        laws = [law for law in self.laws if not law.exact]
+        self._norms.share(self._mean if self._shared else None)
+        self._epsilon = {law.name: self._norms.slopes(law, self._seen.multiple) for law in laws}
+        for law in laws:
+            if self._epsilon[law.name] is None:
+                self.unmeasured.setdefault(law.name, self._norms.unmeasured(law))
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """The mean over the processes."""
+        torch.distributed.all_reduce(x)
+        return x / processes()
+
+    def _is_held(self, parameter: Tensor) -> bool:
+        """Whether some optimizer moves a parameter."""
+        return any(p is parameter for o in self.optimizers for group in o.param_groups for p in group["params"])
 
     @torch.no_grad()
     def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -230,13 +260,12 @@ class Watcher:
         if self._before:
             self._measure()
         exact, plain = self.precision, self._plain()
-        self.epsilon = epsilon = self._norms.share()
         for account in self.accounts.values():
             value = account.form.value(plain)
             if account.pending is None:
                 account.moved(value, UNWATCHED, self.steps)
             else:
-                account.close(value, self.steps, exact, epsilon, self._floor)
+                account.close(value, self.steps, exact, self._floor)
         if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
             bad = {n: float(not bool(torch.isfinite(p).all())) for n, p in self._plain().items()}
             if self._shards is not None:
@@ -256,9 +285,9 @@ class Watcher:
             if move.buffer is not None and move.keep:  # the buffer has moved already
                 move.buffer = (move.buffer - move.take * grads[n] - move.load * before) / move.keep
         self._fit(self._moves, self._before, grads)
-        made = Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
-        for account in self.accounts.values():
-            account.pending = outcome(account.form, made, account.slope)
+        self._account_for(
+            Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
+        )
 
     def _fit(self, moves: Mapping[str, Move], theta: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
         """Sets the rates of all moves that are not linear."""
@@ -369,7 +398,12 @@ class Watcher:
             self._resumed = dict(state)
             return
         self._resumed = None
-        if state.get("version") != STATE_VERSION or set(state["accounts"]) != set(self.accounts):
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(
+                f"the saved account has version {shown(state.get('version'))}, this ledger reads {STATE_VERSION}; "
+                "begin a new account"
+            )
+        if set(state["accounts"]) != set(self.accounts):
             mine, theirs = sorted(self.accounts), sorted(state.get("accounts", ()))
             raise ValueError(f"the saved account is of the laws {theirs[:4]}, this ledger watches {mine[:4]}")
         self.steps, self._edited = state["steps"], dict(state["edited"])

@@ -44,8 +44,11 @@ def run_blocks(
         block = arch.block(n)
         specs = block.parameters
         p = {local: _shaped(params[name], specs.get(local)) for local, name in arch.parameter_names(n).items()}
+        read = [values[q] for q in ports]
+        if n in run.taps:
+            read[0] = run.taps[n](read[0], run.axis)
         try:
-            out = block.forward(p, [values[q] for q in ports], run)
+            out = block.forward(p, read, run)
         except RuntimeError as error:
             if type(error) is not RuntimeError or ("size" not in str(error) and "shape" not in str(error)):
                 raise  # only what torch says of shapes, not what blocks say of themselves

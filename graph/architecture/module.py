@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Generic
 
 import torch
@@ -26,6 +27,7 @@ class Network(nn.Module, Generic[G]):
     def __init__(self, arch: G, dtype: torch.dtype, seed: int) -> None:
         super().__init__()
         self.arch = arch
+        self.taps: Mapping[str, Callable[[torch.Tensor, int], torch.Tensor]] = {}  # of observers, see `Run`
         generator = torch.Generator().manual_seed(seed)
         for name, spec in arch.specs().items():
             value = spec.mean + spec.std * torch.randn(spec.shape, generator=generator, dtype=dtype)
@@ -89,6 +91,6 @@ class Network(nn.Module, Generic[G]):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """The output for one batch per network input, a tuple if there are several."""
         self._expect(inputs)
-        run = Run(training=self.training, state=dict(self.named_buffers()))
+        run = Run(training=self.training, state=dict(self.named_buffers()), taps=self.taps)
         outputs = run_forward(self.arch, dict(self.named_parameters()), inputs, run)
         return outputs if len(outputs) > 1 else outputs[0]
