@@ -2,7 +2,7 @@
 
 A hook notes the version of every gradient when backward has written it.  Where the optimizer later finds another
 version, somebody changed the gradient in between, and from then on the hook keeps a copy of what backward wrote (one
-extra copy of the gradients).  The same for the weights: SAM takes its gradient at another point than its step.
+extra copy of the gradients; of a small model it always keeps one).  The same for the weights: SAM takes its gradient at another point than its step.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class GradientWatch:
         shards: where the gradients lie, if every process has parts of them only.
         shared: gradients are averaged between processes during backward, so that what counts is there at its end.
         held: whether some optimizer moves a parameter.
+        always: copy at every step, for a model that is small.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class GradientWatch:
         shared: bool = False,
         shards: Shards | None = None,
         held: Callable[[Tensor], bool] = lambda p: True,
+        always: bool = False,
     ) -> None:
-        self._shards, self._held = shards, held
+        self._shards, self._held, self._always = shards, held, always
         self.idle = False  # the next step is not watched
         self._spending = spending
         self._parameters = dict(parameters)
-        self._copy_gradients = self._copy_weights = not shared
+        self._copy_gradients = self._copy_weights = always or not shared
         self._shared = shared
         self.beginning: Callable[[bool | None], None] = lambda carried: None
         self._running = False  # a backward pass
@@ -140,20 +142,31 @@ class GradientWatch:
         self._running, self._written = False, set()  # a pass that broke off has no end
         changed = [n for n in grads if n in self._versions and self._version(n)[0] != self._versions[n][0]]
         moved = [n for n in grads if n in self._versions and self._version(n)[1:] != self._versions[n][1:]]
-        found = Seen()
-        if any(n not in self._raw for n in changed) or any(n not in self._weights for n in moved):
-            found.unknown = True
-        else:
-            if changed:
+        lost = any(n not in self._raw for n in changed) or any(n not in self._weights for n in moved)
+        some, other, unknown = self._agreed(bool(changed), bool(moved), lost)
+        found = Seen(unknown=unknown)
+        if not unknown:
+            if some:
                 self._compare(found, grads, set(changed))
             for n in moved:
                 step = self._weights[n] - local(self._parameters[n])
-                if bool(step.any()):
+                if self._shared or bool(step.any()):  # others may have moved their part
                     found.displaced[n] = step
-        self._copy_gradients = bool(changed)
-        self._copy_weights = (found.unknown and bool(moved)) or bool(found.displaced)
+            if not self._agreed(any(bool(x.any()) for x in found.displaced.values()))[0]:
+                found.displaced = {}
+        self._copy_gradients = self._always or some
+        self._copy_weights = self._always or (unknown and other) or bool(found.displaced)
         self._raw, self._weights, self._versions = {}, {}, {}
         return found
+
+    def _agreed(self, *answers: bool) -> list[bool]:
+        """What some process says, all say: they have to go the same way."""
+        if not self._shared:
+            return list(answers)
+        device = next(iter(self._parameters.values())).device
+        said = torch.tensor(answers, dtype=torch.int32, device=device)
+        torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+        return [bool(x) for x in said.tolist()]
 
     def _version(self, name: str) -> Version:
         p = self._parameters[name]

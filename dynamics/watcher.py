@@ -113,12 +113,13 @@ class Watcher:
         self._parameters = watched(self.model, chosen)
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
-        self._gradients = GradientWatch(
-            self._parameters, self._pace.spending, self._shared, self._shards, self._is_held
-        )
-        self._norms.watch([law for law in chosen if not law.exact], self._gradients)
         one = local(next(iter(self._parameters.values())))
         self._pace.fit(sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
+        small = self._pace.small
+        self._gradients = GradientWatch(
+            self._parameters, self._pace.spending, self._shared, self._shards, self._is_held, small
+        )
+        self._norms.watch([law for law in chosen if not law.exact], self._gradients)
         for law in chosen:
             form = Forms(law, self._shards)
             value = form.value(self._plain())
@@ -196,11 +197,11 @@ class Watcher:
             for account in self.accounts.values():
                 value = account.form.value(plain)
                 account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
+        if self._shared:
+            self._compareprocesses(grads)
         if self._seen.unknown:
             self.unaccounted.append(self.steps)
             return
-        if self._shared:
-            self._compareprocesses(grads)
         self._of_norms()
         largest = self._watch_gradients(grads)
         self._floor = max(largest.values(), default=0.0)
