@@ -171,9 +171,7 @@ class _Builder:
             )
             self._add(said, solution, family, None if exact else leaks_of(self.given, solution, family))
 
-    def _add(
-        self, said: Statement, solution: Solution, family: Family, leaks: tuple[Leak, ...] | None = None
-    ) -> None:
+    def _add(self, said: Statement, solution: Solution, family: Family, leaks: tuple[Leak, ...] | None = None) -> None:
         """Adds what a law says, with the way to its proof."""
 
         def proof(law: Law) -> Proof:

@@ -67,4 +67,3 @@ def slopes(leaks: Sequence[Leak], products: Mapping[str, torch.Tensor]) -> torch
     """`<grad h, g>` of every scalar of a law, from what its norms show; see `Leak`."""
     parts = [2 * float(k.coefficient) * k.read(products[k.site]) for k in leaks]
     return sum(parts[1:], parts[0])
-
