@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -23,8 +24,8 @@ class Run:
         observing: whether to note the real pattern of every gate that is not given.
         seen: these patterns by name, when `observing`; never those of noise, which nothing decides.
         state: running statistics by name, updated in training; None keeps none.
-        taps: by name of a block, what its first input goes through before, with its feature axis: for observers, which
-            give the same numbers back.
+        taps: observers by name of a block: each gets what the block reads and writes, the feature axis and the block,
+            and gives the same numbers back.
     """
 
     axis: int = -1
@@ -36,7 +37,7 @@ class Run:
     observing: bool = False
     seen: dict[str, torch.Tensor] = field(default_factory=dict)
     state: MutableMapping[str, torch.Tensor] | None = None
-    taps: Mapping[str, Callable[[torch.Tensor, int], torch.Tensor]] = field(default_factory=dict)
+    taps: Mapping[str, Callable[[torch.Tensor, torch.Tensor, int, Any], torch.Tensor]] = field(default_factory=dict)
     _asked: dict[str, int] = field(default_factory=dict)
 
     def next_gate(self) -> str:

@@ -2,7 +2,8 @@
 
 A hook notes the version of every gradient when backward has written it.  Where the optimizer later finds another
 version, somebody changed the gradient in between, and from then on the hook keeps a copy of what backward wrote (one
-extra copy of the gradients; of a small model it always keeps one).  The same for the weights: SAM takes its gradient at another point than its step.
+extra copy of the gradients; of a small model it always keeps one).  The same for the weights: SAM takes its gradient at
+another point than its step.
 """
 
 from __future__ import annotations

@@ -199,6 +199,8 @@ def _penalty(leaks: Sequence[Account]) -> float:
         if not float((leak - c * weights).abs().max()) <= 1e-3 * float(leak.abs().max()):
             return 0.0
         rates.append(c)
+    if sum(a.slopes[0].numel() for a in leaks if a.slopes is not None) < 2:
+        return 0.0  # one number is always a multiple of another one
     return rates[0] if rates and max(rates) - min(rates) <= 1e-3 * abs(max(rates)) and rates[0] > 0 else 0.0
 
 

@@ -20,13 +20,14 @@ class Hook:
         self.module, self.call = module, call
 
     def __call__(self, module: nn.Module, *args: Any) -> Any:
+        """Calls it, for the module."""
         return self.call(module, *args) if module is self.module else None
 
     def __deepcopy__(self, memo: Any) -> Any:
         return nothing
 
     def __reduce__(self) -> Any:
-        return "nothing"
+        return _gone, ()
 
 
 class Unsaved(dict[str, Any]):
@@ -41,3 +42,7 @@ class Unsaved(dict[str, Any]):
 
 def nothing(*_: Any) -> None:
     """What is left of a hook in a copy."""
+
+
+def _gone() -> Any:
+    return nothing

@@ -1,9 +1,10 @@
-"""What the epsilon of normalisations does to laws, measured: `<x, dL/dx>` at the input `x` of every norm.
+"""What the epsilon of normalisations does to laws, measured at every norm.
 
-Without epsilon a norm does not see the size of what it reads, so that this product is zero.  With epsilon it is
-`epsilon / (variance + epsilon)` of what it would be without the norm, token by token, and nothing else moves a law that
-holds up to epsilon at first order (`theory/laws/leak.py`).  A leaf beside the input, on which the output does not
-depend, has this product for its gradient; so autograd itself adds it up, also over checkpoints and several passes.
+A norm writes `y = x / sqrt(s + epsilon)`, `s` the mean square of (centred) `x`.  Without epsilon it does not see the size
+of `x`, and `<x, dL/dx>` is zero.  With it this product is `epsilon / (s + epsilon) <y, dL/dy>`, token by token, and
+nothing else moves a law that holds up to epsilon at first order (`theory/laws/leak.py`).  It is read at the output, so
+that a wrong backward of the norm itself is not taken for its epsilon.  A leaf beside the output, on which nothing
+depends, has this product for its gradient; so autograd itself adds it up, also over checkpoints and several passes.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from lawful.theory.laws.leak import Leak, slopes
 from .gradients import GradientWatch
 from .hooks import Hook, Unsaved
 from .names import bare
+from .norm_forms import Form, epsilon_of, of_block
 from .unwrap import inside
 
-CHANNELS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 
 
 class NormWatch:
@@ -65,10 +66,10 @@ class NormWatch:
                 continue
             tap = places.get(place)
             if tap is None:
-                axis = 1 if isinstance(modules.get(place), CHANNELS) else None
-                tap = places[place] = Tap(self, leaks, axis, device)
-                if not own:
-                    self._handles.append(modules[place].register_forward_pre_hook(Hook(modules[place], tap)))
+                module = modules.get(place)
+                tap = places[place] = Tap(self, leaks, Form.of(module), device)
+                if module is not None:
+                    self._handles.append(module.register_forward_hook(Hook(module, tap)))
             tap.sites.append(site)
             self._taps[site] = tap
         if own:
@@ -78,7 +79,8 @@ class NormWatch:
     def autocast(self) -> None:
         """Notes the type that autocast computes in, at a forward pass."""
         kinds = [k for k in ("cpu", "cuda") if torch.is_autocast_enabled(k)]
-        self.compute = torch.get_autocast_dtype(kinds[-1]) if kinds else None
+        inner = [t.form.inner for t in self._taps.values() if t.form is not None and t.form.inner is not None]
+        self.compute = torch.get_autocast_dtype(kinds[-1]) if kinds else next(iter(inner), None)
         self._whole = self._whole and not self.idle
         for tap in self._taps.values():
             tap.calls = 0
@@ -141,25 +143,22 @@ class NormWatch:
 
 
 class Tap:
-    """One norm: a leaf beside its input whose gradient is `<x, dL/dx>`.
+    """One norm: a leaf beside its output whose gradient is `<x, dL/dx>`, as it must be.
 
     Args:
         watch: all norms.
         leaks: what laws say of it.
-        axis: of the features, None where it is the last one.
+        form: what it divides by, None for a block of an architecture, which says it itself.
         device: where the model is.
     """
 
-    def __init__(self, watch: NormWatch, leaks: Iterable[Leak], axis: int | None, device: torch.device) -> None:
-        self.watch, self.axis = watch, axis
-        one = next(iter(leaks))
-        self.size = one.size
+    def __init__(self, watch: NormWatch, leaks: Iterable[Leak], form: Form | None, device: torch.device) -> None:
+        self.watch, self.form = watch, form
+        self.size = next(iter(leaks)).size
         leading = {k.leading for k in leaks if not k.whole}
-        self.heads = leading.pop() if len(leading) == 1 else None
-        if axis is not None or (not leading and not self.heads):
-            self.heads = None
-        self.apart = any(not k.whole for k in leaks)  # some law tells the features apart
-        self.length = self.size if axis is not None else self.heads or 1
+        channels = form is None or form.channels
+        self.heads = leading.pop() if len(leading) == 1 and not channels else None
+        self.length = self.size if channels else self.heads or 1
         self.sites: list[str] = []
         self.calls = 0
         self.total: Tensor | None = None
@@ -168,25 +167,50 @@ class Tap:
         self.leaf = torch.zeros(self.length, dtype=torch.float64, device=device, requires_grad=True)
         self.leaf.register_post_accumulate_grad_hook(self._note)
 
-    def __call__(self, module: nn.Module, args: Any) -> Any:
-        """A forward pre-hook."""
-        if not args or not isinstance(args[0], Tensor) or not module.training:
+    def __call__(self, module: nn.Module, args: Any, out: Any) -> Any:
+        """A forward hook."""
+        if not args or not isinstance(args[0], Tensor) or not isinstance(out, Tensor) or not module.training:
             return None
-        return (self.beside(args[0], self.axis), *args[1:])
+        assert self.form is not None
+        if not self._open(out):
+            return None
+        if not torch.compiler.is_compiling():
+            with torch.no_grad():
+                self.form.find(module, args[0].detach(), out.detach())
+            self.watch.compute = self.watch.compute or self.form.inner
+        x = args[0].detach()
+        weight = self.form.weight(module, x) if self.form.known else None
+        axis = _axis(out, 1 if self.form.channels else None, self.size, self.heads)
+        if weight is None or axis is None:
+            self.unclear = True
+            return None
+        return _Beside.apply(out, self.leaf, weight, self.form.bias(module, out), axis)
 
-    def beside(self, x: Tensor, axis: int | None) -> Tensor:
-        """The same tensor, watched."""
-        watch = self.watch
-        if watch.idle or not watch.reading or not x.requires_grad or not torch.is_grad_enabled():
-            return x
+    def beside(self, x: Tensor, out: Tensor, axis: int, block: Any) -> Tensor:
+        """The output of a block of an architecture, watched.
+
+        Args:
+            x: what it reads.
+            out: what it writes.
+            axis: of the features.
+            block: the block.
+        """
+        if not self._open(out):
+            return out
+        weight = of_block(block, x.detach(), axis)
+        if weight is None:
+            self.unclear = True
+            return out
+        found: Tensor = _Beside.apply(out, self.leaf, weight, None, axis % out.ndim)
+        return found
+
+    def _open(self, out: Tensor) -> bool:
+        """Whether this pass is watched; counts it."""
+        if self.watch.idle or not self.watch.reading or not out.requires_grad or not torch.is_grad_enabled():
+            return False
         if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() < 0:
             self.calls += 1  # not those that a checkpoint makes again in backward
-        at = _axis(x, axis, self.size, self.heads)
-        if at is None:
-            self.unclear = True
-            return x
-        out: Tensor = _Beside.apply(x, self.leaf, at)
-        return out
+        return True
 
     def knows(self, leaks: Iterable[Leak]) -> bool:
         """Whether what was measured is what a law asks for."""
@@ -220,22 +244,26 @@ class _Untap:
 
 
 class _Beside(torch.autograd.Function):
-    """The identity; the gradient of the leaf is the product of the input with what comes back."""
+    """The identity; the gradient of the leaf is the weighted product of the output with what comes back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, leaf: Tensor, axis: int) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(ctx: Any, out: Tensor, leaf: Tensor, weight: Tensor, bias: Tensor | None, axis: int) -> Tensor:
+        ctx.save_for_backward(out, weight, bias)
         ctx.axis, ctx.kind = axis, leaf.dtype
-        return x.view_as(x)
+        return out.view_as(out)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        (x,), (g,) = ctx.saved_tensors, grads
-        product = x * g if x.dtype in (torch.float32, torch.float64) else x.float() * g.float()
-        others = [i for i in range(x.ndim) if i != ctx.axis]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        (out, weight, bias), (g,) = ctx.saved_tensors, grads
+        if out.dtype not in (torch.float32, torch.float64):
+            out, back = out.float(), g.float()
+        else:
+            back = g
+        product = (out if bias is None else out - bias) * back * weight
+        others = [i for i in range(out.ndim) if i != ctx.axis]
         whole = product.sum(others, dtype=ctx.kind) if others else product.to(ctx.kind)
         whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
-        return g, whole.reshape(-1) if ctx.axis >= 0 else whole.reshape(1), None
+        return g, whole.reshape(-1), None, None, None
 
 
 def _axis(x: Tensor, axis: int | None, size: int, heads: int | None) -> int | None:
@@ -253,9 +281,8 @@ def _norms(model: nn.Module) -> dict[str, nn.Module]:
     """The modules that do nothing but normalise, by their bare names."""
     out = {}
     for name, module in model.named_modules():
-        epsilon = any(isinstance(getattr(module, a, None), float) for a in ("eps", "epsilon", "variance_epsilon"))
         small = all(p.ndim <= 1 for p in module.parameters()) or isinstance(module, nn.LayerNorm)
-        if "norm" in type(module).__name__.lower() and epsilon and small:
+        if "norm" in type(module).__name__.lower() and epsilon_of(module) is not None and small:
             out[bare(name)] = module
     return out
 

@@ -207,8 +207,8 @@ def modified_flow(
     """The flow that a discrete run follows, integrated by Runge-Kutta.
 
     Without momentum the gradient flow of the modified loss, to second order in the rate; with momentum
-    `rate (1 + momentum) / 2 theta'' + (1 - momentum) theta' = -(1 - dampening) grad L`, decay inside of the loss.  A run
-    with momentum that starts at rest is met to first order only: it lags by another number of steps.
+    `rate (1 + momentum) / 2 theta'' + (1 - momentum) theta' = -(1 - dampening) grad L`, decay inside of the loss.  A
+    run with momentum that starts at rest is met to first order only: it lags by another number of steps.
 
     Args:
         loss: a function of the flat parameters.

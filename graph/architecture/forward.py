@@ -44,11 +44,8 @@ def run_blocks(
         block = arch.block(n)
         specs = block.parameters
         p = {local: _shaped(params[name], specs.get(local)) for local, name in arch.parameter_names(n).items()}
-        read = [values[q] for q in ports]
-        if n in run.taps:
-            read[0] = run.taps[n](read[0], run.axis)
         try:
-            out = block.forward(p, read, run)
+            out = block.forward(p, [values[q] for q in ports], run)
         except RuntimeError as error:
             if type(error) is not RuntimeError or ("size" not in str(error) and "shape" not in str(error)):
                 raise  # only what torch says of shapes, not what blocks say of themselves
@@ -57,6 +54,8 @@ def run_blocks(
                 f"{n} ({block}) does not run on tensors of shape {got} ({said(error)}); give it inputs of its signals"
             ) from error
         found = out if isinstance(out, tuple) else (out,)
+        if n in run.taps:
+            found = (run.taps[n](values[ports[0]], found[0], run.axis, block), *found[1:])
         for i, y in enumerate(found):
             values[n, i] = y
         yield n, found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic
+from typing import Any, Generic
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ class Network(nn.Module, Generic[G]):
     def __init__(self, arch: G, dtype: torch.dtype, seed: int) -> None:
         super().__init__()
         self.arch = arch
-        self.taps: Mapping[str, Callable[[torch.Tensor, int], torch.Tensor]] = {}  # of observers, see `Run`
+        self.taps: Mapping[str, Callable[[torch.Tensor, torch.Tensor, int, Any], torch.Tensor]] = {}  # of observers, see `Run`
         generator = torch.Generator().manual_seed(seed)
         for name, spec in arch.specs().items():
             value = spec.mean + spec.std * torch.randn(spec.shape, generator=generator, dtype=dtype)
