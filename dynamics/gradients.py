@@ -31,6 +31,8 @@ class Seen:
         edited: parameters whose gradient was turned around or enlarged, which no clipping does.
         unknown: the gradients were changed, but no copy was kept this time.
         multiple: the common multiple (clipping by norm, unscaling).
+        scaled: multiples of single parameters, where others are as backward wrote them.
+        mended: parameters whose gradient was not finite when backward wrote it, and is now.
     """
 
     altered: dict[str, Tensor] = field(default_factory=dict)
@@ -38,6 +40,8 @@ class Seen:
     edited: tuple[str, ...] = ()
     unknown: bool = False
     multiple: float = 1.0
+    scaled: dict[str, float] = field(default_factory=dict)
+    mended: tuple[str, ...] = ()
 
 
 class GradientWatch:
@@ -175,6 +179,11 @@ class GradientWatch:
 
     def _compare(self, found: Seen, grads: Mapping[str, Tensor], changed: set[str]) -> None:
         names = [n for n in grads if n in self._raw]
+        if self._shards is None:
+            found.mended = tuple(
+                n for n in changed if bool(grads[n].isfinite().all()) and not bool(self._raw[n].isfinite().all())
+            )
+            names = [n for n in names if n not in found.mended]
         both = self._sums(names, [(_dot(grads[n], self._raw[n]), _dot(self._raw[n], self._raw[n])) for n in names])
         dots, squares = ({n: pair[i] for n, pair in zip(names, both, strict=True)} for i in (0, 1))
         whole = sum(squares.values())
@@ -194,6 +203,11 @@ class GradientWatch:
             unit = NOISE * torch.finfo(grads[n].dtype).eps
             if not left > unit**2 * max(size, found.multiple**2 * squares[n]):
                 continue
+            own = dots[n] / squares[n] if squares[n] > 0 else 1.0
+            if n in changed and any(m not in changed for m in dots):
+                rest = grads[n] - own * self._raw[n]
+                if self._shards is None and _dot(rest, rest) <= unit**2 * max(size, own**2 * squares[n]):
+                    found.scaled[n] = own
             if n in changed and (turned or (grown and len(changed) < len(dots))):
                 edited.append(n)
             else:

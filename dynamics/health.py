@@ -31,7 +31,7 @@ class Finding:
 
     Attributes:
         kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
-            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`.
+            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.
@@ -101,9 +101,7 @@ def judge(ledger: Watcher) -> Judgement:
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
     findings = [
-        *_missing(ledger),
-        *_edited(ledger),
-        *_apart(ledger),
+        *_known(ledger),
         *_broken(ledger, bad, good),
         *_clipped(ledger),
         *_silent(ledger),
@@ -133,7 +131,7 @@ def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) ->
         names = ledger.not_finite or suspects([a for a in nans if a.broken == first], good)
         out.append(Finding("not finite", names, f"from step {first} on there are numbers that are not finite"))
     rest = [a for a in bad if a.broken is None]
-    known = {n for f in (*_missing(ledger), *_edited(ledger), *_apart(ledger)) for n in f.parameters}
+    known = {n for f in _known(ledger) if f.fault for n in f.parameters}
     rest = [a for a in rest if not any(base(n) in known for n in a.form.law.parameters)]
     stale = [a for a in rest if a.stale_step is not None and not _earlier(a)]
     leaks = [
@@ -212,10 +210,61 @@ def _missing(ledger: Watcher) -> list[Finding]:
     return [Finding("missing", names, "a gradient, but in no group of the optimizer")] if names else []
 
 
+def _known(ledger: Watcher) -> list[Finding]:
+    """What is seen without any law."""
+    return [
+        *_missing(ledger),
+        *_twice(ledger),
+        *_edited(ledger),
+        *_uncleared(ledger),
+        *_thawed(ledger),
+        *_apart(ledger),
+    ]
+
+
+def _twice(ledger: Watcher) -> list[Finding]:
+    """Parameters that several groups hold, so that every one of them moves them."""
+    held = [id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]]
+    names = tuple(n for n, p in ledger.parameters.items() if held.count(id(p)) > 1)
+    text = "in several groups or optimizers, each of which moves it"
+    return [Finding("twice", names, text)] if names else []
+
+
 def _edited(ledger: Watcher) -> list[Finding]:
-    names = tuple(ledger.edited)
-    text = "the gradient was turned around or enlarged between backward and the step"
-    return [Finding("edited", names, text)] if names else []
+    out = []
+    if ledger.edited:
+        text = "the gradient was turned around or enlarged between backward and the step"
+        out.append(Finding("edited", tuple(ledger.edited), text))
+    if ledger.mended:
+        step = min(ledger.mended.values())
+        text = f"the gradient of step {step} was not finite, and was replaced before the step"
+        out.append(Finding("not finite", tuple(ledger.mended), text))
+    fixed = {n: m for n, m in ledger.scaled.items() if len(m) == 3 and max(m) - min(m) <= CONSTANT * abs(m[0])}
+    fixed = {n: m for n, m in fixed.items() if abs(m[0] - 1) > CONSTANT and n not in ledger.edited}
+    if fixed:
+        factor = next(iter(fixed.values()))[0]
+        others = tuple(n for n in ledger.last_gradient if n not in fixed)
+        if len(others) < len(fixed):
+            text = f"the gradient is as backward wrote it, and that of all others is {factor:.4g} times that"
+        else:
+            text = f"the gradient is {factor:.4g} times what backward wrote at every step, and that of others is not"
+        names = others if len(others) < len(fixed) else tuple(fixed)
+        out.append(Finding("edited", names, f"{text} (an average that leaves some out?)"))
+    return out
+
+
+def _uncleared(ledger: Watcher) -> list[Finding]:
+    if ledger.uncleared is None:
+        return []
+    text = f"the gradients of the step before were still there in step {ledger.uncleared}: zero_grad is missing"
+    return [Finding("uncleared", tuple(n for n, p in ledger.parameters.items() if p.requires_grad), text)]
+
+
+def _thawed(ledger: Watcher) -> list[Finding]:
+    if not ledger.thawed:
+        return []
+    text = "requires no gradient, but the optimizer moves it (by decay, or by a momentum of before)"
+    return [Finding("frozen", tuple(ledger.thawed), text)]
 
 
 def _apart(ledger: Watcher) -> list[Finding]:

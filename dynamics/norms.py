@@ -28,7 +28,6 @@ from .norm_forms import Form, epsilon_of, of_block
 from .unwrap import inside
 
 
-
 class NormWatch:
     """Hooks on the normalisations of a model, and the type that autocast computes in.
 
@@ -51,7 +50,6 @@ class NormWatch:
     def watch(self, laws: Iterable[Law], gradients: GradientWatch) -> None:
         """Begins to measure at the norms that some laws speak of."""
         self._gradients = gradients
-        gradients.beginning = self._begins
         device = next(iter(self._model.parameters())).device
         found: dict[str, set[Leak]] = {}
         for leak in (k for law in laws for k in law.leaks or ()):
@@ -85,7 +83,7 @@ class NormWatch:
         for tap in self._taps.values():
             tap.calls = 0
 
-    def _begins(self, carried: bool | None) -> None:
+    def begins(self, carried: bool | None) -> None:
         """A backward pass begins: what earlier ones left counts only if their gradients are still there."""
         if carried is False:
             self._whole = True

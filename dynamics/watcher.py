@@ -30,7 +30,7 @@ from .precision import precision
 from .sharded import Shards, is_sharded, local, version
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
-from .updates import Move, move_of
+from .updates import RULES, Move, move_of
 
 STATE_VERSION = 2
 NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
@@ -51,6 +51,7 @@ class Watcher:
         every: int | None = None,
         sample: int | None = None,
         seed: int = 0,
+        like: type[torch.optim.Optimizer] | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ValueError(f"Ledger: the model is {shown(model)}; it must be the torch module that is trained")
@@ -58,6 +59,10 @@ class Watcher:
             if value is not None and (type(value) is not int or value < 1):
                 meant = "1 for every step, k for every k-th" if name == "every" else "how many laws are drawn"
                 raise ValueError(f"Ledger: {name}={shown(value)} watches nothing; pass {meant}")
+        if like is not None and like not in RULES:
+            names = ", ".join(kind.__name__ for kind in RULES)
+            raise ValueError(f"Ledger: like={shown(like)} has no equations here; pass one of torch.optim's {names}")
+        self._like = like
         given, named = inputs_of("Ledger", args, kwargs)
         self.model, self.loss = model, loss
         self._pace = Pace(every)
@@ -80,6 +85,12 @@ class Watcher:
         self._edited: dict[str, int] = {}
         self.last_gradient: dict[str, int] = {}
         self.apart: dict[str, int] = {}
+        self.mended: dict[str, int] = {}
+        self.thawed: dict[str, int] = {}
+        self.scaled: dict[str, list[float]] = {}
+        self.uncleared: int | None = None
+        self._still: dict[str, Tensor] = {}
+        self._fresh = self._uncleared = False
         self.unaccounted: list[int] = []
         self.not_finite: tuple[str, ...] = ()
         self.clipped: list[tuple[float, float]] = []
@@ -119,6 +130,7 @@ class Watcher:
         self._gradients = GradientWatch(
             self._parameters, self._pace.spending, self._shared, self._shards, self._is_held, small
         )
+        self._gradients.beginning = self._backward_begins
         self._norms.watch([law for law in chosen if not law.exact], self._gradients)
         for law in chosen:
             form = Forms(law, self._shards)
@@ -151,6 +163,12 @@ class Watcher:
             return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
         finally:
             self._norms.reading = True
+
+    def _backward_begins(self, carried: bool | None) -> None:
+        """A backward pass begins: are the gradients of a step that was made already still there?"""
+        self._uncleared = carried is not False and (self._fresh or self._uncleared)
+        self._fresh = False
+        self._norms.begins(carried)
 
     # one step of the optimizers
 
@@ -190,8 +208,7 @@ class Watcher:
             return
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
-        for n in self._seen.edited:
-            self._edited.setdefault(n, self.steps)
+        self._note_edits()
         late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self._changed_outside():
             for account in self.accounts.values():
@@ -207,7 +224,7 @@ class Watcher:
         self._floor = max(largest.values(), default=0.0)
         self.precision = precision(self._parameters.values(), self._norms.compute)
         self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
-        moves = {n: move_of(*groups[n], self._parameters[n], g) for n, g in grads.items()}
+        moves = {n: move_of(*groups[n], self._parameters[n], g, self._like) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
             self._before = {n: p.clone() for n, p in plain.items()}
             self._moves = moves
@@ -215,6 +232,18 @@ class Watcher:
             return
         self._fit(moves, plain, grads)
         self._account_for(Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise))
+
+    def _note_edits(self) -> None:
+        """What somebody did to the gradients, and which parameters should stand still in this step."""
+        for n in self._seen.edited:
+            self._edited.setdefault(n, self.steps)
+        for n in self._seen.mended:
+            self.mended.setdefault(n, self.steps)
+        self.scaled = {n: [*self.scaled.get(n, [])[-2:], x] for n, x in self._seen.scaled.items()}
+        if self._uncleared and self.uncleared is None:
+            self.uncleared = self.steps
+        still = {n: p for n, p in self._parameters.items() if not p.requires_grad and p.grad is not None}
+        self._still = {n: local(p).clone() for n, p in still.items()}
 
     def _account_for(self, made: Material) -> None:
         """What a step must do to every law."""
@@ -251,6 +280,7 @@ class Watcher:
         if self._pace.due(self.steps):
             with self._pace.spending():
                 self._book()
+        self._fresh = True
         self._pace.stepped(self.steps)
         self._norms.idle = not self._pace.due(self.steps + 1)
         if self._gradients is not None:
@@ -260,6 +290,9 @@ class Watcher:
         """Puts the step into the accounts."""
         if self._before:
             self._measure()
+        for n, before in self._still.items():
+            if not torch.equal(before, local(self._parameters[n])):
+                self.thawed.setdefault(n, self.steps)
         exact, plain = self.precision, self._plain()
         for account in self.accounts.values():
             value = account.form.value(plain)
