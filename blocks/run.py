@@ -9,6 +9,9 @@ from typing import Any
 import torch
 
 
+Tap = Callable[[torch.Tensor, torch.Tensor, int, Any], torch.Tensor]  # see `Run.taps`
+
+
 @dataclass
 class Run:
     """One forward pass.
@@ -37,7 +40,7 @@ class Run:
     observing: bool = False
     seen: dict[str, torch.Tensor] = field(default_factory=dict)
     state: MutableMapping[str, torch.Tensor] | None = None
-    taps: Mapping[str, Callable[[torch.Tensor, torch.Tensor, int, Any], torch.Tensor]] = field(default_factory=dict)
+    taps: Mapping[str, Tap] = field(default_factory=dict)
     _asked: dict[str, int] = field(default_factory=dict)
 
     def next_gate(self) -> str:

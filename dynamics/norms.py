@@ -1,9 +1,9 @@
 """What the epsilon of normalisations does to laws, measured at every norm.
 
-A norm writes `y = x / sqrt(s + epsilon)`, `s` the mean square of (centred) `x`.  Without epsilon it does not see the size
-of `x`, and `<x, dL/dx>` is zero.  With it this product is `epsilon / (s + epsilon) <y, dL/dy>`, token by token, and
-nothing else moves a law that holds up to epsilon at first order (`theory/laws/leak.py`).  It is read at the output, so
-that a wrong backward of the norm itself is not taken for its epsilon.  A leaf beside the output, on which nothing
+A norm writes `y = x / sqrt(s + epsilon)`, `s` the mean square of (centred) `x`.  Without epsilon it does not see the
+size of `x`, and `<x, dL/dx>` is zero.  With it this product is `epsilon / (s + epsilon) <y, dL/dy>`, token by token,
+and nothing else moves a law that holds up to epsilon at first order (`theory/laws/leak.py`).  It is read at the output,
+so that a wrong backward of the norm itself is not taken for its epsilon.  A leaf beside the output, on which nothing
 depends, has this product for its gradient; so autograd itself adds it up, also over checkpoints and several passes.
 """
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Generic
+from collections.abc import Mapping
+from typing import Generic
 
 import torch
 from torch import nn
 
 from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run, ShapeError
+from lawful.blocks.run import Tap
 from lawful.theory.arguments import shown
 
 from .block_graph import G
@@ -27,7 +28,7 @@ class Network(nn.Module, Generic[G]):
     def __init__(self, arch: G, dtype: torch.dtype, seed: int) -> None:
         super().__init__()
         self.arch = arch
-        self.taps: Mapping[str, Callable[[torch.Tensor, torch.Tensor, int, Any], torch.Tensor]] = {}  # of observers, see `Run`
+        self.taps: Mapping[str, Tap] = {}
         generator = torch.Generator().manual_seed(seed)
         for name, spec in arch.specs().items():
             value = spec.mean + spec.std * torch.randn(spec.shape, generator=generator, dtype=dtype)
