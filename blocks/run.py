@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-
 Tap = Callable[[torch.Tensor, torch.Tensor, int, Any], torch.Tensor]  # see `Run.taps`
 
 

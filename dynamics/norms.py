@@ -20,6 +20,7 @@ from torch.distributed.tensor import DTensor
 
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.leak import Leak, slopes
+from lawful.theory.own_runs import is_own_run
 
 from .gradients import GradientWatch
 from .hooks import Hook, Unsaved
@@ -40,7 +41,6 @@ class NormWatch:
         self.spending = spending
         self.idle = False  # the next step is not watched
         self.compute: torch.dtype | None = None
-        self.reading = True
         self._model = model
         self._gradients: GradientWatch | None = None
         self._taps: dict[str, Tap] = {}
@@ -204,9 +204,13 @@ class Tap:
 
     def _open(self, out: Tensor) -> bool:
         """Whether this pass is watched; counts it."""
-        if self.watch.idle or not self.watch.reading or not out.requires_grad or not torch.is_grad_enabled():
+        if self.watch.idle or not out.requires_grad or not torch.is_grad_enabled():
             return False
-        if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() < 0:
+        if torch.compiler.is_compiling():
+            return True
+        if is_own_run():
+            return False
+        if torch._C._current_graph_task_id() < 0:
             self.calls += 1  # not those that a checkpoint makes again in backward
         return True
 
