@@ -21,15 +21,13 @@ from lawful.theory.parts import read
 
 from .balance import symmetries_of
 from .element import Element
-from .moves import Move
 from .running import Tensors, tensors_of
 from .symmetries import Symmetries
-from .symmetry import Symmetry, write
+from .symmetry import STATISTICS, Symmetry, write
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 SWEEPS = 100
-STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,8 @@ def _sweeps(
         sweep, changed = sweep + 1, False
         for i in torch.randperm(len(chosen), generator=generator).tolist():
             one = chosen[i]
-            gain = torch.stack([x @ y.T for x, y in zip(_rows(one, first), _rows(one, now), strict=True)]).sum(0)
+            pairs = zip(_rows(one, first), _rows(one, now), strict=True)
+            gain = torch.stack([x @ y.T for (_, x), (_, y) in pairs]).sum(0)
             order = _assignment(gain)
             held = torch.arange(len(order))
             if float(gain[held, order].sum()) > float(gain.trace()) + 1e-9 * float(gain.abs().sum()):
@@ -146,11 +145,7 @@ def by_signature(
     """
     now, elements = dict(second), dict[str, Element]()
     for one in chosen:
-        names = [m.parameter for m in _weights(one)]
-        mine, theirs = (
-            torch.cat([_signature(x, n in turned) for n, x in zip(names, _rows(one, t), strict=True)], 1)
-            for t in (first, now)
-        )
+        mine, theirs = (torch.cat([_signature(x, n in turned) for n, x in _rows(one, t)], 1) for t in (first, now))
         order = _assignment(-torch.cdist(mine, theirs, compute_mode="donot_use_mm_for_euclid_dist"))
         if not torch.equal(order, torch.arange(len(order))):
             now = _permute(one, now, elements, order)
@@ -162,13 +157,13 @@ def _signature(rows: torch.Tensor, size_alone: bool) -> torch.Tensor:
     return sizes / rows.norm().clamp_min(1e-300)
 
 
-def _weights(symmetry: Symmetry) -> list[Move]:
-    return [m for m in symmetry.moves if not m.parameter.endswith(STATISTICS)]
-
-
-def _rows(symmetry: Symmetry, tensors: Tensors) -> list[torch.Tensor]:
-    """What every parameter has for each unit, one row for each."""
-    return [m.part.read(read(m.part.parameter, tensors)).flatten(1) for m in _weights(symmetry)]
+def _rows(symmetry: Symmetry, tensors: Tensors) -> list[tuple[str, torch.Tensor]]:
+    """What every parameter has for each unit, one row for each, with the parameter."""
+    moves = [m for m in symmetry.moves if not m.parameter.endswith(STATISTICS)]
+    stacks = [s for s in symmetry.stacks if not s.names[0].endswith(STATISTICS)]
+    return [(m.parameter, m.part.read(read(m.part.parameter, tensors)).flatten(1)) for m in moves] + [
+        (s.parameters[0], s.read(tensors).flatten(1)) for s in stacks
+    ]
 
 
 def _assignment(gain: torch.Tensor) -> torch.Tensor:

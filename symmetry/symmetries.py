@@ -18,6 +18,7 @@ from lawful.theory.gauge.boxes import LayoutError
 from lawful.theory.gauge.contract import Site, Use
 from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.gauge.solution import Solution
+from lawful.theory.gauge.unseen import as_computed
 from lawful.theory.laws.named import Named
 from lawful.theory.oracle.verification import refuted
 from lawful.theory.parts import base
@@ -145,7 +146,7 @@ def symmetries(
         notes += [*lost, f"rotations and permutations are not listed: {error}"]
         return Symmetries(kept, laws, notes, arch, setting)
     found += rotations(solution, laws, found, setting)
-    more, said = discrete(solution.drawn, found, setting, arch, _training(own))
+    more, said = discrete(as_computed(solution.drawn), found, setting, arch, _training(own))
     kept, lost = tried([*found, *more], setting, arch)
     return Symmetries(kept, laws, [*notes, *said, *lost], arch, setting, solution.drawn)
 
