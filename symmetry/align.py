@@ -6,7 +6,7 @@ at a time, the others held, until nothing changes; each is a linear assignment p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -14,7 +14,6 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
-from lawful.theory.arguments import shown
 from lawful.theory.extras import how_to_install
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
@@ -199,30 +198,3 @@ def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tens
 def _distance(first: Tensors, second: Tensors) -> float:
     pairs = [(t, second[n]) for n, t in first.items() if not n.endswith(STATISTICS)]
     return float(torch.stack([(x - y).square().sum() for x, y in pairs]).sum().sqrt()) if pairs else 0.0
-
-
-def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int = 11) -> list[float]:
-    """What is measured on the straight line between two models: a bump says that they lie in different basins.
-
-    Args:
-        a: the start.
-        b: the end.
-        measure: from a model to a number, a loss for example; called without gradients.
-        points: how many models of the line are measured, ends included.
-
-    Returns:
-        The numbers, from `a` to `b`.
-
-    Raises:
-        ShapeError: for fewer than two points.
-    """
-    if type(points) is not int or points < 2:
-        raise ShapeError(f"barrier: points is {shown(points)}; it must be an integer of at least 2")
-    start, end = tensors_of(a), tensors_of(b)
-    out = []
-    for i in range(points):
-        t = i / (points - 1)
-        mixed = {n: torch.lerp(x, end[n], t) if x.is_floating_point() else x for n, x in start.items()}
-        with torch.no_grad():
-            out.append(float(measure(write(a, mixed, {}, False))))
-    return out

@@ -131,7 +131,10 @@ def _pattern(name: str) -> str:
 
 
 def git_rebasin(found: Symmetries) -> dict[str, Any]:
-    """The permutation of every axis of every parameter, and permutations of blocks of features (heads) apart.
+    """The permutation of every axis of every parameter; apart, those of blocks of features (heads) and of wholes.
+
+    `blocks` has for every axis that is cut where it begins and how wide a block is, `stacks` the parameters of alike
+    branches (experts in a list) that change places as wholes.
 
     >>> import lawful as lw
     >>> git_rebasin(lw.symmetries(lw.families.mlp([3, 4, 2])))["axes_to_perm"]
@@ -140,8 +143,11 @@ def git_rebasin(found: Symmetries) -> dict[str, Any]:
     axes: dict[str, list[str | None]] = {}
     blocks: dict[str, list[list[Any]]] = {}
     perms: dict[str, list[list[Any]]] = {}
+    stacks: dict[str, list[list[str]]] = {}
     for i, s in enumerate(s for s in found if s.kind == "permutation"):
         name = f"P_{i}"
+        if s.stacks:
+            stacks[name] = [list(stack.names) for stack in s.stacks]
         plain = all(_plain(m, s.shape[0]) for m in s.moves)
         for m in s.moves:
             if plain:
@@ -153,7 +159,7 @@ def git_rebasin(found: Symmetries) -> dict[str, Any]:
                 start = m.part.slices[0][0]
                 cut = {"start": start, "before": before, "count": s.shape[0], "width": after}
                 blocks.setdefault(name, []).append([m.part.parameter, m.axis, cut])
-    return {"axes_to_perm": axes, "perm_to_axes": perms, "blocks": blocks}
+    return {"axes_to_perm": axes, "perm_to_axes": perms, "blocks": blocks, "stacks": stacks}
 
 
 def _plain(move: Move, count: int) -> bool:
@@ -169,8 +175,8 @@ def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
     """Groups of modules whose channels are pruned together, with the side on which each is."""
     out = []
     for s in found:
-        if s.kind != "permutation":
-            continue
+        if s.kind != "permutation" or s.stacks:
+            continue  # experts as wholes are no channels
         sides = []
         for m in s.moves:
             statistic = m.parameter.endswith(("running_mean", "running_var"))
