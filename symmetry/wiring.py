@@ -184,7 +184,8 @@ class Wiring:
             return False
         if isinstance(rule, HomogeneousRule | PointwiseRule):
             slope = rule.slope if isinstance(rule, HomogeneousRule) else None
-            alike = rule.alike and (slope is None or self.diagram.parameters[slope].size == 1)
+            pooled = isinstance(rule, HomogeneousRule) and (rule.shifts or rule.noisy)  # largest, or dropout at rest
+            alike = (rule.alike or pooled) and (slope is None or self.diagram.parameters[slope].size == 1)
             return rule.parity == -1 if signs else alike
         if isinstance(rule, NormRule):
             return self._norm(rule, site, axis, signs)
