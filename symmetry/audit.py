@@ -198,7 +198,7 @@ def _judge(
     change, why = _scaled(found, tensors, smooth, balance, closest, seed)
     error = _measure(found, tensors, change, seed) if change else float("nan")
     missing = tuple(b for b in closest.balance if b not in balance) if closest else ()
-    wrong = tuple(b for b in balance if b not in closest.balance) if closest else ()
+    wrong = tuple(b for b in balance if b not in closest.balance) if closest else _before(found, smooth, balance)
     if error > SEEN:
         parts = [f"{', '.join(missing)} reads it too and does not compensate"] if missing else []
         parts += [f"{', '.join(wrong)} does not read it"] if wrong else []
@@ -230,6 +230,22 @@ def readers_of(found: Symmetries, smooth: str) -> str:
     if not mine:
         return f"no rule reads the parameters of {smooth}"
     return f"what it writes is read by {'; '.join(list(sites)[:4]) or 'nothing'}"
+
+
+def _before(found: Symmetries, smooth: str, balance: Sequence[str]) -> tuple[str, ...]:
+    """Modules that nothing reaches of what another module writes: a map that is written the wrong way round."""
+    if found.diagram is None:
+        return ()
+    homes = {s.name: {base(n).rpartition(".")[0] for n in s.parameters} for s in found.diagram.sites}
+    reached: set[int] = set()
+    behind: set[str] = set()
+    for site in found.diagram.sites:
+        hit = not reached.isdisjoint(site.inputs)
+        behind |= homes[site.name] if hit else set()
+        if hit or smooth in homes[site.name]:
+            reached.update(site.outputs)
+    known = set().union(*homes.values())
+    return tuple(b for b in balance if b in known and b not in behind) if smooth in known else ()
 
 
 def _scaled(

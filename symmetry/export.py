@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lawful.theory.gauge.rules import GainRule
+from lawful.theory.gauge.contract import Site
+from lawful.theory.gauge.rules import AttentionRule, GainRule, NormRule
 from lawful.theory.parts import base
 
 from .moves import Move
@@ -191,25 +192,60 @@ def rotation_maps(found: Symmetries) -> dict[str, Any]:
     """R1, the rotation of the residual stream, and R2, those of the values of every attention.
 
     Returns:
-        `R1` is None with a reason where gains of norms stand on the stream (`fold` moves them away) or nothing turns.
+        `R1` has the size and the parameters, each with its side; it is None with a reason, `why`, where gains of norms
+        or norms that take off the mean stand on the stream (`fold` moves them away) or nothing turns. `R2` has for
+        every attention what writes values and what reads them, with the parts of packed parameters.
     """
     streams = [s for s in found if s.group in ("orthogonal", "general linear") and len(s.shape) == 2]
     stream = max(streams, key=lambda s: len(s.parameters), default=None)
-    gains = any(isinstance(site.rule, GainRule) for uses in found.uses.values() for site, _ in uses)
-    values = [s for s in scalings(found) if s.symmetry.group == "general linear" and not s.norm]
     out: dict[str, Any] = {"R1": None, "R2": []}
     if stream is not None and len(stream.parameters) > 2:
-        sides = {True: "output", False: "input"}
-        out["R1"] = {
-            "size": stream.shape[-1],
-            "parameters": [[m.parameter, sides[found.writes(m)]] for m in stream.moves],
-        }
+        out["R1"] = {"size": stream.shape[-1], "parameters": [[m.parameter, _side(found, m)] for m in stream.moves]}
     else:
-        why = (
-            "the gains of norms stand on it; fold them into their readers first"
-            if gains
-            else "no wire turns as a whole"
-        )
-        out["why"] = f"the residual stream has no rotation: {why}"
-    out["R2"] = [{"value": s.smooth, "output": list(s.balance), "size": s.symmetry.shape[-1]} for s in values]
+        stream = None
+        out["why"] = f"the residual stream has no rotation: {_still(found)}"
+    out["R2"] = [_values(found, s) for s in found if s is not stream and _of_values(found, s)]
     return out
+
+
+def _side(found: Symmetries, move: Move) -> str:
+    return "output" if found.writes(move) else "input"
+
+
+def _of_values(found: Symmetries, s: Symmetry) -> bool:
+    """Whether matrices act on what one side writes and the other reads: values; queries and keys are both written."""
+    return s.group == "general linear" and len({found.writes(m) for m in s.moves}) == 2
+
+
+def _values(found: Symmetries, s: Symmetry) -> dict[str, Any]:
+    sides = {side: [m for m in s.moves if _side(found, m) == side] for side in ("output", "input")}
+    return {
+        "value": next(map(home, sides["output"]), None),
+        "output": list(dict.fromkeys(map(home, sides["input"]))),
+        "size": s.shape[-1],
+        "parts": {side: [m.part.parameter for m in moves] for side, moves in sides.items()},
+    }
+
+
+def _still(found: Symmetries) -> str:
+    """What keeps the residual stream from turning, in words."""
+    diagram = found.diagram
+    if diagram is None:
+        return "the network's axes are cut in ways that do not nest"
+    norms = [s for s in diagram.sites if isinstance(s.rule, NormRule)]
+    gains = {r.name: None for s in norms for r, _ in diagram.readers[s.outputs[0]] if _gained(r)}
+    if gains:
+        return f"the gain of {_few(gains)} stands behind a norm on it; fold says of each what keeps it there"
+    centred = [s.name for s in norms if isinstance(s.rule, NormRule) and s.rule.centre]
+    if centred:
+        return f"{_few(centred)} takes off the mean, which rotations do not keep; fold centres what nn.LayerNorm reads"
+    return "no wire turns as a whole"
+
+
+def _gained(site: Site) -> bool:
+    return isinstance(site.rule, GainRule) and site.rule.gain is not None
+
+
+def _few(names: Iterable[str]) -> str:
+    every = list(names)
+    return ", ".join(every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")
