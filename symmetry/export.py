@@ -24,6 +24,9 @@ from .symmetries import Symmetries
 from .symmetry import Symmetry
 
 
+LAST_ROWS = re.compile(r"\.view\(\d+,(\d+),\d+\)\[:,\d+:(\d+)\]$")
+
+
 @dataclass(frozen=True)
 class Scaling:
     """One factor per channel that a module writes and others undo.
@@ -41,9 +44,9 @@ class Scaling:
     norm: bool
 
 
-def home(move: Move) -> str:
-    """The module that a parameter belongs to."""
-    return base(move.part.parameter).rpartition(".")[0]
+def homes(found: Symmetries, moves: Iterable[Move]) -> tuple[str, ...]:
+    """The modules (or parameters) that moves belong to, each once."""
+    return tuple(dict.fromkeys(found.home(m.parameter) for m in moves))
 
 
 def scalings(found: Symmetries) -> list[Scaling]:
@@ -62,15 +65,19 @@ def scalings(found: Symmetries) -> list[Scaling]:
             down = [m for m in s.moves if m.power * sign < 0]
             if not up or not down or not all(map(found.writes, up)) or any(map(found.writes, down)):
                 continue
-            homes = list(dict.fromkeys(map(home, up)))
-            if len(homes) == 1 and all(map(_last, up)) and _whole(found, down):
-                balance = tuple(dict.fromkeys(map(home, down)))
-                out.append(Scaling(homes[0], balance, s, any(_is_gain(found, m) for m in up)))
+            written = homes(found, up)
+            if len(written) == 1 and all(map(_last, up)) and _whole(found, down):
+                out.append(Scaling(written[0], homes(found, down), s, any(_is_gain(found, m) for m in up)))
     return out
 
 
 def _last(move: Move) -> bool:
-    return base(move.part.parameter) == move.part.parameter and move.part.slices[-1][1] == move.part.sizes[-1]
+    """Whether the last rows of a parameter answer: of a matrix, or of each in a stack of experts."""
+    name = move.part.parameter
+    stacked = LAST_ROWS.search(name)
+    if stacked:
+        return stacked[1] == stacked[2]
+    return base(name) == name and move.part.slices[-1][1] == move.part.sizes[-1]
 
 
 def _whole(found: Symmetries, moves: Sequence[Move]) -> bool:
@@ -182,7 +189,8 @@ def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
         for m in s.moves:
             statistic = m.parameter.endswith(("running_mean", "running_var"))
             side = "prune_out_channels" if statistic or found.writes(m) else "prune_in_channels"
-            sides.append((home(m), side))
+            module = m.parameter.rpartition(".")[0] if statistic else found.home(m.parameter)
+            sides.append((module, side))
         group = [list(x) for x in dict.fromkeys(sides)]
         out.append({"channels": s.shape[0], "width": s.moves[0].part.dims[2], "group": group})
     return out
@@ -220,8 +228,8 @@ def _of_values(found: Symmetries, s: Symmetry) -> bool:
 def _values(found: Symmetries, s: Symmetry) -> dict[str, Any]:
     sides = {side: [m for m in s.moves if _side(found, m) == side] for side in ("output", "input")}
     return {
-        "value": next(map(home, sides["output"]), None),
-        "output": list(dict.fromkeys(map(home, sides["input"]))),
+        "value": homes(found, sides["output"])[0],
+        "output": list(homes(found, sides["input"])),
         "size": s.shape[-1],
         "parts": {side: [m.part.parameter for m in moves] for side, moves in sides.items()},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -76,6 +77,17 @@ class Symmetries(Named[Symmetry]):
         for name, spec in self.arch.specs().items():
             out[base(name)] = out.get(base(name), 0) + math.prod(spec.shape)
         return out
+
+    def home(self, parameter: str) -> str:
+        """What a map calls a parameter: its module, or the parameter where its module has several maps of its own."""
+        module = base(parameter).rpartition(".")[0]
+        return module if module and self._maps[module] == 1 else base(parameter)
+
+    @cached_property
+    def _maps(self) -> Counter[str]:
+        """How many parameters every module has besides biases and statistics."""
+        named = (n.rpartition(".") for n in self.sizes)
+        return Counter(module for module, _, local in named if "bias" not in local)
 
     def writes(self, move: Move) -> bool:
         """Whether the axis on which a parameter answers is one that it writes (the rows of a linear map), not reads."""
