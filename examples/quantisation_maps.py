@@ -111,7 +111,9 @@ def broken(maps: Sequence[dict[str, Any]], found: Symmetries) -> list[tuple[dict
         smooth, balance = entry["smooth_layer"], entry["balance_layers"]
         if len(balance) > 1:
             out += [({**entry, "balance_layers": [b for b in balance if b != lost]}, lost) for lost in balance]
-        other = next((n for n in norms if n != smooth and not _same(maps, n, balance)), None)
+        size = found.sizes.get(f"{smooth}.weight")
+        alike = [n for n in norms if n != smooth and found.sizes.get(f"{n}.weight") == size]
+        other = next((n for n in alike if not _same(maps, n, balance)), None)
         if smooth in norms and other is not None and i < 2:
             out.append(({"smooth_layer": other, "balance_layers": balance}, balance[0]))
         if smooth not in norms and smooth not in balance and i < 4:

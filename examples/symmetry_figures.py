@@ -62,13 +62,15 @@ def interpretability(path: Path) -> None:
     model, found = arch.to_torch(torch.float64), lw.symmetries(arch)
     values = next(s for s in found.where(group="general linear") if {found.writes(m) for m in s.moves} == {True, False})
     moved = values.apply(model, values.random(torch.Generator().manual_seed(1)))
-    writer, reader = ([m for m in values.moves if found.writes(m) == side][0].part for side in (True, False))
+    writer, reader = (next(m for m in values.moves if found.writes(m) == side).part for side in (True, False))
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.subplots(2, 3)
     for row, (name, net) in zip(axes, (("as trained", model), ("moved", moved)), strict=True):
         tensors = {n: p.detach() for n, p in net.named_parameters()}
         v, o = (p.read(read(p.parameter, tensors)).flatten(-2)[0] for p in (writer, reader))
-        for ax, (title, matrix) in zip(row, (("values", v), ("outputs", o.T), ("outputs x values", o.T @ v)), strict=True):
+        for ax, (title, matrix) in zip(
+            row, (("values", v), ("outputs", o.T), ("outputs x values", o.T @ v)), strict=True
+        ):
             ax.imshow(matrix, cmap="RdBu", vmin=-float(matrix.abs().max()), vmax=float(matrix.abs().max()))
             ax.set(title=f"{title}, {name}", xticks=[], yticks=[])
             ax.title.set_fontsize(9)

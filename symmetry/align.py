@@ -6,6 +6,7 @@ at a time, the others held, until nothing changes; each is a linear assignment p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -143,12 +144,17 @@ def by_signature(
         turned: parameters that rotations mix as well, of which the size of every row is compared alone.
     """
     now, elements = dict(second), dict[str, Element]()
-    for one in chosen:
+    for one in sorted(chosen, key=_width, reverse=True):
         mine, theirs = (torch.cat([_signature(x, n in turned) for n, x in _rows(one, t)], 1) for t in (first, now))
         order = _assignment(-torch.cdist(mine, theirs, compute_mode="donot_use_mm_for_euclid_dist"))
         if not torch.equal(order, torch.arange(len(order))):
             now = _permute(one, now, elements, order)
     return now, elements
+
+
+def _width(symmetry: Symmetry) -> float:
+    """How much changes place as a whole: experts and heads are matched before what is inside of them."""
+    return math.inf if symmetry.stacks else max(m.part.dims[-1] for m in symmetry.moves)
 
 
 def _signature(rows: torch.Tensor, size_alone: bool) -> torch.Tensor:

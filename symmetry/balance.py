@@ -12,7 +12,7 @@ from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.laws.evaluate import evaluate
 from lawful.theory.laws.law import Law
 from lawful.theory.oracle.modules import as_double
-from lawful.theory.parts import base, read, with_parts
+from lawful.theory.parts import read, with_parts
 
 from .element import Element
 from .running import Tensors, tensors_of

@@ -59,9 +59,7 @@ class Barriers(Generic[Model]):
             raise ModuleNotFoundError(f"a plot needs matplotlib: {how_to_install('plot')}") from error
         figure = Figure(figsize=(6, 3.5), layout="constrained")
         axes = figure.subplots()
-        for name, values, tall in zip(
-            ("as trained", "aligned"), (self.before, self.after), self.heights, strict=True
-        ):
+        for name, values, tall in zip(("as trained", "aligned"), (self.before, self.after), self.heights, strict=True):
             t = [i / (len(values) - 1) for i in range(len(values))]
             axes.plot(t, values, marker="o", markersize=3, label=f"{name}: barrier {tall:.3g}")
         axes.set(xlabel="share of the second model", ylabel=label, ylim=(min(0.0, *self.before, *self.after), None))

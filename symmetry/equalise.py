@@ -35,13 +35,14 @@ def equalise(
     """Gives what writes a channel and what reads it the same largest weight; the function stays what it is.
 
     With factors `s_i = sqrt(r_i^read / r_i^write)` both ranges are their geometric mean (Nagel et al. 2019, cross-layer
-    equalisation), here for every positive diagonal symmetry of any model, and for the diagonal matrices of every general
-    linear one (values of attention), again and again until nothing moves.
+    equalisation), here for every positive diagonal symmetry of any model and for the diagonal matrices of every
+    general linear one (values of attention), again and again until nothing moves.
 
     Args:
         model: a module or a dict of tensors.
-        statistics: by the name of a symmetry, the largest activation of each channel, shape of its element (of matrices
-            that of their rows): the channel then gets the range of the activation, not of the weights that write it (SmoothQuant's migration at 1/2).
+        statistics: by the name of a symmetry, the largest activation of each channel, shape of its element (of
+            matrices that of their rows): the channel then gets the range of the activation, not of the weights that
+            write it (SmoothQuant's migration at 1/2).
         args: example inputs of a module.
         kwargs: its keyword inputs.
         network: the architecture or module of a dict of tensors, or what `symmetries` gave.

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawful.theory.gauge.contract import Site
-from lawful.theory.gauge.rules import AttentionRule, GainRule, NormRule
+from lawful.theory.gauge.rules import GainRule, NormRule
 from lawful.theory.parts import base
 
 from .moves import Move
 from .symmetries import Symmetries
 from .symmetry import Symmetry
-
 
 LAST_ROWS = re.compile(r"\.view\(\d+,(\d+),\d+\)\[:,\d+:(\d+)\]$")
 

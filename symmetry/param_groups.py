@@ -56,7 +56,7 @@ def param_groups(
     gains ['1.weight', '1.bias', '3.bias'] 0.0
     matrices ['3.weight'] 0.01
     """
-    found = network or symmetries(model, args=args, kwargs=kwargs)
+    found = network if network is not None else symmetries(model, args=args, kwargs=kwargs)
     kinds = _kinds(found)
     groups: dict[str, list[str]] = {}
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}

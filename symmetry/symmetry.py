@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,7 @@ from lawful.theory.verdict import Verdict
 
 from .element import Element
 from .moves import Move, Stack, moved, restacked
-from .running import Setting, Tensors, distance, outputs, tensors_of
+from .running import Setting, Tensors, copied, distance, outputs, tensors_of
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
@@ -268,7 +267,7 @@ def write(model: Model, new: Mapping[str, torch.Tensor], aliases: Mapping[str, s
         in_place: whether the model itself is changed.
     """
     if isinstance(model, torch.nn.Module):
-        target = model if in_place else copy.deepcopy(model)
+        target = model if in_place else copied(model)
         places = dict(target.named_parameters(remove_duplicate=False)) | dict(
             target.named_buffers(remove_duplicate=False)
         )

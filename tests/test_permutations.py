@@ -173,9 +173,15 @@ CHANNELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[tuple[i
     "vgg": (vgg, (3, 3, 8, 8), [(4,), (5,), (7,)]),
     "resnet": (lambda: Residual().eval(), (3, 3, 4, 4), [(4,), (5,), (6,)]),
     "vit": (lambda: lw.families.deit().shrink().to_torch(), (), []),
-    "gpt2": (lambda: lw.families.gpt2(layers=1, width=8, heads=4, vocabulary=11, context=5).to_torch(), (), [(4,), (32,)]),
+    "gpt2": (
+        lambda: lw.families.gpt2(layers=1, width=8, heads=4, vocabulary=11, context=5).to_torch(),
+        (),
+        [(4,), (32,)],
+    ),
     "grouped": (
-        lambda: lw.families.llama(layers=1, width=8, heads=4, kv_heads=2, hidden=6, vocabulary=11, context=5).to_torch(),
+        lambda: lw.families.llama(
+            layers=1, width=8, heads=4, kv_heads=2, hidden=6, vocabulary=11, context=5
+        ).to_torch(),
         (),
         [(2,), (2,), (6,), (8,)],  # groups, heads of every group, hidden units, the stream
     ),

@@ -44,7 +44,7 @@ def feed_unseen(diagram: Diagram, directions: Directions) -> tuple[Diagram, list
 
 
 def as_computed(diagram: Diagram) -> Diagram:
-    """Undoes `feed_unseen`: the function depends on what no loss feels (on scores that only choose), gradients do not."""
+    """Undoes `feed_unseen`: the function depends on scores that only choose, though no gradient does."""
     place = diagram.place
     sites: list[Site] = []
     gone: set[str] = set()
