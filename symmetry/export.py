@@ -242,7 +242,7 @@ def _still(found: Symmetries) -> str:
     norms = [s for s in diagram.sites if isinstance(s.rule, NormRule)]
     gains = {r.name: None for s in norms for r, _ in diagram.readers[s.outputs[0]] if _gained(r)}
     if gains:
-        return f"the gain of {_few(gains)} stands behind a norm on it; fold says of each what keeps it there"
+        return f"the gain of {_few(gains)} stands behind a norm on it; fold them, or read why fold keeps some"
     centred = [s.name for s in norms if isinstance(s.rule, NormRule) and s.rule.centre]
     if centred:
         return f"{_few(centred)} takes off the mean, which rotations do not keep; fold centres what nn.LayerNorm reads"
