@@ -65,7 +65,7 @@ def interpretability(path: Path) -> None:
     writer, reader = (next(m for m in values.moves if found.writes(m) == side).part for side in (True, False))
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.subplots(2, 3)
-    for row, (name, net) in zip(axes, (("as trained", model), ("moved", moved)), strict=True):
+    for row, (name, net) in zip(axes, (("before", model), ("after", moved)), strict=True):
         tensors = {n: p.detach() for n, p in net.named_parameters()}
         v, o = (p.read(read(p.parameter, tensors)).flatten(-2)[0] for p in (writer, reader))
         for ax, (title, matrix) in zip(

@@ -10,10 +10,11 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
-from lawful.theory.arguments import shown
-from lawful.theory.extras import how_to_install
+from lawful.theory.extras import needed
+from lawful.theory.typed import typed
 
-from .align import Alignment, align
+from .align import Alignment, align, expect_same
+from .given import ACTING, WAYS
 from .running import tensors_of
 from .symmetries import Symmetries
 from .symmetry import write
@@ -53,10 +54,8 @@ class Barriers(Generic[Model]):
         Raises:
             ModuleNotFoundError: without matplotlib; says how to install it.
         """
-        try:
+        with needed("a plot", "matplotlib", "plot"):
             from matplotlib.figure import Figure
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f"a plot needs matplotlib: {how_to_install('plot')}") from error
         figure = Figure(figsize=(6, 3.5), layout="constrained")
         axes = figure.subplots()
         for name, values, tall in zip(("as trained", "aligned"), (self.before, self.after), self.heights, strict=True):
@@ -69,6 +68,7 @@ class Barriers(Generic[Model]):
         return figure
 
 
+@typed(ShapeError, least={"points": 2}, ways=ACTING)
 def barriers(
     a: Model,
     b: Model,
@@ -105,7 +105,6 @@ def barriers(
     >>> found.heights[0] > 1e-4, found.heights[1] < 1e-9
     (True, True)
     """
-    _counted(points)
     done = align(a, b, args=args, kwargs=kwargs, network=network, seed=seed)
     before, after = (tuple(barrier(a, end, measure, points)) for end in (b, done.model))
     return Barriers(done, before, after)
@@ -117,6 +116,7 @@ def height(values: Sequence[float]) -> float:
     return max(v - (values[0] * (last - i) + values[last] * i) / last for i, v in enumerate(values))
 
 
+@typed(ShapeError, least={"points": 2}, ways=WAYS)
 def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int = 11) -> list[float]:
     """What is measured on the straight line between two models: a bump says that they lie in different basins.
 
@@ -130,10 +130,10 @@ def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int =
         The numbers, from `a` to `b`.
 
     Raises:
-        ShapeError: for fewer than two points.
+        ShapeError: for fewer than two points, and for models of two architectures.
     """
-    _counted(points)
     start, end = tensors_of(a), tensors_of(b)
+    expect_same(start, end)
     out = []
     for i in range(points):
         t = i / (points - 1)
@@ -141,8 +141,3 @@ def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int =
         with torch.no_grad():
             out.append(float(measure(write(a, mixed, {}, False))))
     return out
-
-
-def _counted(points: int) -> None:
-    if type(points) is not int or points < 2:
-        raise ShapeError(f"barrier: points is {shown(points)}; it must be an integer of at least 2")

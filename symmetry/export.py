@@ -18,12 +18,15 @@ from typing import Any
 from lawful.theory.gauge.contract import Site
 from lawful.theory.gauge.rules import GainRule, NormRule
 from lawful.theory.parts import base
+from lawful.theory.typed import typed
 
+from .given import WAYS
 from .moves import Move
 from .symmetries import Symmetries
 from .symmetry import Symmetry
 
 LAST_ROWS = re.compile(r"\.view\(\d+,(\d+),\d+\)\[:,\d+:(\d+)\]$")
+__all__ = ["Scaling", "awq", "git_rebasin", "patterns", "rotation_maps", "scalings", "smoothquant", "torch_pruning"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ def homes(found: Symmetries, moves: Iterable[Move]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found.home(m.parameter) for m in moves))
 
 
+@typed(ways=WAYS)
 def scalings(found: Symmetries) -> list[Scaling]:
     """All factors per channel that one module writes and linear readers undo.
 
@@ -93,6 +97,7 @@ def _is_gain(found: Symmetries, move: Move) -> bool:
     return any(isinstance(site.rule, GainRule) for site, _ in found.uses.get(move.part.parameter, ()))
 
 
+@typed(ways=WAYS)
 def awq(found: Symmetries) -> list[dict[str, Any]]:
     """Mappings for AWQ: what is divided and what is multiplied.
 
@@ -103,11 +108,13 @@ def awq(found: Symmetries) -> list[dict[str, Any]]:
     return [{"smooth_layer": s.smooth, "balance_layers": list(s.balance)} for s in scalings(found)]
 
 
+@typed(ways=WAYS)
 def smoothquant(found: Symmetries) -> list[list[Any]]:
     """Mappings for SmoothQuant: the readers of every norm, and the norm."""
     return [[list(s.balance), s.smooth] for s in scalings(found) if s.norm]
 
 
+@typed(ways={"mappings": "pass what lawful.export.awq gave"})
 def patterns(mappings: Sequence[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
     """AWQ mappings with one entry for all layers, as regular expressions.
 
@@ -137,6 +144,7 @@ def _pattern(name: str) -> str:
     return "re:" + re.sub(r"(?<=\.)\d+(?=\.)", r"\\d+", re.escape(name).replace(r"\.", ".")).replace(".", r"\.") + "$"
 
 
+@typed(ways=WAYS)
 def git_rebasin(found: Symmetries) -> dict[str, Any]:
     """The permutation of every axis of every parameter; apart, those of blocks of features (heads) and of wholes.
 
@@ -178,6 +186,7 @@ def _plain(move: Move, count: int) -> bool:
     )
 
 
+@typed(ways=WAYS)
 def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
     """Groups of modules whose channels are pruned together, with the side on which each is."""
     out = []
@@ -195,6 +204,7 @@ def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
     return out
 
 
+@typed(ways=WAYS)
 def rotation_maps(found: Symmetries) -> dict[str, Any]:
     """R1, the rotation of the residual stream, and R2, those of the values of every attention.
 
