@@ -195,5 +195,5 @@ class Sorted(Mixture):
 
 @pytest.mark.parametrize("kind", [Averaged, Sorted])
 def test_what_is_no_mask_is_refused_as_it_is_written(kind: type[nn.Module]) -> None:
-    with pytest.raises(TraceError, match="depends on values|branches on the values"):
+    with pytest.raises(TraceError, match=r"depends on values|branches on the values"):
         lw.derive(kind(), args=(TOKENS,))

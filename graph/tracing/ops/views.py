@@ -118,6 +118,7 @@ def slice_(
     low: Context, node: Node, x: Value, dim: int = 0, start: int | None = None, stop: int | None = None, step: int = 1
 ) -> Value:
     """A run of a dimension."""
+    dim %= len(x.shape)
     n = x.shape[dim]
     if "narrow" in str(node.target):
         assert start is not None and stop is not None
@@ -128,6 +129,11 @@ def slice_(
     if step != 1:
         if isinstance(x, Stream) and along_features(x, dim):
             return picked(low, node, x, dim, range(first, last, step))
+        inside = isinstance(x, Stream) and any(a.axis == x.feature_axis for a in x.dims[dim])
+        if inside and n % step == 0 and first < step and last == n:  # every second feature of a head
+            rest = [int(k) for k in x.shape]
+            cut = x.arranged(view(x.dims, [*rest[:dim], n // step, step, *rest[dim + 1 :]]))
+            return piece(low, node, cut, dim + 1, [1] * step, first, gone=True)
         return _positions(low, node, x, dim, (first, last, step))
     widths = [w for w in (first, last - first, n - last) if w]
     return piece(low, node, x, dim, widths, 1 if first else 0, gone=False)
