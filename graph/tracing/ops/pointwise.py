@@ -36,6 +36,7 @@ from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
 from ..steps.routed import Kept, chosen_sigmoid, chosen_softmax, softmax_of_chosen
 from ..steps.scores import on_scores, softmaxed
+from ..steps.sinks import Sunk, dropped, sink_softmax
 from ..values import Combined, NotUnderstood, Scores, Stream, Value, Weight
 
 _PLAIN: dict[str, Block] = {
@@ -188,6 +189,8 @@ def dropout(low: Context, node: Node, x: Value, probability: float, training: bo
         if not x.done or x.dropout:
             raise NotUnderstood("dropout of the scores of attention before their softmax, or twice")
         return replace(x, dropout=probability)
+    if isinstance(x, Sunk):
+        return dropped(x, probability)
     if "feature" in str(node.target):
         raise NotUnderstood("dropout of whole channels")
     return mapped(low, node, x, Dropout(probability))
@@ -198,6 +201,8 @@ def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options:
     """Softmax: over the keys of attention, or over features."""
     if isinstance(x, Scores):
         return softmaxed(low, node, x, dim)
+    if isinstance(x, Sunk):
+        return sink_softmax(x, dim)
     if isinstance(x, Kept):
         return chosen_softmax(low, node, x, dim)
     chosen = softmax_of_chosen(low, node) if "log" not in str(node.target) else None

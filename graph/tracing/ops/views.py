@@ -11,6 +11,7 @@ from ..context import Context, handles
 from ..layout import COPIES, Atom, merged, size, view
 from ..steps.features import along_features, picked
 from ..steps.pieces import _positions, piece
+from ..steps.sinks import Sunk, keys_alone
 from ..values import NotUnderstood, Stream, Value
 
 
@@ -126,6 +127,8 @@ def slice_(
     first, last, step = slice(start, stop, step).indices(n)
     if (first, last, step) == (0, n, 1):
         return x
+    if isinstance(x, Sunk) and step == 1:
+        return keys_alone(x, dim, first, last)
     if step != 1:
         if isinstance(x, Stream) and along_features(x, dim):
             return picked(low, node, x, dim, range(first, last, step))
