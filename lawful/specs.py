@@ -88,10 +88,9 @@ def expect_writable(path: Path) -> None:
     Raises:
         BadInput: if its folder is not there, or it is a folder itself.
     """
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder; name a file in it")
-    if not path.absolute().parent.is_dir():
-        raise BadInput(f"there is no folder {path.absolute().parent}; make it first")
+    from lawful.theory.files import expect_writable as expect
+
+    expect(path, BadInput)
 
 
 def _family_names() -> list[str]:

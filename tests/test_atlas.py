@@ -1,4 +1,7 @@
-"""The atlas: what one model gives, worker processes that die, journals that were cut, tables and the page."""
+"""The atlas: what one model gives, worker processes that die, journals that were cut, tables and the page.
+
+This file is long because all stages of a survey are tried on the same few models.
+"""
 
 import json
 import os

@@ -23,6 +23,7 @@ class Comparison:
         notes: what the module's forward changes in itself, without a consequence.
         limits: what it changes that may have one.
         fault: whether a difference is a mistake of tracing, as far as can be told.
+        backward: whether the outputs agree and the gradients do not, and tracing is not to blame.
         point: where the module's own gradient was taken, if the two agree.
     """
 
@@ -34,6 +35,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     fault: bool = False
+    backward: bool = False
     point: Point | None = field(default=None, repr=False, compare=False)
 
 

@@ -26,7 +26,7 @@ from ..architecture.sources import computed_alone
 from .compare import compare
 from .computed import fold
 from .copied import copied_inputs
-from .errors import TraceError, first_line
+from .errors import BackwardError, TraceError, first_line
 from .faults import first_fault
 from .gaps import Probes
 from .lengths import left_over, unreached
@@ -69,6 +69,8 @@ def attempt(
         quarantine.wrong(first_fault(low, arch, module))
     if program.doubted and (found.refusal or not _was_compared(found)):
         raise TraceError(program.doubted)
+    if found.comparison is not None and found.comparison.backward and found.refusal:
+        raise BackwardError(f"{type(module).__name__}: {found.refusal}", found.comparison.gradients)
     _refuse(module, found.refusal)
     sizes = {n: p.numel() for n, p in own_parameters(module).items()}
     notes = [*program.notes, *low.notes]

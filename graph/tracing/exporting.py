@@ -84,17 +84,22 @@ def _experts_in_batches() -> Iterator[None]:
 
 
 @contextmanager
-def _readably() -> Iterator[None]:
+def _readably(module: torch.nn.Module) -> Iterator[None]:
     """Inside, habits of torch and transformers that no graph shows are left: the same outputs and gradients without.
 
     Reentrant checkpoints keep what they compute, layers of `nn.Transformer` use the mask that they are given,
-    distributions do not look at their arguments, a module that is moved to where it is already stays what it is, and
-    experts are picked, not sorted.
+    distributions do not look at their arguments, a module that is moved to where it is already stays what it is, batch
+    norms do not count their batches for the averages that they keep, and experts are picked, not sorted.
     """
+    counting = [
+        m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase) and m.momentum is None
+    ]
     kept = torch.utils.checkpoint.CheckpointFunction
     looked = torch.nn.modules.transformer._detect_is_causal_mask
     checked, moved = Distribution._validate_args, torch.nn.Module._apply
     try:
+        for m in counting:
+            m.momentum = 0.1
         Distribution._validate_args = False
         torch.nn.Module._apply = _moved_if_elsewhere(moved)  # type: ignore[method-assign]
         torch.utils.checkpoint.CheckpointFunction = _Plainly  # type: ignore[misc, assignment]
@@ -102,6 +107,8 @@ def _readably() -> Iterator[None]:
         with _experts_in_batches():
             yield
     finally:
+        for m in counting:
+            m.momentum = None
         torch.utils.checkpoint.CheckpointFunction = kept  # type: ignore[misc]
         torch.nn.modules.transformer._detect_is_causal_mask = looked
         Distribution._validate_args = checked
@@ -132,7 +139,7 @@ def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.
         TraceError: for what torch.export cannot read.
     """
     try:
-        with redirect_stderr(io.StringIO()), _readably():
+        with redirect_stderr(io.StringIO()), _readably(flat):
             exported = torch.export.export(flat, examples, strict=False)
             inside = any(getattr(n.target, "__module__", "").startswith(TRANSFORMS) for n in exported.graph.nodes)
             return exported.run_decompositions({}) if inside else exported

@@ -24,6 +24,7 @@ from .opaque import emit_opaque, opaque_call
 from .program import Program
 from .regions import Region, lower_region, units
 from .steps.combined import opened, prepared
+from .steps.entrywise import entrywise
 from .steps.formed import grid
 from .steps.forming import formed
 from .unfinished import finished
@@ -235,4 +236,4 @@ class Lowering(Context):
 
 
 def _unknown(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
-    raise NotUnderstood("no rule is known for it")
+    return entrywise(low, node, *args, **kwargs)

@@ -31,7 +31,11 @@ from lawful.blocks import (
 
 from ..arrange import focus
 from ..context import Context, handles
+<<<<<<< HEAD
 from ..steps.arithmetic import plus, times
+=======
+from ..steps.entrywise import entrywise
+>>>>>>> main
 from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
 from ..steps.routed import Kept, chosen_sigmoid, chosen_softmax, softmax_of_chosen
@@ -117,7 +121,11 @@ def clamp(low: Context, node: Node, x: Value, least: Any = None, most: Any = Non
         turned: Value = _above(low, node, times(low, node, x, -1.0), -most)
         return times(low, node, turned, -1.0)
     if least is None or most is None or not isinstance(least, (int, float)) or not isinstance(most, (int, float)):
+<<<<<<< HEAD
         raise NotUnderstood("clamping on one side of something that is no stream, or by something that is no number")
+=======
+        return entrywise(low, node, x, least, most)
+>>>>>>> main
     return hardtanh(low, node, x, least, most)
 
 
@@ -129,14 +137,20 @@ def _above(low: Context, node: Node, x: Value, least: float) -> Value:
 @handles("clamp_min")
 def clamp_min(low: Context, node: Node, x: Value, least: Any) -> Value:
     """ReLU written as a maximum."""
+<<<<<<< HEAD
     return clamp(low, node, x, least)
+=======
+    if least != 0:
+        return entrywise(low, node, x, least)
+    return mapped(low, node, x, ReLU())
+>>>>>>> main
 
 
 @handles("elu")
 def elu(low: Context, node: Node, x: Value, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> Value:
     """ELU."""
     if scale != 1 or rate != 1:
-        raise NotUnderstood("an ELU with factors")
+        return entrywise(low, node, x, alpha, scale, rate)
     return mapped(low, node, x, ELU(float(alpha)))
 
 
@@ -150,8 +164,18 @@ def celu(low: Context, node: Node, x: Value, alpha: float = 1.0) -> Value:
 def softplus(low: Context, node: Node, x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
     """Softplus."""
     if beta != 1:
-        raise NotUnderstood("a softplus with a factor")
+        return entrywise(low, node, x, beta, threshold)
     return mapped(low, node, x, Pointwise("softplus"))
+
+
+@handles("rrelu")
+def rrelu(
+    low: Context, node: Node, x: Value, least: float = 1 / 8, most: float = 1 / 3, training: bool = False, *rest: Any
+) -> Value:
+    """LeakyReLU with a slope that is drawn in training, and the middle of its range in evaluation."""
+    if training and least != most:
+        raise NotUnderstood("a slope that is drawn")
+    return mapped(low, node, x, LeakyReLU((least + most) / 2))
 
 
 @handles("prelu")
@@ -177,7 +201,7 @@ def power(low: Context, node: Node, x: Value, n: Any) -> Value:
         y = mapped(low, node, x, Pointwise(root), root)
         times = round(abs(n) * (2 if n != int(n) else 1))
         return y if times == 1 else mapped(low, node, y, Power(times), "power")
-    raise NotUnderstood(f"the power {n}")
+    return entrywise(low, node, x, n)
 
 
 @handles("dropout", "feature_dropout")

@@ -7,14 +7,15 @@ from typing import Any
 
 from torch.fx import Node
 
-from lawful.blocks import GlobalMaxPool
+from lawful.blocks import GlobalMaxPool, GroupMax
 
-from ..arrange import exact
+from ..arrange import exact, joined_features
 from ..context import Context, handles
 from ..layout import Dim
 from ..purity import name_of
 from ..steps.arithmetic import add, times
 from ..steps.experts import mixture_of_experts
+from ..steps.features import opened
 from ..steps.patterns import plain
 from ..steps.positions import reduced
 from ..steps.side_by_side import stacked, summed_stack, weighed_sum
@@ -91,11 +92,17 @@ def _summed_stack(low: Context, node: Node, dims: Sequence[int] | None, keep: bo
 
 @handles("amax", "max.dim")
 def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = False) -> Value:
-    """The maximum over all positions."""
+    """The maximum over all positions, or over all features."""
     s = low.stream(x, node)
     rank = len(s.dims)
     asked = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims))
     found = s.feature_dims
+    if len(found) == 1 and asked == found and s.signal.features == s.shape[found[0]] > 1:
+        s = opened(low, node, s, found[0])
+        (y,) = low.emit(node, GroupMax(s.signal.features), [s], label="max")
+        out = joined_features(s, y, found[0])
+        out = out if keep else out.arranged(tuple(d for i, d in enumerate(out.dims) if i not in asked))
+        return out if str(node.target).startswith("aten.amax") else (out, None)
     spaces = [d for d in range(1, rank) if d not in found and s.shape[d] > 1]
     if len(found) != 1 or not set(spaces) <= set(asked) or found[0] in asked or 0 in asked:
         raise NotUnderstood("a maximum over some of the positions")

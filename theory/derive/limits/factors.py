@@ -47,11 +47,17 @@ FREE = (
 RIGID = (DiscardRule, OutputRule, PointwiseRule, SoftmaxRule)
 
 
+def _is_answered(solution: Solution, site: Site) -> bool:
+    """Whether a weighed sum has one weight, whose scale what it weighs can answer."""
+    return solution.layouts.size(site.inputs[0]) == 1 and bool(solution.layouts.algebras[site.outputs[0]].count)
+
+
 def factor_limits(solution: Solution) -> Iterator[str]:
     """Reasons why laws of factors and of fixed maps may be missing, one sentence each."""
     for site in solution.drawn.sites:
         rule = site.rule
-        if isinstance(rule, MixtureRule) and not rule.normalised and _is_free(_weights(solution, site.inputs[0])):
+        weighed = isinstance(rule, MixtureRule) and not rule.normalised
+        if weighed and not _is_answered(solution, site) and _is_free(_weights(solution, site.inputs[0])):
             yield f"{site.name} weighs by numbers that factors may act on: laws that join the two are not listed"
         if isinstance(rule, TurnRule):
             before = _before(solution, site.inputs[0])
