@@ -31,17 +31,13 @@ from lawful.blocks import (
 
 from ..arrange import focus
 from ..context import Context, handles
-<<<<<<< HEAD
-from ..steps.arithmetic import plus, times
-=======
 from ..steps.entrywise import entrywise
->>>>>>> main
 from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
 from ..steps.routed import Kept, chosen_sigmoid, chosen_softmax, softmax_of_chosen
 from ..steps.scores import on_scores, softmaxed
 from ..steps.sinks import Sunk, dropped, sink_softmax
-from ..values import Combined, NotUnderstood, Scores, Stream, Value, Weight
+from ..values import Combined, NotUnderstood, Scores, Value, Weight
 
 _PLAIN: dict[str, Block] = {
     "relu": ReLU(),
@@ -115,35 +111,17 @@ def clamp(low: Context, node: Node, x: Value, least: Any = None, most: Any = Non
         return mapped(low, node, x, Identity())
     if most is None and least == 0:
         return mapped(low, node, x, ReLU())
-    if isinstance(x, Stream) and most is None and isinstance(least, (int, float)):
-        return _above(low, node, x, least)
-    if isinstance(x, Stream) and least is None and isinstance(most, (int, float)):
-        turned: Value = _above(low, node, times(low, node, x, -1.0), -most)
-        return times(low, node, turned, -1.0)
     if least is None or most is None or not isinstance(least, (int, float)) or not isinstance(most, (int, float)):
-<<<<<<< HEAD
-        raise NotUnderstood("clamping on one side of something that is no stream, or by something that is no number")
-=======
         return entrywise(low, node, x, least, most)
->>>>>>> main
     return hardtanh(low, node, x, least, most)
-
-
-def _above(low: Context, node: Node, x: Value, least: float) -> Value:
-    """`max(x, least)` as a ReLU between two shifts."""
-    return plus(low, node, mapped(low, node, plus(low, node, x, -least), ReLU()), least)
 
 
 @handles("clamp_min")
 def clamp_min(low: Context, node: Node, x: Value, least: Any) -> Value:
     """ReLU written as a maximum."""
-<<<<<<< HEAD
-    return clamp(low, node, x, least)
-=======
     if least != 0:
         return entrywise(low, node, x, least)
     return mapped(low, node, x, ReLU())
->>>>>>> main
 
 
 @handles("elu")
