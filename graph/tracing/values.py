@@ -223,6 +223,7 @@ class Scores(Lazy):
         cap: soft cap of the scores before the biases.
         done: the function that made them weights, empty before.
         dropout: probability with which each weight is dropped.
+        sink: the parameter that holds one more score for every head, `zero` for a score of 0, empty for none.
     """
 
     q: Stream
@@ -233,6 +234,7 @@ class Scores(Lazy):
     cap: float = 0.0
     done: str = ""
     dropout: float = 0.0
+    sink: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from .planes import halves_rotated
 from .reparametrised import joined_vectors
 from .rotary import partly
 from .shuffled import side_by_side
+from .sinks import with_sink
 
 
 def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
@@ -33,6 +34,9 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     turned = (partly(low, node) or halves_rotated(low, node, list(node.args[0]), False)) if joins else None  # type: ignore[arg-type]
     if turned is not None:
         return turned
+    sunk = with_sink(parts, dim)
+    if sunk is not None:
+        return sunk
     mixed = side_by_side(low, node, parts, dim, cat)
     if mixed is not None:
         return mixed
