@@ -24,6 +24,7 @@ class Comparison:
         limits: what it changes that may have one.
         fault: whether a difference is a mistake of tracing, as far as can be told.
         point: where the module's own gradient was taken, if the two agree.
+        moving: whether the module is another function at a later call.
     """
 
     outputs: float
@@ -35,6 +36,7 @@ class Comparison:
     limits: tuple[str, ...] = ()
     fault: bool = False
     point: Point | None = field(default=None, repr=False, compare=False)
+    moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Trace:
         copied: inputs of the module that the architecture has more than once, in other arrangements: a count of the
             architecture would take the copies for independent.
         training: whether the module was read in training mode.
+        branches: whether another call may take other branches, or be another function, than the one that was traced.
     """
 
     opaque: tuple[OpaqueOp, ...]
@@ -102,6 +105,7 @@ class Trace:
     rows: tuple[int, ...] = ()
     copied: tuple[str, ...] = ()
     training: bool = False
+    branches: bool = False
 
     @property
     def summary(self) -> str:

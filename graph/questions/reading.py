@@ -13,6 +13,7 @@ import torch
 from lawful.blocks import Net, ShapeError
 from lawful.theory.arguments import shown, typed
 from lawful.theory.inputs import inputs_of
+from lawful.theory.oracle.lending.complexes import real_parts
 
 from ..architecture.architecture import Architecture
 
@@ -94,7 +95,8 @@ def question(
                     raise ShapeError(
                         f"{function.__name__}: an architecture brings its own inputs; leave out args= and kwargs="
                     )
-            return checked(*bound.args, **bound.kwargs)
+            with real_parts(values[first]):
+                return checked(*bound.args, **bound.kwargs)
 
         return ask
 

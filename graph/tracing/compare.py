@@ -62,9 +62,15 @@ def compare(
         same_batch: whether to keep to the batch that was traced (an opaque operation may have its size built in).
         probes: what a loss can send to every output; by default everything.
     """
+    same_batch |= program.recorded
     try:
-        with dropout_off(), lent(module, as_double) as own, double():
-            return _compared(program, ModuleRun(program, own), forward, inputs_of, seed, same_batch, probes)
+        for nearness in (1.0, 1e-3, 0.0) if program.recorded else (1.0,):  # far away it may take another branch
+            with dropout_off(), lent(module, as_double) as own, double():
+                run = ModuleRun(program, own)
+                found = _compared(program, run, forward, inputs_of, seed, same_batch, probes, nearness)
+            if found.agrees or found.fault:
+                return found
+        return found
     except LendingError as error:
         return _undone(program, str(error))
 
@@ -77,8 +83,9 @@ def _compared(
     seed: int,
     same_batch: bool,
     probes: Probes | None,
+    nearness: float = 1.0,
 ) -> Comparison:
-    """The comparison, with the module lent in float64."""
+    """The comparison, with the module lent in float64; the nearness is that of the parameters to the module's own."""
     generator = torch.Generator().manual_seed(seed)
     draw = inputs_of or (lambda batch, g: draw_inputs(program, batch, g))
     values: Tensors = {}
@@ -95,7 +102,7 @@ def _compared(
     batch, draws, expected = traced + (not same_batch), 0, None
     failures: list[str] = []
     while expected is None:
-        values = {n: perturbed(as_double(p), generator) for n, p in module.own.parameters.items()}
+        values = {n: _near(as_double(p), nearness, generator) for n, p in module.own.parameters.items()}
         inputs = draw(batch, generator)
         draws += 1
         try:
@@ -153,7 +160,13 @@ def _compared(
     if gap.same:
         still = {n: torch.zeros_like(v) for n, v in values.items() if n not in trained}
         point = Point(values, expected.gradients | still, 0.0)
-    return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, limits, fault, point)
+    return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, limits, fault, point, found.moving)
+
+
+def _near(parameter: torch.Tensor, nearness: float, generator: torch.Generator) -> torch.Tensor:
+    """A point near a parameter, by so much of what `perturbed` does."""
+    moved = perturbed(parameter, generator)
+    return moved if nearness == 1 else parameter + nearness * (moved - parameter)
 
 
 def _tried(network: Callable[[], Run]) -> Run | None:

@@ -43,11 +43,14 @@ def draw_inputs(program: Program, batch: int, generator: torch.Generator) -> Inp
     """Random inputs of a batch size, like the examples of a program, in float64.
 
     Inputs whose leading size is not that of the batch keep their shape.  Masks (of booleans, or with `mask` in their
-    name) are repeated; integers stay below the largest of the example.
+    name) are repeated; integers stay below the largest of the example.  A recorded run knows its example only.
     """
     traced, out = batch_of(program), []
     for each in program.inputs:
         example = each.example
+        if program.recorded and not each.draw:
+            out.append(as_double(example))
+            continue
         batched = example.ndim > 0 and example.shape[0] == traced
         shape = (batch, *example.shape[1:]) if batched else example.shape
         if example.dtype == torch.bool or "mask" in each.name:
@@ -120,7 +123,7 @@ class ModuleRun:
         self._found.clear()
         noise = [x for each, x in zip(self.program.inputs, inputs, strict=True) if each.draw]
         with Fed(noise) if noise else nullcontext():
-            self._flat(*inputs[: len(inputs) - len(noise)])
+            self._flat(*(x.clone() for x in inputs[: len(inputs) - len(noise)]))  # it may write into them
         tensors = self._found[-1].tensors
         return tuple(tensors[n] for n, _ in self.program.outputs)
 

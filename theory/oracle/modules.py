@@ -12,6 +12,7 @@ import torch
 from ..losses import Loss, LossError, LossLike, read, total
 from ..refusals import refused
 from .double import double
+from .lending.complexes import real_parts
 from .lending.lent import lent
 from .outputs import named_outputs
 
@@ -99,6 +100,7 @@ def module_points(
     training: bool | None = None,
     kwargs: Mapping[str, Any] | None = None,
     redraw: bool = True,
+    before: int = 0,
 ) -> list[Point]:
     """Gradients of random losses at a module's own parameters and, every other time, at perturbed ones.
 
@@ -115,6 +117,7 @@ def module_points(
         training: put every submodule in training mode (True) or evaluation mode (False); None keeps their modes.
         kwargs: example keyword inputs, drawn anew likewise; those with `mask` in their name are passed on.
         redraw: whether inputs are drawn anew; if not, they are data, passed on as they are.
+        before: how often the module runs, on the same inputs, before the call whose gradient is taken.
 
     What runs is computed in float64 even where the module casts to narrower numbers (see `double`).
 
@@ -128,7 +131,7 @@ def module_points(
         raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
     generator = torch.Generator().manual_seed(seed)
     points = []
-    with lent(module, as_double) as own, double():
+    with real_parts(module), lent(module, as_double) as own, double():
         if training is not None:
             module.train(training)
         trained = {n: p.requires_grad for n, p in own.parameters.items()}
@@ -139,6 +142,9 @@ def module_points(
             positional, named = fresh_inputs(args, kwargs or {}, generator) if redraw else as_given(args, kwargs or {})
             own.start(values)
             with refused(f"{type(module).__name__} does not run on random inputs like the examples"):
+                for _ in range(before):
+                    with torch.no_grad():
+                        module(*positional, **named)
                 found = module(*positional, **named)
             value = random_loss(named_outputs(module, found), loss, generator, axis)
             if value.requires_grad:  # not where everything is frozen or detached
