@@ -175,6 +175,7 @@ class FlatCall(torch.nn.Module):
         self.call = call
         self.seen = seen
         self.training = module.training
+        self.mapped = False  # whether examples are mapped over, outside of an export too
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs of the module at some inputs."""
@@ -190,7 +191,7 @@ class FlatCall(torch.nn.Module):
 
     def _each(self, tensors: Sequence[torch.Tensor]) -> Outputs:
         """The outputs of every example by itself, one on top of the other."""
-        if not torch.compiler.is_exporting():
+        if not (self.mapped or torch.compiler.is_exporting()):
             own = [i for i in range(len(tensors)) if i not in self.call.shared]
             rows = len(tensors[own[0]])
             found = [self._once([t[k] if i in own else t for i, t in enumerate(tensors)]) for k in range(rows)]

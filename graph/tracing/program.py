@@ -23,7 +23,7 @@ from .errors import TraceError
 from .exported import Exported
 from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
-from .noise import DRAWS, as_placeholders
+from .noise import as_placeholders, drawn_example
 from .places import Place, place_of
 from .refusals import drawn_from, moving_state, refuse_open_shapes, refuse_writes
 
@@ -64,6 +64,8 @@ class Program:
         call: the arguments of the module without their tensors.
         notes: what a reader should know.
         limits: what a reader of the laws should know.
+        draws: for every draw of random numbers the number of the input that holds it, or what it gave when it was
+            recorded; None where no output depends on it.
         branches: whether another call may take other branches than the one that was traced.
         seconds: what took how long.
     """
@@ -83,6 +85,7 @@ class Program:
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     branches: bool = False
+    draws: tuple[int | torch.Tensor | None, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     def place(self, node: Node) -> Place:
@@ -216,7 +219,7 @@ def _read(
     for node in reversed(flat.graph.nodes):
         if node not in live and node not in inputs:
             flat.graph.erase_node(node)
-    noise = {node: name for node, name in noise.items() if node in live}
+    draws, noise = list(noise), {node: name for node, name in noise.items() if node in live}
     state = {n: f"its buffer {name}" for n, (name, _) in buffers.items()} | dict.fromkeys(
         constants, "a tensor it keeps"
     )
@@ -247,6 +250,7 @@ def _read(
         notes=tuple(notes),
         limits=tuple(moving_state(f"{what} ({place_of(write)})") for what, write in moved),
         branches=exported.branches,
+        draws=_order(draws, noise, len(inputs)),
     )
 
 
@@ -254,8 +258,14 @@ def _drawn(noise: Mapping[Node, str], meta: bool) -> Iterator[Input]:
     """The random numbers that a forward draws, as inputs."""
     generator = torch.Generator().manual_seed(0)
     for i, (node, draw) in enumerate(noise.items()):
-        example = DRAWS[draw](tuple(int(n) for n in node.meta["val"].shape), generator).to(node.meta["val"].dtype)
+        example = drawn_example(node, draw, generator)
         yield Input(node, f"noise {i} ({draw})", example.to("meta") if meta else example, draw)
+
+
+def _order(draws: Sequence[Node], noise: Mapping[Node, str], inputs: int) -> tuple[int | torch.Tensor | None, ...]:
+    """For every draw of a forward the input that holds it, or what it gave; None where nobody knows that or cares."""
+    place = {node: inputs + i for i, node in enumerate(noise)}
+    return tuple(place.get(node, node.meta.get("drawn")) for node in draws)
 
 
 def _registered(module: torch.nn.Module, constant: torch.Tensor) -> tuple[str, InputKind] | None:

@@ -28,10 +28,14 @@ from lawful.theory.oracle.lending.storage import same_memory
 
 from .calls import FlatCall
 from .exported import Exported, Source
+from .noise import Kept, draw_of
 from .purity import aten, name_of
 
 # calls by which numbers get out of tensors, or into the shapes of others
 READS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "unique"})
+
+
+VIEWS = frozenset({"view", "_unsafe_view", "reshape"})
 
 
 class OwnBackward:
@@ -62,15 +66,61 @@ def record(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exported:
     Raises:
         Exception: whatever the forward raises.
     """
+    flat.mapped = flat.call.single
+    try:
+        return _with_placeholders(_recorded(flat, examples), flat)
+    except Exception:
+        if not flat.mapped:
+            raise
+    flat.mapped = False  # one example after the other
+    return _with_placeholders(_recorded(flat, examples), flat)
+
+
+def _recorded(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> GraphModule:
+    seed = torch.get_rng_state()
     with _paths(flat), _whole_functions():
-        graph = make_fx(
+        graph: GraphModule = make_fx(
             flat.forward,
             tracing_mode="real",
-            pre_dispatch=True,
+            pre_dispatch=not flat.mapped,  # what runs inside of a transform runs nowhere else
             _error_on_data_dependent_ops=False,
             record_stack_traces=True,
         )(*examples)
-    return _with_placeholders(graph, flat)
+    if flat.mapped:
+        _unfold(graph)
+    _keep_draws(graph, flat, examples, seed)
+    return graph
+
+
+def _keep_draws(graph: GraphModule, flat: FlatCall, examples: tuple[torch.Tensor, ...], states: Any) -> None:
+    """What the run drew, for the calls that drew it: the run comes again with the same random numbers."""
+    calls = [n for n in graph.graph.nodes if n.op == "call_function" and draw_of(n)]
+    if not calls:
+        return
+    torch.set_rng_state(states)
+    with Kept() as kept:
+        flat(*examples)
+    if len(kept.numbers) == len(calls):
+        for node, number in zip(calls, kept.numbers, strict=True):
+            node.meta["drawn"] = number
+
+
+def _unfold(graph: GraphModule) -> None:
+    """Maps that transforms run on all rows of all examples at once become maps of the features again."""
+    for node in [n for n in graph.graph.nodes if name_of(n) == "mm"]:
+        rows, matrix = node.args
+        ends = [u for u in node.users if name_of(u) in VIEWS]
+        if name_of(rows) not in VIEWS or not ends or len(ends) < len(node.users):
+            continue
+        whole = rows.args[0]
+        before, after = whole.meta["val"].shape, {tuple(u.meta["val"].shape) for u in ends}
+        if before[-1] != rows.meta["val"].shape[-1] or after != {(*before[:-1], node.meta["val"].shape[-1])}:
+            continue
+        with graph.graph.inserting_before(node):
+            new = graph.graph.call_function(aten.matmul.default, (whole, matrix))
+        new.meta = dict(ends[0].meta)
+        for end in ends:
+            end.replace_all_uses_with(new)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from lawful.theory.oracle.lending.lent import Lent
 from lawful.theory.oracle.modules import as_double
 
 from .calls import FlatCall, Outputs
-from .noise import DRAWS, Fed
+from .noise import Fed, drawn_again
 from .program import Program
 
 DROPOUTS = frozenset(
@@ -48,7 +48,7 @@ def draw_inputs(program: Program, batch: int, generator: torch.Generator) -> Inp
     traced, out = batch_of(program), []
     for each in program.inputs:
         example = each.example
-        if program.recorded and not each.draw:
+        if program.recorded:
             out.append(as_double(example))
             continue
         batched = example.ndim > 0 and example.shape[0] == traced
@@ -57,7 +57,7 @@ def draw_inputs(program: Program, batch: int, generator: torch.Generator) -> Inp
             kept = example[torch.arange(batch) % traced] if batched else example
             out.append(as_double(kept))
         elif each.draw:
-            out.append(DRAWS[each.draw](shape, generator).to(example.device))
+            out.append(drawn_again(each.draw, example, shape[:1], generator).to(example.device))
         elif example.is_floating_point():
             out.append(torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device))
         else:
@@ -74,8 +74,10 @@ def with_noise(program: Program, tensors: Sequence[torch.Tensor]) -> list[torch.
     out = list(tensors)
     for each in drawn:
         shape = each.example.shape
-        lead = tensors[0].shape[:1] if shape[0] == traced and tensors and tensors[0].ndim else shape[:1]
-        out.append(DRAWS[each.draw]((*lead, *shape[1:]), generator).to(tensors[0].device if tensors else "cpu"))
+        batched = shape[:1] == (traced,) and tensors and tensors[0].ndim
+        lead = tensors[0].shape[:1] if batched else shape[:1]
+        again = drawn_again(each.draw, each.example, lead, generator)
+        out.append(again.to(tensors[0].device if tensors else "cpu"))
     return out
 
 
@@ -121,9 +123,10 @@ class ModuleRun:
     def __call__(self, inputs: Inputs) -> tuple[torch.Tensor, ...]:
         """The outputs at what the parameters and everything else are now."""
         self._found.clear()
-        noise = [x for each, x in zip(self.program.inputs, inputs, strict=True) if each.draw]
+        own = [x for each, x in zip(self.program.inputs, inputs, strict=True) if not each.draw]
+        noise = [inputs[d] if isinstance(d, int) else d for d in self.program.draws]
         with Fed(noise) if noise else nullcontext():
-            self._flat(*(x.clone() for x in inputs[: len(inputs) - len(noise)]))  # it may write into them
+            self._flat(*(x.clone() for x in own))  # it may write into them
         tensors = self._found[-1].tensors
         return tuple(tensors[n] for n, _ in self.program.outputs)
 
