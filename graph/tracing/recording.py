@@ -6,7 +6,7 @@ no graph for every input.  For the example it is one: the run itself is recorded
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,6 @@ from torch.fx.experimental.proxy_tensor import (
     track_tensor_tree,
 )
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._pytree import tree_map_only
 
 from lawful.theory.oracle.lending.storage import same_memory
 
@@ -43,17 +42,23 @@ class OwnBackward:
 
     Args:
         function: the class.
+        given: the arguments of the call; tensors stand for those that it reads.
     """
 
-    def __init__(self, function: type[torch.autograd.Function]) -> None:
+    def __init__(self, function: type[torch.autograd.Function], given: Sequence[Any]) -> None:
         self.function = function
+        self._given = tuple(None if isinstance(a, torch.Tensor) else a for a in given)
+        self._slots = [i for i, a in enumerate(given) if isinstance(a, torch.Tensor)]
         self.__name__ = function.__name__
         self.__module__ = function.__module__
         self.__qualname__ = function.__qualname__
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *tensors: torch.Tensor) -> Any:
         """What its forward gives; a backward through it is its own."""
-        return self.function.apply(*args)  # type: ignore[no-untyped-call]
+        given = list(self._given)
+        for i, tensor in zip(self._slots, tensors, strict=True):
+            given[i] = tensor
+        return self.function.apply(*given)  # type: ignore[no-untyped-call]
 
 
 def record(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exported:
@@ -168,10 +173,10 @@ def _whole_functions() -> Iterator[None]:
             found = fetch_object_proxy(tracer, t)
             return getattr(found, "proxy", found)
 
-        proxies = tree_map_only(torch.Tensor, proxy, args)
+        proxies = tuple(proxy(a) for a in args if isinstance(a, torch.Tensor))
         with disable_proxy_modes_tracing():
             out = plain(cls, *args)
-        call = tracer.create_proxy("call_function", OwnBackward(cls), proxies, {})
+        call = tracer.create_proxy("call_function", OwnBackward(cls, args), proxies, {})
         return track_tensor_tree(out, call, constant=None, tracer=tracer)
 
     torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
