@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lawful.theory.inputs import object_items
 from lawful.theory.oracle.lending.randomness import Dice
 from lawful.theory.oracle.outputs import outputs_of
 
@@ -103,13 +104,16 @@ def read_call(
 
 def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
     """The same containers with other leaves."""
-    if isinstance(tree, Mapping):
+    if isinstance(tree, Mapping) and (isinstance(tree, dict) or object_items(tree) is None):
         out = {k: _mapped(v, change) for k, v in tree.items()}
         return _as_type(tree, out) if isinstance(tree, dict) else out
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(_mapped(v, change) for v in tree))
     if type(tree) in (tuple, list):
         return type(tree)(_mapped(v, change) for v in tree)
+    if not isinstance(tree, (torch.Tensor, Slot)) and (held := object_items(tree)) is not None:
+        items, again = held
+        return again({k: _mapped(v, change) for k, v in items.items()})
     return change(tree)
 
 
@@ -142,6 +146,9 @@ def _slots(tree: Any, name: str) -> Iterator[tuple[int, str]]:
         yield tree.index, name
     elif isinstance(tree, (Mapping, tuple, list)):
         for key, value in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+            yield from _slots(value, f"{name}[{key}]")
+    elif (held := object_items(tree)) is not None:
+        for key, value in held[0].items():
             yield from _slots(value, f"{name}[{key}]")
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import multi_head_attention_forward, scaled_dot_product
 from torch.overrides import TorchFunctionMode
 
 from lawful.theory.oracle.lending.lent import Lent
-from lawful.theory.oracle.modules import as_double
+from lawful.theory.oracle.modules import as_double, whole_numbers
 
 from .calls import FlatCall, Outputs
 from .noise import Fed, drawn_again
@@ -39,11 +39,11 @@ def batch_of(program: Program) -> int:
     return next((i.example.shape[0] for i in program.inputs if i.example.ndim), 1)
 
 
-def draw_inputs(program: Program, batch: int, generator: torch.Generator) -> Inputs:
+def draw_inputs(program: Program, batch: int, generator: torch.Generator, whole: str = "free") -> Inputs:
     """Random inputs of a batch size, like the examples of a program, in float64.
 
     Inputs whose leading size is not that of the batch keep their shape.  Masks (of booleans, or with `mask` in their
-    name) are repeated; integers stay below the largest of the example.  A recorded run knows its example only.
+    name) are repeated; integers are drawn as `whole_numbers` says.  A recorded run knows its example only.
     """
     traced, out = batch_of(program), []
     for each in program.inputs:
@@ -61,8 +61,7 @@ def draw_inputs(program: Program, batch: int, generator: torch.Generator) -> Inp
         elif example.is_floating_point():
             out.append(torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device))
         else:
-            high = int(example.max()) + 1 if example.numel() else 1
-            out.append(torch.randint(high, shape, generator=generator, dtype=example.dtype).to(example.device))
+            out.append(whole_numbers(example, shape, generator, whole).to(example.device))
     return out
 
 
