@@ -32,6 +32,7 @@ from .running import (
 RANDOM = "the module draws random numbers, so no two runs agree; trace it in evaluation mode (module.eval())"
 BUG = "this is a bug of lawful, please report the module"
 DRAWS = 5  # of parameters and inputs, while something is not a number
+ROUNDED = 1e-6  # how far a recorded run may be from the module: its numbers were read out of tensors and rounded
 MOST = 1e-5  # the largest error that the rounding of an ill-conditioned module excuses
 
 
@@ -70,7 +71,7 @@ def compare(
                 found = _compared(program, run, forward, inputs_of, seed, same_batch, probes, nearness)
             if found.agrees or found.fault:
                 return found
-        return found
+        return _close(found)
     except LendingError as error:
         return _undone(program, str(error))
 
@@ -158,7 +159,7 @@ def _compared(
             _tried(lambda: run(forward, small)),
             _tried(lambda: run(program_forward(program), small)),
         )
-        random = not torch.equal(state, torch.get_rng_state())
+        random = not program.draws and not torch.equal(state, torch.get_rng_state())
         text, fault = (RANDOM, False) if random else _blame(gap, *runs)
     worst = gap.worst_gradient if gap.same_outputs and gap.gradients > gap.outputs else gap.worst_output
     point = None
@@ -166,6 +167,14 @@ def _compared(
         still = {n: torch.zeros_like(v) for n, v in values.items() if n not in trained}
         point = Point(values, expected.gradients | still, 0.0)
     return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, limits, fault, point, found.moving)
+
+
+def _close(found: Comparison) -> Comparison:
+    """A recorded run that differs by little: numbers that were read out of tensors were rounded on their way."""
+    if not max(found.outputs, found.gradients) <= ROUNDED:
+        return found
+    text = f"agrees with the module to {max(found.outputs, found.gradients):.0e} only, on the example"
+    return replace(found, agrees=True, summary=text, limits=(*found.limits, f"the recorded run {text}"))
 
 
 def _near(parameter: torch.Tensor, nearness: float, generator: torch.Generator) -> torch.Tensor:

@@ -82,8 +82,8 @@ def record(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exported:
 
 
 def _recorded(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> GraphModule:
-    seed = torch.get_rng_state()
-    with _paths(flat), _whole_functions():
+    plainly = torch.jit.optimized_execution(False)  # TorchScript hides what it differentiates itself
+    with _paths(flat), _whole_functions(), plainly, Kept() as kept:
         graph: GraphModule = make_fx(
             flat.forward,
             tracing_mode="real",
@@ -93,21 +93,11 @@ def _recorded(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> GraphModule
         )(*examples)
     if flat.mapped:
         _unfold(graph)
-    _keep_draws(graph, flat, examples, seed)
-    return graph
-
-
-def _keep_draws(graph: GraphModule, flat: FlatCall, examples: tuple[torch.Tensor, ...], states: Any) -> None:
-    """What the run drew, for the calls that drew it: the run comes again with the same random numbers."""
-    calls = [n for n in graph.graph.nodes if n.op == "call_function" and draw_of(n)]
-    if not calls:
-        return
-    torch.set_rng_state(states)
-    with Kept() as kept:
-        flat(*examples)
-    if len(kept.numbers) == len(calls):
-        for node, number in zip(calls, kept.numbers, strict=True):
+    draws = [n for n in graph.graph.nodes if n.op == "call_function" and draw_of(n)]
+    if len(kept.numbers) == len(draws):
+        for node, number in zip(draws, kept.numbers, strict=True):
             node.meta["drawn"] = number
+    return graph
 
 
 def _unfold(graph: GraphModule) -> None:
@@ -205,14 +195,14 @@ def _with_placeholders(graph: GraphModule, flat: FlatCall) -> Exported:
                 sources.append(Source(InputKind.PARAMETER, parameters[id(tensor)]))
             elif id(tensor) in buffers:
                 sources.append(Source(InputKind.BUFFER, buffers[id(tensor)]))
-            elif held is not None:  # `.data` of a parameter: its numbers, without their gradient
+            elif held is not None:
                 sources.append(Source(InputKind.PARAMETER, name))
             else:
                 constants[new.name] = tensor
                 sources.append(Source(InputKind.CONSTANT_TENSOR, new.name))
             new.meta["val"] = extract_val(tensor.detach())
             first[id(tensor)] = new
-            if held is not None and id(tensor) not in parameters:
+            if held is not None and held is not tensor and not tensor.requires_grad:  # `.data`: its numbers, without their gradient
                 with graph.graph.inserting_before(node):
                     cut = graph.graph.call_function(aten.detach.default, (new,))
                 cut.meta = dict(new.meta)
