@@ -34,6 +34,7 @@ from .purity import aten, name_of
 READS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "unique"})
 
 
+EXPANDS = frozenset({"expand", "view", "unsqueeze", "_unsafe_view", "reshape"})
 VIEWS = frozenset({"view", "_unsafe_view", "reshape"})
 
 
@@ -116,6 +117,26 @@ def _unfold(graph: GraphModule) -> None:
         new.meta = dict(ends[0].meta)
         for end in ends:
             end.replace_all_uses_with(new)
+    for node in [n for n in graph.graph.nodes if name_of(n) == "gather"]:
+        whole, dim, index = node.args[:3]
+        rank = whole.meta["val"].ndim
+        if (rows := _rows(index, dim % rank)) is not None:
+            with graph.graph.inserting_before(node):
+                new = graph.graph.call_function(aten.index_select.default, (whole, dim % rank, rows))
+            new.meta = dict(node.meta)
+            node.replace_all_uses_with(new)
+
+
+def _rows(index: Node, dim: int) -> Node | None:
+    """The integers along one axis that an index repeats along all others; None for any other index."""
+    value = index.meta["val"]
+    if any(step and n > 1 for i, (step, n) in enumerate(zip(value.stride(), value.shape, strict=True)) if i != dim):
+        return None
+    source: Any = index
+    while name_of(source) in EXPANDS and source.meta["val"].ndim > 1:
+        source = source.args[0]
+    found = source.meta["val"]
+    return source if found.ndim == 1 and found.shape[0] == value.shape[dim] else None
 
 
 @contextmanager
