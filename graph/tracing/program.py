@@ -19,7 +19,7 @@ from lawful.theory.oracle.lending.storage import SharedMemoryError, same_memory,
 from lawful.theory.oracle.modules import as_double
 
 from .calls import Call, FlatCall, Outputs, read_call
-from .errors import TraceError
+from .errors import OpenError, TraceError
 from .exported import Exported
 from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
@@ -68,6 +68,8 @@ class Program:
             recorded; None where no output depends on it.
         branches: whether another call may take other branches than the one that was traced.
         seconds: what took how long.
+        doubted: why the forward as it is written cannot be read, where it was read with all rows in the place of chosen
+            ones (see `AllRows`): a comparison has to show that this is the same. Empty for all other forwards.
     """
 
     graph: Graph
@@ -87,6 +89,7 @@ class Program:
     branches: bool = False
     draws: tuple[int | torch.Tensor | None, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    doubted: str = ""
 
     def place(self, node: Node) -> Place:
         """Where a call stands in the module and in its code."""
@@ -116,6 +119,28 @@ def export_program(
     Raises:
         TraceError: for what cannot be read, with the line of code.
     """
+    if recorded:
+        return _exported(module, args, kwargs, axis, recorded=True)
+    try:
+        return _exported(module, args, kwargs, axis)
+    except OpenError as error:
+        if any(p.device.type == "meta" for p in module.parameters()):
+            raise
+        try:
+            return replace(_exported(module, args, kwargs, axis, rows=True), doubted=str(error))
+        except Exception:  # it takes more than all rows
+            raise error from None
+
+
+def _exported(
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    axis: int | None,
+    rows: bool = False,
+    recorded: bool = False,
+) -> Program:
+    """As `export_program`; with all rows in the place of chosen ones if asked to."""
     try:
         refuse_unready(module)
     except LendingError as error:
@@ -132,7 +157,7 @@ def export_program(
         examples = tuple(map(as_double, examples)) if recorded else examples
         wide = double() if recorded else nullcontext()
         with on_meta(module) if meta else nullcontext(), lent(module, change), quietly(), wide:
-            flat = FlatCall(module, call, seen.append)
+            flat = FlatCall(module, call, seen.append, rows)
             if call.single:
                 own = [i for i in range(len(examples)) if i not in call.shared]
                 examples = tuple(t.repeat(3, *[1] * (t.ndim - 1)) if i in own else t for i, t in enumerate(examples))
