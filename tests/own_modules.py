@@ -379,7 +379,10 @@ REFUSED = {
 }
 # What is another function at other calls, or has a backward of its own: derived, with what its note says.
 NOTED = {
-    "custom backward": (lambda: made(lambda m, x: m.down(Straight.apply(m.up(x)))), "backwards that are written by hand"),
+    "custom backward": (
+        lambda: made(lambda m, x: m.down(Straight.apply(m.up(x)))),
+        "backwards that are written by hand",
+    ),
     "Python's random numbers": (lambda: made(draws(lambda m: random.random())), f"{DRAWS}Python"),
     "numpy's random numbers": (lambda: made(draws(lambda m: np.random.rand())), f"{DRAWS}numpy"),
     "random numbers of its own": (

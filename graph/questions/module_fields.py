@@ -14,11 +14,11 @@ from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.storage import own_parameters, shared_names
 from lawful.theory.oracle.modules import (
+    WHOLE,
     Axes,
     Inputs,
     as_double,
     fit_losses,
-    WHOLE,
     fresh_inputs,
     has_whole,
     tensors_in,

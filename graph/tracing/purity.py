@@ -129,7 +129,9 @@ def put_back(view: Node, parent: Node, part: Node) -> Call | None:
 
 def _scatter(name: str, whole: torch.Tensor) -> Any:
     """The call that puts a part into a tensor; torch has no derivatives of those of complex numbers."""
-    return _OfParts(name, whole.ndim) if whole.is_complex() and name != "diagonal_scatter" else getattr(aten, name).default
+    return (
+        _OfParts(name, whole.ndim) if whole.is_complex() and name != "diagonal_scatter" else getattr(aten, name).default
+    )
 
 
 class _OfParts:

@@ -223,7 +223,9 @@ def _with_placeholders(graph: GraphModule, flat: FlatCall) -> Exported:
                 sources.append(Source(InputKind.CONSTANT_TENSOR, new.name))
             new.meta["val"] = extract_val(tensor.detach())
             first[id(tensor)] = new
-            if held is not None and held is not tensor and not tensor.requires_grad:  # `.data`: its numbers, without their gradient
+            if (
+                held is not None and held is not tensor and not tensor.requires_grad
+            ):  # `.data`: its numbers, without their gradient
                 with graph.graph.inserting_before(node):
                     cut = graph.graph.call_function(aten.detach.default, (new,))
                 cut.meta = dict(new.meta)

@@ -29,9 +29,9 @@ CARRIED = frozenset(
 def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """The tensors of real numbers in what a module gave, by name, and the names of what is left out.
 
-    A single tensor is called `output`, one inside of a container `heads[boxes][0]`; complex ones are pairs of real ones.  Left out are integers, strings and
-    other values, and what language models carry from call to call or show of their inner layers (`CARRIED`); None is
-    nothing.
+    A single tensor is called `output`, one inside of a container `heads[boxes][0]`; complex ones are pairs of real
+    ones.  Left out are integers, strings and other values, and what language models carry from call to call or show of
+    their inner layers (`CARRIED`); None is nothing.
     """
     tensors: dict[str, torch.Tensor] = {}
     left: list[str] = []
