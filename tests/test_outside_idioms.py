@@ -202,6 +202,17 @@ def test_complex_weights_are_pairs_of_real_ones() -> None:
     assert not len(laws) or lw.verify(module, laws, args=(x,)).verdict is lw.Verdict.HOLDS
 
 
+def physics(m: Units, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    x = x.clone().requires_grad_()
+    u = m.b(m.a(x).tanh())
+    return u, torch.autograd.grad(u.sum(), x, create_graph=True)[0]
+
+
+def test_derivatives_in_the_forward_are_recorded() -> None:
+    laws = lw.derive(Units(physics), args=(X,))
+    assert any("laws are those of the run on the example" in note for note in laws.notes)
+
+
 @dataclasses.dataclass
 class Batch:
     """What a loader gives."""

@@ -43,7 +43,10 @@ from .values import NotUnderstood, Stream
 
 NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
 RECORDED = "laws are those of the run on the example, and of runs that take its branches: {}"
-OWN_BACKWARD = "backwards that are written by hand are taken as they are: laws are those of training by these, at the example's shape"
+OWN_BACKWARD = (
+    "backwards that are written by hand are taken as they are: laws are those of training by these, at the example's "
+    "shape"
+)
 COMPARABLE = 300_000_000  # parameters that are compared in float64
 
 

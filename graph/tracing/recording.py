@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.export.graph_signature import InputKind
@@ -83,12 +84,38 @@ def record(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exported:
 
 
 def _recorded(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> GraphModule:
+    """The graph of a run; with the derivatives in it where the forward takes some itself."""
+    called: list[bool] = []
+    plain = torch.autograd.grad
+
+    def noticed(*args: Any, **kwargs: Any) -> Any:
+        called.append(True)
+        return plain(*args, **kwargs)
+
+    with patch.object(torch.autograd, "grad", noticed):
+        graph = _run(flat, examples, deep=flat.mapped)
+    if not called or flat.mapped:
+        return graph
+    graph = _run(flat, examples, deep=True)
+    for node in [n for n in graph.graph.nodes if name_of(n) == "detach"]:  # what autograd keeps of a forward
+        node.replace_all_uses_with(node.args[0])
+    return graph
+
+
+def _run(flat: FlatCall, examples: tuple[torch.Tensor, ...], deep: bool) -> GraphModule:
+    """The graph of a run.
+
+    Args:
+        flat: the call.
+        examples: its tensors.
+        deep: whether calls are seen below transforms and derivatives: what runs inside of these runs nowhere else.
+    """
     plainly = torch.jit.optimized_execution(False)  # TorchScript hides what it differentiates itself
     with _paths(flat), _whole_functions(), plainly, Kept() as kept:
         graph: GraphModule = make_fx(
             flat.forward,
             tracing_mode="real",
-            pre_dispatch=not flat.mapped,  # what runs inside of a transform runs nowhere else
+            pre_dispatch=not deep,
             _error_on_data_dependent_ops=False,
             record_stack_traces=True,
         )(*examples)
