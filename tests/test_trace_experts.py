@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lawful as lw
+from lawful.graph.tracing.errors import TraceError
 from lawful.theory.verdict import Verdict
 
 WIDTH, HIDDEN, EXPERTS, TOP = 3, 2, 4, 2
