@@ -50,15 +50,20 @@ def div(low: Context, node: Node, a: Value, b: Value) -> Value:
             return found
     if isinstance(b, Fixed):
         return mul(low, node, a, Fixed(1 / b.tensor))
+    if isinstance(b, Data):
+        b = low.stream(b, node)
     if isinstance(b, Stream):
         (inverse,) = low.emit(node, Pointwise("reciprocal"), [b], label="reciprocal")
         return mul(low, node, a, inverse.arranged(b.dims))
     raise NotUnderstood("a quotient")
 
 
-@handles("lerp.Tensor")
+@handles("lerp.Tensor", "lerp.Scalar")
 def lerp(low: Context, node: Node, a: Value, b: Value, g: Value) -> Value:
     """`a + g (b - a)`."""
+    c = number(g)
+    if c is not None:
+        return add(low, node, mul(low, node, a, 1 - c), mul(low, node, b, c))
     x, y, z = (low.stream(v, node) for v in (g, b, a))
     if not x.dims == y.dims == z.dims or not x.signal == y.signal == z.signal:
         raise NotUnderstood("a blend of unlike tensors")

@@ -107,6 +107,7 @@ def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = Fal
         out = joined_features(s, y, found[0])
         out = out if keep else out.arranged(tuple(d for i, d in enumerate(out.dims) if i not in asked))
         return _with_numbers(low, node, x, out)
+    found = s.feature_home
     spaces = [d for d in range(1, rank) if d not in found and s.shape[d] > 1]
     if len(found) != 1 or not set(spaces) <= set(asked) or found[0] in asked or 0 in asked:
         raise NotUnderstood("a maximum over some of the positions")
