@@ -22,7 +22,7 @@ def test_printing_shows_every_law() -> None:
 def test_a_set_has_text_and_latex() -> None:
     assert LAWS.text == f"{LAWS[0].name}: {LAWS[0].text}"
     assert LAWS.latex == f"\\begin{{aligned}}\n&{LAWS[0].latex}\n\\end{{aligned}}"
-    assert LAWS.where(kind="none").latex == LAWS.where(kind="none").text == ""
+    assert LAWS.where(wire="none").latex == LAWS.where(wire="none").text == ""
 
 
 def test_a_number_that_is_not_there_says_how_many_are() -> None:
