@@ -330,7 +330,12 @@ def _shrunk(spec: str) -> tuple[Architecture, Architecture]:
         arch = small(spec)
         return arch, arch
     whole = load(spec)
-    return whole.shrink(), whole
+    try:
+        return whole.shrink(), whole
+    except ValueError:  # sizes are built in where positions are moved
+        if instance_of(spec) is None:
+            raise
+        return small(spec), whole
 
 
 def _load(spec: str, shrink: bool, limit: int, what: str) -> tuple[Architecture, Architecture]:

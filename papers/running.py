@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import math
 import os
 import platform
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .paper import Paper, Part, Plain, Report, Results
+from .paper import REFUTED, Claim, Paper, Part, Plain, Report, Results
 from .published import compared
 from .shelf import PaperError
 
@@ -51,19 +51,39 @@ def run(paper: Paper, quick: bool, folder: Path, progress: Progress | None = Non
             progress(key, done, len(units))
         torch.manual_seed(part.seeds[0])
         diary.write(key, rounded(unit()))
-    parts = [_plain(part, pieces(part, diary.found)) for part in paper.parts]
+    out = told(paper, "quick" if quick else "full", diary.found)
+    diary.path.unlink()
+    return out
+
+
+def told(paper: Paper, kind: str, found: Results) -> Plain:
+    """What the JSON of a run says: the criteria of today on the pieces of the run.
+
+    Args:
+        paper: the paper, or some parts of it.
+        kind: `quick` or `full`.
+        found: what the pieces gave, by `part/piece`.
+    """
+    parts = [_plain(part, pieces(part, found)) for part in paper.parts]
     numbers = {k: v for p in parts for k, v in p.pop("numbers").items()}
-    out = {
+    return {
         "format": FORMAT,
         "paper": paper.name,
         "title": paper.title,
-        "run": "quick" if quick else "full",
+        "run": kind,
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "numbers": rounded(compared(paper.name, numbers, [p.name for p in paper.parts])),
         "parts": parts,
     }
-    diary.path.unlink()
-    return out
+
+
+def as_text(data: Plain) -> str:
+    """JSON to read and to compare line by line: a list of numbers is one line."""
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    return (
+        re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", lambda m: "[" + " ".join(map(str.strip, m[1].splitlines())) + "]", text)
+        + "\n"
+    )
 
 
 def pieces(part: Part, found: Results) -> dict[str, Any]:
@@ -126,13 +146,25 @@ def _plain(part: Part, results: Results) -> Plain:
         "title": part.title,
         "setting": part.setting,
         "seeds": list(part.seeds),
-        "claims": [{k: v for k, v in vars(c).items() if v} for c in report.claims],
+        "claims": [_judged(c) for c in report.claims],
         "numbers": report.numbers,
         "results": dict(results),
     }
 
 
+def _judged(claim: Claim) -> Plain:
+    """A refuted claim has a counterexample, the measured numbers where there is no smaller one; no other has any."""
+    out: Plain = {k: v for k, v in vars(claim).items() if k != "counterexample"}
+    return out | {"counterexample": claim.counterexample or claim.evidence} if claim.verdict == REFUTED else out
+
+
 def _fingerprint(paper: Paper, quick: bool) -> str:
-    source = inspect.getsource(inspect.getmodule(paper.parts[0].units) or Paper)
-    told = [paper.name, quick, *(p.name for p in paper.parts), *(version(p) for p in PACKAGES), source]
+    told = [paper.name, quick, *(p.name for p in paper.parts), *(version(p) for p in PACKAGES), *_sources(paper)]
     return hashlib.sha256("\n".join(map(str, told)).encode()).hexdigest()
+
+
+def _sources(paper: Paper) -> list[str]:
+    """The text of the files that a run reads its settings from: an edit between a kill and the next run counts."""
+    home = Path(__file__).parent
+    own = sorted((home / paper.name).glob("*.py")) or [home / f"{paper.name}.py"]
+    return [path.read_text(encoding="utf-8") for path in (*own, home / "counting.py", home / "data.py")]

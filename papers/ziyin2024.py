@@ -144,7 +144,10 @@ def _training(quick: bool) -> Units:
                 at = stepped(at, {n: g[rows].mean(0) for n, g in each.items()}, rate)
                 line.append([k + 1, total(at) - first, said, noise])
             runs.append(line)
-        return {"runs": runs}
+        every = torch.tensor(runs, dtype=torch.float64)
+        middle, spread = every.mean(0), every[:, :, 1].std(0) / math.sqrt(seeds)
+        curve = torch.cat([middle[:, :3], spread[:, None]], 1)[:: steps // 40 + 1]
+        return {"ends": every[:, -1].tolist(), "curve": curve.tolist()}
 
     return {kind: partial(one, kind) for kind in ("ReLU", "linear")}
 
@@ -152,7 +155,7 @@ def _training(quick: bool) -> Units:
 def _training_report(results: Results) -> Report:
     numbers, claims = {}, []
     for name, found in results.items():
-        ends = torch.tensor([line[-1] for line in found["runs"]], dtype=torch.float64)
+        ends = torch.tensor(found["ends"], dtype=torch.float64)
         error = ends[:, 1] - ends[:, 2]
         mean, spread = float(error.mean()), float(error.std() / math.sqrt(len(error)))
         said, noise = float(ends[:, 2].mean()), float(ends[:, 3].mean())
@@ -178,13 +181,12 @@ def _training_report(results: Results) -> Report:
 def _training_draw(place: SubFigure, results: Results) -> None:
     ax = place.subplots()
     for (name, found), colour in zip(results.items(), COLOURS, strict=False):
-        runs = torch.tensor(found["runs"], dtype=torch.float64)
-        mean, spread = runs.mean(0), runs.std(0) / math.sqrt(len(runs))
-        k, measured = mean[:, 0].tolist(), mean[:, 1]
-        band = spread[:, 1]
-        ax.fill_between(k, (measured - band).tolist(), (measured + band).tolist(), color=colour, alpha=0.25, lw=0)
-        ax.plot(k, measured.tolist(), color=colour, label=f"{name}, mean of {len(runs)} runs")
-        ax.plot(k, mean[:, 2].tolist(), "--", color=colour, label=f"{name}, expected")
+        k, measured, said, spread = torch.tensor(found["curve"], dtype=torch.float64).T
+        ax.fill_between(
+            k.tolist(), *((measured + s * spread).tolist() for s in (-1, 1)), color=colour, alpha=0.25, lw=0
+        )
+        ax.plot(k.tolist(), measured.tolist(), color=colour, label=f"{name}, mean of {len(found['ends'])} runs")
+        ax.plot(k.tolist(), said.tolist(), "--", color=colour, label=f"{name}, expected")
     ax.set(xlabel="step", ylabel="drift of the sum of the laws")
     ax.legend()
 

@@ -57,12 +57,10 @@ def sequences(draw: Draw, max_depth: int = 2) -> Architecture:
         s = b.Signal(draw(st.integers(4, 5)), (tokens,), tokens=True)
         width = draw(st.integers(2, 3))
         net = b.Embedding(s.features, width)
-        builder.budget -= s.features * width
     else:
         s = b.Signal(builder.width(), (tokens,))
     now = output_signal(net, s) if net else s
     start = builder.pick(["nothing", "position", "class", "both"]) if net or builder.flag() else "nothing"
-    builder.tables = start != "nothing"
     for kind, make in (
         ("class", lambda n: b.ClassToken(n.features)),
         ("position", lambda n: b.LearnedPosition(n.space[0], n.features)),
@@ -70,15 +68,13 @@ def sequences(draw: Draw, max_depth: int = 2) -> Architecture:
         if start in (kind, "both"):
             extra = make(now)
             net = net >> extra if net else extra
-            builder.budget -= now.features * 3
             now = output_signal(net, s)
-    if builder.tables or s.tokens:
+    if start != "nothing" or s.tokens:
         assert net is not None
         attention = builder.attention(now)
         net = net >> (b.residual(attention) if builder.flag() else attention)
     if not net and builder.pick([False, False, False, True]):
         net = b.Recurrent(now.features, 2, tokens, builder.pick([b.ReLU(), b.LeakyReLU(0.3), b.Tanh()]), builder.flag())
-        builder.budget -= 4 + 2 * now.features
     return _finish(builder, s, max_depth, draw, net)
 
 
@@ -90,7 +86,6 @@ def images(draw: Draw, max_depth: int = 2) -> Architecture:
     s = b.Signal(draw(st.integers(2, 3)), (4,) * rank, channels_first=True)
     if rank == 2 and builder.pick([False, False, True]):
         patches = b.Conv2d(s.features, builder.width(), 2, 2, bias=builder.flag()) >> b.ToTokens()
-        builder.budget -= 4 * s.features * 3
         return _finish(builder, s, max_depth, draw, patches)
     net: b.Net = builder.conv(s, first=True)
     s2 = output_signal(net, s)
@@ -117,6 +112,8 @@ def grids(draw: Draw, max_depth: int = 2) -> Architecture:
 def _finish(builder: Builder, s: b.Signal, depth: int, draw: Draw, net: b.Net | None = None) -> Architecture:
     """A body, a pooling where there are positions, and a head."""
     now = output_signal(net, s) if net else s
+    if net:
+        builder.count(net)
     body, now = builder.chain(now, depth)
     net = net >> body if net else body
     if now.space and (now.channels_first or builder.flag()):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Generic
 
 import torch
 from torch import nn
 
-from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run, ShapeError
+from lawful.blocks import Run, ShapeError
+from lawful.blocks.run import Tap
 from lawful.theory.arguments import shown
 
 from .block_graph import G
@@ -26,17 +28,15 @@ class Network(nn.Module, Generic[G]):
     def __init__(self, arch: G, dtype: torch.dtype, seed: int) -> None:
         super().__init__()
         self.arch = arch
+        self.taps: Mapping[str, Tap] = {}
         generator = torch.Generator().manual_seed(seed)
         for name, spec in arch.specs().items():
             value = spec.mean + spec.std * torch.randn(spec.shape, generator=generator, dtype=dtype)
             parameter = nn.Parameter(value, requires_grad=name not in arch.frozen)
             self._home(name).register_parameter(name.rpartition(".")[2], parameter)
         for node in arch.nodes:
-            block = arch.block(node)
-            if isinstance(block, (BatchNormCore, FrozenBatchNorm)):
-                home = self._home(f"{node}.running")
-                home.register_buffer("running_mean", torch.zeros(block.features, dtype=dtype))
-                home.register_buffer("running_var", torch.ones(block.features, dtype=dtype))
+            for name, spec in arch.block(node).buffers.items():
+                self._home(f"{node}.{name}").register_buffer(name, torch.full(spec.shape, spec.mean, dtype=dtype))
 
     def _home(self, name: str) -> nn.Module:
         module: nn.Module = self
@@ -89,6 +89,6 @@ class Network(nn.Module, Generic[G]):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """The output for one batch per network input, a tuple if there are several."""
         self._expect(inputs)
-        run = Run(training=self.training, state=dict(self.named_buffers()))
+        run = Run(training=self.training, state=dict(self.named_buffers()), taps=self.taps)
         outputs = run_forward(self.arch, dict(self.named_parameters()), inputs, run)
         return outputs if len(outputs) > 1 else outputs[0]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial, wraps
 from itertools import product
+from typing import Any, TypeVar
 
 from .algebra import Algebra
 from .balance import Balance
@@ -30,15 +31,17 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
+from .rewrites_offsets import join_offsets, join_skips
 from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
-from .rewrites_positions import join_positions
+from .rewrites_positions import draw_token_mixers, join_positions
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
-from .turned import link_turns
+from .turned import name_narrow_turns
 from .unknowns import Cell, Factor, Field, MatrixKey, MatrixRow, Sector
 from .unseen import feed_unseen
 
 FieldRow = dict[Field, Number]
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,10 +51,12 @@ class Solution:
     Args:
         diagram: the network as drawn.
         lax: read every epsilon under a root as 0, which also allows the rewrites of invisible norms.
+        answers: what was asked of it `once`, by the function that answers.
     """
 
     diagram: Diagram
     lax: bool
+    answers: dict[Callable[[Solution], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.rewrites: list[Rewrite] = []
@@ -65,6 +70,7 @@ class Solution:
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
         exact = not self.lax and any(s.rule.epsilon for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
+            draw_token_mixers,
             draw_identities,
             activate_first,
             shared_maps,
@@ -76,8 +82,10 @@ class Solution:
             partial(drop_invisible_norms, exact=exact),
             merge_linear_skips,
             partial(scale_rows, exact=exact),
-            join_positions,
-            link_turns,
+            partial(join_positions, exact=exact),
+            join_skips,
+            join_offsets,
+            name_narrow_turns,
         ]
         for rewrite in steps:
             self.drawn, notes = rewrite(self.drawn)
@@ -347,6 +355,18 @@ class Solution:
             for i, b in self.functionals.get(Sector(w, box, label), {}).items():
                 out[i] = out.get(i, 0) + a * b
         return {i: a for i, a in out.items() if a}
+
+
+def once(answer: Callable[[Solution], T]) -> Callable[[Solution], T]:
+    """A question about a whole solution that is worked out at its first call, and kept with the solution."""
+
+    @wraps(answer)
+    def kept(solution: Solution) -> T:
+        if answer not in solution.answers:
+            solution.answers[answer] = answer(solution)
+        return solution.answers[answer]
+
+    return kept
 
 
 def _group(algebra: Algebra, box: int, groups: int) -> int:
