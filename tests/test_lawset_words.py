@@ -26,7 +26,7 @@ def test_a_set_has_text_and_latex() -> None:
 
 
 def test_a_number_that_is_not_there_says_how_many_are() -> None:
-    with pytest.raises(IndexError, match="no number 10: 1 are here, with the numbers 0 to 0"):
+    with pytest.raises(IndexError, match="no number 10 here: there is one, number 0"):
         LAWS[10]
     assert LAWS[-1] is LAWS[0]
 

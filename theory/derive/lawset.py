@@ -15,7 +15,7 @@ from ..laws.named import Named
 from ..laws.notes import Fact, facts, gaps
 from ..laws.pages import formula, lines, table
 from ..parts import base
-from ..typed import typed_methods
+from ..typed import typed, typed_methods
 
 if TYPE_CHECKING:
     from ..oracle.verification import Report
@@ -114,6 +114,7 @@ class LawSet(Named[Law]):
             ]
         )
 
+    @typed()
     def on(self, parameters: Sequence[str] | str) -> LawSet:
         """The laws that depend only on these parameters (names, or a prefix of names): the submodule theorem.
 
