@@ -50,6 +50,8 @@ def div(low: Context, node: Node, a: Value, b: Value) -> Value:
             return found
     if isinstance(b, Fixed):
         return mul(low, node, a, Fixed(1 / b.tensor))
+    if isinstance(b, Data):
+        b = low.stream(b, node)
     if isinstance(b, Stream):
         (inverse,) = low.emit(node, Pointwise("reciprocal"), [b], label="reciprocal")
         return mul(low, node, a, inverse.arranged(b.dims))
