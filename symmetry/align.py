@@ -195,6 +195,11 @@ def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tens
 
 
 def expect_same(first: Tensors, second: Tensors) -> None:
+    """Checks that two models have the same parameters.
+
+    Raises:
+        ShapeError: for two architectures.
+    """
     for name in sorted(set(first) ^ set(second)):
         raise ShapeError(f"only one of the two models has a parameter {name!r}; give two models of one architecture")
     for name, t in first.items():
