@@ -23,9 +23,10 @@ from lawful.theory.typed import typed
 from .balance import symmetries_of
 from .element import Element
 from .given import ACTING, weights_of
+from .models import write
 from .running import Tensors, tensors_of
 from .symmetries import Symmetries
-from .symmetry import STATISTICS, Symmetry, write
+from .symmetry import STATISTICS, Symmetry
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
@@ -195,10 +196,10 @@ def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tens
 
 
 def expect_same(first: Tensors, second: Tensors) -> None:
-    """Checks that two models have the same parameters.
+    """Refuses tensors of two architectures.
 
     Raises:
-        ShapeError: for two architectures.
+        ShapeError: names the first tensor that only one has, or that has two shapes.
     """
     for name in sorted(set(first) ^ set(second)):
         raise ShapeError(f"only one of the two models has a parameter {name!r}; give two models of one architecture")

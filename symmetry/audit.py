@@ -23,10 +23,10 @@ from lawful.theory.verdict import Verdict
 
 from .export import Scaling, scalings
 from .given import WAYS
+from .models import of_model
 from .moves import moved
 from .running import Tensors, distance, outputs
 from .symmetries import Symmetries, symmetries
-from .symmetry import of_model
 
 FORMS = 'write {"smooth_layer": "a", "balance_layers": ["b"]}, [["b"], "a"] or {"scale": "a", "compensate": ["b"]}'
 SEEN = 1e-7  # a wrong map changes outputs by more, rounding in float64 by less

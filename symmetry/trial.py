@@ -16,8 +16,9 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.gauge.rules import DiscardRule, LinearRule, OpaqueRule
 from lawful.theory.refusals import ModuleError
 
+from .models import of_model
 from .running import Setting, Tensors, distance, outputs, tensors_of
-from .symmetry import TOLERANCE, Symmetry, of_model
+from .symmetry import TOLERANCE, Symmetry
 
 JOINT = 100 * TOLERANCE  # rounding of all elements one after the other
 LARGEST = 50_000_000  # parameters of an architecture that is drawn at random for a trial
