@@ -126,11 +126,12 @@ def _same(maps: Sequence[dict[str, Any]], smooth: str, balance: Sequence[str]) -
 
 
 def tables(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tables of llm-compressor, read from its files alone (the package itself needs a GPU's worth of others)."""
+    """The tables of llm-compressor, read from its files alone; that for SmoothQuant imports loguru."""
     modifiers = folder / "llmcompressor" / "modifiers" / "transform"
     awq = _file(modifiers / "awq" / "mappings.py")
-    smooth = _file(modifiers / "smoothquant" / "utils.py")
-    return awq.AWQ_MAPPING_REGISTRY, smooth.MAPPINGS_REGISTRY
+    if importlib.util.find_spec("loguru") is None:
+        return awq.AWQ_MAPPING_REGISTRY, {}
+    return awq.AWQ_MAPPING_REGISTRY, _file(modifiers / "smoothquant" / "utils.py").MAPPINGS_REGISTRY
 
 
 def _file(path: Path) -> ModuleType:

@@ -23,9 +23,10 @@ from lawful.theory.typed import typed
 from .balance import symmetries_of
 from .element import Element
 from .given import ACTING, weights_of
+from .models import write
 from .running import Tensors, tensors_of
 from .symmetries import Symmetries
-from .symmetry import STATISTICS, Symmetry, write
+from .symmetry import STATISTICS, Symmetry
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 

@@ -23,8 +23,9 @@ from lawful.theory.verdict import Verdict
 
 from .export import Scaling, scalings
 from .given import WAYS
+from .models import of_model
 from .moves import moved
-from .running import Tensors, distance, of_model, outputs
+from .running import Tensors, distance, outputs
 from .symmetries import Symmetries, symmetries
 
 FORMS = 'write {"smooth_layer": "a", "balance_layers": ["b"]}, [["b"], "a"] or {"scale": "a", "compensate": ["b"]}'

@@ -15,9 +15,9 @@ from lawful.theory.typed import typed
 
 from .align import Alignment, align, expect_same
 from .given import ACTING, WAYS
+from .models import write
 from .running import tensors_of
 from .symmetries import Symmetries
-from .symmetry import write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

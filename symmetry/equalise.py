@@ -15,9 +15,10 @@ from lawful.theory.typed import typed
 from .balance import symmetries_of
 from .element import Element
 from .given import ACTING, weights_of
+from .models import write
 from .running import Tensors
 from .symmetries import Symmetries
-from .symmetry import Symmetry, write
+from .symmetry import Symmetry
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 

@@ -84,36 +84,6 @@ def copied(model: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def of_model(setting: Setting, model: object, generator: torch.Generator) -> tuple[Setting, Tensors]:
-    """The network that is tried, and its tensors in float64.
-
-    In the setting's own module parameters that are all alike (gains of 1, biases of 0) get random values: as they are
-    they would hide what is wrong with a symmetry.
-    """
-    network = setting.network if model is None else model
-    if isinstance(network, Architecture):
-        values = network.random_parameters(generator)
-        state = dict(network.trace.state) if network.trace else {}
-        return setting, {**{n: as_double(t) for n, t in state.items()}, **values}
-    if isinstance(network, torch.nn.Module):
-        own = Setting(network, setting.args, setting.kwargs, setting.aliases)
-        tensors = {n: as_double(t) for n, t in tensors_of(network, setting.aliases).items()}
-        if model is None:
-            ties = {n: setting.aliases.get(n, n) for n, _ in network.named_parameters(remove_duplicate=False)}
-            for n in {first for first in ties.values() if _even(tensors[first])}:
-                spread = tensors[n] + 0.3 * torch.randn(tensors[n].shape, generator=generator).to(tensors[n])
-                tensors |= {other: spread for other, first in ties.items() if first == n} | {n: spread}
-        return own, tensors
-    found = tensors_of(network, setting.aliases)
-    return setting, {n: as_double(t) for n, t in found.items()}
-
-
-def _even(tensor: torch.Tensor) -> bool:
-    """Whether all of several numbers are the same."""
-    alike = tensor.is_floating_point() and tensor.numel() > 1 and not tensor.is_meta
-    return alike and bool((tensor == tensor.flatten()[0]).all())
-
-
 def outputs(setting: Setting, changes: Sequence[Mapping[str, torch.Tensor]], seed: int) -> list[list[torch.Tensor]]:
     """The outputs under several changes of the tensors, on the same random inputs and with the same noise, in float64.
 

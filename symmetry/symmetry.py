@@ -22,8 +22,9 @@ from lawful.theory.verdict import Verdict
 
 from .element import Element
 from .given import ELEMENT, WAYS, expect_shapes
+from .models import of_model, write
 from .moves import Move, Stack, moved, restacked
-from .running import Setting, Tensors, copied, distance, of_model, outputs, tensors_of
+from .running import Setting, Tensors, distance, outputs, tensors_of
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
@@ -239,40 +240,6 @@ class Symmetry:
         else:
             conserved = f"nothing, since {self.why}"
         return "\n".join([*lines, f"  conserved: {conserved}"])
-
-
-def write(model: Model, new: Mapping[str, torch.Tensor], aliases: Mapping[str, str], in_place: bool) -> Model:
-    """A model with some tensors replaced; tied ones are replaced under every name.
-
-    Args:
-        model: a module or a dict of tensors.
-        new: whole tensors by name.
-        aliases: other names of tied parameters, with the first one.
-        in_place: whether the model itself is changed.
-    """
-    if isinstance(model, torch.nn.Module):
-        target = model if in_place else copied(model)
-        places = dict(target.named_parameters(remove_duplicate=False)) | dict(
-            target.named_buffers(remove_duplicate=False)
-        )
-        with torch.no_grad():
-            for name, value in new.items():
-                places[name].copy_(value)
-        return target
-    out: dict[str, torch.Tensor] = model if in_place else dict(model)
-    before = dict(model)
-    for name, value in new.items():
-        ties = {n for n, first in aliases.items() if first == name} | {name}
-        old = next(before[n] for n in ties if n in before)
-        for other, tensor in before.items():
-            shared = tensor.data_ptr() == old.data_ptr() and tensor.shape == old.shape and tensor.numel() > 0
-            if other in ties or shared:
-                if in_place:
-                    with torch.no_grad():
-                        tensor.copy_(value)
-                else:
-                    out[other] = value
-    return out
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:

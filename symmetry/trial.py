@@ -16,7 +16,8 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.gauge.rules import DiscardRule, LinearRule, OpaqueRule
 from lawful.theory.refusals import ModuleError
 
-from .running import Setting, Tensors, distance, of_model, outputs, tensors_of
+from .models import of_model
+from .running import Setting, Tensors, distance, outputs, tensors_of
 from .symmetry import TOLERANCE, Symmetry
 
 JOINT = 100 * TOLERANCE  # rounding of all elements one after the other

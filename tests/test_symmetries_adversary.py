@@ -85,7 +85,7 @@ class Experts(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.router, self.head = nn.Linear(6, 3), nn.Linear(6, 2)
+        self.router, self.head = nn.Linear(6, 3), nn.Linear(6, 8)
         self.experts = nn.ModuleList(nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 6)) for _ in range(3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

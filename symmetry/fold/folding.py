@@ -14,9 +14,10 @@ import torch
 
 from lawful.symmetry.audit import readers_of
 from lawful.symmetry.given import WAYS, weights_of
-from lawful.symmetry.running import copied, distance, of_model, outputs, tensors_of
+from lawful.symmetry.models import of_model, write
+from lawful.symmetry.running import copied, distance, outputs, tensors_of
 from lawful.symmetry.symmetries import Symmetries, symmetries
-from lawful.symmetry.symmetry import TOLERANCE, write
+from lawful.symmetry.symmetry import TOLERANCE
 from lawful.theory.typed import typed
 
 from .batchnorm import batchnorms
