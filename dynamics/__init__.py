@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lawful.dynamics import callbacks, loggers, predict
-    from lawful.dynamics.health import Finding
+    from lawful.dynamics.findings import Finding
     from lawful.dynamics.ledger import Ledger
 
 __all__ = ["Finding", "Ledger", "callbacks", "loggers", "predict"]
 
-_HOMES = {"Finding": "health", "Ledger": "ledger"}
+_HOMES = {"Finding": "findings", "Ledger": "ledger"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from lawful.theory.arguments import plural
 from lawful.theory.parts import base
 
 from .account import Account
+from .findings import Finding, clipped, known, silent
 from .step import NORM, OUTSIDE
 
 if TYPE_CHECKING:
@@ -24,26 +25,6 @@ OK, ROUNDING, APPROXIMATE, UNEXPLAINED = "ok", "rounding", "epsilon", "unexplain
 NOT_WATCHED = "not watched"  # no step of the law was accounted for yet
 ORDER = (OK, ROUNDING, APPROXIMATE, NOT_WATCHED, UNEXPLAINED)
 PRECISE = 1e-10  # a remainder below this part of the law is none
-SILENT = 20  # steps without a gradient before a layer counts as one that does not learn
-CONSTANT = 1e-4  # a norm that varies less from step to step was set by clipping
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as it should be.
-
-    Attributes:
-        kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
-            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`.
-        parameters: where it sits.
-        text: the sentence for a reader.
-        fault: False for what may be meant: it is worth a look, and no verdict depends on it.
-    """
-
-    kind: str
-    parameters: tuple[str, ...]
-    text: str
-    fault: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,10 +85,10 @@ def judge(ledger: Watcher) -> Judgement:
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
     findings = [
-        *_known(ledger),
+        *known(ledger),
         *_broken(ledger, bad, good),
-        *_clipped(ledger),
-        *_silent(ledger),
+        *clipped(ledger),
+        *silent(ledger),
     ]
     findings += [*_outside(ledger), *_unaccounted(ledger), *_unmeasured(ledger, verdicts)]
     if undecided:
@@ -134,8 +115,8 @@ def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) ->
         names = ledger.not_finite or suspects([a for a in nans if a.broken == first], good)
         out.append(Finding("not finite", names, f"from step {first} on there are numbers that are not finite"))
     rest = [a for a in bad if a.broken is None]
-    known = {n for f in _known(ledger) if f.fault for n in f.parameters}
-    rest = [a for a in rest if not any(base(n) in known for n in a.form.law.parameters)]
+    seen = {n for f in known(ledger) if f.fault for n in f.parameters}
+    rest = [a for a in rest if not any(base(n) in seen for n in a.form.law.parameters)]
     stale = [a for a in rest if a.stale_step is not None and not _earlier(a)]
     leaks = [
         a for a in rest if a.leak_first is not None and a.leak_first <= (a.off_first or a.leak_first) and a not in stale
@@ -203,107 +184,6 @@ def _penalty(leaks: Sequence[Account]) -> float:
     if sum(a.slopes[0].numel() for a in leaks if a.slopes is not None) < 2:
         return 0.0  # one number is always a multiple of another one
     return rates[0] if rates and max(rates) - min(rates) <= 1e-3 * abs(max(rates)) and rates[0] > 0 else 0.0
-
-
-def _missing(ledger: Watcher) -> list[Finding]:
-    held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
-    names = tuple(
-        n for n, p in ledger.model.named_parameters() if p.requires_grad and id(p) not in held and p.grad is not None
-    )
-    return [Finding("missing", names, "a gradient, but in no group of the optimizer")] if names else []
-
-
-def _known(ledger: Watcher) -> list[Finding]:
-    """What is seen without any law."""
-    return [
-        *_missing(ledger),
-        *_twice(ledger),
-        *_edited(ledger),
-        *_uncleared(ledger),
-        *_thawed(ledger),
-        *_apart(ledger),
-    ]
-
-
-def _twice(ledger: Watcher) -> list[Finding]:
-    """Parameters that several groups hold, so that every one of them moves them."""
-    held = [id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]]
-    names = tuple(n for n, p in ledger.parameters.items() if held.count(id(p)) > 1)
-    text = "in several groups or optimizers, each of which moves it"
-    return [Finding("twice", names, text)] if names else []
-
-
-def _edited(ledger: Watcher) -> list[Finding]:
-    out = []
-    if ledger.edited:
-        text = "the gradient was turned around or enlarged between backward and the step"
-        out.append(Finding("edited", tuple(ledger.edited), text))
-    if ledger.mended:
-        step = min(ledger.mended.values())
-        text = f"the gradient of step {step} was not finite, and was replaced before the step"
-        out.append(Finding("not finite", tuple(ledger.mended), text))
-    fixed = {n: m for n, m in ledger.scaled.items() if len(m) == 3 and max(m) - min(m) <= CONSTANT * abs(m[0])}
-    fixed = {n: m for n, m in fixed.items() if abs(m[0] - 1) > CONSTANT and n not in ledger.edited}
-    if fixed:
-        factor = next(iter(fixed.values()))[0]
-        others = tuple(n for n in ledger.last_gradient if n not in fixed)
-        if len(others) < len(fixed):
-            text = f"the gradient is as backward wrote it, and that of all others is {factor:.4g} times that"
-        else:
-            text = f"the gradient is {factor:.4g} times what backward wrote at every step, and that of others is not"
-        names = others if len(others) < len(fixed) else tuple(fixed)
-        out.append(Finding("edited", names, f"{text} (an average that leaves some out?)"))
-    return out
-
-
-def _uncleared(ledger: Watcher) -> list[Finding]:
-    if ledger.uncleared is None:
-        return []
-    text = f"the gradients of the step before were still there in step {ledger.uncleared}: zero_grad is missing"
-    return [Finding("uncleared", tuple(n for n, p in ledger.parameters.items() if p.requires_grad), text)]
-
-
-def _thawed(ledger: Watcher) -> list[Finding]:
-    if not ledger.thawed:
-        return []
-    text = "requires no gradient, but the optimizer moves it (by decay, or by a momentum of before)"
-    return [Finding("frozen", tuple(ledger.thawed), text)]
-
-
-def _apart(ledger: Watcher) -> list[Finding]:
-    if not ledger.apart:
-        return []
-    step = min(ledger.apart.values())
-    names = tuple(n for n, first in ledger.apart.items() if first == step)
-    text = f"the processes have different gradients from step {step} on: they are not synchronised"
-    return [Finding("processes", names, text)]
-
-
-def _clipped(ledger: Watcher) -> list[Finding]:
-    """Clipping that acts on gradients which a scaler has enlarged leaves next to nothing of them."""
-    norms, multiples = [n for _, n in ledger.clipped], [m for m, _ in ledger.clipped]
-    if len(norms) < 3 or not max(norms) - min(norms) <= CONSTANT * max(norms) or max(norms) > 1e-3:
-        return []
-    raw = min(n / m for m, n in ledger.clipped if m > 0)
-    if raw < 100 or max(multiples) > 1e-3:
-        return []
-    text = (
-        f"every step has a gradient of norm {norms[-1]:.2g} after clipping, of {raw:.2g} before: clip_grad_norm_ sees "
-        "the scaled gradients; call scaler.unscale_(optimizer) before it"
-    )
-    return [Finding("clipping", tuple(ledger.parameters), text)]
-
-
-def _silent(ledger: Watcher) -> list[Finding]:
-    fixed = {base(n) for law in ledger.laws if law.kind == "frozen" for n in law.parameters}
-    held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
-    names = tuple(
-        n
-        for n, p in ledger.parameters.items()
-        if id(p) in held and n not in fixed and ledger.last_watched - ledger.last_gradient.get(n, 0) >= SILENT
-    )
-    text = f"no gradient for {SILENT} steps or more, the layer has stopped learning"
-    return [Finding("silent", names, text, fault=False)] if names else []
 
 
 def _outside(ledger: Watcher) -> list[Finding]:

@@ -15,7 +15,8 @@ from lawful.theory.typed import typed_methods
 from .account import Account
 from .equilibrium import effective_rates
 from .figure import plot
-from .health import Finding, judge
+from .findings import Finding
+from .health import judge
 from .report import Row, explain, rows, table
 from .watcher import Watcher
 

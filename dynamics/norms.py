@@ -261,9 +261,16 @@ class _Beside(torch.autograd.Function):
             out, back = out.float(), g.float()
         else:
             back = g
-        product = (out if bias is None else out - bias) * back * weight
         others = [i for i in range(out.ndim) if i != ctx.axis]
-        whole = product.sum(others, dtype=ctx.kind) if others else product.to(ctx.kind)
+        told = ctx.axis >= 0 and bool(others) and weight.ndim == out.ndim
+        if told and weight.shape[ctx.axis] == weight.numel() == out.shape[ctx.axis]:  # the same for all that is summed
+            whole = (out * back).sum(others, dtype=ctx.kind)
+            if bias is not None:
+                whole = whole - bias.reshape(-1) * back.sum(others, dtype=ctx.kind)
+            whole = whole * weight.reshape(-1)
+        else:
+            product = (out if bias is None else out - bias) * back * weight
+            whole = product.sum(others, dtype=ctx.kind) if others else product.to(ctx.kind)
         whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
         return g, whole.reshape(-1), None, None, None
 

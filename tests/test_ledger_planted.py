@@ -287,3 +287,36 @@ def test_before_a_fault_nothing_is_accused() -> None:
         for i in range(FROM):
             loop(run, i)
         assert not run.ledger.findings(), run.ledger.health()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_three_times_the_bound_is_neither_epsilon_nor_rounding(dtype: torch.dtype) -> None:
+    run = Run(Attention(), sgd, dtype=dtype)
+    for i in range(3):
+        plain(run, i)
+    law = next(one.name for one in ATTENTION if not one.exact)
+    account, verdicts = run.ledger.accounts[law], {row.law: row.verdict for row in run.ledger.rows()}
+    assert verdicts[law] == "epsilon" and bool((account.remainder.abs() <= account.bound).all())
+    account.remainder = 3 * account.bound
+    assert {row.law: row.verdict for row in run.ledger.rows()}[law] == "unexplained"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_slope_of_three_times_what_rounding_may_be_is_not_epsilon(dtype: torch.dtype) -> None:
+    """A gradient that holds a small multiple of the weights of the stream, beside what the epsilon of norms does."""
+    run = Run(Attention(), lambda m: optim.SGD(m.parameters(), 0.05), dtype=dtype)
+    law = next(one for one in ATTENTION if not one.exact)
+    tolerance = 1e-10 if dtype == torch.float64 else 1e-5
+    names = law.parameters
+    weights = torch.cat([run[n].detach().reshape(-1) for n in names])
+
+    def add(i: int) -> None:
+        grads = torch.cat([run[n].grad.reshape(-1) for n in names])
+        for n in names:
+            run[n].grad = run[n].grad + 4 * tolerance * float(grads.norm() / weights.norm()) * run[n].detach()
+
+    run.zero()
+    run.loss().backward()
+    add(0)
+    run.step()
+    assert {row.law: row.verdict for row in run.ledger.rows()}[law.name] == "unexplained", run.ledger.health()
