@@ -50,6 +50,7 @@ nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not docs"
 	$(BIN)/python -m lawful.testing.search --networks 5000 --workers $(WORKERS)
 	$(BIN)/python -m lawful.testing.search --modules 3000 --workers $(WORKERS)
+	$(BIN)/python -m lawful.testing.search --layers 500 --sound --workers $(WORKERS)
 	@$(MAKE) --no-print-directory lowest
 
 LOWEST := build/lowest

@@ -7,7 +7,7 @@ import difflib
 import types
 from typing import Any
 
-from lawful.theory.arguments import typed
+from lawful.theory.typed import typed
 
 from . import (
     attention,
@@ -72,6 +72,7 @@ from .composites import (
 from .computed import Computed
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .curve import Temperature
+from .entrywise import Entrywise, Larger
 from .experts import GroupProduct, TopChoice
 from .gates import (
     GEGLU,
@@ -192,7 +193,7 @@ for _module in _MODULES:
             isinstance(_value, type)
             and issubclass(_value, Block)
             and not _value.__name__.startswith("_")
-            and _value is not Block
+            and not _value.__abstractmethods__
             and _value.portable
         ):
             register(_value)
@@ -246,6 +247,7 @@ __all__ = [
     "DotProductAttention",
     "Dropout",
     "Embedding",
+    "Entrywise",
     "Flatten",
     "FrozenBatchNorm",
     "GatedLinearUnit",
@@ -268,6 +270,7 @@ __all__ = [
     "InstanceNorm",
     "InstanceNormCore",
     "L2Norm",
+    "Larger",
     "LayerNorm",
     "LayerNormCore",
     "LayerScale",

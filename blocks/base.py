@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lawful.theory.arguments import expect_fields
 from lawful.theory.gauge.rules import Rule
+from lawful.theory.typed import typed
 
 from .nets import Net, Series, Wiring, chain, expect_net, repeat
 from .signals import ShapeError, Signal, Spec, WidthError, WidthRelation, small_window
@@ -73,6 +74,8 @@ class Block(Asked, Net, ABC):
         least: smallest value of its integer fields where that is not 1.
         portable: whether its fields are plain data, so that a file can hold it and anyone may compose with it; blocks
             that only tracing makes are not.
+        over_batch: whether the examples of a batch see each other.
+        selects: whether it reads one position of several.
     """
 
     inputs: ClassVar[int | None] = 1
@@ -80,6 +83,8 @@ class Block(Asked, Net, ABC):
     source: ClassVar[str] = ""
     least: ClassVar[Mapping[str, int]] = {}
     portable: ClassVar[bool] = True
+    over_batch: ClassVar[bool] = False
+    selects: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         expect_fields(self, self.least, ShapeError, integers_only=not self.portable)
@@ -97,6 +102,11 @@ class Block(Asked, Net, ABC):
     @property
     def parameters(self) -> dict[str, Spec]:
         """Its parameters by local name."""
+        return {}
+
+    @property
+    def buffers(self) -> dict[str, Spec]:
+        """Numbers that a module keeps beside its parameters, by local name: what they are at the start."""
         return {}
 
     @property
@@ -149,9 +159,40 @@ class Block(Asked, Net, ABC):
         """Whether its output width is its own choice (a linear map), not that of its inputs."""
         return False
 
+    @property
+    def chooses_length(self) -> bool:
+        """Whether its number of positions is its own choice (a table), not that of its inputs."""
+        return False
+
+    def with_length(self, positions: int) -> Block:
+        """The same block with another number of positions, where it may choose."""
+        return self
+
     def shrunk(self) -> Block:
         """The same block with fewer heads and smaller windows; its widths are chosen afterwards, by `resize`."""
         return self
+
+    def at_fewer(self, old: Sequence[Signal], new: Sequence[Signal]) -> Block:
+        """The same block where it reads fewer positions or features: what it holds of fixed numbers for them is cut.
+
+        Args:
+            old: what its ports read.
+            new: what they read in a smaller network.
+
+        Raises:
+            ShapeError: if what is left would be of another kind.
+        """
+        return self
+
+    def wanted_positions(self, port: int, old: Sequence[Signal], new: Sequence[Signal]) -> int:
+        """How many positions a port has to read in a smaller network, 0 where any number will do.
+
+        Args:
+            port: an input port.
+            old: what its ports read.
+            new: what those before `port` read in the smaller network.
+        """
+        return 0
 
     def width_minimum(self, port: int) -> int:
         """The least width on a port when shrunk; output ports count -1, -2, ..."""
@@ -183,6 +224,7 @@ class Block(Asked, Net, ABC):
         if signal.features != features:
             raise WidthError(f"{self} reads {features} features but gets {signal}; change one of the two widths")
 
+    @typed(ShapeError)
     def carry(self, width: int | None) -> int | None:
         """The number of features that it writes, where that is the same for every kind of signal that it reads."""
         if self.inputs not in (0, 1):

@@ -10,10 +10,14 @@ import torch
 
 from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, Rule
 
-from .base import Net, Series, Signal
+from .base import Net, Series, Signal, Spec
 from .norms import _Norm, divide, with_affine
 from .pointwise import Pointwise, ReLU
 from .run import Run
+
+
+def _statistics(features: int) -> dict[str, Spec]:
+    return {"running_mean": Spec((features,)), "running_var": Spec((features,), mean=1.0)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,11 +26,17 @@ class BatchNormCore(_Norm):
 
     momentum: float = 0.1
 
+    over_batch = True
     summary = "channels to mean 0, variance 1 over the batch"
     source = "kunin2021, theorem 1; marcotte2025, section 5"
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         return BatchNormRule(epsilon=self.epsilon)
+
+    @property
+    def buffers(self) -> dict[str, Spec]:
+        """Mean and variance of every channel."""
+        return _statistics(self.features)
 
     def width_minimum(self, port: int) -> int:
         return 2  # it normalises over the batch, not over its features
@@ -73,6 +83,11 @@ class FrozenBatchNorm(_Norm):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         return FrozenNormRule()
+
+    @property
+    def buffers(self) -> dict[str, Spec]:
+        """Mean and variance of every channel."""
+        return _statistics(self.features)
 
     def width_minimum(self, port: int) -> int:
         return 2  # it reads every feature by itself

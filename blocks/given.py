@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,14 @@ class Given(Block):
         return self.numbers.tensor.unsqueeze(0)
 
 
+def _leading(numbers: Numbers, old: Signal, new: Signal) -> Numbers:
+    """The leading entries of every axis that became shorter."""
+    tensor = numbers.tensor
+    shapes = zip(tensor.shape[::-1], old.shape[::-1], new.shape[::-1], strict=False)
+    kept = [slice(m if n == before else n) for n, before, m in shapes]
+    return Numbers(tensor[tuple(kept[::-1])])
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class AddNumbers(Block):
     """`x + numbers`, a fixed table that broadcasts against one example of x.  No matrix passes, constants do."""
@@ -58,10 +67,21 @@ class AddNumbers(Block):
         return (signals[0],)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return OffsetRule(rows=max(inputs[0].positions, 1))
+        rows, table = max(inputs[0].positions, 1), self.numbers.tensor
+        if table.device.type == "meta" or not table.numel() or not table.isfinite().all():
+            return OffsetRule(rows=rows)
+        shape = (1,) * (len(inputs[0].shape) - table.ndim) + tuple(table.shape)
+        axis = 0 if inputs[0].channels_first else len(shape) - 1
+        features = table.reshape(shape).movedim(axis, 0).reshape(shape[axis], -1)
+        first = features.flatten()[0]
+        number = Fraction(str(first.item())) if bool((table == first).all()) else None
+        return OffsetRule(rows=rows, every=bool(features.any(1).all()), number=number)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] + self.numbers.on(x[0])
+
+    def at_fewer(self, old: Sequence[Signal], new: Sequence[Signal]) -> AddNumbers:
+        return dataclasses.replace(self, numbers=_leading(self.numbers, old[0], new[0]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -100,6 +120,9 @@ class TimesNumbers(Block):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] * self.numbers.on(x[0])
+
+    def at_fewer(self, old: Sequence[Signal], new: Sequence[Signal]) -> TimesNumbers:
+        return dataclasses.replace(self, numbers=_leading(self.numbers, old[0], new[0]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -187,6 +187,13 @@ class Table(Block):
     def parameters(self) -> dict[str, Spec]:
         return {"weight": Spec((self.tokens, self.width), 0.5)}
 
+    @property
+    def chooses_length(self) -> bool:
+        return True
+
+    def with_length(self, positions: int) -> Block:
+        return dataclasses.replace(self, tokens=positions)
+
     def output(self, *signals: Signal) -> Sequence[Signal]:
         return (Signal(self.width, (self.tokens,)),)
 

@@ -180,7 +180,7 @@ class Pointwise(_Same):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         if self.function == "one_minus":
-            return OffsetRule(-1)
+            return OffsetRule(-1, every=True, number=Fraction(1))
         if self.function in _DEGREES:
             odd = self.function == "reciprocal"
             return HomogeneousRule(_DEGREES[self.function], positive=not odd, alike=True, parity=-odd)

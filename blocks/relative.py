@@ -3,60 +3,47 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 
-from .numbers import Numbers
 
+def window_rows(queries: int, keys: int, shape: Sequence[int]) -> torch.Tensor:
+    """A row for every offset in a window: integers of shape `(queries, keys)`.
 
-class Offsets(Protocol):
-    """What an attention says of its biases by offset (see `DotProductAttention`)."""
-
-    @property
-    def relative(self) -> str: ...
-    @property
-    def index(self) -> Numbers | None: ...
-    @property
-    def window_shape(self) -> tuple[int, ...]: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def causal(self) -> bool: ...
-    @property
-    def distance(self) -> int: ...
-
-
-def buckets(block: Offsets, rows: int, cols: int) -> torch.Tensor:
-    """The row of the bias table for every query and key: integers of shape `(queries, keys)`.
-
-    Source: `t5`: Raffel et al. 2020, section 2.1; `window`: Liu et al. 2021 (Swin), equation 4.
+    Source: Liu et al. 2021 (Swin), equation 4.
     """
-    if block.index is not None:
-        return block.index.tensor
-    if block.relative == "t5":
-        return _t5(block, rows, cols)
-    shape = block.window_shape
     grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")).flatten(1)
-    index = torch.zeros(rows, cols, dtype=torch.long)
+    index = torch.zeros(queries, keys, dtype=torch.long)
     for n, places in zip(shape, grid, strict=True):
         index = index * (2 * n - 1) + places[:, None] - places[None, :] + n - 1
     return index
 
 
-def _t5(block: Offsets, rows: int, cols: int) -> torch.Tensor:
-    offset = torch.arange(cols) - (torch.arange(rows)[:, None] + cols - rows)
-    count, base = block.rows, torch.zeros_like(offset)
-    if block.causal:
-        distance = (-offset).clamp_min(0)
+def t5_rows(queries: int, keys: int, rows: int, distance: int, causal: bool) -> torch.Tensor:
+    """Rows of logarithmic buckets of offsets: integers of shape `(queries, keys)`.
+
+    Args:
+        queries: positions of the queries, the last ones of the keys.
+        keys: positions of the keys.
+        rows: rows of the table, half of them for each direction unless `causal`.
+        distance: largest distance that is told apart.
+        causal: whether no query sees a later key.
+
+    Source: Raffel et al. 2020, section 2.1.
+    """
+    offset = torch.arange(keys) - (torch.arange(queries)[:, None] + keys - queries)
+    count, base = rows, torch.zeros_like(offset)
+    if causal:
+        apart = (-offset).clamp_min(0)
     else:
         count //= 2
         base = (offset > 0).long() * count
-        distance = offset.abs()
+        apart = offset.abs()
     exact = count // 2
-    span = math.log(max(block.distance / exact, 1.0 + 1e-9))
-    far = exact + (torch.log(distance.clamp_min(1).double() / exact) / span * (count - exact)).long()
-    return base + torch.where(distance < exact, distance, far.clamp_max(count - 1))
+    span = math.log(max(distance / exact, 1.0 + 1e-9))
+    far = exact + (torch.log(apart.clamp_min(1).double() / exact) / span * (count - exact)).long()
+    return base + torch.where(apart < exact, apart, far.clamp_max(count - 1))
 
 
 def bucket_sets(index: torch.Tensor, rows: int, mask: torch.Tensor) -> tuple[int, ...]:

@@ -57,6 +57,7 @@ class SelectToken(Block):
 
     index: int = 0
 
+    selects = True
     summary = "one token"
     source = "marcotte2025, section 3"
     least = MappingProxyType({"index": -(2**40)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 from .attention import DotProductAttention
@@ -15,25 +16,50 @@ from .pointwise import Pointwise
 from .rotary import Rotary
 
 
+@dataclass(frozen=True)
+class _Turned:
+    """What happens to the heads of queries and keys behind their projections: a norm, then rotary position.
+
+    Attributes:
+        rotary: base of the rotary frequencies, 0 for none.
+        rotated: features of a head that are rotated, 0 for all.
+        interleaved: whether rotary planes are neighbouring features.
+        shared: rotary planes for each frequency.
+        qk_norm: kind of the norm, empty for none.
+        epsilon: of the norm.
+    """
+
+    rotary: float = 0.0
+    rotated: int = 0
+    interleaved: bool = False
+    shared: int = 1
+    qk_norm: str = ""
+    epsilon: float = 1e-6
+
+    def parts(self, heads: int, width: int) -> dict[str, Net]:
+        """The nets by name, none where nothing happens."""
+        found: dict[str, Net] = {}
+        if self.qk_norm:
+            if self.qk_norm not in ("rms", "layer", "l2"):
+                raise ShapeError(f"no query and key norm {self.qk_norm!r}; there are rms, layer, l2")
+            gain, layer = self.qk_norm != "l2", self.qk_norm == "layer"
+            found["norm"] = HeadNorm(heads, width, gain=gain, centre=layer, shift=layer, epsilon=self.epsilon)
+        if self.rotary:
+            found["rotary"] = Rotary(heads, self.rotary, self.interleaved, self.rotated, self.shared)
+        return found
+
+
 def SelfAttention(
     features: int,
     heads: int,
     kv_heads: int = 0,
     head_width: int = 0,
     bias: bool = False,
-    causal: bool = False,
-    rotary: float = 0.0,
-    scores: str = "softmax",
     *,
-    rotated: int = 0,
-    interleaved: bool = False,
-    shared: int = 1,
-    qk_norm: str = "",
-    epsilon: float = 1e-6,
     packed: bool = False,
     out_bias: bool | None = None,
     table: Net | None = None,
-    **core: Any,
+    **options: Any,
 ) -> Net:
     """Multi-head or grouped-query self-attention with output projection.
 
@@ -43,19 +69,14 @@ def SelfAttention(
         kv_heads: key and value heads (default: as many as query heads).
         head_width: features per head (default `features / heads`).
         bias: whether the projections have biases.
-        causal: whether later tokens are hidden.
-        rotary: base of the rotary frequencies, 0 for none.
-        scores: how scores become weights, see `DotProductAttention`.
-        rotated: features of a head that are rotated, 0 for all.
-        interleaved: whether rotary planes are neighbouring features.
-        shared: rotary planes for each frequency.
-        qk_norm: a norm of every query and key head with one gain: `rms` (Qwen3), `layer` (gain and shift), `l2` (no
-            gain), or none.
-        epsilon: of these norms.
         packed: one projection to queries, keys and values, cut afterwards.
         out_bias: whether the output projection has a bias (default: as `bias`).
         table: a net without input that gives relative biases of shape `(rows, heads)`; share one block to share it.
-        **core: further options of `DotProductAttention` (`window`, `cap`, `sink`, `alibi`, `relative`, ...).
+        **options: what happens to the heads of queries and keys: `rotary`, base of the rotary frequencies, with
+            `rotated` features of a head (default: all), `interleaved` planes and `shared` planes for each frequency;
+            `qk_norm`, a norm of every head with one gain: `rms` (Qwen3), `layer` (gain and shift) or `l2` (no gain),
+            with its `epsilon`.  And those of `DotProductAttention`: `causal`, `scores`, `window`, `cap`, `sink`,
+            `alibi`, `relative`, ...
 
     Raises:
         ShapeError: if the heads do not divide the features.
@@ -64,23 +85,14 @@ def SelfAttention(
         raise ShapeError(f"{heads} heads do not divide {features} features; change one of them or give head_width")
     width = head_width or features // heads
     kv = kv_heads or heads
-    attention = DotProductAttention(heads, kv, causal, scores, **core)
-
-    def turned(projection: Net | None, n: int) -> Net | None:
-        parts: dict[str, Net] = {"proj": projection} if projection else {}
-        if qk_norm:
-            parts["norm"] = _head_norm(qk_norm, n, width, epsilon)
-        if rotary:
-            parts["rotary"] = Rotary(n, rotary, interleaved, rotated, shared)
-        return projection if len(parts) == 1 and projection else chain(**parts) if parts else None
-
+    turned = _Turned(**{f.name: options.pop(f.name) for f in fields(_Turned) if f.name in options})
+    attention = DotProductAttention(heads, kv, **options)
     out = Linear(heads * width, features, bias if out_bias is None else out_bias)
     if not packed:
         branches: list[tuple[str, Net]] = []
         for name, n in (("q", heads), ("k", kv)):
-            branch = turned(Linear(features, n * width, bias), n)
-            assert branch is not None
-            branches.append((name, branch))
+            projection, behind = Linear(features, n * width, bias), turned.parts(n, width)
+            branches.append((name, chain(proj=projection, **behind) if behind else projection))
         branches.append(("v", Linear(features, kv * width, bias)))
         if table is not None:
             branches.append(("table", table))
@@ -92,22 +104,15 @@ def SelfAttention(
     reads: dict[str, tuple[str, ...]] = {"qkv": ("input",), "split": ("qkv",)}
     ends = ["split:0", "split:1", "split:2"]
     for i, (name, n) in enumerate((("q", heads), ("k", kv))):
-        after = turned(None, n)
-        if after is not None:
-            nodes[name], reads[name], ends[i] = after, (ends[i],), name
+        behind = turned.parts(n, width)
+        if behind:
+            nodes[name], reads[name], ends[i] = chain(**behind), (ends[i],), name
     if table is not None:
         nodes["table"], reads["table"] = table, ()
         ends.append("table")
     nodes |= {"attention": attention, "out": out}
     reads |= {"attention": tuple(ends), "out": ("attention",)}
     return Wiring(nodes, reads, ("out",))
-
-
-def _head_norm(kind: str, heads: int, width: int, epsilon: float) -> Net:
-    if kind not in ("rms", "layer", "l2"):
-        raise ShapeError(f"no query and key norm {kind!r}; there are rms, layer, l2")
-    layer = kind == "layer"
-    return HeadNorm(heads, width, gain=kind != "l2", centre=layer, shift=layer, epsilon=epsilon)
 
 
 def CrossAttention(

@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Callable
 
+from lawful.theory.typed import typed
+
 from . import shelf
 from .entry import Entry
 from .facets import block_names, is_known, joins, kept_by, optimizer_key
@@ -22,6 +24,7 @@ ENOUGH = 0.3  # below this share of what was asked an entry is near, and no answ
 CLOSE = 0.5  # of the best score: what is below it is no answer either
 
 
+@typed()
 def get(id: str) -> Entry:
     """One entry, shipped or your own.
 
@@ -39,6 +42,7 @@ def get(id: str) -> Entry:
     )
 
 
+@typed()
 def search(
     text: str | None = None,
     *,
@@ -114,6 +118,7 @@ def _alike(text: str, keep: Callable[[Entry], bool]) -> list[Entry]:
     return found[:NEAREST]
 
 
+@typed()
 def between(a: str, b: str) -> Found:
     """The laws that join two blocks: `between("RMSNorm", "Linear")`.
 
@@ -137,6 +142,7 @@ def between(a: str, b: str) -> Found:
     return Found(search(f"{a} {b}")[:NEAREST], True, read)
 
 
+@typed()
 def which_laws_break(optimizer: str) -> Found:
     """The laws that an optimizer breaks or lets drift at second order in a step, not those with a known decay.
 

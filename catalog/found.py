@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
+from lawful.theory.typed import typed_methods
+
 from .entry import Entry
 from .fates import OPTIMIZERS
 from .html import item
@@ -39,6 +41,7 @@ class Understood:
         return "; ".join(parts)
 
 
+@typed_methods()
 class Found(list[Entry]):
     """Entries, best first.
 

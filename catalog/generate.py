@@ -6,8 +6,8 @@ import dataclasses
 from importlib.metadata import version
 from typing import Any
 
-from lawful.blocks import BatchNormCore
 from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.batches import coupled
 from lawful.graph.architecture.outputs import losses_of
 from lawful.graph.questions.count import count
 from lawful.graph.questions.derive import derive
@@ -146,7 +146,7 @@ class _Conditions:
         self.any_loss = {law.terms for law in derive(arch, "mse")}
         self.with_epsilon = {law.terms for law in derive(arch.with_epsilon(1e-3), setting.loss) if law.exact}
         self.has_norm = any(arch.block(n).epsilon is not None for n in arch.nodes)
-        self.batch = any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes)
+        self.batch = coupled(arch)
 
     def of(self, law: Law) -> tuple[str, ...]:
         """The hypotheses of a law, in words."""

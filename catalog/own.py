@@ -16,6 +16,7 @@ from lawful.graph.questions.check_report import CheckReport
 from lawful.graph.questions.derive import architecture_of, derive
 from lawful.graph.questions.reading import NetworkLike, network_of
 from lawful.theory.laws.law import Law
+from lawful.theory.typed import typed, typed_methods
 
 from .entry import Entry
 from .generate import NO_LAW
@@ -27,6 +28,7 @@ from .signature import signature, sites
 ANY_LOSS = "any differentiable loss of the output"
 
 
+@typed_methods()
 class Answer(list[Entry]):
     """What the catalog derived: the laws of a network as entries, and the check of the whole.
 
@@ -42,6 +44,7 @@ class Answer(list[Entry]):
         return "\n\n".join([*map(str, self), self.report.summary])
 
 
+@typed()
 def ask(
     network: NetworkLike,
     loss: str = "mse",

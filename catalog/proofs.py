@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from lawful.graph.questions.derive import derive
 from lawful.theory.laws.law import Law
+from lawful.theory.typed import typed
 
 from .entry import Entry
 from .find import get
 from .settings.groups import settings
 
 
+@typed()
 def law_of(entry: Entry | str) -> Law:
     """The law that an entry states, on the network of its certificate.
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from lawful.theory.arguments import ArgumentError, shown
+from lawful.theory.typed import typed
 
 from .entry import Entry
 from .search.index import cache_folder
@@ -67,6 +70,7 @@ class Verified:
         return "\n".join([head, *(f"FAILED {f}" for f in self.failures)])
 
 
+@typed()
 def verify(
     only: Sequence[str] = (),
     *,
@@ -74,7 +78,7 @@ def verify(
     workers: int = 0,
     resume: Path | bool = False,
     progress: Callable[[int, int, str], None] | None = None,
-    among: Iterable[Entry] | None = None,
+    among: Sequence[Entry] | None = None,
 ) -> Verified:
     """Runs certificates again.
 
@@ -90,6 +94,8 @@ def verify(
     Raises:
         ValueError: if no entry is meant.
     """
+    if executor is not None and not hasattr(executor, "submit"):
+        raise ArgumentError(f"verify: executor is {shown(executor)}; pass one of concurrent.futures")
     units = _units(list(among) if among is not None else entries(), only)
     if not units:
         raise ValueError(f"no entry with a certificate is called {' or '.join(map(repr, only))}")

@@ -5,15 +5,34 @@ Nothing is imported before it is asked for: each function needs the package of i
 
 from __future__ import annotations
 
+import difflib
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lawful.theory.extras import needed
+
 from .ledger import Ledger
 from .loggers import scalars
 
 SAVED = "ledger.pt"  # beside a checkpoint
+
+
+def _expect_options(where: str, options: Mapping[str, Any]) -> None:
+    """Checks the names of options now, and not when training has begun.
+
+    Raises:
+        TypeError: for one that `Ledger` does not have, or that the loop itself gives.
+    """
+    known = [n for n in inspect.signature(Ledger).parameters if n not in ("model", "optimizer")]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}? it has" if near else "it has"
+            raise TypeError(f"{where} has no option {name!r}; {hint} {', '.join(known)}")
 
 
 def hugging_face(**options: Any) -> Any:
@@ -26,9 +45,12 @@ def hugging_face(**options: Any) -> Any:
         **options: those of `Ledger`, for example `laws` or `every`.
 
     Raises:
-        ImportError: without transformers.
+        TypeError: for an option that `Ledger` does not have.
+        ImportError: without transformers; says how to install it.
     """
-    from transformers import TrainerCallback
+    _expect_options("hugging_face", options)
+    with needed("this callback", "transformers", "loops"):
+        from transformers import TrainerCallback
 
     class LedgerCallback(TrainerCallback):
         """Watches laws in a Trainer."""
@@ -68,9 +90,12 @@ def lightning(**options: Any) -> Any:
         **options: those of `Ledger`, for example `laws` or `every`.
 
     Raises:
-        ImportError: without lightning.
+        TypeError: for an option that `Ledger` does not have.
+        ImportError: without lightning; says how to install it.
     """
-    from lightning.pytorch.callbacks import Callback
+    _expect_options("lightning", options)
+    with needed("this callback", "lightning", "loops"):
+        from lightning.pytorch.callbacks import Callback
 
     class LedgerCallback(Callback):
         """Watches laws in a Lightning Trainer."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from lawful.theory.arguments import shown
+from lawful.theory.extras import needed
 from lawful.theory.laws.law import Law
+from lawful.theory.typed import typed_methods
 
 from .account import Account
 from .equilibrium import effective_rates
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+@typed_methods(skip=("state", "law", "path"))
 class Ledger(Watcher):
     """Accounts for what every step of an optimizer does to every law of a model.
 
@@ -40,7 +45,10 @@ class Ledger(Watcher):
         seed: of the draw.
 
     Raises:
-        ValueError: if a law reads a parameter that the model does not have, or there is no law to watch.
+        ValueError: if a law reads a parameter that the model does not have or has in another shape, there is no law to
+            watch, the loss is unknown, or the optimizer moves nothing that is watched (where laws are derived from the
+            first forward pass, at the first step).
+        TypeError: for what is no optimizer.
     """
 
     def account(self, law: str | Law) -> dict[str, Tensor]:
@@ -79,14 +87,20 @@ class Ledger(Watcher):
         """The rows as a data frame: `law`, `change`, a column per cause, `remainder`, `relative`, `verdict`.
 
         Raises:
-            ImportError: without pandas.
+            ImportError: without pandas; says how to install it.
         """
-        import pandas
+        with needed("a data frame", "pandas", "frame"):
+            import pandas
 
         return pandas.DataFrame([row.as_dict() for row in self.rows()])
 
-    def plot(self, path: str | None = None) -> Figure:
-        """Every law over the steps, and what moved it; written to `path` if that is given."""
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Every law over the steps, and what moved it; written to `path` if that is given.
+
+        Raises:
+            ValueError: if no step was watched, and for a path that no figure can go to.
+            ImportError: without matplotlib; says how to install it.
+        """
         return plot(self, path)
 
     def effective_learning_rates(self) -> dict[str, Tensor]:
@@ -111,7 +125,14 @@ class Ledger(Watcher):
         return text.get() + self.health()
 
     def _account(self, law: str | Law) -> Account:
+        if not isinstance(law, (str, Law)):
+            raise TypeError(f"{shown(law)} is no law; pass one of the ledger's laws, or its name")
         name = law if isinstance(law, str) else law.name
+        if not self.accounts:
+            raise KeyError(
+                f"no law named {name!r} is watched yet: this ledger derives its laws at the first forward pass in "
+                "training mode; run one, or pass laws= or args= to the ledger"
+            )
         if name not in self.accounts:
             raise KeyError(f"no law named {name!r} is watched; there are {', '.join(list(self.accounts)[:8])}")
         return self.accounts[name]

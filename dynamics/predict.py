@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawful.theory.typed import typed, typed_methods
 
+
+@typed_methods()
 @dataclass(frozen=True)
 class Setting:
     """How a run is made.
@@ -46,6 +49,7 @@ class Setting:
         return self.rate * (1 - self.dampening) if self.momentum else self.rate
 
 
+@typed()
 def translation(setting: Setting, first: Tensor, steps: Tensor) -> Tensor:
     """A linear law after some steps: only decay moves it.
 
@@ -61,6 +65,7 @@ def translation(setting: Setting, first: Tensor, steps: Tensor) -> Tensor:
     return factor.reshape(-1, *[1] * first.ndim) * first
 
 
+@typed()
 def scale(setting: Setting, first: Tensor, squares: Tensor) -> Tensor:
     """The squared norm of weights whose size the loss does not see, after every step.
 
@@ -87,11 +92,13 @@ def scale(setting: Setting, first: Tensor, squares: Tensor) -> Tensor:
     return free + weight * setting.unit * _convolved(kernel, squares)
 
 
+@typed()
 def rescale(setting: Setting, first: Tensor, squares: tuple[Tensor, Tensor]) -> Tensor:
     """The difference of two squared norms that the loss lets grow against each other; arguments as for `scale`."""
     return scale(setting, first, squares[0] - squares[1])
 
 
+@typed()
 def decayed(setting: Setting, first: Tensor, forms: Tensor) -> Tensor:
     """Exactly, for SGD with decay: `h+ = (1 - rate decay)^2 h + rate^2 Q(g)`.
 
@@ -111,6 +118,7 @@ def decayed(setting: Setting, first: Tensor, forms: Tensor) -> Tensor:
     return torch.stack(out)
 
 
+@typed()
 def heavy_ball(setting: Setting, first: Tensor, forms: Tensor) -> Tensor:
     """Exactly, for SGD with momentum, dampening and decay: two numbers per law, `h` and the slope `p` of the buffer.
 
@@ -128,6 +136,7 @@ def heavy_ball(setting: Setting, first: Tensor, forms: Tensor) -> Tensor:
     return torch.stack(out)
 
 
+@typed()
 def equilibrium_radius(setting: Setting, gradient: Tensor) -> Tensor:
     """The norm at which growth by steps and shrinking by decay balance, for weights whose size the loss does not see.
 
@@ -147,6 +156,7 @@ def equilibrium_radius(setting: Setting, gradient: Tensor) -> Tensor:
     return (pace * gradient.square() / (2 * setting.decay)) ** 0.25
 
 
+@typed()
 def effective_rate(setting: Setting, norm: Tensor) -> Tensor:
     """The rate at which the direction of weights turns whose size the loss does not see: `rate / |w|^2`.
 
@@ -155,6 +165,7 @@ def effective_rate(setting: Setting, norm: Tensor) -> Tensor:
     return setting.rate / ((1 - setting.momentum) * norm.square())
 
 
+@typed()
 def rate_bound(rates: Sequence[float] | Tensor, constant: float) -> Tensor:
     """How far a law may be from its start on average after every step of SGD: `constant / 2 sum rate^2`.
 
@@ -168,11 +179,13 @@ def rate_bound(rates: Sequence[float] | Tensor, constant: float) -> Tensor:
     return torch.cat([squares.new_zeros(1), constant / 2 * squares.cumsum(0)])
 
 
+@typed()
 def measured_constant(forms: Tensor) -> float:
     """The constant of `rate_bound` from `Q(g)` of some steps, shape `(steps, scalars)`."""
     return 2 * float(forms.abs().max()) if forms.numel() else 0.0
 
 
+@typed()
 def noise_drift(form: Callable[[Tensor], Tensor], gradients: Tensor, rate: float) -> Tensor:
     """What gradient noise adds to a law in one step on average, beyond the mean gradient: `rate^2 tr(A Sigma) / 2`.
 
@@ -187,6 +200,7 @@ def noise_drift(form: Callable[[Tensor], Tensor], gradients: Tensor, rate: float
     return rate**2 * torch.stack([form(g - mean) for g in gradients]).mean(0)
 
 
+@typed()
 def modified_loss(loss: Callable[[Tensor], Tensor], point: Tensor, rate: float) -> Tensor:
     """The loss whose gradient flow gradient descent follows to second order: `L + rate / 4 |grad L|^2`.
 
@@ -201,6 +215,7 @@ def modified_loss(loss: Callable[[Tensor], Tensor], point: Tensor, rate: float) 
     return value + rate / 4 * gradient.square().sum()
 
 
+@typed()
 def modified_flow(
     loss: Callable[[Tensor], Tensor], point: Tensor, setting: Setting, steps: int, fine: int = 20
 ) -> Tensor:
@@ -237,6 +252,7 @@ def modified_flow(
     return torch.stack([s[:n] for s in states])
 
 
+@typed()
 def relative_error(measured: Tensor, predicted: Tensor) -> float:
     """The largest distance of a prediction, over the largest distance that the measured law moved from its start."""
     moved = (measured - measured[0]).abs().max()

@@ -13,6 +13,8 @@ Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 def unwrapped(optimizer: Optimizers) -> list[torch.optim.Optimizer]:
     """The optimizers whose `step` moves the parameters, inside of what Accelerate, Lightning or SAM put around."""
     many = [optimizer] if not isinstance(optimizer, Sequence) else list(optimizer)
+    if not many:
+        raise TypeError("the list of optimizers is empty; pass the optimizer whose `step()` the loop calls")
     out = []
     for one in many:
         for name in ("optimizer", "_optimizer", "base_optimizer"):

@@ -17,10 +17,13 @@ from lawful.theory.arguments import shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
-from lawful.theory.losses import LossLike
+from lawful.theory.losses import LossLike, expect_loss
+from lawful.theory.own_runs import is_own_run
+from lawful.theory.typed import typed_methods
 
 from .account import Account, Precision
 from .forms import Forms
+from .given import STATE_VERSION, expect_accounts, expect_fit, expect_laws, expect_state, expect_trained
 from .gradients import GradientWatch, Seen
 from .names import watched
 from .norms import NormWatch
@@ -31,10 +34,10 @@ from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
 from .updates import Move, move_of
 
-STATE_VERSION = 1
 NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
 
 
+@typed_methods(skip=("state", "law", "path"), leave=("__init__",))
 class Watcher:
     """Hooks into the steps of optimizers and keeps the account of every law; arguments as for `Ledger`."""
 
@@ -57,6 +60,11 @@ class Watcher:
             if value is not None and (type(value) is not int or value < 1):
                 meant = "1 for every step, k for every k-th" if name == "every" else "how many laws are drawn"
                 raise ValueError(f"Ledger: {name}={shown(value)} watches nothing; pass {meant}")
+        if type(seed) is not int:
+            raise ValueError(f"Ledger: seed={shown(seed)} draws no laws; pass an integer")
+        if laws is not None:
+            expect_laws(laws)
+        expect_loss(loss)
         given, named = inputs_of("Ledger", args, kwargs)
         self.model, self.loss = model, loss
         self._pace = Pace(every)
@@ -87,16 +95,28 @@ class Watcher:
         self._resumed: dict[str, Any] | None = None
         self._deriving = False
         self._gradients: GradientWatch | None = None
+        self._met = False
         self._norms = NormWatch(model, self._pace.spending)
         self._handles: list[Any] = [model.register_forward_pre_hook(self._forward, with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
             self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
             self._handles.append(one.register_step_post_hook(functools.partial(self._has_stepped, i)))
-        inner = inside(model)
-        if laws is not None:
-            self._watch(laws)
-        elif given or named or hasattr(inner, "arch"):
-            self._watch(self._derived(given, named))
+        try:
+            if laws is not None:
+                self._watch(laws)
+            elif given or named or hasattr(inside(model), "arch"):
+                self._watch(self._derived(given, named))
+            if self.laws:
+                self._meet()
+        except Exception:
+            self.close()  # who is refused leaves no hooks behind
+            raise
+
+    def _meet(self) -> None:
+        """Makes sure, once, that the optimizers move what is watched."""
+        if not self._met:
+            expect_trained(self._parameters, self.optimizers)
+            self._met = True
 
     def _watch(self, laws: Sequence[Law]) -> None:
         """Starts the accounts."""
@@ -109,6 +129,7 @@ class Watcher:
             chosen = [chosen[int(i)] for i in sorted(order[: self._sample])]
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
+        expect_fit(chosen, self._parameters)
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
         self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared, self._shards)
@@ -124,27 +145,26 @@ class Watcher:
             self.load_state_dict(self._resumed)
 
     def _forward(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        if not self._norms.reading:
+        if is_own_run():  # a question of lawful tells nothing about training
             return
         self._norms.autocast()
         if self.laws or self._deriving or not module.training or not torch.is_grad_enabled():
             return
         self._deriving = True
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            self._watch(self._derived(tuple(args), kwargs))
+        try:
+            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+                self._watch(self._derived(tuple(args), kwargs))
+        finally:
+            self._deriving = False
 
     def _derived(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> LawSet:
-        """The laws of the model; tracing runs it, which tells nothing about training."""
+        """The laws of the model."""
         if is_sharded(dict(inside(self.model).named_parameters())):
             raise ValueError(
                 "the weights are sharded (DTensor), and laws are derived from a whole model; derive them before "
                 "fully_shard or parallelize_module, and pass laws= to the ledger"
             )
-        self._norms.reading = False
-        try:
-            return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
-        finally:
-            self._norms.reading = True
+        return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
 
     # one step of the optimizers
 
@@ -178,6 +198,7 @@ class Watcher:
             raise RuntimeError(
                 "the optimizer stepped before the model ran forward in training mode; pass laws= or args= to the ledger"
             )
+        self._meet()
         self._waiting = set(range(len(self.optimizers)))
         self.steps += 1
         if not self._pace.due(self.steps) or self._gradients is None:
@@ -363,15 +384,14 @@ class Watcher:
         """Goes on with the account of an earlier run, after model and optimizer are loaded.
 
         Raises:
-            ValueError: if it is the account of other laws.
+            ValueError: if it is no account, or that of other laws.
         """
+        expect_state(state)
         if not self.laws:
             self._resumed = dict(state)
             return
         self._resumed = None
-        if state.get("version") != STATE_VERSION or set(state["accounts"]) != set(self.accounts):
-            mine, theirs = sorted(self.accounts), sorted(state.get("accounts", ()))
-            raise ValueError(f"the saved account is of the laws {theirs[:4]}, this ledger watches {mine[:4]}")
+        expect_accounts(state, self.accounts)
         self.steps, self._edited = state["steps"], dict(state["edited"])
         late = state.get("last", self.steps) < self.steps
         self._pace.resume(self.steps)

@@ -293,12 +293,13 @@ def main() -> None:
         sys.exit(141)
     except typer.TyperException as error:  # an unknown command or option, a missing or unreadable value
         _refuse(error.format_message())
-    except (typer.Abort, KeyboardInterrupt):
-        _refuse("stopped", 130)
+    except (typer.Abort, KeyboardInterrupt) as error:
+        _refuse(str(error) or "stopped", 130)
     except Exception as error:
         from lawful.theory.refusals import is_own, said
 
-        if is_own(error) and isinstance(error, ValueError) and type(error).__name__ != "ContradictionError":
+        own = is_own(error) and isinstance(error, (ValueError, ImportError))
+        if own and type(error).__name__ != "ContradictionError":
             _refuse(str(error))
         if os.environ.get("LAWFUL_DEBUG"):
             traceback.print_exc()
@@ -329,7 +330,12 @@ def _shrunk(spec: str) -> tuple[Architecture, Architecture]:
         arch = small(spec)
         return arch, arch
     whole = load(spec)
-    return whole.shrink(), whole
+    try:
+        return whole.shrink(), whole
+    except ValueError:  # sizes are built in where positions are moved
+        if instance_of(spec) is None:
+            raise
+        return small(spec), whole
 
 
 def _load(spec: str, shrink: bool, limit: int, what: str) -> tuple[Architecture, Architecture]:

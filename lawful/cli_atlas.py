@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import os
+import random
 from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lawful.theory.extras import how_to_install
+from lawful.theory.files import expect_folder
 
 from .specs import BadInput
 from .terminal import AsJson, console, finish, print_json
@@ -53,9 +56,10 @@ def atlas(
     from .atlas.measure import Task
     from .atlas.models import SOURCES, names
     from .atlas.page import write_docs, write_page
-    from .atlas.record import read_csv
+    from .atlas.record import STATUSES, read_csv
     from .atlas.run import Journal, Limits, left_to_do, run, second_pass, write_table
 
+    expect_folder(output, BadInput)
     table = output / "atlas.csv"
     if docs:
         try:
@@ -80,7 +84,20 @@ def atlas(
     except NotBuilt as error:
         raise BadInput(str(error)) from error
     if not wanted:
-        raise BadInput(f"no model matches {only!r}; names look like torchvision:vgg16, timm:resnet50 or hf:gpt2")
+        known = names("*" if listed is None else f"{listed}:*")
+        near = difflib.get_close_matches(only, known, 3, 0.4)
+        some = ", ".join(
+            near or random.Random(0).sample(known, min(3, len(known))) or ["none: its packages are missing"]
+        )
+        place = "" if listed is None else f" of the list {listed}"
+        raise BadInput(f"no model{place} matches {only!r}; names are whole, with * for anything, such as {some}")
+    if again is not None and again not in ("all", *STATUSES) and not any(fnmatchcase(n, again) for n in wanted):
+        near = difflib.get_close_matches(again, ("all", *STATUSES), 1)
+        hint = f"did you mean {near[0]}? write" if near else "write"
+        raise BadInput(
+            f"--again {again!r} is no status, and of what --list and --only choose no model has such a name; "
+            f"{hint} all, {', '.join(STATUSES)}, or a pattern of names such as 'timm:vit_*'"
+        )
     journal = Journal(output / ("training.jsonl" if training else "journal.jsonl"))
     done = journal.read()
     todo = left_to_do(wanted, done, again)[:limit]

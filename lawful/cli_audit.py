@@ -9,18 +9,20 @@ from typing import Annotated
 
 import typer
 
+from lawful.theory.refusals import said
+
 from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
 LARGEST = 300_000_000  # parameters: more than this takes gigabytes in float64
 
+ENTRIES = (
+    'a list of {"smooth_layer": a, "balance_layers": [b]} (AWQ), [[b], a] (SmoothQuant) or '
+    '{"scale": a, "compensate": [b]}'
+)
 Map = Annotated[
     Path,
-    typer.Argument(
-        metavar="MAP",
-        help='a JSON list of {"smooth_layer": a, "balance_layers": [b]} (AWQ), [[b], a] (SmoothQuant) or '
-        '{"scale": a, "compensate": [b]}; names or "re:..."',
-    ),
+    typer.Argument(metavar="MAP", help=f'JSON: {ENTRIES}; names or "re:..."'),
 ]
 Spec = Annotated[str, typer.Argument(help="a network, as for derive")]
 
@@ -40,10 +42,12 @@ def audit(
 
     try:
         entries = json.loads(mapping.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"cannot read {mapping} as JSON: {error}") from error
+    except OSError as error:
+        raise BadInput(f"cannot read the map {mapping}: {error.strerror}; it is a JSON file with {ENTRIES}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the map {mapping} is no JSON ({said(error)}); write {ENTRIES}") from error
     if not isinstance(entries, list | dict):
-        raise BadInput(f"{mapping} holds no list of entries but {type(entries).__name__}")
+        raise BadInput(f"the map {mapping} holds {type(entries).__name__}; write {ENTRIES}")
     single_thread()
     arch = load(spec)
     size = sum(p.size for p in arch.parameters.values())

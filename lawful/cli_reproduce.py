@@ -24,7 +24,7 @@ def reproduce(
     name: Annotated[
         str | None, typer.Argument(help="a paper, or one part of it: tran2026, marcotte2025/attention")
     ] = None,
-    list_all: Annotated[bool, typer.Option("--list", help="the papers and their parts")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="the papers and their parts, or those of NAME")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="a small run, less than a minute")] = False,
     output: Annotated[
         Path, typer.Option(help="folder for the figure, the JSON and the page; a run that was killed goes on there")
@@ -33,7 +33,7 @@ def reproduce(
 ) -> None:
     """Run the experiments of a paper again: its numbers beside ours, a verdict on every claim, a figure."""
     if list_all:
-        _list(as_json)
+        _list(name, as_json)
         return
     if name is None:
         raise BadInput("which paper? lawful reproduce --list lists them")
@@ -49,8 +49,12 @@ def reproduce(
     if not quick:
         _expect_packages(found.packages)
     single_thread()
-    with _progress(as_json) as show:
-        data = run(found, quick, output, show)
+    try:
+        with _progress(as_json) as show:
+            data = run(found, quick, output, show)
+    except KeyboardInterrupt:
+        again = f"lawful reproduce {name}{' --quick' if quick else ''} --output {output}"
+        raise typer.Abort(f"stopped; what is finished is kept in {output}: {again} goes on there") from None
     stem = name.replace("/", "-")
     files = {output / f"{stem}.{end}": end for end in ("json", "png", "md")}
     for path, end in files.items():
@@ -78,14 +82,16 @@ def _expect_packages(more: tuple[str, ...] = ()) -> None:
         raise BadInput(f"papers are run again with {what}, which are not installed; {how_to_install('train,plot')}")
 
 
-def _list(as_json: bool) -> None:
+def _list(name: str | None, as_json: bool) -> None:
     from lawful.papers.shelf import PAPERS, paper
 
-    parts = {key: [(p.name, p.title) for p in paper(key).parts] for key in PAPERS}
+    chosen = [paper(name)] if name else [paper(key) for key in PAPERS]
+    titles = {p.name.partition("/")[0]: PAPERS[p.name.partition("/")[0]] for p in chosen}
+    parts = {key: [(p.name, p.title) for p in one.parts] for key, one in zip(titles, chosen, strict=True)}
     if as_json:
-        print_json({"papers": [{"name": k, "title": PAPERS[k], "parts": dict(v)} for k, v in parts.items()]})
+        print_json({"papers": [{"name": k, "title": t, "parts": dict(parts[k])} for k, t in titles.items()]})
         return
-    for key, title in PAPERS.items():
+    for key, title in titles.items():
         print(f"{key}: {title}", *(f"  {key}/{n}: {what}" for n, what in parts[key]), sep="\n")
 
 

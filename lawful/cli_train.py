@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from .specs import BadInput, load
+from .specs import BadInput, expect_writable, load
 from .terminal import AsJson, console, finish, print_json, single_thread
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = "lawful run 1"
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adamax", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam")
+OTHER_LOOPS = ("capturable", "differentiable")  # options for graphs of CUDA, and for steps with gradients
 TYPES = ("float64", "float32", "bfloat16")
 
 
@@ -45,6 +48,7 @@ def train(
     """Train a network and account for what the optimizer does to every law."""
     import torch
 
+    from lawful.dynamics.figure import expect_picture
     from lawful.dynamics.ledger import Ledger
     from lawful.graph.questions.derive import derive
 
@@ -52,9 +56,12 @@ def train(
 
     if dtype not in TYPES:
         raise BadInput(f"--dtype {dtype} is none of {', '.join(TYPES)}")
-    for file in (output, figure):
-        if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
-            raise BadInput(f"{file} cannot be written: name a file in a folder that exists")
+    if clip is not None and not 0 < clip < math.inf:
+        raise BadInput(f"--clip {clip:g} is no norm that gradients can have; write a positive number")
+    expect_writable(output)
+    if figure is not None:
+        expect_picture(figure)
+    options = _options(optimizer)
     single_thread()
     torch.manual_seed(seed)
     arch = load(spec)
@@ -65,7 +72,7 @@ def train(
     if not laws:
         raise BadInput(f"{spec} has no law to watch: {'; '.join(laws.notes) or 'the derivation found none'}")
     model = arch.to_torch(kind, seed)
-    made = _optimizer(optimizer, model)
+    made = _optimizer(optimizer, options, model)
     axis = arch.output_axes[0]
     losses: list[float] = []
     with Ledger(model, made, laws, every=every) as ledger, _live(as_json) as show:
@@ -127,17 +134,34 @@ def ledger(
     finish(run["verdict"] != "unexplained")
 
 
-def _optimizer(spec: str, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that a spec names: `adamw:lr=1e-3,weight_decay=0.1`."""
+def _kind(spec: str) -> type[torch.optim.Optimizer]:
+    """The class of the optimizer that a spec names."""
     import torch
 
-    name, _, rest = spec.partition(":")
-    kinds = {o.lower(): getattr(torch.optim, o) for o in OPTIMIZERS}
+    name = spec.partition(":")[0]
+    kinds: dict[str, type[torch.optim.Optimizer]] = {o.lower(): getattr(torch.optim, o) for o in OPTIMIZERS}
     if name.lower() not in kinds:
         raise BadInput(f"--optimizer {name} is none of {', '.join(kinds)}")
+    return kinds[name.lower()]
+
+
+def _options(spec: str) -> dict[str, Any]:
+    """The options in a spec, `adamw:lr=1e-3,weight_decay=0.1`, each one that the optimizer has and of its type.
+
+    Raises:
+        BadInput: says which option is wrong, and what there is.
+    """
+    name, _, rest = spec.partition(":")
+    known = {
+        n: p.default
+        for n, p in inspect.signature(_kind(spec)).parameters.items()
+        if p.default is not p.empty and n not in OTHER_LOOPS
+    }
     options: dict[str, Any] = {}
     for item in filter(None, rest.split(",")):
         key, equals, value = item.partition("=")
+        if not equals:
+            raise BadInput(f"--optimizer {item} has no value; write name=value")
         words = {"true": True, "false": False}
         try:
             number = words[value.lower()] if value.lower() in words else tuple(map(float, value.split("/")))
@@ -145,13 +169,35 @@ def _optimizer(spec: str, model: torch.nn.Module) -> torch.optim.Optimizer:
             raise BadInput(
                 f"--optimizer {item}: {value!r} is no number; write lr=0.1, betas=0.9/0.99 or nesterov=true"
             ) from error
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]}? it has" if near else "it has"
+            raise BadInput(f"--optimizer {name} has no option {key!r}; {hint} {', '.join(known)}")
+        if key in options:
+            raise BadInput(f"--optimizer {spec} says {key} twice; write it once")
         options[key] = number if isinstance(number, bool) or len(number) > 1 else number[0]
-        if not equals:
-            raise BadInput(f"--optimizer {item} has no value; write name=value")
+        if wanted := _misfit(options[key], known[key]):
+            raise BadInput(f"--optimizer {item}: {key} must be {wanted}")
+    return options
+
+
+def _misfit(value: Any, default: Any) -> str:
+    """What an option must be, by its default, if it is something else; empty if it fits."""
+    if isinstance(default, bool) or default is None:
+        return "" if isinstance(value, bool) else "true or false"
+    numbers = value if isinstance(value, tuple) else (value,)
+    count = len(default) if isinstance(default, tuple) else 1
+    good = all(type(x) is float and math.isfinite(x) for x in numbers) and len(numbers) == count
+    return "" if good else "a finite number" if count == 1 else f"{count} finite numbers with slashes between"
+
+
+def _optimizer(spec: str, options: Mapping[str, Any], model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that a spec names."""
     try:
-        return kinds[name.lower()]((p for p in model.parameters() if p.requires_grad), **options)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"--optimizer {spec}: {error}") from error
+        return _kind(spec)((p for p in model.parameters() if p.requires_grad), **options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        text = " ".join(str(error).split()).rstrip(".")
+        raise BadInput(f"--optimizer {spec}: {text}; change that option") from error
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from lawful.graph.architecture.architecture import Architecture
-    from lawful.theory.laws.law import Law
+from lawful.blocks import ShapeError
+from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.laws.law import Law
+from lawful.theory.typed import typed
 
 
+@typed(ShapeError)
 def paint(arch: Architecture, path: str | Path | None = None, laws: Sequence[Law] | None = None) -> Path | str:
     """Draws an architecture (see `Architecture.draw`)."""
     from lawful.graph.drawing.draw import save

@@ -88,10 +88,9 @@ def expect_writable(path: Path) -> None:
     Raises:
         BadInput: if its folder is not there, or it is a folder itself.
     """
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder; name a file in it")
-    if not path.absolute().parent.is_dir():
-        raise BadInput(f"there is no folder {path.absolute().parent}; make it first")
+    from lawful.theory.files import expect_writable as expect
+
+    expect(path, BadInput)
 
 
 def _family_names() -> list[str]:
@@ -180,7 +179,7 @@ def _value(value: Any, hint: Any, where: str) -> Any:
 
 
 def small(spec: str) -> Architecture:
-    """A small instance of a model of transformers, from its own configuration.
+    """A small instance of a published model, from its own configuration or the arguments of its class.
 
     Raises:
         BadInput: if there is none; says what the user can make smaller.
@@ -190,7 +189,7 @@ def small(spec: str) -> Architecture:
 
 def instance_of(spec: str) -> Callable[[], Architecture] | None:
     """What makes a small instance of the model of a spec; None where only shrinking can."""
-    return partial(small, spec) if spec.startswith("hf:") else None
+    return partial(small, spec) if spec.partition(":")[0] in MODELS else None
 
 
 def _published(spec: str, small: bool = False) -> Architecture:

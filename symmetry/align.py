@@ -14,13 +14,14 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
-from lawful.theory.arguments import shown
-from lawful.theory.extras import how_to_install
+from lawful.theory.extras import needed
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
+from lawful.theory.typed import typed
 
 from .balance import symmetries_of
 from .element import Element
+from .given import ACTING, WAYS, weights_of
 from .moves import Move
 from .running import Tensors, tensors_of
 from .symmetries import Symmetries
@@ -49,6 +50,7 @@ class Alignment(Generic[Model]):
     sweeps: int
 
 
+@typed(ways=ACTING)
 def align(
     a: Model,
     b: Model,
@@ -173,10 +175,8 @@ def _rows(symmetry: Symmetry, tensors: Tensors) -> list[torch.Tensor]:
 
 def _assignment(gain: torch.Tensor) -> torch.Tensor:
     """For every row the column of the assignment with the largest sum."""
-    try:
+    with needed("matching", "scipy", "align"):
         from scipy.optimize import linear_sum_assignment
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"matching needs scipy: {how_to_install('align')}") from error
     return torch.from_numpy(linear_sum_assignment(gain.cpu().numpy(), maximize=True)[1]).long()
 
 
@@ -184,12 +184,16 @@ def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tens
     """The tensors of both in float64.
 
     Raises:
-        ShapeError: for two architectures.
+        ShapeError: for two architectures, symmetries of another network, and weights that are not finite.
     """
+    _expect_same(*(tensors_of(m, found.setting.aliases) for m in (a, b)))
     first, second = (
-        {n: as_double(t) for n, t in tensors_of(m, found.setting.aliases).items() if t.is_floating_point()}
-        for m in (a, b)
+        {n: as_double(t) for n, t in weights_of(m, found.setting).items() if t.is_floating_point()} for m in (a, b)
     )
+    return first, second
+
+
+def _expect_same(first: Tensors, second: Tensors) -> None:
     for name in sorted(set(first) ^ set(second)):
         raise ShapeError(f"only one of the two models has a parameter {name!r}; give two models of one architecture")
     for name, t in first.items():
@@ -198,7 +202,6 @@ def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tens
                 f"{name} has the shapes {tuple(t.shape)} and {tuple(second[name].shape)}; "
                 "give two models of one architecture"
             )
-    return first, second
 
 
 def _distance(first: Tensors, second: Tensors) -> float:
@@ -206,6 +209,7 @@ def _distance(first: Tensors, second: Tensors) -> float:
     return float(torch.stack([(x - y).square().sum() for x, y in pairs]).sum().sqrt()) if pairs else 0.0
 
 
+@typed(ShapeError, least={"points": 2}, ways=WAYS)
 def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int = 11) -> list[float]:
     """What is measured on the straight line between two models: a bump says that they lie in different basins.
 
@@ -219,11 +223,10 @@ def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int =
         The numbers, from `a` to `b`.
 
     Raises:
-        ShapeError: for fewer than two points.
+        ShapeError: for fewer than two points, and for models of two architectures.
     """
-    if type(points) is not int or points < 2:
-        raise ShapeError(f"barrier: points is {shown(points)}; it must be an integer of at least 2")
     start, end = tensors_of(a), tensors_of(b)
+    _expect_same(start, end)
     out = []
     for i in range(points):
         t = i / (points - 1)

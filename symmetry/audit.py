@@ -14,16 +14,21 @@ from typing import Any
 import torch
 
 from lawful.blocks import ShapeError
+from lawful.graph.questions.reading import NetworkLike
+from lawful.theory.arguments import ArgumentError, shown
 from lawful.theory.parts import base
 from lawful.theory.refusals import ModuleError
+from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .export import Scaling, home, scalings
+from .given import WAYS
 from .moves import moved
 from .running import Tensors, distance, outputs
 from .symmetries import Symmetries, symmetries
 from .symmetry import of_model
 
+FORMS = 'write {"smooth_layer": "a", "balance_layers": ["b"]}, [["b"], "a"] or {"scale": "a", "compensate": ["b"]}'
 SEEN = 1e-7  # a wrong map changes outputs by more, rounding in float64 by less
 
 
@@ -80,9 +85,10 @@ class Audit:
         return "\n".join([*lines, f"verdict: {self.verdict}"])
 
 
+@typed(ways=WAYS | {"mapping": FORMS})
 def audit(
     mapping: Sequence[Any] | Mapping[str, Any],
-    model: torch.nn.Module | Symmetries,
+    model: NetworkLike | Symmetries,
     *,
     args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
@@ -92,7 +98,7 @@ def audit(
 
     Args:
         mapping: a list of entries (see above), or one.
-        model: a module, or what `symmetries` gave for one.
+        model: a module, an architecture, a spec, or what `symmetries` gave for one.
         args: example inputs.
         kwargs: keyword inputs.
         seed: of the inputs and factors.
@@ -154,11 +160,13 @@ def _entry(entry: Any) -> tuple[str, tuple[str, ...]]:
     else:
         smooth = balance = None
     balance = [balance] if isinstance(balance, str) else balance
-    if not isinstance(smooth, str) or not balance or not all(isinstance(b, str) for b in balance):
-        raise ValueError(
-            f"cannot read {entry!r} as an entry of a map; write "
-            '{"smooth_layer": "a", "balance_layers": ["b"]}, [["b"], "a"] or {"scale": "a", "compensate": ["b"]}'
-        )
+    if (
+        not isinstance(smooth, str)
+        or not isinstance(balance, Sequence)
+        or not balance
+        or not all(isinstance(b, str) for b in balance)
+    ):
+        raise ArgumentError(f"cannot read {shown(entry)} as an entry of a map; {FORMS}")
     return smooth, tuple(balance)
 
 
@@ -167,7 +175,7 @@ def _matching(name: str, names: Sequence[str]) -> list[str]:
         try:
             expression = re.compile(name.removeprefix("re:"))
         except re.error as error:
-            raise ValueError(f"{name!r} is no regular expression: {error}") from error
+            raise ArgumentError(f"{name!r} is no regular expression: {error}") from error
         return [n for n in names if n and expression.match(n)]
     return [n for n in names if n == name]
 

@@ -13,9 +13,11 @@ from lawful.theory.laws.evaluate import evaluate
 from lawful.theory.laws.law import Law
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import base, read, with_parts
+from lawful.theory.typed import typed
 
 from .element import Element
-from .running import Tensors, tensors_of
+from .given import ACTING, weights_of
+from .running import Tensors
 from .symmetries import Symmetries, symmetries
 from .symmetry import Symmetry, write
 
@@ -42,6 +44,7 @@ class Balanced:
     left: tuple[str, ...]
 
 
+@typed(ways=ACTING)
 def balance(
     model: Model,
     laws: Sequence[str] | None = None,
@@ -69,7 +72,7 @@ def balance(
 
     Raises:
         KeyError: for a law that no symmetry is behind; names those that there are.
-        ShapeError: for a module without inputs.
+        ShapeError: for a module without inputs, symmetries of another network, and weights that are not finite.
 
     >>> import lawful as lw
     >>> model = lw.families.mlp([3, 4, 2]).to_torch(torch.float64)
@@ -79,7 +82,7 @@ def balance(
     """
     found = symmetries_of(model, args, kwargs, network)
     chosen = _chosen(found, laws)
-    done = least_norm(tensors_of(model, found.setting.aliases), chosen)
+    done = least_norm(weights_of(model, found.setting), chosen)
     return write(model, done.tensors, found.setting.aliases, in_place)
 
 

@@ -9,9 +9,12 @@ from types import MappingProxyType
 
 import torch
 
+from lawful.theory.typed import typed_methods
+
 NOTHING: Mapping[Fraction, torch.Tensor] = MappingProxyType({})
 
 
+@typed_methods(leave=("__init__",))
 @dataclass(frozen=True, eq=False)
 class Element:
     """An element of a symmetry's group.

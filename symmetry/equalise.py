@@ -10,10 +10,12 @@ import torch
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
+from lawful.theory.typed import typed
 
 from .balance import symmetries_of
 from .element import Element
-from .running import Tensors, tensors_of
+from .given import ACTING, weights_of
+from .running import Tensors
 from .symmetries import Symmetries
 from .symmetry import Symmetry, write
 
@@ -23,6 +25,7 @@ SWEEPS = 40
 STILL = 1e-6  # change of a factor, from which on nothing moves
 
 
+@typed(ways=ACTING)
 def equalise(
     model: Model,
     statistics: Mapping[str, torch.Tensor] | None = None,
@@ -48,7 +51,7 @@ def equalise(
 
     Raises:
         KeyError: for statistics of a symmetry that is not there.
-        ValueError: for statistics of another shape.
+        ValueError: for statistics of another shape, symmetries of another network, and weights that are not finite.
 
     >>> import lawful as lw
     >>> model = lw.families.mlp([3, 4, 2]).to_torch(torch.float64)
@@ -65,7 +68,7 @@ def equalise(
             raise KeyError(f"no factor per channel is called {name!r}; there are {', '.join(list(chosen)[:8])}")
         if tuple(value.shape) != chosen[name].shape:
             raise ValueError(f"{name} has channels of shape {chosen[name].shape}, got {tuple(value.shape)}")
-    every = tensors_of(model, found.setting.aliases)
+    every = weights_of(model, found.setting)
     now = {n: as_double(every[n]) for s in chosen.values() for n in s.parameters}
     factors = {n: torch.ones(s.shape, dtype=torch.float64) for n, s in chosen.items()}
     for _ in range(SWEEPS):

@@ -17,10 +17,14 @@ from typing import Any
 
 from lawful.theory.gauge.rules import GainRule
 from lawful.theory.parts import base
+from lawful.theory.typed import typed
 
+from .given import WAYS
 from .moves import Move
 from .symmetries import Symmetries
 from .symmetry import Symmetry
+
+__all__ = ["Scaling", "awq", "git_rebasin", "patterns", "rotation_maps", "scalings", "smoothquant", "torch_pruning"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ def home(move: Move) -> str:
     return base(move.part.parameter).rpartition(".")[0]
 
 
+@typed(ways=WAYS)
 def scalings(found: Symmetries) -> list[Scaling]:
     """All factors per channel that one module writes and linear readers undo.
 
@@ -86,6 +91,7 @@ def _is_gain(found: Symmetries, move: Move) -> bool:
     return any(isinstance(site.rule, GainRule) for site, _ in found.uses.get(move.part.parameter, ()))
 
 
+@typed(ways=WAYS)
 def awq(found: Symmetries) -> list[dict[str, Any]]:
     """Mappings for AWQ: what is divided and what is multiplied.
 
@@ -96,11 +102,13 @@ def awq(found: Symmetries) -> list[dict[str, Any]]:
     return [{"smooth_layer": s.smooth, "balance_layers": list(s.balance)} for s in scalings(found)]
 
 
+@typed(ways=WAYS)
 def smoothquant(found: Symmetries) -> list[list[Any]]:
     """Mappings for SmoothQuant: the readers of every norm, and the norm."""
     return [[list(s.balance), s.smooth] for s in scalings(found) if s.norm]
 
 
+@typed(ways={"mappings": "pass what lawful.export.awq gave"})
 def patterns(mappings: Sequence[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
     """AWQ mappings with one entry for all layers, as regular expressions.
 
@@ -130,6 +138,7 @@ def _pattern(name: str) -> str:
     return "re:" + re.sub(r"(?<=\.)\d+(?=\.)", r"\\d+", re.escape(name).replace(r"\.", ".")).replace(".", r"\.") + "$"
 
 
+@typed(ways=WAYS)
 def git_rebasin(found: Symmetries) -> dict[str, Any]:
     """The permutation of every axis of every parameter, and permutations of blocks of features (heads) apart.
 
@@ -165,6 +174,7 @@ def _plain(move: Move, count: int) -> bool:
     )
 
 
+@typed(ways=WAYS)
 def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
     """Groups of modules whose channels are pruned together, with the side on which each is."""
     out = []
@@ -181,6 +191,7 @@ def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
     return out
 
 
+@typed(ways=WAYS)
 def rotation_maps(found: Symmetries) -> dict[str, Any]:
     """R1, the rotation of the residual stream, and R2, those of the values of every attention.
 

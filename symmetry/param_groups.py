@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 
+from lawful.theory.arguments import ArgumentError
 from lawful.theory.gauge.rules import GainRule, LinearRule, TableRule
 from lawful.theory.laws.statement import Term
 from lawful.theory.parts import base
+from lawful.theory.typed import typed
 
+from .given import WAYS
 from .symmetries import Symmetries, symmetries
 
 REASONS = {
@@ -23,6 +26,7 @@ REASONS = {
 }
 
 
+@typed(ways=WAYS)
 def param_groups(
     model: torch.nn.Module,
     *,
@@ -47,6 +51,7 @@ def param_groups(
 
     Raises:
         ShapeError: for a module without inputs.
+        ValueError: for a weight decay below 0.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
@@ -56,6 +61,8 @@ def param_groups(
     gains ['1.weight', '1.bias', '3.bias'] 0.0
     matrices ['3.weight'] 0.01
     """
+    if weight_decay < 0:
+        raise ArgumentError(f"param_groups: weight_decay is {weight_decay}; it must be at least 0")
     found = network or symmetries(model, args=args, kwargs=kwargs)
     kinds = _kinds(found)
     groups: dict[str, list[str]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ import torch
 from lawful.blocks import Run, ShapeError
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
+from lawful.theory.arguments import shown
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.modules import as_double, fresh_inputs
 from lawful.theory.oracle.outputs import named_outputs
+from lawful.theory.parts import base
 from lawful.theory.refusals import refused
 
 Tensors = dict[str, torch.Tensor]
@@ -38,6 +41,13 @@ class Setting:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all whole parameters, by their first names."""
+        if isinstance(self.network, Architecture):
+            return {n: p.shape for n, p in self.network.parameters.items() if base(n) == n}
+        return {n: tuple(p.shape) for n, p in self.network.named_parameters() if n not in self.aliases}
+
 
 def tensors_of(model: object, aliases: Mapping[str, str] | None = None) -> Tensors:
     """Whole parameters and buffers by name, tied ones under every name.
@@ -50,8 +60,11 @@ def tensors_of(model: object, aliases: Mapping[str, str] | None = None) -> Tenso
         found.update(model.named_buffers(remove_duplicate=False))
     elif isinstance(model, Mapping):
         found = dict(model)
+        for name, value in found.items():
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(f"the model has {shown(value)} under {shown(name)}; pass a module, or tensors by name")
     else:
-        raise TypeError(f"expected a module or a mapping of tensors, got {type(model).__name__}; it has no parameters")
+        raise TypeError(f"expected a module or a mapping of tensors, got {shown(model)}; it has no parameters")
     out = {n: t.detach() for n, t in found.items()}
     for alias, first in (aliases or {}).items():
         if first not in out and alias in out:

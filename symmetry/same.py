@@ -10,11 +10,13 @@ import torch
 
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.parts import read
+from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .align import aligned_pair, by_signature
 from .balance import least_norm, symmetries_of
 from .element import Element
+from .given import ACTING
 from .moves import Move
 from .running import Tensors, distance, outputs, tensors_of
 from .symmetries import Symmetries
@@ -53,6 +55,7 @@ class Same:
         return self.verdict.passed
 
 
+@typed(ways=ACTING)
 def same_function(
     a: Model,
     b: Model,

@@ -21,9 +21,11 @@ from lawful.theory.gauge.solution import Solution
 from lawful.theory.laws.named import Named
 from lawful.theory.oracle.verification import refuted
 from lawful.theory.parts import base
+from lawful.theory.typed import typed_methods
 
 from .continuous import from_law
 from .discrete import discrete
+from .given import GROUPS, expect_known
 from .moves import Move
 from .rotations import rotations
 from .running import Setting
@@ -31,6 +33,7 @@ from .symmetry import Symmetry
 from .trial import tried
 
 
+@typed_methods()
 class Symmetries(Named[Symmetry]):
     """The symmetries of one network, by position and by name.
 
@@ -84,7 +87,13 @@ class Symmetries(Named[Symmetry]):
         return move.power > 0
 
     def where(self, group: str | None = None, parameter: str | None = None) -> tuple[Symmetry, ...]:
-        """Those with a group of this name, and those that move a parameter."""
+        """Those with a group of this name, and those that move a parameter.
+
+        Raises:
+            ValueError: for a group that no symmetry has, and a parameter that none moves, if the name is a typo.
+        """
+        expect_known("group", group, {s.group for s in self} | set(GROUPS))
+        expect_known("parameter", parameter, {p for s in self for p in s.parameters} | set(self.setting.shapes))
         return tuple(
             s for s in self if (group is None or s.group == group) and (parameter is None or parameter in s.parameters)
         )

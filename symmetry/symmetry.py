@@ -10,15 +10,18 @@ from typing import TypeVar
 
 import torch
 
+from lawful.blocks import ShapeError
 from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.flows import FlowLaw
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.proof import Proof
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import base
+from lawful.theory.typed import typed_methods
 from lawful.theory.verdict import Verdict
 
 from .element import Element
+from .given import ELEMENT, WAYS, expect_shapes
 from .moves import Move, moved
 from .running import Setting, Tensors, distance, outputs, tensors_of
 
@@ -48,6 +51,7 @@ class Verified:
         return f"{self.verdict}: outputs change by {self.error:.1e}, under a wrong element by {self.control:.1e}"
 
 
+@typed_methods(ways=WAYS | ELEMENT, leave=("__init__",))
 @dataclass(frozen=True, eq=False)
 class Symmetry:
     """A group of transformations of the parameters under which the network computes the same function.
@@ -155,13 +159,16 @@ class Symmetry:
 
         Raises:
             KeyError: if a parameter is missing.
+            ShapeError: for a model of other shapes, and an element of another group.
         """
-        found = tensors_of(dict(tensors), self.setting.aliases)
-        for name in self.parameters:
-            if name not in found:
-                raise KeyError(
-                    f"no parameter {name!r}; pass the module that the symmetry was derived from, or its copy"
-                )
+        found = tensors_of(tensors, self.setting.aliases)
+        expect_shapes(self.parameters, found, self.setting)
+        shape = (sum(self.shape),) * 2 if self.group == "joint linear" else self.shape
+        if element.kind != self.kind or tuple(element.value.shape) != shape:
+            raise ShapeError(
+                f"{self.name} acts by a {self.kind} of shape {shape}, and the element is a {element.kind} of "
+                f"shape {tuple(element.value.shape)}; {ELEMENT['element']}"
+            )
         wide = {n: _wide(found[n]) for n in self.parameters}
         return {n: t.to(found[n].dtype) for n, t in moved(self.moves, self.kinds, element, wide).items()}
 
@@ -174,12 +181,18 @@ class Symmetry:
             in_place: change the model itself.
 
         Raises:
-            TypeError: for what has no parameters.
-            KeyError: if one is missing.
+            ValueError: for what has no parameters (a TypeError for entries that are no tensors), for parameters of
+                other shapes, and for an element of another group.
+            KeyError: if a parameter is missing.
         """
         return write(model, self.changed(tensors_of(model), element), self.setting.aliases, in_place)
 
-    def verify(self, model: object = None, element: Element | None = None, seed: int = 0) -> Verified:
+    def verify(
+        self,
+        model: torch.nn.Module | Mapping[str, torch.Tensor] | None = None,
+        element: Element | None = None,
+        seed: int = 0,
+    ) -> Verified:
         """Tries an element on the network: its outputs must stay, and a wrong element must change them.
 
         Runs in float64 whatever the module's own type is, in the mode that it is in, on random inputs.

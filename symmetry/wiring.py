@@ -194,7 +194,7 @@ class Wiring:
         if signs:
             pair = {q, k} if w in (q, k) else {v, y}
             return [(u, axis) for u in pair] if copies == 1 else None
-        if (rule.noisy and self.draws) or not _heads_alike(site):
+        if (rule.noisy and self.draws) or not rule.heads_alike:
             return None
         widths = {x: self.diagram.wires[x].size // (rule.heads if x in (q, y) else rule.kv_heads) for x in (q, k, v, y)}
         head = widths[w]
@@ -232,16 +232,6 @@ class Wiring:
                 yield y, Axis(0, rule.groups, width, 1)
                 x = site.inputs[0]
                 yield x, Axis(0, rule.groups, self.diagram.wires[x].size // rule.groups, 1)
-
-
-def _heads_alike(site: Site) -> bool:
-    """Whether no head adds fixed numbers of its own to its scores (ALiBi, a mask by heads)."""
-    if site.function is None:
-        return False
-    said = dict(f for f in site.function if isinstance(f, tuple) and len(f) == 2)
-    mask = getattr(said.get("mask"), "tensor", None)
-    alike = mask is None or mask.ndim < 3 or bool((mask == mask[:1]).all())
-    return alike and not said.get("alibi")
 
 
 def _everywhere(site: Site, axis: Axis, wires: set[int] | None = None) -> list[Place]:

@@ -22,6 +22,7 @@ from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Axes
 from lawful.theory.oracle.verification import LawReport, Report, verify
+from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .examine import examine
@@ -61,6 +62,7 @@ def quiet(check: Callable[P, R]) -> Callable[P, R]:
 
 
 @quiet
+@typed(skip=("loss", "axis"))
 def assert_lawful(
     network: Architecture | Net | torch.nn.Module | str,
     args: torch.Tensor | Sequence[Any] = (),

@@ -17,22 +17,33 @@ T = TypeVar("T")
 CONVOLUTIONS = {1: b.Conv1d, 2: b.Conv2d, 3: b.Conv3d}
 
 
-def size(net: b.Net, inputs: int = 1) -> int:
-    """Number of parameters of an expression; blocks that appear twice count once."""
-    nodes = Nodes()
-    nodes.add("", net, [("input", i) for i in range(inputs)])
-    blocks = {id(block): block for block in nodes.blocks.values()}.values()
-    return sum(prod(spec.shape) for block in blocks for spec in block.parameters.values())
-
-
 @dataclass
 class Builder:
-    """Grows a network piece by piece and remembers the linear maps that may be used again."""
+    """Grows a network piece by piece and remembers the linear maps that may be used again.
+
+    Attributes:
+        draw: of hypothesis.
+        most: parameters after which it grows no more.
+        linears: maps that may be used again.
+        counted: the blocks that it has made, by identity.
+    """
 
     draw: Draw
-    budget: int
+    most: int
     linears: list[b.Linear] = field(default_factory=list)
-    tables: bool = False
+    counted: dict[int, b.Block] = field(default_factory=dict)
+
+    @property
+    def budget(self) -> int:
+        """Parameters that are left; a block that is used again costs nothing."""
+        specs = (spec for block in self.counted.values() for spec in block.parameters.values())
+        return self.most - sum(prod(spec.shape) for spec in specs)
+
+    def count(self, net: b.Net) -> None:
+        """Takes the parameters of a net off the budget."""
+        nodes = Nodes()
+        nodes.add("", net, [("input", 0)])
+        self.counted |= {id(block): block for block in nodes.blocks.values()}
 
     def pick(self, options: Sequence[T]) -> T:
         """One of some options."""
@@ -50,7 +61,6 @@ class Builder:
 
     def linear(self, features: int, width: int) -> b.Net:
         """A linear map: new, frozen, or one that is there already."""
-        self.budget -= features * width
         known = [m for m in self.linears if (m.features, m.width) == (features, width)]
         if bool(known) and self.pick([False, False, True]):
             return self.pick(known)
@@ -76,7 +86,6 @@ class Builder:
             kernel, padding = 3, 1
         groups = s.features if self.pick([False, False, False, True]) else 1
         n = self.width() if groups == 1 else s.features * self.draw(st.integers(1, 2))
-        self.budget -= s.features // groups * n * kernel**rank
         return CONVOLUTIONS[rank](s.features, n, kernel, stride, padding, groups, bias=self.flag())
 
     # Pieces that keep the signal
@@ -105,7 +114,6 @@ class Builder:
             kinds.append("group")
             gain = True  # the mean of a core over space is zero, which a pooling right after it would see
         kind = self.pick(kinds)
-        self.budget -= s.features * (gain + shift)
         n = s.features
         if kind == "layer" and n >= 3:
             return b.LayerNorm(n, gain, shift, 0.0)
@@ -118,29 +126,25 @@ class Builder:
     def affine(self, s: b.Signal) -> b.Net:
         """A gain, a shift or both."""
         gain = self.flag()
-        self.budget -= s.features
         return b.Affine(s.features, gain, not gain or self.flag())
 
     def attention(self, s: b.Signal) -> b.Net:
         """Self-attention with random heads and options."""
         heads, kv = self.pick([(1, 1), (2, 2), (2, 1)])
-        width = 2
-        self.budget -= (2 * heads + 2 * kv) * width * s.features
         return b.SelfAttention(
             s.features,
             heads,
             kv,
-            width,
-            self.flag(),
-            self.flag(),
-            self.pick([0.0, 0.0, 10.0]),
-            self.pick(["softmax", "softmax", "softmax", "linear"]),
+            head_width=2,
+            bias=self.flag(),
+            causal=self.flag(),
+            rotary=self.pick([0.0, 0.0, 10.0]),
+            scores=self.pick(["softmax", "softmax", "softmax", "linear"]),
         )
 
     def glu(self, s: b.Signal) -> b.Net:
         """A gated linear unit."""
         hidden = self.draw(st.integers(2, 3))
-        self.budget -= 3 * s.features * hidden
         return b.GatedLinearUnit(
             s.features, hidden, self.pick([b.SiLU(), b.ReLU(), b.Identity(), b.Sigmoid()]), self.flag()
         )
@@ -148,7 +152,6 @@ class Builder:
     def mixture(self, s: b.Signal) -> b.Net:
         """A dense mixture of two or three experts."""
         experts = [self.back_to(s, 1) for _ in range(self.draw(st.integers(2, 3)))]
-        self.budget -= s.features * len(experts)
         return b.MixtureOfExperts(s.features, experts)
 
     def back_to(self, s: b.Signal, depth: int) -> b.Net:
@@ -158,7 +161,6 @@ class Builder:
             return net
         if s.channels_first and s.space:
             last: b.Net = CONVOLUTIONS[len(s.space)](out.features, s.features, 1, bias=self.flag())
-            self.budget -= out.features * s.features
         else:
             last = self.linear(out.features, s.features)
         return net >> last
@@ -174,6 +176,7 @@ class Builder:
         net: b.Net | None = None
         for _ in range(self.draw(st.integers(1, 3))):
             piece = self.piece(s, depth)
+            self.count(piece)
             net = piece if net is None else net >> piece
             s = output_signal(piece, s)
             if self.budget <= 0:
@@ -186,9 +189,7 @@ class Builder:
         known = {name: nets for name, kind in sorted(b.kinds().items()) if (nets := kind.examples(s))}
         if not known:
             return self.activation()
-        net = self.pick(known[self.pick(list(known))])
-        self.budget -= size(net)
-        return net
+        return self.pick(known[self.pick(list(known))])
 
     def piece(self, s: b.Signal, depth: int) -> b.Net:
         """One piece that keeps the positions."""

@@ -17,6 +17,7 @@ from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, shown
 from lawful.theory.oracle.modules import Axes, Point, module_points
 from lawful.theory.oracle.verification import TOLERANCE, LawReport, verify
+from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .assertions import EPSILON_TOLERANCE, hint, quiet
@@ -25,6 +26,7 @@ Invariant = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 
 
 @quiet
+@typed(skip=("loss", "axis"))
 def assert_conserved(
     invariant: Law | Invariant,
     network: NetworkLike,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lawful.theory.verdict import Verdict
@@ -116,6 +116,9 @@ class Findings:
         wrong, untested = self.wrong, self.untested
         if self.violated and not wrong:
             lines = [f"{self.model}: {len(self.violated)} of {len(self.laws)} laws are broken"]
+        elif wrong and self.fault is not None and self.fault.cut:
+            some = f"{len(wrong)} of {len(self.parameters)} parameters"
+            lines = [f"{self.model}: gradients do not reach {some}, or only in part"]
         elif wrong:
             lines = [f"{self.model}: wrong gradients ({len(wrong)} of {len(self.parameters)} parameters)"]
         elif self.vacuous:
@@ -130,23 +133,22 @@ class Findings:
                 f"  operation:  {self.fault.operation}, for {self.fault.toward}",
                 f"  it seems:   {self.fault.guess}",
             ]
+            meant = self.fault.operator or (self.fault.place.line if self.fault.cut else "")
+            if meant:
+                what = "stops gradients" if self.fault.cut else "changes gradients and nothing else"
+                lines.append(f"  if meant:   this line {what}; pass by_design=[{meant!r}]")
         lines += _cut([_row(p) for p in sorted(wrong, key=lambda p: -p.error)], 8, "wrong parameters")
         lines += _cut(
             [f"  law broken: {r.law} (by {r.residual:.1e} of its terms) {r.reason}".rstrip() for r in self.violated],
             4,
             "broken laws",
         )
-        lines += _cut(
-            [
-                f"  no witness: {p.name}: {p.untested or 'whether its gradient is right could not be measured'}"
-                for p in untested
-            ],
-            6,
-            "more",
-        )
+        silent = _by_module(untested, self.parameters)
+        rows = [f"  no witness: {_counted(n, k)}: {why}" for n, (k, why) in silent.items()]
+        lines += _cut(rows, 6, "without a witness")
         if untested:
-            names = ", ".join(repr(p.name) for p in untested[:2])
-            lines.append(f"  if that is meant: allow_untested=[{names}{', ...' if len(untested) > 2 else ''}]")
+            names = ", ".join(map(repr, [*silent][:2]))
+            lines.append(f"  if that is meant: allow_untested=[{names}{', ...' if len(silent) > 2 else ''}]")
         lines.append("  witnesses:  " + "; ".join(self._witnesses()))
         lines += _cut([f"  note:       {n}" for n in self.notes], max(1, LONGEST - len(lines) - 1), "notes")
         return lines[:LONGEST]
@@ -160,6 +162,27 @@ class Findings:
 def _row(p: ParameterFinding) -> str:
     size = "" if not p.error else f" (off by {p.error:.1e})" if p.error < 1e6 else ""
     return f"  parameter:  {p.name}{size}: " + "; ".join(f"{w}: {text}" for w, text in p.against.items())
+
+
+def _by_module(untested: Sequence[ParameterFinding], every: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Parameters without a witness, and whole modules of them: how many there are, and why."""
+    why = {p.name: p.untested or "whether its gradient is right could not be measured" for p in untested}
+    members: dict[str, list[str]] = {}
+    for name in every:
+        parts = name.split(".")
+        for i in range(1, len(parts)):
+            members.setdefault(".".join(parts[:i]), []).append(name)
+    found: dict[str, tuple[int, str]] = {}
+    for name, reason in why.items():
+        parts = name.split(".")
+        above = (".".join(parts[:i]) for i in range(1, len(parts)))
+        whole = next((m for m in above if len(members[m]) > 1 and all(why.get(n) == reason for n in members[m])), name)
+        found[whole] = (len(members.get(whole, [name])), reason)
+    return found
+
+
+def _counted(name: str, count: int) -> str:
+    return name if count == 1 else f"{name} (all {count} parameters)"
 
 
 def _cut(lines: Sequence[str], most: int, what: str) -> list[str]:

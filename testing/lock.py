@@ -16,11 +16,13 @@ import torch
 
 from lawful.blocks import Net
 from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.arguments import shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import refused
+from lawful.theory.typed import typed
 
 from .assertions import quiet
 from .sets import changes, laws_of, renamed, statements
@@ -40,6 +42,7 @@ class LockError(ValueError):
 
 
 @quiet
+@typed(LockError, skip=("loss", "axis"), ways={"path": "give its path"})
 def assert_locked(
     name: str,
     network: Architecture | Net | torch.nn.Module | LawSet,
@@ -149,8 +152,8 @@ def compare(name: str, laws: LawSet, path: str | os.PathLike[str]) -> None:
         AssertionError: says what changed.
     """
     __tracebackhide__ = True
-    file = Path(path)
-    known = models(file)
+    known, file = models(path), Path(path)
+    _expect_folder(file, "read")
     if name not in known:
         there = f"; it has {', '.join(list(known)[:6])}" if known else ""
         what = "has no entry" if file.exists() else "is not there, so it has no entry"
@@ -170,6 +173,12 @@ def compare(name: str, laws: LawSet, path: str | os.PathLike[str]) -> None:
         if rest > 0:
             lines = [*lines[: -rest - 1], f"  ... and {rest + 1} more lines"]
         raise AssertionError("\n".join(line[:WIDEST] for line in [head, *lines, *tail]))
+
+
+def _expect_folder(file: Path, done: str) -> None:
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise LockError(f"{file.name} cannot be {done}: there is no folder {folder}; make it first, or change path=")
 
 
 def _difference(old: Entry, new: Entry) -> list[str]:
@@ -192,6 +201,8 @@ def models(path: str | os.PathLike[str]) -> dict[str, Entry]:
     Raises:
         LockError: for a file that is none.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise LockError(f"the lock file is {shown(path)}; give its path, such as {LOCK!r}")
     file = Path(path)
     if not file.exists():
         return {}
@@ -235,8 +246,8 @@ def write(entries: Mapping[str, Entry], path: str | os.PathLike[str]) -> list[st
     Raises:
         LockError: for a file that cannot be read or written.
     """
-    file = Path(path)
-    known = models(file)
+    known, file = models(path), Path(path)
+    _expect_folder(file, "written")
     changed = [n for n, one in entries.items() if known.get(n) != one]
     if not changed:
         return []
@@ -250,7 +261,9 @@ def write(entries: Mapping[str, Entry], path: str | os.PathLike[str]) -> list[st
         os.chmod(new.name, file.stat().st_mode & 0o777 if file.exists() else 0o644)
         os.replace(new.name, file)
     except OSError as error:
-        raise LockError(f"{file} cannot be written: {error.strerror or error}") from error
+        raise LockError(
+            f"{file} cannot be written ({error.strerror or error}); name a file in a folder that is open to you"
+        ) from error
     return changed
 
 

@@ -2,7 +2,7 @@
 
 Raw parameters and calls of torch that tie, slice, transpose, add, repeat, gate, freeze, scale and normalise parameters
 and features in every way.  A module is a `Program`: data that prints as source (`program.source`), runs
-(`program.module()`, `program.args()`) and shrinks.
+(`program.module()`, `program.args()`) and shrinks.  This file is long because it lists what a module may do.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hypothesis.errors import UnsatisfiedAssumption
 
 from .author import BATCH, WIDEST, Author
 from .programs import Program
+from .writer import LayerModule
 
 GATES = ("relu", "abs", "leaky", "max0", "where", "gate", "clamp")
 CURVES = ("tanh", "gelu", "silu", "sigmoid", "square", "exp", "inverse", "sqrt_abs", "rsqrt")
@@ -336,7 +337,7 @@ def modules(draw: st.DrawFn, steps: int = 5) -> Program:
     return program
 
 
-def class_axes(program: Program) -> tuple[int, ...]:
+def class_axes(program: Program | LayerModule) -> tuple[int, ...]:
     """The axis of the classes of every output: 1 where positions follow channels, as in torch's losses, else -1."""
     convolved = any(c.startswith("conv") for c in program.calls)
     shapes = [tuple(z.shape) for z in program.run()]

@@ -2,6 +2,8 @@
 
 Nothing here is made of our blocks: an instruction is a call of torch, its operands are inputs, raw parameters,
 constants and earlier results.
+
+This file is long because it lists every call.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import functools
 import itertools
 import linecache
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -212,15 +214,10 @@ class Program:
 
     def module(self, seed: int = 0) -> nn.Module:
         """The module, with random parameters; the global random state is left as it was."""
-        path = f"<plain module {next(_numbers)}>"
-        text = self.source
-        linecache.cache[path] = (len(text), None, text.splitlines(True), path)
-        scope = dict(SCOPE, __name__="plain")
-        exec(compile(text, path, "exec"), scope)
+        made = compiled(self.source)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made: nn.Module = scope["Plain"]()
-        return made
+            return made()
 
     def args(self, seed: int = 0) -> tuple[torch.Tensor, ...]:
         """Example inputs; tokens show every word."""
@@ -237,6 +234,22 @@ class Program:
         with torch.no_grad():
             out = self.module()(*self.args())
         return (out,) if isinstance(out, torch.Tensor) else tuple(out)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its parameters and values."""
+        return (*(p.name for p in self.parameters), *(s.name for s in self.steps))
+
+    def script(self, losses: Sequence[str], kind: str, line: str) -> str:
+        """A script that shows a find."""
+        shapes = [
+            f"torch.arange({torch.Size(x.shape).numel()}).reshape({x.shape}) % {x.words}"
+            if x.words
+            else f"torch.randn{x.shape}"
+            for x in self.inputs
+        ]
+        again = f"# judge({self!r}, {tuple(losses)!r})\n"
+        return reproducible(self.source, shapes, losses, kind, line) + again
 
     @property
     def reads_inputs(self) -> bool:
@@ -300,6 +313,37 @@ class Program:
 
 
 _numbers = itertools.count()
+
+
+def compiled(source: str) -> Callable[[], nn.Module]:
+    """The class `Plain` of some source, whose lines tracebacks can show."""
+    path = f"<plain module {next(_numbers)}>"
+    linecache.cache[path] = (len(source), None, source.splitlines(True), path)
+    scope = dict(SCOPE, __name__="plain")
+    exec(compile(source, path, "exec"), scope)
+    made: Callable[[], nn.Module] = scope["Plain"]
+    return made
+
+
+def reproducible(source: str, inputs: Sequence[str], losses: Sequence[str], kind: str, line: str) -> str:
+    """A script that shows a find.
+
+    Args:
+        source: of the module.
+        inputs: source of its example inputs.
+        losses: one for every output.
+        kind: of the find.
+        line: what was found.
+    """
+    loss = repr(losses[0] if len(losses) == 1 else list(losses))
+    return (
+        f"# {kind}: {line}\nimport torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
+        f"import lawful as lw\n\n\n{source}\n\n"
+        f"torch.manual_seed(0)\nmodel, args = Plain(), ({', '.join(inputs)},)\n"
+        f"laws = lw.derive(model, {loss}, args=args)\nprint(laws, laws.exact_independent, laws.notes)\n"
+        f"for law in laws:\n    print(law.name, law.exact, law.text)\n"
+        f"print(laws.verify(model, args=args).verdict, lw.count(model, {loss}, args=args))\n"
+    )
 
 
 def shrunk(program: Program, interesting: Callable[[Program], bool], tries: int = 400) -> Program:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch.func import functional_call
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Tensors = dict[str, torch.Tensor]
 Field = Callable[[torch.Tensor], torch.Tensor]
@@ -188,7 +189,7 @@ class Referee:
         weights: list[torch.Tensor] = []
 
         def value(theta: torch.Tensor) -> torch.Tensor:
-            with Primitive():
+            with Primitive(), sdpa_kernel(SDPBackend.MATH):  # other kernels have no second derivative
                 outputs = _as_tuple(functional_call(self.module, self.named(theta), tuple(x)))
             if not weights:
                 for z, loss, axis in zip(outputs, self.losses, self.axes, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,6 +23,7 @@ from .examine import examine
 from .findings import Findings
 from .lawcheck import check_law, of_samples
 from .score_beds import FAULTS, RIGHT, Bed, Change, beds
+from .score_right import Right, one_process, right
 from .survey import one
 from .witness.judge import DERIVATIVE, REACH, REFERENCE
 from .witness.sample import loss_of
@@ -168,19 +169,40 @@ def correct(count: int, start: int = 0) -> tuple[int, list[str]]:
     Returns:
         How many were tested and passed, and a line for each that was accused or could not be run.
     """
-    passed, accused = 0, []
+    passed, lines = 0, []
     for number in range(start, start + count):
         program, losses = one(number)
         try:
             found = examine(program.module(), program.args(), loss=losses[0])
         except (AssertionError, ValueError) as error:  # the loss of some is no number anywhere
             if "not a number" not in str(error):
-                accused.append(f"{number}: {error}")
+                lines.append(f"{number}: {error}")
             continue
         passed += found.verdict is Verdict.HOLDS
         if found.verdict is Verdict.VIOLATED:
-            accused.append(f"{number}: {found}")
-    return passed, accused
+            lines.append(f"{number}: {found}")
+    return passed, lines
+
+
+def accused(modules: Iterable[Right], seed: int = 0) -> tuple[int, list[str]]:
+    """Tests modules that are right (see `score_right`).
+
+    Returns:
+        How many passed, and a line for each that did not, or that could not be run.
+    """
+    passed, lines = 0, []
+    with one_process():
+        for number, one in enumerate(modules):
+            torch.manual_seed(seed + number)
+            try:
+                found = examine(one.make(), one.args, loss="cross_entropy")
+            except (AssertionError, ValueError) as error:
+                lines.append(f"{one.kind}, {one.name}: {error}")
+                continue
+            passed += found.verdict is Verdict.HOLDS
+            if found.verdict is not Verdict.HOLDS:
+                lines.append(f"{one.kind}, {one.name}: {found}")
+    return passed, lines
 
 
 def main() -> None:
@@ -188,17 +210,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lawful.testing.score", description=__doc__)
     parser.add_argument("names", nargs="*", help="networks (all by default)")
     parser.add_argument("--correct", type=int, default=0, metavar="N", help="also test N random correct modules")
+    parser.add_argument("--wrapped", action="store_true", help="also test 120 correct modules in usual wrappings")
     options = parser.parse_args()
     began = time.perf_counter()
     rows = score(options.names or None)
     print(table(rows))
     print(f"{time.perf_counter() - began:.0f} s")
-    accused: list[str] = []
+    lines: list[str] = []
     if options.correct:
-        passed, accused = correct(options.correct)
-        print(f"{len(accused)} of {options.correct} correct modules accused, {passed} passed", *accused, sep="\n")
+        passed, lines = correct(options.correct)
+        print(f"{len(lines)} of {options.correct} random correct modules accused, {passed} passed", *lines, sep="\n")
+    if options.wrapped:
+        modules = list(right())
+        passed, bad = accused(modules)
+        print(f"{len(bad)} of {len(modules)} wrapped correct modules accused, {passed} passed", *bad, sep="\n")
+        lines += bad
     faults = [r for r in rows if r.fault in FAULTS]
-    if accused or any(not r.wrong for r in faults) or any(r.wrong for r in rows if r.fault in RIGHT):
+    if lines or any(not r.wrong for r in faults) or any(r.wrong for r in rows if r.fault in RIGHT):
         raise SystemExit(1)
 
 

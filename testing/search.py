@@ -137,11 +137,13 @@ def _pieces(networks: int, start: int, depth: int, modules: tuple[str, ...]) -> 
         yield min(BATCH, networks - i * BATCH), start + i, depth, modules
 
 
-def _survey_piece(task: tuple[int, int]) -> Survey:
+def _survey_piece(task: tuple[int, int, bool, bool]) -> Survey:
     return survey(*task)
 
 
-def plain_modules(modules: int, start: int, workers: int, output: Path, sound: bool = False) -> int:
+def plain_modules(
+    modules: int, start: int, workers: int, output: Path, sound: bool = False, layers: bool = False
+) -> int:
     """Surveys plain torch modules, and writes what is found as scripts.
 
     Args:
@@ -150,12 +152,13 @@ def plain_modules(modules: int, start: int, workers: int, output: Path, sound: b
         workers: processes.
         output: folder for the scripts.
         sound: whether what is only missing, or counted wrongly, is written but no failure.
+        layers: modules of torch's own layers instead of raw parameters and calls.
 
     Returns:
         0 if nothing was false, wrong or silently missing, and nothing crashed; else 1.
     """
     found = Survey()
-    tasks = [(min(PIECE, modules - i), start + i) for i in range(0, modules, PIECE)]
+    tasks = [(min(PIECE, modules - i), start + i, True, layers) for i in range(0, modules, PIECE)]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for part in pool.imap_unordered(_survey_piece, tasks):
             found.add(part)
@@ -176,6 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lawful.testing.search", description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=5000, help="how many random networks (default: 5000)")
     parser.add_argument("--modules", type=int, default=0, help="so many plain torch modules instead, with a referee")
+    parser.add_argument("--layers", type=int, default=0, help="so many modules of torch's own layers, likewise")
     parser.add_argument("--sound", action="store_true", help="modules whose laws are only missing are no failure")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first piece (default: the time)")
     parser.add_argument("--depth", type=int, default=2, help="how deep residuals and branches nest (default: 2)")
@@ -183,8 +187,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--module", action="append", default=[], help="imported first: it registers your own blocks")
     parser.add_argument("--output", type=Path, default=Path("disagreements"), help="folder for what disagrees, as JSON")
     options = parser.parse_args(argv)
-    if options.modules:
-        return plain_modules(options.modules, options.seed, options.workers, options.output, options.sound)
+    if many := options.modules or options.layers:
+        layers = not options.modules
+        return plain_modules(many, options.seed, options.workers, options.output, options.sound, layers)
     found = Found()
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.workers) as pool:

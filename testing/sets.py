@@ -16,6 +16,7 @@ from lawful.graph.questions.derive import derive
 from lawful.graph.questions.reading import network_of
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
+from lawful.theory.typed import typed
 
 from .assertions import quiet
 
@@ -25,6 +26,7 @@ WIDEST = 200  # letters of a line
 
 
 @quiet
+@typed(skip=("loss", "axis"))
 def assert_same_laws(
     one: Network,
     other: Network,
@@ -57,6 +59,7 @@ def assert_same_laws(
 
 
 @quiet
+@typed(skip=("loss", "axis"))
 def assert_complete(
     network: Architecture | Net | torch.nn.Module,
     args: torch.Tensor | Sequence[Any] = (),

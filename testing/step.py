@@ -14,6 +14,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.parts import base
+from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .assertions import conclude, quiet
@@ -29,6 +30,7 @@ ROUNDED = "as much as rounding in float32 inside of the forward makes; pass tole
 
 
 @quiet
+@typed(skip=("loss", "axis"))
 def assert_step_lawful(
     model: torch.nn.Module,
     laws: Sequence[Law] | None = None,
@@ -117,6 +119,7 @@ def assert_step_lawful(
 
 
 @quiet
+@typed(skip=("loss", "axis"))
 def assert_same_step(
     model: torch.nn.Module,
     first: Callable[[], object],

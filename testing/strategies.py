@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.compile import output_signal
+from lawful.theory.typed import typed
 
 from .builder import Builder
 from .modules import judged, modules
@@ -56,12 +57,10 @@ def sequences(draw: Draw, max_depth: int = 2) -> Architecture:
         s = b.Signal(draw(st.integers(4, 5)), (tokens,), tokens=True)
         width = draw(st.integers(2, 3))
         net = b.Embedding(s.features, width)
-        builder.budget -= s.features * width
     else:
         s = b.Signal(builder.width(), (tokens,))
     now = output_signal(net, s) if net else s
     start = builder.pick(["nothing", "position", "class", "both"]) if net or builder.flag() else "nothing"
-    builder.tables = start != "nothing"
     for kind, make in (
         ("class", lambda n: b.ClassToken(n.features)),
         ("position", lambda n: b.LearnedPosition(n.space[0], n.features)),
@@ -69,15 +68,13 @@ def sequences(draw: Draw, max_depth: int = 2) -> Architecture:
         if start in (kind, "both"):
             extra = make(now)
             net = net >> extra if net else extra
-            builder.budget -= now.features * 3
             now = output_signal(net, s)
-    if builder.tables or s.tokens:
+    if start != "nothing" or s.tokens:
         assert net is not None
         attention = builder.attention(now)
         net = net >> (b.residual(attention) if builder.flag() else attention)
     if not net and builder.pick([False, False, False, True]):
         net = b.Recurrent(now.features, 2, tokens, builder.pick([b.ReLU(), b.LeakyReLU(0.3), b.Tanh()]), builder.flag())
-        builder.budget -= 4 + 2 * now.features
     return _finish(builder, s, max_depth, draw, net)
 
 
@@ -89,7 +86,6 @@ def images(draw: Draw, max_depth: int = 2) -> Architecture:
     s = b.Signal(draw(st.integers(2, 3)), (4,) * rank, channels_first=True)
     if rank == 2 and builder.pick([False, False, True]):
         patches = b.Conv2d(s.features, builder.width(), 2, 2, bias=builder.flag()) >> b.ToTokens()
-        builder.budget -= 4 * s.features * 3
         return _finish(builder, s, max_depth, draw, patches)
     net: b.Net = builder.conv(s, first=True)
     s2 = output_signal(net, s)
@@ -116,6 +112,8 @@ def grids(draw: Draw, max_depth: int = 2) -> Architecture:
 def _finish(builder: Builder, s: b.Signal, depth: int, draw: Draw, net: b.Net | None = None) -> Architecture:
     """A body, a pooling where there are positions, and a head."""
     now = output_signal(net, s) if net else s
+    if net:
+        builder.count(net)
     body, now = builder.chain(now, depth)
     net = net >> body if net else body
     if now.space and (now.channels_first or builder.flag()):
@@ -136,6 +134,7 @@ def _finish(builder: Builder, s: b.Signal, depth: int, draw: Draw, net: b.Net | 
     return arch
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def architectures(max_depth: int = 2) -> st.SearchStrategy[Architecture]:
     """Architectures of every kind: vectors, token sequences, images; with skips, branches, shared or frozen weights.
 
@@ -147,6 +146,7 @@ def architectures(max_depth: int = 2) -> st.SearchStrategy[Architecture]:
     return st.one_of(vectors(max_depth), sequences(max_depth), images(max_depth), volumes(1), grids(max_depth))
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def blocks(signal: b.Signal | None = None) -> st.SearchStrategy[b.Net]:
     """Blocks, or a few of them that belong together: every registered one that says how it follows a signal.
 
@@ -163,6 +163,7 @@ def blocks(signal: b.Signal | None = None) -> st.SearchStrategy[b.Net]:
     return one()
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def parameters(arch: Architecture) -> st.SearchStrategy[dict[str, torch.Tensor]]:
     """Random parameters of an architecture, float64, by name; frozen ones too.
 
@@ -172,6 +173,7 @@ def parameters(arch: Architecture) -> st.SearchStrategy[dict[str, torch.Tensor]]
     return _seeds().map(lambda seed: arch.random_parameters(torch.Generator().manual_seed(seed)))
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def batches(arch: Architecture, most: int = 6) -> st.SearchStrategy[tuple[torch.Tensor, ...]]:
     """Random inputs of an architecture, one tensor for each, all with the same number of examples.
 
@@ -188,6 +190,7 @@ def batches(arch: Architecture, most: int = 6) -> st.SearchStrategy[tuple[torch.
     return st.builds(inputs, _seeds(), st.integers(2, most))
 
 
+@typed(least={"max_depth": 0, "most": 2})
 def losses(arch: Architecture | None = None) -> st.SearchStrategy[Any]:
     """Losses that both differentiation and the theorems know: one, or one for every output of an architecture.
 

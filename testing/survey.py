@@ -20,9 +20,11 @@ from lawful.theory.oracle.counting import Count
 from lawful.theory.verdict import Verdict
 
 from .breakdown import Breakdown
+from .layers import layered
 from .modules import class_axes, judged
 from .programs import Program, shrunk
 from .referee import Referee
+from .writer import LayerModule
 
 BATCH = 20  # modules in one piece of work
 POINTS = 3  # of parameters at which laws are tested
@@ -117,7 +119,7 @@ class Survey:
         return not any(self.kinds[k] for k in KINDS if k != "refused")
 
 
-def judge(program: Program, losses: Sequence[str], start: int = 0, only: str = "") -> Outcome:
+def judge(program: Program | LayerModule, losses: Sequence[str], start: int = 0, only: str = "") -> Outcome:
     """Everything that the library says about one module, against the referee.
 
     Args:
@@ -238,50 +240,30 @@ def _compare(outcome: Outcome, laws: LawSet, referee: Referee, start: int, count
             outcome.failures[kind] = f"{number} with verdict HOLDS, {told}"
 
 
-def reproduction(program: Program, losses: Sequence[str], kind: str, line: str) -> str:
-    """A script that shows a find."""
-    shapes = [
-        f"torch.arange({torch.Size(x.shape).numel()}).reshape({x.shape}) % {x.words}"
-        if x.words
-        else f"torch.randn{x.shape}"
-        for x in program.inputs
-    ]
-    loss = repr(losses[0] if len(losses) == 1 else list(losses))
-    return (
-        f"# {kind}: {line}\nimport torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
-        f"import lawful as lw\n\n\n{program.source}\n\n"
-        f"torch.manual_seed(0)\nmodel, args = Plain(), ({', '.join(shapes)},)\n"
-        f"laws = lw.derive(model, {loss}, args=args)\nprint(laws, laws.exact_independent, laws.notes)\n"
-        f"for law in laws:\n    print(law.name, law.exact, law.text)\n"
-        f"print(laws.verify(model, args=args).verdict, lw.count(model, {loss}, args=args))\n"
-        f"# judge({program!r}, {tuple(losses)!r})\n"
-    )
-
-
-def survey(modules: int, start: int, minimise: bool = True) -> Survey:
+def survey(modules: int, start: int, minimise: bool = True, layers: bool = False) -> Survey:
     """Judges so many random modules.
 
     Args:
         modules: how many, all different from those of another `start`.
         start: seed.
         minimise: whether a module with a failure is made smaller while it fails in the same way.
+        layers: modules of torch's own layers (see `layers`) instead of raw parameters and calls (see `modules`).
     """
     result = Survey()
     torch.set_num_threads(1)
     for number in range(modules):
-        program, losses = one(start + number)
+        program, losses = layered(start + number) if layers else one(start + number)
         outcome = judge(program, losses)
         result.modules += 1
         result.noted += outcome.noted
         result.stated += outcome.stated
         result.missing += outcome.missing and outcome.noted
         result.undecided += outcome.undecided
-        names = [*(w.name for w in program.parameters), *(s.name for s in program.steps)]
-        result.breakdown.note(outcome.notes, names, outcome.missing)
+        result.breakdown.note(outcome.notes, program.names, outcome.missing)
         result.kinds.update(outcome.failures.keys())
         result.calls.update(program.calls)
         for kind in outcome.failures:
-            small = program
+            small: Program | LayerModule = program
 
             def same(p: Program, kind: str = kind, losses: tuple[str, ...] = losses, was: Outcome = outcome) -> bool:
                 if not p.reads_inputs or min(z.shape[1:].numel() for z in p.run()) < 2:
@@ -289,11 +271,11 @@ def survey(modules: int, start: int, minimise: bool = True) -> Survey:
                 line = judge(p, losses[: len(p.outputs)], only=kind).failures.get(kind, "")
                 return line[:40] == was.failures[kind][:40] if kind in ("crash", "refused") else bool(line)
 
-            if minimise and kind != "refused":
+            if minimise and kind != "refused" and isinstance(program, Program):
                 small = shrunk(program, same, 150)
             kept = losses[: len(small.outputs)]
             line = judge(small, kept).failures.get(kind, outcome.failures[kind])
-            result.finds.append((kind, line, reproduction(small, kept, kind, line)))
+            result.finds.append((kind, line, small.script(kept, kind, line)))
     return result
 
 

@@ -12,6 +12,7 @@ from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import refused
+from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .assertions import quiet
@@ -34,6 +35,7 @@ class Acts(Protocol):
 
 
 @quiet
+@typed(ways={"generator": "pass a function of the parameters, or one of lawful.symmetries"})
 def assert_symmetric(
     module: torch.nn.Module,
     generator: Generator | Acts,

@@ -1,4 +1,7 @@
-"""Modules that do more than their layers say, each by a trick, and a fingerprint of all that a check may touch."""
+"""Modules that do more than their layers say, each by a trick, and a fingerprint of all that a check may touch.
+
+This file is long because every trick is a module of its own.
+"""
 
 import copy
 import functools

@@ -1,4 +1,7 @@
-"""What users' test suites get: assertions that catch what breaks a law and leave a module alone."""
+"""What users' test suites get: assertions that catch what breaks a law and leave a module alone.
+
+This file is long because all assertions are tried on the same modules.
+"""
 
 import subprocess
 import sys

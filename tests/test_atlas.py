@@ -1,4 +1,7 @@
-"""The atlas: what one model gives, worker processes that die, journals that were cut, tables and the page."""
+"""The atlas: what one model gives, worker processes that die, journals that were cut, tables and the page.
+
+This file is long because all stages of a survey are tried on the same few models.
+"""
 
 import json
 import os
@@ -231,6 +234,7 @@ def fake_trace(module: torch.nn.Module, *args: torch.Tensor, **kwargs: torch.Ten
     arch.trace = SimpleNamespace(  # type: ignore[assignment]
         opaque=(),
         narrow=(),
+        behind=(),
         limits=(),
         axes=(-1,),
         seconds={"export": 0.1, "lower": 0.2},

@@ -1,4 +1,7 @@
-"""Activations, factors, gates and norms: torch's forward, the oracle's counts, and the limits of their rules."""
+"""Activations, factors, gates and norms: torch's forward, the oracle's counts, and the limits of their rules.
+
+This file is long because the forward, the count and the limits of a block stand side by side.
+"""
 
 import pytest
 import torch

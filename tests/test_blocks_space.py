@@ -1,4 +1,7 @@
-"""Convolutions, pooling, resampling, grids and fixed positions: torch's forward, the oracle's counts, and limits."""
+"""Convolutions, pooling, resampling, grids and fixed positions: torch's forward, the oracle's counts, and limits.
+
+This file is long because the forward, the count and the limits of a block stand side by side.
+"""
 
 import pytest
 import torch

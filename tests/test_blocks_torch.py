@@ -103,23 +103,19 @@ def test_rotary_turns_planes():
 
 def test_the_buckets_of_t5():
     """Those of the published model for 8 buckets and a distance of 16, written out (Raffel et al. 2020)."""
-    from lawful.blocks.relative import buckets
-
     core = b.DotProductAttention(relative="t5", rows=8, distance=16, causal=True)
     # 4 exact distances, then 4 + floor(4 log(d / 4) / log(4)).
-    assert buckets(core, 10, 10)[-1].tolist() == [6, 6, 5, 5, 4, 4, 3, 2, 1, 0]
+    assert core.table_rows(10, 10)[-1].tolist() == [6, 6, 5, 5, 4, 4, 3, 2, 1, 0]
     both = b.DotProductAttention(relative="t5", rows=8, distance=16)
-    row = buckets(both, 5, 5)[2].tolist()
+    row = both.table_rows(5, 5)[2].tolist()
     assert row[2] == 0
     assert row[:2] == [2, 1]
     assert row[3:] == [5, 6]
 
 
 def test_the_bias_table_of_a_window():
-    from lawful.blocks.relative import buckets
-
     core = b.DotProductAttention(relative="window", window_shape=(2, 2))
-    index = buckets(core, 4, 4)
+    index = core.table_rows(4, 4)
     assert index.diagonal().unique().tolist() == [4]
     assert int(index.max()) == core.rows - 1 == 8
     assert index[0].tolist() == [4, 3, 1, 0]

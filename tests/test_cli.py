@@ -1,4 +1,7 @@
-"""The command line: specs, output, exit codes 0 lawful, 1 violated or missing, 2 bad input in one line."""
+"""The command line: specs, output, exit codes 0 lawful, 1 violated or missing, 2 bad input in one line.
+
+This file is long because every command is tried for what it prints and how it ends.
+"""
 
 import dataclasses
 import json

@@ -19,6 +19,8 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MODULES = {name: path for name, path in modules().items() if ">>>" in path.read_text(encoding="utf-8")}
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.exists()]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+README = [(TEXT.count("\n", 0, m.start(1)) + 1, m[1]) for m in BLOCK.finditer(TEXT)]
 
 pytestmark = pytest.mark.docs
 
@@ -57,6 +59,12 @@ def test_pages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Blocks that a page registers are forgotten with it: random architectures of other tests must not draw them.
     monkeypatch.setattr("lawful.blocks.registry._KINDS", lawful.blocks.kinds())
     run_page(path.read_text(encoding="utf-8"), path)
+
+
+@pytest.mark.parametrize("block", README, ids=lambda block: f"line {block[0]}")
+def test_every_example_of_the_readme_runs_when_it_is_pasted_alone(block: tuple[int, str]) -> None:
+    line, text = block
+    run_page("\n" * (line - 2) + f"```python\n{text}```\n", ROOT / "README.md")
 
 
 @pytest.mark.parametrize(

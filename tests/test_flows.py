@@ -1,4 +1,7 @@
-"""Flows other than the gradient flow: the laws derived hold, are independent, and are all that brute force counts."""
+"""Flows other than the gradient flow: the laws derived hold, are independent, and are all that brute force counts.
+
+This file is long because every flow is tried on the same networks.
+"""
 
 import math
 from collections.abc import Callable

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lawful.testing.author import LARGEST
 from lawful.testing.modules import class_axes, judged, modules
 from lawful.testing.programs import CALLS, Constant, Program, Source, Step, Weight, call, shrunk
-from lawful.testing.survey import one, reproduction
+from lawful.testing.survey import one
 
 QUICK = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 REACHED = settings(max_examples=15_000, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -61,7 +61,7 @@ def test_a_find_shrinks_to_what_matters() -> None:
 
 def test_a_reproduction_is_a_script_that_rebuilds_the_program() -> None:
     program, losses = one(17)
-    text = reproduction(program, losses, "false", "a line")
+    text = program.script(losses, "false", "a line")
     compile(text, "reproduction", "exec")
     line = next(line for line in text.splitlines() if line.startswith("# judge("))
     names = {"Program": Program, "Source": Source, "Weight": Weight, "Constant": Constant, "Step": Step}

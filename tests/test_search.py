@@ -1,4 +1,7 @@
-"""The search for polynomial laws: against the papers' formulas, a dense nullspace over Q, and laws that are false."""
+"""The search for polynomial laws: against the papers' formulas, a dense nullspace over Q, and laws that are false.
+
+This file is long because laws of papers, true and false ones, are written out.
+"""
 
 from itertools import combinations_with_replacement
 from math import comb

@@ -69,6 +69,7 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
     arch.trace = SimpleNamespace(  # type: ignore[assignment]
         opaque=(OPAQUE,),
         narrow=(),
+        behind=(),
         aliases={"tied": "fc1.weight"},
         unused=("extra",),
         comparison=None,

@@ -39,6 +39,10 @@ def test_the_same_modules(start: int) -> None:
     judged(survey(PIECE, 1_000_000 + start))
 
 
+def test_layers_of_torch() -> None:
+    judged(survey(PIECE // 2, SEED, layers=True))
+
+
 @pytest.mark.parametrize("start", NEW)
 def test_new_modules(start: int) -> None:
     judged(survey(PIECE, SEED + start))

@@ -1,4 +1,7 @@
-"""Tracing torch modules: names, sharing, what is not understood, and what is refused."""
+"""Tracing torch modules: names, sharing, what is not understood, and what is refused.
+
+This file is long because one small module stands beside each way to write it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tracing torch's own layers: recurrent ones, attention and transformers, and mixtures of experts written by hand."""
+"""Tracing torch's own layers: recurrent ones, attention and transformers, and mixtures of experts written by hand.
+
+This file is long because its modules are written out, as users write them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A module as a flat graph: what it holds, what it leaves alone, and what it refuses in plain words."""
+"""A module as a flat graph: what it holds, what it leaves alone, and what it refuses in plain words.
+
+This file is long because every way to change a tensor is a module of its own.
+"""
 
 import copy
 import logging

@@ -1,29 +1,29 @@
-"""What callers hand in, checked against the annotations of what they call: one sentence instead of a traceback.
+"""Values that callers hand in, compared with annotations: what is wrong with one, in words.
 
-`typed` makes a function check its arguments; `misfit` says what is wrong with one value.  Annotations that say nothing
-that can be checked (protocols, type variables, names that only type checkers import) let everything pass.
+Annotations that say nothing that can be checked (protocols, names that only type checkers import) let everything pass.
 """
 
 from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import functools
 import inspect
 import math
 import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from typing import Any, TypeVar
 
 LARGEST = 2**40  # beyond every real width, and small enough for products of a few of them to stay finite as floats
 SHOWN = 70
 NAMES = {bool: "True or False", str: "text", type(None): "None", float: "a number", Any: "anything"}
-
+OF_TORCH = {
+    "Module": "a torch module",
+    "Tensor": "a tensor",
+    "Generator": "a torch.Generator",
+    "dtype": "a torch.dtype",
+}
 
 _KNOWN: dict[type, tuple[tuple[str, Any], ...]] = {}
 
@@ -82,6 +82,9 @@ def misfit(value: Any, hint: Any, least: int = 1) -> str:
 
 
 def _fits(value: Any, hint: Any, least: int) -> bool:
+    if isinstance(hint, TypeVar):
+        options = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ else (Any,))
+        return any(_fits(value, h, least) for h in options)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, h, least) for h in inner)
@@ -102,6 +105,10 @@ def _fits(value: Any, hint: Any, least: int) -> bool:
         return all(_fits(k, inner[0], least) and _fits(v, inner[1], least) for k, v in value.items())
     if origin is collections.abc.Callable or hint is collections.abc.Callable:
         return callable(value)
+    if origin is collections.abc.Iterable and isinstance(value, (str, bytes)):
+        return False  # one text where several are meant
+    if isinstance(origin, type):
+        return isinstance(value, origin)
     if hint is Any:
         return True
     if hint is None:
@@ -109,13 +116,15 @@ def _fits(value: Any, hint: Any, least: int) -> bool:
     if hint is int:
         return type(value) is int and least <= value <= LARGEST
     if hint is float:
-        return abs(value) <= LARGEST if type(value) is int else type(value) is float and not math.isnan(value)
-    if isinstance(hint, type) and not getattr(hint, "_is_protocol", False):
+        return abs(value) <= LARGEST if type(value) is int else isinstance(value, float) and not math.isnan(value)
+    if isinstance(hint, type) and getattr(hint, "_is_runtime_protocol", True):  # other protocols say nothing here
         return isinstance(value, hint)
     return True
 
 
 def _expected(hint: Any, least: int) -> str:
+    if isinstance(hint, TypeVar):
+        return " or ".join(_expected(h, least) for h in hint.__constraints__ or (hint.__bound__,))
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_expected(h, least) for h in inner))
@@ -123,7 +132,7 @@ def _expected(hint: Any, least: int) -> str:
         return " or ".join(map(repr, inner))
     if origin is tuple and not (len(inner) == 2 and inner[1] is Ellipsis):
         return f"a tuple of {len(inner)} values"
-    if origin in (tuple, collections.abc.Sequence, list):
+    if origin in (tuple, collections.abc.Sequence, collections.abc.Iterable, list):
         kind = {tuple: "tuple", list: "list"}.get(origin, "list")
         return f"a {kind} of values, each {_expected(inner[0], least)}"
     if origin in (collections.abc.Mapping, dict):
@@ -134,7 +143,9 @@ def _expected(hint: Any, least: int) -> str:
         return f"an integer of at least {least}" if least > -LARGEST else "an integer"
     if hint in NAMES or hint is None:
         return NAMES.get(hint, "None")
-    name = getattr(hint, "__name__", str(hint))
+    name = getattr(origin or hint, "__name__", str(hint))
+    if getattr(origin or hint, "__module__", "").startswith("torch") and name in OF_TORCH:
+        return OF_TORCH[name]
     return {"Net": "a block or an expression of blocks", "Block": "a block, made with parentheses"}.get(
         name, f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
     )
@@ -177,81 +188,3 @@ def _field_hints(cls: type) -> tuple[tuple[str, Any], ...]:
         hints = hints_of(cls)
         _KNOWN[cls] = tuple((f.name, hints[f.name]) for f in dataclasses.fields(cls) if hints[f.name] is not Any)
     return _KNOWN[cls]
-
-
-def _least(default: Any) -> int:
-    """The smallest integer that an argument may be, by its default: 1, or the default if that is smaller."""
-    values = default if isinstance(default, (list, tuple)) else (default,)
-    numbers = [v for v in values if type(v) is int]
-    return min([1, *numbers]) if numbers else 1
-
-
-def typed(
-    kind: type[Exception] = ArgumentError,
-    skip: Sequence[str] = (),
-    least: Mapping[str, int] = types.MappingProxyType({}),
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator: the function checks its arguments against their annotations before it runs.
-
-    An integer must be at least 1, or its default if that is smaller.
-
-    Args:
-        kind: of the error for an argument that does not fit.
-        skip: arguments that the function checks itself.
-        least: smallest values of integers where the rule is another.
-    """
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(function)
-        hints: dict[str, Any] = {}
-
-        @functools.wraps(function)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            if not hints:
-                hints.update(hints_of(function))
-            try:
-                bound = signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{function.__name__}: {error}; it is {function.__name__}{_short(signature)}") from None
-            for name, value in bound.arguments.items():
-                if name not in skip:
-                    p = signature.parameters[name]
-                    low = least.get(name, _least(p.default))
-                    _expect(function.__name__, p, value, hints.get(name, Any), low, kind)
-            return function(*args, **kwargs)
-
-        return checked
-
-    return decorate
-
-
-def _short(signature: inspect.Signature) -> str:
-    return f"({', '.join(map(_named, signature.parameters.values()))})"
-
-
-def _named(p: inspect.Parameter) -> str:
-    stars = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
-    return stars + p.name + ("" if p.default is p.empty else f"={shown(p.default)}")
-
-
-def _expect(where: str, p: inspect.Parameter, value: Any, hint: Any, least: int, kind: type[Exception]) -> None:
-    if p.kind is p.VAR_POSITIONAL:
-        values: Sequence[tuple[str, Any]] = [(f"argument {i + 1}", v) for i, v in enumerate(value)]
-    elif p.kind is p.VAR_KEYWORD:
-        values = list(value.items())
-    else:
-        values = [(p.name, value)]
-    for name, each in values:
-        wanted = misfit(each, hint, least)
-        if wanted:
-            raise kind(f"{where}: {name} is {shown(each)}; it must be {wanted}{_way_out(each)}")
-
-
-def _way_out(value: Any) -> str:
-    """What else to write, where what was meant is plain."""
-    if isinstance(value, type) and "lawful.blocks" in value.__module__:
-        return f"; write {value.__name__}() with parentheses"
-    kind = value if isinstance(value, type) else type(value)
-    if kind.__module__.startswith("torch.nn"):
-        return f"; {kind.__name__} is a torch module: take the block of this name from lawful.blocks, or lw.trace"
-    return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 
@@ -14,3 +16,28 @@ def how_to_install(extra: str) -> str:
         extra: one of those of pyproject.toml, or several with commas between them.
     """
     return f"pip install 'lawful[{extra}]' torch=={version('torch')}"
+
+
+class MissingPackageError(ModuleNotFoundError):
+    """A package that is not installed; says what it is for and how to install it."""
+
+
+@contextmanager
+def needed(what: str, package: str, extra: str) -> Iterator[None]:
+    """Around imports of a package that is an extra.
+
+    Args:
+        what: what needs it.
+        package: its name as Python imports it.
+        extra: the extra of pyproject.toml that brings it.
+
+    Raises:
+        MissingPackageError: if it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+        text = f"{what} needs {package}, which is not installed; {how_to_install(extra)}"
+        raise MissingPackageError(text, name=package) from error

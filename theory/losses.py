@@ -21,7 +21,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from .arguments import LARGEST, misfit
+from .arguments import shown as said
 from .loss_table import BY_ALIAS, KINDS, NAMES, LossError
+from .typed import typed, typed_methods
 
 __all__ = [
     "NAMES",
@@ -30,6 +33,7 @@ __all__ = [
     "Loss",
     "LossError",
     "LossLike",
+    "expect_loss",
     "label",
     "pair",
     "parse",
@@ -43,6 +47,7 @@ SPANS = ("all", "shift", "scale")
 LARGEST_LOG_RATE = 20.0
 
 
+@typed_methods(LossError, least={"axis": -LARGEST}, leave=("__init__",))
 @dataclass(frozen=True)
 class Loss:
     """The loss on one output.
@@ -66,6 +71,10 @@ class Loss:
         if key not in BY_ALIAS:
             raise LossError(f"no loss {self.name!r}; there are {', '.join(NAMES)}")
         object.__setattr__(self, "name", BY_ALIAS[key])
+        weight = misfit(tuple(self.weight) if isinstance(self.weight, Sequence) else self.weight, tuple[float, ...])
+        if weight or misfit(self.smoothing, float):
+            named, wanted = ("weight", weight) if weight else ("smoothing", "a number")
+            raise LossError(f"{self.name} has the {named} {said(getattr(self, named))}; it must be {wanted}")
         object.__setattr__(self, "weight", tuple(map(float, self.weight)))
         if self.name != "cross_entropy" and (self.weight or self.smoothing):
             raise LossError(f"{self.name} has no weight and no smoothing; only cross_entropy has")
@@ -155,6 +164,7 @@ class Loss:
 LossLike = str | Loss | Sequence[str | Loss] | Mapping[str, str | Loss]
 
 
+@typed(LossError)
 def CrossEntropy(weight: Sequence[float] = (), smoothing: float = 0.0) -> Loss:
     """Softmax cross-entropy with class weights and label smoothing; neither changes its laws."""
     return Loss("cross_entropy", tuple(weight), smoothing)
@@ -171,6 +181,22 @@ def parse(text: str | Loss) -> tuple[Loss, ...]:
     if not isinstance(text, str):
         raise LossError(f"a loss is a name or a Loss, got {type(text).__name__}; there are {', '.join(NAMES)}")
     return tuple(_parse_one(part.strip()) for part in re.split(r"\+\s*(?=[A-Za-z])", text))
+
+
+def expect_loss(loss: object) -> None:
+    """Checks that every loss is known; whether they fit the outputs is seen when laws are derived.
+
+    Raises:
+        LossError: names what is no loss.
+    """
+    if isinstance(loss, Mapping):
+        parts: list[object] = list(loss.values())
+    else:
+        parts = list(loss) if isinstance(loss, Sequence) and not isinstance(loss, (str, bytes)) else [loss]
+    for part in parts:
+        if not isinstance(part, (str, Loss)):
+            raise LossError(f"the loss is {said(part)}; give its name, such as 'mse' or 'cross_entropy', or a Loss")
+        parse(part)
 
 
 def _parse_one(text: str) -> Loss:
@@ -191,6 +217,7 @@ def _parse_one(text: str) -> Loss:
     return Loss(name, given.get("weight", ()), smoothing[0])
 
 
+@typed(LossError, skip=("loss",))
 def read(loss: LossLike, outputs: Sequence[str]) -> tuple[Loss, ...]:
     """The loss of every output.
 
@@ -244,11 +271,13 @@ def _by_name(loss: Mapping[str, str | Loss], outputs: Sequence[str]) -> tuple[Lo
     return tuple(found[i] for i in range(len(outputs)))
 
 
+@typed(LossError)
 def label(losses: Sequence[Loss]) -> str:
     """Text that `parse` reads back: the losses with plus signs between."""
     return " + ".join(map(str, losses))
 
 
+@typed(LossError)
 def shown(loss: LossLike) -> str:
     """Losses as messages show them, whether they fit or not."""
     if isinstance(loss, Mapping):
@@ -256,11 +285,13 @@ def shown(loss: LossLike) -> str:
     return str(loss) if isinstance(loss, (str, Loss)) else " + ".join(map(str, loss))
 
 
+@typed(LossError)
 def spans(losses: Sequence[Loss]) -> tuple[str, ...]:
     """What the gradients into every output span."""
     return tuple(loss.span for loss in losses)
 
 
+@typed(LossError, least={"axis": -LARGEST, "axes": -LARGEST})
 def total(
     losses: Sequence[Loss], outputs: Sequence[torch.Tensor], generator: torch.Generator, axes: Sequence[int]
 ) -> torch.Tensor:
@@ -269,6 +300,7 @@ def total(
     return sum(values[1:], start=values[0])
 
 
+@typed(LossError, least={"axis": -LARGEST, "axes": -LARGEST})
 def pair(probe: str, output: torch.Tensor, w: torch.Tensor, axis: int) -> torch.Tensor:
     """`<w, f(z)>`, whose gradient in `z` is anything that a loss can send as `w` runs through all tensors.
 

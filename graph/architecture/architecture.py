@@ -14,12 +14,14 @@ from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.verification import Point
+from lawful.theory.typed import typed_methods
 
 from . import batches, diagrams, forward, module, points, serial, written
 from .block_graph import BlockGraph
 from .shrinking import shrink
 
 
+@typed_methods(ShapeError, skip=("net", "input", "space", "loss"), least={"seed": 0})
 class Architecture(BlockGraph):
     """A network as a graph of blocks; shapes are checked when it is made.
 
@@ -140,7 +142,7 @@ class Architecture(BlockGraph):
         return serial.to_json(self)
 
     @classmethod
-    def from_json(cls, text: str) -> Architecture:
+    def from_json(cls, text: str | bytes) -> Architecture:
         """Reads what `to_json` wrote; runs no code.
 
         Raises:

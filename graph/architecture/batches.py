@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from lawful.blocks import BatchNormCore, Run, ShapeError
+from lawful.blocks import Run, ShapeError
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.refusals import said
 
@@ -27,7 +27,7 @@ APART = "so it cannot be asked without its module; use lw.verify(module, laws, a
 
 def coupled(arch: BlockGraph) -> bool:
     """Whether a block lets the examples of a batch see each other."""
-    return any(isinstance(arch.block(n), BatchNormCore) for n in arch.nodes)
+    return any(arch.block(n).over_batch for n in arch.nodes)
 
 
 _KNOWN: WeakKeyDictionary[BlockGraph, tuple[int, ...] | None] = WeakKeyDictionary()  # a graph never changes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -11,6 +12,7 @@ import networkx as nx
 from lawful.blocks import Block, Net, ShapeError, Signal, Spec, WidthError
 from lawful.theory.arguments import misfit, shown
 from lawful.theory.gauge.diagram import Parameter
+from lawful.theory.typed import typed_methods
 
 from .compile import Nodes, Port
 from .shapes import ENDS, infer_signals, only, read_sources, topological_order
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 Edge = tuple[str, int, str, int]
 
 
+@typed_methods(
+    ShapeError,
+    skip=("net", "input", "space"),
+    least={"edges": 0, "outputs": 0},
+    leave=("block", "sources", "port_name", "parameter_names"),
+)
 class BlockGraph:
     """Nodes with blocks, the edges between their ports, and the signal on each: the data of an `Architecture`.
 
@@ -112,13 +120,27 @@ class BlockGraph:
 
     def sources(self, name: str) -> list[Port]:
         """The ports a node reads, in the order of its own ports; `"output"` reads those that the network ends in."""
-        if name not in self._sources:
-            self._sources[name] = read_sources(self.graph, name)
+        try:
+            if name not in self._sources:
+                self._sources[name] = read_sources(self.graph, name)
+        except (nx.NetworkXError, TypeError):
+            raise self._no_node(name) from None
         return list(self._sources[name])
 
     def block(self, name: str) -> Block:
-        """The block of a node."""
-        return self.graph.nodes[name]["block"]
+        """The block of a node.
+
+        Raises:
+            ShapeError: for a node that is not there; names those that are.
+        """
+        try:
+            return self.graph.nodes[name]["block"]
+        except (KeyError, TypeError):
+            raise self._no_node(name) from None
+
+    def _no_node(self, name: object) -> ShapeError:
+        near = difflib.get_close_matches(str(name), self._order, 3) or self._order[:8]
+        return ShapeError(f"no node is called {shown(name)}; there are {', '.join(near)}")
 
     @property
     def nodes(self) -> list[str]:
@@ -142,7 +164,10 @@ class BlockGraph:
 
     def parameter_names(self, node: str) -> dict[str, str]:
         """Global names of a node's parameters by local name."""
-        return dict(self._names[node])
+        try:
+            return dict(self._names[node])
+        except (KeyError, TypeError):
+            raise self._no_node(node) from None
 
     def freeze(self, *prefixes: str) -> Self:
         """The same architecture with all parameters frozen whose names begin with one of the prefixes.
@@ -207,6 +232,8 @@ class BlockGraph:
 
     def port_name(self, port: Port) -> str:
         """The node that writes a port, with the port's number where it has several."""
+        if not isinstance(port, tuple) or len(port) != 2:
+            raise ShapeError(f"the port is {shown(port)}; it must be a node and the number of one of its outputs")
         node, i = port
         single = (len(self.inputs) if node == "input" else self.block(node).outputs) == 1
         return node if single else f"{node}:{i}"

@@ -7,7 +7,7 @@ from typing import Generic
 import torch
 from torch import nn
 
-from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run, ShapeError
+from lawful.blocks import Run, ShapeError
 from lawful.theory.arguments import shown
 
 from .block_graph import G
@@ -32,11 +32,8 @@ class Network(nn.Module, Generic[G]):
             parameter = nn.Parameter(value, requires_grad=name not in arch.frozen)
             self._home(name).register_parameter(name.rpartition(".")[2], parameter)
         for node in arch.nodes:
-            block = arch.block(node)
-            if isinstance(block, (BatchNormCore, FrozenBatchNorm)):
-                home = self._home(f"{node}.running")
-                home.register_buffer("running_mean", torch.zeros(block.features, dtype=dtype))
-                home.register_buffer("running_var", torch.ones(block.features, dtype=dtype))
+            for name, spec in arch.block(node).buffers.items():
+                self._home(f"{node}.{name}").register_buffer(name, torch.full(spec.shape, spec.mean, dtype=dtype))
 
     def _home(self, name: str) -> nn.Module:
         module: nn.Module = self

@@ -23,6 +23,7 @@ class Comparison:
         notes: what the module's forward changes in itself, without a consequence.
         limits: what it changes that may have one.
         fault: whether a difference is a mistake of tracing, as far as can be told.
+        backward: whether the outputs agree and the gradients do not, and tracing is not to blame.
         point: where the module's own gradient was taken, if the two agree.
     """
 
@@ -34,6 +35,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     fault: bool = False
+    backward: bool = False
     point: Point | None = field(default=None, repr=False, compare=False)
 
 
@@ -83,6 +85,7 @@ class Trace:
         inputs: from the tensors of the module's inputs to those of the architecture.
         state: running statistics and other buffers that the rebuilt network reads.
         rows: examples in each of these tensors, as they were traced.
+        behind: nodes without a rule that read nothing but what `opaque` ones give, and hide nothing more.
         copied: inputs of the module that the architecture has more than once, in other arrangements: a count of the
             architecture would take the copies for independent.
         training: whether the module was read in training mode.
@@ -100,6 +103,7 @@ class Trace:
     inputs: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = field(repr=False)
     state: dict[str, torch.Tensor] = field(repr=False)
     rows: tuple[int, ...] = ()
+    behind: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
     training: bool = False
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from lawful.blocks import BatchNormCore, FrozenBatchNorm, Run, Signal
+from lawful.blocks import Run, Signal
 from lawful.blocks.opaque import Discard
 from lawful.theory.gauge.rules import ComputedRule, PassRule
 from lawful.theory.gauge.rules.ends import Freedom
@@ -28,7 +28,6 @@ BEYOND = (1, 4, 1000)  # whole numbers go in beyond those of the example too
 MOST = 50_000_000  # numbers that are drawn and computed to measure one group
 LARGEST = 600  # entries of one example whose relations are measured
 WIDEST = 1024  # features whose relations are measured
-COUPLED = (BatchNormCore, FrozenBatchNorm)  # these mix examples, or read numbers that are kept apart
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,8 @@ def _alone(arch: BlockGraph) -> set[str]:
     found: set[str] = set()
     for n in arch.nodes:
         block = arch.block(n)
-        free = not arch.parameter_names(n) and not isinstance(block, (*COUPLED, Discard))
+        # not what mixes examples, or reads numbers that are kept apart
+        free = not (arch.parameter_names(n) or block.over_batch or block.buffers or isinstance(block, Discard))
         if free and all(source == "input" or source in found for source, _ in arch.sources(n)):
             found.add(n)
     return found

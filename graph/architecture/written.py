@@ -50,7 +50,7 @@ def _block(block: Block, of: Any) -> str:
         if f.default is not dataclasses.MISSING and (value is f.default or value == f.default):
             continue
         text = _value(value, of)
-        fields.append(text if i == len(fields) else f"{f.name}={text}")
+        fields.append(text if i == len(fields) and not f.kw_only else f"{f.name}={text}")
     return f"{block.kind}({', '.join(fields)})"
 
 

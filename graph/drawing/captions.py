@@ -61,6 +61,7 @@ FAMILY_OF = {
     "TokensRule": "join",
     "MixtureRule": "join",
     "BlendRule": "join",
+    "LargerRule": "join",
     "RepeatRule": "join",
     "SumFeaturesRule": "join",
     "GroupProductRule": "join",

@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lawful.blocks import ShapeError
-from lawful.theory.extras import how_to_install
+from lawful.theory.extras import needed
+from lawful.theory.files import expect_writable
 from lawful.theory.laws.law import Law
 
 from ..architecture.architecture import Architecture
@@ -40,7 +41,7 @@ def save(arch: Architecture, path: str | Path | None = None, laws: Sequence[Law]
             file = draw(arch, Path(folder) / "net.svg", laws)
             text = file.read_text(encoding="utf-8")
         return text[text.index("<svg") :]
-    path = Path(path)
+    path = expect_writable(path, ShapeError)
     ending = path.suffix.lower()
     if ending in PICTURES:
         return draw(arch, path, laws)
@@ -132,12 +133,8 @@ def draw(arch: Architecture, path: str | Path, laws: Sequence[Law] = ()) -> Path
         raise ShapeError(
             f"a picture holds {MOST_BLOCKS:,} blocks and the network has {len(arch.nodes):,}; use dot or arch.shrink()"
         )
-    try:
+    with needed("drawing", "matplotlib", "plot"):
         from .picture import picture
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("matplotlib"):
-            raise
-        raise ImportError(f"drawing needs matplotlib, which is not installed; {how_to_install('plot')}") from error
     return picture(list(cards(arch, laws).values()), links(arch, laws), Path(path))
 
 

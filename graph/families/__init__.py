@@ -9,7 +9,7 @@ import difflib
 from typing import Any
 
 from lawful.blocks import ShapeError
-from lawful.theory.arguments import typed
+from lawful.theory.typed import typed
 
 from .convnext import convnext, convnext_base, convnext_small, convnext_tiny
 from .decoders import gemma2, gpt_neox, gptj, pythia, qwen3

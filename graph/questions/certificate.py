@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lawful.blocks import ShapeError
+from lawful.theory.files import expect_writable
 from lawful.theory.losses import LossError, LossLike
 from lawful.theory.oracle.exact.certificate import certificate_of
 from lawful.theory.oracle.exact.checker import MALFORMED, Proved, Refused, check, same
@@ -18,6 +19,7 @@ from lawful.theory.oracle.exact.evaluate import evaluate
 from lawful.theory.oracle.exact.program import FROZEN, NotPolynomialError, Program
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.refusals import refused
+from lawful.theory.typed import typed_methods
 
 from ..architecture.architecture import Architecture
 from ..architecture.plain import parse
@@ -34,6 +36,7 @@ POINTS = 4  # where network and polynomial are compared
 CLOSE = 1e-10
 
 
+@typed_methods(leave=("__init__",))
 @dataclass(frozen=True)
 class Certificate:
     """Everything that proves a number of laws: network, polynomial, laws, prime, point and minors.
@@ -55,20 +58,26 @@ class Certificate:
         return self.content["claim"]["at_most"]
 
     def write(self, path: str | Path) -> None:
-        """Writes a file for `lawful certify`."""
-        Path(path).write_text(json.dumps(self.content, separators=(",", ":")) + "\n", encoding="utf-8")
+        """Writes a file for `lawful certify`.
+
+        Raises:
+            ValueError: for a file that cannot be written.
+        """
+        expect_writable(path).write_text(json.dumps(self.content, separators=(",", ":")) + "\n", encoding="utf-8")
 
     @staticmethod
     def read(path: str | Path) -> Certificate:
         """Reads a file; nothing is proved by that.
 
         Raises:
-            Refused: if it is no JSON, or no certificate.
+            Refused: if it cannot be read, is no JSON, or no certificate.
         """
         try:
             content = parse(Path(path).read_text(encoding="utf-8"))
         except (ShapeError, UnicodeDecodeError) as error:
             raise Refused(f"{path} is no certificate: {error}") from error
+        except OSError as error:
+            raise Refused(f"cannot read {path}: {error.strerror}; name a file that certificate.write made") from error
         if not isinstance(content, dict):
             raise Refused(f"{path} is no certificate: it holds a {type(content).__name__}, not an object")
         return Certificate(content)

@@ -76,7 +76,8 @@ def verify(
     assert isinstance(network, Architecture | torch.nn.Module)
     arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
     if laws is None:
-        laws = derive(arch, loss or "mse") if arch else derive(network, loss or "mse", args=args, kwargs=kwargs)
+        asked = "mse" if loss is None else loss
+        laws = derive(arch, asked) if arch else derive(network, asked, args=args, kwargs=kwargs)
     losses = agreed_losses(laws, loss, arch)
     if isinstance(network, Network) and not len(args) and not kwargs:
         args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
@@ -99,10 +100,11 @@ def agreed_losses(laws: Sequence[Law] | LawSet, loss: LossLike | None, arch: Arc
     if loss is None and derived_for:
         return derived_for
     if arch is None and (not derived_for or isinstance(loss, Mapping)):
-        return loss or "mse"
+        return "mse" if loss is None else loss
     try:
         names = [f"output {i}" for i in range(len(derived_for))]
-        asked = losses_of(arch, loss or "mse") if arch else read(loss or "mse", names)
+        given = "mse" if loss is None else loss
+        asked = losses_of(arch, given) if arch else read(given, names)
     except LossError as error:
         raise ShapeError(str(error)) from error
     if derived_for and spans(asked) != spans(derived_for):

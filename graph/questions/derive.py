@@ -65,7 +65,7 @@ def derive(
             raise
         laws = solve(diagram(arch, losses, cut=False), label(losses))
     opaque = [str(op) for op in arch.trace.opaque] if arch.trace else []
-    hidden = {op.node for op in arch.trace.opaque} if arch.trace else set()
+    hidden = {*(op.node for op in arch.trace.opaque), *arch.trace.behind} if arch.trace else set()
     known = [n for n in laws.notes if n.partition(" is opaque")[0] not in hidden]
     laws.axes = arch.trace.axes if arch.trace else ()
     limits = arch.trace.limits if arch.trace else ()

@@ -131,15 +131,18 @@ def verify(
     if not isinstance(laws, Sequence) or isinstance(laws, str):
         raise FlowError(f"the laws are {shown(laws)}; pass those of lawful.flows.laws or lawful.derive")
     if isinstance(laws, FlowLaws):
-        flow, loss = flow or laws.flow, loss or laws.loss
+        flow = flow or laws.flow
+        loss = laws.loss if loss is None else loss
     elif isinstance(laws, LawSet):
-        loss = loss or laws.loss
+        loss = laws.loss if loss is None else loss
     assert isinstance(network, Architecture | torch.nn.Module)
     if flow is None:
         raise FlowError("laws in a plain list do not say of which flow they are; pass flow=")
     as_flow(flow).fit(layout_of(network))
 
     def draw(generator: torch.Generator) -> tuple[Function, torch.Tensor, Sampler]:
-        return fields_of(network, loss or "mse", generator, args=tuple(args), kwargs=kwargs, axis=axis)
+        return fields_of(
+            network, "mse" if loss is None else loss, generator, args=tuple(args), kwargs=kwargs, axis=axis
+        )
 
     return check_laws(laws, flow, layout_of(network), draw, samples=samples, seed=seed, tolerance=tolerance)

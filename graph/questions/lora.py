@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Sequence
 
 from lawful.blocks import Add, Block, Linear, Net, Scale, ShapeError
-from lawful.theory.arguments import shown, typed
+from lawful.theory.arguments import shown
+from lawful.theory.typed import typed
 
 from ..architecture.architecture import Architecture
 from ..architecture.compile import Port

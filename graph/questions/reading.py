@@ -11,8 +11,10 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from lawful.blocks import Net, ShapeError
-from lawful.theory.arguments import shown, typed
+from lawful.theory.arguments import shown
 from lawful.theory.inputs import inputs_of
+from lawful.theory.losses import LossError, expect_loss
+from lawful.theory.typed import typed
 
 from ..architecture.architecture import Architecture
 
@@ -67,7 +69,7 @@ def question(
     The function itself gets an architecture or a torch module, `args` as a tuple and `kwargs` as a dict.
 
     Args:
-        skip: further arguments that the function checks itself, beside the loss and the axis.
+        skip: further arguments that the function checks itself, beside the axis.
         least: smallest values of integers where the rule of `theory.arguments.typed` does not fit.
     """
 
@@ -87,6 +89,11 @@ def question(
             if "instance" in signature.parameters and isinstance(values[first], str) and _instances:
                 values.setdefault("instance", _instances[0](values[first]))
             values[first] = network_of(values[first], function.__name__)
+            if values.get("loss") is not None:
+                try:
+                    expect_loss(values["loss"])
+                except LossError as error:
+                    raise ShapeError(f"{function.__name__}: {error}") from None
             if inputs:
                 found = inputs_of(function.__name__, values.get("args"), values.get("kwargs"), ShapeError)
                 values.update(args=found[0], kwargs=found[1])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lawful.theory.arguments import ArgumentError, typed
+from lawful.theory.arguments import ArgumentError
 from lawful.theory.search import ExactFields, PolynomialLaws, ProgramFields
 from lawful.theory.search import search_laws as search_fields
+from lawful.theory.typed import typed
 
 if TYPE_CHECKING:  # torch is loaded for networks only
     import sympy

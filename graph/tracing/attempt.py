@@ -26,7 +26,7 @@ from ..architecture.sources import computed_alone
 from .compare import compare
 from .computed import fold
 from .copied import copied_inputs
-from .errors import TraceError, first_line
+from .errors import BackwardError, TraceError, first_line
 from .faults import first_fault
 from .gaps import Probes
 from .lengths import left_over, unreached
@@ -67,6 +67,10 @@ def attempt(
         if not found.fault or quarantine.exhausted:
             break
         quarantine.wrong(first_fault(low, arch, module))
+    if program.doubted and (found.refusal or not _was_compared(found)):
+        raise TraceError(program.doubted)
+    if found.comparison is not None and found.comparison.backward and found.refusal:
+        raise BackwardError(f"{type(module).__name__}: {found.refusal}", found.comparison.gradients)
     _refuse(module, found.refusal)
     sizes = {n: p.numel() for n, p in own_parameters(module).items()}
     notes = [*program.notes, *low.notes]
@@ -79,6 +83,7 @@ def attempt(
     arch.trace = Trace(
         opaque=_places(_last(low.reasons, arch), arch, program),
         narrow=_places(_narrow(low.narrow, arch), arch, program),
+        behind=tuple(sorted(n for n in low.behind if n in arch.graph)),
         aliases=dict(program.aliases),
         unused=tuple(program.unused),
         notes=(*notes, *found.notes, *limits),
@@ -125,6 +130,11 @@ class _Compared:
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     point: Point | None = None
+
+
+def _was_compared(found: _Compared) -> bool:
+    """Whether the rebuilt network was compared with the module."""
+    return found.comparison is not None and not found.comparison.summary.startswith(NOT_COMPARED)
 
 
 def _compared(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from lawful.theory.oracle.lending.randomness import Dice
 from lawful.theory.oracle.outputs import outputs_of
 
+from .choices import AllRows
 from .errors import TraceError
 
 
@@ -167,13 +169,15 @@ class FlatCall(torch.nn.Module):
         module: the module.
         call: where the inputs go.
         seen: is told the outputs of the last run.
+        rows: whether rows that a mask chooses are all rows (see `AllRows`) when it is exported.
     """
 
-    def __init__(self, module: torch.nn.Module, call: Call, seen: Callable[[Outputs], None]):
+    def __init__(self, module: torch.nn.Module, call: Call, seen: Callable[[Outputs], None], rows: bool = False):
         super().__init__()
         self.module = module
         self.call = call
         self.seen = seen
+        self.rows = rows
         self.training = module.training
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -186,7 +190,8 @@ class FlatCall(torch.nn.Module):
 
     def _once(self, tensors: Sequence[torch.Tensor]) -> Outputs:
         args, kwargs = self.call.fill(tensors)
-        return Outputs(*outputs_of(self.module(*args, **kwargs)))
+        with AllRows() if self.rows and torch.compiler.is_exporting() else nullcontext():
+            return Outputs(*outputs_of(self.module(*args, **kwargs)))
 
     def _each(self, tensors: Sequence[torch.Tensor]) -> Outputs:
         """The outputs of every example by itself, one on top of the other."""

@@ -153,7 +153,8 @@ def _compared(
     if gap.same:
         still = {n: torch.zeros_like(v) for n, v in values.items() if n not in trained}
         point = Point(values, expected.gradients | still, 0.0)
-    return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, limits, fault, point)
+    blamed = not gap.same and gap.same_outputs and not fault
+    return Comparison(gap.outputs, gap.gradients, worst, gap.same, text, found.notes, limits, fault, blamed, point)
 
 
 def _tried(network: Callable[[], Run]) -> Run | None:

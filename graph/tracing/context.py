@@ -59,6 +59,7 @@ class Context(ABC):
         reasons: why a node became opaque.
         origins: the call that every node of the architecture comes from.
         narrow: why only the degrees of a node are known.
+        behind: opaque nodes that read nothing but what others give, which are named.
         computed: blocks before all parameters, with their node of the program and how it is read.
         notes: what a reader of the laws should know.
         batch: length of the batch that was traced.
@@ -73,6 +74,7 @@ class Context(ABC):
         self.reasons: dict[str, tuple[Node, str]] = {}
         self.origins: dict[str, Node] = {}
         self.narrow: dict[str, tuple[Node, str]] = {}
+        self.behind: set[str] = set()
         self.computed: dict[str, tuple[Node, str]] = {}
         self.notes: list[str] = []
         self.batch = next((int(i.example.shape[0]) for i in program.inputs if i.example.ndim), 1)

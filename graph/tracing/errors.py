@@ -19,6 +19,22 @@ class TraceError(ValueError):
     """A module whose forward cannot be read; one sentence with the place in the code and the way out."""
 
 
+class OpenError(TraceError):
+    """A forward whose branches or shapes depend on values."""
+
+
+class BackwardError(TraceError):
+    """A module whose own gradients are not those of its rebuilt forward.
+
+    Attributes:
+        gap: the largest relative difference.
+    """
+
+    def __init__(self, text: str, gap: float) -> None:
+        super().__init__(text)
+        self.gap = gap
+
+
 def user_line(frames: TracebackType | None) -> str:
     """The innermost line of a traceback that is neither torch's nor ours, as `file:line: code`; empty if there is none.
 

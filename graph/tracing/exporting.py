@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.utils.checkpoint
@@ -15,7 +17,7 @@ from torch.distributions import Distribution
 from torch.export import ExportedProgram
 
 from .calls import FlatCall
-from .errors import TraceError, first_line, user_line
+from .errors import OpenError, TraceError, first_line, user_line
 
 LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._subclasses.fake_tensor", "torch._export")
 TRACE = "torch.__trace"  # pages of notes for TORCH_TRACE, which pytest prints beside whatever fails
@@ -64,23 +66,49 @@ def _as_told(mask: torch.Tensor | None, is_causal: bool | None = None, size: int
     return bool(is_causal)
 
 
+def _batched_experts(interface: Any, asked: str | None, default: Callable[..., Any]) -> Callable[..., Any]:
+    """The experts of transformers as batched products, whatever was asked for: loops and sorting no graph shows."""
+    found: Callable[..., Any] = interface["batched_mm"]
+    return found
+
+
 @contextmanager
-def _readably() -> Iterator[None]:
-    """Inside, four habits of torch that no graph shows are left: the same outputs and gradients without them.
+def _experts_in_batches() -> Iterator[None]:
+    """Inside, mixtures of experts of transformers, where it is loaded, choose the one implementation a graph shows."""
+    kind = getattr(sys.modules.get("transformers.integrations.moe"), "ExpertsInterface", None)
+    if kind is None:
+        yield
+        return
+    with patch.object(kind, "get_interface", _batched_experts):
+        yield
+
+
+@contextmanager
+def _readably(module: torch.nn.Module) -> Iterator[None]:
+    """Inside, habits of torch and transformers that no graph shows are left: the same outputs and gradients without.
 
     Reentrant checkpoints keep what they compute, layers of `nn.Transformer` use the mask that they are given,
-    distributions do not look at their arguments, and a module that is moved to where it is already stays what it is.
+    distributions do not look at their arguments, a module that is moved to where it is already stays what it is, batch
+    norms do not count their batches for the averages that they keep, and experts are picked, not sorted.
     """
+    counting = [
+        m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase) and m.momentum is None
+    ]
     kept = torch.utils.checkpoint.CheckpointFunction
     looked = torch.nn.modules.transformer._detect_is_causal_mask
     checked, moved = Distribution._validate_args, torch.nn.Module._apply
     try:
+        for m in counting:
+            m.momentum = 0.1
         Distribution._validate_args = False
         torch.nn.Module._apply = _moved_if_elsewhere(moved)  # type: ignore[method-assign]
         torch.utils.checkpoint.CheckpointFunction = _Plainly  # type: ignore[misc, assignment]
         torch.nn.modules.transformer._detect_is_causal_mask = _as_told
-        yield
+        with _experts_in_batches():
+            yield
     finally:
+        for m in counting:
+            m.momentum = None
         torch.utils.checkpoint.CheckpointFunction = kept  # type: ignore[misc]
         torch.nn.modules.transformer._detect_is_causal_mask = looked
         Distribution._validate_args = checked
@@ -111,7 +139,7 @@ def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.
         TraceError: for what torch.export cannot read.
     """
     try:
-        with redirect_stderr(io.StringIO()), _readably():
+        with redirect_stderr(io.StringIO()), _readably(flat):
             exported = torch.export.export(flat, examples, strict=False)
             inside = any(getattr(n.target, "__module__", "").startswith(TRANSFORMS) for n in exported.graph.nodes)
             return exported.run_decompositions({}) if inside else exported
@@ -126,7 +154,7 @@ def _explained(
     kind, line = type(module).__name__, user_line(error.__traceback__)
     at = f" at {line}" if line else ""
     if "DataDependent" in type(error).__name__:
-        return TraceError(
+        return OpenError(
             f"the forward of {kind} branches on the values of a tensor{at}; a graph has no such branch: use "
             "torch.where, or trace each branch as a module of its own"
         )

@@ -10,8 +10,12 @@ from torch.fx import Graph, Node
 
 from .purity import name_of
 
-# operations that read a shape only, and what they fill it with (None: their last argument)
-MAKERS = {"new_zeros": 0, "zeros_like": 0, "new_ones": 1, "ones_like": 1, "new_full": None, "full_like": None}
+# operations that read a shape only, and what they fill it with (None: their last argument); what is not filled at all
+# may hold anything, zeros too
+MAKERS = {
+    **{"new_zeros": 0, "zeros_like": 0, "new_empty": 0, "empty_like": 0, "new_ones": 1, "ones_like": 1},
+    **{"new_full": None, "full_like": None},
+}
 # what only switches where its arguments do, so that its derivative is zero
 STEPS = frozenset(
     "gt ge lt le eq ne sign sgn round floor ceil trunc argmax argmin argsort isnan isinf isfinite logical_not "

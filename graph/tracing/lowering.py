@@ -24,6 +24,7 @@ from .opaque import emit_opaque, opaque_call
 from .program import Program
 from .regions import Region, lower_region, units
 from .steps.combined import opened, prepared
+from .steps.entrywise import entrywise
 from .steps.formed import grid
 from .steps.forming import formed
 from .unfinished import finished
@@ -31,7 +32,7 @@ from .values import Data, Fixed, Lazy, NotUnderstood, Stream, Value, Weight
 
 VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
-    | {"repeat_interleave"}
+    | {"repeat_interleave", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as", "alias", "swapaxes"}
 )
 
 
@@ -235,4 +236,4 @@ class Lowering(Context):
 
 
 def _unknown(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
-    raise NotUnderstood("no rule is known for it")
+    return entrywise(low, node, *args, **kwargs)

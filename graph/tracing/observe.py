@@ -25,7 +25,10 @@ from .refusals import drawn_from, moving_state
 from .running import ModuleRun, Tensors, dropout_off
 
 MOST = 6  # changed attributes that a note names
-UNSEEN = "without a comparison nobody sees what it does to the gradients; remove it, or trace a small copy with numbers"
+UNSEEN = (
+    "which may change the gradients, and they could not be compared (there are no numbers, or the backward does not "
+    "run on the examples); remove the hook, or trace a copy whose backward runs"
+)
 
 
 @dataclass(frozen=True)
@@ -138,10 +141,10 @@ def backward_hooks(module: torch.nn.Module) -> str:
     """Why a module whose gradients were not compared is refused: hooks that may change them; empty if it has none."""
     for name, p in module.named_parameters():
         if p._backward_hooks or p._post_accumulate_grad_hooks:
-            return f"the parameter {name} has a hook on its gradient, and {UNSEEN}"
+            return f"the parameter {name} has a hook on its gradient, {UNSEEN}"
     for name, part in module.named_modules():
         if part._backward_hooks or part._backward_pre_hooks:
-            return f"{name or 'the module'} has a hook on its backward, and {UNSEEN}"
+            return f"{name or 'the module'} has a hook on its backward, {UNSEEN}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from .arguments import Arguments
 from .computed import resized
 from .degrees import Equation, equations
 from .felt import STEPS
-from .layout import canonical
+from .layout import COPIES, Dims, canonical
 from .purity import name_of
 from .values import Stream, Value
 
@@ -98,6 +99,10 @@ def emit_opaque(
     batched = any(r.batched for r in reads)
     shapes = [tuple(int(n) for n in t.shape) if isinstance(t, torch.Tensor) else (1,) for t in _several(example)]
     ranks = [len(s) for s in shapes]
+    leads = [_lead(s, reads) if batched else () for s in shapes]
+    single = [batched and _of_positions(s, reads) for s in shapes]
+    shapes = [(*lead, *s[1:]) if lead else s for s, lead in zip(shapes, leads, strict=True)]
+    shapes = [(*s, 1) if one else s for s, one in zip(shapes, single, strict=True)]
     if not batched:  # one example, whatever the first axis is
         shapes = [(1, *(s or (1,))) for s in shapes]
     signals = []
@@ -109,24 +114,72 @@ def emit_opaque(
     locals_ = tuple((k, shape) for k, (_, shape) in (names or {}).items())
     run = _canonical_outputs(call, shapes, many, batched)
     op = low.place(node).op
+    behind = not names and not moves and _behind(low, reads)
     block: Block = Opaque(op, len(reads), tuple(signals), locals_, run, cut=cut)
-    if known is not None:
+    if known is not None and not behind:
         block = Whole(op, len(reads), tuple(signals), known[0], locals_, run, narrow=known[1])
     if moves:
         block = Moved(op, len(reads), tuple(signals), locals_, run, adds=moves == "adds")
     weights = {k: full for k, (full, _) in (names or {}).items()}
     streams = low.emit(node, block, reads, weights, label=low.place(node).op.split(".")[0])
-    if moves:
+    if behind:
+        low.behind.add(streams[0].port[0])
+    elif moves:
         pass
     elif known is None:
         low.reasons[streams[0].port[0]] = (node, reason)
     else:
         low.narrow[streams[0].port[0]] = (node, reason)
     out = tuple(
-        Stream(s.port, s.signal, canonical((*shape, 1))[0 if batched else 1 :][:rank])
-        for s, shape, rank in zip(streams, shapes, ranks, strict=True)
+        Stream(s.port, s.signal, _arranged(shape, lead, rank, batched))
+        for s, shape, lead, rank in zip(streams, shapes, leads, ranks, strict=True)
     )
     return out if many else out[0]
+
+
+def _behind(low: Context, reads: Sequence[Stream]) -> bool:
+    """Whether all that is read was made by opaque blocks, which are named already, without any parameter since."""
+    builder = low.builder
+    waiting, seen, opaque = [r.port for r in reads], set(), False
+    while waiting:
+        name = waiting.pop()[0]
+        if name in seen or name == "input":
+            continue
+        seen.add(name)
+        block = builder.blocks[name]
+        if type(block) is Opaque and name not in low.narrow:
+            opaque = True
+        elif builder.names.get(name) or isinstance(block, Opaque) or not builder.reads.get(name):
+            return False
+        else:
+            waiting += builder.reads[name]
+    return opaque
+
+
+def _lead(shape: Sequence[int], reads: Sequence[Stream]) -> tuple[int, ...]:
+    """Examples and positions that share the first axis of an output as they share that of an input: their numbers."""
+    for r in reads:
+        atoms = r.dims[0] if r.dims and shape and r.shape[0] == shape[0] else ()
+        axes = [a.axis for a in atoms]
+        if len(atoms) > 1 and axes[0] == 0 and COPIES not in axes and r.feature_axis not in axes:
+            return tuple(a.size for a in atoms)
+    return ()
+
+
+def _of_positions(shape: Sequence[int], reads: Sequence[Stream]) -> bool:
+    """Whether an output has one number for every example and position of an input, and no features."""
+    for r in reads:
+        outer = r.dims[: len(shape)]
+        axes = {a.axis for d in outer for a in d}
+        if r.shape[: len(shape)] == tuple(shape) and len(axes) > 1 and not axes & {COPIES, r.feature_axis}:
+            return True
+    return False
+
+
+def _arranged(shape: tuple[int, ...], lead: tuple[int, ...], rank: int, batched: bool) -> Dims:
+    """How an output lies in what its port carries."""
+    dims = canonical((*shape, 1))[0 if batched else 1 :]
+    return (tuple(a for d in dims[: len(lead)] for a in d), *dims[len(lead) :])[:rank] if lead else dims[:rank]
 
 
 def _several(example: Any) -> Sequence[Any]:
@@ -142,7 +195,7 @@ def _canonical_outputs(
         out = []
         for t, shape in zip(parts, shapes, strict=True):
             inner = shape[1:] or (1,)
-            batch = t.shape[0] if batched and isinstance(t, torch.Tensor) and t.ndim else 1
+            batch = t.numel() // max(math.prod(inner), 1) if batched and isinstance(t, torch.Tensor) and t.ndim else 1
             out.append(t.reshape(batch, *inner) if isinstance(t, torch.Tensor) else t)
         return tuple(out) if many else out[0]
 

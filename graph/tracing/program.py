@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from lawful.theory.oracle.lending.lent import lent, refuse_unready
 from lawful.theory.oracle.lending.storage import SharedMemoryError, same_memory, shared_names, shares_memory
 
 from .calls import Call, FlatCall, Outputs, read_call
-from .errors import TraceError
+from .errors import OpenError, TraceError
 from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
 from .noise import DRAWS, as_placeholders
@@ -61,6 +61,8 @@ class Program:
         call: the arguments of the module without their tensors.
         notes: what a reader should know.
         seconds: what took how long.
+        doubted: why the forward as it is written cannot be read, where it was read with all rows in the place of chosen
+            ones (see `AllRows`): a comparison has to show that this is the same. Empty for all other forwards.
     """
 
     graph: Graph
@@ -76,6 +78,7 @@ class Program:
     call: Call = field(repr=False)
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    doubted: str = ""
 
     def place(self, node: Node) -> Place:
         """Where a call stands in the module and in its code."""
@@ -104,6 +107,25 @@ def export_program(
         TraceError: for what cannot be read, with the line of code.
     """
     try:
+        return _exported(module, args, kwargs, axis)
+    except OpenError as error:
+        if any(p.device.type == "meta" for p in module.parameters()):
+            raise
+        try:
+            return replace(_exported(module, args, kwargs, axis, rows=True), doubted=str(error))
+        except Exception:  # it takes more than all rows
+            raise error from None
+
+
+def _exported(
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    axis: int | None,
+    rows: bool = False,
+) -> Program:
+    """As `export_program`; with all rows in the place of chosen ones if asked to."""
+    try:
         refuse_unready(module)
     except LendingError as error:
         raise TraceError(str(error)) from error
@@ -122,7 +144,7 @@ def export_program(
         meta = any(p.device.type == "meta" for p in module.parameters())
         examples = tuple(t.to("meta") for t in examples) if meta else examples
         with on_meta(module) if meta else nullcontext(), lent(module), quietly():
-            flat = FlatCall(module, call, seen.append)
+            flat = FlatCall(module, call, seen.append, rows)
             if call.single:
                 own = [i for i in range(len(examples)) if i not in call.shared]
                 examples = tuple(t.repeat(3, *[1] * (t.ndim - 1)) if i in own else t for i, t in enumerate(examples))

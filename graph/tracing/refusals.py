@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.fx import Graph, Node
 
-from .errors import TraceError
+from .errors import OpenError, TraceError
 from .flatten import Flattener
 from .places import place_of
 
@@ -46,7 +46,7 @@ def refuse_open_shapes(module: torch.nn.Module, graph: Graph) -> None:
     for node in graph.nodes:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor) and not all(type(n) is int for n in value.shape):
-            raise TraceError(
+            raise OpenError(
                 f"the forward of {type(module).__name__} makes a tensor whose shape depends on values "
                 f"({place_of(node)}); keep the shape and use torch.where or a mask"
             )

@@ -14,6 +14,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.modules import Point, tensors_in
+from lawful.theory.own_runs import own_run
 
 from ..architecture.architecture import Architecture
 from . import ops  # noqa: F401  (registers how operations are lowered)
@@ -88,6 +89,7 @@ def trace_module(
     return trace_with_point(module, args, kwargs, check)[0]
 
 
+@own_run()
 def trace_with_point(
     module: torch.nn.Module,
     args: Sequence[Any] = (),

@@ -14,6 +14,7 @@ from .steps.attention import shown
 from .steps.formed import Formed
 from .steps.parameters import is_repeated
 from .steps.reparametrised import Joined
+from .steps.shuffled import Shuffled, straightened
 from .values import Combined, Lazy, NotUnderstood, Rows, Scores, Stream, Value
 
 
@@ -33,6 +34,8 @@ def finished(low: Context, node: Node, value: Value) -> Stream:
         return vector
     if isinstance(value, Combined):
         return as_stream(low, node, value)
+    if isinstance(value, Shuffled):
+        return straightened(low, node, value)
     if isinstance(value, Scores) and value.done:
         try:
             return shown(low, node, value)

@@ -6,15 +6,19 @@ What the diagram allows is done, and then tried: a fold that changes the outputs
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from lawful.symmetry.audit import readers_of
+from lawful.symmetry.given import WAYS, weights_of
 from lawful.symmetry.running import distance, outputs, tensors_of
 from lawful.symmetry.symmetries import Symmetries, symmetries
 from lawful.symmetry.symmetry import TOLERANCE, of_model, write
+from lawful.theory.typed import typed
 
 from .batchnorm import batchnorms
 from .centring import centring
@@ -44,11 +48,12 @@ class Folded:
     error: float
 
 
+@typed(ways=WAYS)
 def fold(
     model: torch.nn.Module,
     kinds: Sequence[str] = KINDS,
     *,
-    args: Sequence[Any] = (),
+    args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     network: Symmetries | None = None,
     remove: bool = False,
@@ -69,7 +74,7 @@ def fold(
 
     Raises:
         ValueError: for another kind.
-        ShapeError: for a module without inputs.
+        ShapeError: for a module without inputs, symmetries of another network, and weights that are not finite.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
@@ -82,6 +87,7 @@ def fold(
     if strange:
         raise ValueError(f"no fold is called {strange[0]!r}; there are {', '.join(KINDS)}")
     found = network or symmetries(model, args=args, kwargs=kwargs)
+    weights_of(model, found.setting)
     setting, start = of_model(found.setting, model, torch.Generator().manual_seed(seed))
     refused: dict[str, str] = {}
     now, done = dict(start), []
@@ -105,9 +111,22 @@ def fold(
             done.append(said)
     if found.diagram is None:
         refused |= {k: "the axes of the network are cut in ways that do not nest" for k in kinds}
+    if {"norms", "batchnorm"} & set(kinds) and found.diagram is not None:
+        refused |= {f"gain of {n}": readers_of(found, n) for n in _silent(model, (*done, *refused))}
     own = tensors_of(model)
     changed = {n: t.to(own[n].dtype) for n, t in now.items() if n in own and not torch.equal(t, start[n])}
     out = write(copy.deepcopy(model), changed, setting.aliases, True)
     if remove:
         refused |= without(out, gone, setting, seed)
     return Folded(out, tuple(done), refused, distance(*outputs(setting, [start, now], seed)))
+
+
+def _silent(model: torch.nn.Module, said: Sequence[str]) -> list[str]:
+    """Norms with a gain of which no fold has spoken: no rule sees their gain as one."""
+    named = {word for text in said for word in re.split(r"[ ,]+", text)}
+    norms = [n for n, m in model.named_modules() if "norm" in type(m).__name__.lower()]
+    return [
+        n
+        for n in norms
+        if n not in named and isinstance(model.get_submodule(n)._parameters.get("weight"), torch.Tensor)
+    ]

@@ -10,7 +10,15 @@ from .sample import Sample
 from .tape import spots_in
 from .where import Fault, first_fault
 
+STRAIGHT = "a straight-through estimator: no gradient, by design"
+STOPPED = "its gradient stops at a line that by_design= names"
+UNREAD = "the forward never reads it in a kernel of torch (item() and numpy() are none)"
+ASIDE = "it gets no gradient (None): no kernel of torch leads from it to what is returned (numpy() and item() are none)"
+STILL = "its gradient is zero everywhere: nothing that the loss sees depends on it"
+ROUNDING = "its gradient is smaller than the rounding of the others, so that nothing can tell whether it is right"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
+REMOVED = "what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be"
+UNSEEN = "the outputs move with it, but the loss does not see how: its gradient is zero, as it should be"
 
 
 @dataclass
@@ -67,7 +75,10 @@ def judge(
     known = [s for s in samples if not s.unknown]
     found.unknown = next((s.unknown for s in samples if s.unknown), "") if not known else ""
     for sample in known:
+        before = {n for n, p in found.parameters.items() if p.against}
         _reference(sample, found, by_design)
+        if sample.longer and not before and any(p.against for p in found.parameters.values()):
+            found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
         _padding(sample, found, padded)
         _operators(sample, found)
     _reach(samples, known, found, matrices)
@@ -115,13 +126,14 @@ def _excuse(sample: Sample, name: str, by_design: Sequence[str]) -> str:
     if not _by_cut(sample, name) or not sample.tape.cuts:
         return ""
     tape = sample.tape
-    bad = []
+    declared = False
     for step, spot in tape.cuts:
         place = tape.detached.get(spot.key, tape.steps[step].place)
-        named = any(d == place.line or d == place.module or d == "detach" for d in by_design)
-        if not named and not tape.straight_through(step, spot):
-            bad.append(place)
-    return "" if bad else "a straight-through estimator: no gradient, by design"
+        if any(d == place.line or d == place.module or d == "detach" for d in by_design):
+            declared = True
+        elif not tape.straight_through(step, spot):
+            return ""
+    return STOPPED if declared else STRAIGHT
 
 
 def _padding(sample: Sample, found: Judgement, padded: dict[str, tuple[int, ...]]) -> None:
@@ -216,16 +228,20 @@ def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement,
         if one.notes:
             continue
         read = any(_is_read(s, name) for s in samples)
+        unseen = any(name in s.unseen for s in known)
         if known and not read:
-            one.untested = "the forward never reads it"
+            one.untested = UNREAD
+        elif none and all(s.true.get(name) is None for s in known) and known:
+            one.untested = ASIDE
         elif none:
             one.untested = "it gets no gradient (None)"
+        elif unseen:
+            one.notes.append(UNSEEN)
         elif matrices[name] >= 2 and (zero or not moved):
-            one.untested = "its gradient is zero everywhere: nothing that the loss sees depends on it"
+            still = all(g is None or not float(g.norm()) for g in owns)
+            one.untested = STILL if still else ROUNDING
         elif known and read:
-            one.notes.append(
-                "what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be"
-            )
+            one.notes.append(REMOVED)
         else:
             one.untested = "its gradient is zero everywhere"
 
@@ -235,4 +251,16 @@ def _is_read(sample: Sample, name: str) -> bool:
     return any(s.key == key for step in sample.tape.steps for s in spots_in((step.args, step.kwargs)))
 
 
-__all__ = ["DERIVATIVE", "LAWS", "REACH", "REFERENCE", "Judgement", "ParameterFinding", "judge"]
+__all__ = [
+    "DERIVATIVE",
+    "LAWS",
+    "REACH",
+    "REFERENCE",
+    "REMOVED",
+    "STOPPED",
+    "STRAIGHT",
+    "UNSEEN",
+    "Judgement",
+    "ParameterFinding",
+    "judge",
+]

@@ -296,7 +296,8 @@ def _by_differences(
         return OPEN, error, ""
     if best == 0 and _piecewise(own, torch.zeros_like(own), run, leaves, j, cotangents):
         return DESIGN, error, ""
-    guess = "missing" if slope == 0 else f"{slope / best:.3g} times the derivative" if best else "it should be zero"
+    guess = f"{slope / best:.3g} times the derivative along a random direction" if best else "it should be zero"
+    guess = guess if slope else "missing"
     return WRONG, error, guess
 
 

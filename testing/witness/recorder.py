@@ -51,6 +51,7 @@ class Recorder(TorchDispatchMode):
         self._open: list[int] = []
         self._outside: list[int] = []  # memory that no kernel was seen to write first
         self._before_call: dict[int, int] = {}
+        self._of_state: set[int] = set()  # memory that was made from what the module keeps for its next call
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -89,7 +90,7 @@ class Recorder(TorchDispatchMode):
         own = tuple(self._open)
         step = Step(func, kept_args, kept_options, {}, [], torch.is_grad_enabled(), self.place(), own)
         if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
-            step.dice = torch.get_rng_state()
+            step.dice, self.tape.draws = torch.get_rng_state(), True
         self.tape.autocast |= torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
         return step
 
@@ -106,6 +107,8 @@ class Recorder(TorchDispatchMode):
             reads = []  # what is written into a part leaves the rest of the memory as it moves
         targets = {storage_key(t) for t in written}
         fresh = {i: t for i, t in enumerate(outs) if storage_key(t) not in targets}
+        if any(s.key in tape.state or s.key in self._of_state for s in reads):
+            self._of_state |= {storage_key(t) for t in fresh.values()}
         if not any(s.key in tape.moves for s in reads):
             for tensor in (*fresh.values(), *written):
                 self._settle(tensor, step)
@@ -213,6 +216,13 @@ class Recorder(TorchDispatchMode):
             call.results = tuple(tape.spot(t) for t in outs)
         except NotMeasured as error:
             tape.unknown = str(error)
+
+    def settle(self, module: torch.nn.Module) -> None:
+        """After the forward: a buffer that was made anew from what it held before is state, not part of a path."""
+        for b in module.buffers():
+            key = storage_key(b) if b.layout is torch.strided else None
+            if key in self._of_state and key in self.tape.made and key not in self.tape.state and not b.requires_grad:
+                self.tape.kept.add(self.tape.made[key])
 
     def _spotted(self, call: OwnCall) -> tuple[Any, ...]:
         return tuple(call.spots.get(i, a) for i, a in enumerate(call.args))

@@ -191,11 +191,15 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
     outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
     values = []
     for i, spot in step.results.items():
-        memory.put(spot, outs[i])
-        values.append(outs[i])
+        value = outs[i].detach() if (number, i) in tape.kept else outs[i]
+        memory.put(spot, value)
+        values.append(value)
     if step.writes:
         for place, value in zip(step.writes, _changed(step, args, kwargs), strict=True):
             if place is not None:
+                if cut and not step.alive and place.alive and place.dtype.is_floating_point:
+                    old = memory.read(place)  # without autograd a write is no step: gradients go on past it
+                    value = old + (value - old).detach()
                 memory.write(place, value)
                 values.append(value)
     made.update({(number, i): v for i, v in enumerate(values)})

@@ -22,6 +22,8 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     if near(-true):
         return "the sign is wrong"
     if near(factor * true):
+        if factor < 0:
+            return f"{factor:.4g} times what it should be"
         return f"{factor:.4g} times too large" if factor > 1 else f"only {factor:.4g} of what it should be"
     if own.ndim >= 2 and own.shape[-1] == own.shape[-2] and near(true.mT):
         return "transposed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -44,8 +45,10 @@ class Sample:
         wires: pairs of what backward sent and what it should have sent, by step and result.
         operators: what was found about operators with a backward of their own.
         unknown: why there is no derivative to compare with.
+        unseen: parameters that the outputs move with, and whose derivative of the loss is zero all the same.
         value: the loss.
         outputs: of the forward, by name.
+        longer: whether its inputs have one example more than those that were given.
         tolerance: largest relative error, in place of what was measured.
     """
 
@@ -59,13 +62,15 @@ class Sample:
     wires: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     operators: list[OperatorFinding] = field(default_factory=list)
     unknown: str = ""
+    unseen: set[str] = field(default_factory=set)
     value: float = 0.0
     outputs: Outputs = field(default_factory=dict)
     tolerance: float | None = None
+    longer: bool = False
 
-    @property
+    @cached_property
     def scale(self) -> float:
-        """The length of the whole derivative."""
+        """The length of the whole derivative, which is known when a sample is taken."""
         return sum(float(g.norm()) ** 2 for g in (self.true or self.own).values() if g is not None) ** 0.5
 
     def bound(self, name: str) -> float:
@@ -162,6 +167,7 @@ def take(
         wires = Wires(recorder)
         with wires, refused(f"the forward of {type(module).__name__} does not run"):
             found = module(*args, **kwargs)
+        recorder.settle(module)
         tape = recorder.tape
         outputs = named_outputs(module, found)
         spots = {}
@@ -243,6 +249,32 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
         other = shaken.get(n)
         if g is not None and other is not None:
             sample.noise[n] = float((g - other).norm())
+    sample.unseen = _unseen(sample, spots, stand_in, generator)
+
+
+def _unseen(
+    sample: Sample,
+    spots: dict[str, Spot],
+    stand_in: dict[int, Callable[[OwnCall, Memory], None]],
+    generator: torch.Generator,
+) -> set[str]:
+    """The parameters without a derivative that some other function of the outputs would give one.
+
+    Of cross-entropy these are all that add the same number to every class.
+    """
+    still = [n for n, g in sample.true.items() if g is not None and not sample.moved(n)]
+    if not still or not sample.scale:
+        return set()
+    outs = replay(sample.tape, sample.parameters, list(spots.values()), stand_in=stand_in).outputs
+    probes = [torch.randn(z.shape, generator=generator, dtype=torch.float64).to(z) for z in outs]
+    live = [(z * w).sum() for z, w in zip(outs, probes, strict=True) if z.requires_grad and z.ndim]
+    if not live:
+        return set()
+    leaves = list(sample.parameters.values())
+    slopes = torch.autograd.grad(sum(live[1:], start=live[0]), leaves, allow_unused=True)
+    grads = dict(zip(sample.parameters, slopes, strict=True))
+    size = sum(float(g.norm()) ** 2 for g in grads.values() if g is not None) ** 0.5
+    return {n for n in still if (g := grads[n]) is not None and float(g.norm()) > 1e-6 * size}
 
 
 def _gradients(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from lawful.theory.oracle.double import double
@@ -17,6 +18,7 @@ from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.oracle.outputs import named_outputs
+from lawful.theory.own_runs import own_run
 from lawful.theory.refusals import ModuleError, refused
 
 from .sample import Gradients, LossOf, Sample, dense, take
@@ -84,11 +86,14 @@ def in_double(request: Request) -> list[Sample]:
                 def again(values: Mapping[str, torch.Tensor], own: Any = own) -> Callable[[], None]:
                     return lambda: own.start(values)
 
-                return _steps(request, module, trained, given, again, wide)
+                found = _steps(request, module, trained, given, again, wide)
+            if found:  # else: the smallest number of float64 in a float32 is none (masks of language models)
+                return found
         except ModuleError as error:
             last = last or error
-    assert last is not None
-    raise last
+    if last is not None:
+        raise last
+    return []
 
 
 def _runs(request: Request) -> None:
@@ -127,38 +132,41 @@ def _steps(
 ) -> list[Sample]:
     generator = torch.Generator().manual_seed(request.seed)
     found: list[Sample] = []
-    first: Exception | None = None
+    before: set[str] = set()
     for i in range(max(MOST, request.samples)):
-        if i >= request.samples and _all_moved(found, trained):
-            break
+        unmoved = _unmoved(found, trained) if i >= request.samples else set()
+        if i >= request.samples and (not unmoved or unmoved == before):
+            break  # one more did not move what rested in all others
+        before = unmoved
         values = given if i == 0 else {n: perturbed(p, generator) for n, p in given.items()}
         size = 1.0 if i < request.samples else 3.0
-        args, kwargs = jittered(request.args, request.kwargs, generator if i else None, size)
-        try:
-            one = take(
-                module,
-                trained,
-                args,
-                kwargs,
-                request.loss(request.seed + i),
-                request.seed + i,
-                again(values),
-                by_design=request.by_design,
-            )
-        except ModuleError as error:
-            if i == 0:
-                raise
-            first = first or error
-            continue
-        if _finite(one):
-            found.append(one)
-        elif i == 0:
-            first = ValueError("not a number")
+        inputs = jittered(request.args, request.kwargs, generator if i else None, size)
+        calls = [inputs] if i != 1 else [longer(*inputs), inputs]  # kernels go wrong where sizes are odd
+        for args, kwargs in calls:
+            try:
+                one = take(
+                    module,
+                    trained,
+                    args,
+                    kwargs,
+                    request.loss(request.seed + i),
+                    request.seed + i,
+                    again(values),
+                    by_design=request.by_design,
+                )
+            except ModuleError:
+                if i == 0:
+                    raise
+                continue
+            if _finite(one):
+                one.longer = len(calls) > 1 and args is calls[0][0]
+                found.append(one)
+                break
     return found
 
 
-def _all_moved(samples: Sequence[Sample], trained: Mapping[str, torch.Tensor]) -> bool:
-    return all(any(s.moved(n) or s.unknown for s in samples) for n in trained)
+def _unmoved(samples: Sequence[Sample], trained: Mapping[str, torch.Tensor]) -> set[str]:
+    return {n for n in trained if not any(s.moved(n) or s.unknown for s in samples)}
 
 
 def _finite(sample: Sample) -> bool:
@@ -224,6 +232,7 @@ def _average(sample: Sample, module: torch.nn.parallel.DistributedDataParallel) 
                 dist.all_reduce(total, group=module.process_group)
                 side[name] = total / count
     sample.wires = {}
+    sample.__dict__.pop("scale", None)
 
 
 @contextmanager
@@ -232,7 +241,7 @@ def kept(module: torch.nn.Module) -> Iterator[None]:
     grads = {p: p.grad for p in module.parameters()}
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     modes = [(m, m.training) for m in module.modules()]
-    with random_states(), warnings.catch_warnings(), torch.enable_grad():
+    with own_run(), random_states(), warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         try:
             yield
@@ -293,4 +302,15 @@ def jittered(
     }
 
 
-__all__ = ["Request", "as_it_is", "eagerly", "in_double", "inner", "is_wrapped", "jittered", "kept"]
+def longer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs with one example more: every tensor that is as long as the first one gets its first row again."""
+    length = next((x.shape[0] for x in pytree.tree_flatten((args, kwargs))[0] if isinstance(x, Tensor) and x.ndim), 0)
+
+    def grow(x: Any) -> Any:
+        fits = isinstance(x, Tensor) and x.ndim and 0 < x.shape[0] == length and x.layout is torch.strided
+        return torch.cat([x, x[:1]]) if fits else x
+
+    return pytree.tree_map(grow, (args, kwargs))
+
+
+__all__ = ["Request", "as_it_is", "eagerly", "in_double", "inner", "is_wrapped", "jittered", "kept", "longer"]

@@ -159,6 +159,8 @@ class Tape:
         calls: of `autograd.Function`.
         cuts: reads of what depends on trainable parameters, but without autograd knowing: step and spot.
         widths: types of the numbers that depend on parameters.
+        draws: whether random numbers were drawn.
+        kept: results that the module keeps for its next call in place of what it kept before: numbers from then on.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -174,6 +176,8 @@ class Tape:
     detached: dict[int, Place] = field(default_factory=dict)
     unknown: str = ""
     autocast: bool = False
+    draws: bool = False
+    kept: set[tuple[int, int]] = field(default_factory=set)
 
     def spot(self, tensor: torch.Tensor) -> Spot:
         """A tensor as memory."""

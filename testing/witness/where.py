@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .own_backward import WRONG
 from .resemblance import resemblance
 from .sample import EPS, Sample
 from .tape import Place, Spot, Step, spots_in
@@ -23,6 +24,7 @@ class Fault:
         toward: what the wrong gradient is sent to: a parameter, or a value.
         step: number of the step.
         cut: whether autograd does not see the path.
+        operator: the name of an operator that computes the identity.
     """
 
     operation: str
@@ -31,6 +33,7 @@ class Fault:
     toward: str
     step: int
     cut: bool = False
+    operator: str = ""
 
     def __str__(self) -> str:
         return f"{self.operation}, {self.place}: the gradient that it sends to {self.toward} is wrong; {self.guess}"
@@ -130,8 +133,14 @@ def _fault(
     special = [n for n in steps if any(not tape.calls[c].by_torch for c in tape.steps[n].own) or tape.steps[n].whole]
     number = (special or list(steps))[-1]
     step, guess = tape.steps[number], resemblance(own, true)
+    plain = not special and step.name.startswith("aten.")
+    alone = [f for f in sample.operators if f.verdict is WRONG and f.key == key and f.call is not None] if plain else []
+    if alone:  # an operator that gives back what it gets is no step: its backward is all that it does
+        f = alone[-1]
+        return Fault(f"the backward of {f.operator}", f.place, f.guess, toward, f.step, operator=f.operator)
     if not special and tape.steps[number].name.startswith("aten.") and step.name not in BY_FREQUENCY:
         guess += "; its own formula is right, so what it saved was overwritten, or a hook changes the gradient"
+        guess += ", or a checkpoint drew other numbers" if tape.draws else ""
     return Fault(_name(sample, number), _outer(sample, step), guess, toward, _end(sample, number))
 
 

@@ -14,6 +14,7 @@ from ..laws.named import Named
 from ..laws.notes import Fact, facts, gaps
 from ..laws.pages import formula, lines, table
 from ..parts import base
+from ..typed import typed_methods
 
 if TYPE_CHECKING:
     from ..oracle.verification import Report
@@ -33,6 +34,7 @@ FIELDS = {
 }
 
 
+@typed_methods(skip=("loss", "independent", "exact_independent", "parameters"))  # counts know no bounds
 class LawSet(Named[Law]):
     """The laws of one network under one loss.
 

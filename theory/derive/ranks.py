@@ -8,13 +8,10 @@ neighbour wire whose own vectors span only `r'` dimensions contributes `r'` of i
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
 
 from ..gauge.families import Family, gather, has_off_diagonal, is_matrix
+from ..gauge.solution import Solution, once
 from ..gauge.subspace import key_dimension, vector_keys
-
-if TYPE_CHECKING:
-    from ..gauge.solution import Solution
 
 Entity = tuple[int, int]  # a wire and one of its boxes
 
@@ -50,11 +47,9 @@ def rows_on(solution: Solution, wire: int) -> int:
     return sum(per_index for per_index, other in _reads(solution).get(wire, []) if other is not None)
 
 
+@once
 def _ranks(solution: Solution) -> dict[Entity, int]:
     """Vectors on every box of a wire with a full law, per block of that law."""
-    cached = getattr(solution, "_full_ranks", None)
-    if cached is not None:
-        return cached
     widths: dict[Entity, int] = {}  # width of the matrix axis, for every box of a full law
     members: dict[Entity, list[Entity]] = {}  # all boxes of that law
     copies: dict[Entity, int] = {}
@@ -101,15 +96,12 @@ def _ranks(solution: Solution) -> dict[Entity, int]:
             if total < vectors[entity]:
                 vectors[entity] = total
                 changed = True
-    solution._full_ranks = vectors  # type: ignore[attr-defined]
     return vectors
 
 
+@once
 def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
     """For every wire the parameters on it: number of entries per index, and the wire on their other side."""
-    cached = getattr(solution, "_wire_reads", None)
-    if cached is not None:
-        return cached
     out: dict[int, list[tuple[int, int | None]]] = {}
     for name in solution.uses:
         parameter = solution.diagram.parameters[name]
@@ -129,7 +121,6 @@ def _reads(solution: Solution) -> dict[int, list[tuple[int, int | None]]]:
                     size = solution.layouts.size(other)
                     per_index = per_index * (size - _still(solution, name, axis, w, other)) // size
                 out.setdefault(w, []).append((per_index, other))
-    solution._wire_reads = out  # type: ignore[attr-defined]
     return out
 
 

@@ -22,6 +22,7 @@ from torch.func import grad
 
 from ..oracle.counting import Count, count_span
 from ..oracle.signal import Potential, Sampler, potential_moves
+from ..typed import typed_methods
 from .errors import FlowError
 
 Tensors = Mapping[str, torch.Tensor]
@@ -67,6 +68,7 @@ class State:
     velocity: torch.Tensor
 
 
+@typed_methods(FlowError, least={"known": 0}, leave=("__init__",))
 @dataclass(frozen=True)
 class Flow(ABC):
     """A way of training in continuous time.

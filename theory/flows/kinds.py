@@ -11,6 +11,7 @@ from numbers import Real
 
 import torch
 
+from ..typed import typed_methods
 from .base import Flow, Layout, State
 from .errors import FlowError
 from .potentials import EUCLIDEAN, Potential, read_potential
@@ -22,6 +23,7 @@ SYMMETRIC = 1e-10  # largest relative skew part of a metric
 SINGULAR = 1e-12  # smallest eigenvalue of a metric over the largest
 
 
+@typed_methods(FlowError, leave=("__init__",))
 @dataclass(frozen=True)
 class GradientFlow(Flow):
     """`theta' = -grad L`."""
@@ -31,6 +33,7 @@ class GradientFlow(Flow):
         return gradient
 
 
+@typed_methods(FlowError, leave=("__init__",))
 @dataclass(frozen=True)
 class WeightDecay(Flow):
     """`theta' = -grad L - decay(t) theta`.
@@ -69,6 +72,7 @@ class WeightDecay(Flow):
         return gradient
 
 
+@typed_methods(FlowError, leave=("__init__",))
 @dataclass(frozen=True)
 class Mirror(Flow):
     """`theta' = -phi''(theta)^{-1} grad L`, with a potential `phi` for every parameter.
@@ -131,6 +135,7 @@ class Mirror(Flow):
         return layout.flatten({n: slopes[n] / self.potential(n).metric(p) for n, p in parts.items()})
 
 
+@typed_methods(FlowError, leave=("__init__",))
 @dataclass(frozen=True)
 class Momentum(Flow):
     """`theta'' + damping(t) theta' = -grad L`, or with a metric `-phi''(theta + ahead theta')^{-1} grad L`.
@@ -199,6 +204,7 @@ class Momentum(Flow):
         return self.metric.push(replace(state, theta=state.theta + self.ahead * state.velocity), gradient, layout)
 
 
+@typed_methods(FlowError, leave=("__init__",))
 @dataclass(frozen=True)
 class NaturalGradient(Flow):
     """`theta' = -M(theta)^{-1} grad L` with any metric.

@@ -12,6 +12,7 @@ from ..laws.law import as_parameters
 from ..laws.named import Named
 from ..laws.statement import ramp_like
 from ..parts import base, with_parts
+from ..typed import typed_methods
 from .base import Layout
 from .errors import FlowError
 
@@ -22,6 +23,7 @@ Tensors = Mapping[str, torch.Tensor]
 Measure = Callable[[Tensors, Tensors, torch.Tensor], torch.Tensor]
 
 
+@typed_methods(leave=("__init__",))
 @dataclass(frozen=True, eq=False)
 class FlowLaw:
     """A family of conserved quantities of a flow.
@@ -102,6 +104,7 @@ class FlowLaw:
         return tuple(replace(self, measure=m) for m in out + ([late] if self.timed else []))
 
 
+@typed_methods(skip=("loss", "independent"))
 class FlowLaws(Named[FlowLaw]):
     """The laws of one network under one flow.
 

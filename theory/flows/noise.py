@@ -19,6 +19,7 @@ from torch.func import jvp, vmap
 
 from ..laws.law import Law, as_parameters
 from ..parts import base
+from ..typed import typed
 from .base import Layout
 from .errors import FlowError
 
@@ -93,6 +94,7 @@ class Noise:
         return Noise(lambda names: {n: torch.stack([layout.split(r)[n] for r in rows]) for n in names})
 
 
+@typed(FlowError)
 def noise_drift(law: Law, parameters: object, noise: Noise, sigma: float = 1.0) -> torch.Tensor:
     """The expected drift per time of every scalar of a law: `sigma^2 tr(Sigma hess h)`.
 

@@ -32,6 +32,7 @@ def axis_dimension(label: str, n: int) -> int:
     return max(n * (n - 1) // 2 - 1, 0)
 
 
+@lru_cache(maxsize=4096)  # every layer of a network asks for the same few
 def sector_dimension(label: str, dims: tuple[int, ...]) -> int:
     """Number of scalars in a sector: the product over its axes."""
     return math.prod(axis_dimension(a, n) for a, n in zip(label, dims, strict=True))

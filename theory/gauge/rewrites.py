@@ -115,7 +115,8 @@ def _drop_norms_of_norms(sites: list[Site]) -> tuple[list[Site], list[Rewrite]]:
 def invisible(sites: list[Site], start: int, local: bool, exact: bool = False) -> bool:
     """Whether a positive factor (`local`: one per token) on the output of a site is seen by no loss."""
     degree: dict[int, Number] = {sites[start].outputs[0]: 1}
-    for site in itertools.islice(sites, start + 1, None):
+    for i in range(start + 1, len(sites)):  # not a slice, which would walk to `start` for every norm
+        site = sites[i]
         degrees = [degree.get(w, 0) for w in site.inputs]
         if not any(degrees):
             continue

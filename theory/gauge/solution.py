@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial, wraps
 from itertools import product
+from typing import Any, TypeVar
 
 from .algebra import Algebra
 from .balance import Balance
@@ -30,6 +31,7 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
+from .rewrites_offsets import join_offsets, join_skips
 from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
 from .rewrites_positions import join_positions
 from .shifts import Shifts
@@ -39,6 +41,7 @@ from .unknowns import Cell, Factor, Field, MatrixKey, MatrixRow, Sector
 from .unseen import feed_unseen
 
 FieldRow = dict[Field, Number]
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,10 +51,12 @@ class Solution:
     Args:
         diagram: the network as drawn.
         lax: read every epsilon under a root as 0, which also allows the rewrites of invisible norms.
+        answers: what was asked of it `once`, by the function that answers.
     """
 
     diagram: Diagram
     lax: bool
+    answers: dict[Callable[[Solution], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.rewrites: list[Rewrite] = []
@@ -77,6 +82,8 @@ class Solution:
             merge_linear_skips,
             partial(scale_rows, exact=exact),
             join_positions,
+            join_skips,
+            join_offsets,
             link_turns,
         ]
         for rewrite in steps:
@@ -347,6 +354,18 @@ class Solution:
             for i, b in self.functionals.get(Sector(w, box, label), {}).items():
                 out[i] = out.get(i, 0) + a * b
         return {i: a for i, a in out.items() if a}
+
+
+def once(answer: Callable[[Solution], T]) -> Callable[[Solution], T]:
+    """A question about a whole solution that is worked out at its first call, and kept with the solution."""
+
+    @wraps(answer)
+    def kept(solution: Solution) -> T:
+        if answer not in solution.answers:
+            solution.answers[answer] = answer(solution)
+        return solution.answers[answer]
+
+    return kept
 
 
 def _group(algebra: Algebra, box: int, groups: int) -> int:

@@ -7,6 +7,7 @@ whole sector.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +22,12 @@ Vector = dict[VectorKey, Number]
 
 def vector_keys(layout: Algebra) -> list[VectorKey]:
     """All sectors of `R^n` under a layout."""
-    return [
-        (i, "".join(p)) for i, box in enumerate(layout.boxes) for p in itertools.product("cd", repeat=len(box.dims))
-    ]
+    return list(_keys(tuple(len(box.dims) for box in layout.boxes)))
+
+
+@functools.lru_cache(maxsize=4096)  # every layer of a network asks for the same few
+def _keys(axes: tuple[int, ...]) -> tuple[VectorKey, ...]:
+    return tuple((i, "".join(p)) for i, n in enumerate(axes) for p in itertools.product("cd", repeat=n))
 
 
 def key_dimension(layout: Algebra, key: VectorKey) -> int:

@@ -88,9 +88,13 @@ def parallel_pairs(diagram: Diagram) -> list[Pair]:
         if len(after) == 1 and isinstance(after[0][0].rule, LinearRule) and after[0][0].rule.groups == 1:
             inner.append((site, rule, after[0][0], after[0][0].rule))
     pairs = []
-    for i, (a, a_rule, b, b_rule) in enumerate(inner):
-        for c, c_rule, d, d_rule in inner[i + 1 :]:
-            same_reader = a.inputs == c.inputs and _alike(a_rule, c_rule) and bool(a_rule.bias) == bool(c_rule.bias)
+    branches: dict[tuple[int, ...], list[tuple[Site, LinearRule, Site, LinearRule]]] = {}
+    for each in inner:
+        branches.setdefault(each[0].inputs, []).append(each)
+    for a, a_rule, b, b_rule in inner:
+        branches[a.inputs].pop(0)  # itself: what is left comes after it
+        for c, c_rule, d, d_rule in branches[a.inputs]:
+            same_reader = _alike(a_rule, c_rule) and bool(a_rule.bias) == bool(c_rule.bias)
             sign = _summed(diagram, b, d)
             same_writer = _alike(b_rule, d_rule) and abs(sign) == 1
             names = [u.parameter for s in (a, b, c, d) for u in s.rule.uses(s)]

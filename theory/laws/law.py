@@ -8,7 +8,9 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import LARGEST
 from ..parts import base
+from ..typed import typed_methods
 from .proof import Proof
 from .statement import Statement
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 
+@typed_methods(least={"index": -LARGEST}, leave=("__init__",))
 @dataclass(frozen=True, eq=False)
 class Law(Statement):
     """A family of conserved quantities.
@@ -138,6 +141,10 @@ class Law(Statement):
             raise IndexError(
                 f"{self.name} has {value.numel()} scalars of shape {tuple(value.shape)}; say which with index="
             )
+        if index and not (
+            len(index) == value.ndim and all(-n <= i < n for i, n in zip(index, value.shape, strict=True))
+        ):
+            raise IndexError(f"{self.name} has scalars of shape {tuple(value.shape)}, which have no index {index}")
         scalar = value[index].reshape(())
         grads = torch.autograd.grad(scalar, list(leaves.values()), allow_unused=True)
         return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}

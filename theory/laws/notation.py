@@ -111,7 +111,7 @@ def _name(part: Part, style: Style) -> str:
     name = style.name(part.parameter, len(part.view.shape))
     if part.view.lead > 1:  # a grouped map: the groups come first
         name = style.groups(name)
-    return style.plus_identity(name, style.multiple(part.offset)) if part.offset else name
+    return style.shifted(name, part.offset, len(part.view.shape) == 1) if part.offset else name
 
 
 def _where(part: Part, letters: list[str], summed: str = ":") -> list[str]:

@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ..typed import typed_methods
+
 SHOWN = 10  # steps that are printed below one
 
 
+@typed_methods(leave=("__init__",))
 @dataclass(frozen=True)
 class Proof:
     """One application of a theorem.

@@ -22,7 +22,8 @@ class Style:
         ones: the sum over all rows of a matrix (True) or over all its columns.
         fraction: a positive fraction.
         more: what stands for the terms that are not printed.
-        plus_identity: `I + W`, with what stands before `I`.
+        identity: the identity matrix.
+        brackets: brackets around a sum.
         both: two components side by side.
         centre: a matrix with its mean removed on both sides.
         mean_removed: an expression with its mean over a letter removed.
@@ -40,13 +41,19 @@ class Style:
     ones: Callable[[str, bool], str]
     fraction: Callable[[Fraction], str]
     more: Callable[[int], str]
-    plus_identity: Callable[[str, str], str]
+    identity: str
+    brackets: Callable[[str], str]
     both: Callable[[str, str], str]
     centre: Callable[[str], str]
     mean_removed: Callable[[str, str], str]
     part_of: Callable[[str, str], str]
     square: Callable[[str], str]
     groups: Callable[[str], str]
+
+    def shifted(self, name: str, offset: Fraction, vector: bool) -> str:
+        """`(c I + W)` for a matrix, `(c + b)` for a vector to each of whose entries c is added."""
+        sign, size = "-" if offset < 0 else "", self.fraction(abs(offset))
+        return self.brackets(f"{sign}{size} + {name}" if vector else f"{self.multiple(offset)}{self.identity} + {name}")
 
     def multiple(self, value: Fraction) -> str:
         """A factor in front of a matrix, nothing for 1."""
@@ -91,7 +98,8 @@ TEXT = Style(
     ones=lambda x, rows: f"1ᵀ {x}" if rows else f"{x} 1",
     fraction=str,
     more=lambda n: f"+ ... ({n} more)",
-    plus_identity=lambda x, multiple: f"({multiple}I + {x})",
+    identity="I",
+    brackets=lambda x: f"({x})",
     both=lambda x, y: f"({x}, {y})",
     centre=lambda x: f"C ({x}) C with C = I - 11ᵀ/n",
     mean_removed=lambda x, i: f"{x}, minus its mean over {i}",
@@ -110,7 +118,8 @@ LATEX = Style(
     ones=lambda x, rows: rf"\mathbf{{1}}^\top {x}" if rows else rf"{x} \mathbf{{1}}",
     fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\tfrac{{{f.numerator}}}{{{f.denominator}}}",
     more=lambda n: rf"+ \cdots \; ({n}\text{{ more}})",
-    plus_identity=lambda x, multiple: rf"\left({multiple}I + {x}\right)",
+    identity="I",
+    brackets=lambda x: rf"\left({x}\right)",
     both=lambda x, y: rf"\left({x},\; {y}\right)",
     centre=lambda x: rf"C \left({x}\right) C,\; C = I - \tfrac1n \mathbf{{1}}\mathbf{{1}}^\top",
     mean_removed=lambda x, i: rf"{x} - \tfrac1n \textstyle\sum_{{{i}}}(\cdot)",
@@ -139,7 +148,8 @@ HTML = Style(
     ones=lambda x, rows: f"<b>1</b><sup>⊤</sup> {x}" if rows else f"{x} <b>1</b>",
     fraction=str,
     more=lambda n: f"+ … ({n} more)",
-    plus_identity=lambda x, multiple: f"({multiple}<i>I</i> + {x})",
+    identity="<i>I</i>",
+    brackets=lambda x: f"({x})",
     both=lambda x, y: f"({x}, {y})",
     centre=lambda x: f"<i>C</i> ({x}) <i>C</i> with <i>C</i> = <i>I</i> − <b>11</b><sup>⊤</sup>/n",
     mean_removed=lambda x, i: f"{x}, minus its mean over {i}",

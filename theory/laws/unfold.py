@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .statement import Part, Statement, identity_like
+from .style import TEXT
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +37,7 @@ def arrays(law: Statement, params: Mapping[str, torch.Tensor]) -> dict[str, torc
 
 def matrix_name(part: Part) -> tuple[str, bool]:
     """Name of the symbol that a part reads, and whether it is the parameter itself."""
-    multiple = "" if part.offset == 1 else f"{part.offset} "
-    name = f"({multiple}I + {part.parameter})" if part.offset else part.parameter
+    name = TEXT.shifted(part.parameter, part.offset, len(part.view.shape) == 1) if part.offset else part.parameter
     if len(part.view.shape) <= 2:
         return name, True
     along = part.view.order[0] if part.view.lead == 1 else "groups"

@@ -48,6 +48,13 @@ class OnAxes(Protocol):
 
 
 @runtime_checkable
+class KnowsAxes(Protocol):
+    """A module that knows the feature axis of each output."""
+
+    output_axes: tuple[int, ...]
+
+
+@runtime_checkable
 class Differentiable(Protocol):
     """A network that can produce points by itself."""
 
@@ -159,9 +166,10 @@ def verify(
     if not isinstance(network, torch.nn.Module | Differentiable):
         raise ArgumentError(f"verify: the network is {shown(network)}; expected an architecture or a torch module")
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):
-        if isinstance(laws, OnAxes) and laws.axes and not hasattr(network, "output_axes"):
+        if isinstance(laws, OnAxes) and laws.axes and not isinstance(network, KnowsAxes):
             axis = axis if isinstance(axis, ClassAxes) else ClassAxes(laws.axes, axis)
-        axis = getattr(network, "output_axes", -1) if axis is None else axis
+        if axis is None:
+            axis = network.output_axes if isinstance(network, KnowsAxes) else -1
         points: list[Point] = list(module_points(network, loss, args, samples, seed, axis, training, kwargs, redraw))
         if not all(map(_finite, points)):  # 0 / 0 where a unit is dead, say, is nothing about a law
             more = module_points(network, loss, args, SPARE * samples, seed + 1, axis, training, kwargs, redraw)

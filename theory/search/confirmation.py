@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .family import DRAWN_BITS, ExactFields, draw
+from .family import DRAWN_BITS, ExactFields, MissesSome, draw
 from .laws import Polynomial
 from .monomials import as_rows, slopes
 
@@ -52,5 +52,5 @@ def error_bound(family: ExactFields, degree: int) -> float:
 
     To each check what the family says that a random field may miss is added (`ProgramFields.missed`).
     """
-    missed = getattr(family, "missed", 0.0)
+    missed = family.missed if isinstance(family, MissesSome) else 0.0
     return float(missed + (family.field_degree + degree - 1) / (1 << DRAWN_BITS)) ** (PRIMES * POINTS)

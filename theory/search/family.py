@@ -14,6 +14,15 @@ DRAWN_BITS = 30  # primes are drawn between 2^30 and 2^31
 
 
 @runtime_checkable
+class MissesSome(Protocol):
+    """A family whose random field may miss something, with that probability."""
+
+    @property
+    def missed(self) -> float:
+        """The probability for one field."""
+
+
+@runtime_checkable
 class ExactFields(Protocol):
     """A family of polynomial vector fields that can be evaluated modulo any prime.
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
 
-from lawful.blocks import (
-    Block,
-    DotProductAttention,
-    SelectToken,
-    ShapeError,
-    Signal,
-    Table,
-)
+from lawful.blocks import Block, ShapeError, Signal
 
 from ..batches import runs
 from ..block_graph import BlockGraph, G
 from ..compile import Port
 from ..diagrams import diagram
 from .depth import cut_experts, cut_repeats
-from .fixed import cut_biases, cut_numbers
 from .likeness import Comparison, Key, comparisons, differing
 from .untraced import untraced
 from .widths import Widths
@@ -59,7 +53,7 @@ def shrink(arch: G, extra: int = 0) -> G:
     arch = arch if arch.trace is None else untraced(arch)
     # Where one token is selected, what writes the others before the last layer is seen through norms alone: a single
     # layer has laws of its first map that a deep network does not have.
-    selects = any(isinstance(arch.block(n), SelectToken) for n in arch.nodes)
+    selects = any(arch.block(n).selects for n in arch.nodes)
     short = cut_repeats(cut_experts(arch), keep=2 if selects else 1)
     large = comparisons(arch)
     first: G | None = None
@@ -215,12 +209,11 @@ def _fewer_positions(arch: BlockGraph, blocks: Mapping[str, Block], side: int) -
     draft = _Draft(signals={("input", i): s for i, s in enumerate(inputs)})
 
     def adapt(name: str, block: Block, signals: list[Signal]) -> Block:
-        if isinstance(block, Table):
-            rows = _bias_rows(arch, blocks, draft, name)
-            short = lengths.get(block.tokens, min(block.tokens, TOKENS)) if block.tokens > 1 else 1
-            return dataclasses.replace(block, tokens=rows or short)
-        if isinstance(block, DotProductAttention):
-            block = cut_biases(block, signals[0], signals[1])
+        if block.chooses_length:
+            long = math.prod(arch.signals[name, 0].space)
+            short = lengths.get(long, min(long, TOKENS)) if long > 1 else 1
+            return block.with_length(_wanted_rows(arch, blocks, draft, name) or short)
+        block = block.at_fewer(_read(arch, arch.signals, name), signals)
         block = block.with_heads(arch.block(name).port_heads)  # fewer heads need other widths, which come later
         return block.resize_ports(signals, [arch.signals[name, i].features for i in range(block.outputs)])
 
@@ -230,21 +223,26 @@ def _fewer_positions(arch: BlockGraph, blocks: Mapping[str, Block], side: int) -
         for i in range(block.outputs):
             old, new = arch.signals[name, i], draft.signals[name, i]
             _check_positions(name, old, new)
-            if len(new.space) == 1 and not isinstance(block, Table):
+            if len(new.space) == 1 and not block.chooses_length:
                 lengths.setdefault(old.space[0], new.space[0])
-        if isinstance(block, DotProductAttention):
-            block = cut_biases(block, *(draft.signals[p] for p in arch.sources(name)[:2]))
-        if not isinstance(block, Table):
-            draft.blocks[name] = block
+        if not block.chooses_length:
+            draft.blocks[name] = block.at_fewer(_read(arch, arch.signals, name), _read(arch, draft.signals, name))
     return draft
 
 
-def _bias_rows(arch: BlockGraph, blocks: Mapping[str, Block], draft: _Draft, name: str) -> int:
-    """The rows of a table of relative biases, 0 for any other table."""
+def _read(arch: BlockGraph, signals: Mapping[Port, Signal], name: str) -> list[Signal]:
+    """What the ports of a node read, up to the first that nothing is known of."""
+    return [signals[p] for p in itertools.takewhile(signals.__contains__, arch.sources(name))]
+
+
+def _wanted_rows(arch: BlockGraph, blocks: Mapping[str, Block], draft: _Draft, name: str) -> int:
+    """The rows that a reader of a table asks for (attention, of its relative biases), 0 if none does."""
     for _, reader, wire in arch.graph.out_edges(name, data=True):
-        block = blocks.get(reader)
-        if isinstance(block, DotProductAttention) and wire["target"] == 3:
-            return cut_biases(block, *(draft.signals[p] for p in arch.sources(reader)[:2])).rows
+        if reader in blocks:
+            old, new = (_read(arch, signals, reader) for signals in (arch.signals, draft.signals))
+            rows = blocks[reader].wanted_positions(wire["target"], old, new) if len(new) >= wire["target"] else 0
+            if rows:
+                return rows
     return 0
 
 
@@ -264,7 +262,7 @@ def _check_positions(name: str, old: Signal, new: Signal) -> None:
 def _tables_last(arch: BlockGraph) -> list[str]:
     """Topological order in which tables come as late as they can: their length is that of the stream they join."""
     graph = arch.graph.subgraph(arch.nodes)
-    rank = {n: (isinstance(arch.block(n), Table), i) for i, n in enumerate(arch.nodes)}
+    rank = {n: (arch.block(n).chooses_length, i) for i, n in enumerate(arch.nodes)}
     return list(nx.lexicographical_topological_sort(graph, key=rank.__getitem__))
 
 
@@ -285,8 +283,7 @@ def _assemble(arch: G, few: _Draft, width: Callable[[Port], int]) -> G:
         draft.signals["input", i] = dataclasses.replace(new, features=width(("input", i)), tokens=s.tokens)
 
     def adapt(name: str, block: Block, signals: list[Signal]) -> Block:
-        if signals:
-            block = cut_numbers(block, arch.signals[arch.sources(name)[0]], signals[0])
+        block = block.at_fewer(_read(arch, arch.signals, name), signals)
         return block.resize_ports(signals, [width((name, i)) for i in range(block.outputs)])
 
     for name in arch.nodes:

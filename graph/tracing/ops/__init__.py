@@ -6,6 +6,7 @@ A file here holds handlers and what they alone need. What several of them need i
 from . import (
     arithmetic,
     attention,
+    choices,
     concatenation,
     convolutions,
     einsum,
@@ -23,11 +24,13 @@ from . import (
     reparametrised,
     scatters,
     views,
+    writes,
 )
 
 __all__ = [
     "arithmetic",
     "attention",
+    "choices",
     "concatenation",
     "convolutions",
     "einsum",
@@ -45,4 +48,5 @@ __all__ = [
     "reparametrised",
     "scatters",
     "views",
+    "writes",
 ]

@@ -16,6 +16,8 @@ from ..steps.attention import mixed
 from ..steps.formed import Formed
 from ..steps.maps import dense
 from ..steps.scores import masked, product, with_bias
+from ..steps.shuffled import matched
+from ..steps.side_by_side import every_expert
 from ..steps.weighed import weighed
 from ..values import Bias, Combined, Data, Fixed, NotUnderstood, Scores, Stream, Value, Weight
 
@@ -41,7 +43,8 @@ def fused(
         k, v = (t.arranged((*t.dims[:-3], (*t.dims[-3], Atom(COPIES, times)), *t.dims[-2:])) for t in (k, v))
     dims = list(range(len(k.shape)))
     dims[-1], dims[-2] = dims[-2], dims[-1]
-    scores = product(low, node, q, k.arranged(tuple(k.dims[i] for i in dims)))
+    q, k = matched(low, node, q, k.arranged(tuple(k.dims[i] for i in dims)))
+    scores = product(low, node, q, k)
     if not isinstance(scores, Scores):
         raise NotUnderstood("attention whose queries and keys are no features")
     scores = replace(scores, scale=scale if scale is not None else q.shape[-1] ** -0.5)
@@ -57,10 +60,13 @@ def fused(
 @handles("matmul", "bmm")
 def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     """A product of two tensors: a linear map, scores, or values mixed by weights."""
+    a, b = matched(low, node, a, b)
     if isinstance(a, Combined) or (isinstance(b, Combined) and isinstance(a, (Scores, Weight))):
         a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
     if isinstance(b, (Weight, Combined, Formed)) and len(b.shape) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
+    if isinstance(b, Weight) and len(b.dims) == 3 and isinstance(a, (Stream, Data)) and len(a.shape) == 3:
+        return every_expert(low, node, a, b, inn=1, out=2)
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
         y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
         return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
@@ -93,7 +99,7 @@ def _turned_mix(low: Context, node: Node, b: Fixed, a: Stream) -> Value:
 @handles("baddbmm")
 def baddbmm(low: Context, node: Node, c: Value, a: Value, b: Value, beta: float = 1, alpha: float = 1) -> Value:
     """Scores with a mask."""
-    out = product(low, node, a, b)
+    out = product(low, node, *matched(low, node, a, b))
     if not isinstance(out, Scores):
         raise NotUnderstood("a sum with a product of two tensors")
     out = replace(out, scale=out.scale * alpha)

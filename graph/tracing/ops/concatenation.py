@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from torch.fx import Node
 
 from ..context import Context, handles
+from ..layout import view
 from ..steps.concatenation import cat
+from ..steps.planes import complex_rotated, halves_rotated
 from ..steps.scans import selective_scan
-from ..values import Value
+from ..values import NotUnderstood, Stream, Value
 
 handles("cat", "concat")(cat)
 
@@ -22,6 +24,18 @@ def stack(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Val
     scan = selective_scan(low, node, node.args[0], dim) if isinstance(node.args[0], (list, tuple)) else None
     if scan is not None:
         return scan
+    turned = halves_rotated(low, node, list(node.args[0]), True) if dim == rank - 1 else None  # type: ignore[arg-type]
+    if isinstance(turned, Stream):
+        return turned.arranged(view(turned.dims, [int(n) for n in node.meta["val"].shape]))
     opened = [low.stream(v, node) for v in parts]
     opened = [s.arranged((*s.dims[:dim], (), *s.dims[dim:])) for s in opened]
     return cat(low, node, opened, dim)
+
+
+@handles("view_as_real")
+def parts_of_complex(low: Context, node: Node, x: Value) -> Value:
+    """Real and imaginary parts on a new axis: of a rotation written in complex numbers."""
+    turned = complex_rotated(low, node)
+    if turned is None:
+        raise NotUnderstood("complex numbers that are no rotation by position")
+    return turned

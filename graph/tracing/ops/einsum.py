@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch.fx import Node
 
@@ -12,6 +13,7 @@ from ..layout import Dims, view
 from ..steps.attention import mixed
 from ..steps.maps import dense
 from ..steps.scores import product
+from ..steps.side_by_side import every_expert, stacked, summed_stack, weighed_sum
 from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
 
 
@@ -34,6 +36,9 @@ def einsum(low: Context, node: Node, equation: str, operands: Sequence[Value], *
         raise NotUnderstood(f"the contraction {equation}")
     if isinstance(b, Weight) and isinstance(a, (Stream, Data)):
         return _map(low, node, a, b, i, j, out, gone)
+    summed = _weighed(low, node, a, b, i, j, out, gone)
+    if summed is not None:
+        return summed
     if isinstance(a, (Stream, Data)) and isinstance(b, (Stream, Data)):
         return _scores(low, node, a, b, i, j, out, gone)
     if isinstance(a, Scores) and a.done:
@@ -50,7 +55,7 @@ def _map(low: Context, node: Node, a: Stream | Data, w: Weight, i: str, j: str, 
     """A linear map: what is contracted are the features, what only the parameter has is new."""
     new = [k for k in j if k not in gone]
     if any(k in i for k in new):
-        raise NotUnderstood("a map of its own for every position or head")
+        return _by_experts(low, node, a, w, i, j, out, gone)
     x = low.stream(a, node, channels_first=False)
     kept = [k for k in i if k not in gone]
     inner = "".join(gone)
@@ -62,6 +67,42 @@ def _map(low: Context, node: Node, a: Stream | Data, w: Weight, i: str, j: str, 
     y = dense(low, node, x.arranged(flat), matrix, None, out=0, inn=1)
     cut = view(y.dims, [*(lengths[k] for k in kept), *(lengths[k] for k in new)])
     return y.arranged(_sorted(cut, "".join([*kept, *new]), out))
+
+
+def _by_experts(
+    low: Context, node: Node, a: Stream | Data, w: Weight, i: str, j: str, out: str, gone: list[str]
+) -> Value:
+    """A map of its own for every expert."""
+    shared, new = [k for k in j if k in i and k not in gone], [k for k in j if k not in i]
+    if len(shared) != 1 or len(new) != 1 or len(gone) != 1:
+        raise NotUnderstood("a map of its own for every position or head")
+    x = low.stream(a, node, channels_first=False)
+    rest = "".join(k for k in i if k not in (*shared, *gone))
+    given = x.arranged(_sorted(x.dims, i, shared[0] + rest + gone[0]))
+    matrices = w.arranged(_sorted(w.dims, j, shared[0] + gone[0] + new[0]))
+    y = every_expert(low, node, given, matrices, inn=1, out=2)
+    return y.arranged(_sorted(y.dims, shared[0] + rest + new[0], out))
+
+
+def _weighed(low: Context, node: Node, a: Value, b: Value, i: str, j: str, out: str, gone: list[str]) -> Value:
+    """What experts give, summed with their weights; None for anything else."""
+    if len(gone) != 1 or not isinstance(a, Stream) or not isinstance(b, Stream):
+        return None
+    whole: Any = node.args[1]
+    sources = list(whole)
+    if len(j) > len(i):
+        (a, b), (i, j) = (b, a), (j, i)
+        sources.reverse()
+    sources = sources if low.env.get(sources[0]) is a else sources[::-1]
+    if set(out) | set(gone) != set(i) or not set(j) <= set(i):
+        return None
+    values = a.arranged(_sorted(a.dims, i, out + gone[0]))
+    weights = b.arranged(tuple(b.dims[j.index(k)] if k in j else () for k in out + gone[0]))
+    parts = stacked(low, sources[0], i.index(gone[0]))
+    if parts:
+        kept = i.replace(gone[0], "")
+        return summed_stack(low, node, [p.arranged(_sorted(p.dims, kept, out)) for p in parts], weights, len(out))
+    return weighed_sum(low, node, values, weights, len(out))
 
 
 def _scores(

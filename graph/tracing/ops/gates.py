@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.fx import Node
 
-from lawful.blocks import Pointwise, Product
+from lawful.blocks import Larger, Pointwise, Product
 
 from ..context import Context, handles
 from ..steps.broadcast import joined
@@ -25,17 +25,19 @@ def above(low: Context, node: Node, x: Value, c: Any) -> Value:
 
 @handles("maximum", "max.other", "fmax")
 def maximum(low: Context, node: Node, a: Value, b: Value) -> Stream:
-    """`max(x, c x)` for c below 1.
-
-    Raises:
-        NotUnderstood: for other tensors.
-    """
+    """`max(x, c x)` for c below 1, and the larger of any two streams."""
     for x, other, origin in ((a, b, node.args[1]), (b, a, node.args[0])):
         if isinstance(x, Stream) and not isinstance(x, Data):
             slope = slope_of(low, x, other, origin)
             if slope is not None and slope < 1:
                 return leaky(low, node, x, slope)
-    raise NotUnderstood("no rule is known for it")
+    return joined(low, node, Larger(), a, b)
+
+
+@handles("minimum", "min.other", "fmin")
+def minimum(low: Context, node: Node, a: Value, b: Value) -> Stream:
+    """The smaller of two streams."""
+    return joined(low, node, Larger(smaller=True), a, b)
 
 
 @handles("glu")

@@ -13,11 +13,15 @@ from ..steps.arithmetic import add, mul
 from ..steps.pointwise import Positive, chosen
 from ..steps.scores import SMALL, fixed_bias, with_bias
 from ..values import Bias, Fixed, NotUnderstood, Rows, Scores, Stream, Value, number
+from .choices import hidden_below
 
 
 @handles("masked_fill.Scalar", "masked_fill.Tensor")
 def masked_fill(low: Context, node: Node, x: Value, mask: Value, value: Value) -> Value:
     """Scores without the keys that a mask hides."""
+    kept = hidden_below(low, node, x, node.args[1], value, shown=False)
+    if kept is not None:
+        return kept
     c = number(value)
     if isinstance(x, Rows) and isinstance(mask, Fixed) and mask.known and c is not None and c < SMALL:
         hidden = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor, -math.inf)
@@ -36,6 +40,10 @@ def where(low: Context, node: Node, mask: Value, a: Value, b: Value) -> Value:
     """Scores without the keys that a mask hides."""
     if isinstance(mask, Positive):
         return chosen(low, node, mask, a, b)
+    for x, fill, shown in ((a, b, True), (b, a, False)):
+        kept = hidden_below(low, node, x, node.args[0], fill, shown)
+        if kept is not None:
+            return kept
     c = number(b)
     if isinstance(a, Rows) and isinstance(mask, Fixed) and mask.known and c is not None and c < SMALL:
         hidden = torch.zeros(mask.tensor.shape).masked_fill(~mask.tensor, -math.inf)

@@ -31,8 +31,10 @@ from lawful.blocks import (
 
 from ..arrange import focus
 from ..context import Context, handles
+from ..steps.entrywise import entrywise
 from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
+from ..steps.routed import Kept, chosen_sigmoid, chosen_softmax, softmax_of_chosen
 from ..steps.scores import on_scores, softmaxed
 from ..values import Combined, NotUnderstood, Scores, Value, Weight
 
@@ -67,6 +69,8 @@ def plain(low: Context, node: Node, x: Value) -> Value:
     """Activations without options."""
     if isinstance(x, Scores):
         return on_scores(low, node, x)
+    if isinstance(x, Kept) and "sigmoid" in str(node.target):
+        return chosen_sigmoid(low, node, x)
     return mapped(low, node, x, _PLAIN[str(node.target).split(".")[1]])
 
 
@@ -107,7 +111,7 @@ def clamp(low: Context, node: Node, x: Value, least: Any = None, most: Any = Non
     if most is None and least == 0:
         return mapped(low, node, x, ReLU())
     if least is None or most is None or not isinstance(least, (int, float)) or not isinstance(most, (int, float)):
-        raise NotUnderstood("clamping on one side")
+        return entrywise(low, node, x, least, most)
     return hardtanh(low, node, x, least, most)
 
 
@@ -115,7 +119,7 @@ def clamp(low: Context, node: Node, x: Value, least: Any = None, most: Any = Non
 def clamp_min(low: Context, node: Node, x: Value, least: Any) -> Value:
     """ReLU written as a maximum."""
     if least != 0:
-        raise NotUnderstood("clamping on one side")
+        return entrywise(low, node, x, least)
     return mapped(low, node, x, ReLU())
 
 
@@ -123,7 +127,7 @@ def clamp_min(low: Context, node: Node, x: Value, least: Any) -> Value:
 def elu(low: Context, node: Node, x: Value, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> Value:
     """ELU."""
     if scale != 1 or rate != 1:
-        raise NotUnderstood("an ELU with factors")
+        return entrywise(low, node, x, alpha, scale, rate)
     return mapped(low, node, x, ELU(float(alpha)))
 
 
@@ -137,8 +141,18 @@ def celu(low: Context, node: Node, x: Value, alpha: float = 1.0) -> Value:
 def softplus(low: Context, node: Node, x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
     """Softplus."""
     if beta != 1:
-        raise NotUnderstood("a softplus with a factor")
+        return entrywise(low, node, x, beta, threshold)
     return mapped(low, node, x, Pointwise("softplus"))
+
+
+@handles("rrelu")
+def rrelu(
+    low: Context, node: Node, x: Value, least: float = 1 / 8, most: float = 1 / 3, training: bool = False, *rest: Any
+) -> Value:
+    """LeakyReLU with a slope that is drawn in training, and the middle of its range in evaluation."""
+    if training and least != most:
+        raise NotUnderstood("a slope that is drawn")
+    return mapped(low, node, x, LeakyReLU((least + most) / 2))
 
 
 @handles("prelu")
@@ -164,7 +178,7 @@ def power(low: Context, node: Node, x: Value, n: Any) -> Value:
         y = mapped(low, node, x, Pointwise(root), root)
         times = round(abs(n) * (2 if n != int(n) else 1))
         return y if times == 1 else mapped(low, node, y, Power(times), "power")
-    raise NotUnderstood(f"the power {n}")
+    return entrywise(low, node, x, n)
 
 
 @handles("dropout", "feature_dropout")
@@ -186,6 +200,11 @@ def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options:
     """Softmax: over the keys of attention, or over features."""
     if isinstance(x, Scores):
         return softmaxed(low, node, x, dim)
+    if isinstance(x, Kept):
+        return chosen_softmax(low, node, x, dim)
+    chosen = softmax_of_chosen(low, node) if "log" not in str(node.target) else None
+    if chosen is not None:
+        return chosen
     s = low.stream(x, node)
     if dim % len(s.dims) not in s.feature_dims:
         raise NotUnderstood("a softmax over positions")

@@ -7,15 +7,18 @@ from typing import Any
 
 from torch.fx import Node
 
-from lawful.blocks import GlobalMaxPool
+from lawful.blocks import GlobalMaxPool, GroupMax
 
-from ..arrange import exact
+from ..arrange import exact, joined_features
 from ..context import Context, handles
 from ..layout import Dim
 from ..purity import name_of
 from ..steps.arithmetic import add, times
 from ..steps.experts import mixture_of_experts
+from ..steps.features import opened
+from ..steps.patterns import plain
 from ..steps.positions import reduced
+from ..steps.side_by_side import stacked, summed_stack, weighed_sum
 from ..steps.totals import over_examples
 from ..values import NotUnderstood, Stream, Value
 
@@ -30,8 +33,27 @@ def reduce(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep:
         experts = mixture_of_experts(low, node, dims)
         if experts is not None:
             return experts
+        products = _weighed(low, node, dims, keep) if len(dims) == 1 else None
+        if products is not None:
+            return products
     mean = "mean" in str(node.target)
     return over_examples(low, node, x, dims, keep, mean) or reduced(low, node, x, dims, keep, mean)
+
+
+def _weighed(low: Context, node: Node, dims: Sequence[int], keep: bool) -> Stream | None:
+    """A sum over experts of a product with their weights; None for any other sum."""
+    product = plain(node.args[0])
+    if not isinstance(product, Node) or name_of(product) != "mul":
+        return None
+    at = dims[0] % len(product.meta["val"].shape)
+    y = None
+    for one, other in (product.args[:2], product.args[1::-1]):
+        if y is None and isinstance(one, Node) and isinstance(other, Node):
+            values, weights = low.env.get(one), low.env.get(other)
+            parts = stacked(low, one, at)
+            y = weighed_sum(low, node, values, weights, at)
+            y = summed_stack(low, node, parts, weights, at) if parts and y is None else y
+    return y.arranged((*y.dims[:at], (), *y.dims[at:])) if y is not None and keep else y
 
 
 @handles("mean", "sum")
@@ -70,11 +92,17 @@ def _summed_stack(low: Context, node: Node, dims: Sequence[int] | None, keep: bo
 
 @handles("amax", "max.dim")
 def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = False) -> Value:
-    """The maximum over all positions."""
+    """The maximum over all positions, or over all features."""
     s = low.stream(x, node)
     rank = len(s.dims)
     asked = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims))
     found = s.feature_dims
+    if len(found) == 1 and asked == found and s.signal.features == s.shape[found[0]] > 1:
+        s = opened(low, node, s, found[0])
+        (y,) = low.emit(node, GroupMax(s.signal.features), [s], label="max")
+        out = joined_features(s, y, found[0])
+        out = out if keep else out.arranged(tuple(d for i, d in enumerate(out.dims) if i not in asked))
+        return out if str(node.target).startswith("aten.amax") else (out, None)
     spaces = [d for d in range(1, rank) if d not in found and s.shape[d] > 1]
     if len(found) != 1 or not set(spaces) <= set(asked) or found[0] in asked or 0 in asked:
         raise NotUnderstood("a maximum over some of the positions")

@@ -24,8 +24,11 @@ def same(low: Context, node: Node, x: Value, *rest: Any, **options: Any) -> Valu
 def cast(low: Context, node: Node, x: Value, *rest: Any, **options: Any) -> Value:
     """Casts between types of real numbers."""
     out = node.meta["val"]
+    given = node.args[0].meta["val"] if isinstance(node.args[0], Node) else out
     if not out.is_floating_point():
         raise NotUnderstood("a cast to integers")
+    if not given.is_floating_point() and isinstance(x, Stream):
+        raise NotUnderstood("choices are used as numbers")
     return x
 
 

@@ -14,6 +14,7 @@ from lawful.blocks import (
     Affine,
     Concat,
     HeadAffine,
+    Larger,
     Mixture,
     Numbers,
     Product,
@@ -35,8 +36,8 @@ from .formed import Beside, Formed
 from .parameters import is_repeated
 
 
-def joined(low: Context, node: Node, block: Add | Product, a: Value, b: Value) -> Stream:
-    """A sum or a product of two streams."""
+def joined(low: Context, node: Node, block: Add | Product | Larger, a: Value, b: Value) -> Stream:
+    """A sum or a product of two streams, or the larger of both."""
     first = True if any(isinstance(v, Stream) and v.signal.channels_first for v in (a, b)) else None
     x, y = low.stream(a, node, first), low.stream(b, node, first)
     if _fills(y) > _fills(x):

@@ -11,6 +11,7 @@ from ..context import Context
 from ..values import Combined, Value, Weight
 from .arithmetic import as_stream
 from .parameters import combined
+from .shuffled import seen
 
 # operations that are linear in a weight and take it apart themselves
 LINEAR = frozenset({"linear", "conv1d", "conv2d", "conv3d", "add", "sub", "mul", "neg", "div", "matmul", "embedding"})
@@ -32,9 +33,12 @@ def prepared(low: Context, node: Node, name: str, handler: Callable[..., Value],
 
 
 def opened(low: Context, node: Node, name: str, value: Any) -> Any:
-    """An argument in which sums of parameters are streams, for operations that are not linear in them."""
+    """An argument in which sums of parameters are streams, for operations that are not linear in them.
+
+    Features in another order are put in that order where the operation sees it.
+    """
     if isinstance(value, Combined) and name not in LINEAR:
         return as_stream(low, node, value)
     if isinstance(value, (list, tuple)) and any(isinstance(v, Combined) for v in value):
         return type(value)(opened(low, node, "", v) for v in value)
-    return value
+    return seen(low, node, name, value)

@@ -15,8 +15,11 @@ from ..context import Context
 from ..layout import COPIES
 from ..values import Fixed, NotUnderstood, Stream, Value
 from .features import opened
+from .headwise import by_heads
+from .planes import halves_rotated
 from .reparametrised import joined_vectors
 from .rotary import partly
+from .shuffled import side_by_side
 
 
 def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
@@ -26,19 +29,28 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     vectors = joined_vectors(parts)
     if vectors is not None:
         return vectors
-    turned = partly(low, node) if dim == rank - 1 and str(node.target).startswith("aten.cat") else None
+    joins = dim == rank - 1 and str(node.target).startswith("aten.cat")
+    turned = (partly(low, node) or halves_rotated(low, node, list(node.args[0]), False)) if joins else None  # type: ignore[arg-type]
     if turned is not None:
         return turned
+    mixed = side_by_side(low, node, parts, dim, cat)
+    if mixed is not None:
+        return mixed
     first = next((v for v in parts if isinstance(v, Stream)), None)
     known = first is not None and first.signal.channels_first
     streams = [low.stream(v, node, known or None) for v in parts]
     streams = [s for s in streams if math.prod(s.shape)]
-    lead = next((s for s in streams if s.shape_batch > 1), streams[0])
+    examples = [s for s in streams if s.shape_batch > 1] or streams[:1]
+    lead = next((s for s in examples if s.feature_dims), examples[0])  # one feature by itself lies nowhere
     beside = _beside(low, node, streams, dim) if len(streams) > 1 else None
     if beside is not None:
         return beside
+    headed = by_heads(low, node, streams, dim) if len(streams) > 1 else None
+    if headed is not None:
+        return headed
     found = lead.feature_dims
-    feature = found[0] if len(found) == 1 else dim if dim in found else rank - 1
+    last = 1 if lead.signal.channels_first and not found and rank > 2 else rank - 1
+    feature = found[0] if len(found) == 1 else dim if dim in found else last
     home = next((i for i, d in enumerate(lead.dims) if d and {a.axis for a in d} == {0}), 0)
     if home and dim != home and feature != home:
         return _reordered(low, node, streams, dim, [home, *(i for i in range(rank) if i != home)])

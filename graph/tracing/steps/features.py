@@ -93,7 +93,7 @@ def total(low: Context, node: Node, s: Stream, dim: int, mean: bool) -> Stream:
     n = s.signal.features
     (y,) = low.emit(node, SumFeatures(n), [s], label="mean" if mean else "sum")
     if mean:
-        (y,) = low.emit(node, Scale(1 / n), [y], label="scale")
+        (y,) = low.emit(node, Scale(1.0, n), [y], label="scale")
     return joined_features(s, y, dim)
 
 

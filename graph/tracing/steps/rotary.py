@@ -23,7 +23,7 @@ def rotated(low: Context, node: Node) -> Stream | None:
         return None
     x, cos, sin, interleaved = found
     value = low.env.get(plain(x))
-    return _rotary(low, node, value, cos, sin, interleaved) if isinstance(value, Stream) else None
+    return rotary(low, node, value, cos, sin, interleaved) if isinstance(value, Stream) else None
 
 
 def partly(low: Context, node: Node) -> Stream | None:
@@ -31,15 +31,15 @@ def partly(low: Context, node: Node) -> Stream | None:
     parts = [plain(n) for n in node.args[0]]
     if len(parts) != 2 or not all(isinstance(n, Node) for n in parts):
         return None
-    found, rest = _read(low, parts[0]), _run(parts[1])
-    start = _run(plain(found[0])) if found else None
+    found, rest = _read(low, parts[0]), run_of(parts[1])
+    start = run_of(plain(found[0])) if found else None
     if found is None or rest is None or start is None or plain(start[0]) is not plain(rest[0]):
         return None
     n = int(start[0].meta["val"].shape[-1])
     value = low.env.get(plain(start[0]))
     if start[1] or start[2] != rest[1] or rest[2:] != (n, 1) or not isinstance(value, Stream):
         return None
-    return _rotary(low, node, value, *found[1:])
+    return rotary(low, node, value, *found[1:])
 
 
 def _read(low: Context, node: Any) -> tuple[Node, torch.Tensor, torch.Tensor, bool] | None:
@@ -80,7 +80,7 @@ def _turned(node: Any) -> tuple[Node, bool] | None:
     minus, plus = (plain(n) for n in parts[0])
     if not isinstance(minus, Node) or not str(minus.target).startswith("aten.neg"):
         return None
-    second, first = _run(plain(minus.args[0])), _run(plus)
+    second, first = run_of(plain(minus.args[0])), run_of(plus)
     if second is None or first is None or plain(first[0]) is not plain(second[0]):
         return None
     x = first[0]
@@ -98,7 +98,7 @@ def _reshaped(node: Any) -> Any:
     return plain(node)
 
 
-def _run(node: Any) -> tuple[Node, int, int, int] | None:
+def run_of(node: Any) -> tuple[Node, int, int, int] | None:
     """The run of the last dimension that a node takes: what of, start, stop, step."""
     if not isinstance(node, Node):
         return None
@@ -119,13 +119,13 @@ def _run(node: Any) -> tuple[Node, int, int, int] | None:
         if dim in (-1, len(x.meta["val"].shape) - 1):
             first, last, by = slice(start, stop, step[0] if step else 1).indices(int(x.meta["val"].shape[-1]))
             return x, first, last, by
-        x2 = _run(plain(x))
+        x2 = run_of(plain(x))
         whole = slice(start, stop).indices(int(x.meta["val"].shape[dim])) == (0, int(x.meta["val"].shape[dim]), 1)
         return x2 if whole else None
     return None
 
 
-def _rotary(low: Context, node: Node, x: Stream, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> Stream:
+def rotary(low: Context, node: Node, x: Stream, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool) -> Stream:
     """A rotation of the last dimension, which holds the features of a head."""
     own, every = x.dims[-1], x.feature_atoms
     if not own or any(a.axis != x.feature_axis for a in own) or own != every[-len(own) :]:

@@ -10,6 +10,7 @@ from ...gauge.rewrites import is_factor
 from ...gauge.roots import Root
 from ...gauge.rules import (
     AddRule,
+    ChoiceRule,
     ConcatRule,
     DiscardRule,
     GainRule,
@@ -46,11 +47,17 @@ FREE = (
 RIGID = (DiscardRule, OutputRule, PointwiseRule, SoftmaxRule)
 
 
+def _is_answered(solution: Solution, site: Site) -> bool:
+    """Whether a weighed sum has one weight, whose scale what it weighs can answer."""
+    return solution.layouts.size(site.inputs[0]) == 1 and bool(solution.layouts.algebras[site.outputs[0]].count)
+
+
 def factor_limits(solution: Solution) -> Iterator[str]:
     """Reasons why laws of factors and of fixed maps may be missing, one sentence each."""
     for site in solution.drawn.sites:
         rule = site.rule
-        if isinstance(rule, MixtureRule) and not rule.normalised and _is_free(_before(solution, site.inputs[0])):
+        weighed = isinstance(rule, MixtureRule) and not rule.normalised
+        if weighed and not _is_answered(solution, site) and _is_free(_weights(solution, site.inputs[0])):
             yield f"{site.name} weighs by numbers that factors may act on: laws that join the two are not listed"
         if isinstance(rule, TurnRule):
             before = _before(solution, site.inputs[0])
@@ -82,6 +89,14 @@ def _before(solution: Solution, wire: int) -> Site | None:
     while site is not None and is_factor(site.rule):
         site = solution.drawn.writer.get(site.inputs[0])
     return site
+
+
+def _weights(solution: Solution, wire: int) -> Site | None:
+    """What writes weights, before fixed factors; before they are taken apart too, unless they have a fixed sum."""
+    first = site = _before(solution, wire)
+    while site is not None and isinstance(site.rule, ConcatRule) and site.rule.cut:
+        site = _before(solution, site.inputs[0])
+    return site if isinstance(site and site.rule, ChoiceRule) and not site.rule.normalised else first
 
 
 def _is_free(site: Site | None) -> bool:

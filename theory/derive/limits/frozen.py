@@ -30,17 +30,20 @@ from .paths import averaged
 # readers through which another constant can answer for a frozen one
 PASSES_CONSTANTS = (AddRule, ConcatRule, FlattenRule, MixtureRule, PassRule, TokensRule)
 
+BY_FEATURE = (HomogeneousRule, PointwiseRule, ProductRule)
+
 
 def fixed_number_limits(solution: Solution) -> Iterator[str]:
     """Fixed numbers: matrices that kill them, or that a trained constant answers, depend on their values."""
-    writer, averages = solution.drawn.writer, averaged(solution.drawn)
+    averages = averaged(solution.drawn)
     for site in solution.drawn.sites:
         rule = site.rule
         live = bool(site.inputs) and solution.shifts.live(site.inputs[0])
         if isinstance(rule, OffsetRule):
             x = site.inputs[0]
             few = rule.rows - live < solution.layouts.size(x) or site.outputs[0] in averages
-            if few and not isinstance(writer[x].rule, (PointwiseRule, SoftmaxRule)):
+            shut = isinstance(solution.drawn.writer[x].rule, (PointwiseRule, SoftmaxRule))
+            if few and not shut and not (rule.every and not live and _by_feature(solution, site)):
                 yield f"{site.name} adds fixed numbers: laws that depend on their values are not listed"
         if isinstance(rule, FrozenNormRule):
             unseen = solution.directions.moving(site.outputs[0]) or solution.directions.still(site.outputs[0])
@@ -48,6 +51,13 @@ def fixed_number_limits(solution: Solution) -> Iterator[str]:
                 yield f"{site.name} has fixed statistics: laws that depend on their values are not listed"
         if isinstance(rule, PointwiseRule) and rule.exponential and live:
             yield f"{site.name} turns constants into factors: laws that join the two are not listed"
+
+
+def _by_feature(solution: Solution, site: Site) -> bool:
+    """Whether only diagonal matrices could pass a site, for what stands beside it: none kills what is nowhere 0."""
+    around = [r.rule for w in site.outputs for r, _ in solution.drawn.readers[w]]
+    around += [solution.drawn.writer[w].rule for w in site.inputs]
+    return any(isinstance(rule, BY_FEATURE) or (isinstance(rule, GainRule) and rule.gain) for rule in around)
 
 
 def frozen_limits(solution: Solution) -> Iterator[str]:

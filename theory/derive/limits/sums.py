@@ -1,10 +1,14 @@
-"""Laws that sums and cuts of wires have beyond those that are listed."""
+"""Laws that sums and cuts of wires have beyond those that are listed.
+
+This file is long because its limits ask the same few questions about what stands before and behind a sum.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import operator
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -267,8 +271,10 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
             continue
         cut = site.rule.cut
         parts = [w for w in dict.fromkeys(site.outputs if cut else site.inputs) if w in turning]
-        if cut:  # single features are cut apart where only the diagonal passes
-            parts = [w for w in parts if solution.drawn.wires[w].size > 1]
+        if cut:  # single features are cut apart where only the diagonal passes, if they never meet again
+            met = Counter(name for w in parts for name in _meets(solution, w))
+            wires = solution.drawn.wires
+            parts = [w for w in parts if wires[w].size > 1 or any(met[name] > 1 for name in _meets(solution, w))]
         if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
             ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
         elif not cut and any(_turns(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
@@ -330,6 +336,16 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, (HomogeneousRule, ProductRule)):
             if any(copied(writer.get(w), writer) for w in site.inputs):
                 yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
+
+
+def _meets(solution: Solution, w: int) -> set[str]:
+    """The sites that put a wire, or a linear map of it, together with others."""
+    readers = [r for r, _ in solution.drawn.readers[w]]
+    maps = [r for r in readers if isinstance(r.rule, LinearRule)]
+    after = [r for m in maps for r, _ in solution.drawn.readers[m.outputs[0]] if isinstance(r.rule, AddRule)]
+    joins = [r for r in readers if isinstance(r.rule, ConcatRule) and not r.rule.cut]
+    joins = [j for j in joins if any(_turns(r) for r, _ in solution.drawn.readers[j.outputs[0]])]
+    return {r.name for r in (*joins, *after)}
 
 
 def _keeps_sums(site: Site) -> bool:

@@ -7,9 +7,10 @@ from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
 from .factors import FixedGainRule
-from .joins import AddRule, BlendRule, ConcatRule, MixtureRule, PlacesRule, ProductRule, TokensRule
+from .joins import AddRule, ConcatRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
+from .mixtures import BlendRule, LargerRule, MixtureRule
 from .norms import BatchNormRule, FrozenNormRule, NormRule
 from .opaque import OPAQUE, CutRule, DiscardRule, HeldRule, OpaqueRule
 from .pointwise import (
@@ -51,6 +52,7 @@ __all__ = [
     "HeadGainRule",
     "HeldRule",
     "HomogeneousRule",
+    "LargerRule",
     "LinearRule",
     "MixtureRule",
     "MovedRule",

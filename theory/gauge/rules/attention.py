@@ -38,6 +38,7 @@ class AttentionRule(Rule):
         masked: whether the last port reads a mask that depends on data.
         noisy: whether weights are dropped at random.
         sink: name of the learned scores of a sink, which follow a common shift of all others, or None.
+        heads_alike: whether fixed numbers in the scores are the same for all heads.
     """
 
     heads: int
@@ -52,6 +53,7 @@ class AttentionRule(Rule):
     keys: int = 0
     masked: bool = False
     noisy: bool = False
+    heads_alike: bool = True
 
     def uses(self, site: Site) -> list[Use]:
         if self.sink is None or not self.buckets:

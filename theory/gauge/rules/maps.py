@@ -32,6 +32,7 @@ class LinearRule(Rule):
         geometry: anything two maps must share to be summed into one (stride, padding, ...).
         mixes: whether it reads several positions (a kernel wider than 1).
         offset: the factor c of a map `c I + W` (a skip around a linear branch).
+        bias_offset: a fixed number that is added to every entry of the bias.
         rows: whether the rows of a table have a scale each (an inner wire), where nothing sees such a scale.
         padding: the token of a lookup that is read as zeros, so that its row never moves.
         still: whether that row is read as it is and only its gradient is stopped: no `S` moves the others alone.
@@ -48,6 +49,7 @@ class LinearRule(Rule):
     geometry: tuple[Any, ...] = ()
     mixes: bool = False
     offset: Fraction = Fraction(0)
+    bias_offset: Fraction = Fraction(0)
     rows: bool = False
     padding: int | None = None
     still: bool = False
@@ -68,7 +70,8 @@ class LinearRule(Rule):
         axes = (inn, out) if self.transposed else (out, inn)
         uses = [Use(self.weight, axes, views, self.groups, offset=self.offset)]
         if self.bias:
-            uses.append(Use(self.bias, (out,), (View.axis((layout_out(self),), 0),), constant=True))
+            view = View.axis((layout_out(self),), 0)
+            uses.append(Use(self.bias, (out,), (view,), constant=True, offset=self.bias_offset))
         return uses
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
@@ -172,12 +175,21 @@ class TableRule(Rule):
 
 @dataclass(frozen=True)
 class GainRule(Rule):
-    """`y = gamma * x + beta`: diagonal, `xi_gamma = (S_out - S_in) gamma`, `xi_beta = S_out beta + t_out`."""
+    """`y = gamma * x + beta`: diagonal, `xi_gamma = (S_out - S_in) gamma`, `xi_beta = S_out beta + t_out`.
+
+    Attributes:
+        size: the number of features.
+        gain: parameter name or None.
+        bias: parameter name or None.
+        offset: a fixed number that is added to every gain.
+        bias_offset: the same for the bias.
+    """
 
     size: int
     gain: str | None
     bias: str | None
     offset: Fraction = Fraction(0)
+    bias_offset: Fraction = Fraction(0)
 
     @property
     def statement(self) -> str:
@@ -187,7 +199,8 @@ class GainRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         view = (View.axis((self.size,), 0),)
         uses = [Use(self.gain, (((y, 1), (x, -1)),), view, offset=self.offset)] if self.gain else []
-        return uses + ([Use(self.bias, (((y, 1),),), view, constant=True)] if self.bias else [])
+        shift = Use(self.bias or "", (((y, 1),),), view, constant=True, offset=self.bias_offset)
+        return uses + ([shift] if self.bias else [])
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]

@@ -183,10 +183,14 @@ class OffsetRule(Rule):
     Attributes:
         factor: what the input is multiplied by first.
         rows: how many rows the table has.
+        every: whether some number that is not 0 is added to every feature.
+        number: what is added, where it is one number for all.
     """
 
     factor: int = 1
     rows: int = 1
+    every: bool = False
+    number: Fraction | None = None
 
     @property
     def statement(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch.autograd.graph import get_gradient_edge
 
+from ...own_runs import own_run
 from .holders import LendingError, same_bits
 from .memory import Memory
 from .randomness import random_states
@@ -151,6 +152,7 @@ def lent(module: torch.nn.Module, change: Callable[[torch.Tensor], torch.Tensor]
     memory = Memory(module, change, shared)
     before = Snapshot(module, memory.ids)
     with ExitStack() as stack:
+        stack.enter_context(own_run())
         stack.enter_context(random_states())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

@@ -1,0 +1,120 @@
+"""What a ledger is given, checked when it is given and not in the middle of a run: laws, loss, optimizers, a state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lawful.theory.arguments import shown
+from lawful.theory.laws.law import Law
+from lawful.theory.parts import base, read
+
+from .account import Account
+
+STATE_VERSION = 1
+
+
+def expect_laws(laws: object) -> None:
+    """Checks that something is a sequence of laws.
+
+    Raises:
+        ValueError: says what it is.
+    """
+    way_out = "pass what lw.derive(model, args=...) gave, or leave laws out and they are derived"
+    if isinstance(laws, Law):
+        raise ValueError(f"Ledger: laws is one law, {laws.name}; pass a list: laws=[law]")
+    if isinstance(laws, (str, bytes)) or not isinstance(laws, Sequence):
+        raise ValueError(f"Ledger: laws is {shown(laws)}; {way_out}")
+    for law in laws:
+        if not isinstance(law, Law):
+            raise ValueError(f"Ledger: among the laws is {shown(law)}, which is no law; {way_out}")
+
+
+def expect_fit(laws: Iterable[Law], parameters: Mapping[str, torch.Tensor]) -> None:
+    """Checks that laws read parameters of the shapes that a model has.
+
+    Raises:
+        ValueError: names the law, the parameter and both shapes.
+    """
+    there = {n: torch.empty(p.shape, device="meta") for n, p in parameters.items()}
+    for law in laws:
+        for part in (p for t in law.terms for p in (t.part, t.partner) if p is not None):
+            try:
+                found = tuple(read(part.parameter, there).shape)
+            except (KeyError, IndexError, RuntimeError):
+                found = ()
+            wanted = part.view.shape
+            turned = len(found) == len(wanted) == 2 and found == wanted[::-1] and found != wanted
+            if not found or math.prod(found) != math.prod(wanted) or turned:
+                name = base(part.parameter)
+                shape = tuple(there[name].shape)
+                raise ValueError(
+                    f"the law {law.name} reads {part.parameter} in the shape {wanted}, and the model's {name} has the "
+                    f"shape {shape}; pass the laws of this model (lw.derive(model, args=...))"
+                )
+
+
+def expect_trained(parameters: Mapping[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Checks that the optimizers move something that is watched.
+
+    Raises:
+        ValueError: if they move nothing of it.
+    """
+    moved = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
+    if moved.isdisjoint(map(id, parameters.values())):
+        name = next(iter(parameters))
+        raise ValueError(
+            f"the optimizer has {len(moved)} parameters, and none of the {len(parameters)} that the laws read "
+            f"({name}, ...); pass the optimizer of this model, made from model.parameters()"
+        )
+
+
+def expect_state(state: object) -> None:
+    """Checks that something is the saved account of a ledger.
+
+    Raises:
+        ValueError: says what it is, or what it lacks.
+    """
+    way_out = "pass what ledger.state_dict() gave, not the state of the model or of the optimizer"
+    if not isinstance(state, Mapping):
+        raise ValueError(f"the saved account is {shown(state)}; {way_out}")
+    kinds = {"version": int, "steps": int, "edited": Mapping, "accounts": Mapping}
+    for name, kind in kinds.items():
+        if name not in state:
+            raise ValueError(f"the saved account has no {name!r}; {way_out}")
+        if not isinstance(state[name], kind):
+            raise ValueError(f"the saved account has the {name} {shown(state[name])}; {way_out}")
+    if state["version"] != STATE_VERSION:
+        raise ValueError(
+            f"the saved account has version {state['version']}, and this ledger reads version {STATE_VERSION}; "
+            "read it with the release of lawful that wrote it"
+        )
+
+
+def expect_accounts(state: Mapping[str, Any], accounts: Mapping[str, Account]) -> None:
+    """Checks that a saved account is of the laws that are watched.
+
+    Raises:
+        ValueError: names both, or the damaged entry.
+    """
+    if set(state["accounts"]) != set(accounts):
+        mine, theirs = sorted(accounts), sorted(map(str, state["accounts"]))
+        raise ValueError(
+            f"the saved account is of the laws {theirs[:4]}, this ledger watches {mine[:4]}; "
+            "load it into a ledger of the same laws"
+        )
+    for name, account in accounts.items():
+        one, known = state["accounts"][name], account.state()
+        whole = isinstance(one, Mapping) and set(one) <= set(known) and {"first", "last", "scale"} <= set(one)
+        if not whole:
+            raise ValueError(f"the saved account of {name} is damaged; pass what ledger.state_dict() gave")
+        for key in ("first", "last", "scale"):
+            shape = tuple(getattr(one[key], "shape", ()))
+            if not isinstance(one[key], torch.Tensor) or shape != tuple(known[key].shape):
+                raise ValueError(
+                    f"the saved account of {name} has {shown(one[key])} as {key}, this ledger has the shape "
+                    f"{tuple(known[key].shape)}; load it into a ledger of the same model"
+                )

@@ -1,0 +1,73 @@
+"""Choices of the largest: their values, their numbers, and what is made of both by a router."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from lawful.blocks import Pointwise, Softmax
+
+from ..arguments import Arguments
+from ..context import Context, handles
+from ..opaque import ONLY_CHOICES, emit_opaque
+from ..steps.routed import Kept, kept_by_number, weighed_choice
+from ..values import Fixed, NotUnderstood, Stream, Value, number
+
+HIDDEN = -1e4  # logits below this have no weight
+
+
+@handles("topk")
+def topk(
+    low: Context, node: Node, x: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> tuple[Value, Value]:
+    """The largest few: their numbers only choose, and no gradient comes back through them."""
+    values, numbers = node.meta["val"]
+    arguments = Arguments(low, node)
+    whole = arguments.plan(x)
+    soft = isinstance(x, Stream) and _is_soft(low, x)
+
+    def chosen(i: int) -> Any:
+        return lambda t, p: torch.topk(whole(t, p), k, dim, largest, sorted)[i]
+
+    y = emit_opaque(low, node, arguments.reads, "its values are taken in their order", chosen(0), gives=values)
+    if soft:  # weights of a softmax or of sigmoids have no laws of their own
+        low.reasons.pop(y.port[0], None)
+        low.behind.add(y.port[0])
+    return y, emit_opaque(low, node, arguments.reads, ONLY_CHOICES, chosen(1), gives=numbers, cut=True)
+
+
+def _is_soft(low: Context, x: Stream) -> bool:
+    block = low.builder.blocks.get(x.port[0])
+    return isinstance(block, Softmax) or (isinstance(block, Pointwise) and block.function == "sigmoid")
+
+
+@handles("scatter.src", "scatter.value")
+def scatter(low: Context, node: Node, base: Value, dim: int, index: Value, source: Value, **options: Any) -> Value:
+    """Weights of the chosen experts in the places of all; logits of which the others are hidden."""
+    if not isinstance(base, Fixed) or not base.known or options or not base.tensor.is_floating_point():
+        raise NotUnderstood("entries are written at places that depend on data")
+    low_end = float(base.tensor.max()) if base.tensor.numel() else 0.0
+    if dim not in (-1, len(base.shape) - 1) or (bool(base.tensor.any()) and low_end > HIDDEN):
+        raise NotUnderstood("entries are written at places that depend on data")
+    return weighed_choice(low, node, hidden=bool(base.tensor.any()))
+
+
+def hidden_below(low: Context, node: Node, x: Value, mask: Node, fill: Value, shown: bool) -> Kept | None:
+    """Logits of which those below the smallest of the largest few are hidden; None for anything else.
+
+    Args:
+        low: the program.
+        node: the call.
+        x: the logits.
+        mask: the node of the mask.
+        fill: what stands in the place of others.
+        shown: whether the mask says which are shown.
+    """
+    c = number(fill)
+    full = isinstance(fill, Fixed) and fill.known and fill.tensor.is_floating_point() and fill.tensor.numel()
+    c = float(fill.tensor.max()) if c is None and full else c
+    if c is None or c > HIDDEN or not isinstance(x, Stream):
+        return None
+    return kept_by_number(low, x, mask, shown)
