@@ -76,4 +76,5 @@ PART = Part(
     lambda r: report(r, len(next(iter(r.values()))["axes"]["2"]) - 1, *NAMES),
     lambda p, r: draw(p, r, len(next(iter(r.values()))["axes"]["2"]) - 1, *NAMES, log=False),
     1.5,
+    ("mlxtend",),
 )
