@@ -349,6 +349,7 @@ def twice(p):
 STATE = "changes .* and its outputs depend on that"
 BACKWARD = "backward is not the derivative of its forward"
 DRAWS = "draws from the random numbers of "
+BRANCH = "laws are those of the run on the example, and of runs that take its branches"
 # What is no gradient flow of one network, with what its error says.
 REFUSED = {
     "weight hook": (hooked(lambda m: m.down.weight.register_hook(lambda g: g * 2)), BACKWARD),
@@ -364,7 +365,24 @@ REFUSED = {
         BACKWARD,
     ),
     "hook of an activation": (lambda: made(clamps_gradients), BACKWARD),
-    "custom backward": (lambda: made(lambda m, x: m.down(Straight.apply(m.up(x)))), BACKWARD),
+    "clipped weight": (lambda: made(clips), "changes its parameter up.weight in place"),
+    "teacher": (
+        lambda: made(teaches, lambda m: setattr(m, "teacher", copy.deepcopy(m.up).requires_grad_(False))),
+        "changes its parameter teacher.weight in place",
+    ),
+    "view in a closure": (lambda: made(lambda m, x: m.run(x), view_in_a_closure), "a weight that was read before"),
+    "view in an attribute": (hooked(view_in_an_attribute), "a view of its parameter up.weight that was taken outside"),
+    "view in a buffer": (hooked(view_in_a_buffer), "the parameter up.weight and the buffer view share memory"),
+    "rows twice": (hooked(rows_twice), "the parameter rows and the parameter up.weight share memory"),
+    "transposed memory": (transposed, "the parameter 0.weight and the parameter 2.weight share memory"),
+    "iterator": (hooked(lambda m: setattr(m, "steps", iter([1, 2]))), "steps is an iterator"),
+}
+# What is another function at other calls, or has a backward of its own: derived, with what its note says.
+NOTED = {
+    "custom backward": (
+        lambda: made(lambda m, x: m.down(Straight.apply(m.up(x)))),
+        "backwards that are written by hand",
+    ),
     "Python's random numbers": (lambda: made(draws(lambda m: random.random())), f"{DRAWS}Python"),
     "numpy's random numbers": (lambda: made(draws(lambda m: np.random.rand())), f"{DRAWS}numpy"),
     "random numbers of its own": (
@@ -375,10 +393,10 @@ REFUSED = {
         lambda: made(draws(lambda m: m.rng.random()), lambda m: setattr(m, "rng", np.random.default_rng(0))),
         f"{DRAWS}rng",
     ),
-    "torch's random numbers": (lambda: made(draws(lambda m: torch.rand(()))), "branches on the values of a tensor"),
+    "torch's random numbers": (lambda: made(draws(lambda m: torch.rand(()))), BRANCH),
     "branch on data": (
         lambda: made(lambda m, x: plain(m, x) if x.mean() > 0 else other(m, x)),
-        "branches on the values of a tensor",
+        BRANCH,
     ),
     "counter": (lambda: made(counted(lambda m: m.calls > 100), lambda m: setattr(m, "calls", 0)), STATE),
     "parity": (lambda: made(counted(lambda m: m.calls % 2), lambda m: setattr(m, "calls", 0)), STATE),
@@ -402,19 +420,8 @@ REFUSED = {
         hooked(lambda m: torch.nn.utils.parametrizations.spectral_norm(m.up)),
         "changes its buffer up.parametrizations.weight.0._u",
     ),
-    "clipped weight": (lambda: made(clips), "changes its parameter up.weight in place"),
     "running mean": (
         lambda: made(running_mean, lambda m: m.register_buffer("mean", torch.zeros(4))),
         "changes its buffer mean",
     ),
-    "teacher": (
-        lambda: made(teaches, lambda m: setattr(m, "teacher", copy.deepcopy(m.up).requires_grad_(False))),
-        "changes its parameter teacher.weight in place",
-    ),
-    "view in a closure": (lambda: made(lambda m, x: m.run(x), view_in_a_closure), "a weight that was read before"),
-    "view in an attribute": (hooked(view_in_an_attribute), "a view of its parameter up.weight that was taken outside"),
-    "view in a buffer": (hooked(view_in_a_buffer), "the parameter up.weight and the buffer view share memory"),
-    "rows twice": (hooked(rows_twice), "the parameter rows and the parameter up.weight share memory"),
-    "transposed memory": (transposed, "the parameter 0.weight and the parameter 2.weight share memory"),
-    "iterator": (hooked(lambda m: setattr(m, "steps", iter([1, 2]))), "steps is an iterator"),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .arguments import ArgumentError, shown
@@ -34,3 +36,40 @@ def inputs_of(
     if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(k, str) for k in kwargs)):
         raise kind(f"{where}: kwargs is {shown(kwargs)}; it must be a dict from names of the forward to what it reads")
     return tuple(args or ()), dict(kwargs or {})
+
+
+Holds = tuple[dict[Any, Any], Callable[[Mapping[Any, Any]], Any]]
+
+
+def object_items(value: Any) -> Holds | None:
+    """What an object of a class of its own holds by name, and how a copy of it is made that holds something else.
+
+    Dataclasses do, and what is read and written by keys without being a dict: graphs of PyTorch Geometric, batches of
+    tokenizers, tensor dicts.
+
+    Args:
+        value: anything.
+
+    Returns:
+        The two, or None for what is no such object.
+    """
+    if isinstance(value, (dict, list, tuple, str, type)):
+        return None
+    if dataclasses.is_dataclass(value):
+        items = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
+        return items, lambda new: _written(value, new, object.__setattr__)
+    keys = getattr(value, "keys", None)
+    if callable(keys) and all(hasattr(type(value), n) for n in ("__getitem__", "__setitem__")):
+        try:
+            return {k: value[k] for k in keys()}, lambda new: _written(value, new, type(value).__setitem__)
+        except Exception:  # keys that are no keys
+            return None
+    return None
+
+
+def _written(value: Any, items: Mapping[Any, Any], write: Callable[[Any, Any, Any], None]) -> Any:
+    """A copy of an object with other things in it; itself where nothing is another one."""
+    out = copy.copy(value)
+    for key, item in items.items():
+        write(out, key, item)
+    return out

@@ -25,6 +25,7 @@ class Comparison:
         fault: whether a difference is a mistake of tracing, as far as can be told.
         backward: whether the outputs agree and the gradients do not, and tracing is not to blame.
         point: where the module's own gradient was taken, if the two agree.
+        moving: whether the module is another function at a later call.
     """
 
     outputs: float
@@ -37,6 +38,7 @@ class Comparison:
     fault: bool = False
     backward: bool = False
     point: Point | None = field(default=None, repr=False, compare=False)
+    moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Trace:
         copied: inputs of the module that the architecture has more than once, in other arrangements: a count of the
             architecture would take the copies for independent.
         training: whether the module was read in training mode.
+        branches: whether another call may take other branches, or be another function, than the one that was traced.
     """
 
     opaque: tuple[OpaqueOp, ...]
@@ -106,6 +109,7 @@ class Trace:
     behind: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
     training: bool = False
+    branches: bool = False
 
     @property
     def summary(self) -> str:

@@ -22,6 +22,7 @@ from ..architecture.diagrams import diagram
 from ..architecture.module import Network
 from ..architecture.outputs import losses_of
 from ..architecture.sources import computed_alone
+from .elsewhere import elsewhere
 from .reading import NetworkLike, question
 
 REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
@@ -70,6 +71,8 @@ def derive(
     laws.axes = arch.trace.axes if arch.trace else ()
     limits = arch.trace.limits if arch.trace else ()
     laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
+    if arch.trace and arch.trace.branches and isinstance(network, torch.nn.Module):
+        laws = elsewhere(laws, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
     return laws if point is None else _tested(laws, point)
 
 

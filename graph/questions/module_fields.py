@@ -14,11 +14,13 @@ from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.storage import own_parameters, shared_names
 from lawful.theory.oracle.modules import (
+    WHOLE,
     Axes,
     Inputs,
     as_double,
     fit_losses,
     fresh_inputs,
+    has_whole,
     tensors_in,
     with_tensors,
 )
@@ -114,7 +116,15 @@ class _ModuleFields:
         parts = [as_double(own[n]).reshape(-1) for n in self._names]
         parts = [_moved(p, generator, far) for p in parts]
         self.theta = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
-        outputs = self._run(self.theta, self._draw(()))
+        ways = list(WHOLE if has_whole(*examples) else WHOLE[:1])
+        while True:
+            self._whole = ways.pop(0)
+            try:
+                outputs = self._run(self.theta, self._draw(()))
+                break
+            except Exception:
+                if not ways:
+                    raise
         try:
             losses, self._axes = fit_losses(outputs, loss, axis)
         except LossError as error:
@@ -186,7 +196,7 @@ class _ModuleFields:
 
     def _draw(self, lead: tuple[int, ...]) -> Tensors:
         """Random inputs of all sizes by place: what is no tensor cannot be mapped over and stays in the examples."""
-        found = tensors_in(fresh_inputs(*self._examples, self._generator, lead))
+        found = tensors_in(fresh_inputs(*self._examples, self._generator, lead, self._whole))
         # Thresholds of bounded activations are far out, and no pattern of another point is drawn here.
         # What one field adds up has one size: the largest would hide the others behind an exponential.
         alike = (*lead[:1], *[1] * (len(lead) - 1))

@@ -14,6 +14,7 @@ from lawful.blocks import Net, ShapeError
 from lawful.theory.arguments import shown
 from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossError, expect_loss
+from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.typed import typed
 
 from ..architecture.architecture import Architecture
@@ -101,7 +102,8 @@ def question(
                     raise ShapeError(
                         f"{function.__name__}: an architecture brings its own inputs; leave out args= and kwargs="
                     )
-            return checked(*bound.args, **bound.kwargs)
+            with real_parts(values[first]):
+                return checked(*bound.args, **bound.kwargs)
 
         return ask
 

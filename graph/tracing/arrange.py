@@ -84,6 +84,8 @@ def _swapped(low: Context, node: Node, s: Stream, axis: int) -> Stream:
 def _rearranged(low: Context, node: Node, s: Stream, feature: int, first: bool, every: bool) -> Stream:
     if (y := turned(low, node, s, feature)) is not None:
         return exact(low, node, y, feature, first) if every else focus(low, node, y, feature)
+    if (y := _in_order(low, node, s, feature)) is not None:
+        return exact(low, node, y, feature, first) if every else focus(low, node, y, feature)
     pieces, index = _pieces(s)
     batch = [i for i, d in enumerate(s.dims) if any(a.axis == 0 for a in d)]
     if len(batch) > 1 or (batch and batch[0] == feature):
@@ -128,6 +130,19 @@ def _rearranged(low: Context, node: Node, s: Stream, feature: int, first: bool, 
     block = Rearrange(tuple(pieces), order, joined, s.signal, first, moved, repeats, move, before, after)
     (out,) = low.emit(node, block, [s], label="view")
     return out.arranged(tuple(where[i] for i in range(len(s.dims))))
+
+
+def _in_order(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
+    """A stream whose features stand as they lie along a dimension: a shuffle of channels; None where they do."""
+    here = s.dims[feature]
+    if set(here) != set(s.feature_atoms) or here == s.feature_atoms or not here:
+        return None
+    order = [0]
+    for atom in here:
+        order = [at + k * atom.stride for at in order for k in range(atom.size)]
+    y = reordered(low, node, s, order)
+    whole = (Atom(y.feature_axis, y.signal.features),)
+    return y.arranged(tuple(whole if i == feature else d for i, d in enumerate(s.dims)))
 
 
 def _pieces(s: Stream) -> tuple[list[int], dict[tuple[int, int], int]]:

@@ -42,6 +42,11 @@ from .running import with_noise
 from .values import NotUnderstood, Stream
 
 NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
+RECORDED = "laws are those of the run on the example, and of runs that take its branches: {}"
+OWN_BACKWARD = (
+    "backwards that are written by hand are taken as they are: laws are those of training by these, at the example's "
+    "shape"
+)
 COMPARABLE = 300_000_000  # parameters that are compared in float64
 
 
@@ -53,8 +58,38 @@ def attempt(
     loss: LossLike | None,
     axis: int | None,
 ) -> tuple[Architecture, Point | None]:
-    """A trace with examples on the first or the second axis of the inputs, or with a single example without an axis."""
-    program = export_program(module, args, kwargs, axis)
+    """A trace with examples on the first or the second axis of the inputs, or with a single example without an axis.
+
+    What torch.export shows no graph of, or another one than what runs, is recorded on the example.
+
+    Raises:
+        TraceError: for what cannot be read in either way.
+    """
+    try:
+        return _attempt(module, args, kwargs, check, loss, axis)
+    except TraceError as error:
+        if any(p.device.type == "meta" for p in module.parameters()):
+            raise
+        try:
+            return _attempt(module, args, kwargs, check, loss, axis, str(error))
+        except (TraceError, LookupError, RuntimeError, TypeError):
+            raise error from error.__cause__
+
+
+def _attempt(
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    check: bool,
+    loss: LossLike | None,
+    axis: int | None,
+    refused: str = "",
+) -> tuple[Architecture, Point | None]:
+    """One of the two; recorded where the other was refused."""
+    program = export_program(module, args, kwargs, axis, bool(refused))
+    if refused:
+        text = RECORDED.format(refused.partition("; ")[0]) if program.branches else OWN_BACKWARD
+        program = replace(program, limits=(*program.limits, text))
     quarantine, seconds = Quarantine(program), dict(program.seconds)
     while True:
         start = time.perf_counter()
@@ -78,7 +113,8 @@ def attempt(
         notes.append("examples are on the second axis of the inputs, where the module takes them")
     if axis is None:
         notes.append("the inputs are one example, without an axis of examples")
-    limits = [*map(Fact, unreached(arch, program)), *left_over(arch, sizes), *map(Fact, found.limits)]
+    said = [*map(Fact, program.limits), *map(Fact, unreached(arch, program)), *left_over(arch, sizes)]
+    limits = list(dict.fromkeys([*said, *map(Fact, found.limits)]))
     prepare = inputs_of(low)
     arch.trace = Trace(
         opaque=_places(_last(low.reasons, arch), arch, program),
@@ -96,6 +132,7 @@ def attempt(
         rows=_rows(low, program, prepare),
         copied=copied_inputs(low) if check else (),
         training=module.training,
+        branches=program.branches or (found.comparison is not None and found.comparison.moving),
     )
     return arch, found.point
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from lawful.theory.inputs import object_items
 from lawful.theory.oracle.lending.randomness import Dice
 from lawful.theory.oracle.outputs import outputs_of
 
@@ -105,13 +106,16 @@ def read_call(
 
 def _mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
     """The same containers with other leaves."""
-    if isinstance(tree, Mapping):
+    if isinstance(tree, Mapping) and (isinstance(tree, dict) or object_items(tree) is None):
         out = {k: _mapped(v, change) for k, v in tree.items()}
         return _as_type(tree, out) if isinstance(tree, dict) else out
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(_mapped(v, change) for v in tree))
     if type(tree) in (tuple, list):
         return type(tree)(_mapped(v, change) for v in tree)
+    if not isinstance(tree, (torch.Tensor, Slot)) and (held := object_items(tree)) is not None:
+        items, again = held
+        return again({k: _mapped(v, change) for k, v in items.items()})
     return change(tree)
 
 
@@ -144,6 +148,9 @@ def _slots(tree: Any, name: str) -> Iterator[tuple[int, str]]:
         yield tree.index, name
     elif isinstance(tree, (Mapping, tuple, list)):
         for key, value in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+            yield from _slots(value, f"{name}[{key}]")
+    elif (held := object_items(tree)) is not None:
+        for key, value in held[0].items():
             yield from _slots(value, f"{name}[{key}]")
 
 
@@ -179,6 +186,7 @@ class FlatCall(torch.nn.Module):
         self.seen = seen
         self.rows = rows
         self.training = module.training
+        self.mapped = False  # whether examples are mapped over, outside of an export too
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs of the module at some inputs."""
@@ -195,7 +203,7 @@ class FlatCall(torch.nn.Module):
 
     def _each(self, tensors: Sequence[torch.Tensor]) -> Outputs:
         """The outputs of every example by itself, one on top of the other."""
-        if not torch.compiler.is_exporting():
+        if not (self.mapped or torch.compiler.is_exporting()):
             own = [i for i in range(len(tensors)) if i not in self.call.shared]
             rows = len(tensors[own[0]])
             found = [self._once([t[k] if i in own else t for i, t in enumerate(tensors)]) for k in range(rows)]

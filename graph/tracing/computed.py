@@ -116,7 +116,8 @@ def computed(low: Context, node: Node, signal: Signal) -> Stream:
         try:
             with double(), dropout_off():
                 (value,) = evaluate(tensors)
-            return value.reshape(value.shape[0], *signal.shape)
+            value = value.reshape(value.shape[0], *signal.shape)
+            return value if signal.tokens or value.is_floating_point() else value.double()  # a count, used as a number
         except (RuntimeError, LookupError) as error:
             raise Unprepared(str(error)) from error
 

@@ -21,7 +21,10 @@ MOVES = frozenset(
     "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
     "movedim alias dropout tile lift_fresh_copy swapaxes upsample_nearest1d upsample_nearest2d upsample_bilinear2d "
     "upsample_bicubic2d _upsample_bilinear2d_aa "
-    "_upsample_bicubic2d_aa _upsample_nearest_exact2d upsample_linear1d grid_sampler_2d".split()
+    "_upsample_bicubic2d_aa _upsample_nearest_exact2d upsample_linear1d grid_sampler_2d "
+    "view_as_complex view_as_real real imag conj _conj conj_physical resolve_conj resolve_neg fft_rfft fft_irfft "
+    "fft_fft fft_ifft fft_rfft2 fft_irfft2 fft_fft2 fft_ifft2 fft_rfftn fft_irfftn fft_fftn fft_ifftn fft_fftshift "
+    "fft_ifftshift".split()
 )
 TOPS = frozenset(
     "relu leaky_relu abs amax amin max min max_pool1d max_pool2d max_pool3d max_pool2d_with_indices "

@@ -14,10 +14,11 @@ from unittest.mock import patch
 import torch
 import torch.utils.checkpoint
 from torch.distributions import Distribution
-from torch.export import ExportedProgram
 
 from .calls import FlatCall
 from .errors import OpenError, TraceError, first_line, user_line
+from .exported import Exported, of_program
+from .recording import record
 
 LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._subclasses.fake_tensor", "torch._export")
 TRACE = "torch.__trace"  # pages of notes for TORCH_TRACE, which pytest prints beside whatever fails
@@ -127,22 +128,27 @@ def _moved_if_elsewhere(apply: Callable[..., Any]) -> Callable[..., Any]:
     return moved
 
 
-def export(flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.Module) -> ExportedProgram:
+def export(
+    flat: FlatCall, examples: tuple[torch.Tensor, ...], module: torch.nn.Module, recorded: bool = False
+) -> Exported:
     """Exports a call of a module.
 
     Args:
         flat: the call.
         examples: its tensors.
         module: the user's module, for the error.
+        recorded: whether the run on the example is recorded instead (see `record`).
 
     Raises:
-        TraceError: for what torch.export cannot read.
+        TraceError: for what torch.export cannot read, or what does not run.
     """
     try:
         with redirect_stderr(io.StringIO()), _readably(flat):
+            if recorded:
+                return record(flat, examples)
             exported = torch.export.export(flat, examples, strict=False)
             inside = any(getattr(n.target, "__module__", "").startswith(TRANSFORMS) for n in exported.graph.nodes)
-            return exported.run_decompositions({}) if inside else exported
+            return of_program(exported.run_decompositions({}) if inside else exported)
     except Exception as error:
         raise _explained(error, flat, examples, module) from error
 

@@ -56,7 +56,9 @@ def first_fault(low: Lowering, arch: Architecture, module: torch.nn.Module) -> N
     trained = {n: p.requires_grad for n, p in own_parameters(module).items()}
     values = {n: perturbed(as_double(p.detach()), generator) for n, p in own_parameters(module).items()}
     leaves = {n: v.requires_grad_(trained[n]) for n, v in values.items()}
-    batches = (low.batch, low.batch + 1)  # some blocks only run at the batch that was traced
+    batches = (low.batch, low.batch + 1)[
+        : 2 - low.program.recorded
+    ]  # some blocks only run at the batch that was traced
     for batch in batches:
         inputs = draw_inputs(low.program, batch, generator)
         with dropout_off(), double():

@@ -26,6 +26,7 @@ INLINED = {
     "invoke_subgraph": (0, 2),
     "wrap": (0, 1),
 }
+MODES = ("_enter_autocast", "_exit_autocast")
 CHECKS = ("_assert", "sym_constrain_range", "_functional_")
 
 
@@ -137,7 +138,10 @@ class Flattener:
             found = self.inline(env[node.args[at]], arguments)  # type: ignore[index]
             self._gradients = outer
             return found
-        if name.startswith(CHECKS):
+        if node.target is torch._C._set_grad_enabled:
+            self._gradients = bool(node.args[0])
+            return None
+        if name.startswith(CHECKS) or name in MODES:
             return None
         source = env.get(node.args[0]) if node.args and isinstance(node.args[0], Node) else None
         if isinstance(source, list):  # what an inlined subgraph gave

@@ -201,13 +201,15 @@ class Lowering(Context):
         if not example.ndim:
             raise NotUnderstood("something made of the inputs has no batch axis")
         given = any(i.node is value.node for i in self.program.inputs)
-        if example.shape[0] != self.batch and given and example.is_floating_point():  # the same for every example
+        if example.shape[0] != self.batch and not example.is_complex():  # the same for every example
             sizes = tuple(int(n) for n in example.shape)
+            if not given:
+                self.notes.append(f"{self.place(value.node).op} of the inputs is read as if it could be anything")
             return self.add_input(value.node, Signal(sizes[-1], sizes[:-1]), "single").single
         if example.shape[0] != self.batch:
             raise NotUnderstood("something made of the inputs has no batch axis")
-        if not example.is_floating_point():
-            raise NotUnderstood("integers made of the inputs are used as numbers")
+        if example.is_complex():
+            raise NotUnderstood("complex numbers made of the inputs are used")
         first = example.ndim > 2 if channels_first is None else channels_first
         first = first and example.ndim > 2 and (channels_first is True or example.ndim > 3)
         shape = tuple(int(n) for n in example.shape[1:])

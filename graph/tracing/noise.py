@@ -1,7 +1,7 @@
 """Random numbers that a forward draws, as inputs of the network: laws hold for whatever comes.
 
-Only draws whose numbers depend on nothing are taken out of the graph (`randn_like`, not `bernoulli(p)`).  When the
-module itself runs beside the rebuilt network, it is given the numbers that the rebuilt network reads.
+No gradient passes a draw, whatever it is drawn with (`bernoulli(p)`, `multinomial`): what it gives is as good as data.
+When the module itself runs beside the rebuilt network, it is given the numbers that the rebuilt network reads.
 """
 
 from __future__ import annotations
@@ -30,27 +30,48 @@ def _exponential(shape: Sequence[int], generator: torch.Generator) -> torch.Tens
     return -torch.log(_uniform(shape, generator))
 
 
-# What draws numbers that depend on the shape of its arguments only, and numbers that it may give.
-DRAWS: dict[str, Draw] = {
+def _coins(shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(tuple(shape), generator=generator, dtype=torch.float64).round()
+
+
+def _counts(shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    return _exponential(shape, generator).round()
+
+
+# What draws real numbers, and numbers that it may give.
+REAL: dict[str, Draw] = {
     "randn": _normal,
     "randn_like": _normal,
     "rand": _uniform,
     "rand_like": _uniform,
+    "uniform": _uniform,
     "exponential": _exponential,
+    "bernoulli": _coins,
+    "normal": _normal,
+    "normal_functional": _normal,
+    "log_normal": _exponential,
+    "cauchy": _normal,
+    "geometric": _counts,
+    "poisson": _counts,
 }
+WHOLE = frozenset({"randint", "randint_like", "randperm", "multinomial", "random"})
 
 
 def draw_of(node: Node) -> str:
-    """The name of a draw of real numbers; empty for any other call."""
-    name = name_of(node).removesuffix("_")
-    value = node.meta.get("val")
-    real = isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim > 0
-    default = name != "exponential" or len(node.args) < 2 or node.args[1] == 1
-    return name if name in DRAWS and real and default else ""
+    """The name of a draw; empty for any other call."""
+    name = _plain(name_of(node))
+    return name if (name in REAL or name in WHOLE) and isinstance(node.meta.get("val"), torch.Tensor) else ""
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix("_")
 
 
 def as_placeholders(graph: Graph) -> dict[Node, str]:
-    """Puts an input in the place of every draw; gives the inputs, in the order of the draws, with their names."""
+    """Puts an input in the place of every draw; gives the inputs, in the order of the draws, with their names.
+
+    What was drawn, where a run was recorded, and the range of whole numbers are in the metadata of the inputs.
+    """
     found: dict[Node, str] = {}
     calls = [(n, draw_of(n)) for n in graph.nodes if n.op == "call_function"]
     last = [n for n in graph.nodes if n.op == "placeholder"]
@@ -60,38 +81,83 @@ def as_placeholders(graph: Graph) -> dict[Node, str]:
         where = graph.inserting_after([*last, *found][-1]) if last or found else graph.inserting_before(node)
         with where:
             given = graph.placeholder(f"noise_{node.name}")
-        given.meta = {"val": node.meta["val"]}
+        given.meta = {"val": node.meta["val"], "drawn": node.meta.get("drawn"), "range": _range(node, name)}
         node.replace_all_uses_with(given)
         graph.erase_node(node)
         found[given] = name
     return found
 
 
+def _range(node: Node, name: str) -> tuple[int, int]:
+    """The whole numbers that a draw may give."""
+    if name == "randperm":
+        return 0, int(node.args[0])  # type: ignore[arg-type]
+    if name == "multinomial":
+        return 0, int(node.args[0].meta["val"].shape[-1])  # type: ignore[union-attr]
+    ends = [a for a in node.args if type(a) is int]
+    return (0, *ends[:1])[-2:] if len(ends) == 1 else (ends[0], ends[1]) if len(ends) > 1 else (0, 2)  # type: ignore[return-value]
+
+
+def drawn_example(node: Node, name: str, generator: torch.Generator) -> torch.Tensor:
+    """What a draw gave when it was recorded, or what it may give."""
+    if isinstance(kept := node.meta.get("drawn"), torch.Tensor):
+        return kept
+    value = node.meta["val"]
+    shape = tuple(int(n) for n in value.shape)
+    if name in REAL and value.is_floating_point():
+        return REAL[name](shape, generator).to(value.dtype)
+    low, high = node.meta["range"]
+    if name == "randperm":
+        return torch.randperm(high, generator=generator).to(value.dtype)
+    return torch.randint(low, max(high, low + 1), shape, generator=generator).to(value.dtype)
+
+
+def drawn_again(name: str, example: torch.Tensor, lead: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    """Other numbers of a draw, of another leading size; whole numbers are those of the example."""
+    if example.is_floating_point():
+        return REAL[name]((*lead, *example.shape[1:]), generator)
+    return example if not lead else example[torch.arange(lead[0]) % example.shape[0]]
+
+
 class Fed(TorchDispatchMode):
     """Inside, draws give known numbers, one after the other.
 
     Args:
-        numbers: of every draw, in order.
+        numbers: of every draw, in order; None where it is to draw by itself.
     """
 
-    def __init__(self, numbers: Sequence[torch.Tensor]) -> None:
+    def __init__(self, numbers: Sequence[torch.Tensor | None]) -> None:
         super().__init__()
         self._numbers = list(numbers)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        if self._numbers and name.removesuffix("_") in DRAWS:
-            given = self._numbers[0]
-            if not name.endswith("_"):
-                out = func(*args, **(kwargs or {}))
-                if out.is_floating_point():
-                    self._numbers.pop(0)
-                    return given.to(out)
-                return out
-            if args[0].shape == given.shape:
-                self._numbers.pop(0)
-                return args[0].copy_(given)
-        return func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        if not self._numbers or not (_plain(name) in REAL or _plain(name) in WHOLE):
+            return out
+        given = self._numbers.pop(0)
+        if given is None or given.shape != out.shape:
+            return out
+        return out.copy_(given) if name.endswith("_") else given.to(out)
 
 
-__all__ = ["DRAWS", "Fed", "as_placeholders", "draw_of"]
+class Kept(TorchDispatchMode):
+    """Inside, what draws give is kept, in order.
+
+    Attributes:
+        numbers: what they gave.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[torch.Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = _plain(func.overloadpacket.__name__)
+        out = func(*args, **(kwargs or {}))
+        if name in REAL or name in WHOLE:
+            self.numbers.append(out.detach().clone())
+        return out
+
+
+__all__ = ["Fed", "Kept", "as_placeholders", "draw_of", "drawn_again", "drawn_example"]

@@ -39,11 +39,13 @@ class Observed:
         refusal: why its laws would be those of another network; empty if nothing speaks against them.
         notes: changes without a consequence.
         limits: changes that may have one at a later call.
+        moving: whether a later call is another function.
     """
 
     refusal: str = ""
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    moving: bool = False
 
 
 def observe(module: ModuleRun, again: Callable[[], Run], first: Run, values: Tensors, blind: bool = False) -> Observed:
@@ -58,19 +60,19 @@ def observe(module: ModuleRun, again: Callable[[], Run], first: Run, values: Ten
     """
     own = module.own
     if module.drawn:
-        return Observed(drawn_from(module.drawn))
+        return Observed(limits=(drawn_from(module.drawn),), moving=True)
     if moved := own.moved():
         return Observed(
             f"a step changes its parameter {moved[0]} beside its gradient (a hook, an update in the "
             "forward), so its training is no gradient flow; leave all updates to the optimizer"
         )
     if buffers := read_buffers(module.program) & set(own.written()):
-        return Observed(moving_state(f"its buffer {min(buffers)}"))
+        return Observed(limits=(moving_state(f"its buffer {min(buffers)}"),), moving=True)
     changes = _own_changes(module)
     if not changes:
         return Observed()
     if drawn := [c.path for c in changes if isinstance(c.after, State)]:
-        return Observed(drawn_from(drawn[0]))
+        return Observed(limits=(drawn_from(drawn[0]),), moving=True)
     after = {c.path: c.after for c in changes}
     names = _listed(list(after))
     own.put(values)
@@ -83,11 +85,11 @@ def observe(module: ModuleRun, again: Callable[[], Run], first: Run, values: Ten
         if all(isinstance(v, torch.Tensor) and path in still for path, v in after.items()):
             text = f"the forward keeps {names} for its next calls, which are other functions{raised}"
             return Observed(limits=(f"{text}: laws are those of a module that has kept nothing yet",))
-        return Observed(moving_state(f"{names}{raised}"))
+        return Observed(limits=(moving_state(f"{names}{raised}"),), moving=True)
     moving = [c for c in _own_changes(module) if blind or c.path not in after or not same(c.after, after[c.path])]
     read, hidden = _read(module, moving, values, again, blind)
     if read:
-        return Observed(moving_state(_listed(read)))
+        return Observed(limits=(moving_state(_listed(read)),), moving=True)
     kept = [c.path for c in changes if c.path not in hidden]
     return Observed(
         notes=(f"the forward changes {_listed(kept)}, on which its outputs do not depend",) if kept else (),

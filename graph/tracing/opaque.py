@@ -50,7 +50,7 @@ def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[s
             return target(*values, **{k: f(x, p) for k, f in named.items()})
 
     many = isinstance(node.meta["val"], (list, tuple))
-    real = all(t.is_floating_point() for t in (node.meta["val"] if many else [node.meta["val"]]))
+    real = all(t.is_floating_point() or t.is_complex() for t in (node.meta["val"] if many else [node.meta["val"]]))
     name = low.place(node).op.partition(".")[0]
     inner = node in low.unfelt
     plain = real and not still and not inner and not arguments.mixed

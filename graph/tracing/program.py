@@ -9,19 +9,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 
+from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.holders import LendingError
 from lawful.theory.oracle.lending.lent import lent, refuse_unready
 from lawful.theory.oracle.lending.storage import SharedMemoryError, same_memory, shared_names, shares_memory
+from lawful.theory.oracle.modules import as_double
 
 from .calls import Call, FlatCall, Outputs, read_call
 from .errors import OpenError, TraceError
+from .exported import Exported
 from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
-from .noise import DRAWS, as_placeholders
+from .noise import as_placeholders, drawn_example
 from .places import Place, place_of
 from .refusals import drawn_from, moving_state, refuse_open_shapes, refuse_writes
 
@@ -58,8 +60,13 @@ class Program:
         frozen: parameters that take no gradient.
         unused: parameters that no output depends on.
         detached: nodes that are computed of parameters without gradients; `detach` stands where others read them.
+        recorded: whether it is one run on the example, whose branches others may not take.
         call: the arguments of the module without their tensors.
         notes: what a reader should know.
+        limits: what a reader of the laws should know.
+        draws: for every draw of random numbers the number of the input that holds it, or what it gave when it was
+            recorded; None where no output depends on it.
+        branches: whether another call may take other branches than the one that was traced.
         seconds: what took how long.
         doubted: why the forward as it is written cannot be read, where it was read with all rows in the place of chosen
             ones (see `AllRows`): a comparison has to show that this is the same. Empty for all other forwards.
@@ -75,8 +82,12 @@ class Program:
     frozen: frozenset[str]
     unused: tuple[str, ...]
     detached: frozenset[Node]
+    recorded: bool
     call: Call = field(repr=False)
     notes: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    branches: bool = False
+    draws: tuple[int | torch.Tensor | None, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     doubted: str = ""
 
@@ -90,6 +101,7 @@ def export_program(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     axis: int | None = 0,
+    recorded: bool = False,
 ) -> Program:
     """Reads a module as a flat graph, in the mode that it is in.
 
@@ -102,10 +114,13 @@ def export_program(
         args: its example inputs: tensors in any nesting; everything else is passed on as it is.
         kwargs: its keyword inputs, likewise.
         axis: that of the examples in its inputs, 0 or 1, or None where all of it is one example (see `read_call`).
+        recorded: whether its run on the example is recorded (see `record`), where torch.export shows no graph.
 
     Raises:
         TraceError: for what cannot be read, with the line of code.
     """
+    if recorded:
+        return _exported(module, args, kwargs, axis, recorded=True)
     try:
         return _exported(module, args, kwargs, axis)
     except OpenError as error:
@@ -123,18 +138,13 @@ def _exported(
     kwargs: Mapping[str, Any] | None,
     axis: int | None,
     rows: bool = False,
+    recorded: bool = False,
 ) -> Program:
     """As `export_program`; with all rows in the place of chosen ones if asked to."""
     try:
         refuse_unready(module)
     except LendingError as error:
         raise TraceError(str(error)) from error
-    for name, parameter in module.named_parameters():
-        if parameter.is_complex():
-            raise TraceError(
-                f"{type(module).__name__}: its parameter {name} holds complex numbers, and laws are of real ones; "
-                "keep its real and imaginary parts (torch.view_as_real) and join them in the forward"
-            )
     call, given = read_call(module, args, kwargs or {}, axis)
     notes = list(_shared(call.names, given))
     examples = tuple(t.detach().clone(memory_format=torch.contiguous_format) for t in given)
@@ -143,28 +153,31 @@ def _exported(
     try:
         meta = any(p.device.type == "meta" for p in module.parameters())
         examples = tuple(t.to("meta") for t in examples) if meta else examples
-        with on_meta(module) if meta else nullcontext(), lent(module), quietly():
+        change = as_double if recorded else None  # numbers that are read out are those of the comparison
+        examples = tuple(map(as_double, examples)) if recorded else examples
+        wide = double() if recorded else nullcontext()
+        with on_meta(module) if meta else nullcontext(), lent(module, change), quietly(), wide:
             flat = FlatCall(module, call, seen.append, rows)
             if call.single:
                 own = [i for i in range(len(examples)) if i not in call.shared]
                 examples = tuple(t.repeat(3, *[1] * (t.ndim - 1)) if i in own else t for i, t in enumerate(examples))
-                exported = export(flat, examples, module)
+                exported = export(flat, examples, module, recorded)
             elif all(t.ndim and t.shape[0] == 1 for t in examples):
                 doubled = tuple(t.repeat(2, *[1] * (t.ndim - 1)) for t in examples)
                 try:
-                    exported, examples = export(flat, doubled, module), doubled
+                    exported, examples = export(flat, doubled, module, recorded), doubled
                 except TraceError:  # a forward with a batch of one built in
-                    exported = export(flat, examples, module)
+                    exported = export(flat, examples, module, recorded)
                     notes.append("the forward takes a single example only: its numbers hold for a batch of one")
             else:
-                exported = export(flat, examples, module)
+                exported = export(flat, examples, module, recorded)
     except (SharedMemoryError, LendingError) as error:
         raise TraceError(f"{type(module).__name__}: {error}") from error
-    if drawn := seen[-1].drawn:
-        raise TraceError(f"{type(module).__name__}: {drawn_from(drawn)}")
     exporting = time.perf_counter() - start
     start = time.perf_counter()
     program = _read(module, exported, call, examples, seen[-1], notes)
+    if drawn := seen[-1].drawn:
+        program = replace(program, limits=(*program.limits, drawn_from(drawn)), branches=True)
     program.seconds.update(export=exporting, flatten=time.perf_counter() - start)
     return program
 
@@ -180,7 +193,7 @@ def _shared(names: Sequence[str], tensors: Sequence[torch.Tensor]) -> Iterator[s
 
 def _read(
     module: torch.nn.Module,
-    exported: ExportedProgram,
+    exported: Exported,
     call: Call,
     examples: Sequence[torch.Tensor],
     given: Outputs,
@@ -197,11 +210,11 @@ def _read(
     constants: dict[Node, torch.Tensor] = {}
     inputs: list[Node] = []
     values: list[Any] = []
-    placeholders = exported.graph.find_nodes(op="placeholder")
-    for node, spec in zip(placeholders, exported.graph_signature.input_specs, strict=True):
-        target, kind = (spec.target or "").removeprefix("module."), spec.kind
+    placeholders = exported.graph_module.graph.find_nodes(op="placeholder")
+    for node, source in zip(placeholders, exported.sources, strict=True):
+        target, kind = source.target.removeprefix("module."), source.kind
         if kind is InputKind.CONSTANT_TENSOR:
-            target, kind = _registered(module, exported.constants[spec.target or ""]) or (target, kind)
+            target, kind = _registered(module, exported.constants[source.target]) or (target, kind)
         if kind is InputKind.PARAMETER:
             values.append(parameters.setdefault(names[target], flat.placeholder(node, trained=True)))
             continue
@@ -212,10 +225,12 @@ def _read(
         elif kind is InputKind.BUFFER:
             buffers[value.node] = (target, tensors[target])
         elif kind is InputKind.CONSTANT_TENSOR:
-            constants[value.node] = exported.constants[spec.target or ""]
+            constants[value.node] = exported.constants[source.target]
     placed = {v.node: n for n, v in parameters.items()}
     found = [flat.outside(v) for v in flat.inline(exported.graph_module, values)]
-    refuse_writes(module, flat, {**placed, **dict(zip(inputs, call.names, strict=True))}, inputs)
+    refuse_writes(module, flat, placed)
+    changed = [n for node, n in zip(inputs, call.names, strict=True) if node in flat.written]
+    notes.extend(f"the forward changes its input {n} in place, which is read as work on a copy of it" for n in changed)
 
     noise = as_placeholders(flat.graph)
     moving = _dependent(flat.graph, {*inputs, *placed})
@@ -229,13 +244,11 @@ def _read(
     for node in reversed(flat.graph.nodes):
         if node not in live and node not in inputs:
             flat.graph.erase_node(node)
-    noise = {node: name for node, name in noise.items() if node in live}
+    draws, noise = list(noise), {node: name for node, name in noise.items() if node in live}
     state = {n: f"its buffer {name}" for n, (name, _) in buffers.items()} | dict.fromkeys(
         constants, "a tensor it keeps"
     )
-    for node, write in flat.written.items():
-        if node in live and node in state:
-            raise TraceError(f"{type(module).__name__}: {moving_state(f'{state[node]} ({place_of(write)})')}")
+    moved = [(state[n], write) for n, write in flat.written.items() if n in live and n in state]
     refuse_open_shapes(module, flat.graph)
 
     left = [*given.left, *(n for n, node in zip(given.tensors, found, strict=True) if node not in moving)]
@@ -257,8 +270,12 @@ def _read(
         frozen=frozenset(n for n, p in module.named_parameters() if not p.requires_grad),
         unused=tuple(dict.fromkeys(n for n in first.values() if n not in used)),
         detached=frozenset(flat.detached & live),
+        recorded=exported.recorded,
         call=call,
         notes=tuple(notes),
+        limits=tuple(moving_state(f"{what} ({place_of(write)})") for what, write in moved),
+        branches=exported.branches,
+        draws=_order(draws, noise, len(inputs)),
     )
 
 
@@ -266,8 +283,14 @@ def _drawn(noise: Mapping[Node, str], meta: bool) -> Iterator[Input]:
     """The random numbers that a forward draws, as inputs."""
     generator = torch.Generator().manual_seed(0)
     for i, (node, draw) in enumerate(noise.items()):
-        example = DRAWS[draw](tuple(int(n) for n in node.meta["val"].shape), generator).to(node.meta["val"].dtype)
+        example = drawn_example(node, draw, generator)
         yield Input(node, f"noise {i} ({draw})", example.to("meta") if meta else example, draw)
+
+
+def _order(draws: Sequence[Node], noise: Mapping[Node, str], inputs: int) -> tuple[int | torch.Tensor | None, ...]:
+    """For every draw of a forward the input that holds it, or what it gave; None where nobody knows that or cares."""
+    place = {node: inputs + i for i, node in enumerate(noise)}
+    return tuple(place.get(node, node.meta.get("drawn")) for node in draws)
 
 
 def _registered(module: torch.nn.Module, constant: torch.Tensor) -> tuple[str, InputKind] | None:

@@ -111,10 +111,10 @@ def put_back(view: Node, parent: Node, part: Node) -> Call | None:
     name, whole = name_of(view), parent.meta["val"]
     rest: tuple[Any, ...] = view.args[1:]
     if name in ("slice", "select", "diagonal"):
-        return getattr(aten, f"{name}_scatter").default, (parent, part, *rest), dict(view.kwargs)
+        return _scatter(f"{name}_scatter", whole), (parent, part, *rest), dict(view.kwargs)
     if name == "narrow":
         dim, start, length = rest
-        return aten.slice_scatter.default, (parent, part, dim, start, start + length), {}
+        return _scatter("slice_scatter", whole), (parent, part, dim, start, start + length), {}
     if name in ("transpose", "t"):
         return view.target, (part, *rest), {}
     if name == "permute":
@@ -125,6 +125,34 @@ def put_back(view: Node, parent: Node, part: Node) -> Call | None:
     if name in SAME and view.meta["val"].shape == whole.shape:
         return aten.clone.default, (part,), {}
     return None
+
+
+def _scatter(name: str, whole: torch.Tensor) -> Any:
+    """The call that puts a part into a tensor; torch has no derivatives of those of complex numbers."""
+    return (
+        _OfParts(name, whole.ndim) if whole.is_complex() and name != "diagonal_scatter" else getattr(aten, name).default
+    )
+
+
+class _OfParts:
+    """A call on the real and imaginary parts of its first two arguments.
+
+    Args:
+        name: of the operation.
+        rank: of the tensors.
+    """
+
+    def __init__(self, name: str, rank: int) -> None:
+        self.__name__ = name
+        self.__module__, self.__qualname__ = __name__, name
+        self._rank = rank
+
+    def __call__(self, whole: torch.Tensor, part: torch.Tensor, *rest: Any, **options: Any) -> torch.Tensor:
+        """What the operation gives on complex numbers."""
+        rest = tuple(r % self._rank if i == 0 else r for i, r in enumerate(rest))  # an axis of what holds no parts
+        parts = [torch.view_as_real(t.to(whole.dtype).resolve_conj()) for t in (whole, part)]
+        found: torch.Tensor = getattr(aten, self.__name__).default(*parts, *rest, **options)
+        return torch.view_as_complex(found.contiguous())
 
 
 def put_back_piece(cut: Node, index: int, parent: Node, part: Node) -> Call | None:
@@ -142,7 +170,7 @@ def put_back_piece(cut: Node, index: int, parent: Node, part: Node) -> Call | No
     at = 1 if name == "unbind" else 2
     dim = cut.kwargs.get("dim", cut.args[at] if len(cut.args) > at else 0)
     if name == "unbind":
-        return aten.select_scatter.default, (parent, part, dim, index), {}
+        return _scatter("select_scatter", parent.meta["val"]), (parent, part, dim, index), {}
     sizes = [piece.shape[dim] for piece in cut.meta["val"]]
     start = sum(sizes[:index])
-    return aten.slice_scatter.default, (parent, part, dim, start, start + sizes[index]), {}
+    return _scatter("slice_scatter", parent.meta["val"]), (parent, part, dim, start, start + sizes[index]), {}

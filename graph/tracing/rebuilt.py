@@ -40,6 +40,8 @@ def _signals(low: Lowering) -> list[Any]:
 
 def _shaped(tensor: torch.Tensor, kind: str, shape: tuple[int, ...]) -> torch.Tensor:
     """A tensor as an input of the architecture."""
+    if kind in ("numbers", "single", "column") and not tensor.is_floating_point():
+        tensor = tensor.double()  # counts and choices that are used as numbers
     if kind.startswith("mask"):
         if tensor.dtype == torch.bool:
             tensor = torch.zeros(tensor.shape, dtype=torch.float64).masked_fill(~tensor, -1e30)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch.fx import Graph, Node
@@ -15,26 +15,28 @@ from .places import place_of
 def drawn_from(whose: str) -> str:
     """The sentence on a forward that draws random numbers that no graph holds."""
     return (
-        f"the forward draws from the random numbers of {whose}, so it is another function "
-        "at every call (LayerDrop); trace it in evaluation mode (module.eval()), or draw with torch"
+        f"the forward draws from the random numbers of {whose}, so that it is another function at every call "
+        "(LayerDrop): laws are those of the draw that was traced, as far as other draws did not refute them"
     )
 
 
 def moving_state(what: str) -> str:
     """The sentence on a forward whose outputs depend on something that it changes itself."""
     return (
-        f"the forward changes {what} and its outputs depend on that, so it is another "
-        "function at every call; keep it fixed (module.eval()), or pass it as an input"
+        f"the forward changes {what} and its outputs depend on that, so that it is another function at every call: "
+        "laws are those of a call from the state that was handed over (as after a reset), as far as later calls did "
+        "not refute them"
     )
 
 
-def refuse_writes(module: torch.nn.Module, flat: Flattener, names: Mapping[Node, str], inputs: Sequence[Node]) -> None:
-    """A forward that changes its inputs or parameters has no gradient flow; buffers are its own."""
+def refuse_writes(module: torch.nn.Module, flat: Flattener, names: Mapping[Node, str]) -> None:
+    """A forward that changes its parameters has no gradient flow; inputs and buffers are its own."""
     kind = type(module).__name__
     for node, call in flat.written.items():
         if node in names:
-            what = "its input" if node in inputs else "its parameter"
-            raise TraceError(f"{kind} changes {what} {names[node]} in place ({place_of(call)}); let it work on a copy")
+            raise TraceError(
+                f"{kind} changes its parameter {names[node]} in place ({place_of(call)}); let it work on a copy"
+            )
     for call in flat.hidden:
         raise TraceError(
             f"{kind} writes into a view whose elements overlap ({place_of(call)}); write into a copy (clone) of it"
@@ -45,6 +47,11 @@ def refuse_open_shapes(module: torch.nn.Module, graph: Graph) -> None:
     """The shape of a tensor must not depend on values."""
     for node in graph.nodes:
         value = node.meta.get("val")
+        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            raise TraceError(
+                f"the forward of {type(module).__name__} takes a number out of a tensor ({place_of(node)}); keep it a "
+                "tensor"
+            )
         if isinstance(value, torch.Tensor) and not all(type(n) is int for n in value.shape):
             raise OpenError(
                 f"the forward of {type(module).__name__} makes a tensor whose shape depends on values "

@@ -13,10 +13,10 @@ from torch.nn.functional import multi_head_attention_forward, scaled_dot_product
 from torch.overrides import TorchFunctionMode
 
 from lawful.theory.oracle.lending.lent import Lent
-from lawful.theory.oracle.modules import as_double
+from lawful.theory.oracle.modules import as_double, whole_numbers
 
 from .calls import FlatCall, Outputs
-from .noise import DRAWS, Fed
+from .noise import Fed, drawn_again
 from .program import Program
 
 DROPOUTS = frozenset(
@@ -39,27 +39,29 @@ def batch_of(program: Program) -> int:
     return next((i.example.shape[0] for i in program.inputs if i.example.ndim), 1)
 
 
-def draw_inputs(program: Program, batch: int, generator: torch.Generator) -> Inputs:
+def draw_inputs(program: Program, batch: int, generator: torch.Generator, whole: str = "free") -> Inputs:
     """Random inputs of a batch size, like the examples of a program, in float64.
 
     Inputs whose leading size is not that of the batch keep their shape.  Masks (of booleans, or with `mask` in their
-    name) are repeated; integers stay below the largest of the example.
+    name) are repeated; integers are drawn as `whole_numbers` says.  A recorded run knows its example only.
     """
     traced, out = batch_of(program), []
     for each in program.inputs:
         example = each.example
+        if program.recorded:
+            out.append(as_double(example))
+            continue
         batched = example.ndim > 0 and example.shape[0] == traced
         shape = (batch, *example.shape[1:]) if batched else example.shape
         if example.dtype == torch.bool or "mask" in each.name:
             kept = example[torch.arange(batch) % traced] if batched else example
             out.append(as_double(kept))
         elif each.draw:
-            out.append(DRAWS[each.draw](shape, generator).to(example.device))
+            out.append(drawn_again(each.draw, example, shape[:1], generator).to(example.device))
         elif example.is_floating_point():
             out.append(torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device))
         else:
-            high = int(example.max()) + 1 if example.numel() else 1
-            out.append(torch.randint(high, shape, generator=generator, dtype=example.dtype).to(example.device))
+            out.append(whole_numbers(example, shape, generator, whole).to(example.device))
     return out
 
 
@@ -71,8 +73,10 @@ def with_noise(program: Program, tensors: Sequence[torch.Tensor]) -> list[torch.
     out = list(tensors)
     for each in drawn:
         shape = each.example.shape
-        lead = tensors[0].shape[:1] if shape[0] == traced and tensors and tensors[0].ndim else shape[:1]
-        out.append(DRAWS[each.draw]((*lead, *shape[1:]), generator).to(tensors[0].device if tensors else "cpu"))
+        batched = shape[:1] == (traced,) and tensors and tensors[0].ndim
+        lead = tensors[0].shape[:1] if batched else shape[:1]
+        again = drawn_again(each.draw, each.example, lead, generator)
+        out.append(again.to(tensors[0].device if tensors else "cpu"))
     return out
 
 
@@ -118,9 +122,10 @@ class ModuleRun:
     def __call__(self, inputs: Inputs) -> tuple[torch.Tensor, ...]:
         """The outputs at what the parameters and everything else are now."""
         self._found.clear()
-        noise = [x for each, x in zip(self.program.inputs, inputs, strict=True) if each.draw]
+        own = [x for each, x in zip(self.program.inputs, inputs, strict=True) if not each.draw]
+        noise = [inputs[d] if isinstance(d, int) else d for d in self.program.draws]
         with Fed(noise) if noise else nullcontext():
-            self._flat(*inputs[: len(inputs) - len(noise)])
+            self._flat(*(x.clone() for x in own))  # it may write into them
         tensors = self._found[-1].tensors
         return tuple(tensors[n] for n, _ in self.program.outputs)
 

@@ -13,6 +13,7 @@ from lawful.theory.arguments import shown
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import LossLike
+from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.modules import Point, tensors_in
 from lawful.theory.own_runs import own_run
 
@@ -114,6 +115,14 @@ def trace_with_point(
         TraceError: as `trace`.
         ShapeError: for losses that do not fit the outputs.
     """
+    with real_parts(module):
+        return _trace(module, args, kwargs, check, loss)
+
+
+def _trace(
+    module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None, check: bool, loss: LossLike | None
+) -> tuple[Architecture, Point | None]:
+    """The best of the ways to read the inputs of a module."""
     turnable = any(getattr(m, "batch_first", None) is False for m in module.modules())
     best: tuple[Architecture, Point | None] | None = None
     refusal: TraceError | None = None

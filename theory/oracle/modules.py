@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from ..inputs import object_items
 from ..losses import Loss, LossError, LossLike, read, total
 from ..refusals import refused
 from .double import double
+from .lending.complexes import real_parts
 from .lending.lent import lent
 from .outputs import named_outputs
 
@@ -99,6 +101,7 @@ def module_points(
     training: bool | None = None,
     kwargs: Mapping[str, Any] | None = None,
     redraw: bool = True,
+    before: int = 0,
 ) -> list[Point]:
     """Gradients of random losses at a module's own parameters and, every other time, at perturbed ones.
 
@@ -115,6 +118,7 @@ def module_points(
         training: put every submodule in training mode (True) or evaluation mode (False); None keeps their modes.
         kwargs: example keyword inputs, drawn anew likewise; those with `mask` in their name are passed on.
         redraw: whether inputs are drawn anew; if not, they are data, passed on as they are.
+        before: how often the module runs, on the same inputs, before the call whose gradient is taken.
 
     What runs is computed in float64 even where the module casts to narrower numbers (see `double`).
 
@@ -128,18 +132,35 @@ def module_points(
         raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
     generator = torch.Generator().manual_seed(seed)
     points = []
-    with lent(module, as_double) as own, double():
+    with real_parts(module), lent(module, as_double) as own, double():
         if training is not None:
             module.train(training)
         trained = {n: p.requires_grad for n, p in own.parameters.items()}
         given = {n: as_double(p) for n, p in own.parameters.items()}
         torch.manual_seed(seed)
+
+        def call(values: Tensors, whole: str) -> Any:
+            drawn = fresh_inputs(args, kwargs or {}, generator, whole=whole)
+            positional, named = drawn if redraw else as_given(args, kwargs or {})
+            own.start(values)
+            for _ in range(before):
+                with torch.no_grad():
+                    module(*positional, **named)
+            return module(*positional, **named)
+
+        ways = list(WHOLE if redraw and has_whole(args, kwargs) else WHOLE[:1])
         for i in range(samples):
             values = {n: perturbed(p, generator) for n, p in given.items()} if i % 2 else given
-            positional, named = fresh_inputs(args, kwargs or {}, generator) if redraw else as_given(args, kwargs or {})
-            own.start(values)
-            with refused(f"{type(module).__name__} does not run on random inputs like the examples"):
-                found = module(*positional, **named)
+            while True:
+                try:
+                    found = call(values, ways[0])
+                    break
+                except Exception as error:
+                    if len(ways) > 1:  # numbers that are no row of some table, or no sorted offsets
+                        ways.pop(0)
+                        continue
+                    with refused(f"{type(module).__name__} does not run on random inputs like the examples"):
+                        raise error
             value = random_loss(named_outputs(module, found), loss, generator, axis)
             if value.requires_grad:  # not where everything is frozen or detached
                 with refused(f"the backward of {type(module).__name__} does not run"):
@@ -147,6 +168,12 @@ def module_points(
             gradient = {n: g if trained[n] else torch.zeros_like(g) for n, g in own.gradients().items()}
             points.append(Point(values, gradient, float(value.detach())))
     return points
+
+
+def has_whole(args: Any, kwargs: Any) -> bool:
+    """Whether there are integers among some inputs, which a module may take from some range only."""
+    found = [*tensors_in(list(args or ())).values(), *tensors_in(dict(kwargs or {})).values()]
+    return any(not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool) for t in found)
 
 
 def as_double(tensor: torch.Tensor) -> torch.Tensor:
@@ -168,12 +195,40 @@ def as_given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:
     return tuple(as_double(a) if isinstance(a, torch.Tensor) else a for a in args), double
 
 
+# How whole numbers are drawn: up to the largest one of the example; in every column up to its own largest one, as some
+# columns may be of other tables than others; or not at all, as sorted ones and sums of others are.
+WHOLE = ("free", "columns", "given")
+
+
+def whole_numbers(example: torch.Tensor, shape: Sequence[int], generator: torch.Generator, how: str) -> torch.Tensor:
+    """Integers like those of an example.
+
+    Args:
+        example: the integers.
+        shape: that of the result; its last axes are those of the example, but for the first one of these.
+        generator: of the numbers.
+        how: one of `WHOLE`.
+    """
+    if how == "given":
+        rows = torch.arange(shape[-example.ndim]) % example.shape[0] if example.ndim else None
+        return (example if rows is None else example[rows.to(example.device)]).expand(tuple(shape)).clone()
+    if how == "free" or example.ndim < 2 or not example.numel():
+        high = int(example.max()) + 1 if example.numel() else 1
+        return torch.randint(high, tuple(shape), generator=generator, dtype=example.dtype)
+    highs = example.amax(0).cpu() + 1
+    return (torch.rand(tuple(shape), generator=generator, dtype=torch.float64) * highs).to(example.dtype)
+
+
 def fresh_inputs(
-    args: Sequence[Any], kwargs: Mapping[str, Any], generator: torch.Generator, lead: Sequence[int] = ()
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    generator: torch.Generator,
+    lead: Sequence[int] = (),
+    whole: str = "free",
 ) -> Inputs:
     """Random inputs like some examples.
 
-    Tensors of real numbers are drawn in float64, those of integers up to the largest one of the example, inside of
+    Tensors of real numbers are drawn in float64, those of integers as `whole_numbers` says, inside of
     lists, tuples and dicts too.  Masks (of booleans, or with `mask` in their name) keep their values, and what is no
     tensor is passed on.
 
@@ -182,6 +237,7 @@ def fresh_inputs(
         kwargs: the examples by keyword.
         generator: of the data.
         lead: leading axes to add to every tensor.
+        whole: how integers are drawn, one of `WHOLE`.
     """
 
     def draw(example: Any, name: str = "") -> Any:
@@ -193,8 +249,7 @@ def fresh_inputs(
             return kept.expand(shape)
         if example.is_floating_point():
             return torch.randn(shape, generator=generator, dtype=torch.float64).to(example.device)
-        high = int(example.max()) + 1 if example.numel() else 1
-        return torch.randint(high, shape, generator=generator, dtype=example.dtype).to(example.device)
+        return whole_numbers(example, shape, generator, whole).to(example.device)
 
     return tuple(draw(a) for a in args), {k: draw(v, k) for k, v in kwargs.items()}
 
@@ -212,6 +267,9 @@ def mapped(value: Any, change: Callable[[Any, str], Any], name: str = "") -> Any
     if isinstance(value, (list, tuple)):
         inside = [change(v, f"{name}/{i}") for i, v in enumerate(value)]
         return type(value)(*inside) if hasattr(value, "_fields") else type(value)(inside)
+    if not isinstance(value, torch.Tensor) and (held := object_items(value)) is not None:
+        items, again = held
+        return again({k: change(v, f"{name}/{k}") for k, v in items.items()})
     return value
 
 

@@ -29,9 +29,9 @@ CARRIED = frozenset(
 def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """The tensors of real numbers in what a module gave, by name, and the names of what is left out.
 
-    A single tensor is called `output`, one inside of a container `heads[boxes][0]`.  Left out are integers, strings and
-    other values, and what language models carry from call to call or show of their inner layers (`CARRIED`); None is
-    nothing.
+    A single tensor is called `output`, one inside of a container `heads[boxes][0]`; complex ones are pairs of real
+    ones.  Left out are integers, strings and other values, and what language models carry from call to call or show of
+    their inner layers (`CARRIED`); None is nothing.
     """
     tensors: dict[str, torch.Tensor] = {}
     left: list[str] = []
@@ -40,6 +40,8 @@ def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
         inside = named_items(tree)
         if isinstance(tree, torch.Tensor) and tree.is_floating_point():
             tensors[name or "output"] = tree
+        elif isinstance(tree, torch.Tensor) and tree.is_complex():
+            tensors[name or "output"] = torch.view_as_real(tree.resolve_conj())
         elif inside is not None:
             for key, value in inside.items():
                 if key in CARRIED:

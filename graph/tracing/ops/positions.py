@@ -6,15 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch.fx import Node
 
 from lawful.blocks import PixelShuffle, PixelUnshuffle, Positions
 
 from ..context import Context, handles
 from ..steps.concatenation import padded_features
-from ..steps.features import along_features
+from ..steps.features import along_features, picked
 from ..steps.positions import Walled, image, moved, padded
-from ..values import NotUnderstood, Value
+from ..steps.weighed import weighed
+from ..values import Fixed, NotUnderstood, Value
 
 
 @handles("constant_pad_nd", "pad")
@@ -95,6 +97,24 @@ def upsample(low: Context, node: Node, x: Value, *rest: Any) -> Value:
         return s
     block = Positions("resize", lengths, 0, mode + ("+corners" if corners else "") + ("+smooth" if smooth else ""))
     return low.emit(node, block, [s], label="resize")[0]
+
+
+@handles("channel_shuffle", "native_channel_shuffle")
+def channel_shuffle(low: Context, node: Node, x: Value, groups: int) -> Value:
+    """Channels in another order."""
+    s = image(low, node, x, len(node.meta["val"].shape) - 2)
+    n = s.signal.features
+    return picked(low, node, s, 1, [g * (n // groups) + i for i in range(n // groups) for g in range(groups)])
+
+
+@handles("cumsum")
+def cumsum(low: Context, node: Node, x: Value, dim: int, **options: Any) -> Value:
+    """Sums of all positions so far."""
+    s = low.stream(x, node)
+    if dim % len(s.dims) != 1 or len(s.dims) != 3:
+        raise NotUnderstood("sums so far along other axes than that of positions")
+    n = s.shape[1]
+    return weighed(low, node, Fixed(torch.ones(n, n, dtype=torch.float64).tril()), s)
 
 
 @handles("pixel_shuffle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,12 +98,15 @@ def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = Fal
     rank = len(s.dims)
     asked = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims))
     found = s.feature_dims
+    if any(u.target is operator.getitem and u.args[1] == 1 and u.users for u in node.users):
+        raise NotUnderstood("it says where the maximum is")
     if len(found) == 1 and asked == found and s.signal.features == s.shape[found[0]] > 1:
         s = opened(low, node, s, found[0])
         (y,) = low.emit(node, GroupMax(s.signal.features), [s], label="max")
         out = joined_features(s, y, found[0])
         out = out if keep else out.arranged(tuple(d for i, d in enumerate(out.dims) if i not in asked))
         return out if str(node.target).startswith("aten.amax") else (out, None)
+    found = s.feature_home
     spaces = [d for d in range(1, rank) if d not in found and s.shape[d] > 1]
     if len(found) != 1 or not set(spaces) <= set(asked) or found[0] in asked or 0 in asked:
         raise NotUnderstood("a maximum over some of the positions")
