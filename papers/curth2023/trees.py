@@ -80,4 +80,5 @@ PART = Part(
     lambda r: report(r, SWAP, *NAMES),
     lambda p, r: draw(p, r, SWAP, *NAMES, log=False),
     1.5,
+    ("mlxtend",),
 )

@@ -13,5 +13,4 @@ PAPER = Paper(
         mirror.PART,
         counts.PART,
     ),
-    packages=("mlxtend",),
 )

@@ -84,4 +84,5 @@ PART = Part(
     _mlp,
     _mlp_report,
     _mlp_draw,
+    packages=("mlxtend",),
 )

@@ -12,5 +12,4 @@ PAPER = Paper(
         signs.PART,
         counts.PART,
     ),
-    packages=("mlxtend",),
 )

@@ -203,6 +203,7 @@ PARTS = (
         _resnet,
         lambda r: _drifts(r, "a law of a ResNet-18 with", NORMS, "resnet"),
         _curves(NORMS, "relative drift of the law"),
+        packages=("mlxtend",),
     ),
     Part(
         "attention",
