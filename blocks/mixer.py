@@ -12,9 +12,11 @@ import torch
 from lawful.theory.gauge.rules import Rule, TokenMixRule
 
 from .base import Block, Net, ShapeError, Signal, Spec
+from .pointwise import Pointwise, ReLU
 from .run import Run
 
 POWERS = {"relu": 1, "relu2": 2, "gelu": 0}
+ACTIVATIONS = {"relu": ReLU(), "relu2": ReLU(0.0, 2), "gelu": Pointwise("gelu")}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +65,8 @@ class TokenMLP(Block):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         own = (names["weight1"], names.get("bias1"), names["weight2"], names.get("bias2"))
-        return TokenMixRule(own, self.tokens, self.hidden, POWERS[self.activation])
+        between = ACTIVATIONS[self.activation].rule({}, (), ())
+        return TokenMixRule(own, self.tokens, self.hidden, between, POWERS[self.activation])
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         z = p["weight1"] @ x[0]

@@ -121,7 +121,7 @@ class Turn(Block):
         return (Signal(self.reads.space[self.axis], tuple(space), self.reads.channels_first),)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return TurnRule()
+        return TurnRule(self.axis)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         first = self.reads.channels_first

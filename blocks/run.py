@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+
+Tap = Callable[[torch.Tensor, torch.Tensor, int, Any], torch.Tensor]  # see `Run.taps`
 
 
 @dataclass
@@ -23,6 +26,8 @@ class Run:
         observing: whether to note the real pattern of every gate that is not given.
         seen: these patterns by name, when `observing`; never those of noise, which nothing decides.
         state: running statistics by name, updated in training; None keeps none.
+        taps: observers by name of a block: each gets what the block reads and writes, the feature axis and the block,
+            and gives the same numbers back.
     """
 
     axis: int = -1
@@ -34,6 +39,7 @@ class Run:
     observing: bool = False
     seen: dict[str, torch.Tensor] = field(default_factory=dict)
     state: MutableMapping[str, torch.Tensor] | None = None
+    taps: Mapping[str, Tap] = field(default_factory=dict)
     _asked: dict[str, int] = field(default_factory=dict)
 
     def next_gate(self) -> str:

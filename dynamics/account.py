@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .forms import Forms
-from .step import CAUSES, NORM, Outcome
+from .step import CAUSES, Outcome
 
 EVALUATION = 32 * 2.0**-53  # rounding of a law's own value, added up in float64
 COARSE = 8.0  # the same in units of less precise weights, which are added up in float32
@@ -46,12 +46,13 @@ class Account:
         leak: the worst `<grad h, g>` so far, relative to the largest it could be, and its step.
         leak_first: the first step at which it was more than rounding.
         tolerance: what the same number may be by rounding, at its step.
-        allowance: for a law that holds up to a norm's epsilon, the part of the remainder that epsilon explains.
+        judged: steps whose slope was compared with what it must be; where a norm's epsilon was not measured it is not.
         history: step, mean squared value, relative change and relative remainder.
         stale_step: the first step whose momentum buffer was not the one that the step before had left.
         off_first: the first step that did something else to the law than its causes say.
         broken: the first step with a number that is not finite.
         slope: the slope of the momentum buffer, by recursion.
+        carried: the part of it that the epsilon of norms made.
         doubt: how far rounding may have carried it.
         pending: the step that is being made.
         slopes: at the worst step, what the gradient's slope was too much, and the slope of the weights themselves.
@@ -66,7 +67,8 @@ class Account:
     steps: int = 0
     remainder: Tensor = field(init=False)
     bound: Tensor = field(init=False)
-    allowance: Tensor = field(init=False)
+    judged: int = 0
+    carried: Tensor | None = None
     leak: float = 0.0
     leak_step: int = -1
     leak_first: int | None = None
@@ -81,7 +83,7 @@ class Account:
     slopes: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
-        self.remainder, self.bound, self.doubt, self.allowance = (torch.zeros_like(self.first) for _ in range(4))
+        self.remainder, self.bound, self.doubt = (torch.zeros_like(self.first) for _ in range(3))
 
     @property
     def change(self) -> Tensor:
@@ -114,23 +116,21 @@ class Account:
         self._book({cause: value - self.last})
         self.bound = self.bound + EVALUATION * self.scale
         self.last = value
-        self.slope = None
+        self.slope = self.carried = None
 
-    def close(self, value: Tensor, step: int, exact: Precision, epsilon: float, floor: float) -> None:
+    def close(self, value: Tensor, step: int, exact: Precision, floor: float) -> None:
         """Books a step.
 
         Args:
             value: the law after it.
             step: its number.
             exact: how precisely it is known.
-            epsilon: for an approximate law, the part of a product of law and gradient that a norm's epsilon explains.
             floor: the largest entry of any gradient: products below its rounding say nothing.
         """
         made, self.pending = self.pending, None
         assert made is not None
-        causes = made.causes if self.form.law.exact else {**made.causes, NORM: made.leaked}
-        self._book(causes)
-        left = value - self.last - sum(causes.values(), torch.zeros_like(value))
+        self._book(made.causes)
+        left = value - self.last - sum(made.causes.values(), torch.zeros_like(value))
         self.remainder = self.remainder + left
         self.scale = torch.maximum(self.scale, made.size)
         root = 2 * made.size.sqrt() if self.form.quadratic else torch.ones_like(made.size)
@@ -142,11 +142,11 @@ class Account:
         self.bound = self.bound + bound
         if self.off_first is None and bool((left.abs() > bound).any()):
             self.off_first = step
-        self.allowance = self.allowance + epsilon * made.share * reach / max(1 - made.keep, 1e-3)
         if self.stale_step is None and bool((made.stale.abs() > 4 * self.doubt + loss).any()):
             self.stale_step = step
         self.doubt = made.keep * self.doubt + made.take * loss + DIRECT * exact.unit * made.pace
-        self.slope = made.slope
+        self.slope, self.carried = made.slope, made.carried
+        self.judged += made.judged
         ratio = float((made.leak.abs() / reach.clamp(min=1e-300)).max()) if reach.numel() else 0.0
         if self.leak_first is None and ratio > exact.gradient:
             self.leak_first = step
@@ -173,8 +173,8 @@ class Account:
 
     def state(self) -> dict[str, Any]:
         """All numbers, to resume a run."""
-        tensors = ("first", "last", "scale", "remainder", "bound", "allowance", "doubt", "slope", "slopes")
-        plain = ("steps", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first", "stale_step")
+        tensors = ("first", "last", "scale", "remainder", "bound", "doubt", "slope", "carried", "slopes")
+        plain = ("steps", "judged", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first", "stale_step")
         out: dict[str, Any] = {n: getattr(self, n) for n in (*tensors, *plain)}
         return {**out, "causes": dict(self.causes), "history": list(self.history)}
 

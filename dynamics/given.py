@@ -14,7 +14,7 @@ from lawful.theory.parts import base, read
 
 from .account import Account
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 def expect_laws(laws: object) -> None:

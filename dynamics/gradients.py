@@ -2,7 +2,8 @@
 
 A hook notes the version of every gradient when backward has written it.  Where the optimizer later finds another
 version, somebody changed the gradient in between, and from then on the hook keeps a copy of what backward wrote (one
-extra copy of the gradients).  The same for the weights: SAM takes its gradient at another point than its step.
+extra copy of the gradients; of a small model it always keeps one).  The same for the weights: SAM takes its gradient at
+another point than its step.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Seen:
         edited: parameters whose gradient was turned around or enlarged, which no clipping does.
         unknown: the gradients were changed, but no copy was kept this time.
         multiple: the common multiple (clipping by norm, unscaling).
+        scaled: multiples of single parameters, where others are as backward wrote them.
+        mended: parameters whose gradient was not finite when backward wrote it, and is now.
     """
 
     altered: dict[str, Tensor] = field(default_factory=dict)
@@ -37,6 +40,8 @@ class Seen:
     edited: tuple[str, ...] = ()
     unknown: bool = False
     multiple: float = 1.0
+    scaled: dict[str, float] = field(default_factory=dict)
+    mended: tuple[str, ...] = ()
 
 
 class GradientWatch:
@@ -46,7 +51,9 @@ class GradientWatch:
         parameters: the parameters by name.
         spending: counts the time of what is done inside.
         shards: where the gradients lie, if every process has parts of them only.
-        shared: gradients are averaged between processes after backward, so that what backward wrote is no reference.
+        shared: gradients are averaged between processes during backward, so that what counts is there at its end.
+        held: whether some optimizer moves a parameter.
+        always: copy at every step, for a model that is small.
     """
 
     def __init__(
@@ -55,14 +62,18 @@ class GradientWatch:
         spending: Callable[[], AbstractContextManager[None]],
         shared: bool = False,
         shards: Shards | None = None,
+        held: Callable[[Tensor], bool] = lambda p: True,
+        always: bool = False,
     ) -> None:
-        self._shards = shards
-
+        self._shards, self._held, self._always = shards, held, always
         self.idle = False  # the next step is not watched
         self._spending = spending
         self._parameters = dict(parameters)
-        self._copy_gradients = self._copy_weights = not shared
+        self._copy_gradients = self._copy_weights = always or not shared
         self._shared = shared
+        self.beginning: Callable[[bool | None], None] = lambda carried: None
+        self._running = False  # a backward pass
+        self._written: set[str] = set()  # by this pass
         self._versions: dict[str, Version] = {}
         self._raw: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
@@ -85,14 +96,47 @@ class GradientWatch:
             handle.remove()
 
     def _note(self, name: str, p: Tensor) -> None:
-        if self.idle or p.grad is None or p.grad.is_sparse or self._shared:
+        if self.idle or p.grad is None or p.grad.is_sparse:
             return
         with self._spending():
-            self._versions[name] = self._version(name)
-            if self._copy_gradients:
-                self._raw[name] = p.grad.detach().clone()
-            if self._copy_weights:
-                self._weights[name] = p.detach().clone()
+            self._written.add(name)
+            self.begins()
+            if not self._shared:
+                self._take(name, p)
+
+    def _take(self, name: str, p: Tensor) -> None:
+        self._versions[name] = self._version(name)
+        if self._copy_gradients and p.grad is not None:
+            self._raw[name] = local(p.grad, p).clone()
+        if self._copy_weights:
+            self._weights[name] = local(p).clone()
+
+    def begins(self) -> None:
+        """Says, from a hook within it, that a backward pass runs; the first such call in a pass is its beginning."""
+        if self._running:
+            return
+        self._running = True
+        engine = torch.autograd.Variable._execution_engine
+        # one more turn: what DDP and FSDP do at the end of the pass is asked for by then, and done before
+        engine.queue_callback(lambda: engine.queue_callback(self._ends))
+        self.beginning(self._carried())
+
+    def _ends(self) -> None:
+        self._running, self._written = False, set()
+        if self._shared and not self.idle:
+            with self._spending(), torch.no_grad():
+                for n, p in self._parameters.items():
+                    if p.grad is not None and not p.grad.is_sparse:
+                        self._take(n, p)
+
+    def _carried(self) -> bool | None:
+        """At the beginning of a backward pass: whether it adds to earlier gradients; None if these were changed."""
+        for n, p in self._parameters.items():
+            if n in self._written or p.grad is None or not self._held(p) or not bool(local(p.grad).any()):
+                continue
+            changed = n in self._versions and self._version(n)[0] != self._versions[n][0]
+            return None if changed else True
+        return False
 
     def seen(self, grads: Mapping[str, Tensor]) -> Seen:
         """What changed since backward; call it right before the step.
@@ -100,25 +144,34 @@ class GradientWatch:
         Args:
             grads: the gradients that the optimizer is about to use.
         """
+        self._running, self._written = False, set()  # a pass that broke off has no end
         changed = [n for n in grads if n in self._versions and self._version(n)[0] != self._versions[n][0]]
         moved = [n for n in grads if n in self._versions and self._version(n)[1:] != self._versions[n][1:]]
-        found = Seen()
-        if any(n not in self._raw for n in changed) or any(n not in self._weights for n in moved):
-            found.unknown = True
-        else:
-            if changed:
+        lost = any(n not in self._raw for n in changed) or any(n not in self._weights for n in moved)
+        some, other, unknown = self._agreed(bool(changed), bool(moved), lost)
+        found = Seen(unknown=unknown)
+        if not unknown:
+            if some:
                 self._compare(found, grads, set(changed))
             for n in moved:
-                step = self._weights[n] - self._parameters[n].detach()
-                if bool(step.any()):
+                step = self._weights[n] - local(self._parameters[n])
+                if self._shared or bool(step.any()):  # others may have moved their part
                     found.displaced[n] = step
-        if not self._shared:
-            self._copy_gradients, self._copy_weights = (
-                bool(changed),
-                (found.unknown and bool(moved)) or bool(found.displaced),
-            )
+            if not self._agreed(any(bool(x.any()) for x in found.displaced.values()))[0]:
+                found.displaced = {}
+        self._copy_gradients = self._always or some
+        self._copy_weights = self._always or (unknown and other) or bool(found.displaced)
         self._raw, self._weights, self._versions = {}, {}, {}
         return found
+
+    def _agreed(self, *answers: bool) -> list[bool]:
+        """What some process says, all say: they have to go the same way."""
+        if not self._shared:
+            return list(answers)
+        device = next(iter(self._parameters.values())).device
+        said = torch.tensor(answers, dtype=torch.int32, device=device)
+        torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+        return [bool(x) for x in said.tolist()]
 
     def _version(self, name: str) -> Version:
         p = self._parameters[name]
@@ -126,6 +179,11 @@ class GradientWatch:
 
     def _compare(self, found: Seen, grads: Mapping[str, Tensor], changed: set[str]) -> None:
         names = [n for n in grads if n in self._raw]
+        if self._shards is None:
+            found.mended = tuple(
+                n for n in changed if bool(grads[n].isfinite().all()) and not bool(self._raw[n].isfinite().all())
+            )
+            names = [n for n in names if n not in found.mended]
         both = self._sums(names, [(_dot(grads[n], self._raw[n]), _dot(self._raw[n], self._raw[n])) for n in names])
         dots, squares = ({n: pair[i] for n, pair in zip(names, both, strict=True)} for i in (0, 1))
         whole = sum(squares.values())
@@ -145,6 +203,11 @@ class GradientWatch:
             unit = NOISE * torch.finfo(grads[n].dtype).eps
             if not left > unit**2 * max(size, found.multiple**2 * squares[n]):
                 continue
+            own = dots[n] / squares[n] if squares[n] > 0 else 1.0
+            if n in changed and any(m not in changed for m in dots):
+                rest = grads[n] - own * self._raw[n]
+                if self._shards is None and _dot(rest, rest) <= unit**2 * max(size, own**2 * squares[n]):
+                    found.scaled[n] = own
             if n in changed and (turned or (grown and len(changed) < len(dots))):
                 edited.append(n)
             else:

@@ -43,6 +43,8 @@ class Ledger(Watcher):
             larger one so many that watching takes at most 5 % of the time, which `health()` says.
         sample: watch only so many laws, drawn with `seed`.
         seed: of the draw.
+        like: the optimizer of torch that an optimizer of your own is meant to be (`torch.optim.Adam`), with the same
+            names in its groups and state; its steps are then held to these equations instead of being measured.
 
     Raises:
         ValueError: if a law reads a parameter that the model does not have or has in another shape, there is no law to

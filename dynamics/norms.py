@@ -1,20 +1,32 @@
-"""How much the epsilon of a normalisation weighs: `epsilon / (variance + epsilon)`, read from what training shows."""
+"""What the epsilon of normalisations does to laws, measured at every norm.
+
+A norm writes `y = x / sqrt(s + epsilon)`, `s` the mean square of (centred) `x`.  Without epsilon it does not see the
+size of `x`, and `<x, dL/dx>` is zero.  With it this product is `epsilon / (s + epsilon) <y, dL/dy>`, token by token,
+and nothing else moves a law that holds up to epsilon at first order (`theory/laws/leak.py`).  It is read at the output,
+so that a wrong backward of the norm itself is not taken for its epsilon.  A leaf beside the output, on which nothing
+depends, has this product for its gradient; so autograd itself adds it up, also over checkpoints and several passes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from lawful.theory.laws.law import Law
+from lawful.theory.laws.leak import Leak, slopes
 from lawful.theory.own_runs import is_own_run
 
-from .sharded import local
-
-LEEWAY = 30.0  # a law's slope is a sum over channels and layers that the mean weight of epsilon stands for
-MOST = 0.3  # no epsilon explains more of a slope than this: beyond, the law says nothing any more
+from .gradients import GradientWatch
+from .hooks import Hook, Unsaved
+from .names import bare
+from .norm_forms import Form, epsilon_of, of_block
+from .unwrap import inside
 
 
 class NormWatch:
@@ -29,27 +41,98 @@ class NormWatch:
         self.spending = spending
         self.idle = False  # the next step is not watched
         self.compute: torch.dtype | None = None
-        self._weights: dict[str, float] = {}
-        self._handles = []
-        for name, module in model.named_modules():
-            epsilon = next(
-                (getattr(module, a) for a in ("eps", "epsilon", "variance_epsilon") if hasattr(module, a)), None
-            )
-            if "norm" in type(module).__name__.lower() and isinstance(epsilon, float) and epsilon > 0:
-                self._handles.append(module.register_forward_pre_hook(_Reader(self, name, epsilon)))
+        self._model = model
+        self._gradients: GradientWatch | None = None
+        self._taps: dict[str, Tap] = {}
+        self._handles: list[Any] = []
+        self._whole = True  # no backward pass was left out since the gradients were empty
+
+    def watch(self, laws: Iterable[Law], gradients: GradientWatch) -> None:
+        """Begins to measure at the norms that some laws speak of."""
+        self._gradients = gradients
+        device = next(iter(self._model.parameters())).device
+        found: dict[str, set[Leak]] = {}
+        for leak in (k for law in laws for k in law.leaks or ()):
+            found.setdefault(leak.site, set()).add(leak)
+        network = inside(self._model)
+        own = hasattr(network, "arch")
+        modules = {} if own else _norms(self._model)
+        places: dict[str, Tap] = {}
+        for site, leaks in found.items():
+            place = site if own else _place(site, modules)
+            if place is None:
+                continue
+            tap = places.get(place)
+            if tap is None:
+                module = modules.get(place)
+                tap = places[place] = Tap(self, leaks, Form.of(module), device)
+                if module is not None:
+                    self._handles.append(module.register_forward_hook(Hook(module, tap)))
+            tap.sites.append(site)
+            self._taps[site] = tap
+        if own:
+            network.taps = Unsaved({n: tap.beside for n, tap in places.items()})
+            self._handles.append(_Untap(network))
 
     def autocast(self) -> None:
         """Notes the type that autocast computes in, at a forward pass."""
         kinds = [k for k in ("cpu", "cuda") if torch.is_autocast_enabled(k)]
-        self.compute = torch.get_autocast_dtype(kinds[-1]) if kinds else None
+        inner = [t.form.inner for t in self._taps.values() if t.form is not None and t.form.inner is not None]
+        self.compute = torch.get_autocast_dtype(kinds[-1]) if kinds else next(iter(inner), None)
+        self._whole = self._whole and not self.idle
+        for tap in self._taps.values():
+            tap.calls = 0
 
-    def note(self, name: str, weight: float) -> None:
-        """Notes the weight of epsilon in one normalisation."""
-        self._weights[name] = weight
+    def begins(self, carried: bool | None) -> None:
+        """A backward pass begins: what earlier ones left counts only if their gradients are still there."""
+        if carried is False:
+            self._whole = True
+            for tap in self._taps.values():
+                tap.total = None
+        elif carried is None:
+            self._whole = False
 
-    def share(self) -> float:
-        """The part of a law's slope that epsilon explains, at most."""
-        return min(MOST, LEEWAY * max(self._weights.values(), default=1e-2))
+    def arrived(self) -> None:
+        """Backward has reached a norm."""
+        if self._gradients is not None:
+            self._gradients.begins()
+
+    def slopes(self, law: Law, multiple: float) -> Tensor | None:
+        """What the epsilon of norms makes of `<grad h, g>`, one number for every scalar of a law; None if unknown.
+
+        Args:
+            law: a law that holds up to it.
+            multiple: what the gradients were multiplied with since backward.
+        """
+        if law.leaks is None or not self._whole:
+            return None
+        products: dict[str, Tensor] = {}
+        used = []
+        for leak in law.leaks:
+            tap = self._taps.get(leak.site)
+            if tap is None or not tap.knows(law.leaks):
+                return None
+            if tap not in used:  # of several calls of one module the products are added already
+                used.append(tap)
+                products[leak.site] = tap.read()
+        found = slopes([k for k in law.leaks if k.site in products], products)
+        return multiple * found.reshape(-1)
+
+    def share(self, shards: Callable[[Tensor], Tensor] | None) -> None:
+        """Averages what the processes measured, as their gradients are averaged."""
+        taps = list(dict.fromkeys(self._taps.values()))
+        if shards is None or not taps:
+            return
+        whole = torch.cat([tap.read() for tap in taps])
+        whole = shards(whole)
+        for tap, part in zip(taps, whole.split([tap.length for tap in taps]), strict=True):
+            tap.total = part
+
+    def unmeasured(self, law: Law) -> tuple[str, ...]:
+        """The norms of a law that nothing is known of."""
+        return tuple(
+            k.site for k in law.leaks or () if k.site not in self._taps or not self._taps[k.site].knows(law.leaks or ())
+        )
 
     def close(self) -> None:
         """Takes the hooks away."""
@@ -57,20 +140,166 @@ class NormWatch:
             handle.remove()
 
 
-class _Reader:
-    def __init__(self, watch: NormWatch, name: str, epsilon: float) -> None:
-        self.watch, self.name, self.epsilon = watch, name, epsilon
+class Tap:
+    """One norm: a leaf beside its output whose gradient is `<x, dL/dx>`, as it must be.
+
+    Args:
+        watch: all norms.
+        leaks: what laws say of it.
+        form: what it divides by, None for a block of an architecture, which says it itself.
+        device: where the model is.
+    """
+
+    def __init__(self, watch: NormWatch, leaks: Iterable[Leak], form: Form | None, device: torch.device) -> None:
+        self.watch, self.form = watch, form
+        self.size = next(iter(leaks)).size
+        leading = {k.leading for k in leaks if not k.whole}
+        channels = form is None or form.channels
+        self.heads = leading.pop() if len(leading) == 1 and not channels else None
+        self.length = self.size if channels else self.heads or 1
+        self.sites: list[str] = []
+        self.calls = 0
+        self.total: Tensor | None = None
+        self.ever = False
+        self.unclear = False
+        self.leaf = torch.zeros(self.length, dtype=torch.float64, device=device, requires_grad=True)
+        self.leaf.register_post_accumulate_grad_hook(self._note)
+
+    def __call__(self, module: nn.Module, args: Any, out: Any) -> Any:
+        """A forward hook."""
+        if not args or not isinstance(args[0], Tensor) or not isinstance(out, Tensor) or not module.training:
+            return None
+        assert self.form is not None
+        if not self._open(out):
+            return None
+        if not torch.compiler.is_compiling():
+            with torch.no_grad():
+                self.form.find(module, args[0].detach(), out.detach())
+            self.watch.compute = self.watch.compute or self.form.inner
+        x = args[0].detach()
+        weight = self.form.weight(module, x) if self.form.known else None
+        axis = _axis(out, 1 if self.form.channels else None, self.size, self.heads)
+        if weight is None or axis is None:
+            self.unclear = True
+            return None
+        return _Beside.apply(out, self.leaf, weight, self.form.bias(module, out), axis)
+
+    def beside(self, x: Tensor, out: Tensor, axis: int, block: Any) -> Tensor:
+        """The output of a block of an architecture, watched.
+
+        Args:
+            x: what it reads.
+            out: what it writes.
+            axis: of the features.
+            block: the block.
+        """
+        if not self._open(out):
+            return out
+        weight = of_block(block, x.detach(), axis)
+        if weight is None:
+            self.unclear = True
+            return out
+        found: Tensor = _Beside.apply(out, self.leaf, weight, None, axis % out.ndim)
+        return found
+
+    def _open(self, out: Tensor) -> bool:
+        """Whether this pass is watched; counts it."""
+        if self.watch.idle or not out.requires_grad or not torch.is_grad_enabled():
+            return False
+        if torch.compiler.is_compiling():
+            return True
+        if is_own_run():
+            return False
+        if torch._C._current_graph_task_id() < 0:
+            self.calls += 1  # not those that a checkpoint makes again in backward
+        return True
+
+    def knows(self, leaks: Iterable[Leak]) -> bool:
+        """Whether what was measured is what a law asks for."""
+        mine = [k for k in leaks if k.site in self.sites]
+        alike = len({(k.coefficient, k.run, k.dims, k.axes) for k in mine}) == 1 and len(mine) == len(self.sites)
+        fits = self.length == self.size or all(k.whole or k.leading == self.length for k in mine)
+        return self.ever and not self.unclear and alike and fits and self.calls <= len(self.sites)
+
+    def read(self) -> Tensor:
+        """The products since the gradients were empty."""
+        return torch.zeros_like(self.leaf).detach() if self.total is None else self.total
 
     @torch.no_grad()
-    def __call__(self, module: nn.Module, args: Any) -> None:
-        if torch.compiler.is_compiling() or is_own_run() or self.watch.idle or not module.training:
-            return
-        if not args or not isinstance(args[0], torch.Tensor):
-            return
+    def _note(self, leaf: Tensor) -> None:
         with self.watch.spending():
-            x = local(args[0])
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                spread = x.transpose(0, 1).flatten(1).float().var(1, correction=0)
-            else:
-                spread = x.float().square().mean(-1)
-            self.watch.note(self.name, float((self.epsilon / (spread + self.epsilon)).mean()))
+            new, leaf.grad = leaf.grad, None
+            self.watch.arrived()
+            if new is None or new.requires_grad:  # a gradient of a gradient: the product is another one
+                self.unclear = True
+                return
+            self.ever = True
+            self.total = new if self.total is None else self.total + new
+
+
+class _Untap:
+    def __init__(self, network: Any) -> None:
+        self.network = network
+
+    def remove(self) -> None:
+        self.network.taps = {}
+
+
+class _Beside(torch.autograd.Function):
+    """The identity; the gradient of the leaf is the weighted product of the output with what comes back."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, leaf: Tensor, weight: Tensor, bias: Tensor | None, axis: int) -> Tensor:
+        ctx.save_for_backward(out, weight, bias)
+        ctx.axis, ctx.kind = axis, leaf.dtype
+        return out.view_as(out)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        (out, weight, bias), (g,) = ctx.saved_tensors, grads
+        if out.dtype not in (torch.float32, torch.float64):
+            out, back = out.float(), g.float()
+        else:
+            back = g
+        product = (out if bias is None else out - bias) * back * weight
+        others = [i for i in range(out.ndim) if i != ctx.axis]
+        whole = product.sum(others, dtype=ctx.kind) if others else product.to(ctx.kind)
+        whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
+        return g, whole.reshape(-1), None, None, None
+
+
+def _axis(x: Tensor, axis: int | None, size: int, heads: int | None) -> int | None:
+    """The axis whose entries are told apart, -1 for none, None where it is not clear which it is."""
+    if axis is not None:
+        axis %= x.ndim
+        return axis if x.shape[axis] == size else None
+    if heads is None:
+        return -1
+    found = [i for i in range(1, x.ndim - 1) if x.shape[i] == heads]
+    return found[0] if len(found) == 1 else None
+
+
+def _norms(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that do nothing but normalise, by their bare names."""
+    out = {}
+    for name, module in model.named_modules():
+        small = all(p.ndim <= 1 for p in module.parameters()) or isinstance(module, nn.LayerNorm)
+        if "norm" in type(module).__name__.lower() and epsilon_of(module) is not None and small:
+            out[bare(name)] = module
+    return out
+
+
+def _place(site: str, modules: Mapping[str, nn.Module]) -> str | None:
+    """The norm that a block of the laws is, in a model that may be wrapped or hold it as a part."""
+    plain = re.sub(r"#\d+$", "", site)
+    at = [n for n in modules if plain == n or plain.startswith(n + ".")]
+    if not at:
+        at = [n for n in modules if n.endswith("." + plain) or any(n.endswith("." + p) for p in _heads(plain))]
+        at = at if len(at) == 1 else []
+    return max(at, key=len) if at else None
+
+
+def _heads(name: str) -> list[str]:
+    """What a name begins with, the longest first: `a.b.c` gives `a.b`."""
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(len(parts) - 1, 1, -1)]

@@ -26,6 +26,7 @@ class Pace:
         self.fixed = every
         self.every = every or 1
         self.measured = False
+        self.small = True
         self.last = 0
         self._next = 1
         self._shared: torch.device | None = None
@@ -43,7 +44,8 @@ class Pace:
             device: where they are.
             shared: several processes train, which must watch the same steps.
         """
-        self.measured = self.fixed is None and numbers > SMALL
+        self.small = numbers <= SMALL
+        self.measured = self.fixed is None and not self.small
         self._shared = device if shared else None
         self._gpu = device if device.type == "cuda" else None
 

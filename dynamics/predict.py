@@ -219,10 +219,11 @@ def modified_loss(loss: Callable[[Tensor], Tensor], point: Tensor, rate: float) 
 def modified_flow(
     loss: Callable[[Tensor], Tensor], point: Tensor, setting: Setting, steps: int, fine: int = 20
 ) -> Tensor:
-    """The flow that a discrete run follows to second order, integrated by Runge-Kutta.
+    """The flow that a discrete run follows, integrated by Runge-Kutta.
 
-    Without momentum the gradient flow of the modified loss; with momentum
-    `rate (1 + momentum) / 2 theta'' + (1 - momentum) theta' = -(1 - dampening) grad L`, decay inside of the loss.
+    Without momentum the gradient flow of the modified loss, to second order in the rate; with momentum
+    `rate (1 + momentum) / 2 theta'' + (1 - momentum) theta' = -(1 - dampening) grad L`, decay inside of the loss.  A
+    run with momentum that starts at rest is met to first order only: it lags by another number of steps.
 
     Args:
         loss: a function of the flat parameters.

@@ -56,9 +56,6 @@ def rows(ledger: Watcher) -> list[Row]:
     for name, a in accounts.items():
         remainder = a.remainder
         shares = {c: a.along(a.causes[c]) if c in a.causes else 0.0 for c in causes}
-        if verdicts[name] == UNEXPLAINED and NORM in a.causes:  # then epsilon is no explanation
-            remainder = remainder + a.causes[NORM]
-            shares[NORM] = 0.0
         size = float(torch.linalg.vector_norm(remainder))
         whole = a.change
         out.append(Row(name, a.along(whole), shares, size, size / a.norm, verdicts[name]))
@@ -112,7 +109,8 @@ def _sentences(ledger: Watcher, account: Account, row: Row) -> list[str]:
         bound = float(torch.linalg.vector_norm(account.bound)) / scale
         out.append(f"The remainder is rounding: bound {bound:.0e} of the law, seen {row.relative:.0e}.")
     if row.verdict == APPROXIMATE:
-        out.append("The law holds up to the epsilon of a norm, and drifts at first order by as much.")
+        what = abs(row.causes.get(NORM, 0.0)) / scale
+        out.append(f"The law holds up to the epsilon of norms; what that did was measured, {what:.0e} of the law.")
     if row.verdict == UNEXPLAINED:
         names = suspects([account], [a for a in ledger.accounts.values() if a is not account])
         hits = [f for f in judge(ledger).findings if set(f.parameters) & {*names, *account.form.names}]

@@ -56,8 +56,9 @@ class Outcome:
         share: how much of it the step multiplies it with.
         stale: the slope of the momentum buffer beyond what the account says.
         carry: the multiple of the momentum buffer in the step.
-        leaked: what wrong or rounded slopes of gradient and buffer do to the law, which no cause includes.
         slope: the slope of the buffer after the step, None if it has to be read anew.
+        carried: the part of it that the epsilon of norms made.
+        judged: whether the slope of the gradient is known by other means than the gradient.
         keep: what the step keeps of the buffer.
         take: what it adds of the gradient to it.
         weights: `<grad h, theta>`, which a penalty in the loss would add to the slope of the gradient.
@@ -71,8 +72,9 @@ class Outcome:
     share: float
     stale: Tensor
     carry: float
-    leaked: Tensor
     slope: Tensor | None
+    carried: Tensor | None
+    judged: bool
     keep: float
     take: float
     weights: Tensor
@@ -110,13 +112,17 @@ class _Vectors:
         return self.add({n: w * tensors[n] for n, w in weights.items()}), 1.0
 
 
-def outcome(form: Forms, made: Material, slope: Tensor | None) -> Outcome:
+def outcome(
+    form: Forms, made: Material, slope: Tensor | None, carried: Tensor | None = None, epsilon: Tensor | None = None
+) -> Outcome:
     """Puts down what every cause must do to a law.
 
     Args:
         form: the law.
         made: what the step is made of.
         slope: the slope of the momentum buffer by the account, None to read it.
+        carried: the part of it that the epsilon of norms made, None for none.
+        epsilon: what that epsilon makes of `<grad h, g>`; None where the law is exact, or where it was not measured.
     """
     theta = {n: made.theta[n] for n in form.names}
     moves = {n: made.moves[n] for n in form.names if n in made.moves}
@@ -161,12 +167,22 @@ def outcome(form: Forms, made: Material, slope: Tensor | None) -> Outcome:
     tilt = torch.zeros_like(must[g])
     if shift is not None:
         tilt = form.bilinear(shift, {n: t - altered[n] if n in altered else t for n, t in vectors.all[g].items()})
-    if v is not None and slope is not None and len(moves) == len(theta):
+    read_anew = v is None or slope is None or len(moves) < len(theta)
+    if v is not None and slope is not None and not read_anew:
         must[v] = slope
+    old = torch.zeros_like(tilt) if carried is None or read_anew else carried
+    judged = form.law.exact or epsilon is not None
+    if not judged:
+        epsilon = found.slopes[g] - must[g] + tilt
+    norm = torch.zeros_like(tilt) if epsilon is None else epsilon
     causes = {c: _sum(part, lambda i: 0.5 * step[i] - must[i], must[0]) for c, part in vectors.parts.items()}
     if shift is not None:
         causes[SHARPNESS] = push * tilt
-    must[g] = must[g] - tilt
+    if not form.law.exact:
+        causes[NORM] = -push * norm - carry * old
+        if MOMENTUM in causes:
+            causes[MOMENTUM] = causes[MOMENTUM] + carry * old
+    must[g] = must[g] - tilt + norm
     reach, leak = _reach(form, found.sizes, g), found.slopes[g] - must[g]
     stale = torch.zeros_like(leak) if v is None else found.slopes[v] - must[v]
     keep, take = _common(moves, "keep"), _common(moves, "take")
@@ -181,8 +197,9 @@ def outcome(form: Forms, made: Material, slope: Tensor | None) -> Outcome:
         share=abs(push),
         stale=stale,
         carry=abs(carry) if v is not None else 0.0,
-        leaked=-push * leak - carry * stale,
         slope=ahead,
+        carried=None if ahead is None else (keep or 0.0) * old + (take or 0.0) * norm,
+        judged=judged,
         keep=keep or 0.0,
         take=abs(take or 0.0),
         weights=found.slopes[raw],

@@ -76,7 +76,13 @@ class Move:
             self.rate = product / size if size > 0 else 0.0
 
 
-def move_of(optimizer: torch.optim.Optimizer, group: Group, theta: Tensor, g: Tensor) -> Move:
+def move_of(
+    optimizer: torch.optim.Optimizer,
+    group: Group,
+    theta: Tensor,
+    g: Tensor,
+    like: type[torch.optim.Optimizer] | None = None,
+) -> Move:
     """What the optimizer will do to a parameter in the step that it is about to make.
 
     Args:
@@ -84,12 +90,21 @@ def move_of(optimizer: torch.optim.Optimizer, group: Group, theta: Tensor, g: Te
         group: the group of the parameter.
         theta: the parameter.
         g: its gradient, dense; what this process has of it.
+        like: an optimizer of torch whose equations another one is held to.
     """
     rule = rule_of(optimizer)
+    if rule is None and like is not None:
+        rule, group = RULES[like], {**_defaults(like), **group}
     if rule is None:
         return Move(gradient=-1.0 if group.get("maximize") else 1.0, measured=True, known=False)
     state = {k: local(x) if isinstance(x, Tensor) else x for k, x in optimizer.state.get(theta, {}).items()}
     return rule(group, state, local(theta), g)
+
+
+def _defaults(kind: type[torch.optim.Optimizer]) -> dict[str, Any]:
+    """The settings of an optimizer of torch where nobody says otherwise."""
+    group: dict[str, Any] = kind([torch.zeros(())]).param_groups[0]
+    return {k: v for k, v in group.items() if k != "params"}
 
 
 def rule_of(optimizer: torch.optim.Optimizer) -> Callable[[Group, State, Tensor, Tensor], Move] | None:

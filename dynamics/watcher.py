@@ -25,6 +25,7 @@ from .account import Account, Precision
 from .forms import Forms
 from .given import STATE_VERSION, expect_accounts, expect_fit, expect_laws, expect_state, expect_trained
 from .gradients import GradientWatch, Seen
+from .hooks import Hook
 from .names import watched
 from .norms import NormWatch
 from .pace import Pace
@@ -32,7 +33,7 @@ from .precision import precision
 from .sharded import Shards, is_sharded, local, version
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
-from .updates import Move, move_of
+from .updates import RULES, Move, move_of
 
 NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
 
@@ -53,6 +54,7 @@ class Watcher:
         every: int | None = None,
         sample: int | None = None,
         seed: int = 0,
+        like: type[torch.optim.Optimizer] | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ValueError(f"Ledger: the model is {shown(model)}; it must be the torch module that is trained")
@@ -62,6 +64,10 @@ class Watcher:
                 raise ValueError(f"Ledger: {name}={shown(value)} watches nothing; pass {meant}")
         if type(seed) is not int:
             raise ValueError(f"Ledger: seed={shown(seed)} draws no laws; pass an integer")
+        if like is not None and like not in RULES:
+            names = ", ".join(kind.__name__ for kind in RULES)
+            raise ValueError(f"Ledger: like={shown(like)} has no equations here; pass one of torch.optim's {names}")
+        self._like = like
         if laws is not None:
             expect_laws(laws)
         expect_loss(loss)
@@ -87,17 +93,24 @@ class Watcher:
         self._edited: dict[str, int] = {}
         self.last_gradient: dict[str, int] = {}
         self.apart: dict[str, int] = {}
+        self.mended: dict[str, int] = {}
+        self.thawed: dict[str, int] = {}
+        self.scaled: dict[str, list[float]] = {}
+        self.uncleared: int | None = None
+        self._still: dict[str, Tensor] = {}
+        self._fresh = self._uncleared = False
         self.unaccounted: list[int] = []
         self.not_finite: tuple[str, ...] = ()
         self.clipped: list[tuple[float, float]] = []
         self.precision = Precision(0.0, 0.0)
-        self.epsilon = 0.0
+        self._epsilon: dict[str, Tensor | None] = {}
+        self.unmeasured: dict[str, tuple[str, ...]] = {}
         self._resumed: dict[str, Any] | None = None
         self._deriving = False
         self._gradients: GradientWatch | None = None
         self._met = False
         self._norms = NormWatch(model, self._pace.spending)
-        self._handles: list[Any] = [model.register_forward_pre_hook(self._forward, with_kwargs=True)]
+        self._handles: list[Any] = [model.register_forward_pre_hook(Hook(model, self._forward), with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
             self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
             self._handles.append(one.register_step_post_hook(functools.partial(self._has_stepped, i)))
@@ -132,9 +145,14 @@ class Watcher:
         expect_fit(chosen, self._parameters)
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
-        self._gradients = GradientWatch(self._parameters, self._pace.spending, self._shared, self._shards)
         one = local(next(iter(self._parameters.values())))
         self._pace.fit(sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
+        small = self._pace.small
+        self._gradients = GradientWatch(
+            self._parameters, self._pace.spending, self._shared, self._shards, self._is_held, small
+        )
+        self._gradients.beginning = self._backward_begins
+        self._norms.watch([law for law in chosen if not law.exact], self._gradients)
         for law in chosen:
             form = Forms(law, self._shards)
             value = form.value(self._plain())
@@ -165,6 +183,12 @@ class Watcher:
                 "fully_shard or parallelize_module, and pass laws= to the ledger"
             )
         return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
+
+    def _backward_begins(self, carried: bool | None) -> None:
+        """A backward pass begins: are the gradients of a step that was made already still there?"""
+        self._uncleared = carried is not False and (self._fresh or self._uncleared)
+        self._fresh = False
+        self._norms.begins(carried)
 
     # one step of the optimizers
 
@@ -205,32 +229,68 @@ class Watcher:
             return
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
-        for n in self._seen.edited:
-            self._edited.setdefault(n, self.steps)
+        self._note_edits()
         late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self._changed_outside():
             for account in self.accounts.values():
                 value = account.form.value(plain)
                 account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
+        if self._shared:
+            self._compareprocesses(grads)
         if self._seen.unknown:
             self.unaccounted.append(self.steps)
             return
-        if self._shared:
-            self._compareprocesses(grads)
+        self._of_norms()
         largest = self._watch_gradients(grads)
         self._floor = max(largest.values(), default=0.0)
         self.precision = precision(self._parameters.values(), self._norms.compute)
         self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
-        moves = {n: move_of(*groups[n], self._parameters[n], g) for n, g in grads.items()}
+        moves = {n: move_of(*groups[n], self._parameters[n], g, self._like) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
             self._before = {n: p.clone() for n, p in plain.items()}
             self._moves = moves
             self._grads = {n: g.clone() for n, g in grads.items()}  # a closure or a rule of its own may change them
             return
         self._fit(moves, plain, grads)
-        made = Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise)
-        for account in self.accounts.values():
-            account.pending = outcome(account.form, made, account.slope)
+        self._account_for(Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise))
+
+    def _note_edits(self) -> None:
+        """What somebody did to the gradients, and which parameters should stand still in this step."""
+        for n in self._seen.edited:
+            self._edited.setdefault(n, self.steps)
+        for n in self._seen.mended:
+            self.mended.setdefault(n, self.steps)
+        self.scaled = {n: [*self.scaled.get(n, [])[-2:], x] for n, x in self._seen.scaled.items()}
+        if self._uncleared and self.uncleared is None:
+            self.uncleared = self.steps
+        still = {n: p for n, p in self._parameters.items() if not p.requires_grad and p.grad is not None}
+        self._still = {n: local(p).clone() for n, p in still.items()}
+
+    def _account_for(self, made: Material) -> None:
+        """What a step must do to every law."""
+        for name, account in self.accounts.items():
+            exact = account.form.law.exact
+            account.pending = outcome(
+                account.form, made, account.slope, account.carried, None if exact else self._epsilon[name]
+            )
+
+    def _of_norms(self) -> None:
+        """What the epsilon of norms makes of the gradients of this step."""
+        laws = [law for law in self.laws if not law.exact]
+        self._norms.share(self._mean if self._shared else None)
+        self._epsilon = {law.name: self._norms.slopes(law, self._seen.multiple) for law in laws}
+        for law in laws:
+            if self._epsilon[law.name] is None:
+                self.unmeasured.setdefault(law.name, self._norms.unmeasured(law))
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """The mean over the processes."""
+        torch.distributed.all_reduce(x)
+        return x / processes()
+
+    def _is_held(self, parameter: Tensor) -> bool:
+        """Whether some optimizer moves a parameter."""
+        return any(p is parameter for o in self.optimizers for group in o.param_groups for p in group["params"])
 
     @torch.no_grad()
     def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -241,6 +301,7 @@ class Watcher:
         if self._pace.due(self.steps):
             with self._pace.spending():
                 self._book()
+        self._fresh = True
         self._pace.stepped(self.steps)
         self._norms.idle = not self._pace.due(self.steps + 1)
         if self._gradients is not None:
@@ -250,14 +311,16 @@ class Watcher:
         """Puts the step into the accounts."""
         if self._before:
             self._measure()
+        for n, before in self._still.items():
+            if not torch.equal(before, local(self._parameters[n])):
+                self.thawed.setdefault(n, self.steps)
         exact, plain = self.precision, self._plain()
-        self.epsilon = epsilon = self._norms.share()
         for account in self.accounts.values():
             value = account.form.value(plain)
             if account.pending is None:
                 account.moved(value, UNWATCHED, self.steps)
             else:
-                account.close(value, self.steps, exact, epsilon, self._floor)
+                account.close(value, self.steps, exact, self._floor)
         if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
             bad = {n: float(not bool(torch.isfinite(p).all())) for n, p in self._plain().items()}
             if self._shards is not None:
@@ -277,9 +340,9 @@ class Watcher:
             if move.buffer is not None and move.keep:  # the buffer has moved already
                 move.buffer = (move.buffer - move.take * grads[n] - move.load * before) / move.keep
         self._fit(self._moves, self._before, grads)
-        made = Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
-        for account in self.accounts.values():
-            account.pending = outcome(account.form, made, account.slope)
+        self._account_for(
+            Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
+        )
 
     def _fit(self, moves: Mapping[str, Move], theta: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
         """Sets the rates of all moves that are not linear."""

@@ -5,8 +5,10 @@ That of the demo is drawn by `lawful demo --output docs/demo.png`.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
@@ -54,11 +56,47 @@ def ledger(path: Path, fault: Callable[[torch.Tensor], torch.Tensor] | None = No
     account.plot(path)
 
 
+KINDS = {
+    "translation": ("normed", "translation: sums of the last layer"),
+    "scale": ("normed", "scale: channels before a BatchNorm"),
+    "rescale": ("plain", "rescale: two convolutions and ReLU"),
+}
+
+
+def predicted(path: Path) -> str:
+    """Measured and predicted laws of a VGG-16, from the full run of `lawful reproduce kunin2021`; gives the errors."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    stored = json.loads(resources.files("lawful.papers").joinpath("results/kunin2021.json").read_text(encoding="utf-8"))
+    runs = {part["name"]: part["results"] for part in stored["parts"]}
+    figure, axes = pyplot.subplots(2, 3, figsize=(11, 6.2), layout="constrained")
+    rows = []
+    for line, (run, said) in zip(
+        axes, (("vgg", "no momentum, η = 0.1"), ("vgg-momentum", "momentum 0.9, η = 0.01")), strict=True
+    ):
+        for ax, (kind, (net, title)) in zip(line, KINDS.items(), strict=True):
+            shown = [(name.split()[1], found[kind]) for name, found in runs[run].items() if name.startswith(net)]
+            for i, (decay, found) in enumerate(shown):
+                measured, closed = found["curves"]
+                ax.plot(found["steps"], measured, color=f"C{i}", lw=4, alpha=0.35)
+                ax.plot(found["steps"], closed, "--", color=f"C{i}", label=f"λ = {decay}: {found['error']:.0e}")
+            ax.set(title=f"{title}\n{said}", xlabel="step", ylabel="mean of the law's scalars")
+            ax.legend(fontsize=7, title="relative error", title_fontsize=7)
+            rows.append(f"| {kind} | {said} | " + " | ".join(f"{f['error']:.1e}" for _, f in shown) + " |")
+    figure.savefig(path, dpi=110)
+    head = ["| law | run | " + " | ".join(f"λ = {d}" for d, _ in shown) + " |", "| --- | --- |" + " --- |" * len(shown)]
+    return "\n".join(head + rows)
+
+
 def main(folder: Path) -> None:
     """Draws all of them into a folder."""
     network(folder / "network.png")
     ledger(folder / "ledger.png")
     ledger(folder / "ledger-fault.png", lambda g: 1.1 * g)
+    print(predicted(folder / "ledger-predictions.png"))
 
 
 if __name__ == "__main__":

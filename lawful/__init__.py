@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from lawful.graph.questions.summary import summary
     from lawful.graph.tracing import Trace, TraceError, register_op, trace
     from lawful.symmetry import export
-    from lawful.symmetry.align import align, barrier
+    from lawful.symmetry.align import align
     from lawful.symmetry.audit import Audit, audit
     from lawful.symmetry.balance import balance
+    from lawful.symmetry.barrier import barrier, barriers
     from lawful.symmetry.equalise import equalise
     from lawful.symmetry.fold.folding import Folded, fold
     from lawful.symmetry.param_groups import param_groups
@@ -66,7 +67,8 @@ _HOMES = {
     "align": "lawful.symmetry.align",
     "audit": "lawful.symmetry.audit",
     "balance": "lawful.symmetry.balance",
-    "barrier": "lawful.symmetry.align",
+    "barrier": "lawful.symmetry.barrier",
+    "barriers": "lawful.symmetry.barrier",
     "certificate": "lawful.graph.questions.certificate",
     "check": "lawful.graph.questions.check",
     "count": "lawful.graph.questions.count",
@@ -118,6 +120,7 @@ __all__ = [
     "audit",
     "balance",
     "barrier",
+    "barriers",
     "blocks",
     "catalog",
     "certificate",

@@ -105,7 +105,7 @@ def derive(
             law = laws[proof]
         except KeyError as error:
             raise BadInput(error.args[0]) from error
-        text = law.proof.latex() if latex else law.proof.text()
+        text = law.proof.latex if latex else law.proof.text
         if as_json:
             print_json({**law_data(law), "proof": text, "proved": law.proof.holds})
         else:

@@ -284,7 +284,7 @@ def _proof(entry: Entry, wanted: bool) -> list[str]:
     from lawful.catalog import law_of
 
     try:
-        return ["", law_of(entry).proof.text()]
+        return ["", law_of(entry).proof.text]
     except ValueError as error:
         raise BadInput(str(error)) from error
 

@@ -35,6 +35,9 @@ def train(
     optimizer: Annotated[
         str, typer.Option(help="sgd:lr=0.1,momentum=0.9, adamw:lr=1e-3,weight_decay=0.1, ...")
     ] = "sgd:lr=0.1",
+    loss: Annotated[
+        str | None, typer.Option(help="the loss: cross_entropy for classes and mse for numbers if not given")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="steps of the run")] = 100,
     batch: Annotated[int, typer.Option(min=1, help="examples in a batch")] = 32,
     dtype: Annotated[str, typer.Option(help="float64, float32 or bfloat16")] = "float64",
@@ -52,7 +55,7 @@ def train(
     from lawful.dynamics.ledger import Ledger
     from lawful.graph.questions.derive import derive
 
-    from .run_data import batches
+    from .run_data import as_targets, batches, chosen_loss
 
     if dtype not in TYPES:
         raise BadInput(f"--dtype {dtype} is none of {', '.join(TYPES)}")
@@ -68,7 +71,9 @@ def train(
     kind = getattr(torch, dtype)
     pairs = list(batches(arch, data, batch, steps, seed, kind))
     classes = pairs[0][1].dtype == torch.int64
-    laws = derive(arch, "cross_entropy" if classes else "mse")
+    chosen = chosen_loss(loss, classes, data)
+    pairs = [(x, as_targets(y, chosen, arch.outputs[0].features)) for x, y in pairs]
+    laws = derive(arch, chosen)
     if not laws:
         raise BadInput(f"{spec} has no law to watch: {'; '.join(laws.notes) or 'the derivation found none'}")
     model = arch.to_torch(kind, seed)
@@ -78,25 +83,21 @@ def train(
     with Ledger(model, made, laws, every=every) as ledger, _live(as_json) as show:
         for x, y in pairs:
             made.zero_grad()
-            z = model(x)
-            loss = (
-                torch.nn.functional.cross_entropy(
-                    z.movedim(axis, 1).float() if kind == torch.bfloat16 else z.movedim(axis, 1), y
-                )
-                if classes
-                else torch.nn.functional.mse_loss(z, y.reshape(z.shape))
-            )
-            loss.backward()
+            z = model(x).movedim(axis, -1)
+            z = z.float() if kind == torch.bfloat16 and classes else z
+            value = chosen(z, y if y.dtype == torch.int64 else y.reshape(z.shape).to(z.dtype))
+            value.backward()
             if clip is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
             made.step()
-            losses.append(loss.item())
+            losses.append(value.item())
             show(ledger, losses)
         run = {
             "format": FORMAT,
             "network": spec,
             "data": data,
             "optimizer": optimizer,
+            "loss": str(chosen),
             "type": dtype,
             "steps": steps,
             "losses": [x if math.isfinite(x) else None for x in losses],

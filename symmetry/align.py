@@ -6,7 +6,8 @@ at a time, the others held, until nothing changes; each is a linear assignment p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -21,16 +22,14 @@ from lawful.theory.typed import typed
 
 from .balance import symmetries_of
 from .element import Element
-from .given import ACTING, WAYS, weights_of
-from .moves import Move
+from .given import ACTING, weights_of
 from .running import Tensors, tensors_of
 from .symmetries import Symmetries
-from .symmetry import Symmetry, write
+from .symmetry import STATISTICS, Symmetry, write
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 SWEEPS = 100
-STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,8 @@ def _sweeps(
         sweep, changed = sweep + 1, False
         for i in torch.randperm(len(chosen), generator=generator).tolist():
             one = chosen[i]
-            gain = torch.stack([x @ y.T for x, y in zip(_rows(one, first), _rows(one, now), strict=True)]).sum(0)
+            pairs = zip(_rows(one, first), _rows(one, now), strict=True)
+            gain = torch.stack([x @ y.T for (_, x), (_, y) in pairs]).sum(0)
             order = _assignment(gain)
             held = torch.arange(len(order))
             if float(gain[held, order].sum()) > float(gain.trace()) + 1e-9 * float(gain.abs().sum()):
@@ -147,16 +147,17 @@ def by_signature(
         turned: parameters that rotations mix as well, of which the size of every row is compared alone.
     """
     now, elements = dict(second), dict[str, Element]()
-    for one in chosen:
-        names = [m.parameter for m in _weights(one)]
-        mine, theirs = (
-            torch.cat([_signature(x, n in turned) for n, x in zip(names, _rows(one, t), strict=True)], 1)
-            for t in (first, now)
-        )
+    for one in sorted(chosen, key=_width, reverse=True):
+        mine, theirs = (torch.cat([_signature(x, n in turned) for n, x in _rows(one, t)], 1) for t in (first, now))
         order = _assignment(-torch.cdist(mine, theirs, compute_mode="donot_use_mm_for_euclid_dist"))
         if not torch.equal(order, torch.arange(len(order))):
             now = _permute(one, now, elements, order)
     return now, elements
+
+
+def _width(symmetry: Symmetry) -> float:
+    """How much changes place as a whole: experts and heads are matched before what is inside of them."""
+    return math.inf if symmetry.stacks else max(m.part.dims[-1] for m in symmetry.moves)
 
 
 def _signature(rows: torch.Tensor, size_alone: bool) -> torch.Tensor:
@@ -164,13 +165,13 @@ def _signature(rows: torch.Tensor, size_alone: bool) -> torch.Tensor:
     return sizes / rows.norm().clamp_min(1e-300)
 
 
-def _weights(symmetry: Symmetry) -> list[Move]:
-    return [m for m in symmetry.moves if not m.parameter.endswith(STATISTICS)]
-
-
-def _rows(symmetry: Symmetry, tensors: Tensors) -> list[torch.Tensor]:
-    """What every parameter has for each unit, one row for each."""
-    return [m.part.read(read(m.part.parameter, tensors)).flatten(1) for m in _weights(symmetry)]
+def _rows(symmetry: Symmetry, tensors: Tensors) -> list[tuple[str, torch.Tensor]]:
+    """What every parameter has for each unit, one row for each, with the parameter."""
+    moves = [m for m in symmetry.moves if not m.parameter.endswith(STATISTICS)]
+    stacks = [s for s in symmetry.stacks if not s.names[0].endswith(STATISTICS)]
+    return [(m.parameter, m.part.read(read(m.part.parameter, tensors)).flatten(1)) for m in moves] + [
+        (s.parameters[0], s.read(tensors).flatten(1)) for s in stacks
+    ]
 
 
 def _assignment(gain: torch.Tensor) -> torch.Tensor:
@@ -186,14 +187,19 @@ def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tens
     Raises:
         ShapeError: for two architectures, symmetries of another network, and weights that are not finite.
     """
-    _expect_same(*(tensors_of(m, found.setting.aliases) for m in (a, b)))
+    expect_same(*(tensors_of(m, found.setting.aliases) for m in (a, b)))
     first, second = (
         {n: as_double(t) for n, t in weights_of(m, found.setting).items() if t.is_floating_point()} for m in (a, b)
     )
     return first, second
 
 
-def _expect_same(first: Tensors, second: Tensors) -> None:
+def expect_same(first: Tensors, second: Tensors) -> None:
+    """Refuses tensors of two architectures.
+
+    Raises:
+        ShapeError: names the first tensor that only one has, or that has two shapes.
+    """
     for name in sorted(set(first) ^ set(second)):
         raise ShapeError(f"only one of the two models has a parameter {name!r}; give two models of one architecture")
     for name, t in first.items():
@@ -207,30 +213,3 @@ def _expect_same(first: Tensors, second: Tensors) -> None:
 def _distance(first: Tensors, second: Tensors) -> float:
     pairs = [(t, second[n]) for n, t in first.items() if not n.endswith(STATISTICS)]
     return float(torch.stack([(x - y).square().sum() for x, y in pairs]).sum().sqrt()) if pairs else 0.0
-
-
-@typed(ShapeError, least={"points": 2}, ways=WAYS)
-def barrier(a: Model, b: Model, measure: Callable[[Model], float], points: int = 11) -> list[float]:
-    """What is measured on the straight line between two models: a bump says that they lie in different basins.
-
-    Args:
-        a: the start.
-        b: the end.
-        measure: from a model to a number, a loss for example; called without gradients.
-        points: how many models of the line are measured, ends included.
-
-    Returns:
-        The numbers, from `a` to `b`.
-
-    Raises:
-        ShapeError: for fewer than two points, and for models of two architectures.
-    """
-    start, end = tensors_of(a), tensors_of(b)
-    _expect_same(start, end)
-    out = []
-    for i in range(points):
-        t = i / (points - 1)
-        mixed = {n: torch.lerp(x, end[n], t) if x.is_floating_point() else x for n, x in start.items()}
-        with torch.no_grad():
-            out.append(float(measure(write(a, mixed, {}, False))))
-    return out

@@ -21,7 +21,7 @@ from lawful.theory.refusals import ModuleError
 from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
-from .export import Scaling, home, scalings
+from .export import Scaling, scalings
 from .given import WAYS
 from .moves import moved
 from .running import Tensors, distance, outputs
@@ -119,7 +119,7 @@ def audit(
     found = model if isinstance(model, Symmetries) else symmetries(model, args=args, kwargs=kwargs)
     network = found.setting.network
     tensors = _tensors(found, seed)
-    names = sorted({n.rpartition(".")[0] for n in tensors} | set(_modules(network)))
+    names = sorted({n.rpartition(".")[0] for n in tensors} | set(_modules(network)) | set(map(found.home, found.sizes)))
     findings, unused = [], []
     known = scalings(found)
     entries = [mapping] if isinstance(mapping, Mapping) or _is_pair(mapping) else list(mapping)
@@ -206,7 +206,7 @@ def _judge(
     change, why = _scaled(found, tensors, smooth, balance, closest, seed)
     error = _measure(found, tensors, change, seed) if change else float("nan")
     missing = tuple(b for b in closest.balance if b not in balance) if closest else ()
-    wrong = tuple(b for b in balance if b not in closest.balance) if closest else ()
+    wrong = tuple(b for b in balance if b not in closest.balance) if closest else _before(found, smooth, balance)
     if error > SEEN:
         parts = [f"{', '.join(missing)} reads it too and does not compensate"] if missing else []
         parts += [f"{', '.join(wrong)} does not read it"] if wrong else []
@@ -232,12 +232,28 @@ def readers_of(found: Symmetries, smooth: str) -> str:
     diagram = found.diagram
     if diagram is None:
         return "the network's axes are cut in ways that do not nest"
-    mine = [n for n in found.uses if base(n).rpartition(".")[0] == smooth]
+    mine = [n for n in found.uses if found.home(n) == smooth]
     wires = {w for n in mine for _, u in found.uses[n] for ends in u.axes for w, sign in ends if sign > 0}
     sites = dict.fromkeys(f"{s.name} ({s.rule.statement})" for w in sorted(wires) for s, _ in diagram.readers[w])
     if not mine:
         return f"no rule reads the parameters of {smooth}"
     return f"what it writes is read by {'; '.join(list(sites)[:4]) or 'nothing'}"
+
+
+def _before(found: Symmetries, smooth: str, balance: Sequence[str]) -> tuple[str, ...]:
+    """Modules that nothing reaches of what another module writes: a map that is written the wrong way round."""
+    if found.diagram is None:
+        return ()
+    homes = {s.name: set(map(found.home, s.parameters)) for s in found.diagram.sites}
+    reached: set[int] = set()
+    behind: set[str] = set()
+    for site in found.diagram.sites:
+        hit = not reached.isdisjoint(site.inputs)
+        behind |= homes[site.name] if hit else set()
+        if hit or smooth in homes[site.name]:
+            reached.update(site.outputs)
+    known = set().union(*homes.values())
+    return tuple(b for b in balance if b in known and b not in behind) if smooth in known else ()
 
 
 def _scaled(
@@ -276,7 +292,7 @@ def _answered(
     shape = s.shape if s.kind == "scale" else s.shape[:-1]
     logs = 0.4 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     element = s.exp(logs if s.kind == "scale" else torch.diag_embed(logs))
-    moves = tuple(m for m in s.moves if home(m) == smooth or home(m) in balance)
+    moves = tuple(m for m in s.moves if found.home(m.parameter) in (smooth, *balance))
     out = moved(moves, s.kinds, element, tensors)
     for name in (b for b in balance if b not in closest.balance):
         end = _axis(found, tensors, name, 1)
@@ -288,7 +304,7 @@ def _answered(
 
 def _axis(found: Symmetries, tensors: Tensors, module: str, side: int) -> tuple[str, int] | None:
     """The weight of a module and the axis of its outputs (side 0) or inputs (side 1)."""
-    name = f"{module}.weight"
+    name = module if module in found.sizes else f"{module}.weight"
     if name not in tensors:
         return None
     for part, uses in found.uses.items():

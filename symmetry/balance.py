@@ -12,7 +12,7 @@ from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.laws.evaluate import evaluate
 from lawful.theory.laws.law import Law
 from lawful.theory.oracle.modules import as_double
-from lawful.theory.parts import base, read, with_parts
+from lawful.theory.parts import read, with_parts
 from lawful.theory.typed import typed
 
 from .element import Element
@@ -24,6 +24,7 @@ from .symmetry import Symmetry, write
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 SWEEPS = 300
+HALVINGS = 60  # of one step that goes up
 STILL = 1e-15  # relative change of the norm by a sweep, from which on nothing moves
 
 
@@ -211,13 +212,22 @@ def _mean(up: torch.Tensor, down: torch.Tensor) -> Element | None:
 
 
 def _descent(symmetry: Symmetry, law: Law, tensors: Tensors) -> Element:
-    """A step against the law's value, short enough to go down."""
-    value = evaluate(law, tensors)
+    """A step against the law's value that goes down: half as long until it does, twice as long while that is better."""
+    value = evaluate(law, tensors).cpu()
+    now = {n: tensors[n] for n in symmetry.parameters}
     degree = max(float(abs(m.power)) for m in symmetry.moves)
-    size = sum(
-        float(read(base(p.parameter), tensors).square().sum())
-        for m in symmetry.moves
-        for p in (m.part, m.partner)
-        if p is not None
-    )
-    return symmetry.exp(-value.cpu() / (4 * degree**2 * max(size, 1e-300)))
+    length = 1 / (4 * degree**2 * max(_norm(now), 1e-300))
+
+    def tried(length: float) -> tuple[float, Element]:
+        element = symmetry.exp(-length * value)
+        return _norm(symmetry.changed(now, element)), element
+
+    start, best = _norm(now), tried(length)
+    for _ in range(HALVINGS):
+        if best[0] <= start:
+            break
+        length /= 2
+        best = tried(length)
+    while (further := tried(2 * length))[0] < best[0]:
+        best, length = further, 2 * length
+    return best[1] if best[0] <= start else symmetry.exp(torch.zeros_like(value))

@@ -34,6 +34,7 @@ def from_law(law: Law, setting: Setting) -> Symmetry:
     """The symmetry behind a law that holds exactly."""
     moves = tuple(Move(t.part, t.coefficient, t.partner, t.off_diagonal) for t in law.terms)
     kind, group = _kind(law, moves)
+    widest = max([1, *(d for m in moves if m.off_diagonal for d in m.part.dims)])  # 11^T stretches by its width
     degrees = tuple({abs(m.power) for m in moves} - {Fraction(1)})
     shape = law.shape
 
@@ -54,7 +55,7 @@ def from_law(law: Law, setting: Setting) -> Symmetry:
 
     def make(generator: torch.Generator) -> Element:
         def draw() -> torch.Tensor:
-            size = SPREAD / (shape[-1] ** 0.5 if kind == "matrix" and shape else 1.0)
+            size = SPREAD / (shape[-1] ** 0.5 if kind == "matrix" and shape else float(widest))
             return size * torch.randn(shape, generator=generator, dtype=torch.float64)
 
         return exponential(draw()) @ exponential(draw()) if kind == "matrix" else exponential(draw())

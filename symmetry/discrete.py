@@ -19,14 +19,14 @@ from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule
 from lawful.theory.laws.proof import Proof
 from lawful.theory.laws.statement import Part
 
+from .branches import Alike, alike
 from .element import Element
-from .moves import Move
+from .moves import Move, Stack
 from .running import Setting
-from .symmetry import Symmetry
+from .symmetry import STATISTICS, Symmetry
 from .wiring import Axis, Place, Wiring
 
 FINITE = "the group is finite, so that it has no generator"
-STATISTICS = ("running_mean", "running_var")
 
 
 def discrete(
@@ -50,6 +50,10 @@ def discrete(
             if not moves or any(_contains(s, moves, axis[1], signs) for s in known):
                 continue
             found.append(_symmetry(wiring, axis, places, moves, signs, setting))
+    for group in alike(wiring):
+        one = _exchange(wiring, group, statistics, setting)
+        if one is not None:
+            found.append(one)
     noisy = training and any(s.rule.noisy for s in diagram.sites)
     notes = ["dropout draws, so that permutations hold on average only; put the module in eval()"] if noisy else []
     return found, notes
@@ -75,7 +79,7 @@ def _classes(wiring: Wiring, signs: bool) -> Iterator[tuple[Place, list[Place]]]
             continue
         if signs and (start[1].before, start[1].after) != (1, 1):
             continue
-        places = wiring.follow(start, signs, tried)
+        places = wiring.follow([start], signs, tried)
         if places is not None:
             yield start, sorted(places, key=lambda p: (p[0], p[1].start))
 
@@ -110,8 +114,10 @@ def _symmetry(
 ) -> Symmetry:
     w, axis = start
     what = "signs" if signs else "permutation"
-    cut = "" if axis.after == axis.before == 1 else f" ({axis.count} blocks)"
-    wire = wiring.diagram.wires[w].name
+    of = f" in each of {axis.before}" if axis.before > 1 else ""
+    cut = "" if axis.after == axis.before == 1 else f" ({axis.count} blocks{of})"
+    wire, whole = wiring.diagram.wires[w].name, axis.stop - axis.start == wiring.diagram.wires[w].size
+    wire = wire if whole else f"{wire}[{axis.start}:{axis.stop}]"
     return Symmetry(
         f"{what} of {wire}{cut}",
         what,
@@ -126,6 +132,43 @@ def _symmetry(
         None,
         setting,
     )
+
+
+def _exchange(wiring: Wiring, group: Alike, statistics: Statistics, setting: Setting) -> Symmetry | None:
+    """The permutation of branches that are alike, as wholes; None if running statistics of theirs cannot move."""
+    if any(isinstance(s.rule, FrozenNormRule) and not wiring.held(s) for b in group.branches for s in b.sites):
+        return None
+    held = ([n for s in b.sites for w in s.outputs for n in statistics.on(w)] for b in group.branches)
+    stacks = (*group.stacks, *zip(*held, strict=True))
+    places = sorted(group.places, key=lambda p: (p[0], p[1].start))
+    moves = tuple(_moves(wiring, places, statistics, False))
+    if not stacks:
+        return None
+    return Symmetry(
+        f"permutation of branches of {group.name}",
+        "permutation",
+        (len(group.branches),),
+        moves,
+        ("free",),
+        "permutation",
+        lambda: None,
+        FINITE,
+        partial(_prove_alike, wiring, group),
+        partial(_make, len(group.branches), False),
+        None,
+        setting,
+        tuple(map(Stack, stacks)),
+    )
+
+
+def _prove_alike(wiring: Wiring, group: Alike) -> Proof:
+    steps = tuple(Proof(f"rule of {s.name}", s.rule.statement) for s in group.branches[0].sites)
+
+    def check() -> bool:
+        return group in list(alike(wiring))
+
+    claim = f"the branches of {group.name} compute the same, each with parameters of its own, and are taken alike"
+    return Proof("branches", claim, "symmetry/branches.py", (*steps, Proof("branches", "compared again", check=check)))
 
 
 def _make(count: int, signs: bool, generator: torch.Generator) -> Element:
@@ -144,7 +187,7 @@ def _prove(wiring: Wiring, start: Place, places: list[Place], signs: bool) -> Pr
     said = "changes the sign of every feature alike" if signs else "does the same to every feature"
 
     def check() -> bool:
-        return wiring.follow(start, signs, set()) == set(places)
+        return wiring.follow([start], signs, set()) == set(places)
 
     claim = f"every block on {wiring.diagram.wires[start[0]].name} {said}, or its parameters undo it"
     return Proof("equivariance", claim, "symmetry/wiring.py", (*steps, Proof("classes", "followed again", check=check)))

@@ -38,12 +38,14 @@ def equalise(
     """Gives what writes a channel and what reads it the same largest weight; the function stays what it is.
 
     With factors `s_i = sqrt(r_i^read / r_i^write)` both ranges are their geometric mean (Nagel et al. 2019, cross-layer
-    equalisation), here for every positive diagonal symmetry of any model, again and again until nothing moves.
+    equalisation), here for every positive diagonal symmetry of any model and for the diagonal matrices of every
+    general linear one (values of attention), again and again until nothing moves.
 
     Args:
         model: a module or a dict of tensors.
-        statistics: by the name of a symmetry, the largest activation of each channel, shape of its element: the channel
-            then gets the range of the activation, not of the weights that write it (SmoothQuant's migration at 1/2).
+        statistics: by the name of a symmetry, the largest activation of each channel, shape of its element (of
+            matrices that of their rows): the channel then gets the range of the activation, not of the weights that
+            write it (SmoothQuant's migration at 1/2).
         args: example inputs of a module.
         kwargs: its keyword inputs.
         network: the architecture or module of a dict of tensors, or what `symmetries` gave.
@@ -61,35 +63,48 @@ def equalise(
     True
     """
     found = symmetries_of(model, args, kwargs, network)
-    chosen = {s.name: s for s in found if s.kind == "scale" and s.shape and "traceless" not in s.kinds}
+    chosen = {s.name: s for s in found if _by_channel(s)}
     given = dict(statistics or {})
     for name, value in given.items():
         if name not in chosen:
             raise KeyError(f"no factor per channel is called {name!r}; there are {', '.join(list(chosen)[:8])}")
-        if tuple(value.shape) != chosen[name].shape:
-            raise ValueError(f"{name} has channels of shape {chosen[name].shape}, got {tuple(value.shape)}")
+        if tuple(value.shape) != _channels(chosen[name]):
+            raise ValueError(f"{name} has channels of shape {_channels(chosen[name])}, got {tuple(value.shape)}")
     every = weights_of(model, found.setting)
     now = {n: as_double(every[n]) for s in chosen.values() for n in s.parameters}
-    factors = {n: torch.ones(s.shape, dtype=torch.float64) for n, s in chosen.items()}
+    factors = {n: torch.ones(_channels(s), dtype=torch.float64) for n, s in chosen.items()}
     for _ in range(SWEEPS):
         moved = 0.0
         for name, s in chosen.items():
             step = _step(s, now, given.get(name), factors[name])
             factors[name] = factors[name] * step
-            now |= s.changed(now, Element("scale", step))
+            element = Element("scale", step) if s.kind == "scale" else Element("matrix", torch.diag_embed(step))
+            now |= s.changed(now, element)
             moved = max(moved, float(step.log().abs().max()))
         if moved < STILL:
             break
     return write(model, {n: t.to(every[n].dtype) for n, t in now.items()}, found.setting.aliases, in_place)
 
 
+def _by_channel(s: Symmetry) -> bool:
+    """Whether factors per channel are elements of a symmetry."""
+    if s.kind == "scale":
+        return bool(s.shape) and "traceless" not in s.kinds
+    return s.group == "general linear" and all(abs(m.power) == 1 and m.partner is None for m in s.moves)
+
+
+def _channels(s: Symmetry) -> tuple[int, ...]:
+    return s.shape if s.kind == "scale" else s.shape[:-1]
+
+
 def _step(s: Symmetry, tensors: Tensors, activation: torch.Tensor | None, so_far: torch.Tensor) -> torch.Tensor:
     ranges = []
     for sign in (1, -1):
-        total = torch.zeros(s.shape, dtype=torch.float64)
+        total = torch.zeros(_channels(s), dtype=torch.float64)
         for m in s.moves:
             if m.power * sign > 0:
-                x = m.part.read(read(m.part.parameter, tensors)).abs().amax((-1, -2)).cpu()
+                x = m.part.read(read(m.part.parameter, tensors)).flatten(-2)
+                x = (x if s.kind == "scale" else x.movedim(s.kinds.index("matrix"), -2)).abs().amax(-1).cpu()
                 total = torch.maximum(total, x ** (1 / float(abs(m.power))))
         ranges.append(total)
     written, taken = ranges

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lawful.theory.gauge.rules import GainRule
+from lawful.theory.gauge.contract import Site
+from lawful.theory.gauge.rules import GainRule, NormRule
 from lawful.theory.parts import base
 from lawful.theory.typed import typed
 
@@ -24,6 +25,7 @@ from .moves import Move
 from .symmetries import Symmetries
 from .symmetry import Symmetry
 
+LAST_ROWS = re.compile(r"\.view\(\d+,(\d+),\d+\)\[:,\d+:(\d+)\]$")
 __all__ = ["Scaling", "awq", "git_rebasin", "patterns", "rotation_maps", "scalings", "smoothquant", "torch_pruning"]
 
 
@@ -44,9 +46,9 @@ class Scaling:
     norm: bool
 
 
-def home(move: Move) -> str:
-    """The module that a parameter belongs to."""
-    return base(move.part.parameter).rpartition(".")[0]
+def homes(found: Symmetries, moves: Iterable[Move]) -> tuple[str, ...]:
+    """The modules (or parameters) that moves belong to, each once."""
+    return tuple(dict.fromkeys(found.home(m.parameter) for m in moves))
 
 
 @typed(ways=WAYS)
@@ -66,15 +68,19 @@ def scalings(found: Symmetries) -> list[Scaling]:
             down = [m for m in s.moves if m.power * sign < 0]
             if not up or not down or not all(map(found.writes, up)) or any(map(found.writes, down)):
                 continue
-            homes = list(dict.fromkeys(map(home, up)))
-            if len(homes) == 1 and all(map(_last, up)) and _whole(found, down):
-                balance = tuple(dict.fromkeys(map(home, down)))
-                out.append(Scaling(homes[0], balance, s, any(_is_gain(found, m) for m in up)))
+            written = homes(found, up)
+            if len(written) == 1 and all(map(_last, up)) and _whole(found, down):
+                out.append(Scaling(written[0], homes(found, down), s, any(_is_gain(found, m) for m in up)))
     return out
 
 
 def _last(move: Move) -> bool:
-    return base(move.part.parameter) == move.part.parameter and move.part.slices[-1][1] == move.part.sizes[-1]
+    """Whether the last rows of a parameter answer: of a matrix, or of each in a stack of experts."""
+    name = move.part.parameter
+    stacked = LAST_ROWS.search(name)
+    if stacked:
+        return stacked[1] == stacked[2]
+    return base(name) == name and move.part.slices[-1][1] == move.part.sizes[-1]
 
 
 def _whole(found: Symmetries, moves: Sequence[Move]) -> bool:
@@ -140,7 +146,10 @@ def _pattern(name: str) -> str:
 
 @typed(ways=WAYS)
 def git_rebasin(found: Symmetries) -> dict[str, Any]:
-    """The permutation of every axis of every parameter, and permutations of blocks of features (heads) apart.
+    """The permutation of every axis of every parameter; apart, those of blocks of features (heads) and of wholes.
+
+    `blocks` has for every axis that is cut where it begins and how wide a block is, `stacks` the parameters of alike
+    branches (experts in a list) that change places as wholes.
 
     >>> import lawful as lw
     >>> git_rebasin(lw.symmetries(lw.families.mlp([3, 4, 2])))["axes_to_perm"]
@@ -149,8 +158,11 @@ def git_rebasin(found: Symmetries) -> dict[str, Any]:
     axes: dict[str, list[str | None]] = {}
     blocks: dict[str, list[list[Any]]] = {}
     perms: dict[str, list[list[Any]]] = {}
+    stacks: dict[str, list[list[str]]] = {}
     for i, s in enumerate(s for s in found if s.kind == "permutation"):
         name = f"P_{i}"
+        if s.stacks:
+            stacks[name] = [list(stack.names) for stack in s.stacks]
         plain = all(_plain(m, s.shape[0]) for m in s.moves)
         for m in s.moves:
             if plain:
@@ -162,7 +174,7 @@ def git_rebasin(found: Symmetries) -> dict[str, Any]:
                 start = m.part.slices[0][0]
                 cut = {"start": start, "before": before, "count": s.shape[0], "width": after}
                 blocks.setdefault(name, []).append([m.part.parameter, m.axis, cut])
-    return {"axes_to_perm": axes, "perm_to_axes": perms, "blocks": blocks}
+    return {"axes_to_perm": axes, "perm_to_axes": perms, "blocks": blocks, "stacks": stacks}
 
 
 def _plain(move: Move, count: int) -> bool:
@@ -179,13 +191,14 @@ def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
     """Groups of modules whose channels are pruned together, with the side on which each is."""
     out = []
     for s in found:
-        if s.kind != "permutation":
-            continue
+        if s.kind != "permutation" or s.stacks:
+            continue  # experts as wholes are no channels
         sides = []
         for m in s.moves:
             statistic = m.parameter.endswith(("running_mean", "running_var"))
             side = "prune_out_channels" if statistic or found.writes(m) else "prune_in_channels"
-            sides.append((home(m), side))
+            module = m.parameter.rpartition(".")[0] if statistic else found.home(m.parameter)
+            sides.append((module, side))
         group = [list(x) for x in dict.fromkeys(sides)]
         out.append({"channels": s.shape[0], "width": s.moves[0].part.dims[2], "group": group})
     return out
@@ -196,25 +209,60 @@ def rotation_maps(found: Symmetries) -> dict[str, Any]:
     """R1, the rotation of the residual stream, and R2, those of the values of every attention.
 
     Returns:
-        `R1` is None with a reason where gains of norms stand on the stream (`fold` moves them away) or nothing turns.
+        `R1` has the size and the parameters, each with its side; it is None with a reason, `why`, where gains of norms
+        or norms that take off the mean stand on the stream (`fold` moves them away) or nothing turns. `R2` has for
+        every attention what writes values and what reads them, with the parts of packed parameters.
     """
     streams = [s for s in found if s.group in ("orthogonal", "general linear") and len(s.shape) == 2]
     stream = max(streams, key=lambda s: len(s.parameters), default=None)
-    gains = any(isinstance(site.rule, GainRule) for uses in found.uses.values() for site, _ in uses)
-    values = [s for s in scalings(found) if s.symmetry.group == "general linear" and not s.norm]
     out: dict[str, Any] = {"R1": None, "R2": []}
     if stream is not None and len(stream.parameters) > 2:
-        sides = {True: "output", False: "input"}
-        out["R1"] = {
-            "size": stream.shape[-1],
-            "parameters": [[m.parameter, sides[found.writes(m)]] for m in stream.moves],
-        }
+        out["R1"] = {"size": stream.shape[-1], "parameters": [[m.parameter, _side(found, m)] for m in stream.moves]}
     else:
-        why = (
-            "the gains of norms stand on it; fold them into their readers first"
-            if gains
-            else "no wire turns as a whole"
-        )
-        out["why"] = f"the residual stream has no rotation: {why}"
-    out["R2"] = [{"value": s.smooth, "output": list(s.balance), "size": s.symmetry.shape[-1]} for s in values]
+        stream = None
+        out["why"] = f"the residual stream has no rotation: {_still(found)}"
+    out["R2"] = [_values(found, s) for s in found if s is not stream and _of_values(found, s)]
     return out
+
+
+def _side(found: Symmetries, move: Move) -> str:
+    return "output" if found.writes(move) else "input"
+
+
+def _of_values(found: Symmetries, s: Symmetry) -> bool:
+    """Whether matrices act on what one side writes and the other reads: values; queries and keys are both written."""
+    return s.group == "general linear" and len({found.writes(m) for m in s.moves}) == 2
+
+
+def _values(found: Symmetries, s: Symmetry) -> dict[str, Any]:
+    sides = {side: [m for m in s.moves if _side(found, m) == side] for side in ("output", "input")}
+    return {
+        "value": homes(found, sides["output"])[0],
+        "output": list(homes(found, sides["input"])),
+        "size": s.shape[-1],
+        "parts": {side: [m.part.parameter for m in moves] for side, moves in sides.items()},
+    }
+
+
+def _still(found: Symmetries) -> str:
+    """What keeps the residual stream from turning, in words."""
+    diagram = found.diagram
+    if diagram is None:
+        return "the network's axes are cut in ways that do not nest"
+    norms = [s for s in diagram.sites if isinstance(s.rule, NormRule)]
+    gains = {r.name: None for s in norms for r, _ in diagram.readers[s.outputs[0]] if _gained(r)}
+    if gains:
+        return f"the gain of {_few(gains)} stands behind a norm on it; fold them, or read why fold keeps some"
+    centred = [s.name for s in norms if isinstance(s.rule, NormRule) and s.rule.centre]
+    if centred:
+        return f"{_few(centred)} takes off the mean, which rotations do not keep; fold centres what nn.LayerNorm reads"
+    return "no wire turns as a whole"
+
+
+def _gained(site: Site) -> bool:
+    return isinstance(site.rule, GainRule) and site.rule.gain is not None
+
+
+def _few(names: Iterable[str]) -> str:
+    every = list(names)
+    return ", ".join(every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")

@@ -52,6 +52,49 @@ class Move:
         return f"{offset} axis {self.axis}" + (f" [{','.join(runs)}]" if runs else "") + both + degree
 
 
+@dataclass(frozen=True)
+class Stack:
+    """One parameter of every branch (of every expert): they change places as wholes.
+
+    Attributes:
+        names: of the parameters, or of parts of one, in the order of the branches.
+    """
+
+    names: tuple[str, ...]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters by their paths, each once."""
+        return tuple(dict.fromkeys(map(base, self.names)))
+
+    def read(self, tensors: Tensors) -> torch.Tensor:
+        """What changes places, the branches first."""
+        return torch.stack([read(n, tensors) for n in self.names])
+
+    def __str__(self) -> str:
+        return f"{self.names[0]}, ... {self.names[-1]} as wholes"
+
+
+def restacked(stack: Stack, element: Element, tensors: Tensors) -> Tensors:
+    """The parameters of all branches after a permutation of the branches, by name."""
+    now = dict(tensors)
+    held = stack.read(now)
+    for i, name in zip(element.value.tolist(), stack.names, strict=True):
+        whole = base(name)
+        now[whole] = _replaced(name, now[whole], held[i])
+    return {n: now[n] for n in stack.parameters}
+
+
+def _replaced(name: str, whole: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """A parameter after a part of it got another value."""
+    if name == base(name):
+        return value.clone()
+    numbers = torch.arange(whole.numel(), device=whole.device).reshape(whole.shape)
+    out = whole.detach().flatten().clone()
+    out[read(name, {base(name): numbers}).flatten()] = value.flatten()
+    return out.reshape(whole.shape)
+
+
 def put(part: Part, tensors: Tensors, act: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """The whole parameter after a map of what the part reads; what is not read stays as it is, to the bit."""
     name = base(part.parameter)

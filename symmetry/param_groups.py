@@ -63,7 +63,7 @@ def param_groups(
     """
     if weight_decay < 0:
         raise ArgumentError(f"param_groups: weight_decay is {weight_decay}; it must be at least 0")
-    found = network or symmetries(model, args=args, kwargs=kwargs)
+    found = network if network is not None else symmetries(model, args=args, kwargs=kwargs)
     kinds = _kinds(found)
     groups: dict[str, list[str]] = {}
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}

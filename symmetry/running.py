@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,6 +71,17 @@ def tensors_of(model: object, aliases: Mapping[str, str] | None = None) -> Tenso
         if first not in out and alias in out:
             out[first] = out[alias]
     return out
+
+
+def copied(model: torch.nn.Module) -> torch.nn.Module:
+    """A deep copy of a module; tensors that it computed and kept (`weight` under weight norm) are copied as numbers."""
+    memo = {
+        id(t): t.detach().clone()
+        for m in model.modules()
+        for t in vars(m).values()
+        if isinstance(t, torch.Tensor) and not t.is_leaf
+    }
+    return copy.deepcopy(model, memo)
 
 
 def outputs(setting: Setting, changes: Sequence[Mapping[str, torch.Tensor]], seed: int) -> list[list[torch.Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -17,10 +18,12 @@ from lawful.theory.derive.lawset import LawSet
 from lawful.theory.gauge.boxes import LayoutError
 from lawful.theory.gauge.contract import Site, Use
 from lawful.theory.gauge.diagram import Diagram
+from lawful.theory.gauge.rules import DiscardRule, TableRule
 from lawful.theory.gauge.solution import Solution
+from lawful.theory.gauge.unseen import as_computed
 from lawful.theory.laws.named import Named
 from lawful.theory.oracle.verification import refuted
-from lawful.theory.parts import base
+from lawful.theory.parts import base, is_part
 from lawful.theory.typed import typed_methods
 
 from .continuous import from_law
@@ -77,6 +80,17 @@ class Symmetries(Named[Symmetry]):
         for name, spec in self.arch.specs().items():
             out[base(name)] = out.get(base(name), 0) + math.prod(spec.shape)
         return out
+
+    def home(self, parameter: str) -> str:
+        """What a map calls a parameter: its module, or the parameter where its module has several maps of its own."""
+        module = base(parameter).rpartition(".")[0]
+        return module if module and self._maps[module] == 1 else base(parameter)
+
+    @cached_property
+    def _maps(self) -> Counter[str]:
+        """How many parameters every module has besides biases and statistics."""
+        named = (n.rpartition(".") for n in self.sizes)
+        return Counter(module for module, _, local in named if "bias" not in local)
 
     def writes(self, move: Move) -> bool:
         """Whether the axis on which a parameter answers is one that it writes (the rows of a linear map), not reads."""
@@ -154,9 +168,26 @@ def symmetries(
         notes += [*lost, f"rotations and permutations are not listed: {error}"]
         return Symmetries(kept, laws, notes, arch, setting)
     found += rotations(solution, laws, found, setting)
-    more, said = discrete(solution.drawn, found, setting, arch, _training(own))
+    found, idle = _read(found, solution.drawn)
+    notes += idle
+    more, said = discrete(as_computed(solution.drawn), found, setting, arch, _training(own))
     kept, lost = tried([*found, *more], setting, arch)
     return Symmetries(kept, laws, [*notes, *said, *lost], arch, setting, solution.drawn)
+
+
+def _read(found: Sequence[Symmetry], diagram: Diagram) -> tuple[list[Symmetry], list[str]]:
+    """Without what only moves parts of parameters that nothing reads: at another length of the inputs they are read."""
+    idle: dict[str, bool] = {}
+    for site in diagram.sites:
+        table = isinstance(site.rule, TableRule)
+        unread = table and all(isinstance(r.rule, DiscardRule) for w in site.outputs for r, _ in diagram.readers[w])
+        for name in site.parameters:
+            idle[name] = idle.get(name, True) and unread and is_part(name)
+    names = [{m.part.parameter for m in s.moves} for s in found]
+    gone = {n for own in names for n in own if all(idle.get(m, False) for m in own)}
+    kept = [s for s, own in zip(found, names, strict=True) if not own <= gone]
+    said = f"nothing reads {', '.join(sorted(gone))} here, which longer inputs may: what moves them alone is left out"
+    return kept, [said] if gone else []
 
 
 def _training(network: Architecture | torch.nn.Module) -> bool:

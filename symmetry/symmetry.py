@@ -1,9 +1,11 @@
-"""A transformation of the weights that leaves a network's function unchanged, as an object that acts."""
+"""A transformation of the weights that leaves a network's function unchanged, as an object that acts.
+
+This file is long because whatever is asked of a transformation is asked of this one object.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -22,12 +24,13 @@ from lawful.theory.verdict import Verdict
 
 from .element import Element
 from .given import ELEMENT, WAYS, expect_shapes
-from .moves import Move, moved
-from .running import Setting, Tensors, distance, outputs, tensors_of
+from .moves import Move, Stack, moved, restacked
+from .running import Setting, Tensors, copied, distance, outputs, tensors_of
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 TOLERANCE = 1e-9  # relative, in float64: rounding of a deep network is smaller
+STATISTICS = ("running_mean", "running_var")
 CONTROLS = 3  # moves that are left out, each by itself
 VISIBLE = 1e-7  # what a wrong element changes an output by at least, if the test sees it at all
 
@@ -70,6 +73,7 @@ class Symmetry:
         make: from normal numbers to an element.
         exponential: from a generator (a symmetric matrix, logarithms of factors, a shift) to an element.
         setting: the network that it belongs to.
+        stacks: parameters of branches that change places as wholes (experts in a list).
     """
 
     name: str
@@ -84,6 +88,7 @@ class Symmetry:
     make: Callable[[torch.Generator], Element] = field(repr=False)
     exponential: Callable[[torch.Tensor], Element] | None = field(repr=False)
     setting: Setting = field(repr=False)
+    stacks: tuple[Stack, ...] = ()
 
     @cached_property
     def law(self) -> Law | FlowLaw | None:
@@ -119,7 +124,8 @@ class Symmetry:
     def parameters(self) -> tuple[str, ...]:
         """Paths of the parameters (and running statistics) that answer, each once."""
         parts = (p for m in self.moves for p in (m.part, m.partner) if p is not None)
-        return tuple(dict.fromkeys(base(p.parameter) for p in parts))
+        stacked = (n for s in self.stacks for n in s.parameters)
+        return tuple(dict.fromkeys((*(base(p.parameter) for p in parts), *stacked)))
 
     def random(self, generator: torch.Generator | None = None) -> Element:
         """A random element, in float64, at a moderate distance from the identity."""
@@ -170,7 +176,8 @@ class Symmetry:
                 f"shape {tuple(element.value.shape)}; {ELEMENT['element']}"
             )
         wide = {n: _wide(found[n]) for n in self.parameters}
-        return {n: t.to(found[n].dtype) for n, t in moved(self.moves, self.kinds, element, wide).items()}
+        new = _answers(self, (*self.moves, *self.stacks), element, wide)
+        return {n: t.to(found[n].dtype) for n, t in new.items()}
 
     def apply(self, model: Model, element: Element, in_place: bool = False) -> Model:
         """The model after an element of the group.
@@ -226,6 +233,7 @@ class Symmetry:
         lines += [f"  by the element: {m}" for m in self.writers]
         answer = "by its inverse" if self.kind in ("scale", "matrix") else "with them"
         lines += [f"  {answer}: {m}" for m in self.readers]
+        lines += [f"  with them: {s}" for s in self.stacks]
         if isinstance(self.law, Law):
             conserved = self.law.text
         elif self.law is not None:
@@ -236,7 +244,11 @@ class Symmetry:
 
 
 def of_model(setting: Setting, model: object, generator: torch.Generator) -> tuple[Setting, Tensors]:
-    """The network that is tried, and its tensors in float64."""
+    """The network that is tried, and its tensors in float64.
+
+    In the setting's own module parameters that are all alike (gains of 1, biases of 0) get random values: as they are
+    they would hide what is wrong with a symmetry.
+    """
     network = setting.network if model is None else model
     if isinstance(network, Architecture):
         values = network.random_parameters(generator)
@@ -244,9 +256,21 @@ def of_model(setting: Setting, model: object, generator: torch.Generator) -> tup
         return setting, {**{n: as_double(t) for n, t in state.items()}, **values}
     if isinstance(network, torch.nn.Module):
         own = Setting(network, setting.args, setting.kwargs, setting.aliases)
-        return own, {n: as_double(t) for n, t in tensors_of(network, setting.aliases).items()}
+        tensors = {n: as_double(t) for n, t in tensors_of(network, setting.aliases).items()}
+        if model is None:
+            ties = {n: setting.aliases.get(n, n) for n, _ in network.named_parameters(remove_duplicate=False)}
+            for n in {first for first in ties.values() if _even(tensors[first])}:
+                spread = tensors[n] + 0.3 * torch.randn(tensors[n].shape, generator=generator).to(tensors[n])
+                tensors |= {other: spread for other, first in ties.items() if first == n} | {n: spread}
+        return own, tensors
     found = tensors_of(network, setting.aliases)
     return setting, {n: as_double(t) for n, t in found.items()}
+
+
+def _even(tensor: torch.Tensor) -> bool:
+    """Whether all of several numbers are the same."""
+    alike = tensor.is_floating_point() and tensor.numel() > 1 and not tensor.is_meta
+    return alike and bool((tensor == tensor.flatten()[0]).all())
 
 
 def write(model: Model, new: Mapping[str, torch.Tensor], aliases: Mapping[str, str], in_place: bool) -> Model:
@@ -259,7 +283,7 @@ def write(model: Model, new: Mapping[str, torch.Tensor], aliases: Mapping[str, s
         in_place: whether the model itself is changed.
     """
     if isinstance(model, torch.nn.Module):
-        target = model if in_place else copy.deepcopy(model)
+        target = model if in_place else copied(model)
         places = dict(target.named_parameters(remove_duplicate=False)) | dict(
             target.named_buffers(remove_duplicate=False)
         )
@@ -291,19 +315,26 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
 def _wrong_answers(symmetry: Symmetry, tensors: Tensors, element: Element) -> list[Tensors]:
     """Wrong changes: one move is left out; where nothing answers anything, all else is scaled unevenly."""
     found = tensors_of(tensors, symmetry.setting.aliases)
-    if len(symmetry.moves) < 2 or symmetry.kind == "shift":
+    steps = (*symmetry.moves, *symmetry.stacks)
+    if len(steps) < 2 or symmetry.kind == "shift":
         floats = {n: t for n, t in found.items() if t.is_floating_point()}
         others = {n: t for n, t in floats.items() if n not in symmetry.parameters} or floats
         return [{n: t * _uneven(t) for n, t in others.items()}]
     sizes = []
-    for i, move in enumerate(symmetry.moves):
-        one = moved((move,), symmetry.kinds, element, found)
+    for i, step in enumerate(steps):
+        one = _answers(symmetry, (step,), element, found)
         change = sum(float((t - found[n]).norm()) for n, t in one.items())
-        sizes.append((move.parameter.endswith(("running_mean", "running_var")), -change, i))
+        sizes.append((all(n.endswith(STATISTICS) for n in one), -change, i))
     skipped = [i for *_, i in sorted(sizes)[:CONTROLS]]
-    return [
-        moved(tuple(m for j, m in enumerate(symmetry.moves) if j != i), symmetry.kinds, element, found) for i in skipped
-    ]
+    return [_answers(symmetry, steps[:i] + steps[i + 1 :], element, found) for i in skipped]
+
+
+def _answers(symmetry: Symmetry, steps: Sequence[Move | Stack], element: Element, tensors: Tensors) -> Tensors:
+    """The tensors that change where some parameters of a symmetry answer."""
+    new = moved(tuple(s for s in steps if isinstance(s, Move)), symmetry.kinds, element, tensors)
+    for stack in (s for s in steps if isinstance(s, Stack)):
+        new |= restacked(stack, element, tensors | new)
+    return new
 
 
 def _uneven(tensor: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ block does not let it through.  A block without a line here lets nothing through
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import torch
 
 from lawful.theory.gauge.contract import Site, Use
 from lawful.theory.gauge.diagram import Diagram
@@ -16,11 +18,13 @@ from lawful.theory.gauge.rules import (
     AddRule,
     AttentionRule,
     BatchNormRule,
+    ChoiceRule,
     ConcatRule,
     DiscardRule,
     FlattenRule,
     FrozenNormRule,
     GainRule,
+    GroupProductRule,
     HeadGainRule,
     HomogeneousRule,
     LinearRule,
@@ -33,10 +37,14 @@ from lawful.theory.gauge.rules import (
     RotaryRule,
     Rule,
     ScalarGainRule,
+    SoftmaxRule,
     SumFeaturesRule,
     TableRule,
     TokensRule,
 )
+from lawful.theory.parts import base, read
+
+LARGEST = 10_000_000  # numbers of a parameter whose parts are compared one by one
 
 
 @dataclass(frozen=True)
@@ -86,21 +94,40 @@ class Wiring:
                 for i, ends in enumerate(use.axes):
                     for w, _ in ends:
                         self._on.setdefault(w, []).append((use.parameter, use, i))
+        self.holders: dict[str, set[str]] = {}
+        for site in diagram.sites:
+            for name in (*site.parameters, *(u.parameter for u in site.rule.uses(site))):
+                self.holders.setdefault(name, set()).add(site.name)
+        self.parts: dict[str, list[str]] = {}
+        for name in self.holders:
+            self.parts.setdefault(base(name), []).append(name)
 
     def on(self, w: int) -> list[tuple[str, Use, int]]:
         """The parameters on a wire: name, use and axis."""
         return self._on.get(w, [])
 
-    def follow(self, start: Place, signs: bool, tried: set[Place]) -> set[Place] | None:
-        """Everything that moves with one axis of a wire, None if something does not let it.
+    def separate(self, names: Sequence[str]) -> bool:
+        """Whether parts of one parameter have no number in common."""
+        whole = self.diagram.parameters.get(base(names[0]))
+        if whole is None or whole.size > LARGEST:
+            return False
+        numbers = {base(names[0]): torch.arange(whole.size).reshape(whole.shape)}
+        found = torch.cat([read(n, numbers).flatten() for n in names])
+        return len(found.unique()) == len(found)
+
+    def follow(
+        self, starts: Sequence[Place], signs: bool, tried: set[Place], through: frozenset[str] = frozenset()
+    ) -> set[Place] | None:
+        """Everything that moves with an axis of a wire, None if something does not let it.
 
         Args:
-            start: a wire and an axis of it.
+            starts: wires, each with an axis of it; all move alike.
             signs: whether features change their signs, instead of their places.
             tried: what was tried before is added here.
+            through: blocks that are known to let it pass (what they join or cut changes places as well).
         """
         found: set[Place] = set()
-        waiting = [start]
+        waiting = list(starts)
         while waiting:
             w, axis = waiting.pop()
             if (w, axis) in found:
@@ -110,6 +137,8 @@ class Wiring:
             found.add((w, axis))
             tried.add((w, axis))
             for site in self.near.get(w, []):
+                if site.name in through:
+                    continue
                 steps = self._through(site, w, axis, signs, {v for v, _ in found})
                 if steps is None:
                     return None
@@ -138,6 +167,8 @@ class Wiring:
             return self._attention(rule, site, w, axis, signs)
         if isinstance(rule, FlattenRule | RepeatRule | SumFeaturesRule):
             return _copied(rule, site, w, axis)
+        if isinstance(rule, GroupProductRule):
+            return _weighed(rule, site, w, axis, signs, self.diagram.wires[site.outputs[0]].size)
         if isinstance(rule, ProductRule) and signs:
             return _factor(site, w, axis, found)
         if isinstance(rule, GainRule) and signs and rule.gain:
@@ -153,7 +184,8 @@ class Wiring:
             return False
         if isinstance(rule, HomogeneousRule | PointwiseRule):
             slope = rule.slope if isinstance(rule, HomogeneousRule) else None
-            alike = rule.alike and (slope is None or self.diagram.parameters[slope].size == 1)
+            pooled = isinstance(rule, HomogeneousRule) and (rule.shifts or rule.noisy)  # largest, or dropout at rest
+            alike = (rule.alike or pooled) and (slope is None or self.diagram.parameters[slope].size == 1)
             return rule.parity == -1 if signs else alike
         if isinstance(rule, NormRule):
             return self._norm(rule, site, axis, signs)
@@ -161,6 +193,8 @@ class Wiring:
             return self.held(site)
         if isinstance(rule, RotaryRule | HeadGainRule):
             return not signs and axis.after % rule.width == 0 and axis.start % rule.width == 0
+        if isinstance(rule, SoftmaxRule | ChoiceRule):
+            return not signs
         plain = AddRule | PassRule | ScalarGainRule | TokensRule | PlacesRule | GainRule | BatchNormRule | ProductRule
         return isinstance(rule, plain)
 
@@ -221,6 +255,10 @@ class Wiring:
                 width = self.diagram.wires[y].size // rule.heads
                 yield y, Axis(0, 1, rule.kv_heads, copies * width)
                 yield y, Axis(0, rule.kv_heads, copies, width)
+            if isinstance(rule, GroupProductRule):
+                y, width = site.outputs[0], self.diagram.wires[site.outputs[0]].size // rule.groups
+                yield y, Axis(0, 1, rule.groups, width)
+                yield from ((y, Axis(i * width, 1, width, 1)) for i in range(rule.groups))
             if isinstance(rule, NormRule) and rule.groups > 1:
                 y, width = site.outputs[0], self.diagram.wires[site.outputs[0]].size // rule.groups
                 yield y, Axis(0, 1, rule.groups, width)
@@ -264,6 +302,23 @@ def _linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> St
     if axis.before == 1 and axis.after % mine == 0:
         return [(x if w == y else y, replace(axis, after=axis.after // mine * other))]
     return None
+
+
+def _weighed(rule: GroupProductRule, site: Site, w: int, axis: Axis, signs: bool, size: int) -> Steps:
+    """Experts change places with their weights; inside of them their weights see nothing."""
+    p, h, y = *site.inputs, site.outputs[0]
+    width = size // rule.groups
+    if w == p:
+        wide = replace(axis, start=axis.start * width, after=axis.after * width)
+        return None if signs else [(h, wide), (y, wide)]
+    both = [(h, axis), (y, axis)]
+    within, turn = axis.start % width, axis.count * axis.after
+    inside = within + axis.before * turn <= width or (within == 0 and width % turn == 0)
+    if signs or inside:
+        return both
+    if within or axis.after % width:
+        return None
+    return [*both, (p, replace(axis, start=axis.start // width, after=axis.after // width))]
 
 
 def _copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int, axis: Axis) -> Steps:

@@ -133,6 +133,8 @@ class Findings:
                 f"  operation:  {self.fault.operation}, for {self.fault.toward}",
                 f"  it seems:   {self.fault.guess}",
             ]
+            if self.fault.written:
+                lines.insert(-1, f"  written at: {self.fault.written}")
             meant = self.fault.operator or (self.fault.place.line if self.fault.cut else "")
             if meant:
                 what = "stops gradients" if self.fault.cut else "changes gradients and nothing else"

@@ -62,6 +62,8 @@ def test_bad_input_in_one_line(lawful) -> None:
         (("train", MLP, "--data", "text.npz"), "no .npz file"),
         (("train", MLP, "--data", "data.csv"), "neither digits nor text"),
         (("train", MLP), "64 pixels"),
+        (("train", MLP, "--data", "data.npz", "--loss", "foo"), "no loss 'foo'; there are"),
+        (("train", MLP, "--data", "data.npz", "--loss", "contrastive"), "write one of mse, cross_entropy"),
         (("train", MLP, "--data", "text"), "reads tokens"),
         (("train", MLP, "--data", "data.npz", "--optimizer", "lbfgs"), "none of"),
         (("train", MLP, "--data", "data.npz", "--optimizer", "sgd:lr"), "lr"),
@@ -75,3 +77,13 @@ def test_bad_input_in_one_line(lawful) -> None:
     for words, why in bad:
         code, out, err = lawful(*words)
         assert code == 2 and why in err and len(err.strip().splitlines()) == 1 and not out, (words, err)
+
+
+@pytest.mark.parametrize("loss", ["mse", "hinge", "soft_margin", "kl", "cosine", "cross_entropy:smoothing=0.1"])
+def test_a_run_of_another_loss(lawful, loss: str) -> None:
+    """Classes are handed to every loss in the form that it reads."""
+    arrays("data.npz")
+    code, _, err = lawful("train", MLP, "--data", "data.npz", "--steps", "4", "--loss", loss)
+    run = json.loads(Path("lawful-run.json").read_text(encoding="utf-8"))
+    assert code == 0 and run["loss"] == loss and run["verdict"] in ("ok", "rounding"), err
+    assert all(x is not None for x in run["losses"])

@@ -81,6 +81,17 @@ class Channels(nn.Module):
         return self.o(self.join(self.a(x)))
 
 
+class Folded(nn.Module):
+    """A function as a layer."""
+
+    def __init__(self, fold: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.fold = fold
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.fold(h)
+
+
 def test_one_channel_by_itself_is_a_feature() -> None:
     x = torch.randn(5, 2, 4)
     for join in (lambda h: torch.cat([h[:, :1], h[:, 1:].relu()], 1), lambda h: torch.cat([h[:, :2], h[:, 2:]], 1)):
@@ -93,6 +104,13 @@ def test_channels_in_another_order_one_by_one_are_noted() -> None:
     model, x = Channels(lambda h: torch.cat([h[:, i : i + 1] for i in (2, 0, 1)], 1)), torch.randn(5, 2, 4)
     laws = lw.derive(model, args=x)
     assert laws.gaps or laws.exact_independent == lw.count(model, args=x).laws
+
+
+@pytest.mark.parametrize("fold", [lambda h: h.mean(1), lambda h: h.max(1).values, lambda h: h.sum(1)])
+def test_one_feature_by_itself_is_no_position(fold: Callable[[Tensor], Tensor]) -> None:
+    model, x = nn.Sequential(nn.Linear(3, 1), Folded(fold), nn.Linear(1, 2)), torch.randn(5, 4, 3)
+    laws = lw.derive(model, args=x)
+    assert not laws.gaps and laws.exact_independent == lw.count(model, args=x).laws
 
 
 def test_means_of_features_stay_exact() -> None:

@@ -25,11 +25,6 @@ NAMED = {
         b.Signal(3),
         "one number",
     ),
-    "positions mixed and centred": (
-        b.TokenMLP(4, 2, bias=False) >> b.InstanceNormCore(2, 0.0) >> b.Pointwise("tanh") >> b.Linear(2, 2),
-        b.Signal(2, (4,)),
-        "of their mean",
-    ),
 }
 
 

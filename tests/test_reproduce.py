@@ -12,10 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from lawful.cli import app
-from lawful.papers import page
+from lawful.papers import page, running
+from lawful.papers.marcotte2023 import counts
+from lawful.papers.marcotte2023.networks import formula
 from lawful.papers.paper import REFUTED
 from lawful.papers.published import compared, published
-from lawful.papers.running import Diary, rounded, run
+from lawful.papers.running import Diary, as_text, rounded, run
 from lawful.papers.shelf import PAPERS, PaperError, paper
 
 
@@ -82,6 +84,43 @@ def test_numbers_are_compared_with_those_of_the_paper() -> None:
     (row, *more) = compared("tran2026", {"slope_laws": 1.0, "own": 3.0}, ["slopes"])
     assert row["ratio"] == 0.5 and "ours" not in more[0] and more[1] == {"number": "own", "ours": 3.0}
     assert rounded({"x": (1 / 3, float("nan"), 2)}) == {"x": [0.333333, None, 2]}
+
+
+def test_formulas_are_published_as_they_are_computed() -> None:
+    for widths in counts.CHAINS:
+        row = next(r for r in published()["marcotte2023"] if r["number"] == f"laws_{'-'.join(map(str, widths))}")
+        assert row["value"] == formula(list(widths), False)
+
+
+def test_parts_of_a_run_join_the_run_that_ships_but_never_one_of_another_kind() -> None:
+    run = page.shipped()["tran2026"]
+    part = {**run, "parts": [p for p in run["parts"] if p["name"] == "router"]}
+    assert page.renewed(run, part) == page.renewed(run)
+    with pytest.raises(PaperError, match=r"the quick run of tran2026 lacks slopes, models, counts"):
+        page.renewed(run, {**part, "run": "quick"})
+
+
+@pytest.mark.parametrize(
+    "value", [[], [1], [[1.5, 2], [3, None]], {"a": ["x, [y\n]", "z"]}, [[[1], []], {"b": [True]}]]
+)
+def test_the_text_of_a_run_is_its_data(value: object) -> None:
+    assert json.loads(as_text({"data": value})) == {"data": value}
+    assert "[1.5, 2]" in as_text({"data": [1.5, 2]})
+
+
+def test_an_edit_between_a_kill_and_the_next_run_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of the settings of yesterday are no pieces of today's run."""
+
+    def stop(_: str, done: int, __: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(paper("marcotte2023/examples"), True, tmp_path, stop)
+    monkeypatch.setattr(running, "_sources", lambda _: ["edited"])
+    seen = list[str]()
+    run(paper("marcotte2023/examples"), True, tmp_path, lambda name, *_: seen.append(name))
+    assert seen == ["examples/product", "examples/cubic"]
 
 
 def test_every_published_number_belongs_to_a_part_and_is_named_once() -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lawful as lw
+from lawful.graph.tracing.errors import TraceError
 from lawful.theory.verdict import Verdict
 
 WIDTH, HIDDEN, EXPERTS, TOP = 3, 2, 4, 2
@@ -192,8 +193,25 @@ class Sorted(Mixture):
         return torch.cat(parts)[order.argsort()].view(x.shape)
 
 
+class Picked(Mixture):
+    """As many rows come out as a mask says."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.reshape(-1, WIDTH)
+        return self.experts[0](flat[self.gate(flat).argmax(-1) == 0])
+
+
 @pytest.mark.parametrize("kind", [Averaged, Sorted])
 def test_what_is_no_mask_is_read_as_it_runs_on_the_example(kind: type[nn.Module]) -> None:
     laws = lw.derive(kind(), args=(TOKENS,))
     assert any("laws are those of the run on the example" in note for note in laws.notes)
     assert not len(laws) or lw.verify(kind(), laws, args=(TOKENS,)).verdict is not Verdict.VIOLATED
+
+
+def test_as_many_rows_as_a_mask_says_are_refused_or_read_as_they_run() -> None:
+    try:
+        laws = lw.derive(Picked(), args=(TOKENS,))
+    except TraceError as error:
+        assert "\n" not in str(error)
+    else:
+        assert any("laws are those of the run on the example" in note for note in laws.notes)

@@ -339,7 +339,7 @@ def fails(self, x):
 
 
 def picks(self, x):
-    return x[x.sum(1) > 0] * 2
+    return x.masked_select(x > 0) * 2
 
 
 def overlaps(self, x):
@@ -363,7 +363,7 @@ def constant(self, x):
         (loop, ["branches on the values", "range(int(x.sum().abs()))"]),
         (changes_parameter, ["changes its parameter w in place", "self.w.mul_(0.9)"]),
         (fails, ["raises RuntimeError", "return x @ torch.ones(5, 5)", "example inputs"]),
-        (picks, ["shape depends on values", "x[x.sum(1) > 0]", "mask"]),
+        (picks, ["shape depends on values", "x.masked_select(x > 0)", "mask"]),
         (overlaps, ["view whose elements overlap", "y.expand(2, 3)[0].add_(1)", "clone"]),
         (integers, ["no tensor of real numbers", "return what a loss reads"]),
         (constant, ["no tensor of real numbers"]),

@@ -128,8 +128,7 @@ def test_the_oracle_counts_as_many(name: str) -> None:
     assert lw.count(make(), args=(X,)).laws == count
 
 
-def test_a_biased_linear_chain_over_positions_names_what_is_missing() -> None:
-    """Its laws of matrices that keep the vector of ones are no sectors of the engine: 5 in all."""
+def test_a_biased_linear_chain_over_positions_keeps_matrices_that_keep_ones() -> None:
     chain = Forward(
         lambda m, x: m.c(m.u(m.a(x).transpose(1, 2)).transpose(1, 2)),
         a=linear(4, 3),
@@ -137,8 +136,8 @@ def test_a_biased_linear_chain_over_positions_names_what_is_missing() -> None:
         c=linear(3, 2),
     )
     laws = lw.derive(chain, args=(X,))
-    assert laws.independent == 2
-    assert any("makes features of positions" in note for note in laws.notes)
+    assert (laws.exact_independent, laws.notes) == (5, ())
+    assert lw.count(chain, args=(X,)).laws == 5
 
 
 A = torch.rand(3, 3)

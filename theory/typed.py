@@ -19,7 +19,7 @@ C = TypeVar("C")
 
 NO_LIMITS: Mapping[str, int] = types.MappingProxyType({})
 NO_WAYS: Mapping[str, str] = types.MappingProxyType({})
-STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+STARS: Mapping[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def typed(

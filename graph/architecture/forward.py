@@ -54,6 +54,8 @@ def run_blocks(
                 f"{n} ({block}) does not run on tensors of shape {got} ({said(error)}); give it inputs of its signals"
             ) from error
         found = out if isinstance(out, tuple) else (out,)
+        if n in run.taps:
+            found = (run.taps[n](values[ports[0]], found[0], run.axis, block), *found[1:])
         for i, y in enumerate(found):
             values[n, i] = y
         yield n, found

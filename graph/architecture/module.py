@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Generic
 
 import torch
 from torch import nn
 
 from lawful.blocks import Run, ShapeError
+from lawful.blocks.run import Tap
 from lawful.theory.arguments import shown
 
 from .block_graph import G
@@ -26,6 +28,7 @@ class Network(nn.Module, Generic[G]):
     def __init__(self, arch: G, dtype: torch.dtype, seed: int) -> None:
         super().__init__()
         self.arch = arch
+        self.taps: Mapping[str, Tap] = {}
         generator = torch.Generator().manual_seed(seed)
         for name, spec in arch.specs().items():
             value = spec.mean + spec.std * torch.randn(spec.shape, generator=generator, dtype=dtype)
@@ -86,6 +89,6 @@ class Network(nn.Module, Generic[G]):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """The output for one batch per network input, a tuple if there are several."""
         self._expect(inputs)
-        run = Run(training=self.training, state=dict(self.named_buffers()))
+        run = Run(training=self.training, state=dict(self.named_buffers()), taps=self.taps)
         outputs = run_forward(self.arch, dict(self.named_parameters()), inputs, run)
         return outputs if len(outputs) > 1 else outputs[0]

@@ -49,8 +49,8 @@ def lora(
     most = max(min(frozen.block(n).features, frozen.block(n).width) for n in hit)  # type: ignore[attr-defined]
     if rank > most:
         raise ShapeError(
-            f"lora: the rank {rank} is more than {most}, the rank of the largest adapted map, so that no update is of "
-            "low rank; take a smaller rank"
+            f"lora: the rank {rank} is more than {most}, the full rank of the largest map that is adapted: such an "
+            f"update is not low-rank; take a rank of at most {most}"
         )
     return adapted(frozen, hit, rank, alpha)
 

@@ -126,9 +126,12 @@ def _rows(arch: Architecture, laws: LawSet, module: torch.nn.Module | None) -> I
     if module is not None:
         sizes = {n: (p.numel(), not p.requires_grad) for n, p in module.named_parameters()}
         kinds = {n: type(m).__name__ for n, m in module.named_modules()}
+        known = {id(p): n for n, p in module.named_parameters()}
+        used = {n: [known[id(p)] for p in m._parameters.values() if p is not None] for n, m in module.named_modules()}
     else:
         sizes = {n: (p.size, n in arch.frozen) for n, p in arch.parameters.items()}
         kinds = {n: arch.block(n).kind for n in arch.nodes}
+        used = {n: list(arch.parameter_names(n).values()) for n in arch.nodes}
     owned: dict[str, list[str]] = {}
     for name in sizes:
         owned.setdefault(name.rpartition(".")[0], []).append(name)
@@ -138,3 +141,7 @@ def _rows(arch: Architecture, laws: LawSet, module: torch.nn.Module | None) -> I
         frozen = sum(sizes[n][0] for n in names if sizes[n][1])
         size = sum(sizes[n][0] for n in names)
         yield Row(owner or "(the module itself)", kinds.get(owner, ""), size, frozen, tuple(found), untouched)
+    for name, kind in kinds.items():  # a tied head has no parameter of its own, and takes part in laws all the same
+        if used[name] and name not in owned:
+            found = dict.fromkeys(law for n in used[name] for law in readers.get(n, ()))
+            yield Row(name, f"{kind}, tied to {', '.join(used[name])}", 0, 0, tuple(found), ())

@@ -4,130 +4,21 @@
 shape, so that no graph shows them.  A mixture of experts written so gives the same when every expert reads every token
 and what it gives is multiplied by the mask.  Whether that is so is not taken on trust: the module itself runs as it is
 written when the rebuilt network is compared with it.
+
+This file is long because every way to choose rows stands beside the one in which they are put back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-MARK = "_lawful_rows"  # what a tensor of rows, or of their numbers, is a part of
-SAME = frozenset(
-    "to long int float double type contiguous clone view reshape squeeze unsqueeze flatten cpu detach".split()
-)
+from .rows import SAME, Column, Number, Numbers, Rows, Taken, Unreadable, mark, marked
+
 COUNTS = frozenset("sum any count_nonzero bincount histc max amax".split())
-
-
-class Unreadable(RuntimeError):
-    """Rows that are used in a way that has no counterpart with all of them."""
-
-
-@dataclass
-class _Rows:
-    """The rows that a mask chooses: all entries of its axis of tokens, or of all its axes.
-
-    Attributes:
-        mask: the mask.
-        axis: its axis of tokens, None while nobody knows, -1 where every axis is one.
-    """
-
-    mask: torch.Tensor
-    axis: int | None
-
-    def chosen(self) -> torch.Tensor:
-        """For every token whether it is chosen."""
-        m = self.mask
-        if self.axis == -1:
-            return m.reshape(-1)
-        return (m.movedim(self._axis, 0).flatten(1) != 0).any(1) if m.ndim > 1 else m != 0
-
-    @property
-    def _axis(self) -> int:
-        if self.axis is None:
-            self.axis = max(range(self.mask.ndim), key=lambda i: self.mask.shape[i])
-        return self.axis
-
-    def settle(self, axis: int) -> None:
-        """Fixes the axis of tokens.
-
-        Raises:
-            Unreadable: if it was another one.
-        """
-        if self.axis is None:
-            self.axis = axis
-        if self.axis != axis:
-            raise Unreadable("tokens are taken by another axis of a mask than before")
-
-    def entries(self, x: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
-        """`x[i, j]` at the entries that the mask chooses: for every token the sum over its other axes."""
-        order = [self._axis, *(i for i in range(self.mask.ndim) if i != self._axis)]  # tokens first
-        values = x.permute(*(axes.index(i) for i in order), *range(len(order), x.ndim))
-        kept = self.mask.permute(*order) != 0
-        rest = values.shape[len(order) :]
-        picked = values * kept.reshape(*kept.shape, *[1] * len(rest)).to(values)
-        return picked.sum(list(range(1, len(order)))) if len(order) > 1 else picked
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One of the tensors of numbers that `torch.where(mask)` gives.
-
-    Attributes:
-        rows: what they are the numbers of.
-        axis: of the mask.
-    """
-
-    rows: _Rows
-    axis: int
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """Rows of a tensor, maybe with something added to them.
-
-    Attributes:
-        source: the tensor.
-        rows: which.
-        added: what was added, None for nothing.
-    """
-
-    source: torch.Tensor
-    rows: _Rows
-    added: torch.Tensor | None = None
-
-
-class _Numbers(list[Any]):
-    """Numbers of experts that may be chosen, as what a loop runs over: all of them."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name in SAME or name in ("tolist", "sort", "unique"):
-            return lambda *args, **kwargs: self
-        raise AttributeError(name)
-
-
-class _Number(int):
-    """The number of an expert, as a tensor of one entry would be used."""
-
-    def __getitem__(self, index: Any) -> _Number:
-        return self
-
-    def item(self) -> int:
-        """The number."""
-        return int(self)
-
-
-def _mark(tensor: Any, mark: Any) -> Any:
-    if isinstance(tensor, torch.Tensor):
-        setattr(tensor, MARK, mark)
-    return tensor
-
-
-def _marked(value: Any) -> Any:
-    return getattr(value, MARK, None) if isinstance(value, torch.Tensor) else None
 
 
 class AllRows(TorchFunctionMode):
@@ -144,15 +35,15 @@ class AllRows(TorchFunctionMode):
             if found is not NotImplemented:
                 return found
         out = func(*args, **named)
-        mark = _marked(args[0]) if args else None
-        if mark is not None and name in SAME and isinstance(out, torch.Tensor) and _marked(out) is None:
-            _mark(out, mark if not isinstance(mark, _Taken) else None)
+        seen = marked(args[0]) if args else None
+        if seen is not None and name in SAME and isinstance(out, torch.Tensor) and marked(out) is None:
+            mark(out, seen if not isinstance(seen, Taken) else None)
         elif name in COUNTS and isinstance(out, torch.Tensor) and args and isinstance(args[0], torch.Tensor):
             if args[0].dtype == torch.bool or not args[0].is_floating_point():
-                _mark(out, "count")
-        elif mark == "count" and name in ("__getitem__", "select", "unbind", "__iter__"):
+                mark(out, "count")
+        elif seen == "count" and name in ("__getitem__", "select", "unbind", "__iter__"):
             for part in out if isinstance(out, tuple) else (out,):
-                _mark(part, "count")
+                mark(part, "count")
         return out
 
 
@@ -161,8 +52,8 @@ def _where(mask: Any, *rest: Any, **options: Any) -> Any:
 
 
 def _nonzero(mask: Any, as_tuple: bool = False, **options: Any) -> Any:
-    if _marked(mask) == "truth":
-        every = _Numbers(_Number(i) for i in range(mask.numel()))
+    if marked(mask) == "truth":
+        every = Numbers(Number(i) for i in range(mask.numel()))
         return (every,) if as_tuple else every
     return _columns(mask) if as_tuple else NotImplemented
 
@@ -171,29 +62,29 @@ def _columns(mask: Any) -> Any:
     """All entries of every axis of a mask, each marked."""
     if not isinstance(mask, torch.Tensor):
         return NotImplemented
-    if _marked(mask) == "truth":
-        return (_Numbers(_Number(i) for i in range(mask.numel())),)
-    rows = _Rows(mask, 0 if mask.ndim == 1 else None)
+    if marked(mask) == "truth":
+        return (Numbers(Number(i) for i in range(mask.numel())),)
+    rows = Rows(mask, 0 if mask.ndim == 1 else None)
     sizes = [torch.arange(n, device=mask.device) for n in mask.shape]
-    return tuple(_mark(t, _Column(rows, i)) for i, t in enumerate(sizes))
+    return tuple(mark(t, Column(rows, i)) for i, t in enumerate(sizes))
 
 
-def _found(index: Any) -> tuple[_Rows, list[int], int] | None:
+def _found(index: Any) -> tuple[Rows, list[int], int] | None:
     """The rows that an index takes, the axes of their mask in its order, and where it stands in the index."""
     items = index if isinstance(index, tuple) else (index,)
-    places = [i for i, v in enumerate(items) if isinstance(_marked(v), _Column)]
+    places = [i for i, v in enumerate(items) if isinstance(marked(v), Column)]
     if places:
-        marks = [_marked(items[i]) for i in places]
+        marks = [marked(items[i]) for i in places]
         if places != list(range(places[0], places[0] + len(places))) or any(m.rows is not marks[0].rows for m in marks):
             raise Unreadable("rows of several masks at once")
         return marks[0].rows, [m.axis for m in marks], places[0]
     masks = [i for i, v in enumerate(items) if isinstance(v, torch.Tensor) and v.dtype == torch.bool]
     if len(masks) == 1:
         mask = items[masks[0]]
-        known = _marked(mask)
-        rows = known if isinstance(known, _Rows) else _Rows(mask, -1)
+        known = marked(mask)
+        rows = known if isinstance(known, Rows) else Rows(mask, -1)
         if known is None:
-            _mark(mask, rows)
+            mark(mask, rows)
         return rows, list(range(mask.ndim)), masks[0]
     return None
 
@@ -206,7 +97,7 @@ def _getitem(x: Any, index: Any) -> Any:
         return NotImplemented
     rows, axes, at = found
     items = list(index) if isinstance(index, tuple) else [index]
-    count = len(axes) if rows.axis == -1 else sum(isinstance(_marked(v), _Column) for v in items)
+    count = len(axes) if rows.axis == -1 else sum(isinstance(marked(v), Column) for v in items)
     before, after = items[:at], items[at + (1 if rows.axis == -1 else count) :]
     if any(v is not None for v in before) or any(isinstance(v, torch.Tensor) for v in after):
         raise Unreadable("rows of a tensor together with other indices")
@@ -226,22 +117,22 @@ def _getitem(x: Any, index: Any) -> Any:
     if after:
         y = y[(slice(None),) * (1 + len(before)) + tuple(after)]
     y = y.reshape(y.shape)  # a tensor of its own, to be marked
-    return _mark(y, _Taken(x, rows)) if plain and not before else y
+    return mark(y, Taken(x, rows)) if plain and not before else y
 
 
-def _chosen(rows: _Rows, like: torch.Tensor) -> torch.Tensor:
+def _chosen(rows: Rows, like: torch.Tensor) -> torch.Tensor:
     """The mask of tokens as numbers that multiply rows."""
     m = rows.chosen()
     return m.reshape(-1, *[1] * (like.ndim - 1)).to(like.dtype)
 
 
 def _added(x: Any, y: Any, *rest: Any, **options: Any) -> Any:
-    mark = _marked(x)
-    if not isinstance(mark, _Taken) or rest or options or not isinstance(y, torch.Tensor):
+    seen = marked(x)
+    if not isinstance(seen, Taken) or rest or options or not isinstance(y, torch.Tensor):
         return NotImplemented
     out = torch.add(x, y)
-    more = y if mark.added is None else mark.added + y
-    return _mark(out, _Taken(mark.source, mark.rows, more))
+    more = y if seen.added is None else seen.added + y
+    return mark(out, Taken(seen.source, seen.rows, more))
 
 
 def _setitem(x: Any, index: Any, value: Any) -> Any:
@@ -255,9 +146,9 @@ def _setitem(x: Any, index: Any, value: Any) -> Any:
     flat = x.reshape(-1, *x.shape[rows.mask.ndim :]) if rows.axis == -1 else x
     if rows.axis != -1:
         rows.settle(axes[0])
-    m, mark = _chosen(rows, flat), _marked(value)
-    if isinstance(mark, _Taken) and mark.source is x and mark.rows is rows and mark.added is not None:
-        new = flat + mark.added.to(flat.dtype) * m
+    m, seen = _chosen(rows, flat), marked(value)
+    if isinstance(seen, Taken) and seen.source is x and seen.rows is rows and seen.added is not None:
+        new = flat + seen.added.to(flat.dtype) * m
     else:
         value = value.to(flat.dtype) if isinstance(value, torch.Tensor) else value
         new = flat * (1 - m) + value * m
@@ -267,11 +158,11 @@ def _setitem(x: Any, index: Any, value: Any) -> Any:
 
 def _index_add(inplace: bool) -> Callable[..., Any]:
     def index_add(x: Any, dim: int, index: Any, source: Any, **options: Any) -> Any:
-        mark = _marked(index)
-        if not isinstance(mark, _Column) or dim != 0 or options:
+        seen = marked(index)
+        if not isinstance(seen, Column) or dim != 0 or options:
             return NotImplemented
-        mark.rows.settle(mark.axis)
-        more = source * _chosen(mark.rows, source)
+        seen.rows.settle(seen.axis)
+        more = source * _chosen(seen.rows, source)
         return x.add_(more) if inplace else x + more
 
     return index_add
@@ -298,19 +189,19 @@ def _compared(holds: Callable[[float], bool | None]) -> Callable[..., Any]:
     """A comparison of a count, which is taken to be positive, with a number."""
 
     def compare(x: Any, y: Any, **options: Any) -> Any:
-        if _marked(x) != "count" or not isinstance(y, (int, float)):
+        if marked(x) != "count" or not isinstance(y, (int, float)):
             return NotImplemented
         truth = holds(y)
         if truth is None:
             return NotImplemented
-        return _mark(torch.full(x.shape, truth, dtype=torch.bool, device=x.device), "truth" if truth else "never")
+        return mark(torch.full(x.shape, truth, dtype=torch.bool, device=x.device), "truth" if truth else "never")
 
     return compare
 
 
 def _truth(x: Any) -> Any:
     return {"count": True, "truth": True, "never": False}.get(
-        _marked(x) if isinstance(_marked(x), str) else "", NotImplemented
+        marked(x) if isinstance(marked(x), str) else "", NotImplemented
     )
 
 
@@ -318,11 +209,11 @@ def _bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     """Counts of numbers below a given one, with the shape that this gives."""
     if weights is not None or not minlength or not isinstance(x, torch.Tensor):
         return NotImplemented
-    return _mark((x.unsqueeze(-1) == torch.arange(minlength, device=x.device)).sum(0), "count")
+    return mark((x.unsqueeze(-1) == torch.arange(minlength, device=x.device)).sum(0), "count")
 
 
 def _listed(x: Any) -> Any:
-    if _marked(x) != "count":
+    if marked(x) != "count":
         return NotImplemented
     ones: Any = 1
     for n in reversed(x.shape):

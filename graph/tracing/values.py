@@ -59,6 +59,12 @@ class Stream:
         return [i for i, d in enumerate(self.dims) if any(a.axis == self.feature_axis for a in d)]
 
     @property
+    def feature_home(self) -> list[int]:
+        """The dimensions that hold features; one feature by itself lies where several would."""
+        place = 1 if self.signal.channels_first and len(self.dims) > 2 else len(self.dims) - 1
+        return self.feature_dims or ([place] if place > 0 and self.dims[place] == () else [])
+
+    @property
     def feature_atoms(self) -> Dim:
         """The feature atoms, from the outermost to the innermost one."""
         found = [a for d in self.dims for a in d if a.axis == self.feature_axis]
@@ -217,6 +223,7 @@ class Scores(Lazy):
         cap: soft cap of the scores before the biases.
         done: the function that made them weights, empty before.
         dropout: probability with which each weight is dropped.
+        sink: the parameter that holds one more score for every head, `zero` for a score of 0, empty for none.
     """
 
     q: Stream
@@ -227,6 +234,7 @@ class Scores(Lazy):
     cap: float = 0.0
     done: str = ""
     dropout: float = 0.0
+    sink: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -168,8 +168,8 @@ def _scalars(kind: Callable[..., Any], values: Mapping[str, Any]) -> int:
 
 def _fixed(source: str, name: str) -> str:
     return (
-        f"{source}:{name} has its widths in its code or in a table, and no option for them, so that no smaller instance "
-        "of it can be made"
+        f"{source}:{name} has its widths in its code or in a table, and no option for them, so that no smaller "
+        "instance of it can be made"
     )
 
 

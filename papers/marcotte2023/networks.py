@@ -51,7 +51,6 @@ def formula(widths: list[int], relu: bool) -> int:
 
 def draw(place: SubFigure, results: Results) -> None:
     """Laws found against those of the formula."""
-    """The numbers of laws found against those of the formula."""
     ax = place.subplots()
     for kind, colour, mark in (("linear", BLUE, "o"), ("relu", ORANGE, "^")):
         rows = [row for unit, found in results.items() if unit.startswith(kind) for row in found["rows"]]

@@ -65,7 +65,7 @@ def _centrable(site: Site, now: Tensors) -> bool:
     rule = site.rule
     if isinstance(rule, GainRule):
         return rule.bias is not None and _passes(site, now)
-    return isinstance(rule, LinearRule | TableRule)
+    return isinstance(rule, TableRule) or (isinstance(rule, LinearRule) and rule.groups == 1)
 
 
 def _fits(site: Site, wires: set[int], now: Tensors) -> bool:

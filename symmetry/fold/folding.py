@@ -5,7 +5,6 @@ What the diagram allows is done, and then tried: a fold that changes the outputs
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 
 from lawful.symmetry.audit import readers_of
 from lawful.symmetry.given import WAYS, weights_of
-from lawful.symmetry.running import distance, outputs, tensors_of
+from lawful.symmetry.running import copied, distance, outputs, tensors_of
 from lawful.symmetry.symmetries import Symmetries, symmetries
 from lawful.symmetry.symmetry import TOLERANCE, of_model, write
 from lawful.theory.typed import typed
@@ -86,7 +85,7 @@ def fold(
     strange = [k for k in kinds if k not in KINDS]
     if strange:
         raise ValueError(f"no fold is called {strange[0]!r}; there are {', '.join(KINDS)}")
-    found = network or symmetries(model, args=args, kwargs=kwargs)
+    found = network if network is not None else symmetries(model, args=args, kwargs=kwargs)
     weights_of(model, found.setting)
     setting, start = of_model(found.setting, model, torch.Generator().manual_seed(seed))
     refused: dict[str, str] = {}
@@ -115,7 +114,7 @@ def fold(
         refused |= {f"gain of {n}": readers_of(found, n) for n in _silent(model, (*done, *refused))}
     own = tensors_of(model)
     changed = {n: t.to(own[n].dtype) for n, t in now.items() if n in own and not torch.equal(t, start[n])}
-    out = write(copy.deepcopy(model), changed, setting.aliases, True)
+    out = write(copied(model), changed, setting.aliases, True)
     if remove:
         refused |= without(out, gone, setting, seed)
     return Folded(out, tuple(done), refused, distance(*outputs(setting, [start, now], seed)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .own_backward import AGREES, DESIGN, OPEN, WRONG
+from .own_backward import AGREES, DESIGN, OPEN, WRONG, OperatorFinding
 from .sample import Sample
 from .tape import spots_in
 from .where import Fault, first_fault
@@ -190,13 +190,17 @@ def _operators(sample: Sample, found: Judgement) -> None:
                 one.error = max(one.error, f.error)
         if f.verdict is WRONG and f.how == "differences" and (found.fault is None or found.fault.step < f.step):
             toward = ", ".join(sorted(names)[:3]) or f"its input {f.input}"
-            what = f.guess or "it is not the derivative"
+            what, at = f.guess or "it is not the derivative", _written_at(sample, f)
             found.fault = Fault(
-                f"the backward of {f.operator}", f.place, f"{what} (finite differences)", toward, f.step
+                f"the backward of {f.operator}", f.place, f"{what} (finite differences)", toward, f.step, written=at
             )
     for one in found.parameters.values():
         if one.against:
             one.vouched.clear()
+
+
+def _written_at(sample: Sample, f: OperatorFinding) -> str:
+    return "" if f.call is None else sample.tape.calls[f.call].written
 
 
 def _before(sample: Sample, key: int, step: int, cache: dict[int, set[str]]) -> set[str]:

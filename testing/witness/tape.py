@@ -6,6 +6,7 @@ from autograd hides nothing here.  What follows is `replay`, which differentiate
 
 from __future__ import annotations
 
+import inspect
 import linecache
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from torch.utils import _pytree as pytree
 ROUNDS = frozenset({"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "argmax", "argmin", "max", "min"})
 COMPARES = frozenset({"gt", "lt", "ge", "le", "eq", "ne"})
 NEAR = 12  # calls between a rounding and a cut that belong to one straight-through estimator
+MOST_DECORATORS = 5  # lines before the `def` of a backward
 PLAIN = ("aten", "prims", "prim")
 
 
@@ -141,6 +143,17 @@ class OwnCall:
     outer: bool = True
     results: tuple[Spot, ...] = ()
     opaque: bool = False
+
+    @property
+    def written(self) -> str:
+        """The line of its backward, `file.py:12: def backward(ctx, grad):`; empty where there is no file."""
+        code = getattr(inspect.unwrap(self.function.backward), "__code__", None)
+        if code is None:
+            return ""
+        lines = range(code.co_firstlineno, code.co_firstlineno + MOST_DECORATORS)
+        number = next((n for n in lines if "def " in linecache.getline(code.co_filename, n)), code.co_firstlineno)
+        here = Place("", code.co_filename, number)
+        return str(here) if here.code else ""
 
     @property
     def by_torch(self) -> bool:

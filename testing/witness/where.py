@@ -25,6 +25,7 @@ class Fault:
         step: number of the step.
         cut: whether autograd does not see the path.
         operator: the name of an operator that computes the identity.
+        written: where the backward stands.
     """
 
     operation: str
@@ -34,6 +35,7 @@ class Fault:
     step: int
     cut: bool = False
     operator: str = ""
+    written: str = ""
 
     def __str__(self) -> str:
         return f"{self.operation}, {self.place}: the gradient that it sends to {self.toward} is wrong; {self.guess}"
@@ -137,11 +139,25 @@ def _fault(
     alone = [f for f in sample.operators if f.verdict is WRONG and f.key == key and f.call is not None] if plain else []
     if alone:  # an operator that gives back what it gets is no step: its backward is all that it does
         f = alone[-1]
-        return Fault(f"the backward of {f.operator}", f.place, f.guess, toward, f.step, operator=f.operator)
+        return Fault(
+            f"the backward of {f.operator}",
+            f.place,
+            f.guess,
+            toward,
+            f.step,
+            operator=f.operator,
+            written=_written(sample, f.call),
+        )
     if not special and tape.steps[number].name.startswith("aten.") and step.name not in BY_FREQUENCY:
         guess += "; its own formula is right, so what it saved was overwritten, or a hook changes the gradient"
         guess += ", or a checkpoint drew other numbers" if tape.draws else ""
-    return Fault(_name(sample, number), _outer(sample, step), guess, toward, _end(sample, number))
+    inside = [n for n in step.own if not tape.calls[n].by_torch]
+    at = _written(sample, inside[0] if inside else None)
+    return Fault(_name(sample, number), _outer(sample, step), guess, toward, _end(sample, number), written=at)
+
+
+def _written(sample: Sample, call: int | None) -> str:
+    return "" if call is None else sample.tape.calls[call].written
 
 
 BY_FREQUENCY = frozenset({"aten.embedding", "aten._embedding_bag"})

@@ -18,9 +18,11 @@ from ..gauge.linalg import Equations
 from ..gauge.solution import FieldRow, Solution
 from ..gauge.sums import Pair, parallel_pairs
 from ..laws.law import Law
+from ..laws.leak import Leak
 from ..laws.proof import Proof
 from ..laws.statement import Statement, Term
 from .lawset import LawSet
+from .leaks import leaks_of
 from .limits.limits import limits
 from .prove import prove
 from .ranks import deficits, full_rank, vectors_on
@@ -64,7 +66,7 @@ def _solved(diagram: Diagram, loss: str) -> LawSet:
     approximate = any(s.rule.epsilon for s in diagram.sites)
     lax = Solution(diagram, lax=True)
     strict = Solution(diagram, lax=False) if approximate else lax
-    builder = _Builder(lax.diagram, loss)
+    builder = _Builder(diagram, lax.diagram, loss)
     effects: Equations[int] = Equations()
     gauges = _kept(strict, strict.gauges, lax, effects)
     builder.add_gauges(strict, [r for r, _ in gauges], exact=True)
@@ -111,7 +113,8 @@ def _kept(
 class _Builder:
     """Collects laws under unique names."""
 
-    def __init__(self, diagram: Diagram, loss: str) -> None:
+    def __init__(self, given: Diagram, diagram: Diagram, loss: str) -> None:
+        self.given = given
         self.diagram = diagram
         self.loss = loss
         self.laws: list[Law] = []
@@ -166,15 +169,15 @@ class _Builder:
                 terms=terms,
                 wires=self._moved(solution, family),
             )
-            self._add(said, solution, family)
+            self._add(said, solution, family, None if exact else leaks_of(self.given, solution, family))
 
-    def _add(self, said: Statement, solution: Solution, family: Family) -> None:
+    def _add(self, said: Statement, solution: Solution, family: Family, leaks: tuple[Leak, ...] | None = None) -> None:
         """Adds what a law says, with the way to its proof."""
 
         def proof(law: Law) -> Proof:
             return prove(law, solution, family, self.loss)
 
-        self.laws.append(Law(**vars(said), prove=proof))
+        self.laws.append(Law(**vars(said), prove=proof, leaks=leaks))
 
     def _moved(self, solution: Solution, family: Family) -> tuple[str, ...]:
         """Names of the wires that a gauge moves."""

@@ -177,16 +177,25 @@ class Balance:
         self.require({self.key(w, 0, self.layout(w).boxes[0].constant): s for w, s in ((a, 1), (b, -1))})
 
     def same_on_ones(self, a: int, b: int) -> None:
-        """The multiple of the identity on `a` is what `S_b` does to 1, where `c I + j (11^T - I)` is `c + (n-1) j`."""
-        box, n = self.layout(b).boxes[0], self.layout(b).size
-        constant = self.layout(a).boxes[0].constant
-        self.require({self.key(a, 0, constant): 1, self.key(b, 0, box.constant): -1, self.key(b, 0, "j"): 1 - n})
+        """What `S_a` and `S_b` do to 1 of their first box is equal, where `c I + j (11^T - I)` is `c + (n-1) j`."""
+        row: dict[MatrixKey | None, Number] = {}
+        for w, sign in ((a, 1), (b, -1)):
+            box = self.layout(w).boxes[0]
+            for key, c in ((self.key(w, 0, box.constant), 1), (self.key(w, 0, "j"), box.size - 1)):
+                row[key] = row.get(key, 0) + sign * c
+        self.require(row)
 
     def equal_traceless(self, a: int, b: int, power: Number) -> None:
-        """`S_b = power * S_a` but for the multiples of the identity, in wires of one box."""
+        """`S_b = power * S_a` but for one multiple of the identity, in wires that are cut alike."""
+        first, last = (self.key(w, 0, self.layout(w).boxes[0].constant) for w in (a, b))
         for box, label in sorted({*self.keys(a), *self.keys(b)}):
-            if set(label) - {"c"}:
-                self.require({self.key(a, box, label): power, self.key(b, box, label): -1})
+            row: dict[MatrixKey | None, Number] = {}
+            terms = [(self.key(a, box, label), power), (self.key(b, box, label), -1)]
+            if not set(label) - {"c"}:
+                terms += [(first, -power), (last, 1)]
+            for key, c in terms:
+                row[key] = row.get(key, 0) + c
+            self.require(row)
 
     def only_ones(self, w: int) -> None:
         """`S` is a multiple of `11^T = I + (11^T - I)`, in every block of the last axis."""

@@ -189,10 +189,10 @@ class BalancePass(Protocol):
         """The multiples of the identity on two wires are equal."""
 
     def same_on_ones(self, a: int, b: int) -> None:
-        """The multiple of the identity on `a` is what `S_b` does to the vector 1, whose eigenvalue that is."""
+        """What `S_a` and `S_b` do to the vector 1 of their first box is equal."""
 
     def equal_traceless(self, a: int, b: int, power: Number) -> None:
-        """`S_b = power * S_a` but for the multiples of the identity, in wires of one box."""
+        """`S_b = power * S_a` but for one multiple of the identity, in wires that are cut alike."""
 
     def only_ones(self, w: int) -> None:
         """`S` is a multiple of `11^T`, in every block of the last axis."""

@@ -33,10 +33,10 @@ from .rewrites import (
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rewrites_offsets import join_offsets, join_skips
 from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
-from .rewrites_positions import join_positions
+from .rewrites_positions import draw_token_mixers, join_positions
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
-from .turned import link_turns
+from .turned import name_narrow_turns
 from .unknowns import Cell, Factor, Field, MatrixKey, MatrixRow, Sector
 from .unseen import feed_unseen
 
@@ -70,6 +70,7 @@ class Solution:
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
         exact = not self.lax and any(s.rule.epsilon for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
+            draw_token_mixers,
             draw_identities,
             activate_first,
             shared_maps,
@@ -81,10 +82,10 @@ class Solution:
             partial(drop_invisible_norms, exact=exact),
             merge_linear_skips,
             partial(scale_rows, exact=exact),
-            join_positions,
+            partial(join_positions, exact=exact),
             join_skips,
             join_offsets,
-            link_turns,
+            name_narrow_turns,
         ]
         for rewrite in steps:
             self.drawn, notes = rewrite(self.drawn)

@@ -1,4 +1,4 @@
-"""Rewrite before solving: what comes out of a transpose again, through what acts on all positions alike.
+"""Transposes of which it is not known what comes out of them again.
 
 Between a transpose and those that turn it back, the features of the outer wire are positions.  Blocks that act on every
 position by itself are functions of one such feature: if they are homogeneous, a factor on it comes out with their
@@ -41,7 +41,6 @@ class _Segment:
         front: the transpose.
         degrees: of the wires that depend on it, in a factor of its own for every position.
         ends: the transposes that turn it back, with the degree there.
-        linear: whether all of it is linear.
         shifted: the wires where a constant was added to it, which no factor passes but one for all positions.
         curved: whether something is no linear map, so that no matrix but a diagonal one may pass.
         stopped: whether something lets no factor pass at all.
@@ -51,57 +50,33 @@ class _Segment:
     front: Site
     degrees: dict[int, Number]
     ends: dict[str, Number] = field(default_factory=dict)
-    linear: bool = True
     shifted: set[int] = field(default_factory=set)
     curved: bool = False
     stopped: bool = False
     lost: bool = False
 
     @property
-    def whole(self) -> bool:
-        """Whether every factor comes out."""
-        return not self.shifted and not self.stopped and not self.lost
-
-    @property
     def settled(self) -> bool:
-        """Whether nothing but what is listed can come out."""
-        return self.whole or self.stopped or (self.curved and not self.lost)
+        """Whether no matrix but multiples of the identity can come out."""
+        return self.stopped or (self.curved and not self.lost)
 
 
-def link_turns(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
-    """Gives transposes what comes out of them again, and says where more may than is known."""
+def name_narrow_turns(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Says at which transposes more may come out again than is known."""
     turns = [s for s in diagram.sites if isinstance(s.rule, TurnRule)]
     if not turns:
         return diagram, []
-    still = _still(diagram)
-    segments = {s.name: _segment(diagram, s, still) for s in turns}
-    fronts: dict[str, list[_Segment]] = {}
-    for each in segments.values():
-        for end in each.ends:
-            fronts.setdefault(end, []).append(each)
-    shared = {s.front.name for found in fronts.values() if len(found) > 1 for s in found}
-    passing = {n: s for n, s in segments.items() if s.whole and s.ends and n not in shared}
-    moving = _dependent(diagram)
-    sites, notes = [], []
+    still, moving = _still(diagram), _dependent(diagram)
+    sites = []
     for site in diagram.sites:
-        if not isinstance(site.rule, TurnRule):
-            sites.append(site)
-            continue
-        own = segments[site.name]
-        near = [site.inputs[0], *(s.outputs[0] for s in turns if s.name in own.ends)]
-        own.curved |= any(_diagonal(diagram, w) for w in near)
-        settled = own.settled and site.name not in shared
-        rule = replace(site.rule, narrow=site.inputs[0] not in moving or not settled)
-        if site.name in passing:
-            rule = replace(rule, open="full" if own.linear else "diagonal")
-        inputs = site.inputs[:1]
-        for found in fronts.get(site.name, []):
-            if found.front.name in passing:
-                inputs = (*inputs, found.front.inputs[0])
-                rule = replace(rule, power=found.ends[site.name], linear=found.linear)
-                notes.append(Rewrite(site.name, f"turns back what {found.front.name} turned, position by position"))
-        sites.append(replace(site, rule=rule, inputs=inputs))
-    return diagram.with_sites(sites), notes
+        if isinstance(site.rule, TurnRule):
+            own = _segment(diagram, site, still)
+            near = [site.inputs[0], *(s.outputs[0] for s in turns if s.name in own.ends)]
+            own.curved |= any(_diagonal(diagram, w) for w in near)
+            open_ = site.rule.narrow and not own.settled
+            site = replace(site, rule=replace(site.rule, narrow=site.inputs[0] not in moving or open_))
+        sites.append(site)
+    return diagram.with_sites(sites), []
 
 
 def _diagonal(diagram: Diagram, w: int) -> bool:
@@ -133,7 +108,6 @@ def _segment(diagram: Diagram, front: Site, still: set[int]) -> _Segment:
             out.ends |= {site.name: known[0]} if known[0] else {}
             continue
         linear = isinstance(rule, (LinearRule, PassRule, AddRule, GainRule, ConcatRule))
-        out.linear &= linear
         out.curved |= not linear
         biased = isinstance(rule, (LinearRule, GainRule)) and rule.bias is not None
         result = None if late else rule.degree(known, True)
@@ -184,4 +158,4 @@ def _dependent(diagram: Diagram) -> set[int]:
     return found
 
 
-__all__ = ["link_turns"]
+__all__ = ["name_narrow_turns"]

@@ -43,6 +43,22 @@ def feed_unseen(diagram: Diagram, directions: Directions) -> tuple[Diagram, list
     return replace(diagram, sites=tuple(sites), wires=tuple(wires)), notes
 
 
+def as_computed(diagram: Diagram) -> Diagram:
+    """Undoes `feed_unseen`: the function depends on scores that only choose, though no gradient does."""
+    place = diagram.place
+    sites: list[Site] = []
+    gone: set[str] = set()
+    for site in diagram.sites:
+        before: dict[int, int] = {}
+        while f"{site.name} of its own {len(before) + 1}" in place:
+            pair = [f"{site.name} {what} {len(before) + 1}" for what in ("of its own", "unseen")]
+            source, discard = (diagram.sites[place[n]] for n in pair)
+            before[source.outputs[0]] = discard.inputs[0]
+            gone |= set(pair)
+        sites.append(replace(site, inputs=tuple(before.get(w, w) for w in site.inputs)) if before else site)
+    return replace(diagram, sites=tuple(s for s in sites if s.name not in gone)) if gone else diagram
+
+
 def _closed(site: Site, unseen: set[str]) -> bool:
     """Whether a block reads nothing that is trained and seen."""
     return site.name in unseen or isinstance(site.rule, SourceRule)

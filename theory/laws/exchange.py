@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from ..arguments import ArgumentError, hints_of, misfit, shown
+from .leak import Leak
 from .proof import Proof
 from .statement import Statement
 
@@ -36,6 +37,24 @@ def statement_fields(data: Any, where: str) -> dict[str, Any]:
         ArgumentError: for data that is none; names the place.
     """
     return _fields(Statement, data, where, further=True)
+
+
+def leak_data(leaks: Sequence[Leak]) -> list[dict[str, Any]]:
+    """What the norms do to a law, as plain data."""
+    return [_plain(leak) for leak in leaks]
+
+
+def leaks_from(data: Any, where: str) -> tuple[Leak, ...] | None:
+    """The same from plain data, None where it does not say.
+
+    Raises:
+        ArgumentError: for data that is none; names the place.
+    """
+    found = data.get("leaks") if isinstance(data, Mapping) else None
+    if found is None:
+        return None
+    out: tuple[Leak, ...] = _value(tuple[Leak, ...], found, f"{where}.leaks")
+    return out
 
 
 def _fields(cls: type, data: Any, where: str, further: bool = False) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..gauge.families import is_matrix, skew_axes
 from .notation import latex, letters, text
 from .statement import Part, Statement, Term
 from .unfold import arrays, columns, matrix_name
+from .written import written, written_matrix
 
 MAX_TERMS = 200
 
@@ -43,7 +44,7 @@ def formula(law: Statement) -> sp.Basic:
     if None not in pieces and len(shapes) == 1:
         if hidden:
             pieces.append(sp.MatrixSymbol(f"({hidden} more terms)", *shapes.pop()))
-        return _centred_product(law, sp.MatAdd(*pieces).doit() if len(pieces) > 1 else pieces[0])
+        return _centred_product(law, written_matrix(pieces))
     if "pair" in law.axis_kinds:
         return sp.Tuple(*(_entry(law, terms, hidden, together) for together in (False, True)))
     return _entry(law, terms, hidden, False)
@@ -154,7 +155,7 @@ def _entry(law: Statement, terms: tuple[Term, ...], hidden: int, together: bool)
     pieces = [sp.Rational(t.coefficient) * _term_entry(law, t, free, matrix, together) for t in terms]
     if hidden:
         pieces.append(sp.Symbol(f"({hidden} more terms)"))
-    out = sp.Add(*pieces)
+    out = written(pieces)
     sizes = _kept_sizes(law.terms[0].part)
     for i, kind in enumerate(law.axis_kinds):
         if kind == "traceless":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..arguments import LARGEST
 from ..parts import base
 from ..typed import typed_methods
+from .leak import Leak
 from .proof import Proof
 from .statement import Statement
 
@@ -26,11 +27,13 @@ class Law(Statement):
 
     Attributes:
         prove: derives its proof, when that is asked for.
+        leaks: for a law that holds up to the epsilon of norms, what these do to it at first order; None if unknown.
         formula: a sympy expression for it.
         proof: why it holds.
     """
 
     prove: Callable[[Law], Proof] = field(repr=False)
+    leaks: tuple[Leak, ...] | None = field(default=None, repr=False)
 
     @cached_property
     def proof(self) -> Proof:
@@ -74,9 +77,10 @@ class Law(Statement):
 
     def to_dict(self) -> dict[str, Any]:
         """The law as plain data for JSON: what it says, with its text and LaTeX; without its proof."""
-        from .exchange import statement_data
+        from .exchange import leak_data, statement_data
 
-        return statement_data(self) | {"parameters": list(self.parameters), "text": self.text, "latex": self.latex}
+        said = statement_data(self) | {"parameters": list(self.parameters), "text": self.text, "latex": self.latex}
+        return said if self.leaks is None else said | {"leaks": leak_data(self.leaks)}
 
     @staticmethod
     def from_dict(data: object, where: str = "the law") -> Law:
@@ -89,9 +93,9 @@ class Law(Statement):
         Raises:
             ValueError: for data that is no law; names the place.
         """
-        from .exchange import statement_fields, unproved
+        from .exchange import leaks_from, statement_fields, unproved
 
-        return Law(**statement_fields(data, where), prove=unproved)
+        return Law(**statement_fields(data, where), prove=unproved, leaks=leaks_from(data, where))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Law.from_dict, (self.to_dict(),)

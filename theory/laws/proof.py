@@ -46,17 +46,16 @@ class Proof:
         results = self.recheck()
         return bool(results) and all(ok for _, ok in results)
 
-    def text(self, indent: int = 0, most: int | None = None) -> str:
-        """The tree as indented text.
+    @property
+    def text(self) -> str:
+        """The whole tree as indented text."""
+        return self._text(0, None)
 
-        Args:
-            indent: how deep it stands.
-            most: steps that are printed below one; None for all.
-        """
+    def _text(self, indent: int, most: int | None) -> str:
         pad = "  " * indent
         lines = [f"{pad}{self.theorem}: {self.claim}" + (f"  [{self.source}]" if self.source else "")]
         shown = self.steps[:most]
-        lines += [step.text(indent + 1, most) for step in shown]
+        lines += [step._text(indent + 1, most) for step in shown]
         if len(shown) < len(self.steps):
             lines.append(f"{pad}  ... and {len(self.steps) - len(shown)} more steps")
         return "\n".join(lines)
@@ -64,15 +63,16 @@ class Proof:
     @property
     def short(self) -> str:
         """The tree as indented text; long lists of steps are cut and say so."""
-        return self.text(most=SHOWN)
+        return self._text(0, SHOWN)
 
+    @property
     def latex(self) -> str:
         r"""The whole tree as nested LaTeX lists, for a document with amsmath and amssymb; letters are ASCII."""
         source = rf" \emph{{({escaped(self.source)})}}" if self.source else ""
         head = rf"\textbf{{{escaped(self.theorem)}}}: {escaped(self.claim)}{source}"
         if not self.steps:
             return head
-        items = "\n".join(rf"\item {s.latex()}" for s in self.steps)
+        items = "\n".join(rf"\item {s.latex}" for s in self.steps)
         return head + "\n\\begin{itemize}\n" + items + "\n\\end{itemize}"
 
     def _repr_html_(self) -> str:
@@ -83,10 +83,10 @@ class Proof:
         return f"<b>{escape(self.theorem)}</b>: {escape(self.claim)}{source}" + (f"<ul>{steps}</ul>" if steps else "")
 
     def _repr_latex_(self) -> str:
-        return self.latex()
+        return self.latex
 
     def __str__(self) -> str:
-        return self.text()
+        return self.text
 
 
 SIGNS = {

@@ -10,7 +10,8 @@ from ..context import Context, handles
 from ..steps.arithmetic import add, mul
 from ..steps.features import centred
 from ..steps.norms import written_out
-from ..values import Data, Fixed, NotUnderstood, Stream, Value, number
+from ..steps.sinks import Sunk, without_largest
+from ..values import Data, Fixed, NotUnderstood, Scores, Stream, Value, number
 
 handles("add.Tensor", "add.Scalar")(add)
 handles("mul.Tensor", "mul.Scalar")(mul)
@@ -21,6 +22,8 @@ def sub(low: Context, node: Node, a: Value, b: Value, alpha: float = 1) -> Value
     """`a - alpha b`."""
     if isinstance(b, (int, float)):
         return add(low, node, a, -b * alpha)
+    if isinstance(a, (Scores, Sunk)) and alpha == 1 and without_largest(node):
+        return a
     if isinstance(a, Stream) and alpha == 1 and (found := centred(low, node, a)) is not None:
         return found
     return add(low, node, a, mul(low, node, b, -alpha))
@@ -55,9 +58,12 @@ def div(low: Context, node: Node, a: Value, b: Value) -> Value:
     raise NotUnderstood("a quotient")
 
 
-@handles("lerp.Tensor")
+@handles("lerp.Tensor", "lerp.Scalar")
 def lerp(low: Context, node: Node, a: Value, b: Value, g: Value) -> Value:
     """`a + g (b - a)`."""
+    c = number(g)
+    if c is not None:
+        return add(low, node, mul(low, node, a, 1 - c), mul(low, node, b, c))
     x, y, z = (low.stream(v, node) for v in (g, b, a))
     if not x.dims == y.dims == z.dims or not x.signal == y.signal == z.signal:
         raise NotUnderstood("a blend of unlike tensors")

@@ -12,10 +12,8 @@ from lawful.blocks import Pointwise, Softmax
 from ..arguments import Arguments
 from ..context import Context, handles
 from ..opaque import ONLY_CHOICES, emit_opaque
-from ..steps.routed import Kept, kept_by_number, weighed_choice
-from ..values import Fixed, NotUnderstood, Stream, Value, number
-
-HIDDEN = -1e4  # logits below this have no weight
+from ..steps.routed import HIDDEN, weighed_choice
+from ..values import Fixed, NotUnderstood, Stream, Value
 
 
 @handles("topk")
@@ -52,22 +50,3 @@ def scatter(low: Context, node: Node, base: Value, dim: int, index: Value, sourc
     if dim not in (-1, len(base.shape) - 1) or (bool(base.tensor.any()) and low_end > HIDDEN):
         raise NotUnderstood("entries are written at places that depend on data")
     return weighed_choice(low, node, hidden=bool(base.tensor.any()))
-
-
-def hidden_below(low: Context, node: Node, x: Value, mask: Node, fill: Value, shown: bool) -> Kept | None:
-    """Logits of which those below the smallest of the largest few are hidden; None for anything else.
-
-    Args:
-        low: the program.
-        node: the call.
-        x: the logits.
-        mask: the node of the mask.
-        fill: what stands in the place of others.
-        shown: whether the mask says which are shown.
-    """
-    c = number(fill)
-    full = isinstance(fill, Fixed) and fill.known and fill.tensor.is_floating_point() and fill.tensor.numel()
-    c = float(fill.tensor.max()) if c is None and full else c
-    if c is None or c > HIDDEN or not isinstance(x, Stream):
-        return None
-    return kept_by_number(low, x, mask, shown)

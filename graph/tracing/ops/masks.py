@@ -11,15 +11,15 @@ from torch.fx import Node
 from ..context import Context, handles
 from ..steps.arithmetic import add, mul
 from ..steps.pointwise import Positive, chosen
+from ..steps.routed import hidden_below
 from ..steps.scores import SMALL, fixed_bias, with_bias
 from ..values import Bias, Fixed, NotUnderstood, Rows, Scores, Stream, Value, number
-from .choices import hidden_below
 
 
 @handles("masked_fill.Scalar", "masked_fill.Tensor")
 def masked_fill(low: Context, node: Node, x: Value, mask: Value, value: Value) -> Value:
     """Scores without the keys that a mask hides."""
-    kept = hidden_below(low, node, x, node.args[1], value, shown=False)
+    kept = hidden_below(low, x, node.args[1], value, shown=False)
     if kept is not None:
         return kept
     c = number(value)
@@ -41,7 +41,7 @@ def where(low: Context, node: Node, mask: Value, a: Value, b: Value) -> Value:
     if isinstance(mask, Positive):
         return chosen(low, node, mask, a, b)
     for x, fill, shown in ((a, b, True), (b, a, False)):
-        kept = hidden_below(low, node, x, node.args[0], fill, shown)
+        kept = hidden_below(low, x, node.args[0], fill, shown)
         if kept is not None:
             return kept
     c = number(b)

@@ -31,12 +31,14 @@ from lawful.blocks import (
 
 from ..arrange import focus
 from ..context import Context, handles
+from ..steps.arithmetic import plus, times
 from ..steps.entrywise import entrywise
 from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
 from ..steps.routed import Kept, chosen_sigmoid, chosen_softmax, softmax_of_chosen
 from ..steps.scores import on_scores, softmaxed
-from ..values import Combined, NotUnderstood, Scores, Value, Weight
+from ..steps.sinks import Sunk, dropped, sink_softmax
+from ..values import Combined, NotUnderstood, Scores, Stream, Value, Weight
 
 _PLAIN: dict[str, Block] = {
     "relu": ReLU(),
@@ -111,16 +113,26 @@ def clamp(low: Context, node: Node, x: Value, least: Any = None, most: Any = Non
     if most is None and least == 0:
         return mapped(low, node, x, ReLU())
     if least is None or most is None or not isinstance(least, (int, float)) or not isinstance(most, (int, float)):
-        return entrywise(low, node, x, least, most)
+        return _one_sided(low, node, x, least, most)
     return hardtanh(low, node, x, least, most)
+
+
+def _one_sided(low: Context, node: Node, x: Value, least: Any, most: Any) -> Value:
+    """A function of single numbers; a ReLU between two shifts for bounds far away, and for all experts at once."""
+    try:
+        return entrywise(low, node, x, least, most)
+    except NotUnderstood:
+        bound, sign = (least, 1.0) if most is None else (most, -1.0)
+        if not isinstance(x, Stream) or not isinstance(bound, (int, float)):
+            raise
+        above = plus(low, node, times(low, node, x, sign), -sign * bound)
+        return times(low, node, plus(low, node, mapped(low, node, above, ReLU()), sign * bound), sign)
 
 
 @handles("clamp_min")
 def clamp_min(low: Context, node: Node, x: Value, least: Any) -> Value:
     """ReLU written as a maximum."""
-    if least != 0:
-        return entrywise(low, node, x, least)
-    return mapped(low, node, x, ReLU())
+    return clamp(low, node, x, least)
 
 
 @handles("elu")
@@ -190,6 +202,8 @@ def dropout(low: Context, node: Node, x: Value, probability: float, training: bo
         if not x.done or x.dropout:
             raise NotUnderstood("dropout of the scores of attention before their softmax, or twice")
         return replace(x, dropout=probability)
+    if isinstance(x, Sunk):
+        return dropped(x, probability)
     if "feature" in str(node.target):
         raise NotUnderstood("dropout of whole channels")
     return mapped(low, node, x, Dropout(probability))
@@ -200,6 +214,8 @@ def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options:
     """Softmax: over the keys of attention, or over features."""
     if isinstance(x, Scores):
         return softmaxed(low, node, x, dim)
+    if isinstance(x, Sunk):
+        return sink_softmax(x, dim)
     if isinstance(x, Kept):
         return chosen_softmax(low, node, x, dim)
     chosen = softmax_of_chosen(low, node) if "log" not in str(node.target) else None

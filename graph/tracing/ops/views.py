@@ -11,6 +11,7 @@ from ..context import Context, handles
 from ..layout import COPIES, Atom, merged, size, view
 from ..steps.features import along_features, picked
 from ..steps.pieces import _positions, piece
+from ..steps.sinks import Sunk, keys_alone
 from ..values import NotUnderstood, Stream, Value
 
 
@@ -118,6 +119,7 @@ def slice_(
     low: Context, node: Node, x: Value, dim: int = 0, start: int | None = None, stop: int | None = None, step: int = 1
 ) -> Value:
     """A run of a dimension."""
+    dim %= len(x.shape)
     n = x.shape[dim]
     if "narrow" in str(node.target):
         assert start is not None and stop is not None
@@ -125,9 +127,16 @@ def slice_(
     first, last, step = slice(start, stop, step).indices(n)
     if (first, last, step) == (0, n, 1):
         return x
+    if isinstance(x, Sunk) and step == 1:
+        return keys_alone(x, dim, first, last)
     if step != 1:
         if isinstance(x, Stream) and along_features(x, dim):
             return picked(low, node, x, dim, range(first, last, step))
+        inside = isinstance(x, Stream) and any(a.axis == x.feature_axis for a in x.dims[dim])
+        if inside and n % step == 0 and first < step and last == n:  # every second feature of a head
+            rest = [int(k) for k in x.shape]
+            cut = x.arranged(view(x.dims, [*rest[:dim], n // step, step, *rest[dim + 1 :]]))
+            return piece(low, node, cut, dim + 1, [1] * step, first, gone=True)
         return _positions(low, node, x, dim, (first, last, step))
     widths = [w for w in (first, last - first, n - last) if w]
     return piece(low, node, x, dim, widths, 1 if first else 0, gone=False)

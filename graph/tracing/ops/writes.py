@@ -11,6 +11,7 @@ from torch.fx import Node
 from ..context import Context, handles
 from ..purity import name_of
 from ..steps.concatenation import cat
+from ..steps.features import along_features, picked
 from ..steps.parameters import piece_of
 from ..steps.pieces import piece
 from ..steps.reparametrised import Joined
@@ -18,6 +19,7 @@ from ..steps.shuffled import Shuffled, straightened
 from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 
 WRITES = ("slice_scatter", "select_scatter")
+SAME = ("slice", "clone", "alias", "contiguous")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def overwritten(low: Context, node: Node, base: Value, x: Value, *rest: Any, **o
         return _parameter(node, base, x)
     last = _written(node)
     dim, step = last.dim, last.run.step
+    if _is_whole(node):
+        return x
     if step > 1:
         return _interleaved(low, node, dim, step)
     parts = [_part(low, node, *run) for run in _runs(node, dim)]
@@ -86,10 +90,28 @@ def _source(node: Node) -> Node:
 
 def _chain(node: Node, dim: int) -> Iterator[Node]:
     """The calls that wrote into a tensor along a dimension, the last one first, and what was there before."""
+    node = _itself(node)
     while name_of(node) in WRITES and _written(node).dim == dim:
         yield node
-        node = node.args[0]  # type: ignore[assignment]
+        node = _itself(node.args[0])
     yield node
+
+
+def _itself(node: Any) -> Node:
+    """A tensor without the views of all of it, and what was written over all of it."""
+    while True:
+        if name_of(node) in WRITES and _is_whole(node):
+            node = _source(node)
+        elif name_of(node) in SAME and node.args[0].meta["val"].shape == node.meta["val"].shape:
+            node = node.args[0]
+        else:
+            return node  # type: ignore[no-any-return]
+
+
+def _is_whole(node: Node) -> bool:
+    """Whether a call overwrites all entries."""
+    write = _written(node)
+    return not write.thin and write.run == range(int(node.meta["val"].shape[write.dim]))
 
 
 def _runs(node: Node, dim: int) -> list[tuple[Node, int, int, int, int, bool]]:
@@ -151,6 +173,9 @@ def _interleaved(low: Context, node: Node, dim: int, step: int) -> Value:
     if n % step or sorted(turns) != list(range(step)):
         raise NotUnderstood("every second entry of a tensor is overwritten")
     streams: list[Stream] = [low.stream(low.env[turns[i]], node) for i in range(step)]
+    if all(along_features(s, dim) for s in streams):
+        whole = cat(low, node, streams, dim)
+        return picked(low, node, whole, dim, [(i % step) * (n // step) + i // step for i in range(n)])
     thin = [s.arranged((*s.dims[: dim + 1], (), *s.dims[dim + 1 :])) for s in streams]
     y: Stream = cat(low, node, thin, dim + 1)
     return y.arranged((*y.dims[:dim], (*y.dims[dim], *y.dims[dim + 1]), *y.dims[dim + 2 :]))

@@ -15,6 +15,7 @@ from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, Tangled, shape, size, view
 from ..values import Data, NotUnderstood, Scores, Stream, Value
 from .scores import heads_of
+from .sinks import sink_options
 
 LARGEST = 10**7  # numbers in the values that show the weights of attention
 
@@ -43,7 +44,7 @@ def mixed(low: Context, node: Node, scores: Scores, value: Value) -> Stream:
     if groups != same or heads % groups:
         raise NotUnderstood("heads of keys and values that differ")
     block, reads = _block(low, node, scores, heads, groups, q3)
-    (y,) = low.emit(node, block, [q3, k3, v3, *reads], label="attention")
+    (y,) = low.emit(node, block, [q3, k3, v3, *reads], sink_options(scores)[1], label="attention")
     width = y.signal.features // heads
     # the traced tensor: the dimensions of the scores, with the features of a head for the keys
     outer: list[Dim] = []
@@ -149,6 +150,7 @@ def _block(
         options |= _fixed_mask(total, n, m, q)
     softmaxed = {"softmax": "softmax", "relu": "relu", "sigmoid": "sigmoid", "": "linear"}[scores.done]
     scale = scores.scale if scores.scale != 1 else 1.0
+    options |= sink_options(scores)[0]
     options |= {"scale": scale, "cap": scores.cap, "dropout": scores.dropout}
     return DotProductAttention(heads, groups, scores=softmaxed, **options), reads
 

@@ -20,6 +20,7 @@ from .planes import halves_rotated
 from .reparametrised import joined_vectors
 from .rotary import partly
 from .shuffled import side_by_side
+from .sinks import with_sink
 
 
 def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
@@ -33,6 +34,9 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     turned = (partly(low, node) or halves_rotated(low, node, list(node.args[0]), False)) if joins else None  # type: ignore[arg-type]
     if turned is not None:
         return turned
+    sunk = with_sink(parts, dim)
+    if sunk is not None:
+        return sunk
     mixed = side_by_side(low, node, parts, dim, cat)
     if mixed is not None:
         return mixed
@@ -48,9 +52,8 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     headed = by_heads(low, node, streams, dim) if len(streams) > 1 else None
     if headed is not None:
         return headed
-    found = lead.feature_dims
-    last = 1 if lead.signal.channels_first and not found and rank > 2 else rank - 1
-    feature = found[0] if len(found) == 1 else dim if dim in found else last
+    found = lead.feature_home
+    feature = found[0] if len(found) == 1 else dim if dim in found else rank - 1
     home = next((i for i, d in enumerate(lead.dims) if d and {a.axis for a in d} == {0}), 0)
     if home and dim != home and feature != home:
         return _reordered(low, node, streams, dim, [home, *(i for i in range(rank) if i != home)])

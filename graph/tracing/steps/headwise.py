@@ -24,9 +24,11 @@ def by_heads(low: Context, node: Node, streams: Sequence[Stream], dim: int) -> S
         dim: the dimension of the features of a head.
     """
     homes = {d for s in streams for d in s.feature_dims if d != dim}
-    if len(homes) != 1:
+    if len(homes) != 1 or not any(dim in s.feature_dims for s in streams):
         return None
     (home,) = homes
+    if home > dim:
+        return None
     heads = size(next(s.dims[home] for s in streams if home in s.feature_dims))
     if heads < 2 or not all(_headed(s, home, dim) for s in streams):
         return None

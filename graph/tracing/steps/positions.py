@@ -103,17 +103,17 @@ def reduced(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep
     if len(gone) == 1 and along_features(s, gone[0]):
         y = total(low, node, s, gone[0], mean)
         return y.arranged(tuple(d for i, d in enumerate(y.dims) if keep or i not in asked))
-    kept = [d for d in s.feature_dims if d not in gone]
+    kept = [d for d in s.feature_home if d not in gone]
     if not kept or not asked or any(a.axis == 0 for d in gone for a in s.dims[d]):
         raise NotUnderstood("a mean or a sum over features or examples")
     count = math.prod(s.shape[d] for d in gone)
-    feature = kept[0] if len(s.feature_dims) == 1 or (gone and len(kept) == 1) else rank - 1
+    feature = kept[0] if len(s.feature_home) == 1 or (gone and len(kept) == 1) else rank - 1
     if feature == 0 or feature in gone:
         raise NotUnderstood("a mean or a sum over features or examples")
     spaces = [d for d in range(1, rank) if d != feature and s.shape[d] > 1]
     if not gone:
         y, left = s, list(s.dims)
-    elif set(gone) == set(spaces) and len(s.feature_dims) == 1:
+    elif set(gone) == set(spaces) and len(s.feature_home) == 1:
         s = exact(low, node, s, feature, first=s.signal.channels_first and feature == 1)
         (y,) = low.emit(
             node, GlobalAveragePool(), [s], label="mean" if low.place(node).op.startswith("mean") else "sum"

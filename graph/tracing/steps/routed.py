@@ -15,11 +15,12 @@ from ..context import Context
 from ..layout import Dims, size
 from ..opaque import emit_opaque
 from ..purity import name_of
-from ..values import Lazy, NotUnderstood, Stream
+from ..values import Fixed, Lazy, NotUnderstood, Stream, Value, number
 from .chosen import CHOSEN, Choice, Chosen
 from .patterns import plain
 from .routing import Reader
 
+HIDDEN = -1e4  # logits below this have no weight
 COMPARED = {"lt": ("below", True), "ge": ("kept", True), "gt": ("below", False), "le": ("kept", False)}
 
 
@@ -134,7 +135,25 @@ def weighed_choice(low: Context, node: Node, hidden: bool) -> Stream | Kept:
     return y.arranged(s.dims)
 
 
-def kept_by_number(low: Context, x: Stream, mask: Any, shown: bool) -> Kept | None:
+def hidden_below(low: Context, x: Value, mask: Node, fill: Value, shown: bool) -> Kept | None:
+    """Logits of which those below the smallest of the largest few are hidden; None for anything else.
+
+    Args:
+        low: the program.
+        x: the logits.
+        mask: the node of the mask.
+        fill: what stands in the place of others.
+        shown: whether the mask says which are shown.
+    """
+    c = number(fill)
+    full = isinstance(fill, Fixed) and fill.known and fill.tensor.is_floating_point() and fill.tensor.numel()
+    c = float(fill.tensor.max()) if c is None and full else c
+    if c is None or c > HIDDEN or not isinstance(x, Stream):
+        return None
+    return _kept_by_number(low, x, mask, shown)
+
+
+def _kept_by_number(low: Context, x: Stream, mask: Any, shown: bool) -> Kept | None:
     """Logits that a mask compares with the smallest of their largest few; None for any other mask."""
     mask = plain(mask)
     while isinstance(mask, Node) and name_of(mask) in ("logical_not", "bitwise_not"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...gauge.contract import Site
 from ...gauge.families import gather
-from ...gauge.rewrites import invisible, is_factor
+from ...gauge.rewrites import invisible
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
@@ -26,7 +26,7 @@ from ...gauge.rules import (
     ProductRule,
     SimilarityRule,
     SoftmaxRule,
-    TokenMixRule,
+    TurnRule,
     UnitRowsRule,
 )
 from ...gauge.solution import Solution
@@ -41,20 +41,7 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     yield from _single_rows(solution)
     yield from _unseen_scales(solution)
     yield from _centred_parts(solution)
-    yield from _mixed_and_centred(solution)
     yield from _copies_of_one_number(solution)
-
-
-def _mixed_and_centred(solution: Solution) -> Iterator[str]:
-    """Positions that a map mixes and a norm centres: what the map adds to all of them alike is not seen."""
-    writer = solution.drawn.writer
-    for site in solution.drawn.sites:
-        if isinstance(site.rule, NormRule) and site.rule.centre and not site.rule.local:
-            before = writer.get(site.inputs[0])
-            while before is not None and is_factor(before.rule):
-                before = writer.get(before.inputs[0])
-            if before is not None and isinstance(before.rule, TokenMixRule):
-                yield f"{site.name} centres the positions that {before.name} mixes: laws of their mean are not listed"
 
 
 def _copies_of_one_number(solution: Solution) -> Iterator[str]:
@@ -194,7 +181,8 @@ def _unseen_scales(solution: Solution) -> Iterator[str]:
             yield f"{site.name} adds rows of tables whose scale is unseen: laws of the scale of each row are not listed"
         hard = isinstance(rule, MixtureRule) and site.inputs[0] in chosen
         sunk = isinstance(rule, AttentionRule) and rule.heads == 1 and not rule.normalised
-        if (hard or sunk or isinstance(rule, TokenMixRule)) and invisible(sites, i, local=True):
+        mixed = isinstance(rule, TurnRule) and not rule.joined[1]
+        if (hard or sunk or mixed) and invisible(sites, i, local=True):
             yield f"{site.name} scales what readers blind to a scale see: laws of that scale are not listed"
 
 

@@ -34,8 +34,8 @@ from ...gauge.rules import (
     SourceRule,
     SumFeaturesRule,
     TableRule,
-    TokenMixRule,
     TokensRule,
+    TurnRule,
     UnflattenRule,
     UnitRowsRule,
 )
@@ -164,10 +164,10 @@ def _averaged_positions(diagram: Diagram) -> Iterator[str]:
         pieces = isinstance(rule, UnflattenRule) and not rule.choose
         unit = isinstance(rule, UnitRowsRule) and rule.mixes
         joined = isinstance(rule, TokensRule) and _maps_of_one_wire(diagram, site)
-        if not (kernel or pieces or unit or joined or isinstance(rule, (NormRule, TokenMixRule))):
+        if not (kernel or pieces or unit or joined or isinstance(rule, (NormRule, TurnRule))):
             continue
         name = next((averages[w] for w in site.outputs if w in averages), None)
-        if name and isinstance(rule, TokenMixRule):
+        if name and isinstance(rule, TurnRule):
             yield f"{name} averages the positions that {site.name} mixes: laws of single positions are not listed"
         if name and joined:
             yield f"{name} averages maps of one wire that {site.name} joins: laws of their differences are not listed"

@@ -38,7 +38,7 @@ from ...gauge.rules import (
     SourceRule,
     SumFeaturesRule,
     TableRule,
-    TokenMixRule,
+    TurnRule,
 )
 from ...gauge.rules.copies import beside
 from ...gauge.solution import Solution
@@ -240,7 +240,7 @@ def _repeated_positions(solution: Solution) -> Iterator[str]:
             continue
         known = repeats.issuperset(site.inputs)
         apart = isinstance(rule, FlattenRule) and rule.before * rule.after > 1
-        if known and (apart or isinstance(rule, TokenMixRule)):
+        if known and (apart or isinstance(rule, TurnRule)):
             yield f"{site.name} tells copies of one position apart: laws of their differences are not listed"
         if isinstance(rule, PassRule) and rule.repeats:
             repeats.update(site.outputs)

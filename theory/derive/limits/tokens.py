@@ -24,8 +24,8 @@ from ...gauge.rules import (
     PointwiseRule,
     ProductRule,
     TableRule,
-    TokenMixRule,
     TokensRule,
+    TurnRule,
     WholeRule,
 )
 from ...gauge.solution import Solution
@@ -125,6 +125,7 @@ def _rows_meet(solution: Solution, tables: set[int]) -> bool:
 def _mixed_biases(solution: Solution) -> Iterator[str]:
     """Biases of token mixers, whose positions somebody else tells apart."""
     for site in solution.drawn.sites:
-        if isinstance(site.rule, TokenMixRule) and site.rule.names[3]:
+        before = solution.drawn.writer.get(site.inputs[0]) if isinstance(site.rule, TurnRule) else None
+        if before is not None and isinstance(before.rule, LinearRule) and before.rule.bias:
             if len(solution.layouts.tokens[site.outputs[0]]) > 1:
                 yield f"{site.name} adds a bias to positions that others tell apart: laws of that bias are not listed"

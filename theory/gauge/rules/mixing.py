@@ -1,41 +1,36 @@
-"""Rules of blocks that mix positions with parameters of their own."""
+"""Rules of what mixes positions with parameters of its own, and of the positions between transposes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..algebra import Centred, Diagonal, Nothing, Scalar
+from ..algebra import Centred, Diagonal, Scalar
 from ..contract import Rule, Site, Use, View
 from ..linalg import Number
-from ..passes import BalancePass, LayoutPass, ShiftPass
-from ..subspace import ones
+from ..passes import BalancePass, LayoutPass
+from ..unknowns import MatrixKey
 
 
 @dataclass(frozen=True)
 class TokenMixRule(Rule):
     """`y = W_2 f(W_1 x + b_1) + b_2` over the positions, channel by channel (MLP-Mixer).
 
-    A multiple `s` of the identity on the channels is one on the positions as well, so both maps answer it:
-    `xi_1 = S W_1 - s_in W_1`, `xi_2 = s_out W_2 - p W_2 S` with `S` on the hidden positions, diagonal, for an `f` of
-    degree p; 0 for an `f` that is not homogeneous.  Other diagonal matrices on the channels pass a homogeneous `f`
-    (`S_out = p S_in`), unless a bias adds the same number to all channels.  In the direction 1 of the channels `b_2` is
-    a shift of every position.
+    It is two linear maps and a point-wise one between two transposes, and is drawn as these before anything is solved.
 
     Attributes:
         names: parameter names of `W_1` (hidden, tokens), `b_1`, `W_2` (tokens, hidden), `b_2`; biases may be None.
         tokens: number of positions.
         hidden: number of hidden positions.
+        between: the rule of `f`.
         power: degree of `f`, 0 if it is not homogeneous.
-        joined: whether the positions read, and those written, are seen by other token mixers only, and so move by more
-            than multiples of the identity (`PositionsRule` says how far).
     """
 
     names: tuple[str, str | None, str, str | None]
     tokens: int
     hidden: int
+    between: Rule
     power: int
-    joined: tuple[bool, bool] = (False, False)
 
     @property
     def statement(self) -> str:
@@ -62,45 +57,6 @@ class TokenMixRule(Rule):
                 uses.append(Use(bias, (((wire, 1),),), (View.axis((n,), 0),), constant=True))
         return uses
 
-    @property
-    def _channels(self) -> bool:
-        """Whether matrices other than multiples of the identity pass on the channels."""
-        return bool(self.power) and not self.names[1] and not self.names[3]
-
-    def shape(self, layouts: LayoutPass, site: Site) -> None:
-        x, y = site.inputs[0], site.outputs[0]
-        before, after, read, written = site.inner
-        for w in (before, after):
-            layouts.meet(w, Diagonal(self.hidden) if self.power else Nothing(self.hidden))
-        layouts.align(before, after)
-        for w, joined in zip((read, written), self.joined, strict=True):
-            if not joined:
-                layouts.meet(w, Scalar(self.tokens))
-        for w in (x, y):
-            layouts.meet(w, Diagonal(layouts.size(w)) if self._channels else Scalar(layouts.size(w)))
-        layouts.align(x, y)
-
-    def balance(self, balance: BalancePass, site: Site) -> None:
-        x, y = site.inputs[0], site.outputs[0]
-        before, after, read, written = site.inner
-        balance.same_on_ones(x, read)
-        balance.same_on_ones(y, written)
-        if self._channels:
-            balance.equal_traceless(x, y, self.power)
-        if self.power:
-            balance.equal(before, after, self.power)
-
-    def shift(self, shifts: ShiftPass, site: Site) -> None:
-        x, y = site.inputs[0], site.outputs[0]
-        shifts.forbid(x)
-        bias = self.names[3]
-        terms = {}
-        if bias and len(shifts.tokens(y)) <= 2:
-            own = shifts.parameter_terms(bias, site.inner[3])
-            line = ones(shifts.layout(y))
-            terms = {(t, k): row for (_, p), row in own.items() for t in shifts.tokens(y) for k in line if p[1] == t[1]}
-        shifts.emit(y, terms)
-
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         biased = any(self.names[i] for i in (1, 3))
         return None if degrees[0] and (biased or local or not self.power) else degrees[0] * self.power
@@ -108,20 +64,25 @@ class TokenMixRule(Rule):
 
 @dataclass(frozen=True)
 class PositionsRule(Rule):
-    """What a block that acts on each position alone lets through on the positions between token mixers.
+    """What a block that acts on each position alone lets through on the positions between transposes.
 
-    Its inner wires are the positions of what the block reads and writes.  What they do to the vector 1 is a multiple of
-    the identity on the channels, and goes the channels' way: biases, the same at all positions, too.
+    Its inner wires are the positions of what the block reads, then of what it writes.  They move by `S` up to a
+    multiple of the identity, which goes the features' way.
 
     Attributes:
         tokens: number of positions.
         power: degree of a point-wise map, None for a linear one, which any matrix passes.
         biased: whether something is added that is the same at all positions: 1 is then an eigenvector.
+        product: whether it multiplies what it reads.
+        end: nothing; `unseen` where a norm of each position reads, which sees no factor; `closed` where something else
+            reads or writes, which tells positions apart.
     """
 
     tokens: int
-    power: Number | None
-    biased: bool
+    power: Number | None = None
+    biased: bool = False
+    product: bool = False
+    end: str = ""
 
     @property
     def tells_mean(self) -> bool:
@@ -129,20 +90,42 @@ class PositionsRule(Rule):
 
     @property
     def statement(self) -> str:
+        if self.end:
+            seen = "an end that sees no factor of a position" if self.end == "unseen" else "an end"
+            return f"{seen}: S {'diagonal' if self.end == 'unseen' else 'a multiple of I'}"
+        if self.product:
+            return "product on every position: S_out = sum of S_in, diagonal"
         if self.power is None:
             return "linear on every position: S_out = S_in" + (", with 1 as an eigenvector" if self.biased else "")
         return f"homogeneous of degree {self.power} on every position: S_out = {self.power} S_in, diagonal"
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
-        first, *others = site.inner
-        if self.power is not None:
-            layouts.meet(first, Diagonal(self.tokens))
-        if self.biased:
-            layouts.meet(first, Centred(self.tokens))
-        for other in others:
-            layouts.equal(first, other)
+        closed = self.end == "closed" or (self.biased and any(map(layouts.is_cut, site.inner)))
+        for w in site.inner:
+            if closed:
+                layouts.meet(w, Scalar(self.tokens))
+            elif self.power is not None or self.product or self.end:
+                layouts.meet(w, Diagonal(self.tokens))
+            if self.biased:
+                layouts.meet(w, Centred(self.tokens))
+        for other in site.inner[1:]:
+            layouts.align(site.inner[0], other)
 
     def balance(self, balance: BalancePass, site: Site) -> None:
         *before, after = site.inner
-        for w in before:
-            balance.equal_traceless(w, after, 1 if self.power is None else self.power)
+        if not self.product:
+            for w in before:
+                balance.equal_traceless(w, after, 1 if self.power is None else self.power)
+            return
+        for key in sorted({key for w in site.inner for key in balance.keys(w)}):
+            row: dict[MatrixKey | None, Number] = {}
+            for w, sign in (*((w, 1) for w in before), (after, -1)):
+                for unknown, c in ((balance.key(w, *key), sign), *_first(balance, w, key, -sign)):
+                    row[unknown] = row.get(unknown, 0) + c
+            balance.require(row)
+
+
+def _first(balance: BalancePass, w: int, key: tuple[int, str], sign: int) -> list[tuple[MatrixKey | None, Number]]:
+    """The multiple of the identity of the first box, which counts for nothing in those of the others."""
+    constant = balance.layout(w).boxes[0].constant
+    return [(balance.key(w, 0, constant), sign)] if not set(key[1]) - {"c"} else []

@@ -5,73 +5,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..algebra import Diagonal, Scalar
+from ..algebra import Algebra, Scalar
 from ..contract import Blind, Rule, Site
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, ones
-from ..unknowns import MatrixKey
 
 
 @dataclass(frozen=True)
 class TurnRule(Rule):
     """A transpose: the features of y are positions of x, and the positions of y are features of x.
 
-    A multiple of the identity is the same on both sides.  Another matrix `D` on the features of x acts on the positions
-    of y.  Where everything that reads y acts on every position alike, and is homogeneous of degree p, up to the
-    transposes that turn it back, `D` comes out there as `p D`; these then have x as a second port.
+    A multiple of the identity is the same on both sides.  Another matrix on the features of x acts on the positions of
+    y; it passes where these are an axis of their own, because transposes alone tell them apart (`PositionsRule`).
 
     Attributes:
-        open: which matrices on x come out again: `full` (all that reads y is linear), `diagonal`, or none.
-        power: with a second port: the degree of what lies between that port and x.
-        linear: with a second port: whether all of it is linear.
-        narrow: whether more matrices may come out than the rule lets through.
+        axis: which axis of the positions of x is turned.
+        joined: whether the positions of x, and those of y, are an axis of their own.
+        narrow: whether more matrices may pass than the rule lets through.
     """
 
-    open: str = ""
-    power: Number = 1
-    linear: bool = False
+    axis: int = 0
+    joined: tuple[bool, bool] = (False, False)
     narrow: bool = True
 
     @property
     def statement(self) -> str:
-        through = f"; other {self.open} matrices of x pass what reads y" if self.open else ""
-        return f"transpose: multiples of I are equal on features and positions{through}; t = 0"
+        through = "; other matrices of x are those of the positions of y" if self.joined[1] else ""
+        return f"transpose: multiples of I are equal on features and positions{through}; shifts are turned too"
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
-        if self.open != "full":
-            layouts.meet(x, Diagonal(layouts.size(x)) if self.open else Scalar(layouts.size(x)))
-        if len(site.inputs) == 1:
-            layouts.meet(y, Scalar(layouts.size(y)))
-            return
-        if not self.linear:
-            layouts.meet(y, Diagonal(layouts.size(y)))
-        layouts.align(site.inputs[1], y)
+        for w, joined in ((y, self.joined[0]), (x, self.joined[1])):
+            if not joined:
+                layouts.meet(w, Scalar(layouts.size(w)))
 
     def balance(self, balance: BalancePass, site: Site) -> None:
-        x, y = site.inputs[0], site.outputs[0]
-        ends = {w: _constants(balance, w) for w in (x, y)}
-        balance.require({ends[x][0]: 1, ends[y][0]: -1})
-        for w in (x, y):
-            if (w == x and not self.open) or (w == y and len(site.inputs) == 1):
-                for key in ends[w][1:]:
-                    balance.require({key: 1, ends[w][0]: -1})
-        if len(site.inputs) == 1:
-            return
-        source = site.inputs[1]  # what comes out of y but for a multiple of the identity
-        first, last = _constants(balance, source), ends[y]
-        for a, b in zip(first[1:], last[1:], strict=True):
-            row: dict[MatrixKey | None, Number] = {}
-            for key, c in ((b, 1), (a, -self.power), (last[0], -1), (first[0], self.power)):
-                row[key] = row.get(key, 0) + c
-            balance.require(row)
-        for box, label in sorted({*balance.keys(source), *balance.keys(y)}):
-            if label != balance.layout(y).boxes[box].constant:
-                balance.require({balance.key(source, box, label): self.power, balance.key(y, box, label): -1})
+        balance.same_on_ones(site.inputs[0], site.outputs[0])
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
+        if all(len(shifts.tokens(w)) == 2 and _single(shifts.layout(w)) for w in (x, y)):
+            own = shifts.wire_terms(x, x)
+            shifts.emit(y, {((0, k[1]), (0, t[1])): row for (t, k), row in own.items()})
+            return
         if _unseen(shifts.directions, y):
             shifts.require_uniform(x)
         else:
@@ -88,19 +65,15 @@ class TurnRule(Rule):
             Subspace((ones(directions.layout(x)),)) if directions.shared(y).covers(directions.layout(y)) else Subspace()
         )
         moving = everything if any_ else line
-        out = [Blind(moving, alike.join(moving), alike.join(moving))]
-        for w in site.inputs[1:]:  # not read
-            whole = Subspace.everything(directions.layout(w))
-            out.append(Blind(whole, whole, whole))
-        return out
+        return [Blind(moving, alike.join(moving), alike.join(moving))]
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if degrees[0] and local else degrees[0]
 
 
-def _constants(balance: BalancePass, w: int) -> list[MatrixKey | None]:
-    """The multiples of the identity on every box of a wire."""
-    return [balance.key(w, b, box.constant) for b, box in enumerate(balance.layout(w).boxes)]
+def _single(layout: Algebra) -> bool:
+    """Whether a wire is one run of features along one axis."""
+    return len(layout.boxes) == 1 and len(layout.boxes[0].dims) == 1
 
 
 def _unseen(directions: DirectionPass, y: int) -> bool:

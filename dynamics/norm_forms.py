@@ -1,0 +1,155 @@
+"""What a normalisation divides by, found out from what it does: the weight `epsilon / (s + epsilon)` of its epsilon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lawful.blocks.batchnorm import BatchNormCore
+from lawful.blocks.heads import HeadNormCore
+from lawful.blocks.norms import GroupNormCore, InstanceNormCore, LayerNormCore, RMSNormCore
+
+CLOSE = 1e-3  # how close a module of unknown make comes to a form that it has
+TOKENS = 64  # rows that are tried
+KNOWN = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+BATCH, INSTANCE = nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm
+
+
+def epsilon_of(module: nn.Module) -> float | None:
+    """The epsilon of a norm, None for a module without one."""
+    if type(module) is nn.RMSNorm and module.eps is None:
+        return float(torch.finfo(torch.float32).eps)
+    found = (getattr(module, a, None) for a in ("eps", "epsilon", "variance_epsilon"))
+    return next((x for x in found if isinstance(x, float) and x > 0), None)
+
+
+class Form:
+    """How a module normalises.
+
+    Args:
+        module: the module.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.channels = isinstance(module, (BATCH, INSTANCE, nn.GroupNorm))
+        self.known = isinstance(module, (BATCH, INSTANCE)) or type(module) in KNOWN
+        self._tried = self.known
+        self.inner: torch.dtype | None = None  # what it computes in, where that is less precise than what it writes
+        self.centre = type(module) is not nn.RMSNorm
+        self.axes: tuple[int, ...] = (-1,)
+        if type(module) in (nn.LayerNorm, nn.RMSNorm):
+            shape = module.normalized_shape
+            assert isinstance(shape, tuple)
+            self.axes = tuple(range(-len(shape), 0))
+
+    @staticmethod
+    def of(module: nn.Module | None) -> Form | None:
+        """The form of a module."""
+        return None if module is None else Form(module)
+
+    def find(self, module: nn.Module, x: Tensor, out: Tensor) -> None:
+        """Tries which form a module of unknown make has, where epsilon is small and where it is not."""
+        if self._tried:
+            return
+        self._tried = True
+        epsilon = epsilon_of(module)
+        if epsilon is None or out.shape != x.shape or x.ndim < 2:
+            return
+        for axis in dict.fromkeys((-1, 1 - x.ndim)):
+            if x.shape[axis] == 1:
+                continue
+            rows = x.movedim(axis, -1)
+            some = rows.reshape(-1, rows.shape[-1])[:TOKENS].double()
+            if x.ndim > 2 and axis != -1:
+                some = some.reshape(1, *[1] * (x.ndim - 3), *some.shape)
+            some = some * (epsilon / some.square().mean().clamp(min=1e-300)).sqrt()
+            small = some.movedim(-1, axis).to(x.dtype)
+            alike = small.reshape(1, *[1] * (x.ndim - 3), *small.shape) if small.ndim < x.ndim else small
+            made = module.forward(alike)
+            for centre in (False, True):
+                left = self._misfit(module, x, out, axis, centre)
+                if max(left, self._misfit(module, alike, made, axis, centre)) <= max(CLOSE, 4 * _unit(out)):
+                    self.known, self.axes, self.centre = True, (axis,), centre
+                    self.inner = torch.float32 if _unit(out) < 1e-12 < left else None
+                    return
+
+    def _misfit(self, module: nn.Module, x: Tensor, out: Tensor, axis: int, centre: bool) -> float:
+        """How far the output is from this normalised input times a gain, plus the bias, relative to its size."""
+        self.axes, self.centre = (axis,), centre
+        x, z = x.double(), (out - _fit(self.bias(module, out), out)).double()
+        y = (x - x.mean(axis, keepdim=True) if centre else x) * self._inverse(module, x)
+        others = [i for i in range(x.ndim) if i != axis % x.ndim]
+        gain = (y * z).sum(others, keepdim=True) / y.square().sum(others, keepdim=True).clamp(min=1e-300)
+        size = float(z.norm())
+        return float((z - gain * y).norm()) / size if size > 0 else 1.0
+
+    def _inverse(self, module: nn.Module, x: Tensor) -> Tensor:
+        return (_size(x, self.axes, self.centre) + (epsilon_of(module) or 0.0)).rsqrt()
+
+    def weight(self, module: nn.Module, x: Tensor) -> Tensor:
+        """`epsilon / (s + epsilon)`, in a shape that expands to that of `x`."""
+        epsilon = epsilon_of(module) or 0.0
+        if isinstance(module, BATCH):
+            size = _size(x, [i for i in range(x.ndim) if i != 1], True)
+        elif isinstance(module, INSTANCE):
+            size = _size(x, range(2, x.ndim), True)
+        elif isinstance(module, nn.GroupNorm):
+            size = _size(x.reshape(x.shape[0], module.num_groups, -1), (2,), True)
+            size = size.repeat_interleave(x.shape[1] // module.num_groups, 1).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
+        else:
+            size = _size(x, self.axes, self.centre)
+        return epsilon / (size + epsilon)
+
+    def bias(self, module: nn.Module, out: Tensor) -> Tensor | None:
+        """What the norm adds at the end, in a shape that expands to that of the output."""
+        bias = getattr(module, "bias", None)
+        if not isinstance(bias, Tensor):
+            return None
+        axis = 1 if self.channels else self.axes[0] % out.ndim
+        return bias.detach() if bias.ndim > 1 else bias.detach().reshape(-1, *[1] * (out.ndim - 1 - axis))
+
+
+def of_block(block: Any, x: Tensor, axis: int) -> Tensor | None:
+    """The same weight for a norm that is a block of an architecture, in the shape of `x`; None for another block.
+
+    Args:
+        block: the block.
+        x: what it reads.
+        axis: of the features.
+    """
+    axis %= x.ndim
+    if isinstance(block, BatchNormCore):
+        size = _size(x, [i for i in range(x.ndim) if i != axis], True)
+    elif isinstance(block, (LayerNormCore, RMSNormCore)):
+        size = _size(x, (axis,), isinstance(block, LayerNormCore))
+    elif isinstance(block, (GroupNormCore, InstanceNormCore, HeadNormCore)):
+        y = x.movedim(axis, -1 if isinstance(block, HeadNormCore) else 1)
+        if isinstance(block, HeadNormCore):
+            size = _size(y.unflatten(-1, (block.heads, -1)), (-1,), block.centre)
+            size = size.expand(*size.shape[:-1], y.shape[-1] // block.heads).flatten(-2).movedim(-1, axis)
+        else:
+            groups = block.groups if isinstance(block, GroupNormCore) else y.shape[1]
+            size = _size(y.reshape(y.shape[0], groups, -1), (2,), True).repeat_interleave(y.shape[1] // groups, 1)
+            size = size.reshape(*y.shape[:2], *[1] * (y.ndim - 2)).movedim(1, axis)
+    else:
+        return None
+    weight: Tensor = block.epsilon / (size + block.epsilon)
+    return weight
+
+
+def _fit(bias: Tensor | None, out: Tensor) -> Tensor:
+    return out.new_zeros(()) if bias is None else bias
+
+
+def _size(x: Tensor, axes: Sequence[int], centre: bool) -> Tensor:
+    """The mean square, at least in float32."""
+    x = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    axes = list(axes)
+    return x.var(axes, correction=0, keepdim=True) if centre else x.square().mean(axes, keepdim=True)
+
+
+def _unit(x: Tensor) -> float:
+    return torch.finfo(x.dtype).eps

@@ -1,0 +1,126 @@
+"""What an adversary found with models that are not made of our blocks: copies, empty lists, nested permutations."""
+
+import pytest
+import torch
+from torch import nn
+
+import lawful as lw
+from lawful.theory.verdict import Verdict
+
+
+class Interleaved(nn.Module):
+    """A gate and its values in turn: no rule cuts them apart, so that nothing is found."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p, self.h = nn.Linear(4, 8), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.p(x)
+        out: torch.Tensor = self.h(nn.functional.gelu(y[..., ::2]) * y[..., 1::2])
+        return out
+
+
+def test_a_network_without_symmetries_is_taken_by_every_tool() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Tanh()), torch.randn(3, 4)
+    found = lw.symmetries(model, args=(x,))
+    assert len(found) == 0
+    assert [g["name"] for g in lw.param_groups(model, network=found)] == ["matrices"]
+    assert lw.fold(model, network=found).done == ()
+    assert lw.same_function(model, model, network=found).verdict is Verdict.HOLDS
+    assert torch.equal(lw.align(model, model, network=found).model[0].weight, model[0].weight)
+
+
+def test_a_gate_and_its_values_in_turn_raise_nothing() -> None:
+    torch.manual_seed(0)
+    model, x = Interleaved(), torch.randn(3, 4)
+    found = lw.symmetries(model, args=(x,))
+    assert all(s.verify().error < 1e-9 for s in found)
+    assert sum(len(g["names"]) for g in lw.param_groups(model, network=found)) == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_modules_that_keep_what_they_computed_are_copied() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.weight_norm(nn.Linear(5, 6)), nn.ReLU(), nn.Linear(6, 3))
+    x = torch.randn(4, 5)
+    found = lw.symmetries(model, args=(x,))
+    model(x)
+    moved = model
+    for s in found:
+        moved = s.apply(moved, s.random())
+    with torch.no_grad():
+        assert float((moved(x) - model(x)).abs().max()) < 1e-4
+        assert float((lw.balance(model, network=found)(x) - model(x)).abs().max()) < 1e-4
+    assert lw.fold(model, network=found).error < 1e-9
+
+
+class Post(nn.Module):
+    """A stream between norms that are added to it: factors along the vector of ones pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.e, self.u, self.d = nn.Embedding(11, 8), nn.Linear(8, 12), nn.Linear(12, 8)
+        self.norm, self.h = nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.e(ids)
+        out: torch.Tensor = self.h(self.norm(x + self.d(nn.functional.gelu(self.u(x)))))
+        return out
+
+
+def test_a_stream_that_is_stretched_along_ones_is_recognised() -> None:
+    torch.manual_seed(0)
+    model, ids = Post(), torch.randint(11, (2, 5))
+    found = lw.symmetries(model, args=(ids,))
+    moved = model
+    for s in found:
+        moved = s.apply(moved, s.random())
+    assert lw.same_function(model, moved, network=found).verdict is Verdict.HOLDS
+
+
+class Experts(nn.Module):
+    """Experts in a list: they change places, and so do the hidden units of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router, self.head = nn.Linear(6, 3), nn.Linear(6, 2)
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 6)) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        p = self.router(x).softmax(-1)
+        out: torch.Tensor = self.head(sum(p[..., i : i + 1] * e(x) for i, e in enumerate(self.experts)))
+        return out
+
+
+def test_experts_are_matched_before_their_units() -> None:
+    torch.manual_seed(0)
+    model, x = Experts(), torch.randn(4, 6)
+    found = lw.symmetries(model, args=(x,))
+    moved = model
+    for s in found.where(group="permutation"):
+        moved = s.apply(moved, s.random())
+    assert lw.align(model, moved, network=found).distance[1] < 1e-6
+    for s in found:
+        moved = s.apply(moved, s.random())
+    assert lw.same_function(model, moved, network=found).verdict is Verdict.HOLDS
+
+
+def test_a_map_in_a_module_of_several_is_named_by_its_parameter() -> None:
+    class Root(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.RMSNorm(6)
+            self.up, self.down = nn.Parameter(torch.randn(5, 6)), nn.Parameter(torch.randn(2, 5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.norm(x) @ self.up.T) @ self.down.T
+
+    torch.manual_seed(0)
+    found = lw.symmetries(Root(), args=(torch.randn(3, 6),))
+    maps = lw.export.awq(found)
+    assert {"smooth_layer": "norm", "balance_layers": ["up"]} in maps
+    assert lw.audit(maps, found).verdict is Verdict.HOLDS
+    (turned,) = lw.audit({"smooth_layer": "up", "balance_layers": ["norm"]}, found).findings
+    assert turned.wrong == ("norm",)
