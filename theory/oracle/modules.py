@@ -159,8 +159,7 @@ def module_points(
                     found = call(values, ways[0])
                     break
                 except Exception as error:
-                    if len(ways) > 1:  # numbers that are no row of some table, or no sorted offsets
-                        ways.pop(0)
+                    if len(ways) > 1 and ways.pop(0):  # numbers that are no row of some table, or no sorted offsets
                         continue
                     with refused(f"{type(module).__name__} does not run on random inputs like the examples"):
                         raise error

@@ -82,19 +82,7 @@ def movedim(low: Context, node: Node, x: Value, a: int, b: int) -> Value:
 @handles("expand", "expand_as", "broadcast_to")
 def expand(low: Context, node: Node, x: Value, *rest: Any, **options: Any) -> Value:
     """Dimensions of length 1 are repeated."""
-    return _repeated(x, [int(n) for n in node.meta["val"].shape])
-
-
-@handles("broadcast_tensors")
-def broadcast(low: Context, node: Node, many: Sequence[Value]) -> Value:
-    """Tensors that are repeated until they have one shape."""
-    shapes = [tuple(int(n) for n in t.shape) for t in node.meta["val"]]
-    if not all(isinstance(x, Stream) or x.shape == s for x, s in zip(many, shapes, strict=True)):
-        raise NotUnderstood("other things than streams are repeated")
-    return tuple(_repeated(x, s) if isinstance(x, Stream) else x for x, s in zip(many, shapes, strict=True))
-
-
-def _repeated(x: Value, lengths: Sequence[int]) -> Value:
+    lengths = [int(n) for n in node.meta["val"].shape]
     dims = ((),) * (len(lengths) - len(x.dims)) + x.dims
     return x.arranged(tuple(d if size(d) == n else (Atom(COPIES, n),) for d, n in zip(dims, lengths, strict=True)))
 
