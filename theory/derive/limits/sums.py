@@ -272,9 +272,9 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
         cut = site.rule.cut
         parts = [w for w in dict.fromkeys(site.outputs if cut else site.inputs) if w in turning]
         if cut:  # single features are cut apart where only the diagonal passes, if they never meet again
-            met = Counter(name for w in parts for name in _meets(solution, w))
-            wires = solution.drawn.wires
-            parts = [w for w in parts if wires[w].size > 1 or any(met[name] > 1 for name in _meets(solution, w))]
+            met = {w: _meets(solution, w) for w in parts}
+            alike = Counter(met.values())
+            parts = [w for w in parts if solution.drawn.wires[w].size > 1 or (met[w] and alike[met[w]] > 1)]
         if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
             ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
         elif not cut and any(_turns(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
@@ -338,14 +338,21 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
                 yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
 
 
-def _meets(solution: Solution, w: int) -> set[str]:
-    """The sites that put a wire, or a linear map of it, together with others."""
-    readers = [r for r, _ in solution.drawn.readers[w]]
-    maps = [r for r in readers if isinstance(r.rule, LinearRule)]
-    after = [r for m in maps for r, _ in solution.drawn.readers[m.outputs[0]] if isinstance(r.rule, AddRule)]
-    joins = [r for r in readers if isinstance(r.rule, ConcatRule) and not r.rule.cut]
-    joins = [j for j in joins if any(_turns(r) for r, _ in solution.drawn.readers[j.outputs[0]])]
-    return {r.name for r in (*joins, *after)}
+def _meets(solution: Solution, w: int) -> frozenset[str]:
+    """The sites that put a wire, or linear maps of it, together with others; none if some reader of it is no such."""
+    readers = solution.drawn.readers
+    found: set[str] = set()
+    for r, _ in readers[w]:
+        if isinstance(r.rule, LinearRule):
+            met = {s.name for s, _ in readers[r.outputs[0]] if isinstance(s.rule, AddRule)}
+        elif isinstance(r.rule, ConcatRule) and not r.rule.cut and any(_turns(s) for s, _ in readers[r.outputs[0]]):
+            met = {r.name}
+        else:
+            met = set()
+        if not met:
+            return frozenset()
+        found |= met
+    return frozenset(found)
 
 
 def _keeps_sums(site: Site) -> bool:
