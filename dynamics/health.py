@@ -1,4 +1,7 @@
-"""What is normal in a run and what is not: a verdict for every law, and the parameters that a fault sits in."""
+"""What is normal in a run and what is not: a verdict for every law, and the parameters that a fault sits in.
+
+This file is long because every finding is told from all the others of one step.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A transformation of the weights that leaves a network's function unchanged, as an object that acts."""
+"""A transformation of the weights that leaves a network's function unchanged, as an object that acts.
+
+This file is long because whatever is asked of a transformation is asked of this one object.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def chosen() -> dict[str, int]:
     return dict(pair for s, most in OF_SOURCE.items() for pair in [v for (t, _), v in found.items() if t == s][:most])
 
 
-def tested(name: str) -> Findings:
+def outcome(name: str) -> Findings:
     """What the kit says of a model; parameters that this call of it does not read are excepted, as a user would do."""
     built = build(name, full=False)
     found = examine(built.module, built.args, built.kwargs, samples=1)
@@ -47,7 +47,7 @@ def tested(name: str) -> Findings:
 def row(name: str, size: int) -> dict[str, object]:
     """One line of the results."""
     try:
-        found = tested(name)
+        found = outcome(name)
     except Exception as error:
         return {"name": name, "parameters": size, "verdict": f"{type(error).__name__}: {error}"[:200]}
     counts = (len(found.parameters), len(found.vouched("reference")), len(found.vouched("laws")), len(found.allowed))

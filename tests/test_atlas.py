@@ -235,6 +235,7 @@ def fake_trace(module: torch.nn.Module, *args: torch.Tensor, **kwargs: torch.Ten
         opaque=(),
         narrow=(),
         behind=(),
+        branches=False,
         limits=(),
         axes=(-1,),
         seconds={"export": 0.1, "lower": 0.2},

@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from kit_models import RESULTS, chosen, tested
+from kit_models import RESULTS, chosen, outcome
 
 from lawful.testing.score import accused
 from lawful.testing.score_right import right
@@ -23,7 +23,7 @@ def test_the_published_results_accuse_nobody() -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", chosen())
 def test_a_published_model_is_not_accused(name: str) -> None:
-    found = tested(name)
+    found = outcome(name)
     assert found.verdict is not Verdict.VIOLATED, str(found)
 
 

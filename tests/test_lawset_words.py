@@ -22,11 +22,11 @@ def test_printing_shows_every_law() -> None:
 def test_a_set_has_text_and_latex() -> None:
     assert LAWS.text == f"{LAWS[0].name}: {LAWS[0].text}"
     assert LAWS.latex == f"\\begin{{aligned}}\n&{LAWS[0].latex}\n\\end{{aligned}}"
-    assert LAWS.where(kind="none").latex == LAWS.where(kind="none").text == ""
+    assert LAWS.where(wire="none").latex == LAWS.where(wire="none").text == ""
 
 
 def test_a_number_that_is_not_there_says_how_many_are() -> None:
-    with pytest.raises(IndexError, match="no number 10: 1 are here, with the numbers 0 to 0"):
+    with pytest.raises(IndexError, match="no number 10 here: there is one, number 0"):
         LAWS[10]
     assert LAWS[-1] is LAWS[0]
 

@@ -70,6 +70,7 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
         opaque=(OPAQUE,),
         narrow=(),
         behind=(),
+        branches=False,
         aliases={"tied": "fc1.weight"},
         unused=("extra",),
         comparison=None,

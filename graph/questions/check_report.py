@@ -155,7 +155,7 @@ class CheckReport:
         text = [
             f"{plural(self.laws.count, 'scalar law')} in {plural(len(self.laws), 'family', 'families')}, "
             f"{self.laws.independent} independent"
-            + (f"; {approximate} families hold up to an epsilon" if approximate else ""),
+            + (f"; {plural(approximate, 'family holds', 'families hold')} up to an epsilon" if approximate else ""),
             *self._verified(),
             *self._counted(),
             *dict.fromkeys((*self.laws.notes, *self.findings)),

@@ -4,6 +4,8 @@
 shape, so that no graph shows them.  A mixture of experts written so gives the same when every expert reads every token
 and what it gives is multiplied by the mask.  Whether that is so is not taken on trust: the module itself runs as it is
 written when the rebuilt network is compared with it.
+
+This file is long because every way to choose rows stands beside the one in which they are put back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed."""
+"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed.
+
+This file is long because both sides of a step share what was seen while it ran.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from lawful.theory.oracle.modules import Axes, fit_losses
 from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import refused
 
-from .own_backward import DESIGN, OperatorFinding, operators
+from .own_backward import OperatorFinding, operators
 from .recorder import recording
 from .replay import Memory, Replayed, replay
+from .stand_ins import stand_ins
 from .tape import NotMeasured, OwnCall, Spot, Tape
 from .wires import Wires
 
@@ -223,7 +227,7 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     """Fills in the derivative, with cuts and without, its noise, and what was found about operators."""
     tape, leaves = sample.tape, sample.parameters
     sample.operators = operators(tape, leaves, seed)
-    stand_in = _stand_ins(sample, by_design)
+    stand_in = stand_ins(tape, sample.operators, by_design)
     whole = replay(tape, leaves, list(spots.values()), stand_in=stand_in)
     for name, value in zip(spots, whole.outputs, strict=True):
         if not _same(value, sample.outputs[name], sample.width):
@@ -298,49 +302,6 @@ def _same(one: torch.Tensor, other: torch.Tensor, width: torch.dtype) -> bool:
         return False
     gap = torch.where(both, one - other, 0).norm()
     return float(gap) <= 100 * EPS.get(width, 1e-2) * float(torch.where(both, other, 0).norm()) + 1e-12
-
-
-def _stand_ins(sample: Sample, by_design: Sequence[str]) -> dict[int, Callable[[OwnCall, Memory], None]]:
-    """What puts the backward of an operator in the place of the derivative, where it is meant to be another one."""
-    found: dict[int, Callable[[OwnCall, Memory], None]] = {}
-    for number, call in enumerate(sample.tape.calls):
-        if call.by_torch or call.opaque or call.last < 0:
-            continue
-        if any(d in (call.function.__name__, call.place.module) or d == call.place.line for d in by_design):
-            found[number] = _own_instead(set(call.spots))
-            continue
-        through = {f.input for f in sample.operators if f.verdict is DESIGN and f.operator == call.function.__name__}
-        if through:
-            order: list[tuple[object, ...]] = []
-            numbers = set()
-            for i, s in call.spots.items():
-                if s.dtype.is_floating_point:
-                    if (s.key, s.geometry) not in order:
-                        order.append((s.key, s.geometry))
-                    if order.index((s.key, s.geometry)) in through:
-                        numbers.add(i)
-            found[number] = _own_instead(numbers)
-    return found
-
-
-def _own_instead(inputs: set[int]) -> Callable[[OwnCall, Memory], None]:
-    """After a call of an operator: its own backward for some inputs, the derivative for all others."""
-
-    def act(call: OwnCall, memory: Memory) -> None:
-        whole = inputs == set(call.spots)
-        values = [memory.read(call.spots[i]) if i in call.spots else a for i, a in enumerate(call.args)]
-        given = [
-            (v.view_as(v) if i in inputs else v.detach()) if isinstance(v, torch.Tensor) else v
-            for i, v in enumerate(values)
-        ]
-        with torch.enable_grad():
-            out = call.function.apply(*given)
-        outs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
-        for spot, new in zip(call.results, outs, strict=True):
-            if spot.dtype.is_floating_point:
-                memory.write(spot, new if whole else memory.read(spot) + (new - new.detach()))
-
-    return act
 
 
 def _pair(sample: Sample, wires: Wires) -> None:

@@ -151,8 +151,8 @@ def _fault(
     if not special and tape.steps[number].name.startswith("aten.") and step.name not in BY_FREQUENCY:
         guess += "; its own formula is right, so what it saved was overwritten, or a hook changes the gradient"
         guess += ", or a checkpoint drew other numbers" if tape.draws else ""
-    own = [n for n in step.own if not tape.calls[n].by_torch]
-    at = _written(sample, own[0] if own else None)
+    inside = [n for n in step.own if not tape.calls[n].by_torch]
+    at = _written(sample, inside[0] if inside else None)
     return Fault(_name(sample, number), _outer(sample, step), guess, toward, _end(sample, number), written=at)
 
 

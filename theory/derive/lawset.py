@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -14,13 +15,14 @@ from ..laws.named import Named
 from ..laws.notes import Fact, facts, gaps
 from ..laws.pages import formula, lines, table
 from ..parts import base
-from ..typed import typed_methods
+from ..typed import typed, typed_methods
 
 if TYPE_CHECKING:
     from ..oracle.verification import Report
 
 
 FORMAT = "lawful-laws 1"
+KINDS = ("balance", "shift", "frozen")
 SHOWN = 20  # laws that are printed before the list is cut
 FIELDS = {
     "loss": str,
@@ -90,7 +92,17 @@ class LawSet(Named[Law]):
         exact: bool | None = None,
         kind: str | None = None,
     ) -> LawSet:
-        """The laws that match; `algebra` and `wire` match as the beginning of the name."""
+        """The laws that match; `algebra` and `wire` match as the beginning of the name.
+
+        Raises:
+            ValueError: for a kind that no law can have, and an algebra that looks like one here and is none.
+        """
+        if kind is not None and kind not in KINDS:
+            raise ArgumentError(f"no kind of laws is called {kind!r}; there are {', '.join(KINDS)}")
+        names = {law.algebra.partition("(")[0] for law in self._laws}
+        near = difflib.get_close_matches(algebra.partition("(")[0], names, 1, 0.8) if algebra else []
+        if algebra and near and not any(n.startswith(algebra.partition("(")[0]) for n in names):
+            raise ArgumentError(f"no algebra {algebra!r}; did you mean {near[0]}?")
         return self._subset(
             [
                 law
@@ -102,6 +114,7 @@ class LawSet(Named[Law]):
             ]
         )
 
+    @typed()
     def on(self, parameters: Sequence[str] | str) -> LawSet:
         """The laws that depend only on these parameters (names, or a prefix of names): the submodule theorem.
 

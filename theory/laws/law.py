@@ -8,7 +8,7 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import LARGEST
+from ..arguments import LARGEST, shown
 from ..parts import base
 from ..typed import typed_methods
 from .leak import Leak
@@ -183,7 +183,10 @@ def as_parameters(params: object, names: Sequence[str] | None = None) -> dict[st
     elif isinstance(params, Mapping):
         found = dict(params)
     else:
-        raise TypeError(f"expected a module or a mapping of tensors, got {type(params).__name__}")
+        raise TypeError(
+            f"expected a module or a mapping of tensors, got {shown(params)}; to_torch() makes a module of an "
+            "architecture"
+        )
     for n in names or ():
         if n not in found:
             raise KeyError(

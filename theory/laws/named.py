@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar, overload
 
@@ -50,12 +51,16 @@ class Named(Sequence[T]):
             for law in self._laws:
                 if law.name == key:
                     return law
-            raise KeyError(f"no law named {key!r}; there are {', '.join(law.name for law in self._laws[:8])}")
+            names = [law.name for law in self._laws]
+            near = difflib.get_close_matches(key, names, 3)
+            there = f"there are {', '.join(names[:8])}" if names else "there are none"
+            raise KeyError(f"no law named {key!r}; " + (f"did you mean {' or '.join(near)}?" if near else there))
         try:
             return self._laws[key]
         except IndexError:
-            last = f"0 to {len(self._laws) - 1}" if self._laws else "none"
-            raise IndexError(f"there is no number {key}: {len(self._laws)} are here, with the numbers {last}") from None
+            n = len(self._laws)
+            there = {0: "there are none", 1: "there is one, number 0"}.get(n, f"there are {n}, numbers 0 to {n - 1}")
+            raise IndexError(f"there is no number {key} here: {there}") from None
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._laws)

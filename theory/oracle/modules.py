@@ -1,4 +1,7 @@
-"""Loss gradients of a torch module in float64; afterwards the module is what it was."""
+"""Loss gradients of a torch module in float64; afterwards the module is what it was.
+
+This file is long because every way to run a module ends in the same restoring of it.
+"""
 
 from __future__ import annotations
 

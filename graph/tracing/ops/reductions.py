@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch.fx import Node
 
 from lawful.blocks import GlobalMaxPool, GroupMax
 
+from ..arguments import Arguments
 from ..arrange import exact, joined_features
 from ..context import Context, handles
 from ..layout import Dim
+from ..opaque import ONLY_CHOICES, emit_opaque
 from ..purity import name_of
 from ..steps.arithmetic import add, times
 from ..steps.experts import mixture_of_experts
@@ -98,14 +101,12 @@ def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = Fal
     rank = len(s.dims)
     asked = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims))
     found = s.feature_dims
-    if any(u.target is operator.getitem and u.args[1] == 1 and u.users for u in node.users):
-        raise NotUnderstood("it says where the maximum is")
     if len(found) == 1 and asked == found and s.signal.features == s.shape[found[0]] > 1:
         s = opened(low, node, s, found[0])
         (y,) = low.emit(node, GroupMax(s.signal.features), [s], label="max")
         out = joined_features(s, y, found[0])
         out = out if keep else out.arranged(tuple(d for i, d in enumerate(out.dims) if i not in asked))
-        return out if str(node.target).startswith("aten.amax") else (out, None)
+        return _with_numbers(low, node, x, out)
     found = s.feature_home
     spaces = [d for d in range(1, rank) if d not in found and s.shape[d] > 1]
     if len(found) != 1 or not set(spaces) <= set(asked) or found[0] in asked or 0 in asked:
@@ -115,4 +116,20 @@ def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = Fal
     left: list[Dim] = [() for _ in range(rank)]
     left[0], left[found[0]] = y.dims[0], y.dims[-1]
     out = y.arranged(tuple(d for i, d in enumerate(left) if keep or i not in asked))
-    return out if str(node.target).startswith("aten.amax") else (out, None)
+    return _with_numbers(low, node, x, out)
+
+
+def _with_numbers(low: Context, node: Node, x: Value, largest: Stream) -> Value:
+    """A maximum with the numbers of what is largest, where the call gives them; they only choose."""
+    if name_of(node) != "max":
+        return largest
+    if not any(u.target is operator.getitem and u.args[1] == 1 and u.users for u in node.users):
+        return largest, None
+    arguments, rest = Arguments(low, node), node.args[1:]
+    whole = arguments.plan(x)
+
+    def numbers(tensors: Sequence[torch.Tensor], own: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.max(whole(tensors, own), *rest)[1]
+
+    gives = node.meta["val"][1]
+    return largest, emit_opaque(low, node, arguments.reads, ONLY_CHOICES, numbers, gives=gives, cut=True)

@@ -1,0 +1,59 @@
+"""Operators whose gradient is meant to be another one than the derivative: in a replay their own backward stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from .own_backward import DESIGN, OperatorFinding
+from .replay import Memory
+from .tape import OwnCall, Tape
+
+
+def stand_ins(
+    tape: Tape, operators: Sequence[OperatorFinding], by_design: Sequence[str]
+) -> dict[int, Callable[[OwnCall, Memory], None]]:
+    """What puts the backward of an operator in the place of the derivative, where it is meant to be another one."""
+    found: dict[int, Callable[[OwnCall, Memory], None]] = {}
+    for number, call in enumerate(tape.calls):
+        if call.by_torch or call.opaque or call.last < 0:
+            continue
+        if any(d in (call.function.__name__, call.place.module) or d == call.place.line for d in by_design):
+            found[number] = _own_instead(set(call.spots))
+            continue
+        through = {f.input for f in operators if f.verdict is DESIGN and f.operator == call.function.__name__}
+        if through:
+            order: list[tuple[object, ...]] = []
+            numbers = set()
+            for i, s in call.spots.items():
+                if s.dtype.is_floating_point:
+                    if (s.key, s.geometry) not in order:
+                        order.append((s.key, s.geometry))
+                    if order.index((s.key, s.geometry)) in through:
+                        numbers.add(i)
+            found[number] = _own_instead(numbers)
+    return found
+
+
+def _own_instead(inputs: set[int]) -> Callable[[OwnCall, Memory], None]:
+    """After a call of an operator: its own backward for some inputs, the derivative for all others."""
+
+    def act(call: OwnCall, memory: Memory) -> None:
+        whole = inputs == set(call.spots)
+        values = [memory.read(call.spots[i]) if i in call.spots else a for i, a in enumerate(call.args)]
+        given = [
+            (v.view_as(v) if i in inputs else v.detach()) if isinstance(v, torch.Tensor) else v
+            for i, v in enumerate(values)
+        ]
+        with torch.enable_grad():
+            out = call.function.apply(*given)
+        outs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
+        for spot, new in zip(call.results, outs, strict=True):
+            if spot.dtype.is_floating_point:
+                memory.write(spot, new if whole else memory.read(spot) + (new - new.detach()))
+
+    return act
+
+
+__all__ = ["stand_ins"]
