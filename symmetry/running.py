@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -22,6 +22,7 @@ from lawful.theory.parts import base
 from lawful.theory.refusals import refused
 
 Tensors = dict[str, torch.Tensor]
+Module = TypeVar("Module", bound=torch.nn.Module)
 SAMPLES = 2  # batches of random inputs
 BATCH = 3
 
@@ -73,7 +74,7 @@ def tensors_of(model: object, aliases: Mapping[str, str] | None = None) -> Tenso
     return out
 
 
-def copied(model: torch.nn.Module) -> torch.nn.Module:
+def copied(model: Module) -> Module:
     """A deep copy of a module; tensors that it computed and kept (`weight` under weight norm) are copied as numbers."""
     memo = {
         id(t): t.detach().clone()

@@ -250,7 +250,7 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
 def _wrong_answers(symmetry: Symmetry, tensors: Tensors, element: Element) -> list[Tensors]:
     """Wrong changes: one move is left out; where nothing answers anything, all else is scaled unevenly."""
     found = tensors_of(tensors, symmetry.setting.aliases)
-    steps = (*symmetry.moves, *symmetry.stacks)
+    steps: tuple[Move | Stack, ...] = (*symmetry.moves, *symmetry.stacks)
     if len(steps) < 2 or symmetry.kind == "shift":
         floats = {n: t for n, t in found.items() if t.is_floating_point()}
         others = {n: t for n, t in floats.items() if n not in symmetry.parameters} or floats
