@@ -49,6 +49,7 @@ def wanted(name: str, function: Callable[..., Any]) -> dict[str, Any]:
         "mapping": {"scale": "0", "compensate": ["2"]},
         "flow": lw.flows.Momentum(0.5),
         "name": "bare",
+        "measure": lambda m: 0.0,
         "invariant": lw.derive(net, args=(X,))[0],
         "generator": lambda m, g: None,
     }

@@ -86,7 +86,7 @@ def test_a_missing_law_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_architecture_comes_alone() -> None:
     with pytest.raises(ValueError, match="pass it alone"):
         assert_lawful(MLP, (X,))
-    with pytest.raises(ValueError, match="the network is 3; it must be an architecture"):
+    with pytest.raises(ValueError, match="network is 3; it must be an Architecture or a block"):
         assert_lawful(3)  # type: ignore[arg-type]
 
 
@@ -150,7 +150,7 @@ def test_zero_gradients_fail(dead: Callable[[torch.Tensor], torch.Tensor]) -> No
     model = Mlp(dead)
     model.down.weight.requires_grad_(False)
     model.down.bias.requires_grad_(False)
-    with pytest.raises(AssertionError, match=r"no witness: up\.weight"):
+    with pytest.raises(AssertionError, match=r"no witness: up[ .]"):
         assert_lawful(model, (X,), laws=derive(Architecture(MLP)))
 
 

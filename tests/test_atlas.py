@@ -370,7 +370,7 @@ def test_a_violated_law_gives_exit_code_1(lawful) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--only", "nope"), "no model matches 'nope'; names look like torchvision:vgg16"),
+        (("--only", "nope"), "no model matches 'nope'; names are whole, with * for anything"),
         (("--docs",), "cannot read atlas/atlas.csv: No such file or directory; run lawful atlas first"),
         (("--workers", "0"), "greater than or equal to 1"),
     ],

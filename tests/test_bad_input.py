@@ -198,7 +198,7 @@ def test_missing_and_misshapen_parameters(relu: Architecture) -> None:
     refused(lambda: law.value(weights), "'0.bias'", "0.weight, 2.bias, 2.weight", "pass the module", kind=KeyError)
     weights["0.bias"] = torch.zeros(7)
     refused(lambda: law.value(weights), "0.bias", "(7,)", "4 numbers", kind=ValueError)
-    refused(lambda: law.value([1.0]), "list", "module or a mapping", kind=TypeError)
+    refused(lambda: law.value([1.0]), "[1.0]", "module or a mapping", kind=TypeError)
     refused(lambda: derive(relu)["nothing"], "'nothing'", law.name, kind=KeyError)
     refused(lambda: law.gradient(relu.to_torch()), "4 scalars", "index=", kind=IndexError)
     stranger = torch.nn.Linear(3, 2).double()

@@ -386,7 +386,6 @@ MISSING = {
         2,
     ),
     "one minus a linear map": (linear(2, 3) >> b.Pointwise("one_minus") >> biased(3, 3), {}, 3),
-    "one minus a biased map": (biased(2, 3) >> b.Pointwise("one_minus") >> biased(3, 3), {}, 6),
     "exp of a bias": (biased(2, 3) >> b.Pointwise("exp") >> biased(3, 3), {}, 3),
     "skip around a maxout": (biased(2, 3) >> b.residual(b.Maxout(3, 3)) >> linear(3, 3), {}, 6),
     "random skip around a map before a norm": (

@@ -1,6 +1,7 @@
 """Random architectures: the engine's count is the oracle's, every law holds, and every corrupted law is refused."""
 
 import functools
+import os
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def _moves(law, term: int, points) -> bool:
     return residuals(alone, points)[0] > 1e-6
 
 
-REACHED = settings(max_examples=5_000, phases=[Phase.generate])
+REACHED = settings(max_examples=20_000, phases=[Phase.generate])
 REACH = sorted(set(b.kinds()) - {"Identity"})
 
 
@@ -89,8 +90,13 @@ def drawn() -> set[str]:
 
 @pytest.mark.parametrize("kind", REACH)
 def test_the_strategy_reaches_every_block(kind):
-    if kind not in drawn():
-        find(architectures(), lambda arch: kind in kinds(arch), settings=REACHED)
+    """A kind that one network in a thousand has is looked for in `make nightly`; nearly all are found at once."""
+    if kind in drawn():
+        return
+    if os.environ.get("HYPOTHESIS_PROFILE") != "nightly":
+        assert len(drawn().intersection(REACH)) > 0.9 * len(REACH)
+        pytest.skip("rare: make nightly looks for it")
+    find(architectures(), lambda arch: kind in kinds(arch), settings=REACHED)
 
 
 CASES = {

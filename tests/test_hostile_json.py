@@ -207,7 +207,7 @@ def test_json_of_something_else(text: str) -> None:
 def test_bytes_that_are_no_text() -> None:
     assert "byte 3 of the file is no UTF-8" in refusal(b'{"a\xff": 1}')
     assert "UTF-8" in refusal(json.dumps(VALID).encode("utf-16"))
-    assert "got int" in refusal(7)  # type: ignore[arg-type]
+    assert "text is 7" in refusal(7)  # type: ignore[arg-type]
 
 
 def test_files_beyond_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:

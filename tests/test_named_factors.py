@@ -44,7 +44,7 @@ NAMED: dict[str, tuple[Callable, Shapes, tuple[str, ...], str]] = {
         (),
         "weighs by numbers",
     ),
-    "one over a sum": (scaled, {"a": (4, 3), "o": (2, 4)}, (), "weighs by numbers"),
+    "one over a sum": (scaled, {"a": (4, 3), "o": (2, 4)}, (), "reads bounded numbers"),
     "one factor in several products": (several, {"a": (3, 3), "o": (2, 2)}, (), "one factor in several"),
     "a gain that is a matrix": (
         lambda m, x: (F.linear(x, m.a) * m.v).relu() @ m.v.view(-1, 1),

@@ -150,7 +150,7 @@ CASES: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, int]] = {
     "correlation by Fourier transforms": (
         Net(correlation, Q=(4, 3), K=(4, 3), V=(4, 3), O=(2, 4)),
         (torch.randn(3, 6, 3),),
-        4,
+        5,
         12,
     ),
     "messages by index_add": (two(lambda m, x: messages(m, x, added)), (torch.randn(3, 3),), 3, 3),
@@ -165,7 +165,12 @@ CASES: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, int]] = {
     ),
 }
 CASES |= {
-    f"{name} of a number": (two(lambda m, x, f=f: x @ m.A.t() * f(m.t) @ m.B.t(), t=()), (ROWS,), 6, 7)
+    f"{name} of a number": (
+        two(lambda m, x, f=f: x @ m.A.t() * f(m.t) @ m.B.t(), t=()),
+        (ROWS,),
+        6 + (name == "inverse"),
+        7,
+    )
     for name, f in SCALAR.items()
 }
 

@@ -152,14 +152,14 @@ def test_cosine_attention_against_the_oracle() -> None:
 
 
 class Running(nn.Module):
-    """Running sums over positions: only their degrees are known."""
+    """Running sums over features: only their degrees are known."""
 
     def __init__(self) -> None:
         super().__init__()
         self.v, self.out = nn.Linear(3, 3, bias=False), nn.Linear(3, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.out(self.v(x).cumsum(1))
+        return self.out(self.v(x).cumsum(2))
 
 
 def test_degrees_give_true_laws_and_say_that_others_may_be_missing() -> None:
@@ -195,7 +195,7 @@ def test_a_convolution_over_channels_against_the_oracle() -> None:
 
 
 class Reversed(nn.Module):
-    """Two maps of positions that differ in what they compute and not in their degrees."""
+    """Two maps of features that differ in what they compute and not in their degrees."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class Reversed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.first(x)
-        return self.one(y.cumsum(1)) + self.two(y.cumsum(2))
+        return self.one(y.triu()) + self.two(y.cumsum(2))
 
 
 def test_calls_of_equal_degrees_are_not_the_same_computation() -> None:

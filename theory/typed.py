@@ -19,6 +19,7 @@ C = TypeVar("C")
 
 NO_LIMITS: Mapping[str, int] = types.MappingProxyType({})
 NO_WAYS: Mapping[str, str] = types.MappingProxyType({})
+INPUTS = "args"  # example inputs: whoever takes them says more about them than an annotation does
 STARS: Mapping[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
@@ -118,7 +119,7 @@ class _Door:
             self.rules = {
                 p.name: (hints[p.name], self.least.get(p.name, _least(p.default)))
                 for p in self.signature.parameters.values()
-                if p.name not in self.skip and hints.get(p.name, Any) is not Any
+                if p.name not in (INPUTS, *self.skip) and hints.get(p.name, Any) is not Any
             }
         if not self._binds(args, kwargs):
             try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
 from ...gauge.rewrites import is_factor
 from ...gauge.rules import (
+    AddRule,
     BatchNormRule,
     FixedGainRule,
     FrozenNormRule,
@@ -18,6 +20,7 @@ from ...gauge.rules import (
     Rule,
     SimilarityRule,
     SoftmaxRule,
+    SumFeaturesRule,
     UnitRowsRule,
     WholeRule,
 )
@@ -37,7 +40,7 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
         while before is not None and _is_fixed(before.rule):
             moved = moved or not _is_positive(before.rule)
             before = diagram.writer.get(before.inputs[0])
-        if moved and before is not None and _is_bounded(before.rule):
+        if moved and before is not None and _is_bounded(diagram, before):
             yield f"{site.name} reads bounded numbers: laws of units that stand on one side always are not listed"
 
 
@@ -53,6 +56,10 @@ def _is_positive(rule: Rule) -> bool:
     return isinstance(rule, PassRule) and rule.factor > 0
 
 
-def _is_bounded(rule: Rule) -> bool:
-    """Whether what a block gives has a bound, on one side at least."""
+def _is_bounded(diagram: Diagram, site: Site) -> bool:
+    """Whether what a block gives has a bound, on one side at least; sums of what has one have one too."""
+    rule = site.rule
+    if isinstance(rule, (AddRule, PassRule, SumFeaturesRule)):
+        made = [diagram.writer[w] for w in site.inputs if w in diagram.writer]
+        return len(made) == len(site.inputs) and all(_is_bounded(diagram, s) for s in made)
     return isinstance(rule, BOUNDED) or (isinstance(rule, HomogeneousRule) and (rule.positive or rule.negative == 0))
