@@ -88,7 +88,6 @@ MEMBERS: dict[str, Make] = {
     "densenet": lambda: f.densenet((2,), space=(64, 64)),
     "densenet with a transition": lambda: f.densenet((1, 1), stem="cifar", space=(32, 32)),
     "efficientnet": lambda: f.efficientnet(stages=((1, 3, 1, 16, 1), (6, 5, 2, 24, 2))),
-    "convnext": lambda: f.convnext((1,), (96,)),
     "unet": lambda: f.unet(depth=1),
     "unet with BatchNorm": lambda: f.unet(depth=1, batch_norm=True),
     "mixer": f.mlp_mixer,
@@ -100,6 +99,7 @@ LONG: dict[str, Make] = {
     "group norm": lambda: f.resnet(
         (1,), norm="group", norm_groups=2, width=4, stem="cifar", space=(3, 3), channels=2, classes=3
     ),
+    "convnext": lambda: f.convnext((1,), (96,)),
     "convnext with stochastic depth": lambda: f.convnext((2,), (96,), drop=0.1),
     "two stages of convnext": lambda: f.convnext((1, 2), (96, 192)),
     "deep unet": f.unet,

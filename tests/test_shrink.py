@@ -31,12 +31,12 @@ QUICK: dict[str, Callable[[], Architecture]] = {
     "basic": lambda: families.resnet((1, 2), stem="cifar", space=(32, 32)),
     "bottleneck": lambda: families.resnet((2,), bottleneck=True, stem="cifar", space=(32, 32)),
     "vgg": lambda: families.vgg([[64, 64], [128, 128]], space=(32, 32)),
-    "gpt2": families.gpt2,
     "llama": families.llama,
     "llama 70b": lambda: families.llama(**LLAMA_70B),
-    "tied llama": lambda: families.llama(tied=True),
 }
 LONG: dict[str, Callable[[], Architecture]] = {
+    "gpt2": families.gpt2,
+    "tied llama": lambda: families.llama(tied=True),
     "resnet18": families.resnet18,
     "resnet50": families.resnet50,
     "vgg16": families.vgg16,

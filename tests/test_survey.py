@@ -40,7 +40,7 @@ def test_the_same_modules(start: int) -> None:
 
 
 def test_layers_of_torch() -> None:
-    judged(survey(PIECE // 2, SEED, layers=True))
+    judged(survey(3, SEED, layers=True))
 
 
 @pytest.mark.parametrize("start", NEW)
