@@ -69,7 +69,7 @@ class Larger(_Join):
 
     smaller: bool = False
 
-    inputs = 2
+    inputs = 2  # type: ignore[assignment]
     portable = False
     summary = "max(x_1, x_2)"
     source = "marcotte2023, theorem 4.1, for maps that choose one of several inputs"

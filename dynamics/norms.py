@@ -71,7 +71,7 @@ class NormWatch:
             tap.sites.append(site)
             self._taps[site] = tap
         if own:
-            network.taps = Unsaved({n: tap.beside for n, tap in places.items()})
+            network.taps = Unsaved({n: tap.beside for n, tap in places.items()})  # type: ignore[assignment]
             self._handles.append(_Untap(network))
 
     def autocast(self) -> None:

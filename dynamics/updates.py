@@ -103,7 +103,8 @@ def move_of(
 
 def _defaults(kind: type[torch.optim.Optimizer]) -> dict[str, Any]:
     """The settings of an optimizer of torch where nobody says otherwise."""
-    group: dict[str, Any] = kind([torch.zeros(())]).param_groups[0]
+    made: Callable[[list[Tensor]], torch.optim.Optimizer] = kind  # type: ignore[assignment]
+    group: dict[str, Any] = made([torch.zeros(())]).param_groups[0]
     return {k: v for k, v in group.items() if k != "params"}
 
 

@@ -234,7 +234,8 @@ def one_process() -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory() as folder:
-        dist.init_process_group("gloo", store=dist.FileStore(str(Path(folder) / "store"), 1), rank=0, world_size=1)
+        store = dist.FileStore(str(Path(folder) / "store"), 1)  # type: ignore[attr-defined]
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
         try:
             yield
         finally:

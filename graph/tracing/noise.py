@@ -93,7 +93,7 @@ def _range(node: Node, name: str) -> tuple[int, int]:
     if name == "randperm":
         return 0, int(node.args[0])  # type: ignore[arg-type]
     if name == "multinomial":
-        return 0, int(node.args[0].meta["val"].shape[-1])  # type: ignore[union-attr]
+        return 0, int(node.args[0].meta["val"].shape[-1])
     ends = [a for a in node.args if type(a) is int]
     return (0, *ends[:1])[-2:] if len(ends) == 1 else (ends[0], ends[1]) if len(ends) > 1 else (0, 2)  # type: ignore[return-value]
 

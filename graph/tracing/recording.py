@@ -60,7 +60,7 @@ class OwnBackward:
         given = list(self._given)
         for i, tensor in zip(self._slots, tensors, strict=True):
             given[i] = tensor
-        return self.function.apply(*given)  # type: ignore[no-untyped-call]
+        return self.function.apply(*given)
 
 
 def record(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exported:
@@ -110,7 +110,7 @@ def _run(flat: FlatCall, examples: tuple[torch.Tensor, ...], deep: bool) -> Grap
         examples: its tensors.
         deep: whether calls are seen below transforms and derivatives: what runs inside of these runs nowhere else.
     """
-    plainly = torch.jit.optimized_execution(False)  # TorchScript hides what it differentiates itself
+    plainly = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]  # TorchScript hides what it differentiates itself
     with _paths(flat), _whole_functions(), plainly, Kept() as kept:
         graph: GraphModule = make_fx(
             flat.forward,

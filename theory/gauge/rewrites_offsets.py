@@ -57,7 +57,8 @@ def _skip_around_product(diagram: Diagram) -> tuple[int, tuple[int, ...], int, i
             if found is None or not isinstance(sites[found[0]].rule, ProductRule | MixtureRule):
                 continue
             at, factor = found
-            if isinstance(sites[at].rule, MixtureRule) and sites[at].rule.normalised:
+            rule = sites[at].rule
+            if isinstance(rule, MixtureRule) and rule.normalised:
                 continue
             start, times = origin.get(skip, (skip, Fraction(1)))
             ports = [origin.get(x, (x, Fraction(1))) for x in sites[at].inputs]

@@ -27,8 +27,8 @@ def masked_fill(low: Context, node: Node, x: Value, mask: Value, value: Value) -
         hidden = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor, -math.inf)
         return replace(x, masks=(*x.masks, hidden))
     if isinstance(x, Stream) and isinstance(mask, Fixed) and mask.known and c is not None and (c == 0 or c < SMALL):
-        kept = torch.zeros(mask.tensor.shape, dtype=torch.float64).masked_fill(mask.tensor, -math.inf)
-        return mul(low, node, x, Fixed((kept == 0).to(kept))) if c == 0 else add(low, node, x, Fixed(kept))
+        added = torch.zeros(mask.tensor.shape, dtype=torch.float64).masked_fill(mask.tensor, -math.inf)
+        return mul(low, node, x, Fixed((added == 0).to(added))) if c == 0 else add(low, node, x, Fixed(added))
     if not isinstance(x, Scores) or not isinstance(mask, Fixed) or c is None or c > SMALL or not mask.known:
         raise NotUnderstood("some entries are replaced")
     t = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor, -math.inf)

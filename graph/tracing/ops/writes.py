@@ -105,7 +105,7 @@ def _itself(node: Any) -> Node:
         elif name_of(node) in SAME and node.args[0].meta["val"].shape == node.meta["val"].shape:
             node = node.args[0]
         else:
-            return node  # type: ignore[no-any-return]
+            return node
 
 
 def _is_whole(node: Node) -> bool:

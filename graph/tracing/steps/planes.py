@@ -137,10 +137,10 @@ def _half(node: Any) -> _Half | None:
         if step == 1 and n % 2 == 0 and (start, stop) in ((0, n // 2), (n // 2, n)):
             return _Half(x, start > 0, False)
         return None
-    which, x = _picked(node)
-    if x is None or which not in (0, 1):
+    which, of = _picked(node)
+    if of is None or which not in (0, 1):
         return None
-    return _Half(x, bool(which), True, paired=True)
+    return _Half(of, bool(which), True, paired=True)
 
 
 def _picked(node: Any) -> tuple[int, Node | None]:
@@ -152,9 +152,9 @@ def _picked(node: Any) -> tuple[int, Node | None]:
             dim: Any = whole.args[1] if len(whole.args) > 1 else whole.kwargs.get("dim", 0)
             shape = x.meta["val"].shape
             if dim % len(shape) == len(shape) - 1 and shape[-1] == 2:
-                return int(i), x  # type: ignore[arg-type]
+                return int(i), x  # type: ignore[call-overload]
     if isinstance(node, Node) and name_of(node) == "select":
-        x, dim, index = node.args[:3]
+        x, dim, index = node.args[:3]  # type: Any, Any, Any
         shape = x.meta["val"].shape
         if dim % len(shape) == len(shape) - 1 and shape[-1] == 2:
             return int(index) % 2, x

@@ -135,7 +135,7 @@ def weighed_choice(low: Context, node: Node, hidden: bool) -> Stream | Kept:
     return y.arranged(s.dims)
 
 
-def hidden_below(low: Context, x: Value, mask: Node, fill: Value, shown: bool) -> Kept | None:
+def hidden_below(low: Context, x: Value, mask: Any, fill: Value, shown: bool) -> Kept | None:
     """Logits of which those below the smallest of the largest few are hidden; None for anything else.
 
     Args:

@@ -96,7 +96,8 @@ def _weights(solution: Solution, wire: int) -> Site | None:
     first = site = _before(solution, wire)
     while site is not None and isinstance(site.rule, ConcatRule) and site.rule.cut:
         site = _before(solution, site.inputs[0])
-    return site if isinstance(site and site.rule, ChoiceRule) and not site.rule.normalised else first
+    chosen = site is not None and isinstance(site.rule, ChoiceRule) and not site.rule.normalised
+    return site if chosen else first
 
 
 def _is_free(site: Site | None) -> bool:
