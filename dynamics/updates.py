@@ -103,7 +103,7 @@ def move_of(
 
 def _defaults(kind: type[torch.optim.Optimizer]) -> dict[str, Any]:
     """The settings of an optimizer of torch where nobody says otherwise."""
-    made: Callable[[list[Tensor]], torch.optim.Optimizer] = kind  # type: ignore[assignment]
+    made: Callable[[list[Tensor]], torch.optim.Optimizer] = kind
     group: dict[str, Any] = made([torch.zeros(())]).param_groups[0]
     return {k: v for k, v in group.items() if k != "params"}
 

@@ -145,16 +145,19 @@ def _half(node: Any) -> _Half | None:
 
 def _picked(node: Any) -> tuple[int, Node | None]:
     """Which entry of a last axis of length 2 a node is, and of what."""
+    x: Any
+    dim: Any
+    index: Any
     if isinstance(node, Node) and str(node.target) == "<built-in function getitem>":
-        whole, i = node.args
+        whole, index = node.args
         if isinstance(whole, Node) and name_of(whole) == "unbind":
-            x: Any = whole.args[0]
-            dim: Any = whole.args[1] if len(whole.args) > 1 else whole.kwargs.get("dim", 0)
+            x = whole.args[0]
+            dim = whole.args[1] if len(whole.args) > 1 else whole.kwargs.get("dim", 0)
             shape = x.meta["val"].shape
             if dim % len(shape) == len(shape) - 1 and shape[-1] == 2:
-                return int(i), x  # type: ignore[call-overload]
+                return int(index), x
     if isinstance(node, Node) and name_of(node) == "select":
-        x, dim, index = node.args[:3]  # type: Any, Any, Any
+        x, dim, index = node.args[:3]
         shape = x.meta["val"].shape
         if dim % len(shape) == len(shape) - 1 and shape[-1] == 2:
             return int(index) % 2, x
