@@ -23,6 +23,7 @@ Piece = Callable[[torch.Tensor, float, float], torch.Tensor]
 
 # alpha and scale of a self-normalising network (Klambauer et al. 2017), as torch has them
 SELU_ALPHA = 1.6732632423543772848170429916717
+FAR = 20.0  # bounds beyond it are met by few numbers, and by none that a count draws
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
@@ -92,7 +93,9 @@ class Piecewise(_Same):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         clamped = self.function == "hardtanh" and not self.a <= 0 <= self.b
-        return PointwiseRule(keeps_zero=self.function != "hardsigmoid" and not clamped, alike=True, pieces=True)
+        far = self.function == "hardtanh" and min(-self.a, self.b) > FAR
+        zero = self.function != "hardsigmoid" and not clamped
+        return PointwiseRule(keeps_zero=zero, alike=True, pieces=True, far=far)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         pieces, whole = _PIECES[self.function]

@@ -21,7 +21,7 @@ TIME, SIDE, WORDS, BATCH = 4, 3, 4, 5
 ACTIVATIONS = (
     "nn.ReLU() nn.GELU() nn.SiLU() nn.Tanh() nn.ELU() nn.LeakyReLU(0.2) nn.PReLU() nn.Hardtanh() nn.ReLU6() "
     "nn.Softplus() nn.Softsign() nn.Mish() nn.SELU() nn.CELU() nn.Hardswish() nn.LogSigmoid() nn.Softmax({axis}) "
-    "nn.Sigmoid() nn.Identity() nn.Dropout(0.0) nn.Softshrink() nn.Tanhshrink() nn.GELU(approximate='tanh')"
+    "nn.Sigmoid() nn.Identity() nn.Dropout(0.0) nn.Tanhshrink() nn.GELU(approximate='tanh')"
 ).split()
 CALLS = (
     "F.relu({h})",
@@ -334,7 +334,7 @@ class Author(Writer):
             h = self.pooled(h)
         if SPACES[h.kind]:
             h = self.say(f"{h.name}.flatten(1)", "vector", h.width * h.length ** SPACES[h.kind])
-        h = self.map(h, 3) if h.width > WIDEST or self.chance(0.85) else h
+        h = self.map(h, 3) if h.width > WIDEST or h.kind != "vector" or self.chance(0.85) else h
         heads = ", ".join(f"x{i + 1}" for i in range(len(self.inputs)))
         lines = ["class Plain(nn.Module):", "    def __init__(self):", "        super().__init__()"]
         lines += [f"        {line}" for line in self.made]

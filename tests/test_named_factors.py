@@ -90,3 +90,58 @@ def test_other_factors_need_no_word(name: str) -> None:
     module, args = Plain(*PLAIN[name]), (torch.randn(6, 3),)
     laws = lw.derive(module, args=args)
     assert not laws.gaps and laws.exact_independent == lw.count(module, args=args).laws
+
+
+def products(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return (F.linear(x, m.a) * F.linear(x, m.b)).sum(-1)
+
+
+# What a second adversary counted and no note named: (forward, shapes, words of the note).
+FOUND: dict[str, tuple[Callable, Shapes, str]] = {
+    "sums of products": (products, {"a": (3, 3), "b": (3, 3)}, "sums products of features"),
+    "a head by hand": (lambda m, x: (F.linear(x, m.a) * m.v).sum(-1), {"a": (4, 3), "v": (4,)}, "sums products"),
+    "a clamped weight": (
+        lambda m, x: F.linear(F.linear(x, m.a.clamp(min=0)).relu(), m.o),
+        {"a": (3, 3), "o": (2, 3)},
+        "is computed of a",
+    ),
+    "copies behind a pool": (
+        lambda m, x: F.linear(torch.cat([F.conv1d(x[:, None], m.a)] * 2, 1).amax(-1), m.o),
+        {"a": (2, 1, 2), "o": (2, 4)},
+        "reads copies",
+    ),
+    "a weight less its transpose": (lambda m, x: F.linear(x, m.a - m.a.t()), {"a": (3, 3)}, "join its rows with its"),
+    "bounds far out": (
+        lambda m, x: F.linear(F.linear(x, m.a).clamp(-100, 100), m.o),
+        {"a": (3, 3), "o": (2, 3)},
+        "large numbers only",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_a_second_adversary_counted_is_named(name: str) -> None:
+    torch.manual_seed(0)
+    forward, shapes, words = FOUND[name]
+    module, args = Plain(forward, shapes), (torch.randn(6, 3),)
+    laws = lw.derive(module, args=args)
+    assert not any("a bug of lawful" in note for note in laws.notes)
+    assert not len(laws) or laws.verify(module, args=args).verdict is not lw.Verdict.VIOLATED
+    assert lw.count(module, args=args).laws > laws.exact_independent
+    assert any(words in note for note in laws.gaps)
+
+
+def test_bounds_that_are_tensors_are_larger_and_smaller_of_two() -> None:
+    torch.manual_seed(0)
+    module = Plain(
+        lambda m, x: F.linear(torch.clamp(F.linear(x, m.a), max=F.linear(x, m.b)), m.o),
+        {"a": (3, 3), "b": (3, 3), "o": (2, 3)},
+    )
+    laws = lw.derive(module, args=(torch.randn(6, 3),))
+    assert not laws.gaps and laws.exact_independent == 3
+
+
+def test_no_transform_of_torch_stays_open() -> None:
+    module = Plain(lambda m, x: (F.linear(x, m.a) @ F.linear(x, m.a).t()).fill_diagonal_(0), {"a": (2, 3)})
+    lw.derive(module, args=(torch.randn(4, 3),))
+    torch.randn(2)  # raised while a level of vmap was open

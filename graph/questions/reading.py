@@ -15,6 +15,7 @@ from lawful.theory.arguments import shown
 from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossError, expect_loss
 from lawful.theory.oracle.lending.complexes import real_parts
+from lawful.theory.oracle.lending.transforms import no_transform_left
 from lawful.theory.typed import typed
 
 from ..architecture.architecture import Architecture
@@ -102,7 +103,7 @@ def question(
                     raise ShapeError(
                         f"{function.__name__}: an architecture brings its own inputs; leave out args= and kwargs="
                     )
-            with real_parts(values[first]):
+            with real_parts(values[first]), no_transform_left():
                 return checked(*bound.args, **bound.kwargs)
 
         return ask

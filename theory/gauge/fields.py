@@ -7,6 +7,7 @@ from itertools import product
 
 from .admissions import Admissions, Move
 from .carried import Carried
+from .contract import Site
 from .directions import Directions
 from .linalg import Equations
 from .passes import Place
@@ -31,6 +32,13 @@ class Fields:
         self._carried = carried
         self._admissions = admissions
         self._equations = equations
+        ways: dict[str, set[bool]] = {}
+        for site in admissions.sites:
+            for use in site.rule.uses(site):
+                if len(use.axes) == 2 and not use.constant:
+                    ways.setdefault(use.parameter, set()).add(any(sign < 0 for _, sign in use.axes[0]))
+        self._both_ways = {name for name, found in ways.items() if len(found) > 1}
+        self.turned: list[str] = []  # used both ways round, so that a change is not the same in both uses
 
     def move_matrix(
         self,
@@ -71,7 +79,15 @@ class Fields:
             for i, line in enumerate(known):
                 moves += [(Open("row", site.name, (i, k)), {cell(k, b): c for b, c in line.items()}) for k in outs]
         if site.name in self._carried:
-            moves += self._carried.moves(site.name)
+            changes = self._carried.moves(site.name)
+            together = [s for s in self._carried.members(site.name) if _reads(s, weight)]
+            if (
+                weight in self._both_ways and len(together) > 1
+            ):  # a field without a constant side is another one in the transposed use
+                kept = [m for m in changes if all(any(set(k[1]) <= {"c"} for k in cell) for cell in m[1])]
+                self.turned += [weight] * (len(kept) < len(changes))
+                changes = kept
+            moves += changes
         self._admissions.admit_moves(site.name, weight, self._admissions.frame(ends), moves)
 
     def move_tensor(self, site: Place, name: str, wires: Sequence[int]) -> None:
@@ -123,3 +139,8 @@ class Fields:
         """Constant fields of a parameter that no loss feels, whatever the rest does."""
         if not self._admissions.frozen(name):
             self._admissions.admit(site.name, name, self._admissions.frame(wires), cells)
+
+
+def _reads(site: Site, weight: str) -> bool:
+    """Whether a block uses a parameter."""
+    return any(use.parameter == weight for use in site.rule.uses(site))

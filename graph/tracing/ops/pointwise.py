@@ -19,6 +19,7 @@ from lawful.blocks import (
     HardSwish,
     HardTanh,
     Identity,
+    Larger,
     LeakyReLU,
     Pointwise,
     Power,
@@ -32,6 +33,7 @@ from lawful.blocks import (
 from ..arrange import focus
 from ..context import Context, handles
 from ..steps.arithmetic import plus, times
+from ..steps.broadcast import joined
 from ..steps.entrywise import entrywise
 from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
@@ -127,6 +129,26 @@ def _one_sided(low: Context, node: Node, x: Value, least: Any, most: Any) -> Val
             raise
         above = plus(low, node, times(low, node, x, sign), -sign * bound)
         return times(low, node, plus(low, node, mapped(low, node, above, ReLU()), sign * bound), sign)
+
+
+@handles("clamp.Tensor")
+def clamped(low: Context, node: Node, x: Value, least: Any = None, most: Any = None) -> Value:
+    """Clamping between tensors: the larger of it and one, the smaller of that and the other."""
+    if least is not None:
+        x = joined(low, node, Larger(), x, least)
+    return x if most is None else joined(low, node, Larger(smaller=True), x, most)
+
+
+@handles("clamp_min.Tensor")
+def clamped_below(low: Context, node: Node, x: Value, least: Value) -> Value:
+    """The larger of two tensors."""
+    return joined(low, node, Larger(), x, least)
+
+
+@handles("clamp_max.Tensor")
+def clamped_above(low: Context, node: Node, x: Value, most: Value) -> Value:
+    """The smaller of two tensors."""
+    return joined(low, node, Larger(smaller=True), x, most)
 
 
 @handles("clamp_min")

@@ -32,6 +32,8 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
     """Activations of several pieces of which only one may be met: there they are a smaller or a linear network."""
     for site in diagram.sites:
         rule = site.rule
+        if isinstance(rule, PointwiseRule) and rule.far:
+            yield f"{site.name} changes large numbers only: laws that hold between its bounds are not listed"
         unknown = isinstance(rule, WholeRule) and not rule.narrow and len(site.inputs) == 1  # a clamp on one side
         moved = unknown or (isinstance(rule, PointwiseRule) and rule.pieces)
         if not moved and not (isinstance(rule, HomogeneousRule) and rule.negative is not None):

@@ -78,7 +78,7 @@ def _unlike(solution: Solution) -> Iterator[str]:
     """Parameters whose sectors two blocks see in different ways."""
     for name in solution.shifts.admissions.unlike:
         yield f"{name} is used by blocks that see it cut in different ways: its linear laws are not listed"
-    for name in solution.entangled:
+    for name in (*solution.entangled, *solution.shifts.fields.turned):
         yield f"{name} has laws that join its rows with its columns: these are not listed"
     for name, uses in solution.uses.items():
         rows = any(use.constant and len(use.views[0].shape) == 2 and use.views[0].shape[0] > 1 for use in uses)

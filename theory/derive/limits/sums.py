@@ -30,6 +30,7 @@ from ...gauge.rules import (
     HomogeneousRule,
     LinearRule,
     NormRule,
+    OffsetRule,
     PassRule,
     PointwiseRule,
     ProductRule,
@@ -63,6 +64,8 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _side_by_side(solution)
     yield from _differences_of_copies(solution)
     yield from _copies_changed(solution)
+    yield from _summed_products(solution)
+    yield from _computed_weights(solution)
     loose = Carried(solution.directions, solution.drawn, loose=True)
     for site in solution.drawn.sites:
         if loose.members(site.name) != carried.members(site.name):
@@ -334,8 +337,41 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
     writer = solution.drawn.writer
     for site in solution.drawn.sites:
         if isinstance(site.rule, (HomogeneousRule, ProductRule)):
-            if any(copied(writer.get(w), writer) for w in site.inputs):
+            if any(copied(writer.get(w), writer) or _doubled(writer, w) for w in site.inputs):
                 yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
+
+
+def _doubled(writer: Mapping[int, Site], w: int) -> bool:
+    """Whether a wire holds another one twice, side by side."""
+    site = writer.get(w)
+    if site is None or not isinstance(site.rule, ConcatRule) or site.rule.cut:
+        return False
+    return len({_source(writer, x).outputs for x in site.inputs}) < len(site.inputs)
+
+
+def _summed_products(solution: Solution) -> Iterator[str]:
+    """Sums over features of products of maps: a bilinear form, which any matrix leaves alone with its inverse."""
+    writer = solution.drawn.writer
+    for site in solution.drawn.sites:
+        if not isinstance(site.rule, SumFeaturesRule) or site.rule.copies == 1:
+            continue
+        made = _source(writer, site.inputs[0])
+        product = isinstance(made.rule, ProductRule) or (isinstance(made.rule, GainRule) and made.rule.gain)
+        if product and all(isinstance(_source(writer, w).rule, LinearRule) for w in made.inputs):
+            yield f"{site.name} sums products of features: laws that mix these features are not listed"
+
+
+def _computed_weights(solution: Solution) -> Iterator[str]:
+    """Products with matrices that are computed of parameters: rows of these have laws that no rule of tables says."""
+    writer = solution.drawn.writer
+    for site in solution.drawn.sites:
+        for w in site.inputs if isinstance(site.rule, AttentionRule) else ():
+            made, changed = writer[w], False
+            while isinstance(made.rule, (FixedGainRule, HomogeneousRule, OffsetRule, PassRule, PointwiseRule)):
+                made, changed = writer[made.inputs[0]], changed or not isinstance(made.rule, PassRule)
+            if changed and isinstance(made.rule, TableRule):
+                what = f"multiplies by what is computed of {made.rule.table}"
+                yield f"{site.name} {what}: laws of its rows are not listed"
 
 
 def _meets(solution: Solution, w: int) -> frozenset[str]:

@@ -23,6 +23,7 @@ from ...gauge.rules import (
     PassRule,
     PointwiseRule,
     ProductRule,
+    SoftmaxRule,
     TableRule,
     TokensRule,
     TurnRule,
@@ -43,6 +44,7 @@ LOCAL = (
     PassRule,
     PointwiseRule,
     ProductRule,
+    SoftmaxRule,
 )
 
 

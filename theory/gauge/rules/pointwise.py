@@ -82,7 +82,7 @@ class PointwiseRule(Rule):
     `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.
     `keeps_zero` tells that 0 stays 0, `positive` that nothing it gives is negative, `alike` that it is one function for
     all features; `parity` is 1 for an even function, -1 for an odd one, 0 for any other; `pieces` tells that it has
-    several, between fixed numbers.
+    several, between fixed numbers, and `far` that these are so large that what lies between is nearly all there is.
     """
 
     exponential: bool = False
@@ -91,6 +91,7 @@ class PointwiseRule(Rule):
     alike: bool = False
     parity: int = 0
     pieces: bool = False
+    far: bool = False
 
     @property
     def statement(self) -> str:
