@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .watcher import Watcher
 
 OK, ROUNDING, APPROXIMATE, UNEXPLAINED = "ok", "rounding", "epsilon", "unexplained"
+UNDECIDED = "undecided"  # there is no law
 NOT_WATCHED = "not watched"  # no step of the law was accounted for yet
 ORDER = (OK, ROUNDING, APPROXIMATE, NOT_WATCHED, UNEXPLAINED)
 PRECISE = 1e-10  # a remainder below this part of the law is none
@@ -46,6 +47,8 @@ class Judgement:
         """The worst verdict; a fault that no law sees counts as well."""
         if any(f.fault for f in self.findings):
             return UNEXPLAINED
+        if any(f.kind == "no law" for f in self.findings):
+            return UNDECIDED
         return max(self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
 
 
@@ -235,7 +238,8 @@ def _some(names: Iterable[str]) -> str:
 
 def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
     counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
-    lines = [f"{ledger.steps} steps, {len(verdicts)} laws: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n)]
+    summary = ", ".join(f"{n} {v}" for v, n in counts.items() if n) or (UNDECIDED if ledger.lawless else NOT_WATCHED)
+    lines = [f"{ledger.steps} steps, {len(verdicts)} laws: {summary}"]
     faults = sum(f.fault for f in findings)
     if faults and not counts[UNEXPLAINED]:
         lines[0] += f"; but {plural(faults, 'fault')} that no law sees: {UNEXPLAINED}"

@@ -23,7 +23,16 @@ from lawful.theory.typed import typed_methods
 
 from .account import Account, Precision
 from .forms import Forms
-from .given import STATE_VERSION, expect_accounts, expect_fit, expect_laws, expect_state, expect_trained
+from .given import (
+    STATE_VERSION,
+    expect_accounts,
+    expect_fit,
+    expect_laws,
+    expect_state,
+    expect_trained,
+    why_none,
+    why_refused,
+)
 from .gradients import GradientWatch, Seen
 from .hooks import Hook
 from .names import watched
@@ -78,6 +87,7 @@ class Watcher:
         self.steps = 0
         self.accounts: dict[str, Account] = {}
         self.laws: tuple[Law, ...] = ()
+        self.lawless: str | None = None  # why there is no law to watch
         self._sample, self._seed = sample, seed
         self._parameters: dict[str, nn.Parameter] = {}
         self._waiting: set[int] = set()
@@ -135,14 +145,39 @@ class Watcher:
         """Starts the accounts."""
         chosen = list(laws)
         if not chosen:
-            notes = "; ".join(laws.notes) if isinstance(laws, LawSet) and laws.notes else "the derivation found none"
-            raise ValueError(f"there is no law to watch: {notes}")
+            raise ValueError(f"there is no law to watch: {why_none(laws)}")
         if self._sample is not None and self._sample < len(chosen):
             order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(self._seed))
             chosen = [chosen[int(i)] for i in sorted(order[: self._sample])]
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
         expect_fit(chosen, self._parameters)
+        self._attach()
+        for law in chosen:
+            form = Forms(law, self._shards)
+            value = form.value(self._plain())
+            names = {n: n for n in form.names}
+            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._plain()))
+        self._note_versions()
+
+    def _watch_without(self, why: str) -> None:
+        """Watches what needs no law, of all parameters."""
+        if self._gradients is not None:
+            self._gradients.close()
+        self.lawless, self.laws, self.accounts = why, (), {}
+        self._parameters = {n: p for n, p in self.model.named_parameters() if not nn.parameter.is_lazy(p)}
+        if not self._parameters:
+            return
+        self._attach()
+        self._note_versions()
+        if self._resumed is not None:
+            state, self._resumed = self._resumed, None
+            self.steps, self._edited = state["steps"], dict(state["edited"])
+            self._pace.resume(self.steps)
+            self.last_gradient = dict.fromkeys(self._parameters, self.steps)
+
+    def _attach(self) -> None:
+        """Watches the gradients of the parameters."""
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
         one = local(next(iter(self._parameters.values())))
@@ -152,28 +187,34 @@ class Watcher:
             self._parameters, self._pace.spending, self._shared, self._shards, self._is_held, small
         )
         self._gradients.beginning = self._backward_begins
-        self._norms.watch([law for law in chosen if not law.exact], self._gradients)
-        for law in chosen:
-            form = Forms(law, self._shards)
-            value = form.value(self._plain())
-            names = {n: n for n in form.names}
-            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._plain()))
-        self._note_versions()
-        if self._resumed is not None:
-            self.load_state_dict(self._resumed)
+        self._norms.watch([law for law in self.laws if not law.exact], self._gradients)
 
     def _forward(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         if is_own_run():  # a question of lawful tells nothing about training
             return
         self._norms.autocast()
-        if self.laws or self._deriving or not module.training or not torch.is_grad_enabled():
+        if (
+            self._gradients is not None
+            or self.lawless
+            or self._deriving
+            or not module.training
+            or not torch.is_grad_enabled()
+        ):
             return
         self._deriving = True
         try:
             with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-                self._watch(self._derived(tuple(args), kwargs))
+                laws = self._derived(tuple(args), kwargs)
+            if len(laws):
+                self._watch(laws)
+            else:
+                self._watch_without(why_none(laws))
+        except Exception as error:  # whatever a derivation stumbles over, the training goes on
+            self._watch_without(why_refused(error))
         finally:
             self._deriving = False
+        if self._resumed is not None and self.laws:
+            self.load_state_dict(self._resumed)
 
     def _derived(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> LawSet:
         """The laws of the model."""
@@ -218,14 +259,16 @@ class Watcher:
     @torch.no_grad()
     def _open(self) -> None:
         """Right before the step: what will it do?"""
-        if not self.laws:
+        if self._gradients is None:
+            if self.lawless:
+                return
             raise RuntimeError(
                 "the optimizer stepped before the model ran forward in training mode; pass laws= or args= to the ledger"
             )
         self._meet()
         self._waiting = set(range(len(self.optimizers)))
         self.steps += 1
-        if not self._pace.due(self.steps) or self._gradients is None:
+        if not self._pace.due(self.steps):
             return
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
@@ -244,6 +287,8 @@ class Watcher:
         largest = self._watch_gradients(grads)
         self._floor = max(largest.values(), default=0.0)
         self.precision = precision(self._parameters.values(), self._norms.compute)
+        if not self.accounts:
+            return
         self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
         moves = {n: move_of(*groups[n], self._parameters[n], g, self._like) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
@@ -296,16 +341,14 @@ class Watcher:
     def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Right after the step: what did it do?"""
         self._waiting.discard(index)
-        if self._waiting or not self.laws:
+        if self._waiting or self._gradients is None:
             return
         if self._pace.due(self.steps):
             with self._pace.spending():
                 self._book()
         self._fresh = True
         self._pace.stepped(self.steps)
-        self._norms.idle = not self._pace.due(self.steps + 1)
-        if self._gradients is not None:
-            self._gradients.idle = self._norms.idle
+        self._norms.idle = self._gradients.idle = not self._pace.due(self.steps + 1)
 
     def _book(self) -> None:
         """Puts the step into the accounts."""
@@ -321,7 +364,7 @@ class Watcher:
                 account.moved(value, UNWATCHED, self.steps)
             else:
                 account.close(value, self.steps, exact, self._floor)
-        if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
+        if not self.not_finite and (self.lawless or any(a.broken is not None for a in self.accounts.values())):
             bad = {n: float(not bool(torch.isfinite(p).all())) for n, p in self._plain().items()}
             if self._shards is not None:
                 bad = dict(zip(bad, self._shards.most(list(bad.values())), strict=True))
@@ -450,7 +493,7 @@ class Watcher:
             ValueError: if it is no account, or that of other laws.
         """
         expect_state(state)
-        if not self.laws:
+        if self._gradients is None:
             self._resumed = dict(state)
             return
         self._resumed = None

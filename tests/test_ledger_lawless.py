@@ -1,0 +1,87 @@
+"""What a ledger says of what no law reads: runs without laws, parameters beside the laws, weights that move by themselves."""
+
+from typing import Any
+
+import pytest
+import torch
+from loops import LAWS, MLP
+from torch import nn, optim
+from torch.nn import functional as F
+
+import lawful as lw
+
+
+class Half(torch.autograd.Function):
+    """A ReLU with half of its backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx: Any, *g: torch.Tensor) -> torch.Tensor:
+        return 0.5 * g[0] * (ctx.saved_tensors[0] > 0)
+
+
+class Act(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return Half.apply(x)
+
+
+class Refused(nn.Module):
+    """A model that no derivation can follow: it runs in training only where a gradient may be asked for twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[0] != 8 or type(x) is not torch.Tensor:
+            raise RuntimeError("eight rows, and nothing else")
+        return self.fc(x).tanh()
+
+
+def network(act: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), act, nn.Linear(8, 3)).double()
+
+
+def step(model: nn.Module, optimizer: optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    x = torch.randn(8, 4, dtype=next(model.parameters()).dtype)
+    F.cross_entropy(model(x), torch.randint(3, (8,))).backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("make", [lambda: network(nn.GELU()), lambda: Refused(), lambda: network(nn.SiLU())])
+def test_training_goes_on_where_there_is_no_law(make: Any) -> None:
+    model = make()
+    optimizer = optim.AdamW(model.parameters())
+    ledger = lw.Ledger(model, optimizer)
+    for _ in range(3):
+        step(model, optimizer)
+    assert ledger.steps == 3 and ledger.verdict == "undecided" and not ledger.rows()
+    (finding,) = ledger.findings()
+    assert finding.kind == "no law" and not finding.fault and 'loss="cross_entropy"' in finding.text
+    assert "no law is watched" in str(ledger) and "undecided" in ledger.health()
+    with pytest.raises(KeyError, match="no law named"):
+        ledger.explain("balance of 0")
+    again = lw.Ledger(model, optimizer)
+    again.load_state_dict(ledger.state_dict())
+    step(model, optimizer)
+    assert again.steps == 4
+
+
+def test_what_needs_no_law_is_found_without_one() -> None:
+    model = network(nn.GELU())
+    optimizer = optim.SGD([model[0].weight, model[0].bias, model[2].weight], 0.1)
+    ledger = lw.Ledger(model, optimizer)
+    for _ in range(3):
+        step(model, optimizer)
+    assert ledger.verdict == "unexplained"
+    assert [f.parameters for f in ledger.findings() if f.kind == "missing"] == [("2.bias",)]
+    model[0].weight.data.fill_(float("nan"))
+    step(model, optimizer)
+    assert "0.weight" in next(f for f in ledger.findings() if f.kind == "not finite").parameters
