@@ -36,7 +36,9 @@ def expect_laws(laws: object) -> None:
 
 def why_none(laws: Sequence[Law]) -> str:
     """Why a derivation gave no law."""
-    return "; ".join(laws.notes) if isinstance(laws, LawSet) and laws.notes else "the derivation found none"
+    notes = list(laws.notes) if isinstance(laws, LawSet) else []
+    more = [f"and {len(notes) - 3} more notes of lw.derive"] if len(notes) > 3 else []
+    return "; ".join([*notes[:3], *more]) or "the derivation found none"
 
 
 def why_refused(error: Exception) -> str:

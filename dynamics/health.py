@@ -36,20 +36,23 @@ class Judgement:
         verdicts: one for every law.
         findings: what is not as it should be.
         text: all of it in plain words.
+        partial: there are trainable parameters that no watched law reads.
     """
 
     verdicts: dict[str, str]
     findings: tuple[Finding, ...]
     text: str
+    partial: bool = False
 
     @property
     def worst(self) -> str:
-        """The worst verdict; a fault that no law sees counts as well."""
+        """The worst verdict; a fault that no law sees counts as well, and what no law reads is said."""
         if any(f.fault for f in self.findings):
             return UNEXPLAINED
         if any(f.kind == "no law" for f in self.findings):
             return UNDECIDED
-        return max(self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
+        worst = max(self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
+        return f"{worst} in part" if self.partial and worst in (OK, ROUNDING, APPROXIMATE) else worst
 
 
 def verdict(account: Account, low: bool) -> str:
@@ -106,7 +109,8 @@ def judge(ledger: Watcher) -> Judgement:
             ]
             touched = [n for n in touched if not outside or OUTSIDE in ledger.accounts[n].causes]
             verdicts.update(dict.fromkeys(touched, UNEXPLAINED))
-    return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low))
+    partial = bool(verdicts) and bool(ledger.unread)
+    return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low), partial)
 
 
 def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) -> list[Finding]:
@@ -142,7 +146,9 @@ def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) ->
         out.append(Finding("decay" if penalty else "gradient", names, text))
     if other:
         kind = " and ".join(type(o).__name__ for o in ledger.optimizers)
-        text = f"the gradients are right, but the step is not the one that {kind} makes with its settings"
+        meant = kind if ledger.like is None else f"{ledger.like.__name__} (like=)"
+        whose = "the step" if ledger.like is None else f"the step of {kind}"
+        text = f"the gradients are right, but {whose} is not the one that {meant} makes with its settings"
         out.append(Finding("optimizer", suspects(other, good), text))
     return out
 
@@ -263,6 +269,8 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
             "epsilon: these hold up to the epsilon of norms. What it did was measured at the norms (at most "
             f"{did:.0e} of a law); at most {left:.0e} is left over."
         )
+    if verdicts and (unread := ledger.unread):
+        lines.append(f"no law reads {_some(unread)}: `assert_lawful` judges their gradients.")
     lines += [
         f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}"
         for f in findings

@@ -84,7 +84,10 @@ class Ledger(Watcher):
 
     @property
     def verdict(self) -> str:
-        """The worst of all laws: `ok`, `rounding`, `epsilon`, `not watched`, `undecided` (no law) or `unexplained`."""
+        """The worst of all laws: `ok`, `rounding`, `epsilon`, `not watched`, `undecided` (no law) or `unexplained`.
+
+        `ok in part` (and so on) where there are trainable parameters that no watched law reads; `health()` names them.
+        """
         return judge(self).worst
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -123,6 +126,8 @@ class Ledger(Watcher):
     def __str__(self) -> str:
         from rich.console import Console
 
+        if self.lawless:
+            return self.health()
         console = Console(width=160)
         with console.capture() as text:
             console.print(self.table())

@@ -76,7 +76,7 @@ class Watcher:
         if like is not None and like not in RULES:
             names = ", ".join(kind.__name__ for kind in RULES)
             raise ValueError(f"Ledger: like={shown(like)} has no equations here; pass one of torch.optim's {names}")
-        self._like = like
+        self.like = like
         if laws is not None:
             expect_laws(laws)
         expect_loss(loss)
@@ -290,7 +290,7 @@ class Watcher:
         if not self.accounts:
             return
         self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
-        moves = {n: move_of(*groups[n], self._parameters[n], g, self._like) for n, g in grads.items()}
+        moves = {n: move_of(*groups[n], self._parameters[n], g, self.like) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
             self._before = {n: p.clone() for n, p in plain.items()}
             self._moves = moves
@@ -474,6 +474,12 @@ class Watcher:
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """The parameters that the laws read, by the names in the laws."""
         return self._parameters
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Trainable parameters of the model that no watched law reads."""
+        read = {id(p) for p in self._parameters.values()} if self.accounts else set()
+        return tuple(n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in read)
 
     @property
     def edited(self) -> Mapping[str, int]:

@@ -1,10 +1,9 @@
-"""What a ledger says of what no law reads: runs without laws, parameters beside the laws, weights that move by themselves."""
+"""What a ledger says where no law reads: runs without laws, parameters beside the laws, weights that just move."""
 
 from typing import Any
 
 import pytest
 import torch
-from loops import LAWS, MLP
 from torch import nn, optim
 from torch.nn import functional as F
 
@@ -85,3 +84,19 @@ def test_what_needs_no_law_is_found_without_one() -> None:
     model[0].weight.data.fill_(float("nan"))
     step(model, optimizer)
     assert "0.weight" in next(f for f in ledger.findings() if f.kind == "not finite").parameters
+
+
+def test_what_no_law_reads_is_named_and_not_called_fine() -> None:
+    model = network(Act())
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    ledger = lw.Ledger(model, optimizer, loss="cross_entropy")
+    for _ in range(3):
+        step(model, optimizer)
+    assert ledger.verdict == "ok in part" and {row.verdict for row in ledger.rows()} == {"ok"}
+    assert "no law reads 0.weight, 0.bias: `assert_lawful` judges their gradients" in str(ledger)
+    whole = network(nn.ReLU())
+    optimizer = optim.SGD(whole.parameters(), 0.1)
+    ledger = lw.Ledger(whole, optimizer, loss="cross_entropy")
+    assert "no law reads" not in ledger.health()  # nothing is derived yet
+    step(whole, optimizer)
+    assert ledger.verdict == "ok" and "no law reads" not in str(ledger)
