@@ -107,10 +107,15 @@ def _uncleared(ledger: Watcher) -> list[Finding]:
 
 
 def _thawed(ledger: Watcher) -> list[Finding]:
-    if not ledger.thawed:
-        return []
-    text = "requires no gradient, but the optimizer moves it (by decay, or by a momentum of before)"
-    return [Finding("frozen", tuple(ledger.thawed), text)]
+    out = []
+    if ledger.thawed:
+        text = "requires no gradient, but the optimizer moves it (by decay, or by a momentum of before)"
+        out.append(Finding("frozen", tuple(ledger.thawed), text))
+    strayed = tuple(n for n in ledger.strayed if n not in ledger.thawed)
+    if strayed:
+        text = "requires no gradient, but changed, not by the optimizer (an average of weights, or written over?)"
+        out.append(Finding("frozen", strayed, text, fault=False))
+    return out
 
 
 def _apart(ledger: Watcher) -> list[Finding]:

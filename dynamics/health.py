@@ -202,15 +202,20 @@ def _outside(ledger: Watcher) -> list[Finding]:
         for a in ledger.accounts.values()
         if OUTSIDE in a.causes and float(a.causes[OUTSIDE].abs().max()) > 1e-9 * a.norm
     ]
-    if not moved:
+    if not moved and not (ledger.lawless and ledger.outside):
         return []
-    names = tuple(dict.fromkeys(base(n) for a in moved for n in a.form.law.parameters))
+    read = dict.fromkeys(base(n) for a in moved for n in a.form.law.parameters)
+    sure = bool(ledger.outside)
+    names = tuple(n for n in ledger.outside or ledger.rewritten or read if n not in ledger.strayed)
+    if not names:
+        return []
     decays = any(float(g.get("weight_decay", 0) or 0) for o in ledger.optimizers for g in o.param_groups)
-    shrunk = all(float((a.causes[OUTSIDE] * a.last).sum()) <= 0 for a in moved)
+    shrunk = bool(moved) and all(float((a.causes[OUTSIDE] * a.last).sum()) <= 0 for a in moved)
     if decays and shrunk:
         text = "shrink between the steps as well as by weight_decay: decay is applied twice"
         return [Finding("decay", names, text)]
-    return [Finding("outside", names, "changed between the steps, not by the optimizer", fault=False)]
+    text = "changed between the steps, not by the optimizer"
+    return [Finding("outside", names, text if sure or len(names) == 1 else f"one of these {text}", fault=False)]
 
 
 def _unaccounted(ledger: Watcher) -> list[Finding]:

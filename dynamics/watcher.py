@@ -39,6 +39,7 @@ from .names import watched
 from .norms import NormWatch
 from .pace import Pace
 from .precision import precision
+from .prints import Frozen, Prints
 from .sharded import Shards, is_sharded, local, version
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
@@ -105,6 +106,10 @@ class Watcher:
         self.apart: dict[str, int] = {}
         self.mended: dict[str, int] = {}
         self.thawed: dict[str, int] = {}
+        self.strayed: dict[str, int] = {}
+        self.outside: dict[str, int] = {}
+        self.rewritten: dict[str, int] = {}
+        self._prints = Prints({})
         self.scaled: dict[str, list[float]] = {}
         self.uncleared: int | None = None
         self._still: dict[str, Tensor] = {}
@@ -119,6 +124,7 @@ class Watcher:
         self._deriving = False
         self._gradients: GradientWatch | None = None
         self._met = False
+        self._frozen = Frozen(model, self._is_held)
         self._norms = NormWatch(model, self._pace.spending)
         self._handles: list[Any] = [model.register_forward_pre_hook(Hook(model, self._forward), with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
@@ -273,6 +279,7 @@ class Watcher:
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
         self._note_edits()
+        self._note_frozen(inside=False)
         late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self._changed_outside():
             for account in self.accounts.values():
@@ -310,6 +317,12 @@ class Watcher:
             self.uncleared = self.steps
         still = {n: p for n, p in self._parameters.items() if not p.requires_grad and p.grad is not None}
         self._still = {n: local(p).clone() for n, p in still.items()}
+
+    def _note_frozen(self, inside: bool) -> None:
+        """What requires no gradient and is not what it was, in a step or before it."""
+        for n, held in self._frozen.moved(self._parameters):
+            (self.thawed if inside and held else self.strayed).setdefault(n, self.steps)
+        self._frozen.note()
 
     def _account_for(self, made: Material) -> None:
         """What a step must do to every law."""
@@ -357,6 +370,7 @@ class Watcher:
         for n, before in self._still.items():
             if not torch.equal(before, local(self._parameters[n])):
                 self.thawed.setdefault(n, self.steps)
+        self._note_frozen(inside=True)
         exact, plain = self.precision, self._plain()
         for account in self.accounts.values():
             value = account.form.value(plain)
@@ -446,9 +460,15 @@ class Watcher:
 
     def _note_versions(self) -> None:
         self._versions = {n: (version(p), local(p).data_ptr()) for n, p in self._parameters.items()}
+        self._prints = Prints(self._parameters)
 
     def _changed_outside(self) -> bool:
-        return any((version(p), local(p).data_ptr()) != self._versions[n] for n, p in self._parameters.items())
+        touched = [n for n, p in self._parameters.items() if (version(p), local(p).data_ptr()) != self._versions[n]]
+        moved = self._prints.changed(self._parameters)
+        self.rewritten |= dict.fromkeys(touched, self.steps)
+        self.outside |= dict.fromkeys(moved, self.steps)
+        # of shards every process sees its own, and all of them have to go the same way
+        return bool(touched) or (bool(moved) and self._shards is None)
 
     def before_clipping(self) -> None:
         """Says that the gradients are whole now, and clipped next: needed only where several processes train."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import LAWS, MLP
 from torch import nn, optim
 from torch.nn import functional as F
 
@@ -100,3 +101,39 @@ def test_what_no_law_reads_is_named_and_not_called_fine() -> None:
     assert "no law reads" not in ledger.health()  # nothing is derived yet
     step(whole, optimizer)
     assert ledger.verdict == "ok" and "no law reads" not in str(ledger)
+
+
+@pytest.mark.parametrize("way", ["data", "no_grad"])
+def test_exactly_what_changed_between_the_steps_is_named(way: str) -> None:
+    model = MLP()
+    optimizer = optim.SGD(model.parameters(), 0.05)
+    ledger = lw.Ledger(model, optimizer, LAWS)
+    for i in range(5):
+        step(model, optimizer)
+        if i == 2:
+            with torch.no_grad():
+                for p in model.parameters():
+                    p.copy_(p.clone())  # written, and the same
+                (model.fc2.weight.data if way == "data" else model.fc2.weight).mul_(1.1)
+    assert [(f.kind, f.parameters) for f in ledger.findings()] == [("outside", ("fc2.weight",))], ledger.health()
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("held", [False, True])
+def test_what_was_frozen_before_and_moves_is_found(held: bool, large: bool) -> None:
+    model = MLP()
+    model.old = nn.Linear(1100, 1000) if large else nn.Linear(3, 3)
+    model.old.requires_grad_(False)
+    optimizer = optim.SGD(model.parameters() if held else [p for p in model.parameters() if p.requires_grad], 0.05)
+    ledger = lw.Ledger(model, optimizer, LAWS)
+    step(model, optimizer)
+    assert not ledger.findings()
+    if held:  # a gradient of before the freezing, which nobody clears
+        optimizer.register_step_pre_hook(
+            lambda *_: setattr(model.old.weight, "grad", torch.ones_like(model.old.weight))
+        )
+    else:
+        model.old.weight.data.mul_(0.9)
+    step(model, optimizer)
+    (finding,) = ledger.findings()
+    assert finding.kind == "frozen" and finding.parameters == ("old.weight",) and finding.fault == held
