@@ -214,8 +214,11 @@ def _outside(ledger: Watcher) -> list[Finding]:
     if decays and shrunk:
         text = "shrink between the steps as well as by weight_decay: decay is applied twice"
         return [Finding("decay", names, text)]
+    perhaps = tuple(n for n in ledger.rewritten if sure and n not in names and n not in ledger.strayed)
+    text = "written between the steps: may have changed, of a large model a sample of the entries is compared"
+    maybe = [Finding("outside", perhaps, text, fault=False)] if perhaps else []
     text = "changed between the steps, not by the optimizer"
-    return [Finding("outside", names, text if sure or len(names) == 1 else f"one of these {text}", fault=False)]
+    return [Finding("outside", names, text if sure or len(names) == 1 else f"one of these {text}", fault=False), *maybe]
 
 
 def _unaccounted(ledger: Watcher) -> list[Finding]:

@@ -19,11 +19,14 @@ class Prints:
 
     Args:
         parameters: the parameters by name.
+
+    Attributes:
+        whole: every number of them is kept, so that what is not seen to change has not.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         mine = {n: local(p) for n, p in parameters.items() if _readable(p)}
-        whole = sum(p.numel() for p in mine.values()) <= WHOLE
+        whole = self.whole = sum(p.numel() for p in mine.values()) <= WHOLE
         self._strides = {n: 1 if whole else max(1, p.numel() // KEPT) for n, p in mine.items()}
         self._kept = {n: p.reshape(-1)[:: self._strides[n]].clone() for n, p in mine.items()}
 

@@ -158,6 +158,7 @@ class Watcher:
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
         expect_fit(chosen, self._parameters)
+        self.lawless = None
         self._attach()
         for law in chosen:
             form = Forms(law, self._shards)
@@ -199,13 +200,10 @@ class Watcher:
         if is_own_run():  # a question of lawful tells nothing about training
             return
         self._norms.autocast()
-        if (
-            self._gradients is not None
-            or self.lawless
-            or self._deriving
-            or not module.training
-            or not torch.is_grad_enabled()
-        ):
+        if self._gradients is not None or self._deriving or not module.training or not torch.is_grad_enabled():
+            return
+        if any(map(nn.parameter.is_lazy, module.parameters())):
+            self.lawless = "the first forward pass makes the parameters, and laws are derived at the second"
             return
         self._deriving = True
         try:
@@ -266,12 +264,11 @@ class Watcher:
     def _open(self) -> None:
         """Right before the step: what will it do?"""
         if self._gradients is None:
-            if self.lawless:
-                return
-            raise RuntimeError(
-                "the optimizer stepped before the model ran forward in training mode; pass laws= or args= to the ledger"
-            )
-        self._meet()
+            if self.lawless is None:
+                self.lawless = "the model has not run forward in training mode; call model.train(), or pass laws="
+            return
+        if self.accounts:
+            self._meet()
         self._waiting = set(range(len(self.optimizers)))
         self.steps += 1
         if not self._pace.due(self.steps):
@@ -465,7 +462,8 @@ class Watcher:
     def _changed_outside(self) -> bool:
         touched = [n for n, p in self._parameters.items() if (version(p), local(p).data_ptr()) != self._versions[n]]
         moved = self._prints.changed(self._parameters)
-        self.rewritten |= dict.fromkeys(touched, self.steps)
+        if not self._prints.whole:
+            self.rewritten |= dict.fromkeys(touched, self.steps)
         self.outside |= dict.fromkeys(moved, self.steps)
         # of shards every process sees its own, and all of them have to go the same way
         return bool(touched) or (bool(moved) and self._shards is None)

@@ -137,3 +137,36 @@ def test_what_was_frozen_before_and_moves_is_found(held: bool, large: bool) -> N
     step(model, optimizer)
     (finding,) = ledger.findings()
     assert finding.kind == "frozen" and finding.parameters == ("old.weight",) and finding.fault == held
+
+
+def test_of_a_large_model_what_may_have_changed_is_told_from_what_did() -> None:
+    model = nn.Sequential(nn.Linear(1100, 1000), nn.ReLU(), nn.Linear(1000, 3))
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    ledger = lw.Ledger(model, optimizer, loss="cross_entropy", every=1)
+    for i in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.randn(4, 1100)), torch.randint(3, (4,))).backward()
+        optimizer.step()
+        with torch.no_grad():
+            if i == 1:
+                model[2].weight.mul_(1.1)
+                model[0].weight[1, 3] += 1
+    did, perhaps = ledger.findings()
+    assert did.parameters == ("2.weight",) and perhaps.parameters == ("0.weight",) and "may have" in perhaps.text
+
+
+def test_no_forward_pass_in_training_and_lazy_parameters_do_not_stop_a_loop() -> None:
+    model = network(nn.ReLU()).eval()
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    ledger = lw.Ledger(model, optimizer, loss="cross_entropy")
+    step(model, optimizer)
+    assert ledger.verdict == "undecided" and "model.train()" in ledger.health()
+    model.train()
+    step(model, optimizer)
+    assert ledger.verdict == "ok"
+    lazy = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3)).double()
+    optimizer = optim.SGD(lazy.parameters(), 0.1)
+    ledger = lw.Ledger(lazy, optimizer, loss="cross_entropy")
+    for _ in range(3):
+        step(lazy, optimizer)
+    assert ledger.verdict == "ok", ledger.health()
