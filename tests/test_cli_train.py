@@ -41,7 +41,7 @@ def test_a_run_and_its_account(lawful, classes: bool, monkeypatch: pytest.Monkey
     code, out, _ = lawful("train", MLP, *words, "--clip", "0.1", "--figure", "run.png")
     assert code == 0 and "preconditioner" in out and Path("run.png").exists()
     run = json.loads(Path("lawful-run.json").read_text(encoding="utf-8"))
-    assert run["verdict"] == "ok" and len(run["losses"]) == 8 and all(r["relative"] < 1e-13 for r in run["laws"])
+    assert run["verdict"] == "ok in part" and len(run["losses"]) == 8 and all(r["relative"] < 1e-13 for r in run["laws"])
     code, out, _ = lawful("ledger", "lawful-run.json")
     assert code == 0 and "preconditioner" in out and "nothing is left over" in out
     code, out, _ = lawful("ledger", "lawful-run.json", "--law", "balance of fc1")
