@@ -20,7 +20,7 @@ class Finding:
 
     Attributes:
         kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
-            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`.
+            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`, `no law`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.
@@ -35,6 +35,7 @@ class Finding:
 def known(ledger: Watcher) -> list[Finding]:
     """What is seen without any law."""
     return [
+        *_lawless(ledger),
         *_missing(ledger),
         *_twice(ledger),
         *_edited(ledger),
@@ -42,6 +43,21 @@ def known(ledger: Watcher) -> list[Finding]:
         *_thawed(ledger),
         *_apart(ledger),
     ]
+
+
+def _lawless(ledger: Watcher) -> list[Finding]:
+    """A run without laws says why, and is still watched for all of the rest."""
+    if ledger.lawless is None:
+        return []
+    other = '"cross_entropy"' if ledger.loss == "mse" else '"mse"'
+    text = (
+        f"no law is watched, so that gradients and steps are not judged: {ledger.lawless}; another loss may have laws "
+        f"(lw.Ledger(..., loss={other})), and assert_lawful judges the gradients without any"
+    )
+    out = [Finding("no law", (), text, fault=False)]
+    if ledger.not_finite:
+        out.append(Finding("not finite", ledger.not_finite, "there are numbers that are not finite"))
+    return out
 
 
 def _missing(ledger: Watcher) -> list[Finding]:
@@ -91,10 +107,15 @@ def _uncleared(ledger: Watcher) -> list[Finding]:
 
 
 def _thawed(ledger: Watcher) -> list[Finding]:
-    if not ledger.thawed:
-        return []
-    text = "requires no gradient, but the optimizer moves it (by decay, or by a momentum of before)"
-    return [Finding("frozen", tuple(ledger.thawed), text)]
+    out = []
+    if ledger.thawed:
+        text = "requires no gradient, but the optimizer moves it (by decay, or by a momentum of before)"
+        out.append(Finding("frozen", tuple(ledger.thawed), text))
+    strayed = tuple(n for n in ledger.strayed if n not in ledger.thawed)
+    if strayed:
+        text = "requires no gradient, but changed, not by the optimizer (an average of weights, or written over?)"
+        out.append(Finding("frozen", strayed, text, fault=False))
+    return out
 
 
 def _apart(ledger: Watcher) -> list[Finding]:

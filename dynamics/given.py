@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lawful.theory.arguments import shown
+from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.parts import base, read
 
@@ -31,6 +32,19 @@ def expect_laws(laws: object) -> None:
     for law in laws:
         if not isinstance(law, Law):
             raise ValueError(f"Ledger: among the laws is {shown(law)}, which is no law; {way_out}")
+
+
+def why_none(laws: Sequence[Law]) -> str:
+    """Why a derivation gave no law."""
+    notes = list(laws.notes) if isinstance(laws, LawSet) else []
+    more = [f"and {len(notes) - 3} more notes of lw.derive"] if len(notes) > 3 else []
+    return "; ".join([*notes[:3], *more]) or "the derivation found none"
+
+
+def why_refused(error: Exception) -> str:
+    """Why there was no derivation, in one line."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return f"the derivation is refused ({first})"
 
 
 def expect_fit(laws: Iterable[Law], parameters: Mapping[str, torch.Tensor]) -> None:

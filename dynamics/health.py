@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .watcher import Watcher
 
 OK, ROUNDING, APPROXIMATE, UNEXPLAINED = "ok", "rounding", "epsilon", "unexplained"
+UNDECIDED = "undecided"  # there is no law
 NOT_WATCHED = "not watched"  # no step of the law was accounted for yet
 ORDER = (OK, ROUNDING, APPROXIMATE, NOT_WATCHED, UNEXPLAINED)
 PRECISE = 1e-10  # a remainder below this part of the law is none
@@ -35,18 +36,23 @@ class Judgement:
         verdicts: one for every law.
         findings: what is not as it should be.
         text: all of it in plain words.
+        partial: there are trainable parameters that no watched law reads.
     """
 
     verdicts: dict[str, str]
     findings: tuple[Finding, ...]
     text: str
+    partial: bool = False
 
     @property
     def worst(self) -> str:
-        """The worst verdict; a fault that no law sees counts as well."""
+        """The worst verdict; a fault that no law sees counts as well, and what no law reads is said."""
         if any(f.fault for f in self.findings):
             return UNEXPLAINED
-        return max(self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
+        if any(f.kind == "no law" for f in self.findings):
+            return UNDECIDED
+        worst = max(self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
+        return f"{worst} in part" if self.partial and worst in (OK, ROUNDING, APPROXIMATE) else worst
 
 
 def verdict(account: Account, low: bool) -> str:
@@ -103,7 +109,8 @@ def judge(ledger: Watcher) -> Judgement:
             ]
             touched = [n for n in touched if not outside or OUTSIDE in ledger.accounts[n].causes]
             verdicts.update(dict.fromkeys(touched, UNEXPLAINED))
-    return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low))
+    partial = bool(verdicts) and bool(ledger.unread)
+    return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low), partial)
 
 
 def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) -> list[Finding]:
@@ -139,7 +146,9 @@ def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) ->
         out.append(Finding("decay" if penalty else "gradient", names, text))
     if other:
         kind = " and ".join(type(o).__name__ for o in ledger.optimizers)
-        text = f"the gradients are right, but the step is not the one that {kind} makes with its settings"
+        meant = kind if ledger.like is None else f"{ledger.like.__name__} (like=)"
+        whose = "the step" if ledger.like is None else f"the step of {kind}"
+        text = f"the gradients are right, but {whose} is not the one that {meant} makes with its settings"
         out.append(Finding("optimizer", suspects(other, good), text))
     return out
 
@@ -193,15 +202,23 @@ def _outside(ledger: Watcher) -> list[Finding]:
         for a in ledger.accounts.values()
         if OUTSIDE in a.causes and float(a.causes[OUTSIDE].abs().max()) > 1e-9 * a.norm
     ]
-    if not moved:
+    if not moved and not (ledger.lawless and ledger.outside):
         return []
-    names = tuple(dict.fromkeys(base(n) for a in moved for n in a.form.law.parameters))
+    read = dict.fromkeys(base(n) for a in moved for n in a.form.law.parameters)
+    sure = bool(ledger.outside)
+    names = tuple(n for n in ledger.outside or ledger.rewritten or read if n not in ledger.strayed)
+    if not names:
+        return []
     decays = any(float(g.get("weight_decay", 0) or 0) for o in ledger.optimizers for g in o.param_groups)
-    shrunk = all(float((a.causes[OUTSIDE] * a.last).sum()) <= 0 for a in moved)
+    shrunk = bool(moved) and all(float((a.causes[OUTSIDE] * a.last).sum()) <= 0 for a in moved)
     if decays and shrunk:
         text = "shrink between the steps as well as by weight_decay: decay is applied twice"
         return [Finding("decay", names, text)]
-    return [Finding("outside", names, "changed between the steps, not by the optimizer", fault=False)]
+    perhaps = tuple(n for n in ledger.rewritten if sure and n not in names and n not in ledger.strayed)
+    text = "written between the steps: may have changed, of a large model a sample of the entries is compared"
+    maybe = [Finding("outside", perhaps, text, fault=False)] if perhaps else []
+    text = "changed between the steps, not by the optimizer"
+    return [Finding("outside", names, text if sure or len(names) == 1 else f"one of these {text}", fault=False), *maybe]
 
 
 def _unaccounted(ledger: Watcher) -> list[Finding]:
@@ -235,7 +252,8 @@ def _some(names: Iterable[str]) -> str:
 
 def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
     counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
-    lines = [f"{ledger.steps} steps, {len(verdicts)} laws: " + ", ".join(f"{n} {v}" for v, n in counts.items() if n)]
+    summary = ", ".join(f"{n} {v}" for v, n in counts.items() if n) or (UNDECIDED if ledger.lawless else NOT_WATCHED)
+    lines = [f"{ledger.steps} steps, {len(verdicts)} laws: {summary}"]
     faults = sum(f.fault for f in findings)
     if faults and not counts[UNEXPLAINED]:
         lines[0] += f"; but {plural(faults, 'fault')} that no law sees: {UNEXPLAINED}"
@@ -259,6 +277,8 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
             "epsilon: these hold up to the epsilon of norms. What it did was measured at the norms (at most "
             f"{did:.0e} of a law); at most {left:.0e} is left over."
         )
+    if verdicts and (unread := ledger.unread):
+        lines.append(f"no law reads {_some(unread)}: `assert_lawful` judges their gradients.")
     lines += [
         f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}"
         for f in findings

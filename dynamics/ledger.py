@@ -50,7 +50,8 @@ class Ledger(Watcher):
     Raises:
         ValueError: if a law reads a parameter that the model does not have or has in another shape, there is no law to
             watch, the loss is unknown, or the optimizer moves nothing that is watched (where laws are derived from the
-            first forward pass, at the first step).
+            first forward pass, at the first step).  A derivation from the first forward pass that finds no law, or is
+            refused, raises nothing: what needs no law is watched, and `health()` says why.
         TypeError: for what is no optimizer.
     """
 
@@ -83,7 +84,10 @@ class Ledger(Watcher):
 
     @property
     def verdict(self) -> str:
-        """The worst verdict of all laws: `ok`, `rounding`, `epsilon`, `not watched` or `unexplained`."""
+        """The worst of all laws: `ok`, `rounding`, `epsilon`, `not watched`, `undecided` (no law) or `unexplained`.
+
+        `ok in part` (and so on) where there are trainable parameters that no watched law reads; `health()` names them.
+        """
         return judge(self).worst
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -122,6 +126,8 @@ class Ledger(Watcher):
     def __str__(self) -> str:
         from rich.console import Console
 
+        if self.lawless:
+            return self.health()
         console = Console(width=160)
         with console.capture() as text:
             console.print(self.table())
@@ -131,6 +137,8 @@ class Ledger(Watcher):
         if not isinstance(law, (str, Law)):
             raise TypeError(f"{shown(law)} is no law; pass one of the ledger's laws, or its name")
         name = law if isinstance(law, str) else law.name
+        if self.lawless:
+            raise KeyError(f"no law named {name!r} is watched: {self.lawless}")
         if not self.accounts:
             raise KeyError(
                 f"no law named {name!r} is watched yet: this ledger derives its laws at the first forward pass in "

@@ -23,13 +23,23 @@ from lawful.theory.typed import typed_methods
 
 from .account import Account, Precision
 from .forms import Forms
-from .given import STATE_VERSION, expect_accounts, expect_fit, expect_laws, expect_state, expect_trained
+from .given import (
+    STATE_VERSION,
+    expect_accounts,
+    expect_fit,
+    expect_laws,
+    expect_state,
+    expect_trained,
+    why_none,
+    why_refused,
+)
 from .gradients import GradientWatch, Seen
 from .hooks import Hook
 from .names import watched
 from .norms import NormWatch
 from .pace import Pace
 from .precision import precision
+from .prints import Frozen, Prints
 from .sharded import Shards, is_sharded, local, version
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
@@ -67,7 +77,7 @@ class Watcher:
         if like is not None and like not in RULES:
             names = ", ".join(kind.__name__ for kind in RULES)
             raise ValueError(f"Ledger: like={shown(like)} has no equations here; pass one of torch.optim's {names}")
-        self._like = like
+        self.like = like
         if laws is not None:
             expect_laws(laws)
         expect_loss(loss)
@@ -78,6 +88,7 @@ class Watcher:
         self.steps = 0
         self.accounts: dict[str, Account] = {}
         self.laws: tuple[Law, ...] = ()
+        self.lawless: str | None = None  # why there is no law to watch
         self._sample, self._seed = sample, seed
         self._parameters: dict[str, nn.Parameter] = {}
         self._waiting: set[int] = set()
@@ -95,6 +106,10 @@ class Watcher:
         self.apart: dict[str, int] = {}
         self.mended: dict[str, int] = {}
         self.thawed: dict[str, int] = {}
+        self.strayed: dict[str, int] = {}
+        self.outside: dict[str, int] = {}
+        self.rewritten: dict[str, int] = {}
+        self._prints = Prints({})
         self.scaled: dict[str, list[float]] = {}
         self.uncleared: int | None = None
         self._still: dict[str, Tensor] = {}
@@ -109,6 +124,7 @@ class Watcher:
         self._deriving = False
         self._gradients: GradientWatch | None = None
         self._met = False
+        self._frozen = Frozen(model, self._is_held)
         self._norms = NormWatch(model, self._pace.spending)
         self._handles: list[Any] = [model.register_forward_pre_hook(Hook(model, self._forward), with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
@@ -135,14 +151,40 @@ class Watcher:
         """Starts the accounts."""
         chosen = list(laws)
         if not chosen:
-            notes = "; ".join(laws.notes) if isinstance(laws, LawSet) and laws.notes else "the derivation found none"
-            raise ValueError(f"there is no law to watch: {notes}")
+            raise ValueError(f"there is no law to watch: {why_none(laws)}")
         if self._sample is not None and self._sample < len(chosen):
             order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(self._seed))
             chosen = [chosen[int(i)] for i in sorted(order[: self._sample])]
         self.laws = tuple(chosen)
         self._parameters = watched(self.model, chosen)
         expect_fit(chosen, self._parameters)
+        self.lawless = None
+        self._attach()
+        for law in chosen:
+            form = Forms(law, self._shards)
+            value = form.value(self._plain())
+            names = {n: n for n in form.names}
+            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._plain()))
+        self._note_versions()
+
+    def _watch_without(self, why: str) -> None:
+        """Watches what needs no law, of all parameters."""
+        if self._gradients is not None:
+            self._gradients.close()
+        self.lawless, self.laws, self.accounts = why, (), {}
+        self._parameters = {n: p for n, p in self.model.named_parameters() if not nn.parameter.is_lazy(p)}
+        if not self._parameters:
+            return
+        self._attach()
+        self._note_versions()
+        if self._resumed is not None:
+            state, self._resumed = self._resumed, None
+            self.steps, self._edited = state["steps"], dict(state["edited"])
+            self._pace.resume(self.steps)
+            self.last_gradient = dict.fromkeys(self._parameters, self.steps)
+
+    def _attach(self) -> None:
+        """Watches the gradients of the parameters."""
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
         one = local(next(iter(self._parameters.values())))
@@ -152,28 +194,31 @@ class Watcher:
             self._parameters, self._pace.spending, self._shared, self._shards, self._is_held, small
         )
         self._gradients.beginning = self._backward_begins
-        self._norms.watch([law for law in chosen if not law.exact], self._gradients)
-        for law in chosen:
-            form = Forms(law, self._shards)
-            value = form.value(self._plain())
-            names = {n: n for n in form.names}
-            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._plain()))
-        self._note_versions()
-        if self._resumed is not None:
-            self.load_state_dict(self._resumed)
+        self._norms.watch([law for law in self.laws if not law.exact], self._gradients)
 
     def _forward(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         if is_own_run():  # a question of lawful tells nothing about training
             return
         self._norms.autocast()
-        if self.laws or self._deriving or not module.training or not torch.is_grad_enabled():
+        if self._gradients is not None or self._deriving or not module.training or not torch.is_grad_enabled():
+            return
+        if any(map(nn.parameter.is_lazy, module.parameters())):
+            self.lawless = "the first forward pass makes the parameters, and laws are derived at the second"
             return
         self._deriving = True
         try:
             with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-                self._watch(self._derived(tuple(args), kwargs))
+                laws = self._derived(tuple(args), kwargs)
+            if len(laws):
+                self._watch(laws)
+            else:
+                self._watch_without(why_none(laws))
+        except Exception as error:  # whatever a derivation stumbles over, the training goes on
+            self._watch_without(why_refused(error))
         finally:
             self._deriving = False
+        if self._resumed is not None and self.laws:
+            self.load_state_dict(self._resumed)
 
     def _derived(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> LawSet:
         """The laws of the model."""
@@ -218,18 +263,20 @@ class Watcher:
     @torch.no_grad()
     def _open(self) -> None:
         """Right before the step: what will it do?"""
-        if not self.laws:
-            raise RuntimeError(
-                "the optimizer stepped before the model ran forward in training mode; pass laws= or args= to the ledger"
-            )
-        self._meet()
+        if self._gradients is None:
+            if self.lawless is None:
+                self.lawless = "the model has not run forward in training mode; call model.train(), or pass laws="
+            return
+        if self.accounts:
+            self._meet()
         self._waiting = set(range(len(self.optimizers)))
         self.steps += 1
-        if not self._pace.due(self.steps) or self._gradients is None:
+        if not self._pace.due(self.steps):
             return
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
         self._note_edits()
+        self._note_frozen(inside=False)
         late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self._changed_outside():
             for account in self.accounts.values():
@@ -244,8 +291,10 @@ class Watcher:
         largest = self._watch_gradients(grads)
         self._floor = max(largest.values(), default=0.0)
         self.precision = precision(self._parameters.values(), self._norms.compute)
+        if not self.accounts:
+            return
         self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
-        moves = {n: move_of(*groups[n], self._parameters[n], g, self._like) for n, g in grads.items()}
+        moves = {n: move_of(*groups[n], self._parameters[n], g, self.like) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
             self._before = {n: p.clone() for n, p in plain.items()}
             self._moves = moves
@@ -265,6 +314,12 @@ class Watcher:
             self.uncleared = self.steps
         still = {n: p for n, p in self._parameters.items() if not p.requires_grad and p.grad is not None}
         self._still = {n: local(p).clone() for n, p in still.items()}
+
+    def _note_frozen(self, inside: bool) -> None:
+        """What requires no gradient and is not what it was, in a step or before it."""
+        for n, held in self._frozen.moved(self._parameters):
+            (self.thawed if inside and held else self.strayed).setdefault(n, self.steps)
+        self._frozen.note()
 
     def _account_for(self, made: Material) -> None:
         """What a step must do to every law."""
@@ -296,16 +351,14 @@ class Watcher:
     def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Right after the step: what did it do?"""
         self._waiting.discard(index)
-        if self._waiting or not self.laws:
+        if self._waiting or self._gradients is None:
             return
         if self._pace.due(self.steps):
             with self._pace.spending():
                 self._book()
         self._fresh = True
         self._pace.stepped(self.steps)
-        self._norms.idle = not self._pace.due(self.steps + 1)
-        if self._gradients is not None:
-            self._gradients.idle = self._norms.idle
+        self._norms.idle = self._gradients.idle = not self._pace.due(self.steps + 1)
 
     def _book(self) -> None:
         """Puts the step into the accounts."""
@@ -314,6 +367,7 @@ class Watcher:
         for n, before in self._still.items():
             if not torch.equal(before, local(self._parameters[n])):
                 self.thawed.setdefault(n, self.steps)
+        self._note_frozen(inside=True)
         exact, plain = self.precision, self._plain()
         for account in self.accounts.values():
             value = account.form.value(plain)
@@ -321,7 +375,7 @@ class Watcher:
                 account.moved(value, UNWATCHED, self.steps)
             else:
                 account.close(value, self.steps, exact, self._floor)
-        if not self.not_finite and any(a.broken is not None for a in self.accounts.values()):
+        if not self.not_finite and (self.lawless or any(a.broken is not None for a in self.accounts.values())):
             bad = {n: float(not bool(torch.isfinite(p).all())) for n, p in self._plain().items()}
             if self._shards is not None:
                 bad = dict(zip(bad, self._shards.most(list(bad.values())), strict=True))
@@ -403,9 +457,16 @@ class Watcher:
 
     def _note_versions(self) -> None:
         self._versions = {n: (version(p), local(p).data_ptr()) for n, p in self._parameters.items()}
+        self._prints = Prints(self._parameters)
 
     def _changed_outside(self) -> bool:
-        return any((version(p), local(p).data_ptr()) != self._versions[n] for n, p in self._parameters.items())
+        touched = [n for n, p in self._parameters.items() if (version(p), local(p).data_ptr()) != self._versions[n]]
+        moved = self._prints.changed(self._parameters)
+        if not self._prints.whole:
+            self.rewritten |= dict.fromkeys(touched, self.steps)
+        self.outside |= dict.fromkeys(moved, self.steps)
+        # of shards every process sees its own, and all of them have to go the same way
+        return bool(touched) or (bool(moved) and self._shards is None)
 
     def before_clipping(self) -> None:
         """Says that the gradients are whole now, and clipped next: needed only where several processes train."""
@@ -433,6 +494,12 @@ class Watcher:
         return self._parameters
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Trainable parameters of the model that no watched law reads."""
+        read = {id(p) for p in self._parameters.values()} if self.accounts else set()
+        return tuple(n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in read)
+
+    @property
     def edited(self) -> Mapping[str, int]:
         """Parameters whose gradient somebody turned around or enlarged after backward, and the first such step."""
         return self._edited
@@ -450,7 +517,7 @@ class Watcher:
             ValueError: if it is no account, or that of other laws.
         """
         expect_state(state)
-        if not self.laws:
+        if self._gradients is None:
             self._resumed = dict(state)
             return
         self._resumed = None

@@ -96,4 +96,4 @@ def test_a_question_to_a_watched_model_is_no_training() -> None:
         assert not ledger.laws
         model(X).square().mean().backward()
         optimizer.step()
-    assert ledger.steps == 1 and ledger.verdict in ("ok", "rounding")
+    assert ledger.steps == 1 and ledger.verdict in ("ok in part", "rounding in part")

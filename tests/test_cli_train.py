@@ -41,7 +41,11 @@ def test_a_run_and_its_account(lawful, classes: bool, monkeypatch: pytest.Monkey
     code, out, _ = lawful("train", MLP, *words, "--clip", "0.1", "--figure", "run.png")
     assert code == 0 and "preconditioner" in out and Path("run.png").exists()
     run = json.loads(Path("lawful-run.json").read_text(encoding="utf-8"))
-    assert run["verdict"] == "ok" and len(run["losses"]) == 8 and all(r["relative"] < 1e-13 for r in run["laws"])
+    assert (
+        run["verdict"] in ("ok", "ok in part")
+        and len(run["losses"]) == 8
+        and all(r["relative"] < 1e-13 for r in run["laws"])
+    )
     code, out, _ = lawful("ledger", "lawful-run.json")
     assert code == 0 and "preconditioner" in out and "nothing is left over" in out
     code, out, _ = lawful("ledger", "lawful-run.json", "--law", "balance of fc1")
@@ -85,5 +89,7 @@ def test_a_run_of_another_loss(lawful, loss: str) -> None:
     arrays("data.npz")
     code, _, err = lawful("train", MLP, "--data", "data.npz", "--steps", "4", "--loss", loss)
     run = json.loads(Path("lawful-run.json").read_text(encoding="utf-8"))
-    assert code == 0 and run["loss"] == loss and run["verdict"] in ("ok", "rounding"), err
+    assert (
+        code == 0 and run["loss"] == loss and run["verdict"] in ("ok", "rounding", "ok in part", "rounding in part")
+    ), err
     assert all(x is not None for x in run["losses"])

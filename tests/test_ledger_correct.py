@@ -186,6 +186,6 @@ def test_a_correct_run_is_left_in_peace(name: str) -> None:
     run = Run(network(), make, **options)
     for i in range(9):
         loop(run, i)
-    assert run.ledger.verdict in ("ok", "rounding", "epsilon"), run.ledger.health()
+    assert run.ledger.verdict.removesuffix(" in part") in ("ok", "rounding", "epsilon"), run.ledger.health()
     assert not [f for f in run.ledger.findings() if f.fault], run.ledger.health()
     assert max(row.relative for row in run.ledger.rows()) < (1e-3 if name == "autocast" else 1e-12)

@@ -272,6 +272,7 @@ def test_a_fault_is_seen_and_named(name: str) -> None:
     assert kind == "outside" or run.ledger.verdict == "unexplained", run.ledger.health()
     first = next(f for f in found if f.fault or f.kind == kind)
     assert parameter in first.parameters and kind in ("", first.kind), run.ledger.health()
+    assert "like" not in options or "the step of OwnAdam is not the one that Adam (like=) makes" in first.text
 
 
 def test_an_optimizer_of_ones_own_that_is_right() -> None:
