@@ -137,8 +137,9 @@ def check(
     """Derives the laws of an architecture, verifies every one, and counts it, or a shrunken copy, by brute force.
 
     The laws are verified on the network itself up to `VERIFIABLE` parameters if its gradients fit in memory, and
-    always on what is counted.  What is counted has every epsilon read as 0, where all laws are exact.  A shrunken copy speaks for the network only where
-    widths stand in the same order, the families of laws agree and the rules meet the same limits; the report says so.
+    always on what is counted.  What is counted has every epsilon read as 0, where all laws are exact.  A shrunken copy
+    speaks for the network only where widths stand in the same order, the families of laws agree and the rules meet the
+    same limits; the report says so.
 
     Args:
         network: an architecture, an expression of blocks, a module, which is traced, or a spec.
