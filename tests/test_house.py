@@ -22,7 +22,11 @@ FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in 
 FOLDERS = {path.name for path in PACKAGES.values()} - {"lawful"}
 PRIVATE = re.compile(r"(^|\.)_(?!_)")
 # what the documentation of torch tells its users to import; there are no other names for them
-DOCUMENTED = ("torch.utils._python_dispatch.TorchDispatchMode", "torch.utils._pytree")
+DOCUMENTED = (
+    "torch._subclasses.fake_tensor.FakeTensorMode",
+    "torch.utils._python_dispatch.TorchDispatchMode",
+    "torch.utils._pytree",
+)
 
 
 def package_of(module: str) -> str | None:

@@ -21,14 +21,17 @@ from lawful.theory.verdict import Verdict
 
 from ..architecture.architecture import Architecture
 from ..architecture.batches import expect_runs, runs
+from ..architecture.footprint import expect_fits, fits
 from ..architecture.module import Network
 from ..architecture.outputs import losses_of
+from ..architecture.points import EXAMPLES
 from ..architecture.shrinking.likeness import doubts
 from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
 from ..architecture.shrinking.untraced import WAY_OUT, untraced
 from .check_report import CheckReport, Subject, acceptable
 from .count import count
 from .derive import architecture_of, derive
+from .fields import counted_examples
 from .reading import NetworkLike, question
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
@@ -71,7 +74,8 @@ def verify(
         A verdict and a residual for every law.
 
     Raises:
-        ShapeError: for a module without inputs, and for laws that were derived for losses that see other things.
+        ShapeError: for a module without inputs, for laws that were derived for losses that see other things, and for an
+            architecture with so many positions that its gradients take too much memory.
     """
     assert isinstance(network, Architecture | torch.nn.Module)
     arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
@@ -80,7 +84,10 @@ def verify(
         laws = derive(arch, asked) if arch else derive(network, asked, args=args, kwargs=kwargs)
     losses = agreed_losses(laws, loss, arch)
     if isinstance(network, Network) and not len(args) and not kwargs:
-        args = network.arch.random_inputs(6, torch.Generator().manual_seed(seed))
+        expect_fits(network.arch, EXAMPLES, "verification")
+        args = network.arch.random_inputs(EXAMPLES, torch.Generator().manual_seed(seed))
+    elif isinstance(network, Architecture):
+        expect_fits(network, EXAMPLES, "verification")
     where: dict[str, Any] = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
     return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
 
@@ -129,9 +136,10 @@ def check(
 ) -> CheckReport:
     """Derives the laws of an architecture, verifies every one, and counts it, or a shrunken copy, by brute force.
 
-    The laws are verified on the network itself up to `VERIFIABLE` parameters, and always on what is counted.  What is
-    counted has every epsilon read as 0, where all laws are exact.  A shrunken copy speaks for the network only where
-    widths stand in the same order, the families of laws agree and the rules meet the same limits; the report says so.
+    The laws are verified on the network itself up to `VERIFIABLE` parameters if its gradients fit in memory, and
+    always on what is counted.  What is counted has every epsilon read as 0, where all laws are exact.  A shrunken copy
+    speaks for the network only where widths stand in the same order, the families of laws agree and the rules meet the
+    same limits; the report says so.
 
     Args:
         network: an architecture, an expression of blocks, a module, which is traced, or a spec.
@@ -157,7 +165,7 @@ def check(
     say("deriving")
     laws = derive(arch, label(losses))
     found = CheckReport(arch, laws, _subject(arch, losses, laws, countable, instance))
-    if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE:
+    if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE and fits(arch, EXAMPLES):
         say(f"verifying {len(laws)} families of laws")
         found = replace(found, own_report=_verified(arch, laws, seed))
     found = _counted(found, seed, say)
@@ -180,10 +188,12 @@ def _subject(
     """What is counted for a network: itself, a copy that speaks for it, or nothing."""
     plain = arch.with_epsilon(0.0)
     own = Subject(plain, derive(plain, label(losses)))
-    if sum(p.size for p in arch.parameters.values()) <= countable:
+    small_enough = sum(p.size for p in arch.parameters.values()) <= countable
+    affordable = trainable_scalars(arch) <= LARGEST and countable == COUNTABLE
+    if (small_enough or affordable) and not fits(arch, counted_examples(arch)):
+        small_enough = affordable = False
+    if small_enough:
         return own
-    size = trainable_scalars(arch)
-    affordable = size <= LARGEST and countable == COUNTABLE
     if arch.trace is not None:
         return own if affordable else _traced_subject(own, losses, laws, instance, extra)
     small = shrink(arch, extra).with_epsilon(0.0)

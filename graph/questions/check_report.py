@@ -14,6 +14,7 @@ from lawful.theory.oracle.verification import LawReport, Report
 from lawful.theory.verdict import Verdict
 
 from ..architecture.architecture import Architecture
+from ..architecture.footprint import FEW, longest
 from ..architecture.shrinking.likeness import agreement
 
 MOST = 3  # laws that are named one by one where they fail
@@ -181,7 +182,9 @@ class CheckReport:
         if self.own_report is not None:
             yield f"verified on {self._itself}: {_outcome(self.own_report, self.laws)}"
         else:
-            yield f"not verified on {self._itself}: {size:,} parameters are too many to take gradients in float64"
+            rows = longest(self.arch)
+            many = f"{size:,} parameters" + (f" at {rows:,} positions" if rows > FEW else "")
+            yield f"not verified on {self._itself}: {many} are too many to take gradients in float64"
         if self.small_report is not None and self.copied:
             copy = sum(p.size for p in self.small.parameters.values())
             outcome = _outcome(self.small_report, self.small_laws)

@@ -25,10 +25,11 @@ from lawful.theory.threads import few_threads
 from lawful.theory.verdict import Verdict
 
 from ..architecture.architecture import Architecture
+from ..architecture.footprint import expect_fits
 from ..architecture.module import Network
 from .derive import architecture_of
 from .exact import count_exactly
-from .fields import architecture_fields, fields_of, layout_of, patterns_of
+from .fields import architecture_fields, counted_examples, fields_of, layout_of, patterns_of
 from .module_fields import HiddenError
 from .reach import Reach, doubted
 from .reading import NetworkLike, question
@@ -83,8 +84,9 @@ def count(
 
     Raises:
         ShapeError: for a module without example inputs, for losses that do not fit the outputs, for another axis than
-            that of the classes, and for a module that can be counted neither as it runs nor as it is traced, or that
-            does not train as its parameters say (`HiddenError`).
+            that of the classes, for a network whose positions take too much memory, and for a module that can be
+            counted neither as it runs nor as it is traced, or that does not train as its parameters say
+            (`HiddenError`).
         ContradictionError: if fewer laws are counted than are known.
         NotPolynomialError: with `exact`, names the operation that is no polynomial.
         FlowError: for a flow that names parameters that are not there, and for `exact` with another flow than the
@@ -96,6 +98,9 @@ def count(
             raise FlowError(
                 f"exact counting is for the gradient flow, not for {type(flow).__name__}; leave out exact=True or flow="
             )
+        built = network.arch if isinstance(network, Network) else network
+        if isinstance(built, Architecture) and not (len(args) or kwargs):
+            expect_fits(built, counted_examples(built), "a count")
         if exact:
             with random_states(), refused("the network cannot be counted exactly", FLOATS, ShapeError):
                 arch = architecture_of(network, args, kwargs)

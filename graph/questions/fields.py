@@ -68,6 +68,12 @@ def fields_of(
     return module_fields(network, loss, inputs, -1 if axis is None else axis, generator, far)
 
 
+def counted_examples(arch: Architecture) -> int:
+    """How many examples stand in memory while a network is counted: about those of one field for every scalar."""
+    scalars = sum(p.size for p in arch.parameters.values() if not p.frozen)
+    return COMBINED * scalars * (BATCH if coupled(arch) else 1)
+
+
 def patterns_of(
     arch: Architecture,
     loss: LossLike,

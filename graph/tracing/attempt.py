@@ -29,7 +29,7 @@ from .copied import copied_inputs
 from .errors import BackwardError, TraceError, first_line
 from .faults import first_fault
 from .gaps import Probes
-from .lengths import left_over, unreached
+from .lengths import left_over, of_numbers, unreached
 from .lowering import Broken, Lowering
 from .observe import backward_hooks, watch
 from .opaque import ONLY_CHOICES
@@ -113,7 +113,8 @@ def _attempt(
         notes.append("examples are on the second axis of the inputs, where the module takes them")
     if axis is None:
         notes.append("the inputs are one example, without an axis of examples")
-    said = [*map(Fact, program.limits), *map(Fact, unreached(arch, program)), *left_over(arch, sizes)]
+    facts = [*program.limits, *unreached(arch, program), *of_numbers(program)]
+    said = [*map(Fact, facts), *left_over(arch, sizes)]
     limits = list(dict.fromkeys([*said, *map(Fact, found.limits)]))
     prepare = inputs_of(low)
     arch.trace = Trace(

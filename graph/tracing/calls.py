@@ -36,6 +36,7 @@ class Call:
         turned: the tensors that the module takes with examples on their second axis; here they are on the first one.
         single: whether the module takes one example without an axis of examples; here they have one.
         shared: the tensors that have none here either: integers beside real numbers, such as the edges of a graph.
+        numbers: the numbers of Python among the arguments, by the forward's own names.
     """
 
     args: tuple[Any, ...]
@@ -44,6 +45,7 @@ class Call:
     turned: frozenset[int] = frozenset()
     single: bool = False
     shared: frozenset[int] = frozenset()
+    numbers: tuple[tuple[str, complex], ...] = ()
 
     def batched(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """The module's own tensors with examples first."""
@@ -94,11 +96,13 @@ def read_call(
             f"no tensor is among the inputs of {type(module).__name__}; pass example inputs as its forward takes them, "
             "lawful.trace(module, x)"
         )
-    places = {i: name for argument, name in _named_arguments(module, *rest) for i, name in _slots(argument, name)}
+    leaves = [leaf for argument, name in _named_arguments(module, *rest) for leaf in _leaves(argument, name)]
+    places = {leaf.index: name for leaf, name in leaves if isinstance(leaf, Slot)}
+    numbers = tuple((n, v) for v, n in leaves if isinstance(v, int | float | complex) and not isinstance(v, bool))
     real = [i for i, t in enumerate(found) if t.is_floating_point() and t.ndim == 3]
     turned = real or [i for i, t in enumerate(found) if not t.is_floating_point() and t.ndim == 2]
     names = tuple(places[i] for i in range(len(found)))
-    call = Call(*rest, names, frozenset(turned if examples == 1 else ()), examples is None)
+    call = Call(*rest, names, frozenset(turned if examples == 1 else ()), examples is None, numbers=numbers)
     if examples is None and any(t.is_floating_point() for t in found):
         call = replace(call, shared=frozenset(i for i, t in enumerate(found) if not t.is_floating_point()))
     return call, call.batched(found)
@@ -143,15 +147,16 @@ def _named_arguments(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dic
             yield value, name
 
 
-def _slots(tree: Any, name: str) -> Iterator[tuple[int, str]]:
-    if isinstance(tree, Slot):
-        yield tree.index, name
-    elif isinstance(tree, (Mapping, tuple, list)):
+def _leaves(tree: Any, name: str) -> Iterator[tuple[Any, str]]:
+    """What containers hold, each with its name."""
+    if isinstance(tree, (Mapping, tuple, list)):
         for key, value in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
-            yield from _slots(value, f"{name}[{key}]")
-    elif (held := object_items(tree)) is not None:
+            yield from _leaves(value, f"{name}[{key}]")
+    elif not isinstance(tree, Slot) and (held := object_items(tree)) is not None:
         for key, value in held[0].items():
-            yield from _slots(value, f"{name}[{key}]")
+            yield from _leaves(value, f"{name}[{key}]")
+    else:
+        yield tree, name
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Entries of parameters that nothing reads: positions that the example is too short for, and what cuts leave."""
+"""What laws owe to the example: entries of parameters that nothing reads there, and numbers that were given."""
 
 from __future__ import annotations
 
@@ -42,6 +42,17 @@ def unreached(arch: Architecture, program: Program) -> list[str]:
     shapes = " and ".join(str(tuple(i.example.shape[1:])) for i in program.inputs)
     names = ", ".join(found[:MOST]) + (f" and {len(found) - MOST} more" if len(found) > MOST else "")
     return [f"{names}: not read at the example's shape {shapes}; that they never move holds for that shape only"]
+
+
+def of_numbers(program: Program) -> list[str]:
+    """A note on the numbers of Python among the inputs: the graph holds what they were."""
+    given = [f"{name} = {value!r}" for name, value in program.call.numbers]
+    if not given:
+        return []
+    some = ", ".join(given[:MOST]) + (f" and {len(given) - MOST} more numbers" if len(given) > MOST else "")
+    one = "a number" if len(given) == 1 else "numbers"
+    verb = "is" if len(given) == 1 else "are"
+    return [f"laws are those at {some}: {one} among the inputs {verb} part of the network"]
 
 
 def left_over(arch: Architecture, sizes: Mapping[str, int]) -> list[str]:
