@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
+from lawful.theory.arguments import plural
 from lawful.theory.typed import typed_methods
 
 from .entry import Entry
@@ -71,7 +72,7 @@ def _listing(found: Found) -> str:
     if found.nearest or not found:
         lines.append("nothing in the catalog answers this; the nearest entries are:" if found else "nothing found")
     else:
-        lines.append(f"{len(found)} entries")
+        lines.append(plural(len(found), "entry", "entries"))
     for i, e in enumerate(found, 1):
         lines += [
             f"{i:>2}. {e.id}",

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from lawful.theory.arguments import ArgumentError, shown
+from lawful.theory.arguments import ArgumentError, plural, shown
 from lawful.theory.typed import typed
 
 from .entry import Entry
@@ -64,7 +64,7 @@ class Verified:
         return self.entries > 0 and not self.failures
 
     def __str__(self) -> str:
-        head = f"{self.entries} entries verified" + (
+        head = f"{plural(self.entries, 'entry', 'entries')} verified" + (
             f", {self.resumed} networks of them before" if self.resumed else ""
         )
         return "\n".join([head, *(f"FAILED {f}" for f in self.failures)])

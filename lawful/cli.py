@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from lawful.theory.arguments import plural
+
 from .cli_atlas import atlas
 from .cli_audit import audit
 from .cli_catalog import catalog_app
@@ -195,7 +197,7 @@ def count(
         print_json({**count_data(found), **trace_data(whole)})
     else:
         console(False).print(
-            f"{found.laws} independent laws: {found.parameters} parameters, "
+            f"{plural(found.laws, 'independent law')}: {plural(found.parameters, 'parameter')}, "
             f"rank {found.ranks[-1]} of the fields and their brackets",
             *trace_lines(whole),
             f"verdict: {found.verdict} ({found.method}" + ("" if exact else f", spectral gap {found.gap:.0e}") + ")",

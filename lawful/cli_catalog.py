@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from lawful.theory.arguments import plural
+
 from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, status
 
@@ -154,7 +156,7 @@ def add(
     arch = load(spec)
     entries = entries_of(arch, name, loss, check_laws(arch, loss) if check else None)
     _shelf(lambda: shelf.add(name, entries))
-    print(f"kept {len(entries)} entries under {name} in {shelf.path()}")
+    print(f"kept {plural(len(entries), 'entry', 'entries')} under {name} in {shelf.path()}")
 
 
 @catalog_app.command()
@@ -166,7 +168,10 @@ def own(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"path": str(shelf.path()), "networks": found})
     else:
-        print("\n".join(f"{name}: {count} entries" for name, count in found.items()) or "you keep nothing of your own")
+        print(
+            "\n".join(f"{name}: {plural(count, 'entry', 'entries')}" for name, count in found.items())
+            or "you keep nothing of your own"
+        )
 
 
 @catalog_app.command()
@@ -174,7 +179,7 @@ def remove(name: Annotated[str, typer.Argument(help="what the laws are kept unde
     """Drop the laws that you keep under a name."""
     from lawful.catalog import shelf
 
-    print(f"removed {_shelf(lambda: shelf.remove(name))} entries")
+    print(f"removed {plural(_shelf(lambda: shelf.remove(name)), 'entry', 'entries')}")
 
 
 @catalog_app.command()
@@ -185,7 +190,7 @@ def export(
     """Write your own entries to a file that `import` reads."""
     from lawful.catalog import shelf
 
-    print(f"wrote {_shelf(lambda: shelf.export(path, name))} entries to {path}")
+    print(f"wrote {plural(_shelf(lambda: shelf.export(path, name)), 'entry', 'entries')} to {path}")
 
 
 @catalog_app.command("import")
@@ -194,7 +199,7 @@ def import_(path: Annotated[Path, typer.Argument(help="a file that `export` wrot
     from lawful.catalog import shelf
 
     found = _shelf(lambda: shelf.load(path))
-    print(f"kept {sum(found.values())} entries under {', '.join(found)}")
+    print(f"kept {plural(sum(found.values()), 'entry', 'entries')} under {', '.join(found)}")
 
 
 @catalog_app.command()

@@ -272,9 +272,11 @@ def _module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[s
     """A module of the user's with what its forward reads."""
     from torch import nn
 
+    from lawful.theory.arguments import a_or_an
+
     match made:
         case nn.Module():
-            raise BadInput(f"{where} returns a {type(made).__name__} without inputs; return (module, args)")
+            raise BadInput(f"{where} returns {a_or_an(type(made).__name__)} without inputs; return (module, args)")
         case (nn.Module() as module, tuple() | list() as args):
             return module, tuple(args), {}
         case (nn.Module() as module, tuple() | list() as args, dict() as kwargs):
@@ -286,7 +288,8 @@ def _module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[s
                 "args a tuple and kwargs a dict"
             )
     raise BadInput(
-        f"{where} returns a {type(made).__name__}; return an Architecture, an expression of blocks, or (module, args)"
+        f"{where} returns {a_or_an(type(made).__name__)}; "
+        "return an Architecture, an expression of blocks, or (module, args)"
     )
 
 

@@ -53,7 +53,11 @@ def law_line(laws: LawSet) -> str:
     approximate = sum(law.count for law in laws if not law.exact)
     scalars, families = plural(laws.count, "scalar law"), plural(len(laws), "family", "families")
     line = f"{scalars} in {families}, {laws.independent} independent, loss {laws.loss}"
-    return line + (f"; {approximate} of them hold up to the epsilon of a norm" if approximate else "")
+    return line + (
+        f"; {approximate:,} of them {'holds' if approximate == 1 else 'hold'} up to the epsilon of a norm"
+        if approximate
+        else ""
+    )
 
 
 def reasons(report: Report) -> list[str]:

@@ -14,6 +14,7 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
 from lawful.graph.questions.derive import REFUTED, architecture_of, derive
 from lawful.graph.questions.reading import NetworkLike, network_of, question
+from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.gauge.boxes import LayoutError
 from lawful.theory.gauge.contract import Site, Use
@@ -159,7 +160,10 @@ def symmetries(
     rough = [law for law in laws if not law.exact]
     if rough:
         shown = ", ".join(law.name for law in rough[:3]) + (", ..." if len(rough) > 3 else "")
-        notes.append(f"{len(rough)} laws hold up to the epsilon of a norm; what is behind them is left out: {shown}")
+        notes.append(
+            f"{plural(len(rough), 'law')} {'holds' if len(rough) == 1 else 'hold'} up to the epsilon of a norm; "
+            f"what is behind {'it' if len(rough) == 1 else 'them'} is left out: {shown}"
+        )
     found = [from_law(law, setting) for law in laws if law.exact]
     try:
         solution = Solution(arch.diagram("mse"), lax=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from lawful.theory.arguments import plural
 from lawful.theory.verdict import Verdict
 
 from .witness.judge import DERIVATIVE, LAWS, REACH, REFERENCE, ParameterFinding
@@ -115,7 +116,8 @@ class Findings:
     def _lines(self) -> list[str]:
         wrong, untested = self.wrong, self.untested
         if self.violated and not wrong:
-            lines = [f"{self.model}: {len(self.violated)} of {len(self.laws)} laws are broken"]
+            some = f"{len(self.violated)} of {plural(len(self.laws), 'law')}"
+            lines = [f"{self.model}: {some} {'is' if len(self.violated) == 1 else 'are'} broken"]
         elif wrong and self.fault is not None and self.fault.cut:
             some = f"{len(wrong)} of {len(self.parameters)} parameters"
             lines = [f"{self.model}: gradients do not reach {some}, or only in part"]

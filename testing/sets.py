@@ -14,6 +14,7 @@ from lawful.graph.questions.check import check
 from lawful.graph.questions.check_report import CheckReport
 from lawful.graph.questions.derive import derive
 from lawful.graph.questions.reading import network_of
+from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 from lawful.theory.typed import typed
@@ -106,7 +107,7 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     for n in other:
         lines += [f"  - changed:     {n}, was {before[n]}", f"  +              {n}, now {after[n]}"]
     lines += [f"  + appeared:    {n}: {after[n]}" for n in new]
-    return [f"of {len(before)} laws {', '.join(numbers)}", *lines] if numbers else []
+    return [f"of {plural(len(before), 'law')} {', '.join(numbers)}", *lines] if numbers else []
 
 
 def renamed(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -76,7 +76,7 @@ def test_a_false_law_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_number_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     found = checked(monkeypatch, lambda laws: remade(laws, list(laws), 5))
     assert found.verdict is Verdict.VIOLATED and not found.complete
-    assert "1 laws too many" in found.summary
+    assert "1 law too many" in found.summary
 
 
 def test_the_same_law_twice_does_not_replace_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,7 +205,7 @@ def test_a_json_file(lawful) -> None:
         ("nets.py", "does not say which function makes the network; write nets.py:function"),
         ("nets.py:nope", "nets.py has no function 'nope'; it has net, arch, number, broken, leaves, misfit"),
         ("nets.py:constant", "nets.py has no function 'constant'"),
-        ("nets.py:number", "nets.py:number returns a int; return an Architecture"),
+        ("nets.py:number", "nets.py:number returns an int; return an Architecture"),
         ("nets.py:broken", "nets.py, line 16: ZeroDivisionError: division by zero"),
         ("nets.py:leaves", "nets.py, line 19: SystemExit: 0"),
         ("nets.py:misfit", "reads 3 features but gets 4 features"),

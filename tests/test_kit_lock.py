@@ -43,7 +43,7 @@ def test_what_is_locked_is_compared(path: Path) -> None:
     with pytest.raises(AssertionError) as error:
         assert_locked("net", Net(nn.GELU()), (X,), path=path)
     text = str(error.value)
-    assert "net does not conserve what laws.lock.json says: of 1 laws 1 disappeared" in text
+    assert "net does not conserve what laws.lock.json says: of 1 law 1 disappeared" in text
     assert "- disappeared: balance of up: Diagonal(5): ‖up.weight[i,:]‖² + up.bias[i]² - ‖down.weight[:,i]‖²" in text
     assert "--lawful-update" in text and text.count("\n") < 25
     with pytest.raises(AssertionError, match=r"1 changed\n.*was Diagonal\(5\).*\n.*now Diagonal\(5\)"):

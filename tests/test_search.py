@@ -115,7 +115,7 @@ def test_rotation() -> None:
     found = search_laws([[-y, x]], [x, y])
     assert found.laws == found.independent == (x**2 + y**2,)
     assert found.proved and found.error == 0.0 and found.count == 1
-    assert "1 independent laws" in str(found) and "x**2 + y**2" in str(found)
+    assert "1 independent law;" in str(found) and "x**2 + y**2" in str(found)
 
 
 @pytest.mark.parametrize(("n", "r", "m"), [(2, 2, 2), (1, 2, 3), (1, 3, 2), (3, 1, 2)])

@@ -60,6 +60,11 @@ def plural(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def a_or_an(noun: str) -> str:
+    """A noun with its article: `a str`, `an int`."""
+    return f"{'an' if noun[:1].lower() in set('aeiou') else 'a'} {noun}"
+
+
 def hints_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
     """The annotations of a function, or of the fields of a class; `Any` for those that cannot be read."""
     found: dict[str, Any] = {}

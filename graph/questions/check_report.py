@@ -226,7 +226,9 @@ class CheckReport:
             )
         if self.difference:
             more = self.difference > 0
-            return f"NOT complete: {abs(self.difference)} {'laws are missing' if more else 'laws too many'}{where}"
+            laws = plural(abs(self.difference), "law")
+            missing = "is missing" if abs(self.difference) == 1 else "are missing"
+            return f"NOT complete: {laws} {missing if more else 'too many'}{where}"
         return f"undecided: the gradients of the laws do not show their number{where}"
 
 

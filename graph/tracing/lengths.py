@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from lawful.blocks import Discard, Table
+from lawful.theory.arguments import plural
 from lawful.theory.parts import base, is_part
 
 from ..architecture.architecture import Architecture
@@ -67,7 +68,8 @@ def left_over(arch: Architecture, sizes: Mapping[str, int]) -> list[str]:
         if is_part(name) and not parameter.frozen:
             read[base(name)] = read.get(base(name), 0) + parameter.size
     return [
-        f"{sizes[name] - n} entries of {name} are in no part of it that is read: that they never move is not listed"
+        f"{plural(sizes[name] - n, 'entry', 'entries')} of {name}: in no part of it that is read; "
+        "that nothing there moves is not listed"
         for name, n in read.items()
         if n < sizes[name]
     ]

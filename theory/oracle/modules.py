@@ -44,7 +44,9 @@ class ClassAxes:
         """
         known = self.known if len(self.known) == len(outputs) else (None,) * len(outputs)
         if self.asked is None:
-            return tuple(-1 if k is None else k for k in known)
+            # A forward that squeezes a batch of one has no axis of examples there, and the classes on the last one.
+            sizes = [z.ndim for z in outputs.values()]
+            return tuple(-1 if k is None or k >= n else k for k, n in zip(known, sizes, strict=True))
         asked = each_axis(self.asked, len(outputs))
         for k, a, loss, (name, z) in zip(known, asked, losses, outputs.items(), strict=True):
             if k is not None and loss.span != "all" and (a - k) % max(z.ndim, 1):

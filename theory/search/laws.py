@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
+from ..arguments import plural
 from .monomials import Monomial
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ class PolynomialLaws:
         chance = f"a false one passes with probability at most {self.error:.0e}"
         how = "each expanded to zero exactly" if self.proved else chance
         return (
-            f"{self.count} independent laws; {len(self.polynomials)} polynomials span all laws of degree at most "
-            f"{self.degree} in {len(self.variables)} variables (none is missing; {how})"
+            f"{plural(self.count, 'independent law')}; {len(self.polynomials)} polynomials span all laws of degree at "
+            f"most {self.degree} in {len(self.variables)} variables (none is missing; {how})"
         )
 
     def __str__(self) -> str:
