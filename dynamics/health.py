@@ -252,15 +252,8 @@ def _some(names: Iterable[str]) -> str:
 
 def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding], low: bool) -> str:
     counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
-<<<<<<< HEAD
     summary = ", ".join(f"{n} {v}" for v, n in counts.items() if n) or (UNDECIDED if ledger.lawless else NOT_WATCHED)
-    lines = [f"{ledger.steps} steps, {len(verdicts)} laws: {summary}"]
-=======
-    lines = [
-        f"{plural(ledger.steps, 'step')}, {plural(len(verdicts), 'law')}: "
-        + ", ".join(f"{n} {v}" for v, n in counts.items() if n)
-    ]
->>>>>>> routing
+    lines = [f"{plural(ledger.steps, 'step')}, {plural(len(verdicts), 'law')}: {summary}"]
     faults = sum(f.fault for f in findings)
     if faults and not counts[UNEXPLAINED]:
         lines[0] += f"; but {plural(faults, 'fault')} that no law sees: {UNEXPLAINED}"
