@@ -42,7 +42,7 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
         while before is not None and _is_fixed(before.rule):
             moved = moved or not _is_positive(before.rule)
             before = diagram.writer.get(before.inputs[0])
-        if moved and before is not None and _is_bounded(diagram, before):
+        if moved and before is not None and (_has_bound(before.rule) if unknown else _is_bounded(diagram, before)):
             yield f"{site.name} reads bounded numbers: laws of units that stand on one side always are not listed"
 
 
@@ -64,4 +64,9 @@ def _is_bounded(diagram: Diagram, site: Site) -> bool:
     if isinstance(rule, (AddRule, PassRule, SumFeaturesRule)):
         made = [diagram.writer[w] for w in site.inputs if w in diagram.writer]
         return len(made) == len(site.inputs) and all(_is_bounded(diagram, s) for s in made)
+    return _has_bound(rule)
+
+
+def _has_bound(rule: Rule) -> bool:
+    """The same for a block that sums nothing."""
     return isinstance(rule, BOUNDED) or (isinstance(rule, HomogeneousRule) and (rule.positive or rule.negative == 0))

@@ -337,7 +337,8 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
     writer = solution.drawn.writer
     for site in solution.drawn.sites:
         if isinstance(site.rule, (HomogeneousRule, ProductRule)):
-            if any(copied(writer.get(w), writer) or _doubled(writer, w) for w in site.inputs):
+            pool = isinstance(site.rule, HomogeneousRule) and site.rule.mixes  # others are drawn before what joins them
+            if any(copied(writer.get(w), writer) or (pool and _doubled(writer, w)) for w in site.inputs):
                 yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
 
 
