@@ -206,3 +206,22 @@ def test_every_output_has_its_own_axis() -> None:
     assert lw.verify(module, laws, losses, args=(WORDS,), axis=(-1, 1, 0)).verdict is Verdict.HOLDS  # no axis for mse
     with pytest.raises(ValueError, match="the classes of 1 are on axis 1"):
         lw.verify(module, laws, losses, args=(WORDS,), axis=-1)
+
+
+class Rows(nn.Module):
+    """Two tables, of which the examples name a few rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.users, self.items, self.out = nn.Embedding(6, 2), nn.Embedding(4, 2), nn.Linear(2, 2)
+
+    def forward(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
+        return self.out(self.users(user) * self.items(item))
+
+
+def test_rows_that_no_example_names_are_read_too() -> None:
+    torch.manual_seed(0)
+    few, all_rows = (torch.tensor([0, 1]), torch.tensor([0, 1])), (torch.tensor([5, 1]), torch.tensor([3, 1]))
+    assert lw.count(Rows(), args=few).laws == lw.count(Rows(), args=all_rows).laws == 4
+    words = nn.Sequential(nn.Embedding(6, 3), nn.Linear(3, 2))
+    assert lw.count(words, args=torch.tensor([[0, 1, 2]])).laws == lw.derive(words, args=torch.tensor([[5]])).independent

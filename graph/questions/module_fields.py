@@ -21,6 +21,7 @@ from lawful.theory.oracle.modules import (
     fit_losses,
     fresh_inputs,
     has_whole,
+    is_whole,
     tensors_in,
     with_tensors,
 )
@@ -116,7 +117,9 @@ class _ModuleFields:
         parts = [as_double(own[n]).reshape(-1) for n in self._names]
         parts = [_moved(p, generator, far) for p in parts]
         self.theta = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
-        ways = list(WHOLE if has_whole(*examples) else WHOLE[:1])
+        whole = has_whole(*examples)
+        self._tables = self._rows(module) if whole else {}
+        ways = list(WHOLE if whole else WHOLE[:1])
         while True:
             self._whole = ways.pop(0)
             try:
@@ -194,9 +197,29 @@ class _ModuleFields:
         args, kwargs = with_tensors(self._examples, tensors)
         return args, kwargs
 
+    def _rows(self, module: torch.nn.Module) -> dict[str, int]:
+        """The rows of the largest table that each input of integers may name: an example names few of them."""
+        kinds = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+        tables = sorted({m.num_embeddings for m in module.modules() if isinstance(m, kinds)}, reverse=True)
+        given = tensors_in(fresh_inputs(*self._examples, self._generator, (), "given"))
+        found = {}
+        for key, value in given.items():
+            for rows in tables if is_whole(value) else ():
+                try:
+                    self._run(self.theta, given | {key: torch.full_like(value, rows - 1)})
+                except (IndexError, RuntimeError):  # it names rows of a smaller one, or none
+                    continue
+                found[key] = rows
+                break
+        return found
+
     def _draw(self, lead: tuple[int, ...]) -> Tensors:
         """Random inputs of all sizes by place: what is no tensor cannot be mapped over and stays in the examples."""
         found = tensors_in(fresh_inputs(*self._examples, self._generator, lead, self._whole))
+        if self._whole == WHOLE[0]:
+            for key, rows in self._tables.items():
+                wide = torch.randint(rows, found[key].shape, generator=self._generator, dtype=found[key].dtype)
+                found[key] = wide.to(found[key].device)
         # Thresholds of bounded activations are far out, and no pattern of another point is drawn here.
         # What one field adds up has one size: the largest would hide the others behind an exponential.
         alike = (*lead[:1], *[1] * (len(lead) - 1))

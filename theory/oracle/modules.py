@@ -177,7 +177,12 @@ def module_points(
 def has_whole(args: Any, kwargs: Any) -> bool:
     """Whether there are integers among some inputs, which a module may take from some range only."""
     found = [*tensors_in(list(args or ())).values(), *tensors_in(dict(kwargs or {})).values()]
-    return any(not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool) for t in found)
+    return any(map(is_whole, found))
+
+
+def is_whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds integers."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def as_double(tensor: torch.Tensor) -> torch.Tensor:
