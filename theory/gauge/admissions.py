@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .contract import Site
 from .layouts import Layouts
 from .linalg import Equations, Number
 from .unknowns import Cell, Field, Open, ShiftKey, ShiftRow
@@ -60,11 +59,6 @@ class Admissions:
         self._layouts = layouts
         self._found: dict[str, list[Admission]] = {}
         self.unlike: list[str] = []
-
-    @property
-    def sites(self) -> tuple[Site, ...]:
-        """The blocks of the diagram."""
-        return self._layouts.diagram.sites
 
     def frozen(self, name: str) -> bool:
         """Whether training moves a parameter at all."""

@@ -7,10 +7,10 @@ from itertools import product
 
 from .admissions import Admissions, Move
 from .carried import Carried
-from .contract import Site
 from .directions import Directions
 from .linalg import Equations
 from .passes import Place
+from .rules import LinearRule
 from .subspace import Subspace, Vector, VectorKey, vector_keys
 from .unknowns import Cell, Field, Open, ShiftKey, ShiftRow
 
@@ -32,13 +32,7 @@ class Fields:
         self._carried = carried
         self._admissions = admissions
         self._equations = equations
-        ways: dict[str, set[bool]] = {}
-        for site in admissions.sites:
-            for use in site.rule.uses(site):
-                if len(use.axes) == 2 and not use.constant:
-                    ways.setdefault(use.parameter, set()).add(any(sign < 0 for _, sign in use.axes[0]))
-        self._both_ways = {name for name, found in ways.items() if len(found) > 1}
-        self.turned: list[str] = []  # used both ways round, so that a change is not the same in both uses
+        self.turned: list[str] = []  # used both ways round in one sum: a change is another one in the transposed use
 
     def move_matrix(
         self,
@@ -80,15 +74,17 @@ class Fields:
                 moves += [(Open("row", site.name, (i, k)), {cell(k, b): c for b, c in line.items()}) for k in outs]
         if site.name in self._carried:
             changes = self._carried.moves(site.name)
-            together = [s for s in self._carried.members(site.name) if _reads(s, weight)]
-            if (
-                weight in self._both_ways and len(together) > 1
-            ):  # a field without a constant side is another one in the transposed use
+            if self._both_ways(site.name, weight):  # a field with a constant side keeps its name where it is transposed
                 kept = [m for m in changes if all(any(set(k[1]) <= {"c"} for k in cell) for cell in m[1])]
                 self.turned += [weight] * (len(kept) < len(changes))
                 changes = kept
             moves += changes
         self._admissions.admit_moves(site.name, weight, self._admissions.frame(ends), moves)
+
+    def _both_ways(self, name: str, weight: str) -> bool:
+        """Whether a map acts together with another one of the same weight, transposed."""
+        rules = [s.rule for s in self._carried.members(name)]
+        return len({r.transposed for r in rules if isinstance(r, LinearRule) and r.weight == weight}) > 1
 
     def move_tensor(self, site: Place, name: str, wires: Sequence[int]) -> None:
         """What a tensor may do unseen, given the wires on its axes (inputs and outputs of the site)."""
@@ -140,7 +136,3 @@ class Fields:
         if not self._admissions.frozen(name):
             self._admissions.admit(site.name, name, self._admissions.frame(wires), cells)
 
-
-def _reads(site: Site, weight: str) -> bool:
-    """Whether a block uses a parameter."""
-    return any(use.parameter == weight for use in site.rule.uses(site))
