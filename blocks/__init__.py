@@ -72,7 +72,7 @@ from .composites import (
 from .computed import Computed
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .curve import Temperature
-from .entrywise import Entrywise, Larger
+from .entrywise import Entrywise
 from .experts import GroupProduct, TopChoice
 from .gates import (
     GEGLU,
@@ -90,7 +90,7 @@ from .gates import (
 from .given import AddNumbers, Given, TableRotary, TimesNumbers
 from .graphs import GCN, Aggregate, GraphSAGE
 from .heads import HeadAffine, HeadNorm, HeadNormCore
-from .joins import Add, Blend, Concat, ConcatPositions, ConcatTokens, Mixture, Product, Split
+from .joins import Add, Blend, Concat, ConcatPositions, ConcatTokens, Larger, Mixture, Product, Split
 from .linear import Affine, Embedding, Linear, Table
 from .mixer import TokenMLP
 from .mixing import MixPositions, WeighPositions

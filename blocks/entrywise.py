@@ -1,24 +1,18 @@
-"""Maps of single numbers that no other block names: whatever torch applies entry by entry, and the larger of two."""
+"""Maps of single numbers that no other block names: whatever torch applies entry by entry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
+from lawful.theory.gauge.rules import PointwiseRule, Rule
 
-from lawful.theory.gauge.rules import LargerRule, PointwiseRule, Rule
-
-from .base import Block, ShapeError, Signal
-from .joins import _Join
-from .pieces import in_pieces
-from .run import Run
-from .whole import Call
+from .base import Signal
+from .called import Call, Called
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Entrywise(Block):
+class Entrywise(Called):
     """A function of single numbers that is not homogeneous, as torch computes it; it leaves no law.
 
     Args:
@@ -39,7 +33,6 @@ class Entrywise(Block):
     parity: int = 0
     pieces: bool = False
 
-    portable = False
     least = {"parity": -1}  # noqa: RUF012
     summary = "any point-wise function"
     source = "tran2026, theorem 4.1"
@@ -49,39 +42,3 @@ class Entrywise(Block):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         return PointwiseRule(self.exponential, self.keeps_zero, self.positive, True, self.parity, self.pieces)
-
-    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        if self.call is None:
-            raise ShapeError(f"{self} does not say how it is computed; trace the module that it comes from")
-        return in_pieces(self.call, run, x, p)
-
-    def config(self) -> dict[str, Any]:
-        """Its fields, without how it is computed."""
-        return {k: v for k, v in super().config().items() if k != "call"}
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Larger(_Join):
-    """The larger of its two inputs, or the smaller, feature by feature.
-
-    One scale per feature passes where both inputs have the same, and so does a constant.
-    """
-
-    smaller: bool = False
-
-    inputs = 2  # type: ignore[assignment]
-    portable = False
-    summary = "max(x_1, x_2)"
-    source = "marcotte2023, theorem 4.1, for maps that choose one of several inputs"
-
-    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return LargerRule()
-
-    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        a, b = self._spread(x, run)
-        choose = torch.minimum if self.smaller else torch.maximum
-        gate = run.gate(a - b, real=lambda: a - b > 0)
-        if gate is None:
-            return choose(a, b)
-        gate = 1 - gate if self.smaller else gate
-        return gate * a + (1 - gate) * b

@@ -15,6 +15,7 @@ from lawful.theory.gauge.rules import (
     AddRule,
     BlendRule,
     ConcatRule,
+    LargerRule,
     MixtureRule,
     PlacesRule,
     ProductRule,
@@ -132,6 +133,33 @@ class Blend(Block):
         if signal.tokens:
             return ()
         return (Parallel((("gate", Pointwise("sigmoid")), ("a", Identity()), ("b", ReLU(-1.0))), cls()),)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Larger(_Join):
+    """The larger of its two inputs, or the smaller, feature by feature.
+
+    One scale per feature passes where both inputs have the same, and so does a constant.
+    """
+
+    smaller: bool = False
+
+    inputs = 2  # type: ignore[assignment]
+    portable = False
+    summary = "max(x_1, x_2)"
+    source = "marcotte2023, theorem 4.1, for maps that choose one of several inputs"
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return LargerRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        a, b = self._spread(x, run)
+        choose = torch.minimum if self.smaller else torch.maximum
+        gate = run.gate(a - b, real=lambda: a - b > 0)
+        if gate is None:
+            return choose(a, b)
+        gate = 1 - gate if self.smaller else gate
+        return gate * a + (1 - gate) * b
 
 
 @dataclass(frozen=True, eq=False, repr=False)

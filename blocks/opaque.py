@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +10,14 @@ import torch
 
 from lawful.theory.gauge.rules import CutRule, DiscardRule, MovedRule, OpaqueRule, Rule
 
-from .base import Block, Net, ShapeError, Signal, Spec, Wiring
+from .base import Block, Net, Signal, Wiring
+from .called import Call, Operation
 from .joins import Split
-from .pieces import in_pieces
 from .run import Run
-
-Call = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Opaque(Block):
+class Opaque(Operation):
     """An operation that is known by what it computes only: no law crosses it.
 
     It is what tracing makes of an operation that it does not understand.
@@ -43,39 +41,12 @@ class Opaque(Block):
     frozen: tuple[str, ...] = ()
     cut: bool = False
 
-    portable = False
     summary = "an operation without a rule"
     source = "nothing passes"
-    least = {"reads": 0}  # noqa: RUF012
-
-    @property
-    def inputs(self) -> int:  # type: ignore[override]
-        """As many ports as it reads streams."""
-        return self.reads
-
-    @property
-    def outputs(self) -> int:
-        return len(self.writes)
-
-    @property
-    def parameters(self) -> dict[str, Spec]:
-        return {name: Spec(shape, 0.5) for name, shape in self.shapes}
-
-    def output(self, *signals: Signal) -> Sequence[Signal]:
-        return self.writes
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         own = tuple((names[local], shape) for local, shape in self.shapes)
         return CutRule(own) if self.cut else OpaqueRule(own)
-
-    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        if self.call is None:
-            raise ShapeError(f"{self} does not say how it is computed; trace the module that it comes from")
-        return in_pieces(self.call, run, x, p)
-
-    def config(self) -> dict[str, Any]:
-        """Its fields, without how it is computed."""
-        return {k: v for k, v in super().config().items() if k != "call"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

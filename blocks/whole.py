@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
 
 from lawful.theory.gauge.rules import Rule, WholeRule
 
-from .base import Block, ShapeError, Signal, Spec
-from .pieces import in_pieces
-from .run import Run
-
-Call = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
+from .base import Signal
+from .called import Call, Operation
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Whole(Block):
+class Whole(Operation):
     """An operation that is homogeneous in each tensor it reads, and of which nothing else is known.
 
     It is what tracing makes of products, sums and maps that mix positions and features in a way that no finer rule
@@ -47,36 +41,9 @@ class Whole(Block):
     narrow: bool = True
     frozen: tuple[str, ...] = ()
 
-    portable = False
     summary = "homogeneous as a whole"
     source = "wire-balance theorem (lawful)"
-    least = {"reads": 0}  # noqa: RUF012
-
-    @property
-    def inputs(self) -> int:  # type: ignore[override]
-        """As many ports as it reads streams."""
-        return self.reads
-
-    @property
-    def outputs(self) -> int:
-        return len(self.writes)
-
-    @property
-    def parameters(self) -> dict[str, Spec]:
-        return {name: Spec(shape, 0.5) for name, shape in self.shapes}
-
-    def output(self, *signals: Signal) -> Sequence[Signal]:
-        return self.writes
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         own = tuple((names[local], shape) for local, shape in self.shapes)
         return WholeRule(self.equations, own, self.narrow)
-
-    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        if self.call is None:
-            raise ShapeError(f"{self} does not say how it is computed; trace the module that it comes from")
-        return in_pieces(self.call, run, x, p)
-
-    def config(self) -> dict[str, Any]:
-        """Its fields, without how it is computed."""
-        return {k: v for k, v in super().config().items() if k != "call"}
