@@ -224,4 +224,6 @@ def test_rows_that_no_example_names_are_read_too() -> None:
     few, all_rows = (torch.tensor([0, 1]), torch.tensor([0, 1])), (torch.tensor([5, 1]), torch.tensor([3, 1]))
     assert lw.count(Rows(), args=few).laws == lw.count(Rows(), args=all_rows).laws == 4
     words = nn.Sequential(nn.Embedding(6, 3), nn.Linear(3, 2))
-    assert lw.count(words, args=torch.tensor([[0, 1, 2]])).laws == lw.derive(words, args=torch.tensor([[5]])).independent
+    assert (
+        lw.count(words, args=torch.tensor([[0, 1, 2]])).laws == lw.derive(words, args=torch.tensor([[5]])).independent
+    )

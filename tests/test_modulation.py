@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lawful as lw
+from lawful.graph.tracing.steps.entrywise import seen
 
 Tensor = torch.Tensor
 
@@ -125,3 +126,34 @@ def test_batch_norms_that_count_their_batches_are_read() -> None:
     assert model[1].momentum is None
     model[1].momentum = 0.1
     assert counting == [law.text for law in lw.derive(model, args=x)] != []
+
+
+@pytest.mark.parametrize(
+    ("function", "wanted"),
+    [
+        (torch.sinh, "keeps 0, odd"),
+        (torch.exp2, "exponential, positive"),
+        (lambda h: torch.clamp(h, min=-50.0) + 0 * h, "keeps 0"),  # between -4 and 4 it is the identity
+        (lambda h: F.softshrink(h, 5.0), "keeps 0, odd"),  # and this is 0 there
+        (torch.atanh, "keeps 0, odd"),  # numbers beyond 1 are none
+        (torch.acosh, "positive"),
+    ],
+)
+def test_functions_are_looked_at_far_out_too(function: Callable[[Tensor], Tensor], wanted: str) -> None:
+    exponential, zero, positive, parity, kinks = seen(function)
+    found = {"exponential": exponential, "keeps 0": zero, "positive": positive, "odd": parity == -1}
+    assert ", ".join(word for word, true in found.items() if true) == wanted
+    assert kinks or "lambda" not in repr(function)
+
+
+def test_what_two_sums_hold_is_joined_once() -> None:
+    """`x + g x + f x` and a chain of such: as many laws as are counted."""
+    torch.manual_seed(0)
+    for join in (
+        lambda a, b, c: a + a * b + a * torch.sigmoid(b),
+        lambda a, b, c: (h := a + a * b) + h * torch.tanh(b),
+    ):
+        model, x = Joined(join), torch.randn(5, 3)
+        laws = lw.derive(model, args=x)
+        assert laws.exact_independent == lw.count(model, args=x).laws or laws.gaps
+        assert laws.verify(model, args=x).verdict is lw.Verdict.HOLDS

@@ -135,4 +135,3 @@ class Fields:
         """Constant fields of a parameter that no loss feels, whatever the rest does."""
         if not self._admissions.frozen(name):
             self._admissions.admit(site.name, name, self._admissions.frame(wires), cells)
-

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from .contract import Site
@@ -17,60 +18,74 @@ from .rewrites import Rewrite, identity_sources, is_factor
 from .rules import AddRule, GainRule, LinearRule, MixtureRule, OffsetRule, PassRule, ProductRule
 
 
+@dataclass(frozen=True)
+class _Skip:
+    """A sum of a product and of one of its factors.
+
+    Attributes:
+        add: the name of the sum.
+        rest: what it adds beside that factor.
+        product: the name of the product.
+        port: of its other factor.
+        number: what is added there.
+    """
+
+    add: str
+    rest: tuple[int, ...]
+    product: str
+    port: int
+    number: Fraction
+
+
 def join_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """Draws `a x + f g x`, a product and what it is a multiple of, as `f (a/f + g) x`."""
     notes: list[Rewrite] = []
-    while found := _skip_around_product(diagram):
-        add, rest, at, port, number = found
-        sites, wires = list(diagram.sites), list(diagram.wires)
-        product, gate = sites[at], sites[at].inputs[port]
-        wires.append(replace(wires[gate], name=f"{wires[gate].name} + {number}"))
-        inputs = tuple(len(wires) - 1 if i == port else w for i, w in enumerate(product.inputs))
-        rule = sites[add].rule if len(rest) > 1 else PassRule()
-        sites[add] = replace(sites[add], inputs=rest, rule=rule)
-        sites[at] = replace(product, inputs=inputs)
-        offset = OffsetRule(every=True, number=number)
-        name = f"number in {product.name}"
-        sites.insert(at, Site(name, offset, (gate,), (len(wires) - 1,), function=("offset", str(number))))
-        notes.append(
-            Rewrite(product.name, f"with the skip into {diagram.sites[add].name} it is the product with 1 + g")
-        )
+    while found := list(_skips_around_products(diagram)):  # a sum of three may hold another one
+        wires = list(diagram.wires)
+        sums, products = {s.add: s for s in found}, {s.product: s for s in found}
+        sites: list[Site] = []
+        for site in diagram.sites:
+            if skip := sums.get(site.name):
+                site = replace(site, inputs=skip.rest, rule=site.rule if len(skip.rest) > 1 else PassRule())
+            if skip := products.get(site.name):
+                gate, shifted = site.inputs[skip.port], len(wires)
+                wires.append(replace(wires[gate], name=f"{wires[gate].name} + {skip.number}"))
+                offset = OffsetRule(every=True, number=skip.number)
+                function = ("offset", str(skip.number))
+                sites.append(Site(f"number in {site.name}", offset, (gate,), (shifted,), function=function))
+                site = replace(site, inputs=tuple(shifted if i == skip.port else w for i, w in enumerate(site.inputs)))
+                notes.append(Rewrite(site.name, f"with the skip into {skip.add} it is the product with 1 + g"))
+            sites.append(site)
         diagram = replace(diagram, sites=tuple(sites), wires=tuple(wires))
     return diagram, notes
 
 
-def _skip_around_product(diagram: Diagram) -> tuple[int, tuple[int, ...], int, int, Fraction] | None:
-    """A sum of a product and one of its factors.
-
-    Returns:
-        The place of the sum, what it adds beside the factor, the place of the product, the port of its other factor,
-        and the number that is added there.
-    """
+def _skips_around_products(diagram: Diagram) -> Iterator[_Skip]:
+    """Sums of a product and one of its factors, one for each sum."""
     sites = list(diagram.sites)
     place = {w: i for i, s in enumerate(sites) for w in s.outputs}
     origin = identity_sources(sites)
-    for i, site in enumerate(sites):
-        if not isinstance(site.rule, AddRule):
-            continue
-        for skip, w in itertools.permutations(site.inputs, 2):
+    for site in sites:
+        for skip, w in itertools.permutations(site.inputs, 2) if isinstance(site.rule, AddRule) else ():
             found = _before_factors(diagram, sites, place, w)
-            if found is None or not isinstance(sites[found[0]].rule, ProductRule | MixtureRule):
+            if found is None:
                 continue
-            at, factor = found
-            rule = sites[at].rule
+            product, factor = sites[found[0]], found[1]
+            rule = product.rule
+            if not isinstance(rule, ProductRule | MixtureRule) or len(product.inputs) != 2:
+                continue
+            first = 1 if isinstance(rule, MixtureRule) else 0  # the weights of a mixture are no factor that is added
             if isinstance(rule, MixtureRule) and rule.normalised:
                 continue
             start, times = origin.get(skip, (skip, Fraction(1)))
-            ports = [origin.get(x, (x, Fraction(1))) for x in sites[at].inputs]
-            shared = [
-                k for k, (x, _) in enumerate(ports) if x == start and (k or isinstance(sites[at].rule, ProductRule))
-            ]
-            if len(ports) != 2 or not shared or not times * ports[shared[0]][1]:
+            ports = [origin.get(x, (x, Fraction(1))) for x in product.inputs]
+            shared = next((k for k in range(first, 2) if ports[k][0] == start), None)
+            if shared is None or not times * ports[shared][1]:
                 continue
             rest = list(site.inputs)
             rest.remove(skip)
-            return i, tuple(rest), at, 1 - shared[0], times / ports[shared[0]][1] / factor
-    return None
+            yield _Skip(site.name, tuple(rest), product.name, 1 - shared, times / ports[shared][1] / factor)
+            break
 
 
 def _before_factors(

@@ -14,8 +14,9 @@ from ..context import Context
 from ..values import NotUnderstood, Stream, Value
 from .pointwise import mapped
 
-REACH = 4.0  # a function is looked at between minus this and this
+REACH = 4.0  # a function is looked at closely between minus this and this
 NUMBERS = 2001
+FAR = (5.0, 6.5, 10.0, 25.0, 70.0, 150.0, 700.0, 1e4, 1e6)  # and here, on both sides
 CLOSE = 1e-9  # relative
 UNKNOWN = "no rule is known for it"
 
@@ -37,18 +38,20 @@ def entrywise(low: Context, node: Node, x: Value, *options: Any, **named: Any) -
 
     said = ", ".join([*map(str, options), *(f"{k}={v}" for k, v in named.items())])
     name = low.place(node).op.partition(".")[0]
-    seen = _seen(lambda t: call((t,), {}))
-    return mapped(low, node, x, Entrywise(f"{name}({said})" if said else name, call, *seen), name)
+    properties = seen(lambda t: call((t,), {}))
+    return mapped(low, node, x, Entrywise(f"{name}({said})" if said else name, call, *properties), name)
 
 
-def _seen(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[bool, bool, bool, int, bool]:
+def seen(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[bool, bool, bool, int, bool]:
     """Whether it is an exponential, 0 stays 0 and nothing is negative, the parity, and whether it has kinks, by values.
 
     Raises:
         NotUnderstood: for what obeys `x f' = k f` (a power between jumps: laws of sizes hold, with no scale behind
             them), for what has no slope anywhere, and for what gives no numbers.
     """
-    x = torch.linspace(-REACH, REACH, NUMBERS, dtype=torch.float64).requires_grad_()
+    far = torch.tensor(FAR, dtype=torch.float64)
+    near = torch.linspace(-REACH, REACH, NUMBERS, dtype=torch.float64)
+    x = torch.cat([-far.flip(0), near, far]).requires_grad_()
     try:
         with torch.enable_grad():
             y = function(x)
@@ -62,16 +65,19 @@ def _seen(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[bool, bool,
     if _multiple((x * slope)[finite], y[finite]):
         raise NotUnderstood(UNKNOWN)
     zero = float(function(torch.zeros((), dtype=torch.float64)))
-    mirrored = y.flip(0)
-    parity = next((sign for sign in (1, -1) if _same(y, sign * mirrored)), 0)
+    both = finite & finite.flip(0)
+    parity = next((sign for sign in (1, -1) if both.any() and _same(y[both], sign * y.flip(0)[both])), 0)
     exponential = _multiple(slope[finite], y[finite])
-    return exponential, zero == 0, bool((y[finite] >= 0).all()), parity, _has_kinks(slope[finite])
+    return exponential, zero == 0, bool((y[finite] >= 0).all()), parity, _has_kinks(slope[len(FAR) : -len(FAR)])
 
 
 def _has_kinks(slope: torch.Tensor) -> bool:
     """Whether slopes jump: steps between neighbours that do not get smaller where these lie closer."""
+    slope = slope[slope.isfinite()]
+    if len(slope) < 3:
+        return True
     near, far = slope.diff().abs().amax(), slope[::2].diff().abs().amax()
-    return bool(near > 0.75 * far)
+    return bool(near >= 0.75 * far)  # also of a straight piece, whose ends lie farther out
 
 
 def _multiple(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -84,4 +90,4 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool(((a - b).abs() <= CLOSE * (1 + b.abs())).all())
 
 
-__all__ = ["entrywise"]
+__all__ = ["entrywise", "seen"]
