@@ -22,7 +22,7 @@ from ..laws.leak import Leak
 from ..laws.proof import Proof
 from ..laws.statement import Statement, Term
 from .lawset import LawSet
-from .leaks import leaks_of
+from .leaks import Leaks
 from .limits.limits import limits
 from .prove import prove
 from .ranks import deficits, full_rank, vectors_on
@@ -66,7 +66,7 @@ def _solved(diagram: Diagram, loss: str) -> LawSet:
     approximate = any(s.rule.epsilon for s in diagram.sites)
     lax = Solution(diagram, lax=True)
     strict = Solution(diagram, lax=False) if approximate else lax
-    builder = _Builder(diagram, lax.diagram, loss)
+    builder = _Builder(Leaks(diagram, lax), lax.diagram, loss)
     effects: Equations[int] = Equations()
     gauges = _kept(strict, strict.gauges, lax, effects)
     builder.add_gauges(strict, [r for r, _ in gauges], exact=True)
@@ -113,8 +113,8 @@ def _kept(
 class _Builder:
     """Collects laws under unique names."""
 
-    def __init__(self, given: Diagram, diagram: Diagram, loss: str) -> None:
-        self.given = given
+    def __init__(self, leaks: Leaks, diagram: Diagram, loss: str) -> None:
+        self.leaks = leaks
         self.diagram = diagram
         self.loss = loss
         self.laws: list[Law] = []
@@ -169,7 +169,7 @@ class _Builder:
                 terms=terms,
                 wires=self._moved(solution, family),
             )
-            self._add(said, solution, family, None if exact else leaks_of(self.given, solution, family))
+            self._add(said, solution, family, None if exact else self.leaks.of(family))
 
     def _add(self, said: Statement, solution: Solution, family: Family, leaks: tuple[Leak, ...] | None = None) -> None:
         """Adds what a law says, with the way to its proof."""
