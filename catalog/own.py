@@ -67,9 +67,11 @@ def ask(
     Returns:
         The entries; `report` is the check, and prints what is known of the whole list.
     """
-    arch = as_architecture(network, args, kwargs, input)
-    found = check(arch, loss)
-    return Answer(entries_of(arch, name, loss, found), found)
+    if isinstance(network, torch.nn.Module):  # itself, so that its other calls are tried too
+        found = check(network, loss, args=args, kwargs=kwargs)
+    else:
+        found = check(as_architecture(network, args, kwargs, input), loss)
+    return Answer(entries_of(found.arch, name, loss, found), found)
 
 
 def as_architecture(

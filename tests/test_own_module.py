@@ -11,6 +11,7 @@ from torch import nn
 import lawful as lw
 from lawful.graph.tracing.errors import TraceError
 from lawful.theory.refusals import ModuleError
+from lawful.theory.verdict import Verdict
 
 
 def families(laws):
@@ -64,6 +65,19 @@ def test_what_is_another_function_at_other_calls_has_the_laws_that_these_do_not_
 def test_a_law_of_one_branch_is_not_listed_where_another_call_moves_it(name):
     laws = lw.derive(NOTED[name][0](), args=(X,))
     assert not len(laws) and any("another call moves it" in note for note in laws.notes)
+
+
+@pytest.mark.parametrize("name", ["branch on data", "first call"])
+def test_a_check_of_one_run_decides_nothing_about_calls_that_refute_it(name):
+    found = lw.check(NOTED[name][0](), args=(X,))
+    assert not found.lawful and not found.complete and found.verdict is Verdict.UNDECIDED
+    assert not len(found.laws) and "other calls of the module need not have" in str(found)
+
+
+def test_a_check_of_one_run_holds_where_no_other_call_refutes_it():
+    module = made(lambda m, x: m.down(torch.relu(m.up(x)) * (2 if x.abs().max() > 3 else 1)))
+    found = lw.check(module, args=(X,))
+    assert found.lawful and any("take its branches" in note for note in found.laws.notes)
 
 
 SEEN_BY_VERIFY = ["weight hook", "post-accumulate hook", "hook of an activation", "custom backward"]

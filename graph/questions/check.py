@@ -31,6 +31,7 @@ from ..architecture.shrinking.untraced import WAY_OUT, untraced
 from .check_report import CheckReport, Subject, acceptable
 from .count import count
 from .derive import architecture_of, derive
+from .elsewhere import elsewhere
 from .fields import counted_examples
 from .reading import NetworkLike, question
 
@@ -38,6 +39,7 @@ __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank
 
 COUNTABLE = 400  # trainable scalars that the oracle counts in seconds
 MANY = 16  # random points where a few leave a law untested
+ONE_RUN = "what is counted is the run on the example, and other calls of the module need not have all of its laws"
 VERIFIABLE = 2_000_000  # parameters whose gradients are quick to take in float64
 
 
@@ -163,15 +165,19 @@ def check(
     losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
     expect_runs(arch)
     say("deriving")
-    laws = derive(arch, label(losses))
-    found = CheckReport(arch, laws, _subject(arch, losses, laws, countable, instance))
+    run = derive(arch, label(losses))
+    laws = elsewhere(run, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
+    subject = _subject(arch, losses, run, countable, instance)
+    if laws is not run:
+        subject = replace(subject, reason="; ".join([*filter(None, [subject.reason]), ONE_RUN]))
+    found = CheckReport(arch, laws, subject)
     if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE and fits(arch, EXAMPLES):
         say(f"verifying {len(laws)} families of laws")
         found = replace(found, own_report=_verified(arch, laws, seed))
     found = _counted(found, seed, say)
     if found.copied and found.differs:  # tiny axes may have laws by accident
-        wider = _subject(arch, losses, laws, countable, instance, extra=1)
-        if wider.copied and not wider.reason:
+        wider = _subject(arch, losses, run, countable, instance, extra=1)
+        if wider.copied and not wider.reason and laws is run:
             second = _counted(replace(found, subject=wider), seed, say)
             found = second if second.complete else found
     return found
@@ -257,7 +263,7 @@ def _counted(found: CheckReport, seed: int, say: Callable[[str], None]) -> Check
     if not found.subject.runs:
         return found
     say(f"verifying {len(laws)} families of laws of what is counted")
-    same = not found.copied and all(law.exact for law in found.laws)
+    same = not found.copied and all(law.exact for law in found.laws) and len(found.laws) == len(laws)
     report = found.own_report if same and found.own_report else _verified(small, laws, seed)
     try:
         counted = count(small, laws.loss, seed=seed, progress=lambda line: say(f"counting: {line}"))

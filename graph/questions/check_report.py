@@ -204,11 +204,14 @@ class CheckReport:
             yield self._incomplete()
         else:
             but = ", but for what is named below" if self.laws.notes else ""
+            whose = " for the copy" if self.copied else " for the run on the example" if self.subject.reason else ""
             if self.holds:
-                yield f"complete{' for the copy' if self.copied else ''}{but}: no law is missing"
+                yield f"complete{whose}{but}: no law is missing"
             else:
                 yield "as many laws are counted as were derived, but not all of these hold: the list is not correct"
-        if self.subject.reason:
+        if self.subject.reason and not self.copied:
+            yield f"undecided for the module: {self.subject.reason}"
+        elif self.subject.reason:
             yield f"{self._itself} was not counted, and the copy does not speak for it: {self.subject.reason}"
         elif self.copied:
             yield f"{self._itself} was not counted; the copy speaks for it: {agreement(self.small, self.laws)}"

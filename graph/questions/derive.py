@@ -71,8 +71,7 @@ def derive(
     laws.axes = arch.trace.axes if arch.trace else ()
     limits = arch.trace.limits if arch.trace else ()
     laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
-    if arch.trace and arch.trace.branches and isinstance(network, torch.nn.Module):
-        laws = elsewhere(laws, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
+    laws = elsewhere(laws, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
     return laws if point is None else _tested(laws, point)
 
 

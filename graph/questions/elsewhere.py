@@ -21,8 +21,8 @@ REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding s
 
 def elsewhere(
     laws: LawSet,
-    trace: Trace,
-    module: torch.nn.Module,
+    trace: Trace | None,
+    module: object,
     loss: LossLike,
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]],
 ) -> LawSet:
@@ -33,15 +33,17 @@ def elsewhere(
 
     Args:
         laws: those of the run that was traced.
-        trace: of that run.
-        module: the user's module.
+        trace: of that run, None for an architecture.
+        module: the user's module, or what else was asked about.
         loss: of its outputs.
         inputs: the example, positional and by keyword.
 
     Returns:
         The laws without those that other inputs or later calls move, and without those of parameters that the run did
-        not read, with a note on each.
+        not read, with a note on each; the same set where every call is the same function.
     """
+    if trace is None or not trace.branches or not isinstance(module, torch.nn.Module):
+        return laws
     unread = [w for w in laws if w.kind == "frozen" and set(w.parameters) <= set(trace.unused)]
     names = ", ".join(w.name for w in unread[:6]) + (f" and {len(unread) - 6} more" if len(unread) > 6 else "")
     notes = [f"not listed, as another branch may read what this run did not: {names}"]
@@ -55,7 +57,7 @@ def elsewhere(
     ]
     if stuck:
         notes.append(f"other calls could not be tried, so that the laws are only those of calls like this one: {stuck}")
-    return kept.without([w for w, _ in false], notes)
+    return kept.without([w for w, _ in false], notes) if notes else kept
 
 
 def _points(

@@ -80,7 +80,7 @@ def read_call(
             axes, or of integers of two where there are none; None where all of it is one example.
 
     Raises:
-        TraceError: if there is no tensor among them.
+        TraceError: if there is no tensor among them, or a sparse one.
     """
     found: list[torch.Tensor] = []
 
@@ -102,6 +102,12 @@ def read_call(
     real = [i for i, t in enumerate(found) if t.is_floating_point() and t.ndim == 3]
     turned = real or [i for i, t in enumerate(found) if not t.is_floating_point() and t.ndim == 2]
     names = tuple(places[i] for i in range(len(found)))
+    for name, t in zip(names, found, strict=True):
+        if t.layout is not torch.strided:
+            raise TraceError(
+                f"the input {name} of {type(module).__name__} is sparse ({t.layout}), and the inputs that are drawn "
+                f"for a comparison are dense; pass {name}.to_dense() to a forward that uses @ (torch.matmul)"
+            )
     call = Call(*rest, names, frozenset(turned if examples == 1 else ()), examples is None, numbers=numbers)
     if examples is None and any(t.is_floating_point() for t in found):
         call = replace(call, shared=frozenset(i for i, t in enumerate(found) if not t.is_floating_point()))

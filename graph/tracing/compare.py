@@ -14,7 +14,7 @@ from lawful.theory.oracle.modules import WHOLE, Point, as_double, norm, perturbe
 
 from ..architecture.origin import Comparison
 from .errors import first_line
-from .gaps import ROUNDING, TOLERANCE, Gap, Probes, Run, gap_of, has_nan, own_run, run_at, settled
+from .gaps import ROUNDING, TOLERANCE, Gap, Probes, Run, gap_of, has_nan, own_run, product, run_at, settled
 from .observe import observe
 from .program import Program
 from .running import (
@@ -28,6 +28,7 @@ from .running import (
     dropout_off,
     program_forward,
 )
+from .slopes import is_derivative
 
 RANDOM = "the module draws random numbers, so no two runs agree; trace it in evaluation mode (module.eval())"
 BUG = "this is a bug of lawful, please report the module"
@@ -161,6 +162,12 @@ def _compared(
         )
         random = not program.draws and not torch.equal(state, torch.get_rng_state())
         text, fault = (RANDOM, False) if random else _blame(gap, *runs)
+        if not random and not fault and gap.same_outputs and runs[2] is not None:
+
+            def at(moved: Tensors) -> float:
+                return float(product(original(small, moved).outputs.values(), seed, probes))
+
+            text, fault = _whose(gap, is_derivative(runs[0].gradients, runs[2].gradients, values, at), text)
     worst = gap.worst_gradient if gap.same_outputs and gap.gradients > gap.outputs else gap.worst_output
     point = None
     if gap.same:
@@ -180,6 +187,20 @@ def _compared(
         point,
         found.moving,
     )
+
+
+def _whose(gap: Gap, derivative: bool | None, accusation: str) -> tuple[str, bool]:
+    """As `_blame`, for gradients that differ from those of the exported graph: only what is seen is accused."""
+    if derivative is False:
+        return accusation, False
+    what = f"outputs agree and the gradient of {gap.worst_gradient} does not ({gap.gradients:.0e})"
+    if derivative:
+        return f"{what}, while the module's backward is the derivative of its forward; {BUG}", True
+    text = (
+        f"{what}, by too little to say whose is the derivative of the forward: a part that computes in float32, or a "
+        "backward of its own; let all of it compute in float64, or trace the submodules around it"
+    )
+    return text, False
 
 
 def _close(found: Comparison) -> Comparison:

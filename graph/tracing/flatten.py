@@ -16,7 +16,18 @@ import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
-from .purity import HARMLESS, aten, is_view, name_of, pure, put_back, put_back_piece, shares_storage, writes
+from .purity import (
+    HARMLESS,
+    aten,
+    gives_back,
+    is_view,
+    name_of,
+    pure,
+    put_back,
+    put_back_piece,
+    shares_storage,
+    writes,
+)
 
 # operations on subgraphs that only set a mode: where the subgraph and its first argument stand among their arguments
 INLINED = {
@@ -148,6 +159,8 @@ class Flattener:
             return source[node.args[1]]  # type: ignore[index]
         if writes(node) and isinstance(source, Value):
             return self._write(node, source, env)
+        if not self._gradients and isinstance(source, Value) and gives_back(node):
+            return source  # the tensor itself, whose gradients come back wherever else it is read
         value = Value(self._emit(node, node.target, *self._arguments(node, env)))
         if isinstance(source, Value) and is_view(node, source.view):
             value.parent, value.view = source, node

@@ -64,7 +64,7 @@ def run_at(
     """
     leaves = {n: v.clone().requires_grad_(n in trained) for n, v in values.items()}
     outputs = dict(zip(names, network(leaves, inputs), strict=True))
-    loss = _product(outputs.values(), seed, probes)
+    loss = product(outputs.values(), seed, probes)
     sources = [leaves[n] for n in trained]
     grads: Sequence[torch.Tensor | None] = [None] * len(sources)
     if sources and loss.requires_grad:
@@ -77,7 +77,7 @@ def own_run(module: ModuleRun, trained: Sequence[str], inputs: Inputs, seed: int
     """The same for the user's own module, by its own `backward()`, wherever it stands now."""
     names = [n for n, _ in module.program.outputs]
     outputs = dict(zip(names, module(inputs), strict=True))
-    loss = _product(outputs.values(), seed, probes)
+    loss = product(outputs.values(), seed, probes)
     if loss.requires_grad:
         loss.backward()
     gradients = module.own.gradients()
@@ -85,7 +85,7 @@ def own_run(module: ModuleRun, trained: Sequence[str], inputs: Inputs, seed: int
     return Run({n: z.detach() for n, z in outputs.items()}, dense)
 
 
-def _product(outputs: Iterable[torch.Tensor], seed: int, probes: Probes | None) -> torch.Tensor:
+def product(outputs: Iterable[torch.Tensor], seed: int, probes: Probes | None) -> torch.Tensor:
     """The product of outputs with random numbers that a seed decides."""
     generator = torch.Generator().manual_seed(seed)
     loss = torch.zeros((), dtype=torch.float64)

@@ -19,6 +19,7 @@ from lawful.theory.oracle.lending.storage import SharedMemoryError, same_memory,
 from lawful.theory.oracle.modules import as_double
 
 from .calls import Call, FlatCall, Outputs, read_call
+from .empties import without_empty
 from .errors import OpenError, TraceError
 from .exported import Exported
 from .exporting import export, on_meta, quietly
@@ -232,6 +233,7 @@ def _read(
     changed = [n for node, n in zip(inputs, call.names, strict=True) if node in flat.written]
     notes.extend(f"the forward changes its input {n} in place, which is read as work on a copy of it" for n in changed)
 
+    without_empty(flat.graph, found)
     noise = as_placeholders(flat.graph)
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)

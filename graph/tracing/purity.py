@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch.fx import Node
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_map_only
 
 aten = torch.ops.aten
 OpOverload = type(aten.relu.default)
@@ -58,6 +60,33 @@ def shares_storage(view: Node, parent: Node) -> bool:
         except (RuntimeError, ValueError):  # fake tensors say it by the second
             return False
     return True
+
+
+def gives_back(call: Node) -> bool:
+    """Whether a call gave its first argument itself, not even a view of it (`to` for the dtype that it has)."""
+    from torch._subclasses.fake_tensor import FakeTensorMode  # takes a second, which few graphs need
+
+    first, value = call.args[0], call.meta.get("val")
+    if not isinstance(call.target, OpOverload) or not isinstance(first, Node) or not isinstance(value, torch.Tensor):
+        return False
+    old = first.meta["val"]
+    if (old.shape, old.dtype, old.device) != (value.shape, value.dtype, value.device):
+        return False
+    with FakeTensorMode():
+        given = map_arg((call.args, call.kwargs), _alike)
+        try:
+            return call.target(*given[0], **given[1]) is given[0][0]
+        except Exception:  # what torch has no shapes for computes something
+            return False
+
+
+def _alike(node: Node) -> Any:
+    """Something like the tensors of a call, of no numbers."""
+    return tree_map_only(
+        torch.Tensor,
+        lambda t: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device),
+        node.meta.get("val"),
+    )
 
 
 def pure(call: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -155,6 +184,12 @@ class _OfParts:
         return torch.view_as_complex(found.contiguous())
 
 
+def dim_of_cut(cut: Node) -> Any:
+    """The dimension along which a call cuts a tensor into pieces."""
+    at = 1 if name_of(cut) == "unbind" else 2
+    return cut.kwargs.get("dim", cut.args[at] if len(cut.args) > at else 0)
+
+
 def put_back_piece(cut: Node, index: int, parent: Node, part: Node) -> Call | None:
     """The tensor that was cut into pieces, with another content of one piece.
 
@@ -167,8 +202,7 @@ def put_back_piece(cut: Node, index: int, parent: Node, part: Node) -> Call | No
     name = name_of(cut)
     if name not in CUT:
         return None
-    at = 1 if name == "unbind" else 2
-    dim = cut.kwargs.get("dim", cut.args[at] if len(cut.args) > at else 0)
+    dim = dim_of_cut(cut)
     if name == "unbind":
         return _scatter("select_scatter", parent.meta["val"]), (parent, part, dim, index), {}
     sizes = [piece.shape[dim] for piece in cut.meta["val"]]

@@ -30,15 +30,17 @@ def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """The tensors of real numbers in what a module gave, by name, and the names of what is left out.
 
     A single tensor is called `output`, one inside of a container `heads[boxes][0]`; complex ones are pairs of real
-    ones.  Left out are integers, strings and other values, and what language models carry from call to call or show of
-    their inner layers (`CARRIED`); None is nothing.
+    ones.  Left out are tensors without entries, integers, strings and other values, and what language models carry
+    from call to call or show of their inner layers (`CARRIED`); None is nothing.
     """
     tensors: dict[str, torch.Tensor] = {}
     left: list[str] = []
 
     def walk(tree: Any, name: str) -> None:
         inside = named_items(tree)
-        if isinstance(tree, torch.Tensor) and tree.is_floating_point():
+        if is_empty(tree):
+            left.append(name or "output")
+        elif isinstance(tree, torch.Tensor) and tree.is_floating_point():
             tensors[name or "output"] = tree
         elif isinstance(tree, torch.Tensor) and tree.is_complex():
             tensors[name or "output"] = torch.view_as_real(tree.resolve_conj())
@@ -53,6 +55,11 @@ def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
 
     walk(out, "")
     return tensors, tuple(left)
+
+
+def is_empty(value: Any) -> bool:
+    """Whether something is a tensor without entries; nothing is asked of sizes that depend on values."""
+    return isinstance(value, torch.Tensor) and any(type(n) is int and n == 0 for n in value.shape)
 
 
 def named_items(out: Any) -> dict[Any, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -43,7 +42,6 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     first = next((v for v in parts if isinstance(v, Stream)), None)
     known = first is not None and first.signal.channels_first
     streams = [low.stream(v, node, known or None) for v in parts]
-    streams = [s for s in streams if math.prod(s.shape)]
     examples = [s for s in streams if s.shape_batch > 1] or streams[:1]
     lead = next((s for s in examples if s.feature_dims), examples[0])  # one feature by itself lies nowhere
     beside = _beside(low, node, streams, dim) if len(streams) > 1 else None

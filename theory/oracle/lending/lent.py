@@ -114,11 +114,17 @@ def _dense(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def refuse_unready(module: torch.nn.Module) -> None:
-    """A lazy module has no parameters before its first call.
+    """A lazy module has no parameters before its first call, and what is sparse has no numbers to exchange.
 
     Raises:
-        LendingError: with the first parameter that has no shape yet.
+        LendingError: with the first parameter that has no shape yet, or the first tensor that is sparse.
     """
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.layout is not torch.strided:
+            raise LendingError(
+                f"{type(module).__name__} holds {name} as a sparse tensor ({tensor.layout}), whose numbers cannot be "
+                "exchanged for others; register it dense, .to_dense(), which is the same function"
+            )
     for name, parameter in module.named_parameters():
         if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
             raise LendingError(
