@@ -78,18 +78,18 @@ def _twice(ledger: Watcher) -> list[Finding]:
 
 def _edited(ledger: Watcher) -> list[Finding]:
     out = []
-    if ledger.edited:
+    if ledger.notes.edited:
         text = "the gradient was turned around or enlarged between backward and the step"
-        out.append(Finding("edited", tuple(ledger.edited), text))
-    if ledger.mended:
-        step = min(ledger.mended.values())
+        out.append(Finding("edited", tuple(ledger.notes.edited), text))
+    if ledger.notes.mended:
+        step = min(ledger.notes.mended.values())
         text = f"the gradient of step {step} was not finite, and was replaced before the step"
-        out.append(Finding("not finite", tuple(ledger.mended), text))
-    fixed = {n: m for n, m in ledger.scaled.items() if len(m) == 3 and max(m) - min(m) <= CONSTANT * abs(m[0])}
-    fixed = {n: m for n, m in fixed.items() if abs(m[0] - 1) > CONSTANT and n not in ledger.edited}
+        out.append(Finding("not finite", tuple(ledger.notes.mended), text))
+    fixed = {n: m for n, m in ledger.notes.scaled.items() if len(m) == 3 and max(m) - min(m) <= CONSTANT * abs(m[0])}
+    fixed = {n: m for n, m in fixed.items() if abs(m[0] - 1) > CONSTANT and n not in ledger.notes.edited}
     if fixed:
         factor = next(iter(fixed.values()))[0]
-        others = tuple(n for n in ledger.last_gradient if n not in fixed)
+        others = tuple(n for n in ledger.notes.last if n not in fixed)
         if len(others) < len(fixed):
             text = f"the gradient is as backward wrote it, and that of all others is {factor:.4g} times that"
         else:
@@ -100,18 +100,18 @@ def _edited(ledger: Watcher) -> list[Finding]:
 
 
 def _uncleared(ledger: Watcher) -> list[Finding]:
-    if ledger.uncleared is None:
+    if ledger.notes.uncleared is None:
         return []
-    text = f"the gradients of the step before were still there in step {ledger.uncleared}: zero_grad is missing"
+    text = f"the gradients of the step before were still there in step {ledger.notes.uncleared}: zero_grad is missing"
     return [Finding("uncleared", tuple(n for n, p in ledger.parameters.items() if p.requires_grad), text)]
 
 
 def _thawed(ledger: Watcher) -> list[Finding]:
     out = []
-    if ledger.thawed:
+    if ledger.weights.thawed:
         text = "requires no gradient, but the optimizer moves it (by decay, or by a momentum of before)"
-        out.append(Finding("frozen", tuple(ledger.thawed), text))
-    strayed = tuple(n for n in ledger.strayed if n not in ledger.thawed)
+        out.append(Finding("frozen", tuple(ledger.weights.thawed), text))
+    strayed = tuple(n for n in ledger.weights.strayed if n not in ledger.weights.thawed)
     if strayed:
         text = "requires no gradient, but changed, not by the optimizer (an average of weights, or written over?)"
         out.append(Finding("frozen", strayed, text, fault=False))
@@ -119,20 +119,20 @@ def _thawed(ledger: Watcher) -> list[Finding]:
 
 
 def _apart(ledger: Watcher) -> list[Finding]:
-    if not ledger.apart:
+    if not ledger.notes.apart:
         return []
-    step = min(ledger.apart.values())
-    names = tuple(n for n, first in ledger.apart.items() if first == step)
+    step = min(ledger.notes.apart.values())
+    names = tuple(n for n, first in ledger.notes.apart.items() if first == step)
     text = f"the processes have different gradients from step {step} on: they are not synchronised"
     return [Finding("processes", names, text)]
 
 
 def clipped(ledger: Watcher) -> list[Finding]:
     """Clipping that acts on gradients which a scaler has enlarged leaves next to nothing of them."""
-    norms, multiples = [n for _, n in ledger.clipped], [m for m, _ in ledger.clipped]
+    norms, multiples = [n for _, n in ledger.notes.clipped], [m for m, _ in ledger.notes.clipped]
     if len(norms) < 3 or not max(norms) - min(norms) <= CONSTANT * max(norms) or max(norms) > 1e-3:
         return []
-    raw = min(n / m for m, n in ledger.clipped if m > 0)
+    raw = min(n / m for m, n in ledger.notes.clipped if m > 0)
     if raw < 100 or max(multiples) > 1e-3:
         return []
     text = (
@@ -149,7 +149,7 @@ def silent(ledger: Watcher) -> list[Finding]:
     names = tuple(
         n
         for n, p in ledger.parameters.items()
-        if id(p) in held and n not in fixed and ledger.last_watched - ledger.last_gradient.get(n, 0) >= SILENT
+        if id(p) in held and n not in fixed and ledger.last_watched - ledger.notes.last.get(n, 0) >= SILENT
     )
     text = f"no gradient for {SILENT} steps or more, the layer has stopped learning"
     return [Finding("silent", names, text, fault=False)] if names else []

@@ -14,8 +14,26 @@ from lawful.theory.laws.law import Law
 from lawful.theory.parts import base, read
 
 from .account import Account
+from .updates import RULES
 
 STATE_VERSION = 2
+
+
+def expect_options(every: object, sample: object, seed: object, like: object) -> None:
+    """Checks how much is watched, and after which optimizer.
+
+    Raises:
+        ValueError: names the option, and what to pass.
+    """
+    for name, value in ("every", every), ("sample", sample):
+        if value is not None and (type(value) is not int or value < 1):
+            meant = "1 for every step, k for every k-th" if name == "every" else "how many laws are drawn"
+            raise ValueError(f"Ledger: {name}={shown(value)} watches nothing; pass {meant}")
+    if type(seed) is not int:
+        raise ValueError(f"Ledger: seed={shown(seed)} draws no laws; pass an integer")
+    if like is not None and like not in RULES:
+        names = ", ".join(kind.__name__ for kind in RULES)
+        raise ValueError(f"Ledger: like={shown(like)} has no equations here; pass one of torch.optim's {names}")
 
 
 def expect_laws(laws: object) -> None:

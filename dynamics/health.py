@@ -202,11 +202,12 @@ def _outside(ledger: Watcher) -> list[Finding]:
         for a in ledger.accounts.values()
         if OUTSIDE in a.causes and float(a.causes[OUTSIDE].abs().max()) > 1e-9 * a.norm
     ]
-    if not moved and not (ledger.lawless and ledger.outside):
+    if not moved and not (ledger.lawless and ledger.weights.outside):
         return []
     read = dict.fromkeys(base(n) for a in moved for n in a.form.law.parameters)
-    sure = bool(ledger.outside)
-    names = tuple(n for n in ledger.outside or ledger.rewritten or read if n not in ledger.strayed)
+    seen = ledger.weights
+    sure = bool(seen.outside)
+    names = tuple(n for n in seen.outside or seen.rewritten or read if n not in seen.strayed)
     if not names:
         return []
     decays = any(float(g.get("weight_decay", 0) or 0) for o in ledger.optimizers for g in o.param_groups)
@@ -214,7 +215,7 @@ def _outside(ledger: Watcher) -> list[Finding]:
     if decays and shrunk:
         text = "shrink between the steps as well as by weight_decay: decay is applied twice"
         return [Finding("decay", names, text)]
-    perhaps = tuple(n for n in ledger.rewritten if sure and n not in names and n not in ledger.strayed)
+    perhaps = tuple(n for n in seen.rewritten if sure and n not in names and n not in seen.strayed)
     text = "written between the steps: may have changed, of a large model a sample of the entries is compared"
     maybe = [Finding("outside", perhaps, text, fault=False)] if perhaps else []
     text = "changed between the steps, not by the optimizer"

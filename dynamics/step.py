@@ -185,7 +185,7 @@ def outcome(
     must[g] = must[g] - tilt + norm
     reach, leak = _reach(form, found.sizes, g), found.slopes[g] - must[g]
     stale = torch.zeros_like(leak) if v is None else found.slopes[v] - must[v]
-    keep, take = _common(moves, "keep"), _common(moves, "take")
+    keep, take = _common(moves, lambda m: m.keep), _common(moves, lambda m: m.take)
     ahead = None
     if keep is not None and take is not None and len(moves) == len(theta) and len(buffers) in (0, len(moves)):
         new = take * must[g] + weight * must[load] - take * step[g] - weight * step[load]
@@ -253,7 +253,7 @@ def _differs(one: float, other: float) -> bool:
     return abs(one - other) > 1e-14 * max(abs(one), abs(other))
 
 
-def _common(moves: Mapping[str, Move], name: str) -> float | None:
+def _common(moves: Mapping[str, Move], of: Callable[[Move], float]) -> float | None:
     """A coefficient that all moves have, None if they differ or there are none."""
-    values: Sequence[float] = list({getattr(m, name) for m in moves.values()})
+    values: Sequence[float] = list({of(m) for m in moves.values()})
     return values[0] if len(values) == 1 else None

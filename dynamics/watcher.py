@@ -28,22 +28,24 @@ from .given import (
     expect_accounts,
     expect_fit,
     expect_laws,
+    expect_options,
     expect_state,
     expect_trained,
     why_none,
     why_refused,
 )
+from .gradient_notes import GradientNotes
 from .gradients import GradientWatch, Seen
 from .hooks import Hook
 from .names import watched
 from .norms import NormWatch
 from .pace import Pace
 from .precision import precision
-from .prints import Frozen, Prints
-from .sharded import Shards, is_sharded, local, version
+from .sharded import Shards, is_sharded, local
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
-from .updates import RULES, Move, move_of
+from .updates import Move, move_of
+from .weights import Weights
 
 NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
 
@@ -68,15 +70,7 @@ class Watcher:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ValueError(f"Ledger: the model is {shown(model)}; it must be the torch module that is trained")
-        for name, value in ("every", every), ("sample", sample):
-            if value is not None and (type(value) is not int or value < 1):
-                meant = "1 for every step, k for every k-th" if name == "every" else "how many laws are drawn"
-                raise ValueError(f"Ledger: {name}={shown(value)} watches nothing; pass {meant}")
-        if type(seed) is not int:
-            raise ValueError(f"Ledger: seed={shown(seed)} draws no laws; pass an integer")
-        if like is not None and like not in RULES:
-            names = ", ".join(kind.__name__ for kind in RULES)
-            raise ValueError(f"Ledger: like={shown(like)} has no equations here; pass one of torch.optim's {names}")
+        expect_options(every, sample, seed, like)
         self.like = like
         if laws is not None:
             expect_laws(laws)
@@ -92,7 +86,6 @@ class Watcher:
         self._sample, self._seed = sample, seed
         self._parameters: dict[str, nn.Parameter] = {}
         self._waiting: set[int] = set()
-        self._versions: dict[str, tuple[tuple[int, int], int]] = {}
         self._before: dict[str, Tensor] = {}
         self._moves: dict[str, Move] = {}
         self._grads: dict[str, Tensor] = {}
@@ -101,22 +94,8 @@ class Watcher:
         self._shared = False
         self._shards: Shards | None = None
         self._noise: set[str] = set()
-        self._edited: dict[str, int] = {}
-        self.last_gradient: dict[str, int] = {}
-        self.apart: dict[str, int] = {}
-        self.mended: dict[str, int] = {}
-        self.thawed: dict[str, int] = {}
-        self.strayed: dict[str, int] = {}
-        self.outside: dict[str, int] = {}
-        self.rewritten: dict[str, int] = {}
-        self._prints = Prints({})
-        self.scaled: dict[str, list[float]] = {}
-        self.uncleared: int | None = None
-        self._still: dict[str, Tensor] = {}
-        self._fresh = self._uncleared = False
         self.unaccounted: list[int] = []
         self.not_finite: tuple[str, ...] = ()
-        self.clipped: list[tuple[float, float]] = []
         self.precision = Precision(0.0, 0.0)
         self._epsilon: dict[str, Tensor | None] = {}
         self.unmeasured: dict[str, tuple[str, ...]] = {}
@@ -124,7 +103,8 @@ class Watcher:
         self._deriving = False
         self._gradients: GradientWatch | None = None
         self._met = False
-        self._frozen = Frozen(model, self._is_held)
+        self.notes = GradientNotes()
+        self.weights = Weights(model, self._is_held)
         self._norms = NormWatch(model, self._pace.spending)
         self._handles: list[Any] = [model.register_forward_pre_hook(Hook(model, self._forward), with_kwargs=True)]
         for i, one in enumerate(self.optimizers):
@@ -137,8 +117,8 @@ class Watcher:
                 self._watch(self._derived(given, named))
             if self.laws:
                 self._meet()
-        except Exception:
-            self.close()  # who is refused leaves no hooks behind
+        except BaseException:
+            self.close()  # who is refused or interrupted leaves no hooks behind
             raise
 
     def _meet(self) -> None:
@@ -165,7 +145,7 @@ class Watcher:
             value = form.value(self._plain())
             names = {n: n for n in form.names}
             self.accounts[law.name] = Account(form, names, value, value, form.scale(self._plain()))
-        self._note_versions()
+        self.weights.watch(self._parameters)
 
     def _watch_without(self, why: str) -> None:
         """Watches what needs no law, of all parameters."""
@@ -176,12 +156,16 @@ class Watcher:
         if not self._parameters:
             return
         self._attach()
-        self._note_versions()
+        self.weights.watch(self._parameters)
         if self._resumed is not None:
             state, self._resumed = self._resumed, None
-            self.steps, self._edited = state["steps"], dict(state["edited"])
-            self._pace.resume(self.steps)
-            self.last_gradient = dict.fromkeys(self._parameters, self.steps)
+            self._resume(state)
+
+    def _resume(self, state: Mapping[str, Any]) -> None:
+        """Counts on from the steps of an earlier run."""
+        self.steps = state["steps"]
+        self._pace.resume(self.steps)
+        self.notes.resume(self._parameters, self.steps, state["edited"])
 
     def _attach(self) -> None:
         """Watches the gradients of the parameters."""
@@ -230,9 +214,7 @@ class Watcher:
         return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
 
     def _backward_begins(self, carried: bool | None) -> None:
-        """A backward pass begins: are the gradients of a step that was made already still there?"""
-        self._uncleared = carried is not False and (self._fresh or self._uncleared)
-        self._fresh = False
+        self.notes.begins(carried)
         self._norms.begins(carried)
 
     # one step of the optimizers
@@ -275,20 +257,20 @@ class Watcher:
             return
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
-        self._note_edits()
-        self._note_frozen(inside=False)
+        self.notes.note(self._seen, self.steps)
+        self.weights.before(self.steps)
         late, plain = self._pace.last < self.steps - 1, self._plain()
-        if late or self._changed_outside():
+        if late or self.weights.changed(self.steps, self._shards is not None):
             for account in self.accounts.values():
                 value = account.form.value(plain)
                 account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
         if self._shared:
-            self._compareprocesses(grads)
+            self.notes.compare(grads, self._parameters, self._shards, self.steps)
         if self._seen.unknown:
             self.unaccounted.append(self.steps)
             return
         self._of_norms()
-        largest = self._watch_gradients(grads)
+        largest = self.notes.largest(grads, self._seen.multiple, self._shards, self.steps)
         self._floor = max(largest.values(), default=0.0)
         self.precision = precision(self._parameters.values(), self._norms.compute)
         if not self.accounts:
@@ -302,24 +284,6 @@ class Watcher:
             return
         self._fit(moves, plain, grads)
         self._account_for(Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise))
-
-    def _note_edits(self) -> None:
-        """What somebody did to the gradients, and which parameters should stand still in this step."""
-        for n in self._seen.edited:
-            self._edited.setdefault(n, self.steps)
-        for n in self._seen.mended:
-            self.mended.setdefault(n, self.steps)
-        self.scaled = {n: [*self.scaled.get(n, [])[-2:], x] for n, x in self._seen.scaled.items()}
-        if self._uncleared and self.uncleared is None:
-            self.uncleared = self.steps
-        still = {n: p for n, p in self._parameters.items() if not p.requires_grad and p.grad is not None}
-        self._still = {n: local(p).clone() for n, p in still.items()}
-
-    def _note_frozen(self, inside: bool) -> None:
-        """What requires no gradient and is not what it was, in a step or before it."""
-        for n, held in self._frozen.moved(self._parameters):
-            (self.thawed if inside and held else self.strayed).setdefault(n, self.steps)
-        self._frozen.note()
 
     def _account_for(self, made: Material) -> None:
         """What a step must do to every law."""
@@ -356,7 +320,7 @@ class Watcher:
         if self._pace.due(self.steps):
             with self._pace.spending():
                 self._book()
-        self._fresh = True
+        self.notes.stepped()
         self._pace.stepped(self.steps)
         self._norms.idle = self._gradients.idle = not self._pace.due(self.steps + 1)
 
@@ -364,10 +328,7 @@ class Watcher:
         """Puts the step into the accounts."""
         if self._before:
             self._measure()
-        for n, before in self._still.items():
-            if not torch.equal(before, local(self._parameters[n])):
-                self.thawed.setdefault(n, self.steps)
-        self._note_frozen(inside=True)
+        self.weights.after(self.steps)
         exact, plain = self.precision, self._plain()
         for account in self.accounts.values():
             value = account.form.value(plain)
@@ -381,7 +342,7 @@ class Watcher:
                 bad = dict(zip(bad, self._shards.most(list(bad.values())), strict=True))
             self.not_finite = tuple(n for n, x in bad.items() if x)
         self._before, self._moves, self._grads = {}, {}, {}
-        self._note_versions()
+        self.weights.note()
 
     def _measure(self) -> None:
         """The account of an optimizer whose equations are not known: its step is what it did."""
@@ -419,54 +380,8 @@ class Watcher:
                 grads[n], groups[n] = g if scale is None else g / scale.to(g.dtype), home[id(p)]
         return grads, groups
 
-    def _compareprocesses(self, grads: Mapping[str, Tensor]) -> None:
-        """Averaged gradients are the same numbers in every process: one small reduction says whether they are."""
-        sums = [
-            grads[n].double().sum() if n in grads and self._everywhere(n) else torch.zeros((), dtype=torch.float64)
-            for n in self._parameters
-        ]
-        if not sums:
-            return
-        low = torch.stack([*(s.cpu() for s in sums), *(-s.cpu() for s in sums)]).to(next(iter(grads.values())).device)
-        torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MAX)
-        spread = (low[: len(sums)] + low[len(sums) :]).tolist()
-        for n, d in zip(self._parameters, spread, strict=True):
-            if not d == 0:
-                self.apart.setdefault(n, self.steps)
-
-    def _everywhere(self, name: str) -> bool:
-        return self._shards is None or self._shards.layouts[name].replicated
-
-    def _watch_gradients(self, grads: Mapping[str, Tensor]) -> dict[str, float]:
-        """Notes which gradients are there, and how clipping left their norm; gives the largest entry of each."""
-        largest = {n: float(g.abs().max()) if g.numel() else 0.0 for n, g in grads.items()}
-        if self._shards is not None:
-            largest = dict(zip(largest, self._shards.most(list(largest.values())), strict=True))
-        for n, top in largest.items():
-            if top != 0:
-                self.last_gradient[n] = self.steps
-        if self._seen.multiple != 1:
-            norm = sum(float(g.square().sum()) for g in grads.values()) ** 0.5
-            self.clipped = [*self.clipped[-9:], (self._seen.multiple, norm)]
-        else:
-            self.clipped = []
-        return largest
-
     def _plain(self) -> dict[str, Tensor]:
         return {n: local(p) for n, p in self._parameters.items()}
-
-    def _note_versions(self) -> None:
-        self._versions = {n: (version(p), local(p).data_ptr()) for n, p in self._parameters.items()}
-        self._prints = Prints(self._parameters)
-
-    def _changed_outside(self) -> bool:
-        touched = [n for n, p in self._parameters.items() if (version(p), local(p).data_ptr()) != self._versions[n]]
-        moved = self._prints.changed(self._parameters)
-        if not self._prints.whole:
-            self.rewritten |= dict.fromkeys(touched, self.steps)
-        self.outside |= dict.fromkeys(moved, self.steps)
-        # of shards every process sees its own, and all of them have to go the same way
-        return bool(touched) or (bool(moved) and self._shards is None)
 
     def before_clipping(self) -> None:
         """Says that the gradients are whole now, and clipped next: needed only where several processes train."""
@@ -499,16 +414,11 @@ class Watcher:
         read = {id(p) for p in self._parameters.values()} if self.accounts else set()
         return tuple(n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in read)
 
-    @property
-    def edited(self) -> Mapping[str, int]:
-        """Parameters whose gradient somebody turned around or enlarged after backward, and the first such step."""
-        return self._edited
-
     def state_dict(self) -> dict[str, Any]:
         """The whole account, to be saved beside the model and the optimizer."""
         accounts = {name: account.state() for name, account in self.accounts.items()}
         state = {"version": STATE_VERSION, "steps": self.steps, "last": self.last_watched}
-        return {**state, "edited": dict(self._edited), "accounts": accounts}
+        return {**state, "edited": dict(self.notes.edited), "accounts": accounts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on with the account of an earlier run, after model and optimizer are loaded.
@@ -522,10 +432,8 @@ class Watcher:
             return
         self._resumed = None
         expect_accounts(state, self.accounts)
-        self.steps, self._edited = state["steps"], dict(state["edited"])
+        self._resume(state)
         late = state.get("last", self.steps) < self.steps
-        self._pace.resume(self.steps)
-        self.last_gradient = dict.fromkeys(self._parameters, self.steps)
         for name, one in state["accounts"].items():
             account = self.accounts[name]
             now = account.last
@@ -533,7 +441,7 @@ class Watcher:
             near = 1e-6 * float(account.scale.max())
             if late or not torch.allclose(account.last, now, rtol=0, atol=near, equal_nan=True):
                 account.moved(now, UNWATCHED if late else OUTSIDE, self.steps)
-        self._note_versions()
+        self.weights.note()
 
     def close(self) -> None:
         """Takes all hooks away; what was recorded stays."""

@@ -82,10 +82,15 @@ def predicted(path: Path) -> str:
             for i, (decay, found) in enumerate(shown):
                 measured, closed = found["curves"]
                 ax.plot(found["steps"], measured, color=f"C{i}", lw=4, alpha=0.35)
-                ax.plot(found["steps"], closed, "--", color=f"C{i}", label=f"λ = {decay}: {found['error']:.0e}")
+                ax.plot(found["steps"], closed, "--", color=f"C{i}", label=f"λ = {decay}")
             ax.set(title=f"{title}\n{said}", xlabel="step", ylabel="mean of the law's scalars")
-            ax.legend(fontsize=7, title="relative error", title_fontsize=7)
             rows.append(f"| {kind} | {said} | " + " | ".join(f"{f['error']:.1e}" for _, f in shown) + " |")
+    handles = [
+        *axes[0, 0].get_legend_handles_labels()[0],
+        pyplot.Line2D([], [], color="grey", lw=4, alpha=0.35, label="measured"),
+        pyplot.Line2D([], [], color="grey", ls="--", label="closed form"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     figure.savefig(path, dpi=110)
     head = ["| law | run | " + " | ".join(f"λ = {d}" for d, _ in shown) + " |", "| --- | --- |" + " --- |" * len(shown)]
     return "\n".join(head + rows)

@@ -63,17 +63,25 @@ def interpretability(path: Path) -> None:
     values = next(s for s in found.where(group="general linear") if {found.writes(m) for m in s.moves} == {True, False})
     moved = values.apply(model, values.random(torch.Generator().manual_seed(1)))
     writer, reader = (next(m for m in values.moves if found.writes(m) == side).part for side in (True, False))
-    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    figure = Figure(figsize=(8.6, 5), layout="constrained")
     axes = figure.subplots(2, 3)
-    for row, (name, net) in zip(axes, (("before", model), ("after", moved)), strict=True):
+    head, ends = "feature of the head", ("feature of the stream, read", "feature of the stream, written")
+    for row, (name, net) in zip(axes, (("as it is", model), ("moved", moved)), strict=True):
         tensors = {n: p.detach() for n, p in net.named_parameters()}
         v, o = (p.read(read(p.parameter, tensors)).flatten(-2)[0] for p in (writer, reader))
-        for ax, (title, matrix) in zip(
-            row, (("values", v), ("outputs", o.T), ("outputs x values", o.T @ v)), strict=True
-        ):
-            ax.imshow(matrix, cmap="RdBu", vmin=-float(matrix.abs().max()), vmax=float(matrix.abs().max()))
-            ax.set(title=f"{title}, {name}", xticks=[], yticks=[])
-            ax.title.set_fontsize(9)
+        shown = (
+            ("values", v, ends[0], head),
+            ("outputs", o.T, head, ends[1]),
+            ("outputs × values", o.T @ v, *ends),
+        )
+        for ax, (title, matrix, across, down) in zip(row, shown, strict=True):
+            largest = float(matrix.abs().max())
+            image = ax.imshow(matrix, cmap="RdBu", vmin=-largest, vmax=largest)
+            ax.set_title(f"{title}, {name}", fontsize=9)
+            ax.set_xlabel(across, fontsize=8)
+            ax.set_ylabel(down, fontsize=8)
+            ax.set(xticks=[], yticks=[])
+            figure.colorbar(image, ax=ax, shrink=0.7).ax.tick_params(labelsize=7)
     figure.savefig(path, dpi=110)
 
 
@@ -89,7 +97,7 @@ def optimizers(path: Path) -> None:
         found = trained(model, torch.optim.SGD(given, lr=0.5), 0)
         norms.plot(found, label=name)
         rates.plot([0.5 / n**2 for n in found], label=name)
-    norms.set(xlabel="step", ylabel="norm of the weight before BatchNorm")
+    norms.set(xlabel="step", ylabel="norm of the weight")
     rates.set(xlabel="step", ylabel="effective learning rate, lr / norm²")
     norms.legend(frameon=False)
     figure.savefig(path, dpi=110)

@@ -266,7 +266,8 @@ def _scaled(
     known = [end for end in ends if end is not None]
     if len(known) < len(ends):
         name = (smooth, *balance)[ends.index(None)]
-        return {}, f"{name} has no weight that could be scaled"
+        gain = name in tensors or f"{name}.weight" in tensors
+        return {}, f"{name} has {'one number for a channel' if gain else 'no weight'}, and nothing that reads channels"
     sizes = [tensors[n].shape[axis] for n, axis in known]
     if len(set(sizes[1:])) > 1 or sizes[0] < sizes[1]:
         return {}, f"{smooth} writes {sizes[0]} channels and {balance[0]} reads {sizes[1]}"

@@ -101,11 +101,17 @@ def _is_gain(found: Symmetries, move: Move) -> bool:
 def awq(found: Symmetries) -> list[dict[str, Any]]:
     """Mappings for AWQ: what is divided and what is multiplied.
 
+    What an embedding writes is not among them, since these tools divide rows, and its features are columns. A map whose
+    module has several of its own (experts in one tensor, an LSTM) is named by its parameter.
+
     >>> import lawful as lw
     >>> awq(lw.symmetries(lw.families.mlp([3, 4, 2])))
     [{'smooth_layer': 'fc1', 'balance_layers': ['fc2']}]
     """
-    return [{"smooth_layer": s.smooth, "balance_layers": list(s.balance)} for s in scalings(found)]
+    tables = set(map(found.home, found.tables))
+    return [
+        {"smooth_layer": s.smooth, "balance_layers": list(s.balance)} for s in scalings(found) if s.smooth not in tables
+    ]
 
 
 @typed(ways=WAYS)
@@ -123,17 +129,24 @@ def patterns(mappings: Sequence[dict[str, Any]], names: Iterable[str]) -> list[d
         names: of all modules of the model.
 
     Raises:
-        ValueError: where a pattern would match a module that was not derived; names it.
+        ValueError: where a pattern would match a module that was not derived, and for an entry that names a parameter,
+            which patterns for modules do not reach; names it.
     """
+    known = set(names)
+    for name in (n for one in mappings for n in (one["smooth_layer"], *one["balance_layers"])):
+        if name not in known:
+            raise ValueError(
+                f"{name} is none of the modules that were given, so that no pattern finds it; leave its entry out"
+            )
     folded: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
     for one in mappings:
         key = (_pattern(one["smooth_layer"]), tuple(dict.fromkeys(map(_pattern, one["balance_layers"]))))
         folded.setdefault(key, []).append(one)
-    known, out = list(names), []
+    out = []
     for (smooth, balance), members in folded.items():
         derived = ({m["smooth_layer"] for m in members}, {b for m in members for b in m["balance_layers"]})
         for expressions, meant in zip(((smooth,), balance), derived, strict=True):
-            for name in known:
+            for name in sorted(known):
                 if any(re.match(e.removeprefix("re:"), name) for e in expressions) and name not in meant:
                     raise ValueError(f"{expressions[0]} matches {name}, for which no such symmetry was derived")
         out.append({"smooth_layer": smooth, "balance_layers": list(balance)})
@@ -211,7 +224,8 @@ def rotation_maps(found: Symmetries) -> dict[str, Any]:
     Returns:
         `R1` has the size and the parameters, each with its side; it is None with a reason, `why`, where gains of norms
         or norms that take off the mean stand on the stream (`fold` moves them away) or nothing turns. `R2` has for
-        every attention what writes values and what reads them, with the parts of packed parameters.
+        every attention what writes values and what reads them, with the parts of packed parameters; other linear maps
+        with nothing in between that tells features apart are listed alike, embeddings are not.
     """
     streams = [s for s in found if s.group in ("orthogonal", "general linear") and len(s.shape) == 2]
     stream = max(streams, key=lambda s: len(s.parameters), default=None)
@@ -231,7 +245,8 @@ def _side(found: Symmetries, move: Move) -> str:
 
 def _of_values(found: Symmetries, s: Symmetry) -> bool:
     """Whether matrices act on what one side writes and the other reads: values; queries and keys are both written."""
-    return s.group == "general linear" and len({found.writes(m) for m in s.moves}) == 2
+    table = not found.tables.isdisjoint(s.parameters)
+    return s.group == "general linear" and not table and len({found.writes(m) for m in s.moves}) == 2
 
 
 def _values(found: Symmetries, s: Symmetry) -> dict[str, Any]:

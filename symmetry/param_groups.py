@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from lawful.theory.arguments import ArgumentError
-from lawful.theory.gauge.rules import GainRule, LinearRule, TableRule
+from lawful.theory.gauge.rules import GainRule
 from lawful.theory.laws.statement import Term
 from lawful.theory.parts import base
 from lawful.theory.typed import typed
@@ -88,14 +88,13 @@ def _kinds(found: Symmetries) -> dict[str, str]:
     for name, uses in found.uses.items():
         for site, use in uses:
             rule = site.rule
-            if isinstance(rule, TableRule) or (isinstance(rule, LinearRule) and rule.lookup and not use.constant):
+            if base(name) in found.tables:
                 kind = "tables"
             elif use.constant or isinstance(rule, GainRule) or len(use.axes) < 2:
                 kind = "gains"
             else:
                 kind = "matrices"
-            if out.get(base(name)) != "tables":
-                out[base(name)] = kind
+            out[base(name)] = kind
     sizes: dict[str, int] = {}
     for law in found.laws:
         if law.kind == "frozen":

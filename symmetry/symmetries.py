@@ -19,7 +19,7 @@ from lawful.theory.derive.lawset import LawSet
 from lawful.theory.gauge.boxes import LayoutError
 from lawful.theory.gauge.contract import Site, Use
 from lawful.theory.gauge.diagram import Diagram
-from lawful.theory.gauge.rules import DiscardRule, TableRule
+from lawful.theory.gauge.rules import DiscardRule, LinearRule, TableRule
 from lawful.theory.gauge.solution import Solution
 from lawful.theory.gauge.unseen import as_computed
 from lawful.theory.laws.named import Named
@@ -81,6 +81,17 @@ class Symmetries(Named[Symmetry]):
         for name, spec in self.arch.specs().items():
             out[base(name)] = out.get(base(name), 0) + math.prod(spec.shape)
         return out
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """The whole parameters whose rows are looked up or put before the tokens: embeddings, positions."""
+        return frozenset(
+            base(name)
+            for name, uses in self.uses.items()
+            for site, use in uses
+            if isinstance(site.rule, TableRule)
+            or (isinstance(site.rule, LinearRule) and site.rule.lookup and not use.constant)
+        )
 
     def home(self, parameter: str) -> str:
         """What a map calls a parameter: its module, or the parameter where its module has several maps of its own."""

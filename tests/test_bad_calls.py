@@ -198,3 +198,17 @@ def test_a_list_of_one_paper_is_of_that_paper(
             cli.main()
         out = capsys.readouterr().out
         assert part in out and "kunin2021" not in out
+
+
+def test_an_interrupted_ledger_leaves_no_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while laws are derived, in a notebook that goes on."""
+    net = small(3, 4, 2)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lawful.dynamics.watcher.derive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lw.Ledger(net, optimizer, args=X)
+    assert not net._forward_pre_hooks and not optimizer._optimizer_step_pre_hooks

@@ -124,3 +124,45 @@ def test_a_map_in_a_module_of_several_is_named_by_its_parameter() -> None:
     assert lw.audit(maps, found).verdict is Verdict.HOLDS
     (turned,) = lw.audit({"smooth_layer": "up", "balance_layers": ["norm"]}, found).findings
     assert turned.wrong == ("norm",)
+
+
+class Recurrent(nn.Module):
+    """An embedding, a recurrent layer, a head."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.emb, self.head = nn.Embedding(11, 8), nn.Linear(6, 5)
+        self.rnn: nn.RNNBase = getattr(nn, kind)(8, 6, batch_first=True)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.rnn(self.emb(ids))[0])
+        return out
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_a_recurrent_layer_is_no_module_that_tools_scale_and_its_orders_are_noted(kind: str) -> None:
+    model, ids = Recurrent(kind), torch.randint(11, (2, 4))
+    found = lw.symmetries(model, args=(ids,))
+    assert any("hidden units of rnn" in n and "not listed" in n for n in found.notes)
+    assert not any("hidden units" in n for n in lw.symmetries(nn.Linear(3, 2), args=(torch.randn(2, 3),)).notes)
+    assert lw.export.awq(found) == [] and lw.export.rotation_maps(found)["R2"] == []
+    assert lw.audit({"scale": "emb", "compensate": ["rnn.weight_ih_l0"]}, found).verdict is Verdict.HOLDS
+    (tables,) = [g["names"] for g in lw.param_groups(model, network=found) if g["name"] == "tables"]
+    assert tables == ["emb.weight"]
+    with pytest.raises(ValueError, match=r"rnn\.weight_ih_l0 is none of the modules"):
+        entry = {"smooth_layer": "emb", "balance_layers": ["rnn.weight_ih_l0"]}
+        lw.export.patterns([entry], [n for n, _ in model.named_modules()])
+
+
+def test_batchnorm_in_training_mode_is_told_so_and_has_no_weight_that_reads_channels() -> None:
+    model, x = (
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)),
+        torch.randn(2, 3, 5, 5),
+    )
+    assert "training mode" in lw.fold(model, args=(x,)).refused["1"]
+    (finding,) = lw.audit({"scale": "0", "compensate": ["1"]}, model, args=(x,)).findings
+    assert "1 has one number for a channel, and nothing that reads channels" in finding.reason
+    assert lw.fold(model.eval(), args=(x,)).done == ("statistics and gain of 1 into 0",)
+    unkept = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.ReLU(), nn.Linear(4, 2))
+    (why,) = lw.fold(unkept.eval(), args=(x[:, :, 0, 0],)).refused.values()
+    assert "also in evaluation" in why

@@ -10,7 +10,7 @@ from lawful.symmetry.discrete import Statistics
 from lawful.symmetry.running import Tensors
 from lawful.symmetry.symmetries import Symmetries
 from lawful.theory.gauge.contract import Site
-from lawful.theory.gauge.rules import FrozenNormRule, GainRule, LinearRule
+from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule, LinearRule
 from lawful.theory.parts import base
 
 from .steps import Change, Steps, changed, rewritten
@@ -21,15 +21,18 @@ def batchnorms(found: Symmetries, now: Tensors) -> Steps:
     diagram = found.diagram
     assert diagram is not None
     statistics = Statistics(diagram, found.setting, found.arch)
-    eps = {n: eps for n, m in _modules(found) if isinstance(eps := getattr(m, "eps", None), float)}
+    modules = dict(_modules(found))
+    eps = {n: eps for n, m in modules.items() if isinstance(eps := getattr(m, "eps", None), float)}
     for site in diagram.sites:
-        if not isinstance(site.rule, FrozenNormRule):
+        if not isinstance(site.rule, BatchNormRule | FrozenNormRule):
             continue
         names = statistics.on(site.outputs[0])
         writer, readers = diagram.writer.get(site.inputs[0]), diagram.readers[site.inputs[0]]
         behind = [s.rule for s, _ in diagram.readers[site.outputs[0]]]
         home = names[0].rpartition(".")[0] if names else site.name
-        if len(names) != 2 or home not in eps:
+        if isinstance(site.rule, BatchNormRule):
+            yield home, _of_batches(modules.get(home))
+        elif len(names) != 2 or home not in eps:
             yield home, "its statistics are no buffers of the module"
         elif writer is None or not isinstance(writer.rule, LinearRule) or len(readers) > 1:
             others = ", ".join(s.name for s, _ in readers if s is not site)
@@ -42,6 +45,13 @@ def batchnorms(found: Symmetries, now: Tensors) -> Steps:
             yield home, "it has no gain and shift of its own"
         else:
             yield _batchnorm(writer, behind[0], names, eps[home], home, now)
+
+
+def _of_batches(module: torch.nn.Module | None) -> str:
+    """Why a norm that takes the statistics of every batch is no fixed gain and shift."""
+    if module is not None and module.training:
+        return "it is in training mode, where it takes the statistics of every batch; call model.eval() before the fold"
+    return "it takes the statistics of every batch, also in evaluation"
 
 
 def _modules(found: Symmetries) -> list[tuple[str, torch.nn.Module]]:

@@ -1,0 +1,88 @@
+"""What is seen of gradients from step to step, without any law: edited, silent, clipped, apart in the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from .gradients import Seen
+from .sharded import Shards
+
+
+class GradientNotes:
+    """Keeps what was seen.
+
+    Attributes:
+        edited: parameters whose gradient somebody turned around or enlarged after backward, and the first such step.
+        mended: those whose gradient was not finite and was replaced, and the first such step.
+        apart: those whose gradients differ between the processes, and the first such step.
+        last: the last step in which a parameter had a gradient.
+        scaled: the multiples of single gradients in the last three steps.
+        clipped: the common multiples of the last ten steps, as far as there were some, with the norms that they left.
+        uncleared: the first step that found the gradients of the one before.
+    """
+
+    def __init__(self) -> None:
+        self.edited: dict[str, int] = {}
+        self.mended: dict[str, int] = {}
+        self.apart: dict[str, int] = {}
+        self.last: dict[str, int] = {}
+        self.scaled: dict[str, list[float]] = {}
+        self.clipped: list[tuple[float, float]] = []
+        self.uncleared: int | None = None
+        self._fresh = self._left = False
+
+    def resume(self, names: Iterable[str], step: int, edited: Mapping[str, int]) -> None:
+        """Goes on after a step of an earlier run."""
+        self.edited, self.last = dict(edited), dict.fromkeys(names, step)
+
+    def begins(self, carried: bool | None) -> None:
+        """A backward pass begins: are the gradients of a step that was made already still there?"""
+        self._left = carried is not False and (self._fresh or self._left)
+        self._fresh = False
+
+    def stepped(self) -> None:
+        """A step was made with the gradients that are there."""
+        self._fresh = True
+
+    def note(self, seen: Seen, step: int) -> None:
+        """What somebody did to the gradients of a step."""
+        for n in seen.edited:
+            self.edited.setdefault(n, step)
+        for n in seen.mended:
+            self.mended.setdefault(n, step)
+        self.scaled = {n: [*self.scaled.get(n, [])[-2:], x] for n, x in seen.scaled.items()}
+        if self._left and self.uncleared is None:
+            self.uncleared = step
+
+    def compare(
+        self, grads: Mapping[str, Tensor], parameters: Mapping[str, Tensor], shards: Shards | None, step: int
+    ) -> None:
+        """Averaged gradients are the same numbers in every process: one small reduction says whether they are."""
+        whole = [n for n in parameters if shards is None or shards.layouts[n].replicated]
+        sums = [grads[n].double().sum() if n in grads else torch.zeros((), dtype=torch.float64) for n in whole]
+        if not sums:
+            return
+        low = torch.stack([*(s.cpu() for s in sums), *(-s.cpu() for s in sums)]).to(parameters[whole[0]].device)
+        torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MAX)
+        spread = (low[: len(sums)] + low[len(sums) :]).tolist()
+        for n, d in zip(whole, spread, strict=True):
+            if not d == 0:
+                self.apart.setdefault(n, step)
+
+    def largest(
+        self, grads: Mapping[str, Tensor], multiple: float, shards: Shards | None, step: int
+    ) -> dict[str, float]:
+        """The largest entry of each gradient; notes which are there, and how clipping left their norm."""
+        largest = {n: float(g.abs().max()) if g.numel() else 0.0 for n, g in grads.items()}
+        if shards is not None:
+            largest = dict(zip(largest, shards.most(list(largest.values())), strict=True))
+        self.last |= {n: step for n, top in largest.items() if top != 0}
+        if multiple != 1:
+            norm = sum(float(g.square().sum()) for g in grads.values()) ** 0.5
+            self.clipped = [*self.clipped[-9:], (multiple, norm)]
+        else:
+            self.clipped = []
+        return largest
