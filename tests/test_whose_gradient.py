@@ -84,11 +84,11 @@ class _SparseInput(nn.Module):
 
 @pytest.mark.parametrize("question", [lw.derive, lw.check, lw.verify, lw.count])
 def test_sparse_tensors_are_refused_in_one_sentence(question) -> None:
-    with pytest.raises(ValueError, match="sparse.*dense") as refused:
+    with pytest.raises(ValueError, match=r"sparse.*dense") as refused:
         question(_Sparse(), args=torch.randn(5, 3))
     assert "edges" in str(refused.value)
     if question is lw.count:  # which only runs the module
         return
-    with pytest.raises(ValueError, match="sparse.*dense") as refused:
+    with pytest.raises(ValueError, match=r"sparse.*dense") as refused:
         question(_SparseInput(), args=(torch.randn(5, 3), torch.eye(5).to_sparse()))
     assert "\n" not in str(refused.value)
