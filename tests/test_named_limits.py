@@ -93,6 +93,18 @@ def test_two_ways_through_a_shared_map_are_named() -> None:
     assert any("two ways through" in note for note in laws.gaps)
 
 
+@pytest.mark.parametrize("unit", [b.Identity(), b.Pointwise("tanh")])
+def test_two_ways_through_a_shared_gain_are_named_where_laws_are_missing(unit: b.Block) -> None:
+    """`q D f + k D h` is the same for `f + c h` and `k - c q`, channel by channel, unless a function stands between."""
+    shared = b.Affine(3, shift=False)
+    ways = [b.Linear(3, 3, bias=False) >> unit >> shared >> b.Linear(3, 2, bias=False) for _ in range(2)]
+    arch = lw.Architecture(b.parallel(*ways), b.Signal(3))
+    laws = lw.derive(arch)
+    missing = lw.count(arch).laws - laws.independent
+    assert missing == (0 if isinstance(unit, b.Pointwise) else 3)
+    assert bool(missing) == any("two ways through" in note for note in laws.gaps)
+
+
 class Rows(nn.Module):
     """Attention whose query is made of parts of parameters that lie apart."""
 

@@ -233,23 +233,33 @@ def _skips_into_sums(diagram: Diagram) -> Iterator[str]:
 def _shared_paths(diagram: Diagram) -> Iterator[str]:
     """Two ways from one wire to one sum, with a shared map on both: parts of the maps beside it may be exchanged.
 
-    `S diag(a) x + L S x` is the same for `a - c 1` and `L + c I`.
+    `S diag(a) x + L S x` is the same for `a - c 1` and `L + c I`; `q D f + k D h` for `f + c h` and `k - c q`, channel
+    by channel where `D` is a gain.
     """
-    shared = Counter(s.rule.weight for s in diagram.sites if isinstance(s.rule, LinearRule))
+    shared = Counter(_map(s.rule) for s in diagram.sites)
     for site in diagram.sites:
         if not isinstance(site.rule, AddRule):
             continue
         seen: set[tuple[int, str]] = set()
         for w in site.inputs:
-            on_the_way = []
+            way: list[tuple[str, bool]] = []  # the maps from here back to the wire, and whether each is a gain
             while isinstance(diagram.writer[w].rule, (LinearRule, GainRule)) and diagram.writer[w].inputs:
                 rule = diagram.writer[w].rule
-                on_the_way += [rule.weight] if isinstance(rule, LinearRule) and shared[rule.weight] > 1 else []
+                way += [(_map(rule), isinstance(rule, GainRule))] if _map(rule) else []
                 w = diagram.writer[w].inputs[0]
-            ends = {(w, name) for name in on_the_way}
+            between = [name for name, gain in way if not gain]  # a gain is seen beside maps on both sides alone
+            inner = {name for name, gain in way[1:-1] if gain} if len(between) > 1 else set()
+            ends = {(w, name) for name, gain in way if shared[name] > 1 and (not gain or name in inner)}
             for _, name in sorted(ends & seen):
                 yield f"{site.name} adds two ways through {name}: laws that join what stands beside it are not listed"
             seen |= ends
+
+
+def _map(rule: Rule) -> str:
+    """The parameter by which a rule multiplies, none for other rules."""
+    if isinstance(rule, LinearRule):
+        return rule.weight
+    return rule.gain or "" if isinstance(rule, GainRule) else ""
 
 
 def _change(rule: Rule) -> str:
