@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 from torch.fx.node import map_arg
-from torch.utils._pytree import tree_map_only
+from torch.utils import _pytree
 
 aten = torch.ops.aten
 OpOverload = type(aten.relu.default)
@@ -82,7 +82,7 @@ def gives_back(call: Node) -> bool:
 
 def _alike(node: Node) -> Any:
     """Something like the tensors of a call, of no numbers."""
-    return tree_map_only(
+    return _pytree.tree_map_only(
         torch.Tensor,
         lambda t: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device),
         node.meta.get("val"),

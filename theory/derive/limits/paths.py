@@ -243,7 +243,7 @@ def _shared_paths(diagram: Diagram) -> Iterator[str]:
         seen: set[tuple[int, str]] = set()
         for w in site.inputs:
             way: list[tuple[str, bool]] = []  # the maps from here back to the wire, and whether each is a gain
-            while isinstance(diagram.writer[w].rule, (LinearRule, GainRule)) and diagram.writer[w].inputs:
+            while isinstance(diagram.writer[w].rule, (LinearRule, GainRule, PassRule)) and diagram.writer[w].inputs:
                 rule = diagram.writer[w].rule
                 way += [(_map(rule), isinstance(rule, GainRule))] if _map(rule) else []
                 w = diagram.writer[w].inputs[0]
