@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..boxes import LayoutError
 from ..contract import Blind, Rule, Site
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, Place, ShiftPass
@@ -47,6 +48,17 @@ def centred(wires: Wires, site: Site, cut: bool) -> bool:
     return sizes[0] == 1 < sizes[1] and not cut and beside(wires, site)
 
 
+def _one_axis(layouts: LayoutPass, many: int) -> None:
+    """Copies of one feature are moved along one axis.
+
+    Raises:
+        LayoutError: if others see this axis cut.
+    """
+    layouts.centred(many)
+    if not layouts.is_cut(many) and len(layouts.layout(many).boxes[0].dims) > 1:
+        raise LayoutError("copies of one feature are cut into groups")
+
+
 def act_on_ones(balance: BalancePass, one: int, many: int) -> None:
     """What a matrix does to copies of one feature alike is what is done to the feature."""
     key, k = balance.key(one, 0, balance.layout(one).boxes[0].constant), balance.layout(many).size
@@ -77,7 +89,7 @@ class RepeatRule(Rule):
         x, y = site.inputs[0], site.outputs[0]
         layouts.told_apart_alike(x, y)
         if centred(layouts, site, layouts.is_cut(y)):
-            layouts.centred(y)
+            _one_axis(layouts, y)
         else:
             layouts.flatten(x, y, 1, self.copies)
 
@@ -129,7 +141,7 @@ class SumFeaturesRule(Rule):
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if centred(layouts, site, layouts.is_cut(x)):
-            layouts.centred(x)
+            _one_axis(layouts, x)
         else:
             layouts.flatten(y, x, 1, self.copies)
 

@@ -1,0 +1,197 @@
+"""What lies side by side on one wire: maps of one wire, parts of one map, copies, terms of sums."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from ...gauge.boxes import OFF
+from ...gauge.contract import Site
+from ...gauge.layouts import Layouts
+from ...gauge.rewrites_parts import copied
+from ...gauge.rules import (
+    AddRule,
+    AttentionRule,
+    BilinearRule,
+    ConcatRule,
+    FixedGainRule,
+    GainRule,
+    HomogeneousRule,
+    LinearRule,
+    PassRule,
+    ProductRule,
+    ReorderRule,
+    RepeatRule,
+    SumFeaturesRule,
+    TableRule,
+)
+from ...gauge.rules.copies import beside
+from ...gauge.solution import Solution
+
+# blocks that see every change of what they read, or whose changes are followed
+
+
+def beside_limits(solution: Solution) -> Iterator[str]:
+    """Reasons why laws that mix what lies side by side may be missing, one sentence each."""
+    yield from _side_by_side(solution)
+    yield from _differences_of_copies(solution)
+    yield from _copies_changed(solution)
+    yield from _summed_products(solution)
+
+
+def _side_by_side(solution: Solution) -> Iterator[str]:
+    """Maps of one wire side by side, or parts of one map, which are not drawn as parallel branches."""
+    writer = solution.drawn.writer
+    turning: dict[int, set[int]] = {}  # the solutions with matrices off the diagonal, by wire
+    for i, row in enumerate(solution.gauges):
+        for (w, _), label in row:
+            if set(label) & OFF or solution.drawn.wires[w].size == 1:
+                turning.setdefault(w, set()).add(i)
+    for site in solution.drawn.sites:
+        if not isinstance(site.rule, ConcatRule):
+            continue
+        cut = site.rule.cut
+        if not cut and _turned(solution, site.outputs[0]) and _tied(writer, site.inputs):
+            yield f"{site.name} puts maps with one bias side by side: laws that mix the parts are not listed"
+        parts = [w for w in dict.fromkeys(site.outputs if cut else site.inputs) if w in turning]
+        if cut:  # single features are cut apart where only the diagonal passes, if they never meet again
+            met = {w: _meets(solution, w) for w in parts}
+            alike = Counter(met.values())
+            parts = [w for w in parts if solution.drawn.wires[w].size > 1 or (met[w] and alike[met[w]] > 1)]
+        if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
+            ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
+        elif not cut and any(_turns(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
+            made = {w: _source(writer, w) for w in parts}
+            maps = {w: s for w, s in made.items() if isinstance(s.rule, (LinearRule, TableRule))}
+            ends = {w: next(iter(s.inputs), -1) for w, s in maps.items()}
+            summed = [_weights(writer, w) for w in parts]
+            if any(len(a & b) > 1 for a, b in itertools.combinations(summed, 2)):
+                what = "puts sums of maps of the same weights side by side"
+                yield f"{site.name} {what}: laws that mix the parts are not listed"
+        else:
+            continue
+        pairs = itertools.combinations(ends, 2)
+        if any(ends[a] == ends[b] and turning[a] - turning[b] and turning[b] - turning[a] for a, b in pairs):
+            what = "cuts what one map writes" if cut else "puts maps of one wire, or tables, side by side"
+            yield f"{site.name} {what}: laws that mix the parts are not listed"
+
+
+def _turned(solution: Solution, w: int) -> bool:
+    """Whether a map reads a wire, also behind sums and moves of positions."""
+    near = [s for s, _ in solution.drawn.readers[w]]
+    for s in near:  # grows
+        if isinstance(s.rule, (AddRule, PassRule)):
+            near += [r for y in s.outputs for r, _ in solution.drawn.readers[y] if r not in near]
+    return any(map(_turns, near))
+
+
+def _tied(writer: Mapping[int, Site], wires: Sequence[int]) -> bool:
+    """Whether different maps, or none, write two of the wires with the same numbers added."""
+    pairs = itertools.combinations(wires, 2)
+    return any(
+        _shifts(writer, a) & _shifts(writer, b) and not _weights(writer, a) & _weights(writer, b) for a, b in pairs
+    )
+
+
+def _shifts(writer: Mapping[int, Site], w: int) -> set[str]:
+    """The parameters that are added to what a map writes on a wire."""
+    site = _source(writer, w)
+    if isinstance(site.rule, (AddRule, RepeatRule, ReorderRule)):
+        return set().union(*(_shifts(writer, x) for x in site.inputs))
+    if isinstance(site.rule, TableRule):
+        return {site.rule.table}
+    return {site.rule.bias} if isinstance(site.rule, LinearRule) and site.rule.bias else set()
+
+
+def _differences_of_copies(solution: Solution) -> Iterator[str]:
+    """Copies to which something is added, or terms that others read too: matrices may act on their differences."""
+    for i, site in enumerate(solution.drawn.sites):
+        if not isinstance(site.rule, (RepeatRule, SumFeaturesRule)) or site.rule.copies == 1:
+            continue
+        many = (site.outputs if isinstance(site.rule, RepeatRule) else site.inputs)[0]
+        one = (site.inputs if isinstance(site.rule, RepeatRule) else site.outputs)[0]
+        if solution.layouts.size(one) == 1 and not solution.layouts.is_cut(many):
+            continue
+        if beside(solution.layouts, site) and _may_turn(solution, i, many):
+            what = "are added to" if isinstance(site.rule, RepeatRule) else "are read by others too"
+            yield f"{site.name}: its copies {what}: laws that mix their differences are not listed"
+
+
+def _may_turn(solution: Solution, place: int, wire: int) -> bool:
+    """Whether a wire would carry matrices off the diagonal, were it not for a site."""
+    sites = [s for i, s in enumerate(solution.drawn.sites) if i != place]
+    free = Layouts(solution.drawn.with_sites(sites), solution.lax)
+    return bool(free.off_diagonal(wire))
+
+
+def _source(writer: Mapping[int, Site], w: int) -> Site:
+    """What writes a wire, behind moves of positions."""
+    while isinstance(writer[w].rule, PassRule):
+        w = writer[w].inputs[0]
+    return writer[w]
+
+
+def _weights(writer: Mapping[int, Site], w: int) -> set[str]:
+    """The weights of the maps whose sum a wire is, up to fixed factors: real and imaginary parts share theirs."""
+    site = _source(writer, w)
+    if isinstance(site.rule, (AddRule, FixedGainRule)):
+        return set().union(*(_weights(writer, x) for x in site.inputs))
+    return {site.rule.weight} if isinstance(site.rule, LinearRule) else set()
+
+
+def _copies_changed(solution: Solution) -> Iterator[str]:
+    """Copies that a block, feature by feature, reads as if they were features of their own."""
+    writer = solution.drawn.writer
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, (HomogeneousRule, ProductRule)):
+            pool = isinstance(site.rule, HomogeneousRule) and site.rule.mixes  # others are drawn before what joins them
+            if any(copied(writer.get(w), writer) or (pool and _doubled(writer, w)) for w in site.inputs):
+                yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
+
+
+def _doubled(writer: Mapping[int, Site], w: int) -> bool:
+    """Whether a wire holds another one twice, side by side."""
+    site = writer.get(w)
+    if site is None or not isinstance(site.rule, ConcatRule) or site.rule.cut:
+        return False
+    return len({_source(writer, x).outputs for x in site.inputs}) < len(site.inputs)
+
+
+def _summed_products(solution: Solution) -> Iterator[str]:
+    """Sums over features of products of maps: a bilinear form, which any matrix leaves alone with its inverse."""
+    writer = solution.drawn.writer
+    for site in solution.drawn.sites:
+        if not isinstance(site.rule, SumFeaturesRule) or site.rule.copies == 1:
+            continue
+        made = _source(writer, site.inputs[0])
+        product = isinstance(made.rule, ProductRule) or (isinstance(made.rule, GainRule) and made.rule.gain)
+        if product and all(isinstance(_source(writer, w).rule, LinearRule) for w in made.inputs):
+            yield f"{site.name} sums products of features: laws that mix these features are not listed"
+
+
+def _meets(solution: Solution, w: int) -> frozenset[str]:
+    """The sites that put a wire, or linear maps of it, together with others; none if some reader of it is no such."""
+    readers = solution.drawn.readers
+    found: set[str] = set()
+    for r, _ in readers[w]:
+        if isinstance(r.rule, LinearRule):
+            met = {s.name for s, _ in readers[r.outputs[0]] if isinstance(s.rule, AddRule)}
+        elif isinstance(r.rule, ConcatRule) and not r.rule.cut and any(_turns(s) for s, _ in readers[r.outputs[0]]):
+            met = {r.name}
+        else:
+            met = set()
+        if not met:
+            return frozenset()
+        found |= met
+    return frozenset(found)
+
+
+def _keeps_sums(site: Site) -> bool:
+    """Whether a block may let matrices of all features through."""
+    return isinstance(site.rule, (AddRule, ConcatRule, LinearRule, PassRule))
+
+
+def _turns(site: Site) -> bool:
+    """Whether a block may let matrices of all features of one of its inputs through."""
+    return _keeps_sums(site) or isinstance(site.rule, (AttentionRule, BilinearRule))
