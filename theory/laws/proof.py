@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ..arguments import plural
 from ..typed import typed_methods
 
 SHOWN = 10  # steps that are printed below one
 
 
 @typed_methods(leave=("__init__",))
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Proof:
     """One application of a theorem.
 
@@ -87,6 +88,9 @@ class Proof:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        return f"<Proof by {self.theorem}: {plural(len(list(self.walk())), 'step')}; print it for the whole>"
 
 
 SIGNS = {
