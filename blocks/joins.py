@@ -37,7 +37,8 @@ class _Join(Block):
     def output(self, *signals: Signal) -> Sequence[Signal]:
         shapes = {s.features for s in signals}
         if len(shapes) > 1:
-            raise ShapeError(f"{self} joins " + " and ".join(map(str, signals)) + "; make the branches equally wide")
+            other = ", or give the network several outputs by lawful.blocks.Wiring" if self.kind == "Add" else ""
+            raise ShapeError(f"{self} joins {' and '.join(map(str, signals))}; make the branches equally wide{other}")
         wide = max(signals, key=lambda s: s.positions)
         for s in signals:
             if s.space not in (wide.space, ()) and any(

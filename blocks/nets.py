@@ -111,8 +111,8 @@ class Wiring(Net):
 
     Attributes:
         nodes: name -> net.
-        reads: name -> sources, each `"name"`, `"name:port"` or `"input"`, `"input:port"`.
-        output: sources of the result.
+        reads: name -> sources, each `"name"`, `"name:port"` or `"input"`, `"input:port"`; one alone may be plain text.
+        output: sources of the result: several are outputs of the network, each with a loss of its own.
     """
 
     nodes: dict[str, Net] = field(default_factory=dict)
@@ -121,7 +121,14 @@ class Wiring(Net):
     inputs: int = 1
 
     def __post_init__(self) -> None:
+        if isinstance(self.reads, dict):
+            object.__setattr__(self, "reads", {n: _several(sources) for n, sources in self.reads.items()})
+        object.__setattr__(self, "output", _several(self.output))
         expect_fields(self, kind=ShapeError)
+
+
+def _several(sources: Any) -> Any:
+    return (sources,) if isinstance(sources, str) else sources
 
 
 def chain(**parts: Net) -> Series:

@@ -9,12 +9,15 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 
+from lawful.theory.arguments import of_right_kinds
+
 from .record import Record
 
 OWN = "lawful"  # theorems of this library
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Source:
     """A paper.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lawful.theory.arguments import of_right_kinds
+
 KEPT, DECAYS, DRIFTS, BROKEN = "kept", "decays", "drifts", "broken"
 
 OPTIMIZERS = {
@@ -26,6 +28,7 @@ OPTIMIZERS = {
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class OptimizerFate:
     """What one optimizer does to one law.
 

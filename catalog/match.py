@@ -10,6 +10,7 @@ from typing import Any
 
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.derive import derive
+from lawful.theory.arguments import of_right_kinds
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 
@@ -21,6 +22,7 @@ from .store import laws as catalog_laws
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Match:
     """A law of a network and the entry that states it.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+from lawful.theory.arguments import of_right_kinds
+
 from .fates import OptimizerFate, fates_of
 from .wording import field_latex, field_text, symmetry_of
 
@@ -16,6 +18,7 @@ EPSILON = "epsilon = 0"  # how the hypothesis of a law that holds up to an epsil
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Certificate:
     """The check that was run when the entry was generated.
 
@@ -49,6 +52,7 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Record:
     """One law of one setting, the statement that a setting has none, or what a paper, theorem or optimizer says.
 

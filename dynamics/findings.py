@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lawful.theory.arguments import of_right_kinds
 from lawful.theory.parts import base
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ CONSTANT = 1e-4  # a norm that varies less from step to step was set by clipping
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Finding:
     """Something that is not as it should be.
 

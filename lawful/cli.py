@@ -6,7 +6,6 @@ itself, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import traceback
@@ -25,25 +24,19 @@ from .cli_certify import certify, counted_with_certificate
 from .cli_reproduce import reproduce
 from .cli_train import ledger, train
 from .specs import BadInput, expect_form, expect_writable, instance_of, load, small
-from .terminal import AsJson, any_encoding, console, finish, print_json, single_thread, status
+from .terminal import AsJson, Commands, any_encoding, console, countable, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:
     from lawful.graph.architecture.architecture import Architecture
 
 app = typer.Typer(
+    cls=Commands,
     help="Which quantities does training a neural network conserve, why, and is the list complete?\n\n"
     "Exit codes: 0 lawful; 1 a law is violated, missing or undecided; 2 bad input; 3 a mistake of lawful itself.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(catalog_app, name="catalog")
-app.command()(atlas)
-app.command()(audit)
-app.command()(certify)
-app.command()(train)
-app.command()(ledger)
-app.command()(reproduce)
 
 Spec = Annotated[
     str,
@@ -66,11 +59,10 @@ Shrink = Annotated[
     ),
 ]
 
-FLOATS = 4  # matrices of parameters by parameters that the oracle holds at once
 VERIFIABLE = 50_000_000  # parameters: more than this takes gigabytes in float64
 
 
-@app.command()
+@app.command(short_help="See all of it on a ResNet and a Transformer, in a minute.")
 def demo(
     output: Annotated[Path, typer.Option(help="where the figure goes")] = Path("lawful-demo.png"),
     steps: Annotated[int, typer.Option(min=8, help="training steps for each learning rate")] = 240,
@@ -122,10 +114,10 @@ def derive(
             print(f"% {law.name}, indexed by {law.algebra}\n\\[ {law.latex} \\]")
         return
     terminal.print(law_table(laws, spec))
-    terminal.print(law_line(laws), *laws.notes, *trace_lines(arch), sep="\n", highlight=False, markup=False)
+    terminal.print(law_line(laws), *laws.notes, *trace_lines(arch, laws.notes), sep="\n", highlight=False, markup=False)
 
 
-@app.command()
+@app.command(short_help="Check every law by gradients at random points.")
 def verify(
     spec: Spec,
     loss: Loss = "mse",
@@ -154,12 +146,12 @@ def verify(
         outcome = (
             f"verdict: {report.verdict}" if laws else "there is no law to verify; check says whether one is missing"
         )
-        lines = (law_line(laws), *laws.notes, *trace_lines(whole), *reasons(report), outcome)
+        lines = (law_line(laws), *laws.notes, *trace_lines(whole, laws.notes), *reasons(report), outcome)
         terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(acceptable(report, laws))
 
 
-@app.command()
+@app.command(short_help="Count the laws by brute force, without deriving them.")
 def count(
     spec: Spec,
     loss: Loss = "mse",
@@ -184,7 +176,7 @@ def count(
         raise BadInput("a certificate is written for an exact count only; add --exact")
     if certificate is not None and seed:
         raise BadInput("the random numbers of a certificate follow from its content; leave out --seed")
-    arch, whole = _load(spec, shrink, _countable(), "brute force in the memory that is free")
+    arch, whole = _load(spec, shrink, countable(), "brute force in the memory that is free")
     single_thread()
     with status(as_json, "counting") as say:
         try:
@@ -201,6 +193,7 @@ def count(
             f"rank {found.ranks[-1]} of the fields and their brackets",
             *trace_lines(whole),
             f"verdict: {found.verdict} ({found.method}" + ("" if exact else f", spectral gap {found.gap:.0e}") + ")",
+            *([f"undecided, because {found.doubt}"] if found.doubt else []),
             sep="\n",
             highlight=False,
             markup=False,
@@ -208,7 +201,7 @@ def count(
     finish(found.verdict.passed)
 
 
-@app.command()
+@app.command(short_help="Derive, verify and count: is the list right and complete?")
 def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = False) -> None:
     """Derive, verify and count: do the laws hold, and is the list complete?"""
     from lawful.graph.questions.check import check as check_laws
@@ -227,7 +220,7 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
         measured = bool(found.report.laws)
         title = spec if found.verified_laws is found.laws or not measured else f"{spec}, on {found.subject.name}"
         terminal.print(law_table(found.verified_laws if measured else found.laws, title, found.report))
-        lines = (found.summary, *trace_lines(arch), f"verdict: {found.verdict}")
+        lines = (found.summary, *trace_lines(arch, found.laws.notes), found.outcome)
         terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(found.lawful)
 
@@ -252,7 +245,7 @@ def draw(
     print(f"{output}: {arch}")
 
 
-@app.command()
+@app.command(short_help="Write one page: drawing, laws, proofs, counts, gaps.")
 def report(
     spec: Spec,
     output: Annotated[Path, typer.Option("-o", "--output", help="where the page goes; ends in .html")],
@@ -270,6 +263,15 @@ def report(
         text = page(arch, spec, loss, seed=seed, count=count, instance=instance_of(spec), progress=say)
     output.write_text(text, encoding="utf-8")
     print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
+
+
+app.command(short_help="Train a network, and say what moved every law.")(train)
+app.command()(ledger)
+app.command(short_help="Does 'scale this, compensate there' keep the function?")(audit)
+app.command(short_help="Run the experiments of a paper again.")(reproduce)
+app.command(short_help="Prove the number of laws in a certificate again.")(certify)
+app.command(short_help="Derive and verify the laws of published models.")(atlas)
+app.add_typer(catalog_app, name="catalog")
 
 
 @app.callback(invoke_without_command=True)
@@ -315,15 +317,6 @@ def _refuse(message: str, code: int = 2) -> NoReturn:
         print_json({"error": line, "code": code})
     print(f"lawful: {line}", file=sys.stderr)
     sys.exit(code)
-
-
-def _countable() -> int:
-    """How many trainable scalars brute force takes in half of the memory that is free."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not every system says
-        free = 2**33
-    return math.isqrt(free // (2 * 8 * FLOATS))
 
 
 def _shrunk(spec: str) -> tuple[Architecture, Architecture]:

@@ -27,7 +27,7 @@ Id = Annotated[str, typer.Argument(help="the id of an entry, as search prints it
 Name = Annotated[str, typer.Option(help="what your laws are kept under")]
 
 
-@catalog_app.command()
+@catalog_app.command(short_help="List the entries that answer a question, best first.")
 def search(
     words: Annotated[
         list[str] | None, typer.Argument(help="a question, words, a model, a formula; no quotes needed")
@@ -92,7 +92,7 @@ def breaks(optimizer: Annotated[str, typer.Argument(help="adam, momentum, sgd, .
     _listed(found, as_json)
 
 
-@catalog_app.command()
+@catalog_app.command(short_help="Print one entry as a page.")
 def show(
     id: Id,
     proof: Annotated[bool, typer.Option("--proof", help="derive the law again and print its proof")] = False,
@@ -122,7 +122,7 @@ def cite(id: Id) -> None:
     print(_entry(id).bibtex, end="")
 
 
-@catalog_app.command()
+@catalog_app.command(short_help="Check the laws of a network, and look each up.")
 def ask(
     spec: Annotated[str, typer.Argument(help="a network: family:gpt2, file.py:function, arch.json, ...")],
     loss: Annotated[str, typer.Option(help="its loss")] = "mse",
@@ -140,7 +140,7 @@ def ask(
     finish(answer.report.lawful)
 
 
-@catalog_app.command()
+@catalog_app.command(short_help="Keep the laws of your network beside the catalog.")
 def add(
     spec: Annotated[str, typer.Argument(help="a network: family:gpt2, file.py:function, arch.json, ...")],
     name: Name,
@@ -193,7 +193,7 @@ def export(
     print(f"wrote {plural(_shelf(lambda: shelf.export(path, name)), 'entry', 'entries')} to {path}")
 
 
-@catalog_app.command("import")
+@catalog_app.command("import", short_help="Keep the entries of an exported file, all or none.")
 def import_(path: Annotated[Path, typer.Argument(help="a file that `export` wrote")]) -> None:
     """Keep the entries of an exported file, all or none; nothing in it is run."""
     from lawful.catalog import shelf
@@ -202,7 +202,7 @@ def import_(path: Annotated[Path, typer.Argument(help="a file that `export` wrot
     print(f"kept {plural(sum(found.values()), 'entry', 'entries')} under {', '.join(found)}")
 
 
-@catalog_app.command()
+@catalog_app.command(short_help="Derive, verify and count entries again.")
 def verify(
     ids: Annotated[list[str] | None, typer.Argument(help="ids or beginnings of ids; all entries without")] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 works in this one")] = 0,
@@ -230,7 +230,7 @@ def verify(
     finish(found.passed)
 
 
-@catalog_app.command()
+@catalog_app.command(short_help="Write the catalog as static pages.")
 def site(
     output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")],
     own: Annotated[bool, typer.Option("--own/--no-own", help="your own entries too")] = True,
@@ -242,7 +242,7 @@ def site(
     print(f"wrote {count} pages; open {output / 'index.html'}")
 
 
-@catalog_app.command()
+@catalog_app.command(short_help="Show the pages on this machine.")
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 0,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="open it in the browser")] = True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .tables import number
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 MOST = 20  # opaque operations that are listed one by one
 
 
-def trace_lines(arch: Architecture) -> list[str]:
-    """The findings of tracing, one a line; none for an architecture that was composed."""
+def trace_lines(arch: Architecture, said: Sequence[str] = ()) -> list[str]:
+    """The findings of tracing, one a line, but for what was said; none for an architecture that was composed."""
     trace = arch.trace
     if trace is None:
         return []
@@ -22,7 +23,7 @@ def trace_lines(arch: Architecture) -> list[str]:
     if trace.opaque:
         hidden = sum(op.shadowed for op in trace.opaque)
         lines.append(f"traced with {len(trace.opaque)} opaque operations: laws that reach through them are missing")
-        lines += [_opaque_line(op) for op in trace.opaque[:MOST]]
+        lines += [_opaque_line(op) for op in trace.opaque[:MOST] if str(op) not in said]
         if len(trace.opaque) > MOST:
             lines.append(f"  and {len(trace.opaque) - MOST} more; they hide {hidden:,} trainable scalars in all")
     elif not trace.narrow:

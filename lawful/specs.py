@@ -276,7 +276,10 @@ def _module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[s
 
     match made:
         case nn.Module():
-            raise BadInput(f"{where} returns {a_or_an(type(made).__name__)} without inputs; return (module, args)")
+            name = a_or_an(type(made).__name__)
+            raise BadInput(
+                f"{where} returns {name} without inputs; write a function that returns (module, (x,)), x an example"
+            )
         case (nn.Module() as module, tuple() | list() as args):
             return module, tuple(args), {}
         case (nn.Module() as module, tuple() | list() as args, dict() as kwargs):
@@ -284,8 +287,8 @@ def _module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[s
         case (nn.Module(), *rest):
             kinds = ", ".join(type(x).__name__ for x in rest) or "nothing"
             raise BadInput(
-                f"{where} returns a module with {kinds}; return (module, args) or (module, args, kwargs), "
-                "args a tuple and kwargs a dict"
+                f"{where} returns a module with {kinds}; return (module, (x,)), also where x is a dict that the "
+                "forward reads itself, or (module, (), {name: x}) for what it reads by name"
             )
     raise BadInput(
         f"{where} returns {a_or_an(type(made).__name__)}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 AsJson = Annotated[bool, typer.Option("--json", help="plain data on stdout instead of tables; errors are JSON as well")]
 
@@ -19,6 +21,17 @@ PIPE_WIDTH = 160  # of a pipe where COLUMNS does not say another: wide enough fo
 SPELLED = {"‖": "||", "²": "^2", "Σ": "Sum", "ᵀ": "^T", "η": "eta", "ε": "eps", "γ": "gamma", "β": "beta", "θ": "theta"}
 SPELLED |= {"…": "...", "×": "x", "≈": "~", "–": "-", "—": "-", "·": "*", "→": "->", "≤": "<=", "≥": ">=", "∞": "inf"}
 SPELLED |= {"é": "e", "ö": "oe", "ü": "ue", "⟨": "<", "⟩": ">", "√": "sqrt", "∂": "d", "⊗": "(x)", "ℝ": "R"}
+FLOATS = 4  # matrices of parameters by parameters that the oracle holds at once
+FIRST = ("check", "derive", "verify", "count", "draw", "report")  # what a new user needs, then the others
+
+
+class Commands(TyperGroup):
+    """The commands, those that are needed first at the top."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names in order."""
+        names = super().list_commands(ctx)
+        return [*FIRST, *(n for n in names if n not in (*FIRST, "demo")), "demo"]
 
 
 def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -82,3 +95,12 @@ def print_json(data: dict[str, Any]) -> None:
 def finish(good: bool) -> NoReturn:
     """Ends a command with the exit code of its outcome."""
     raise typer.Exit(0 if good else 1)
+
+
+def countable() -> int:
+    """How many trainable scalars brute force takes in half of the memory that is free."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not every system says
+        free = 2**33
+    return math.isqrt(free // (2 * 8 * FLOATS))

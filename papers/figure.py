@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from .paper import Paper
+from .paper import Paper, Results
 
 BLUE, RED, GREEN, ORANGE, PURPLE, GREY = "#2f6fb0", "#c0392b", "#2e8b57", "#d98200", "#7d4fa8", "#777777"
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, GREY)
@@ -65,6 +65,19 @@ def _small(picture: io.BytesIO) -> bytes:
     out = io.BytesIO()
     Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(out, format="png", optimize=True)
     return out.getvalue()
+
+
+def curves(plot: Callable[..., Any], results: Results, pick: str, **style: Any) -> None:
+    """A curve with marks for every unit.
+
+    Args:
+        plot: `ax.loglog`, `ax.semilogy`, ...
+        results: of the units.
+        pick: where each has its curve, a list of points.
+        style: of all curves.
+    """
+    for (name, found), colour, mark in zip(results.items(), COLOURS, MARKS, strict=False):
+        plot(*zip(*found[pick], strict=True), mark + "-", color=colour, label=name, **style)
 
 
 def named_rates(ax: Any, rates: Sequence[float]) -> None:

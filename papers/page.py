@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lawful.theory.laws.sentence import sentence
+
 from .paper import UNTESTED
 from .running import as_text, told
 from .shelf import PAPERS, PaperError, paper
@@ -111,7 +113,7 @@ def entries(runs: dict[str, dict[str, Any]]) -> str:
                     "kind": "claim",
                     "title": f"run again: {part['title']}, {c['name'].replace('-', ' ')}",
                     "statement_text": c["text"],
-                    "statement_latex": f"\\text{{{_tex(c['text'])}}}",
+                    "statement_latex": sentence(c["text"]),
                     "source": source,
                     "group": "Papers, run again",
                     "hypotheses": [part["setting"]],
@@ -137,12 +139,6 @@ def number(x: Any) -> str:
 
 def _ours(row: dict[str, Any]) -> str:
     return number(row["ours"]) if "ours" in row else f"not run here: {row.get('why', 'not in this run')}"
-
-
-def _tex(text: str) -> str:
-    for sign in "\\{}$&#^_%~":
-        text = text.replace(sign, " " if sign in "\\{}$^~" else f"\\{sign}")
-    return text
 
 
 def renewed(run: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,11 @@ class Paper:
     parts: tuple[Part, ...]
 
 
+def judged(name: str, text: str, good: bool, evidence: str, otherwise: str) -> Claim:
+    """A claim that holds, or is refuted by what stands in `otherwise`."""
+    return Claim(name, text, verdict(good), evidence, "" if good else otherwise)
+
+
 def verdict(good: bool) -> str:
     """`holds` or `refuted`."""
     return HOLDS if good else REFUTED

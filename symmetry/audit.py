@@ -15,7 +15,7 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
-from lawful.theory.arguments import ArgumentError, shown
+from lawful.theory.arguments import ArgumentError, of_right_kinds, shown
 from lawful.theory.parts import base
 from lawful.theory.refusals import ModuleError
 from lawful.theory.typed import typed
@@ -33,6 +33,7 @@ SEEN = 1e-7  # a wrong map changes outputs by more, rounding in float64 by less
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Finding:
     """What one entry of a map does.
 
@@ -59,6 +60,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Audit:
     """What a whole map does.
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lawful.theory.arguments import of_right_kinds
 from lawful.theory.gauge.contract import Site
 from lawful.theory.gauge.rules import GainRule, NormRule
 from lawful.theory.parts import base
@@ -30,6 +31,7 @@ __all__ = ["Scaling", "awq", "git_rebasin", "patterns", "rotation_maps", "scalin
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Scaling:
     """One factor per channel that a module writes and others undo.
 

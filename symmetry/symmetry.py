@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 
 from lawful.blocks import ShapeError
+from lawful.theory.arguments import of_right_kinds
 from lawful.theory.flows import FlowLaw
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.proof import Proof
@@ -55,6 +56,7 @@ class Verified:
 
 @typed_methods(ways=WAYS | ELEMENT, leave=("__init__",))
 @dataclass(frozen=True, eq=False)
+@of_right_kinds
 class Symmetry:
     """A group of transformations of the parameters under which the network computes the same function.
 

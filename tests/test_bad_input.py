@@ -88,14 +88,17 @@ def test_mismatched_shapes_name_the_node_and_both_sides(name: str) -> None:
         (wired({"a": b.Linear(3, 2), "c": b.Linear(3, 2)}, {"a": ("input",), "c": ("input",)}, "a"), ["port 0 of c"]),
         (
             wired({"a": b.Linear(3, 2), "c": b.Linear(2, 2)}, {"a": ("input",)}, "c"),
-            ["c: Linear", "1 input ports", "0"],
+            ["c: Linear", "1 input port ", "0"],
         ),
         (wired({"a": b.Split((1, 2))}, {"a": ("input",)}, "a:0"), ["output port 1 of a is open", "wire it"]),
         (wired({"a": b.Linear(3, 3)}, {"a": ("input",)}), ["ends in 0 wires", "expected one"]),
-        (wired({"a": b.Linear(3, 3)}, {"a": ("input", "input")}, "a"), ["a: Linear", "1 input ports", "2 wires"]),
+        (wired({"a": b.Linear(3, 3)}, {"a": ("input", "input")}, "a"), ["a: Linear", "1 input port ", "2 wires"]),
         (wired({"a": b.Add()}, {"a": ("input",)}, "a"), ["a: Add()", "two or more", "1"]),
         (wired({"a": b.Linear(3, 3)}, {"a": ("z",)}, "a"), ["a reads 'z'", "no such node", "there are input"]),
-        (wired({"a": b.Linear(3, 3)}, {"a": ("input:3",)}, "a"), ["'input:3'", "1 output ports"]),
+        (
+            wired({"a": b.Linear(3, 3)}, {"a": ("input:3",)}, "a"),
+            ["'input:3'", "the network has 1 input", "name all of them"],
+        ),
         (wired({"a": b.Linear(3, 3)}, {"a": ("input",), "z": ("a",)}, "a"), ["'z'", "no node", "there are a"]),
         (wired({"output": b.Linear(3, 3)}, {"output": ("input",)}, "output"), ["'output'", "another name"]),
         (

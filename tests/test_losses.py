@@ -103,7 +103,7 @@ def test_options_reach_the_function() -> None:
         ("mse +", ["a"], r"no loss 'mse \+'"),
         ("mse + mse", ["a"], r"2 losses \(mse \+ mse\) for 1 output \(a\); give one loss for each output"),
         (("mse",), ["a", "c"], r"1 loss \(mse\) for 2 outputs \(a, c\)"),
-        (3, ["a"], "a loss is a name, a Loss, a sequence of these or a dict by output name, got int"),
+        (3, ["a"], "a loss is a name, a Loss, a sequence of these or a dict by output name, got 3; give the name"),
         (("mse", 3), ["a", "c"], "a loss is a name or a Loss, got int"),
         ({"a": "mse"}, ["a", "c"], "the output c has no loss"),
         ({"z": "mse"}, ["a"], "'z' is no output; the outputs are a"),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 LARGEST = 2**40  # beyond every real width, and small enough for products of a few of them to stay finite as floats
+ANY = -math.inf  # the smallest value of numbers that may be any: what was counted or measured
 SHOWN = 70
 NAMES = {bool: "True or False", str: "text", type(None): "None", float: "a number", Any: "anything"}
 OF_TORCH = {
@@ -81,12 +82,12 @@ def hints_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
     return found
 
 
-def misfit(value: Any, hint: Any, least: int = 1) -> str:
+def misfit(value: Any, hint: Any, least: float = 1) -> str:
     """What a value must be, if it does not fit its annotation; empty if it does."""
     return "" if _fits(value, hint, least) else _expected(hint, least)
 
 
-def _fits(value: Any, hint: Any, least: int) -> bool:
+def _fits(value: Any, hint: Any, least: float) -> bool:
     if isinstance(hint, TypeVar):
         options = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ else (Any,))
         return any(_fits(value, h, least) for h in options)
@@ -119,15 +120,16 @@ def _fits(value: Any, hint: Any, least: int) -> bool:
     if hint is None:
         return value is None
     if hint is int:
-        return type(value) is int and least <= value <= LARGEST
+        return type(value) is int and least <= value and (value <= LARGEST or least == ANY)
     if hint is float:
-        return abs(value) <= LARGEST if type(value) is int else isinstance(value, float) and not math.isnan(value)
+        whole = type(value) is int and abs(value) <= LARGEST
+        return whole or (isinstance(value, float) and (least == ANY or not math.isnan(value)))
     if isinstance(hint, type) and getattr(hint, "_is_runtime_protocol", True):  # other protocols say nothing here
         return isinstance(value, hint)
     return True
 
 
-def _expected(hint: Any, least: int) -> str:
+def _expected(hint: Any, least: float) -> str:
     if isinstance(hint, TypeVar):
         return " or ".join(_expected(h, least) for h in hint.__constraints__ or (hint.__bound__,))
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
@@ -181,6 +183,38 @@ def expect_fields(
         if wanted := misfit(value, hint, low):
             large = f" and at most {LARGEST}" if hint is int and type(value) is int and value > LARGEST else ""
             raise kind(f"{_brief(self)} has the {name} {shown(value)}; it must be {wanted}{large}")
+
+
+D = TypeVar("D", bound=type)
+
+
+def of_right_kinds(cls: D) -> D:
+    """A decorator below `dataclass`, for results: every field must be of the kind of its annotation.
+
+    Numbers may be any, since they were counted or measured.
+    """
+
+    def check(self: Any) -> None:
+        for name, hint in _field_hints(type(self)):
+            if wanted := misfit(value := getattr(self, name), hint, ANY):
+                raise ArgumentError(f"{type(self).__name__} has the {name} {shown(value)}; it must be {wanted}")
+
+    cls.__post_init__ = check  # type: ignore[attr-defined]
+    return cls
+
+
+def expect_counted(where: str, **numbers: object) -> None:
+    """Checks numbers that were counted: integers, however large."""
+    for name, value in numbers.items():
+        if wrong := misfit(value, int, ANY):
+            raise ArgumentError(f"{where}: {name} is {shown(value)}; it must be {wrong}")
+
+
+def expect_text(where: str, **texts: object) -> None:
+    """Checks that arguments are texts."""
+    for name, value in texts.items():
+        if wrong := misfit(value, str):
+            raise ArgumentError(f"{where}: {name} is {shown(value)}; it must be {wrong}")
 
 
 def _brief(self: Any) -> str:

@@ -29,7 +29,10 @@ def inputs_of(
     if isinstance(args, torch.Tensor):
         args = (args,)
     if isinstance(args, Mapping):
-        raise kind(f"{where}: args is {shown(args)}; what the forward reads by name belongs into kwargs=")
+        raise kind(
+            f"{where}: args is {shown(args)}; write args=(batch,) if the forward reads this dict itself; "
+            "what the forward reads by name belongs into kwargs="
+        )
     if args is not None and not isinstance(args, (tuple, list)):
         hint = "make it a tensor by torch.as_tensor" if type(args).__module__ == "numpy" else "write args=(x,)"
         raise kind(f"{where}: args is {shown(args)}; it must be a tensor, or a tuple of what the forward reads: {hint}")

@@ -195,7 +195,7 @@ def expect_loss(loss: object) -> None:
         parts = list(loss) if isinstance(loss, Sequence) and not isinstance(loss, (str, bytes)) else [loss]
     for part in parts:
         if not isinstance(part, (str, Loss)):
-            raise LossError(f"the loss is {said(part)}; give its name, such as 'mse' or 'cross_entropy', or a Loss")
+            raise LossError(f"the loss is {_no_loss(part)}")
         parse(part)
 
 
@@ -218,19 +218,20 @@ def _parse_one(text: str) -> Loss:
 
 
 @typed(LossError, skip=("loss",))
-def read(loss: LossLike, outputs: Sequence[str]) -> tuple[Loss, ...]:
+def read(loss: LossLike, outputs: Sequence[str], also: Sequence[str] = ()) -> tuple[Loss, ...]:
     """The loss of every output.
 
     Args:
         loss: a name or `Loss`; several with plus signs between; a sequence in the order of the outputs; or a mapping
             from output name (or a part of it between dots) to loss.
         outputs: names of the outputs; a single loss stands for one on every output.
+        also: other names of them: what a module calls its outputs.
 
     Raises:
         LossError: for an unknown loss, and for a number or names that do not fit.
     """
     if isinstance(loss, Mapping):
-        return _by_name(loss, outputs)
+        return _by_name(loss, outputs, also)
     if isinstance(loss, (str, Loss)):
         found = parse(loss)
         if len(found) == 1:
@@ -238,10 +239,7 @@ def read(loss: LossLike, outputs: Sequence[str]) -> tuple[Loss, ...]:
     elif isinstance(loss, Sequence):
         found = tuple(each for part in loss for each in parse(part))
     else:
-        raise LossError(
-            f"a loss is a name, a Loss, a sequence of these or a dict by output name, got {type(loss).__name__}; "
-            f"there are {', '.join(NAMES)}"
-        )
+        raise LossError(f"a loss is a name, a Loss, a sequence of these or a dict by output name, got {_no_loss(loss)}")
     if len(found) != len(outputs):
         raise LossError(
             f"{_number(found, 'loss', 'es')} ({label(found)}) for {_number(outputs, 'output', 's')} "
@@ -250,24 +248,44 @@ def read(loss: LossLike, outputs: Sequence[str]) -> tuple[Loss, ...]:
     return found
 
 
+def _no_loss(given: object) -> str:
+    """What was given for a loss, and what to write instead."""
+    if name := _named(given):
+        return f"{said(given)}; write {name!r}"
+    own = "; a model that returns a loss of its own is for assert_lawful to judge" if callable(given) else ""
+    return f"{said(given)}; give the name of one ({', '.join(NAMES)}), or a Loss{own}"
+
+
+def _named(loss: object) -> str:
+    """The name of a loss of torch (`nn.CrossEntropyLoss()`, `functional.mse_loss`); empty if it has none here."""
+    given = loss.__name__ if hasattr(loss, "__name__") else type(loss).__name__
+    plain = given.replace("_", "").lower().removesuffix("loss")
+    known = {n.replace("_", ""): n for n in NAMES if n != "bce"}
+    known |= {"bcewithlogits": "bce", "binarycrossentropywithlogits": "bce", "smoothl1": "huber", "kldiv": "kl"}
+    return known.get(plain, "") if str(getattr(loss, "__module__", "")).startswith("torch") else ""
+
+
 def _number(things: Sequence[object], name: str, plural: str) -> str:
     return f"{len(things)} {name}{plural if len(things) != 1 else ''}"
 
 
-def _by_name(loss: Mapping[str, str | Loss], outputs: Sequence[str]) -> tuple[Loss, ...]:
+def _by_name(loss: Mapping[str, str | Loss], outputs: Sequence[str], also: Sequence[str]) -> tuple[Loss, ...]:
     found: dict[int, Loss] = {}
+    own = len(also) == len(outputs) and not any(name.isdecimal() for name in also)  # numbers say nothing to people
+    names = also if own else outputs
     for key, value in loss.items():
-        hits = [i for i, name in enumerate(outputs) if name == key]
+        hits = [i for i, name in enumerate(also) if name == key and len(also) == len(outputs)]
+        hits = hits or [i for i, name in enumerate(outputs) if name == key]
         hits = hits or [i for i, name in enumerate(outputs) if f".{key}." in f".{name.partition(':')[0]}."]
         if len(hits) != 1:
             problem = "is no output" if not hits else "stands for several outputs"
-            raise LossError(f"{key!r} {problem}; the outputs are {', '.join(outputs)}")
+            raise LossError(f"{key!r} {problem}; the outputs are {', '.join(names)}")
         if hits[0] in found:
-            raise LossError(f"the output {outputs[hits[0]]} is given two losses; give it one")
+            raise LossError(f"the output {names[hits[0]]} is given two losses; give it one")
         (found[hits[0]],) = parse(value)
-    for i, name in enumerate(outputs):
+    for i, name in enumerate(names):
         if i not in found:
-            raise LossError(f"the output {name} has no loss; give one for each of {', '.join(outputs)}")
+            raise LossError(f"the output {name} has no loss; give one for each of {', '.join(names)}")
     return tuple(found[i] for i in range(len(outputs)))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lawful.blocks import Block, Net, Parallel, Series, ShapeError, Signal, Wiring
+from lawful.theory.arguments import plural
 
 Port = tuple[str, int]
+READ = "say in reads= what it reads"
 
 
 @dataclass
@@ -50,8 +52,8 @@ class Nodes:
             raise ShapeError(f"{name}: {block} joins two or more inputs but gets {len(sources)}; give it more branches")
         elif block.inputs is not None and len(sources) != block.inputs:
             raise ShapeError(
-                f"{name}: {block} has {block.inputs} input ports but gets {len(sources)} wires; "
-                "join or split them first"
+                f"{name}: {block} has {plural(block.inputs, 'input port')} but gets {plural(len(sources), 'wire')}; "
+                + ("join or split them first, or name the one that is meant, such as 'input:0'" if sources else READ)
             )
         if name in self.blocks:
             raise ShapeError(
@@ -93,7 +95,14 @@ class Nodes:
         if not port:
             return ports
         if not port.isdigit() or int(port) >= len(ports):
-            raise ShapeError(f"{_join(where, reader)} reads {source!r}, but {node} has {len(ports)} output ports")
+            if node == "input" and not where:
+                raise ShapeError(
+                    f"{reader} reads {source!r}, but the network has {plural(len(ports), 'input')}; name all of them, "
+                    "as in Architecture(net, input=(Signal(3), Signal(4)))"
+                )
+            raise ShapeError(
+                f"{_join(where, reader)} reads {source!r}, but {node} has {plural(len(ports), 'output port')}"
+            )
         return [ports[int(port)]]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from lawful.theory.arguments import of_right_kinds
 from lawful.theory.oracle.modules import Point
 
 
@@ -71,6 +72,7 @@ class OpaqueOp:
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Trace:
     """Where an architecture came from.
 
@@ -92,6 +94,7 @@ class Trace:
             architecture would take the copies for independent.
         training: whether the module was read in training mode.
         branches: whether another call may take other branches, or be another function, than the one that was traced.
+        outputs: what the module calls its outputs: keys of a dict, fields, or numbers in a tuple.
     """
 
     opaque: tuple[OpaqueOp, ...]
@@ -110,6 +113,7 @@ class Trace:
     copied: tuple[str, ...] = ()
     training: bool = False
     branches: bool = False
+    outputs: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lawful.blocks import ShapeError
 from lawful.theory.losses import Loss, LossError, LossLike, read
 
@@ -13,14 +15,19 @@ def output_sites(count: int) -> list[str]:
     return ["output"] if count == 1 else [f"output:{i}" for i in range(count)]
 
 
-def losses_of(arch: BlockGraph, loss: LossLike) -> tuple[Loss, ...]:
+def losses_of(arch: BlockGraph, loss: LossLike, names: Sequence[str] = ()) -> tuple[Loss, ...]:
     """The loss of every output of an architecture.
+
+    Args:
+        arch: the architecture.
+        loss: the losses, see `theory.losses.read`.
+        names: what a module that is being traced calls its outputs; one that was traced is known to.
 
     Raises:
         ShapeError: for an unknown loss, and for losses that do not fit the outputs.
     """
     try:
-        losses = read(loss, arch.output_names)
+        losses = read(loss, arch.output_names, names or (arch.trace.outputs if arch.trace is not None else ()))
         for each, signal, name in zip(losses, arch.outputs, arch.output_names, strict=True):
             each.expect(signal.features, name)
     except LossError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lawful.blocks import ShapeError
+from lawful.theory.arguments import of_right_kinds
 from lawful.theory.files import expect_writable
 from lawful.theory.losses import LossError, LossLike
 from lawful.theory.oracle.exact.certificate import certificate_of
@@ -38,6 +39,7 @@ CLOSE = 1e-10
 
 @typed_methods(leave=("__init__",))
 @dataclass(frozen=True)
+@of_right_kinds
 class Certificate:
     """Everything that proves a number of laws: network, polynomial, laws, prime, point and minors.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lawful.theory.arguments import plural
+from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.pages import lines
-from lawful.theory.oracle.counting import Count
+from lawful.theory.oracle.counting import SMALLER, Count
 from lawful.theory.oracle.verification import LawReport, Report
 from lawful.theory.verdict import Verdict
 
@@ -42,6 +42,7 @@ class Subject:
 
 
 @dataclass(frozen=True, repr=False)
+@of_right_kinds
 class CheckReport:
     """What was derived, measured and counted for one architecture.
 
@@ -163,11 +164,45 @@ class CheckReport:
         ]
         return "\n".join(text)
 
+    @property
+    def outcome(self) -> str:
+        """The verdict in words; of one that is undecided why it is, where, and what to do."""
+        if self.verdict is not Verdict.UNDECIDED:
+            return f"verdict: {self.verdict}"
+        reasons = list(self._doubts()) or ["the gradients of the laws do not show their number; try another seed"]
+        return f"verdict: undecided, because {'; and because '.join(reasons[:MOST])}"
+
+    def _doubts(self) -> Iterator[str]:
+        """Everything that keeps the verdict from being another one, each with a way out."""
+        reports = {id(r): r for r in (self.own_report, self.small_report) if r is not None}.values()
+        open_ = [r for report in reports for r in report.laws if r.verdict in (Verdict.UNDECIDED, Verdict.VACUOUS)]
+        if open_:
+            more = f" and {len(open_) - 1} more were" if len(open_) > 1 else " was"
+            yield f"{open_[0].law}{more} not tested: verify with more samples, or another seed"
+        where = self.subject.name if self.copied else self._itself
+        if self.count is None:
+            yield f"nothing was counted: {self.subject.reason}"
+            return
+        if not self.decided:
+            yield f"the count of {where} is {self.count.verdict}: {self.count.doubt or SMALLER}"
+        elif self.findings:
+            yield (
+                f"{plural(self.difference, 'law')} more than the rules give "
+                f"{'is' if self.difference == 1 else 'are'} counted, behind what the notes name: write that part with "
+                "operations that are covered, or take the list as it is: what it says holds"
+            )
+        elif self.rank != self.count.laws and not self.difference:
+            yield f"the gradients of the laws of {where} do not show how many are independent: try another seed"
+        if self.subject.reason and self.copied:
+            yield f"the copy does not speak for the network ({self.subject.reason}): {SMALLER}"
+        elif self.subject.reason:
+            yield self.subject.reason
+
     def __repr__(self) -> str:
         return f"<CheckReport: verdict {self.verdict}; print it for the whole>"
 
     def __str__(self) -> str:
-        return f"{self.summary}\nverdict: {self.verdict}"
+        return f"{self.summary}\n{self.outcome}"
 
     def _repr_html_(self) -> str:
         report = self.report._repr_html_() if self.report.laws else ""
@@ -219,8 +254,8 @@ class CheckReport:
     def _incomplete(self) -> str:
         assert self.count is not None
         if not self.decided:
-            why = self.count.method.partition("; ")[2]
-            return f"undecided: the oracle says {self.count.verdict} (gap {self.count.gap:.0e}){why and f'; {why}'}"
+            why = self.count.doubt
+            return f"undecided: the oracle says {self.count.verdict}{why and f': {why}'}"
         families = ", ".join(f"{law.name} ({law.algebra})" for law in self.small_laws) or "none"
         where = f" in the copy, whose families of laws are {families}" if self.copied else ""
         if self.findings:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lawful.blocks import ShapeError
+from lawful.theory.arguments import of_right_kinds
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.counting import CLEAR_GAP, Count, count_fields, expect_known
 from lawful.theory.oracle.exact.program import NotPolynomialError
@@ -48,6 +49,7 @@ class Family:
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class ParameterCount:
     """How many parameters a network has, and what the redundant ones are.
 

@@ -134,6 +134,7 @@ def _attempt(
         copied=copied_inputs(low) if check else (),
         training=module.training,
         branches=program.branches or (found.comparison is not None and found.comparison.moving),
+        outputs=tuple(name for name, _ in program.outputs),
     )
     return arch, found.point
 
@@ -192,7 +193,7 @@ def _compared(
         text = f"more than {COMPARABLE:,} parameters: the rebuilt network was not compared with the module"
         return _Compared(refusal=backward_hooks(module), limits=(text,))
     known = not any(n in low.reasons or n in low.narrow for n in arch.nodes)
-    probes = None if loss is None else _probes(arch, loss, axes)
+    probes = None if loss is None else _probes(arch, loss, axes, [n for n, _ in low.program.outputs])
     made = compare(low.program, module, rebuilt(low, arch, outputs), same_batch=not known, probes=probes)
     point = made.point if loss is None or probes else None
     made = replace(made, point=None)  # as large as the module
@@ -201,9 +202,9 @@ def _compared(
     return _Compared(made, "" if made.agrees else made.summary, made.fault, made.notes, made.limits, point)
 
 
-def _probes(arch: Architecture, loss: LossLike, axes: Sequence[int | None]) -> Probes | None:
+def _probes(arch: Architecture, loss: LossLike, axes: Sequence[int | None], names: Sequence[str]) -> Probes | None:
     """What the losses can send to every output; None where an output has no axis that holds the classes."""
-    losses = losses_of(arch, loss)
+    losses = losses_of(arch, loss, names)
     if any(axis is None and m.probe != "all" for axis, m in zip(axes, losses, strict=True)):
         return None
     return [(m.probe, -1 if axis is None else axis) for axis, m in zip(axes, losses, strict=True)]

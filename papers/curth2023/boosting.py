@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..paper import Part, Plain, Units
-from .smoothers import DATA, LATE, digits, draw, measured, report
+from ..paper import Plain, Results, Units
+from .smoothers import digits, measured, smoother
 from .trees import grown
 
 ROUNDS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -64,17 +64,19 @@ def _units(quick: bool) -> Units:
     return {f"seed {seed}": partial(one, seed) for seed in range(SEEDS)}
 
 
-PART = Part(
+def _swap(results: Results) -> int:
+    return len(next(iter(results.values()))["axes"]["2"]) - 1
+
+
+PART = smoother(
     "boosting",
     "Boosting",
-    f"{DATA} Boosting of the squared loss at the rate {RATE} by trees of {LEAVES} leaves with all classes in one tree, "
+    f"Boosting of the squared loss at the rate {RATE} by trees of {LEAVES} leaves with all classes in one tree, "
     f"the root of the pixels tried at every node; up to {ROUNDS[-1]} rounds (100 in the quick run), then the mean of "
     f"up to {ENSEMBLES[-1]} such models. One split. The paper: MNIST, 10,000 "
-    f"examples, one class against all others, other leaves and rates, too. {LATE}",
-    tuple(range(SEEDS)),
+    "examples, one class against all others, other leaves and rates, too.",
+    SEEDS,
     _units,
-    lambda r: report(r, len(next(iter(r.values()))["axes"]["2"]) - 1, *NAMES),
-    lambda p, r: draw(p, r, len(next(iter(r.values()))["axes"]["2"]) - 1, *NAMES, log=False),
-    1.5,
-    ("mlxtend",),
+    NAMES,
+    _swap,
 )

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from ..paper import Part, Plain, Units
-from .smoothers import DATA, LATE, digits, draw, measured, report
+from ..paper import Plain, Units
+from .smoothers import digits, measured, smoother
 
 SCALE = 0.2  # deviation of the frequencies, as in the paper
 SEEDS = 2
@@ -44,17 +44,16 @@ def _units(quick: bool) -> Units:
     return {f"seed {seed}": partial(one, seed) for seed in range(1 if quick else SEEDS)}
 
 
-PART = Part(
+PART = smoother(
     "features",
     "Random Fourier features",
-    f"{DATA} One least-norm regression on cosines of frequencies of deviation {SCALE}: as many features as components "
+    f"One least-norm regression on cosines of frequencies of deviation {SCALE}: as many features as components "
     "up to one for every example, then up to five times as many features; components taken away at three numbers of "
     f"features, too. The mean of {SEEDS} splits, one in the quick run. The paper: MNIST, 10,000 examples, up to 60,000 "
-    f"features. {LATE}",
-    tuple(range(SEEDS)),
+    "features.",
+    SEEDS,
     _units,
-    lambda r: report(r, SWAP, *NAMES),
-    lambda p, r: draw(p, r, SWAP, *NAMES, log=True),
-    1.5,
-    ("mlxtend",),
+    NAMES,
+    SWAP,
+    log=True,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from .. import data
 from ..figure import BLUE, GREY, ORANGE
-from ..paper import UNTESTED, Claim, Report, Results, verdict
+from ..paper import UNTESTED, Claim, Part, Report, Results, Units, verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -130,6 +131,45 @@ def report(results: Results, swap: int, first: str, second: str) -> Report:
         f"{second}, effective parameters at the end, training": raw[-1][3],
     }
     return Report(numbers, claims)
+
+
+def smoother(
+    name: str,
+    title: str,
+    setting: str,
+    seeds: int,
+    units: Callable[[bool], Units],
+    axes: tuple[str, str],
+    swap: int | Callable[[Results], int],
+    log: bool = False,
+) -> Part:
+    """The part of a smoother with two axes.
+
+    Args:
+        name: see `Part`.
+        title: see `Part`.
+        setting: see `Part`.
+        seeds: how many.
+        units: see `Part`.
+        axes: what the two are called.
+        swap: the row of the raw curve at which the first axis is exchanged for the second.
+        log: whether the raw counts are drawn on a logarithmic axis.
+    """
+
+    def at(results: Results) -> int:
+        return swap if isinstance(swap, int) else swap(results)
+
+    return Part(
+        name,
+        title,
+        f"{DATA} {setting} {LATE}",
+        tuple(range(seeds)),
+        units,
+        lambda r: report(r, at(r), *axes),
+        lambda p, r: draw(p, r, at(r), *axes, log=log),
+        1.5,
+        ("mlxtend",),
+    )
 
 
 def draw(place: SubFigure, results: Results, swap: int, first: str, second: str, log: bool) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..paper import Part, Plain, Units
+from ..paper import Plain, Units
 from ..shelf import PaperError
-from .smoothers import DATA, LATE, digits, draw, measured, report
+from .smoothers import digits, measured, smoother
 
 if TYPE_CHECKING:
     from sklearn.tree import DecisionTreeRegressor
@@ -69,16 +69,14 @@ def _units(quick: bool) -> Units:
     return {f"seed {seed}": partial(one, seed) for seed in range(2 if quick else SEEDS)}
 
 
-PART = Part(
+PART = smoother(
     "trees",
     "Trees",
-    f"{DATA} Trees without bootstrap, the root of the pixels tried at every node; leaves 2 to all of one tree, then up "
+    "Trees without bootstrap, the root of the pixels tried at every node; leaves 2 to all of one tree, then up "
     f"to {TREES[-1]} full trees (20 in the quick run); leaves in forests of 10 and 50, too. The mean of {SEEDS} "
-    f"splits, two in the quick run. The paper: MNIST, 10,000 examples, up to 100 trees. {LATE}",
-    tuple(range(SEEDS)),
+    f"splits, two in the quick run. The paper: MNIST, 10,000 examples, up to 100 trees.",
+    SEEDS,
     _units,
-    lambda r: report(r, SWAP, *NAMES),
-    lambda p, r: draw(p, r, SWAP, *NAMES, log=False),
-    1.5,
-    ("mlxtend",),
+    NAMES,
+    SWAP,
 )

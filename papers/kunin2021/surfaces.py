@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..figure import BLUE, GREY, RED
-from ..paper import Claim, Part, Plain, Report, Results, Units, verdict
+from ..paper import Part, Plain, Report, Results, Units, judged
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -83,27 +83,27 @@ def _surfaces_report(results: Results) -> Report:
     flat, outward = max(map(abs, plane)) < 1e-12, sphere[0] > -1e-12 < sphere[1]
     failing = max(results, key=lambda k: max(results[k]["cosine"], results[k]["moved"]))
     claims = [
-        Claim(
+        judged(
             "orthogonal",
             "the gradient is orthogonal to the directions of the symmetry",
-            verdict(cosine < 1e-12),
+            cosine < 1e-12,
             f"144 points of each loss: the largest cosine is {cosine:.0e}.",
-            "" if cosine < 1e-12 else f"{failing}: {cosine:.1e}",
+            f"{failing}: {cosine:.1e}",
         ),
-        Claim(
+        judged(
             "surface",
             "gradient flow stays on planes (translation), spheres (scale) and hyperbolas (rescale)",
-            verdict(moved < 1e-8),
+            moved < 1e-8,
             f"Three flows on each loss, integrated to 1e-11, move the law by {moved:.0e} at most.",
-            "" if moved < 1e-8 else f"{failing}: {moved:.1e}",
+            f"{failing}: {moved:.1e}",
         ),
-        Claim(
+        judged(
             "steps",
             "steps of finite size stay on the plane and leave the sphere outward only",
-            verdict(flat and outward),
+            flat and outward,
             f"Gradient descent at η = 0.3: a step moves the sum by {max(map(abs, plane)):.0e} at most, the squared "
             f"norm by {sphere[0]:.1e} to {sphere[1]:.1e}.",
-            "" if flat and outward else f"changes in a step: plane {plane}, sphere {sphere}",
+            f"changes in a step: plane {plane}, sphere {sphere}",
         ),
     ]
     return Report({"surface_left_by_flow": moved, "sphere_left_in_one_step": sphere[1]}, claims)

@@ -9,7 +9,7 @@ import torch
 from lawful.graph import families
 from lawful.graph.questions.derive import derive
 
-from ..figure import COLOURS, MARKS
+from ..figure import curves, named_rates
 from ..paper import Claim, Part, Plain, Report, Results, Units, verdict
 from .networks import small_digits, squared
 
@@ -62,11 +62,8 @@ def _limit_report(results: Results) -> Report:
 
 def _limit_draw(place: SubFigure, results: Results) -> None:
     ax = place.subplots()
-    for (name, found), colour, mark in zip(results.items(), COLOURS, MARKS, strict=False):
-        ax.loglog(*zip(*found["drifts"], strict=True), mark + "-", color=colour, label=name)
-    rates = [dt for dt, _ in results["momentum"]["drifts"]]
-    ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
-    ax.set_xticks([], minor=True)
+    curves(ax.loglog, results, "drifts")
+    named_rates(ax, [dt for dt, _ in results["momentum"]["drifts"]])
     ax.set(xlabel="step dt, at equal time", ylabel="drift of the ReLU laws (norm)")
     ax.legend()
 

@@ -13,7 +13,7 @@ from lawful.graph import families
 from lawful.graph.questions.derive import derive
 
 from .. import data
-from ..figure import COLOURS, MARKS
+from ..figure import curves
 from ..paper import Claim, Part, Plain, Report, Results, Units, verdict
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def _mlp_report(results: Results) -> Report:
 
 def _mlp_draw(place: SubFigure, results: Results) -> None:
     ax = place.subplots()
-    for (name, found), colour, mark in zip(results.items(), COLOURS, MARKS, strict=False):
-        ax.semilogy(*zip(*found["line"], strict=True), mark + "-", color=colour, ms=3, label=name)
+    curves(ax.semilogy, results, "line", ms=3)
     ax.set(xlabel="step", ylabel="relative drift of the ReLU laws")
     ax.legend()
 

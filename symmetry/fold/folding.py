@@ -18,6 +18,7 @@ from lawful.symmetry.models import of_model, write
 from lawful.symmetry.running import copied, distance, outputs, tensors_of
 from lawful.symmetry.symmetries import Symmetries, symmetries
 from lawful.symmetry.symmetry import TOLERANCE
+from lawful.theory.arguments import of_right_kinds
 from lawful.theory.typed import typed
 
 from .batchnorm import batchnorms
@@ -32,6 +33,7 @@ KINDS = tuple(MAKERS)
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Folded:
     """A model after folding.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import ArgumentError, misfit, plural, shown
+from ..arguments import ArgumentError, expect_counted, expect_text, misfit, plural, shown
 from ..inputs import inputs_of
 from ..laws.law import Law
 from ..laws.named import Named
@@ -61,6 +61,8 @@ class LawSet(Named[Law]):
         notes: Sequence[str] = (),
     ) -> None:
         super().__init__(laws)
+        expect_counted("LawSet", independent=independent, exact_independent=exact_independent, parameters=parameters)
+        expect_text("LawSet", loss=loss)
         self.independent = independent
         self.exact_independent = exact_independent
         self.loss = loss
@@ -247,10 +249,13 @@ class LawSet(Named[Law]):
         )
 
     def __str__(self) -> str:
-        """The size of the set, then its laws, a line each; long ones are cut, and more than `SHOWN` say how many."""
+        """The size of the set, its laws, a line each, and its notes; what is cut says how much."""
         lines = [f"{law.name}: {law.short}" for law in self._laws[:SHOWN]]
         if len(self) > SHOWN:
             lines.append(f"... and {len(self) - SHOWN} more; .text has all")
+        lines += [f"note: {note}" for note in self.notes[:SHOWN]]
+        if len(self.notes) > SHOWN:
+            lines.append(f"... and {len(self.notes) - SHOWN} more notes; .notes has all")
         return "\n".join([self._size(), *(f"  {line}" for line in lines)])
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..arguments import expect_counted, expect_text, of_right_kinds
 from ..laws.law import as_parameters
 from ..laws.named import Named
 from ..laws.statement import ramp_like
@@ -25,6 +26,7 @@ Measure = Callable[[Tensors, Tensors, torch.Tensor], torch.Tensor]
 
 @typed_methods(leave=("__init__",))
 @dataclass(frozen=True, eq=False)
+@of_right_kinds
 class FlowLaw:
     """A family of conserved quantities of a flow.
 
@@ -121,11 +123,19 @@ class FlowLaws(Named[FlowLaw]):
         self, laws: Sequence[FlowLaw], flow: Flow, loss: str, layout: Layout, independent: int, notes: Sequence[str]
     ) -> None:
         super().__init__(laws)
+        expect_counted("FlowLaws", independent=independent)
+        expect_text("FlowLaws", loss=loss)
         self.flow = flow
         self.loss = loss
         self.layout = layout
         self.independent = independent
         self.notes = tuple(dict.fromkeys(notes))
+
+    def __str__(self) -> str:
+        """The size of the set, its laws and its notes, a line each."""
+        rows = [f"{law.name}: {law.formula}" for law in self._laws] or ["no law of this flow was derived"]
+        rows += [f"note: {note}" for note in self.notes]
+        return "\n".join([repr(self)[1:-1], *(f"  {row}" for row in rows)])
 
     def __repr__(self) -> str:
         flow = type(self.flow).__name__

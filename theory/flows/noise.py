@@ -17,6 +17,7 @@ from numbers import Real
 import torch
 from torch.func import jvp, vmap
 
+from ..arguments import of_right_kinds
 from ..laws.law import Law, as_parameters
 from ..parts import base
 from ..typed import typed
@@ -29,6 +30,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Noise:
     """A covariance `Sigma = sum_k f_k f_k^T` of the gradient.
 

@@ -10,12 +10,14 @@ from numbers import Real
 import torch
 from torch.func import grad
 
+from ..arguments import of_right_kinds
 from .errors import FlowError
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Potential:
     """A strictly convex `phi`, applied to every entry; the mirror map is `phi'`, the metric `phi''`.
 

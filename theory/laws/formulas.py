@@ -18,7 +18,7 @@ from ..gauge.families import is_matrix, skew_axes
 from .notation import latex, letters, text
 from .statement import Part, Statement, Term
 from .unfold import arrays, columns, matrix_name
-from .written import written, written_matrix
+from .written import Ones, symbol, written, written_matrix
 
 MAX_TERMS = 200
 
@@ -80,7 +80,7 @@ def _matrix(part: Part) -> sp.MatrixExpr:
     name, plain = matrix_name(part)
     if plain and part.view.order == (1, 0):
         return sp.MatrixSymbol(name, *part.view.shape).T
-    return sp.MatrixSymbol(name, part.sizes[0], columns(part)[0])
+    return symbol(name, part.sizes[0], columns(part)[0])
 
 
 def _cut(x: sp.MatrixExpr, part: Part) -> sp.MatrixExpr:
@@ -115,11 +115,11 @@ def _linear_matrix(law: Statement, term: Term) -> sp.MatrixExpr | None:
     x = _cut(_matrix(part), part)
     axes = (*part.axes, 1) if len(part.axes) == 1 else part.axes
     if len(part.axes) == 2 and set(part.axes) == {-1}:
-        x = sp.OneMatrix(1, x.shape[0]) * x * sp.OneMatrix(x.shape[1], 1)
+        x = Ones(1, x.shape[0]) * x * Ones(x.shape[1], 1)
     elif axes[0] < 0:
-        x = sp.OneMatrix(1, x.shape[0]) * x
+        x = Ones(1, x.shape[0]) * x
     elif axes[1] < 0:
-        x = x * sp.OneMatrix(x.shape[1], 1)
+        x = x * Ones(x.shape[1], 1)
     return sp.Rational(term.coefficient) * x
 
 
@@ -299,4 +299,8 @@ def _element(
 
 
 def _sum(expression: sp.Expr, limits: list[tuple[sp.Symbol, int, int]]) -> sp.Expr:
-    return sp.Sum(expression, *limits) if limits else expression
+    """The sum over some indices; one that has a single value is written out."""
+    alone = {index: start for index, start, stop in limits if start == stop}
+    several = [limit for limit in limits if limit[0] not in alone]
+    inside = expression.xreplace({i: sp.Integer(v) for i, v in alone.items()})
+    return sp.Sum(inside, *several) if several else inside

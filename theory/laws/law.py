@@ -8,7 +8,7 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import LARGEST, shown
+from ..arguments import LARGEST, of_right_kinds, shown
 from ..parts import base
 from ..typed import typed_methods
 from .leak import Leak
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 @typed_methods(least={"index": -LARGEST}, leave=("__init__",))
 @dataclass(frozen=True, eq=False)
+@of_right_kinds
 class Law(Statement):
     """A family of conserved quantities.
 
@@ -152,6 +153,10 @@ class Law(Statement):
         scalar = value[index].reshape(())
         grads = torch.autograd.grad(scalar, list(leaves.values()), allow_unused=True)
         return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
+
+    def __str__(self) -> str:
+        """Its name and what is conserved."""
+        return f"{self.name}: {self.text}" + ("" if self.exact else " (up to the epsilon of a norm)")
 
     def __repr__(self) -> str:
         mark = "" if self.exact else ", approximate"

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ..arguments import plural
 from ..typed import typed_methods
 
 SHOWN = 10  # steps that are printed below one
 
 
 @typed_methods(leave=("__init__",))
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Proof:
     """One application of a theorem.
 
@@ -88,6 +89,9 @@ class Proof:
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        return f"<Proof by {self.theorem}: {plural(len(list(self.walk())), 'step')}; print it for the whole>"
+
 
 SIGNS = {
     **{"‖": r"\|", "²": "^2", "ᵀ": r"^\top", "Σ": r"\sum", "√": r"\surd", "≤": r"\le", "≥": r"\ge", "∞": r"\infty"},
@@ -95,7 +99,9 @@ SIGNS = {
     **{"γ": r"\gamma", "β": r"\beta", "η": r"\eta", "θ": r"\theta", "ε": r"\varepsilon", "λ": r"\lambda"},
     **{"<": "<", ">": ">", "|": "|", "*": "*", "=": "="},
 }
+GREEK = ("beta", "gamma")
 INDEXED = r"(?<![\w.\\])(?:xi|[A-Za-z])_[A-Za-z0-9]+(?![\w.(])"
+LETTER = rf"(?<![\w.\\])(?:{'|'.join(GREEK)})(?![\w.(])"
 LETTERS = {"_": r"\_", "^": r"\^{}", "&": r"\&", "#": r"\#", "%": r"\%", "{": r"\{", "}": r"\}", "~": r"\~{}"}
 LETTERS |= {"$": r"\$"}
 LETTERS |= {"\\": r"\textbackslash{}", "é": r"\'e", "è": r"\`e", "ö": r"\"o", "ü": r"\"u", "ä": r"\"a"}
@@ -105,17 +111,19 @@ LETTERS |= {"–": "--", "—": "---", "’": "'"}
 
 def escaped(text: str) -> str:
     """Plain text for LaTeX; signs, letters with an index (`S_in`), and exponents (`^T`, `^2`) become formulas."""
-    return "".join(_piece(p) for p in re.split(rf"(\^(?:T|-?\d+)|{INDEXED})", text))
+    return "".join(_piece(p) for p in re.split(rf"(\^(?:T|-?\d+)|{INDEXED}|{LETTER})", text))
 
 
 def _piece(text: str) -> str:
     if len(text) > 1 and text.startswith("^"):
         power = r"\top" if text == "^T" else text[1:]
         return rf"\ensuremath{{^{{{power}}}}}"
+    if text in GREEK:
+        return rf"\ensuremath{{\{text}}}"
     if re.fullmatch(INDEXED, text):
         letter, _, index = text.partition("_")
         letter = rf"\{letter}" if len(letter) > 1 else letter
-        index = index if len(index) == 1 else rf"\mathrm{{{index}}}"
+        index = index if len(index) == 1 else rf"\{index}" if index in GREEK else rf"\mathrm{{{index}}}"
         return rf"\ensuremath{{{letter}_{{{index}}}}}"
     return "".join(
         rf"\ensuremath{{{SIGNS[c]}}}" if c in SIGNS else LETTERS.get(c, c if c.isascii() else "?") for c in text

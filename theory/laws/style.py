@@ -108,21 +108,22 @@ TEXT = Style(
     groups=lambda x: f"{x}_(groups)",
 )
 
+# Only what matplotlib's mathtext knows as well: a formula is also a title in a picture.
 LATEX = Style(
     name=_latex_name,
     transpose=lambda x: rf"{x}^\top",
     entry=_indexed_latex,
-    norm=lambda x: rf"\left\lVert {x} \right\rVert^2",
+    norm=lambda x: rf"\left\| {x} \right\|^2",
     product=lambda x, y: f"{x} {y}",
     over=lambda letters, x: rf"\sum_{{{','.join(letters)}}} {x}" if letters else rf"\sum {x}",
     ones=lambda x, rows: rf"\mathbf{{1}}^\top {x}" if rows else rf"{x} \mathbf{{1}}",
-    fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\tfrac{{{f.numerator}}}{{{f.denominator}}}",
+    fraction=lambda f: str(f.numerator) if f.denominator == 1 else rf"\frac{{{f.numerator}}}{{{f.denominator}}}",
     more=lambda n: rf"+ \cdots \; ({n}\text{{ more}})",
     identity="I",
     brackets=lambda x: rf"\left({x}\right)",
     both=lambda x, y: rf"\left({x},\; {y}\right)",
-    centre=lambda x: rf"C \left({x}\right) C,\; C = I - \tfrac1n \mathbf{{1}}\mathbf{{1}}^\top",
-    mean_removed=lambda x, i: rf"{x} - \tfrac1n \textstyle\sum_{{{i}}}(\cdot)",
+    centre=lambda x: rf"C \left({x}\right) C,\; C = I - \frac{{1}}{{n}} \mathbf{{1}}\mathbf{{1}}^\top",
+    mean_removed=lambda x, i: rf"{x} \quad \text{{minus its mean over }} {i}",
     part_of=lambda x, sectors: rf"P \left({x}\right)\; \text{{(part in: {sectors})}}",
     square=lambda x: f"{x}^2",
     groups=lambda x: rf"{x}^{{(\mathrm{{groups}})}}",

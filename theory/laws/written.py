@@ -1,4 +1,7 @@
-"""Sums of sympy that print their terms in the order in which a law states them; to all else they are plain sums."""
+"""Expressions of sympy that print as a law states them; to all else they are the plain ones.
+
+Sums keep the order of their terms, an entry of a vector has one index (`b[i]`), and the vector of ones is `ones(n)`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sympy as sp
+from sympy.matrices.expressions.matexpr import MatrixElement
 
 
 class Written(sp.Add):
@@ -57,3 +61,62 @@ def written_matrix(pieces: Sequence[sp.MatrixExpr]) -> sp.MatrixExpr:
     done = [p.doit() for p in pieces]
     plain = sp.MatAdd(*done).doit()
     return WrittenMatrix(*done) if isinstance(plain, sp.MatAdd) and set(plain.args) == set(done) else plain
+
+
+class Ones(sp.OneMatrix):
+    """A row or a column of ones."""
+
+    def _written(self, printer: Any) -> str:
+        row, columns = self.shape
+        return f"ones({columns}).T" if row == 1 else f"ones({row})"
+
+    def _latex(self, printer: Any) -> str:
+        return r"\mathbf{1}^{T}" if self.shape[0] == 1 else r"\mathbf{1}"
+
+    _sympystr = _written
+
+    def __eq__(self, other: object) -> bool:
+        return bool(sp.OneMatrix(*self.args) == (sp.OneMatrix(*other.args) if isinstance(other, Ones) else other))
+
+    def __hash__(self) -> int:
+        return hash(sp.OneMatrix(*self.args))
+
+
+class Entry(MatrixElement):
+    """An entry of a vector."""
+
+    def _written(self, printer: Any) -> Any:
+        vector, index, _ = self.args
+        return printer._print(sp.Indexed(sp.IndexedBase(vector.name), index))
+
+    _sympystr = _latex = _pretty = _written
+
+    def __eq__(self, other: object) -> bool:
+        return bool(_plain_entry(self) == (_plain_entry(other) if isinstance(other, Entry) else other))
+
+    def __hash__(self) -> int:
+        return hash(_plain_entry(self))
+
+
+class Vector(sp.MatrixSymbol):
+    """A column whose entries have one index."""
+
+    def _entry(self, i: Any, j: Any, **kwargs: Any) -> Any:
+        return Entry(self, i, j)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(
+            sp.MatrixSymbol(*self.args) == (sp.MatrixSymbol(*other.args) if isinstance(other, Vector) else other)
+        )
+
+    def __hash__(self) -> int:
+        return hash(sp.MatrixSymbol(*self.args))
+
+
+def _plain_entry(x: Entry) -> MatrixElement:
+    return MatrixElement(sp.MatrixSymbol(*x.args[0].args), *x.args[1:])
+
+
+def symbol(name: str, rows: int, columns: int) -> sp.MatrixSymbol:
+    """The symbol of a parameter."""
+    return Vector(name, rows, columns) if columns == 1 else sp.MatrixSymbol(name, rows, columns)

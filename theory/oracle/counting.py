@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.func import grad, jvp, vmap
 
+from ..arguments import of_right_kinds
 from ..verdict import Verdict
 from .precise.counting import count_precisely
 from .precise.jets import UnknownError
@@ -34,6 +35,7 @@ REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 NOISE = 1e-8  # relative size below which a singular value may be rounding
 FLOOR = 1e-17
+SMALLER = "try another seed, or fewer layers and smaller widths"
 TRIED, STEP = 5, 1e-6  # samples, and the relative step, of the finite differences that derivatives are held against
 NOT_FINITE = "lie algebra, float64; the fields are not finite at random parameters and inputs"
 CROOKED = (
@@ -48,6 +50,7 @@ class ContradictionError(ValueError):
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class Count:
     """How many independent laws there are.
 
@@ -71,6 +74,20 @@ class Count:
     method: str
     closed: bool = True
     singular_values: torch.Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
+
+    @property
+    def doubt(self) -> str:
+        """Why it is undecided, and what to do; empty if it is not."""
+        if self.verdict is not Verdict.UNDECIDED:
+            return ""
+        why = self.method.partition("; ")[2]
+        because = f" ({why})" if why else ""
+        if CLEAR_GAP <= self.gap < DOUBTFUL_GAP:
+            gap = f"{self.gap:.0e} between the singular values that are kept and dropped"
+            return f"its gap of {gap} may be rounding, as it is below {DOUBTFUL_GAP:.0e}{because}; {SMALLER}"
+        if self.gap < CLEAR_GAP:
+            return f"no gap between its singular values is clear, the widest is {self.gap:.0e}{because}; {SMALLER}"
+        return f"{why or f'its brackets go on after {len(self.ranks)} levels'}; {SMALLER}"
 
     def _repr_html_(self) -> str:
         from ..laws.pages import facts

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from ..arguments import ArgumentError, shown
+from ..arguments import ArgumentError, of_right_kinds, plural, shown
 from ..laws.law import Law
 from ..losses import LossLike
 from ..parts import is_part, with_parts
@@ -64,6 +64,7 @@ class Differentiable(Protocol):
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class LawReport:
     """What was measured for one law.
 
@@ -82,11 +83,24 @@ class LawReport:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
+@of_right_kinds
 class Report:
-    """The outcome for a set of laws."""
+    """The outcome for a set of laws.
+
+    Attributes:
+        laws: what was measured for each.
+    """
 
     laws: tuple[LawReport, ...]
+
+    def __str__(self) -> str:
+        """A line for every law, then the verdict."""
+        rows = [f"{r.law}: {r.verdict}, residual {r.residual:.0e}{r.reason and f'; {r.reason}'}" for r in self.laws]
+        return "\n".join([*rows, f"verdict: {self.verdict}"])
+
+    def __repr__(self) -> str:
+        return f"<Report: verdict {self.verdict}, {plural(len(self.laws), 'law')}; print it for the whole>"
 
     @property
     def verdict(self) -> Verdict:

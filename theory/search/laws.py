@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from ..arguments import plural
+from ..arguments import of_right_kinds, plural
 from .monomials import Monomial
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ Polynomial = dict[Monomial, int]
 
 
 @dataclass(frozen=True)
+@of_right_kinds
 class PolynomialLaws:
     """All conserved polynomials up to some degree.
 
