@@ -32,9 +32,12 @@ def without(model: torch.nn.Module, gone: Mapping[str, float], setting: Setting,
     for undo in reversed(whole):
         undo()
     for n in chosen:
-        undo = _removed(model, n, gone[n])
-        if not _agrees(before, _runs(model, setting, seed), model):
+        for value in (gone[n], None, _constant(model, n, gone[n])):  # None is a fused norm without a gain
+            undo = _removed(model, n, value)
+            if _agrees(before, _runs(model, setting, seed), model):
+                break
             undo()
+        else:
             kept[n] = "the model does not run, or computes something else, without it"
     return _shifted(model, chosen) | kept
 
@@ -109,7 +112,13 @@ def _obstacle(model: torch.nn.Module, name: str) -> str:
     return "" if type(module) is torch.nn.LayerNorm else "it is no nn.LayerNorm that an nn.RMSNorm could replace"
 
 
-def _removed(model: torch.nn.Module, name: str, value: float) -> Undo:
+def _constant(model: torch.nn.Module, name: str, value: float) -> torch.Tensor | None:
+    """A tensor of numbers that are no parameter, for forwards that call a method of it."""
+    held = dict(model.named_parameters(remove_duplicate=False)).get(name)
+    return None if held is None else torch.full_like(held.detach(), value)
+
+
+def _removed(model: torch.nn.Module, name: str, value: float | torch.Tensor | None) -> Undo:
     """Takes a parameter out of its module, or puts an RMSNorm in the place of a LayerNorm."""
     home, _, local = name.rpartition(".")
     module = model.get_submodule(home)
@@ -129,7 +138,7 @@ def _removed(model: torch.nn.Module, name: str, value: float) -> Undo:
     return undo
 
 
-def _without_parameter(module: torch.nn.Module, local: str, value: float) -> Undo:
+def _without_parameter(module: torch.nn.Module, local: str, value: float | torch.Tensor | None) -> Undo:
     held = module._parameters.pop(local)
     norms = torch.nn.LayerNorm | torch.nn.RMSNorm | torch.nn.GroupNorm
     if isinstance(module, norms):
