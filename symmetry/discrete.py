@@ -15,7 +15,7 @@ import torch
 from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.gauge.contract import Site, View
 from lawful.theory.gauge.diagram import Diagram
-from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule, RecurrentRule
+from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule
 from lawful.theory.laws.proof import Proof
 from lawful.theory.laws.statement import Part
 
@@ -56,12 +56,6 @@ def discrete(
             found.append(one)
     noisy = training and any(s.rule.noisy for s in diagram.sites)
     notes = ["dropout draws, so that permutations hold on average only; put the module in eval()"] if noisy else []
-    kept = [s.name for s in diagram.sites if isinstance(s.rule, RecurrentRule)]
-    if kept:
-        notes.append(
-            f"permutations and signs of the hidden units of {', '.join(kept)} are not listed: a recurrent layer keeps "
-            "its order here"
-        )
     return found, notes
 
 

@@ -33,6 +33,7 @@ from lawful.theory.gauge.rules import (
     PlacesRule,
     PointwiseRule,
     ProductRule,
+    RecurrentRule,
     RepeatRule,
     RotaryRule,
     Rule,
@@ -155,6 +156,8 @@ class Wiring:
 
     def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: set[int]) -> Steps:
         rule = site.rule
+        if isinstance(rule, RecurrentRule):
+            return _recurrent(rule, site, w, axis, signs)
         if w in site.inner:
             return None  # rows of a table, a gain of all heads: nothing else answers
         if isinstance(rule, TableRule | DiscardRule):
@@ -302,6 +305,30 @@ def _linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> St
     if axis.before == 1 and axis.after % mine == 0:
         return [(x if w == y else y, replace(axis, after=axis.after // mine * other))]
     return None
+
+
+def _recurrent(rule: RecurrentRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+    """Units of the state move with their rows in every gate; their sign with the rows of the candidate alone."""
+    z, n = site.inner[0], rule.hidden
+    states = {*site.outputs, *site.inputs[1:]}
+    if w in states:
+        unit = axis
+    elif w != z:
+        return []  # the weights answer for what is read
+    elif signs:
+        first = (rule.candidate or 0) * n
+        unit = replace(axis, start=axis.start - first)
+    elif axis.before % rule.gates == 0:
+        unit = replace(axis, before=axis.before // rule.gates)
+    else:
+        return None
+    if signs:
+        if rule.candidate is None or unit.start < 0 or unit.stop > n:
+            return None
+        return [(z, replace(unit, start=unit.start + rule.candidate * n)), *((v, unit) for v in states)]
+    if rule.gates > 1 and (unit.start or unit.stop < n):
+        return None
+    return [(z, replace(unit, before=unit.before * rule.gates)), *((v, unit) for v in states)]
 
 
 def _weighed(rule: GroupProductRule, site: Site, w: int, axis: Axis, signs: bool, size: int) -> Steps:
