@@ -19,12 +19,13 @@ from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule
 from lawful.theory.laws.proof import Proof
 from lawful.theory.laws.statement import Part
 
+from .axes import Axis, Place
 from .branches import Alike, alike
 from .element import Element
 from .moves import Move, Stack
 from .running import Setting
 from .symmetry import STATISTICS, Symmetry
-from .wiring import Axis, Place, Wiring
+from .wiring import Wiring
 
 FINITE = "the group is finite, so that it has no generator"
 

@@ -33,14 +33,19 @@ class Factor:
     up: bool
 
 
-def reorder(graph: Graph, detached: set[Node]) -> dict[Node, Node]:
-    """Writes products with a norm in them so that the norm comes first; gives what stands in the place of what.
+def reorder(graph: Graph, detached: set[Node], outputs: Sequence[Any]) -> list[Any]:
+    """Writes products with a norm in them so that the norm comes first.
 
     Args:
         graph: pure ATen calls; changed in place.
         detached: what is computed of parameters without gradients, which stays as it is.
+        outputs: what the graph gives.
+
+    Returns:
+        What it gives afterwards.
     """
-    return dict(_Reordering(graph, detached).run())
+    found = dict(_Reordering(graph, detached).run())
+    return [found.get(node, node) for node in outputs]
 
 
 class _Reordering:

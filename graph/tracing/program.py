@@ -236,8 +236,7 @@ def _read(
 
     without_empty(flat.graph, found)
     noise = as_placeholders(flat.graph)
-    reordered = reorder(flat.graph, flat.detached)
-    found = [reordered.get(node, node) for node in found]
+    found = reorder(flat.graph, flat.detached, found)
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)
     if not outputs:

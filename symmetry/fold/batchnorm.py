@@ -74,20 +74,17 @@ def _batchnorm(
     step = (0.0 if shift is None else now[shift]) - mean * factor
     if linear.bias is None and shift is None and bool((step != 0).any()):
         return home, f"{base(linear.weight)} has no bias that could take the shift, and the norm has none of its own"
-    still = 1.0 if gain is not None else (1 + eps) ** 0.5  # what the norm divides by afterwards
-    work = rewritten(
-        site, site.outputs[0], len(mean), now, lambda x: x * (factor * still).reshape(-1, *[1] * (x.ndim - 1))
-    )
+    work = rewritten(site, site.outputs[0], len(mean), now, lambda x: x * factor.reshape(-1, *[1] * (x.ndim - 1)))
     if linear.bias is not None:
         name = base(linear.bias)
         use = next(u for u in linear.uses(site) if u.parameter == linear.bias)
-        work[name] = put(writing(use, len(mean), site.outputs[0]), work, partial(added, step * still))
+        work[name] = put(writing(use, len(mean), site.outputs[0]), work, partial(added, step))
         step = torch.zeros_like(step)
     if shift is not None:
         work[shift] = step
     if gain is not None:
-        work[gain] = torch.full_like(mean, (1 + eps) ** 0.5)
-    work[names[0]], work[names[1]] = torch.zeros_like(mean), torch.ones_like(var)
+        work[gain] = torch.ones_like(mean)
+    work[names[0]], work[names[1]] = torch.zeros_like(mean), torch.full_like(var, 1 - eps)  # it divides by 1
     path = base(linear.weight).rpartition(".")[0]
     what = ", ".join(["statistics", *(["gain"] if gain else []), *(["shift"] if shift else [])])
     return f"{what} of {home} into {path}", (changed(work, now), {home: path})
