@@ -54,13 +54,22 @@ class _Norm(Block):
 
 
 def divide(
-    x: torch.Tensor, axis: int | tuple[int, ...], epsilon: float, whole: torch.Tensor | None = None
+    x: torch.Tensor,
+    axis: int | tuple[int, ...],
+    epsilon: float,
+    whole: torch.Tensor | None = None,
+    beside: bool = False,
 ) -> torch.Tensor:
     """`x / sqrt(mean(x^2) + epsilon)` along axes; without epsilon, what is zero stays zero (a padding token).
 
-    `whole` is x before its mean was removed: a difference at the size of its rounding is zero too.
+    `whole` is x before its mean was removed: a difference at the size of its rounding is zero too.  With `beside`
+    epsilon is added to the root, not under it.
     """
     square = (x * x).mean(axis, keepdim=True)
+    if epsilon and beside:
+        real = square > 0
+        root = torch.sqrt(torch.where(real, square, torch.ones_like(square)))
+        return x / (torch.where(real, root, torch.zeros_like(square)) + epsilon)
     if epsilon:
         return x / torch.sqrt(square + epsilon)
     rounding = 0.0 if whole is None else (whole * whole).mean(axis, keepdim=True) * (8 * torch.finfo(x.dtype).eps) ** 2
@@ -70,7 +79,12 @@ def divide(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LayerNormCore(_Norm):
-    """`(x - mean) / sqrt(var + epsilon)` over the features of each position."""
+    """`(x - mean) / sqrt(var + epsilon)` over the features of each position.
+
+    With `beside` it is `(x - mean) / (sqrt(var) + epsilon)`.
+    """
+
+    beside: bool = False
 
     summary = "features to mean 0, variance 1"
     source = "kunin2021, theorem 1; tran2026, section 4"
@@ -80,12 +94,17 @@ class LayerNormCore(_Norm):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = x[0] - x[0].mean(run.axis, keepdim=True)
-        return divide(y, run.axis, self.epsilon, x[0])
+        return divide(y, run.axis, self.epsilon, x[0], self.beside)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RMSNormCore(_Norm):
-    """`x / sqrt(mean(x^2) + epsilon)` over the features of each position."""
+    """`x / sqrt(mean(x^2) + epsilon)` over the features of each position.
+
+    With `beside` it is `x / (sqrt(mean(x^2)) + epsilon)`.
+    """
+
+    beside: bool = False
 
     summary = "features to mean square 1"
     source = "kunin2021, theorem 1; tran2026, section 4"
@@ -94,7 +113,7 @@ class RMSNormCore(_Norm):
         return NormRule(centre=False, epsilon=self.epsilon)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        return divide(x[0], run.axis, self.epsilon)
+        return divide(x[0], run.axis, self.epsilon, beside=self.beside)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

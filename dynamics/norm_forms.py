@@ -126,6 +126,7 @@ def of_block(block: Any, x: Tensor, axis: int) -> Tensor | None:
         size = _size(x, [i for i in range(x.ndim) if i != axis], True)
     elif isinstance(block, (LayerNormCore, RMSNormCore)):
         size = _size(x, (axis,), isinstance(block, LayerNormCore))
+        size = size.sqrt() if block.beside else size
     elif isinstance(block, (GroupNormCore, InstanceNormCore, HeadNormCore)):
         y = x.movedim(axis, -1 if isinstance(block, HeadNormCore) else 1)
         if isinstance(block, HeadNormCore):

@@ -18,7 +18,8 @@ from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.gauge.rules import AddRule, ConcatRule, MixtureRule
 from lawful.theory.parts import base
 
-from .wiring import Axis, Place, Wiring
+from .axes import Axis, Place
+from .wiring import Wiring
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,17 @@ import torch
 from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.gauge.contract import Site, View
 from lawful.theory.gauge.diagram import Diagram
-from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule, RecurrentRule
+from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule
 from lawful.theory.laws.proof import Proof
 from lawful.theory.laws.statement import Part
 
+from .axes import Axis, Place
 from .branches import Alike, alike
 from .element import Element
 from .moves import Move, Stack
 from .running import Setting
 from .symmetry import STATISTICS, Symmetry
-from .wiring import Axis, Place, Wiring
+from .wiring import Wiring
 
 FINITE = "the group is finite, so that it has no generator"
 
@@ -56,12 +57,6 @@ def discrete(
             found.append(one)
     noisy = training and any(s.rule.noisy for s in diagram.sites)
     notes = ["dropout draws, so that permutations hold on average only; put the module in eval()"] if noisy else []
-    kept = [s.name for s in diagram.sites if isinstance(s.rule, RecurrentRule)]
-    if kept:
-        notes.append(
-            f"permutations and signs of the hidden units of {', '.join(kept)} are not listed: a recurrent layer keeps "
-            "its order here"
-        )
     return found, notes
 
 

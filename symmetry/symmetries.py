@@ -101,7 +101,8 @@ class Symmetries(Named[Symmetry]):
     @cached_property
     def _maps(self) -> Counter[str]:
         """How many parameters every module has besides biases and statistics."""
-        named = (n.rpartition(".") for n in self.sizes)
+        biases = {base(n) for n, uses in self.uses.items() if all(u.constant for _, u in uses)} - self.tables
+        named = (n.rpartition(".") for n in self.sizes if n not in biases)
         return Counter(module for module, _, local in named if "bias" not in local)
 
     def writes(self, move: Move) -> bool:

@@ -8,7 +8,7 @@ block does not let it through.  A block without a line here lets nothing through
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
@@ -33,6 +33,7 @@ from lawful.theory.gauge.rules import (
     PlacesRule,
     PointwiseRule,
     ProductRule,
+    RecurrentRule,
     RepeatRule,
     RotaryRule,
     Rule,
@@ -44,30 +45,9 @@ from lawful.theory.gauge.rules import (
 )
 from lawful.theory.parts import base, read
 
+from .axes import Axis, Place, Steps, copied, everywhere, factor, linear, recurrent, weighed
+
 LARGEST = 10_000_000  # numbers of a parameter whose parts are compared one by one
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Some features of a wire, from `start` on, as an array `(before, count, after)` whose middle axis moves."""
-
-    start: int
-    before: int
-    count: int
-    after: int
-
-    @property
-    def stop(self) -> int:
-        """The feature behind the last one."""
-        return self.start + self.before * self.count * self.after
-
-    def overlaps(self, other: Axis) -> bool:
-        """Whether two axes share a feature."""
-        return self.start < other.stop and other.start < self.stop
-
-
-Place = tuple[int, Axis]
-Steps = list[Place] | None  # what is forced elsewhere; None where nothing may move
 
 
 class Wiring:
@@ -155,28 +135,30 @@ class Wiring:
 
     def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: set[int]) -> Steps:
         rule = site.rule
+        if isinstance(rule, RecurrentRule):
+            return recurrent(rule, site, w, axis, signs)
         if w in site.inner:
             return None  # rows of a table, a gain of all heads: nothing else answers
         if isinstance(rule, TableRule | DiscardRule):
             return []
         if isinstance(rule, LinearRule):
-            return _linear(rule, site, w, axis, signs)
+            return linear(rule, site, w, axis, signs)
         if isinstance(rule, ConcatRule):
             return self._concat(rule, site, w, axis)
         if isinstance(rule, AttentionRule):
             return self._attention(rule, site, w, axis, signs)
         if isinstance(rule, FlattenRule | RepeatRule | SumFeaturesRule):
-            return _copied(rule, site, w, axis)
+            return copied(rule, site, w, axis)
         if isinstance(rule, GroupProductRule):
-            return _weighed(rule, site, w, axis, signs, self.diagram.wires[site.outputs[0]].size)
+            return weighed(rule, site, w, axis, signs, self.diagram.wires[site.outputs[0]].size)
         if isinstance(rule, ProductRule) and signs:
-            return _factor(site, w, axis, found)
+            return factor(site, w, axis, found)
         if isinstance(rule, GainRule) and signs and rule.gain:
             return []  # the gain changes its sign instead
         if isinstance(rule, HomogeneousRule | PointwiseRule) and signs and rule.parity == 1:
             return [] if w in site.inputs else None
         alike = len({self.diagram.wires[v].size for v in (*site.inputs, *site.outputs)}) == 1
-        return _everywhere(site, axis) if alike and self._passes(rule, site, axis, signs) else None
+        return everywhere(site, axis) if alike and self._passes(rule, site, axis, signs) else None
 
     def _passes(self, rule: Rule, site: Site, axis: Axis, signs: bool) -> bool:
         """Whether a block does the same to every feature, so that all its wires move alike."""
@@ -270,67 +252,3 @@ class Wiring:
                 yield y, Axis(0, rule.groups, width, 1)
                 x = site.inputs[0]
                 yield x, Axis(0, rule.groups, self.diagram.wires[x].size // rule.groups, 1)
-
-
-def _everywhere(site: Site, axis: Axis, wires: set[int] | None = None) -> list[Place]:
-    return [(w, axis) for w in (wires or {*site.inputs, *site.outputs})]
-
-
-def _factor(site: Site, w: int, axis: Axis, found: set[int]) -> Steps:
-    """One factor of a product carries the sign of its value."""
-    y = site.outputs[0]
-    if w != y:
-        return [(y, axis)] if site.inputs.count(w) % 2 else []
-    return [] if any(x in found for x in site.inputs) else [(site.inputs[-1], axis)]
-
-
-def _linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
-    x, y = site.inputs[0], site.outputs[0]
-    if (rule.padding is not None and w == x) or (rule.blank and w == y and rule.transposed):
-        return None
-    if rule.offset:
-        return [(x, axis), (y, axis)]
-    if rule.groups == 1 or signs:
-        return []
-    ins = rule.shape_[1] if not rule.transposed else rule.shape_[0] // rule.groups
-    outs = rule.shape_[0] // rule.groups if not rule.transposed else rule.shape_[1]
-    mine, other = (outs, ins) if w == y else (ins, outs)
-    if axis.start:
-        return None
-    if axis.before % rule.groups == 0:
-        return []
-    if axis.before == 1 and axis.after % mine == 0:
-        return [(x if w == y else y, replace(axis, after=axis.after // mine * other))]
-    return None
-
-
-def _weighed(rule: GroupProductRule, site: Site, w: int, axis: Axis, signs: bool, size: int) -> Steps:
-    """Experts change places with their weights; inside of them their weights see nothing."""
-    p, h, y = *site.inputs, site.outputs[0]
-    width = size // rule.groups
-    if w == p:
-        wide = replace(axis, start=axis.start * width, after=axis.after * width)
-        return None if signs else [(h, wide), (y, wide)]
-    both = [(h, axis), (y, axis)]
-    within, turn = axis.start % width, axis.count * axis.after
-    inside = within + axis.before * turn <= width or (within == 0 and width % turn == 0)
-    if signs or inside:
-        return both
-    if within or axis.after % width:
-        return None
-    return [*both, (p, replace(axis, start=axis.start // width, after=axis.after // width))]
-
-
-def _copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int, axis: Axis) -> Steps:
-    """Every feature stands for several on the other side."""
-    few, many = site.inputs[0], site.outputs[0]
-    if isinstance(rule, SumFeaturesRule):
-        few, many = many, few
-    before, after = (rule.before, rule.after) if isinstance(rule, FlattenRule) else (1, rule.copies)
-    if w == few:
-        if before > 1 and axis.start:
-            return None
-        return [(many, Axis(axis.start * after, before * axis.before, axis.count, axis.after * after))]
-    if axis.start or axis.before % before or axis.after % after:
-        return None
-    return [(few, Axis(0, axis.before // before, axis.count, axis.after // after))]

@@ -194,7 +194,7 @@ def test_batchnorm_in_evaluation_goes_into_its_convolution() -> None:
     model[1].running_var.uniform_(0.5, 2)
     x = torch.randn(2, 3, 4, 4)
     found = lw.fold(model.eval(), args=(x,))
-    assert found.done == ("statistics and gain of 1 into 0",) and gap(model, found.model, x) < 1e-5
+    assert found.done == ("statistics, gain, shift of 1 into 0",) and gap(model, found.model, x) < 1e-5
     assert float(found.model[1].running_mean.abs().max()) == 0
 
 

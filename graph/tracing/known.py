@@ -40,10 +40,19 @@ def filled(node: Node, kwargs: Mapping[str, Any]) -> Fixed | None:
 
 
 def by_zeros(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value | None:
-    """A product with zeros, and a sum with zeros of no other shape: states that loops start from; None for all else."""
+    """A product with zeros, a sum with zeros of no other shape, a gain of ones; None for all else.
+
+    Loops start from states of zeros, and gains that were folded are ones.
+    """
     name, example = names_of(node)[1], node.meta.get("val")
     zeros = [isinstance(a, Fixed) and a.known and a.tensor.is_floating_point() and not a.tensor.any() for a in args]
-    if len(args) != 2 or kwargs or sum(zeros) != 1 or not isinstance(example, torch.Tensor):
+    if len(args) != 2 or kwargs or not isinstance(example, torch.Tensor):
+        return None
+    gains = [isinstance(a, Fixed) and a.known and a.tensor.ndim == 1 and bool((a.tensor == 1).all()) for a in args]
+    if name == "mul" and sum(gains) == 1 and isinstance(args[gains.index(False)], Stream):
+        streamed: Stream = args[gains.index(False)]
+        return streamed if streamed.shape == tuple(int(n) for n in example.shape) else None
+    if sum(zeros) != 1:
         return None
     other = args[zeros.index(False)]
     if name in ("mul", "matmul", "mm", "bmm"):

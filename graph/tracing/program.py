@@ -26,6 +26,7 @@ from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
 from .noise import as_placeholders, drawn_example
 from .places import Place, place_of
+from .products import reorder
 from .refusals import drawn_from, moving_state, refuse_open_shapes, refuse_writes
 
 
@@ -235,6 +236,7 @@ def _read(
 
     without_empty(flat.graph, found)
     noise = as_placeholders(flat.graph)
+    found = reorder(flat.graph, flat.detached, found)
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)
     if not outputs:

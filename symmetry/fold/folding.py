@@ -26,6 +26,7 @@ from .centring import centring
 from .norms import norms
 from .removal import without
 from .scales import scales
+from .steps import Gone
 from .values import values
 
 MAKERS = {"norms": norms, "batchnorm": batchnorms, "values": values, "scales": scales, "centring": centring}
@@ -69,9 +70,11 @@ def fold(
         args: example inputs.
         kwargs: keyword inputs.
         network: what `symmetries` gave for the module, if it is there.
-        remove: take gains, shifts and scales that do nothing any more out of their modules, and make an RMSNorm of a
-            LayerNorm whose stream is centred, so that a trace no longer sees them: then the rotations of the residual
-            stream are among the symmetries. The state dict loses them.
+        remove: take gains, shifts and scales that do nothing any more out of their modules, make an RMSNorm of a
+            LayerNorm whose stream is centred, and take a folded BatchNorm out of the model (a convolution without a
+            bias gets one, which holds the shift), so that a trace no longer sees them: then the rotations of the
+            residual stream are among the symmetries, and `equalise` reaches the convolutions. The state dict loses
+            what is taken out.
         seed: of the inputs on which the result is compared.
 
     Raises:
@@ -93,7 +96,7 @@ def fold(
     setting, start = of_model(found.setting, model, torch.Generator().manual_seed(seed))
     refused: dict[str, str] = {}
     now, done = dict(start), []
-    gone: dict[str, float] = {}
+    gone: Gone = {}
     for kind in KINDS:
         if kind not in kinds or found.diagram is None:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -25,14 +26,14 @@ def norms(found: Symmetries, now: Tensors) -> Steps:
     assert diagram is not None
     known = {s.smooth: s for s in scalings(found) if s.norm}
     for site in diagram.sites:
-        rule = site.rule
         writer = diagram.writer.get(site.inputs[0]) if site.inputs else None
-        if not isinstance(rule, GainRule) or rule.gain is None or writer is None:
+        if not isinstance(site.rule, GainRule) or site.rule.gain is None or writer is None:
             continue
         if isinstance(writer.rule, LinearRule | BatchNormRule | FrozenNormRule):
             continue  # a scale of a layer, and norms that another fold is about
-        norm = base(rule.gain).rpartition(".")[0]
-        readers = _readers(diagram, site.outputs[0])
+        rule, end = _whole(diagram, site)
+        norm = base(rule.gain or "").rpartition(".")[0]
+        readers = _readers(diagram, end)
         others = [s for s in readers if not isinstance(s.rule, LinearRule)]
         if norm not in known or others:
             tied = [
@@ -44,6 +45,17 @@ def norms(found: Symmetries, now: Tensors) -> Steps:
             yield f"gain of {norm}", why
             continue
         yield _norm(found, known[norm], rule, readers, now)
+
+
+def _whole(diagram: Diagram, site: Site) -> tuple[GainRule, int]:
+    """A gain with the shift behind it, where that is written apart, and the wire that both write."""
+    rule, wire = site.rule, site.outputs[0]
+    assert isinstance(rule, GainRule)
+    behind = diagram.readers[wire]
+    shift = behind[0][0].rule if len(behind) == 1 else None
+    if rule.bias is None and isinstance(shift, GainRule) and shift.gain is None and shift.bias:
+        return replace(rule, bias=shift.bias), behind[0][0].outputs[0]
+    return rule, wire
 
 
 def _readers(diagram: Diagram, wire: int) -> list[Site]:

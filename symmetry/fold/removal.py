@@ -13,16 +13,17 @@ from lawful.symmetry.symmetry import TOLERANCE
 from lawful.theory.refusals import ModuleError
 
 
-def without(model: torch.nn.Module, gone: Mapping[str, float], setting: Setting, seed: int) -> dict[str, str]:
+def without(model: torch.nn.Module, gone: Mapping[str, float | str], setting: Setting, seed: int) -> dict[str, str]:
     """Changes a model in place; gives what had to stay, with the reason.
 
     Args:
         model: the model after its folds.
-        gone: parameters that do nothing, with the number that each holds, and LayerNorms whose stream is centred.
+        gone: parameters that do nothing, with the number that each holds, LayerNorms whose stream is centred, and
+            BatchNorms that only add their shift, with the map that can take it.
         setting: the inputs on which it must compute the same in its mode, and run in the other one.
         seed: of the inputs.
     """
-    kept = {n: why for n in gone if (why := _obstacle(model, n))}
+    kept = {n: why for n, taker in gone.items() if (why := _obstacle(model, n, taker))}
     chosen = [n for n in gone if n not in kept]
     chosen.sort(key=lambda n: n in dict(model.named_modules()))  # an RMSNorm takes what a LayerNorm has left
     before = _runs(model, setting, seed)
@@ -32,9 +33,12 @@ def without(model: torch.nn.Module, gone: Mapping[str, float], setting: Setting,
     for undo in reversed(whole):
         undo()
     for n in chosen:
-        undo = _removed(model, n, gone[n])
-        if not _agrees(before, _runs(model, setting, seed), model):
+        for value in _ways(model, n, gone[n]):
+            undo = _removed(model, n, value)
+            if _agrees(before, _runs(model, setting, seed), model):
+                break
             undo()
+        else:
             kept[n] = "the model does not run, or computes something else, without it"
     return _shifted(model, chosen) | kept
 
@@ -47,6 +51,7 @@ def _shifted(model: torch.nn.Module, chosen: Iterable[str]) -> dict[str, str]:
 
 
 Undo = Callable[[], None]
+MAPS = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
 
 
 @dataclass(frozen=True)
@@ -101,16 +106,61 @@ def _mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
             m.training = mode
 
 
-def _obstacle(model: torch.nn.Module, name: str) -> str:
+def _obstacle(model: torch.nn.Module, name: str, taker: float | str) -> str:
     """Why something cannot be taken out; empty if it can."""
+    if isinstance(taker, str):
+        return _bias_missing(model, name, taker)
     if name in dict(model.named_parameters(remove_duplicate=False)):
         return ""
     module = dict(model.named_modules()).get(name)
     return "" if type(module) is torch.nn.LayerNorm else "it is no nn.LayerNorm that an nn.RMSNorm could replace"
 
 
-def _removed(model: torch.nn.Module, name: str, value: float) -> Undo:
-    """Takes a parameter out of its module, or puts an RMSNorm in the place of a LayerNorm."""
+def _bias_missing(model: torch.nn.Module, norm: str, path: str) -> str:
+    """Why a map cannot take the shift of a norm; empty if it can."""
+    shift = getattr(model.get_submodule(norm), "bias", None)
+    taker = model.get_submodule(path)
+    if not isinstance(shift, torch.Tensor) or not bool((shift != 0).any()):
+        return ""
+    registered = "bias" in taker._parameters and taker._parameters["bias"] is None
+    return "" if registered and isinstance(taker, MAPS) else f"{path} has no bias that could take its shift"
+
+
+def _without_batchnorm(model: torch.nn.Module, name: str, path: str) -> Undo:
+    """Puts what a BatchNorm does besides its norm (an activation of its own) in its place; its shift becomes a bias."""
+    home, _, local = name.rpartition(".")
+    parent, taker = model.get_submodule(home), model.get_submodule(path)
+    norm = parent._modules[local]
+    assert norm is not None
+    shift = getattr(norm, "bias", None)
+    new = taker._parameters.get("bias") is None and isinstance(shift, torch.Tensor) and bool((shift != 0).any())
+    if new:
+        assert isinstance(shift, torch.nn.Parameter)
+        taker.bias = torch.nn.Parameter(shift.detach().clone(), shift.requires_grad)
+    rest = [m for m in norm.children() if not isinstance(m, torch.nn.Identity)]
+    parent._modules[local] = torch.nn.Sequential(*rest) if rest else torch.nn.Identity()
+    parent._modules[local].train(norm.training)
+
+    def undo() -> None:
+        parent._modules[local] = norm
+        if new:
+            taker.bias = None
+
+    return undo
+
+
+def _ways(model: torch.nn.Module, name: str, value: float | str) -> list[float | str | torch.Tensor | None]:
+    """What may stand in the place of a parameter: its number, nothing (in fused norms), a tensor that is none."""
+    held = dict(model.named_parameters(remove_duplicate=False)).get(name)
+    if held is None or isinstance(value, str):
+        return [value]
+    return [value, None, torch.full_like(held.detach(), value)]
+
+
+def _removed(model: torch.nn.Module, name: str, value: float | str | torch.Tensor | None) -> Undo:
+    """Takes a parameter out of its module, puts an RMSNorm in the place of a LayerNorm, or nothing for a BatchNorm."""
+    if isinstance(value, str):
+        return _without_batchnorm(model, name, value)
     home, _, local = name.rpartition(".")
     module = model.get_submodule(home)
     if local in module._parameters:
@@ -129,7 +179,7 @@ def _removed(model: torch.nn.Module, name: str, value: float) -> Undo:
     return undo
 
 
-def _without_parameter(module: torch.nn.Module, local: str, value: float) -> Undo:
+def _without_parameter(module: torch.nn.Module, local: str, value: float | torch.Tensor | None) -> Undo:
     held = module._parameters.pop(local)
     norms = torch.nn.LayerNorm | torch.nn.RMSNorm | torch.nn.GroupNorm
     if isinstance(module, norms):

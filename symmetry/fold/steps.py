@@ -16,8 +16,12 @@ from lawful.theory.gauge.rules import LinearRule
 from lawful.theory.laws.statement import Part
 from lawful.theory.parts import base
 
-Change = tuple[Tensors, dict[str, float]]
-"""The tensors that change, and the parameters that do nothing afterwards, each with the number it then holds."""
+Gone = dict[str, float | str]
+"""What does nothing after a fold: parameters, each with the number that it then holds; LayerNorms whose stream is
+centred; and BatchNorms that only add their shift, each with the map that can take it."""
+
+Change = tuple[Tensors, Gone]
+"""The tensors that change, and what does nothing afterwards."""
 
 Steps = Iterator[tuple[str, Change | str]]
 """What is folded into what, with the change or the reason why not."""

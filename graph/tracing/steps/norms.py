@@ -13,7 +13,7 @@ from ..context import Context
 from ..layout import size, view
 from ..values import Stream, Value
 from .parameters import bias_name
-from .patterns import layer_pattern, length_pattern, rms_pattern
+from .patterns import beside_pattern, layer_pattern, length_pattern, rms_pattern
 
 
 def gained(low: Context, node: Node, s: Stream, weight: Value, bias: Value) -> Stream:
@@ -42,17 +42,19 @@ def over_features(low: Context, node: Node, x: Value, count: int, epsilon: float
     return _normed(low, node, s, len(s.dims) - 1, epsilon, centre)
 
 
-def _normed(low: Context, node: Node, s: Stream, dim: int, epsilon: float, centre: bool) -> Stream:
+def _normed(
+    low: Context, node: Node, s: Stream, dim: int, epsilon: float, centre: bool, beside: bool = False
+) -> Stream:
     own, every = s.dims[dim], s.feature_atoms
     block: Block
-    if own and len(own) < len(every) and own == every[-len(own) :]:
+    if not beside and own and len(own) < len(every) and own == every[-len(own) :]:
         heads = math.prod(a.size for a in every[: -len(own)])
         block = HeadNormCore(heads, centre, epsilon)
     else:
         whole = size(own) == s.signal.features and all(a.axis == s.feature_axis for a in own)
         if not whole:
             s = focus(low, node, s, dim)
-        block = (LayerNormCore if centre else RMSNormCore)(s.signal.features, epsilon)
+        block = (LayerNormCore if centre else RMSNormCore)(s.signal.features, epsilon, beside)
     (y,) = low.emit(node, block, [s])
     return y.arranged(s.dims)
 
@@ -68,6 +70,12 @@ def written_out(low: Context, node: Node) -> Value | None:
                 return _normed(low, node, s, dims[0] % len(s.dims), epsilon, centre)
             if [d % len(s.dims) for d in dims] == [len(s.dims) - 1]:
                 return over_features(low, node, s, 1, epsilon, centre)
+    guarded = beside_pattern(node)
+    if guarded is not None:
+        x, epsilon, dims, centre = guarded
+        s = low.stream(low.env[x], node, channels_first=False)
+        if len(dims) == 1:
+            return _normed(low, node, s, dims[0] % len(s.dims), epsilon, centre, beside=True)
     found = length_pattern(node)
     if found is not None:
         x, epsilon, dims = found

@@ -67,6 +67,30 @@ def layer_pattern(node: Node) -> tuple[Node, float, list[int]] | None:
     return None
 
 
+def beside_pattern(node: Node) -> tuple[Node, float, list[int], bool] | None:
+    """`x / (sqrt(mean(x^2)) + epsilon)`: x, epsilon, the dimensions, and whether a mean is taken off, as in `layer`."""
+    root = plain(node.args[1])
+    if not _op(node).startswith("div.Tensor") or not _op(root).startswith("add.") or isinstance(root.args[1], Node):
+        return None
+    inner = _inverse_root(plain(root.args[0]), divided=True)
+    if inner is None or inner[1]:
+        return None
+    a, square = plain(node.args[0]), inner[0]
+    if _op(square).startswith("mean.dim"):
+        x = _squared(plain(square.args[0]))
+        return (a, float(root.args[1]), list(square.args[1]), False) if x is not None and plain(x) is a else None
+    if (
+        not _op(square).startswith("var.correction")
+        or square.kwargs.get("correction") != 0
+        or not _op(a).startswith("sub")
+    ):
+        return None
+    x, mean = (plain(n) for n in a.args[:2])
+    if not _op(mean).startswith("mean.dim") or plain(mean.args[0]) is not x or plain(square.args[0]) is not x:
+        return None
+    return x, float(root.args[1]), list(square.args[1]), True
+
+
 def length_pattern(node: Node) -> tuple[Node, float, list[int]] | None:
     """`x / max(||x||, epsilon)`: x, epsilon and the dimensions."""
     if not _op(node).startswith("div"):

@@ -11,7 +11,7 @@ from lawful.blocks import Numbers, TableRotary
 
 from ..arrange import focus
 from ..context import Context
-from ..layout import size
+from ..layout import COPIES, size
 from ..values import Fixed, NotUnderstood, Stream
 from .patterns import plain
 
@@ -154,7 +154,7 @@ def _by_position(x: Stream, table: torch.Tensor, width: int) -> torch.Tensor:
     kept: list[int] = []
     order: list[tuple[int, int]] = []
     for i, d in enumerate(x.dims[:-1]):
-        positions = [a for a in d if a.axis not in (0, x.feature_axis)]
+        positions = [a for a in d if a.axis not in (0, x.feature_axis, COPIES)]
         if t.shape[i] == 1:
             if positions:
                 raise NotUnderstood("a rotation by the same angle at several positions")

@@ -162,10 +162,17 @@ def fixed_bias(scores: Scores, t: torch.Tensor) -> torch.Tensor:
     if t.ndim > rank:
         t = t.reshape(tuple(t.shape)[t.ndim - rank :])
     t = t.reshape((1,) * (rank - t.ndim) + tuple(t.shape))
+    every: list[Dim] = []
+    apart: list[int] = []
+    for n, d in zip(t.shape, scores.dims[:-2], strict=False):  # one axis may hold examples and heads together
+        both = n > 1 and len({a.axis == 0 for a in d}) > 1 and math.prod(a.size for a in d) == n
+        every += [(a,) for a in d] if both else [d]
+        apart += [a.size for a in d] if both else [n]
+    t = t.reshape(*apart, *t.shape[-2:])
     known = t.device.type != "meta"
     windows = 1
     lead: list[int] = []
-    for i, d in enumerate(scores.dims[:-2]):
+    for i, d in enumerate(every):
         if t.shape[i] == 1:
             continue
         if all(a.axis == 1 for a in d):

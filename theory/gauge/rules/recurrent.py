@@ -52,6 +52,11 @@ class RecurrentRule(Rule):
     def inner(self) -> tuple[tuple[str, int], ...]:
         return (("gates", self.gates * self.hidden),)
 
+    @property
+    def candidate(self) -> int | None:
+        """The gate whose sign is that of the state, the other gates being factors; None for a map that is not odd."""
+        return None if self.state == "diagonal" else {1: 0, 3: 2, 4: 2}[self.gates]
+
     def uses(self, site: Site) -> list[Use]:
         x, h, z = site.inputs[0], site.outputs[0], site.inner[0]
         rows = self.gates * self.hidden

@@ -1,0 +1,128 @@
+"""Axes of wires, and how single blocks pass on what moves along one: maps, recurrent layers, copies, products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lawful.theory.gauge.contract import Site
+from lawful.theory.gauge.rules import (
+    FlattenRule,
+    GroupProductRule,
+    LinearRule,
+    RecurrentRule,
+    RepeatRule,
+    SumFeaturesRule,
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Some features of a wire, from `start` on, as an array `(before, count, after)` whose middle axis moves."""
+
+    start: int
+    before: int
+    count: int
+    after: int
+
+    @property
+    def stop(self) -> int:
+        """The feature behind the last one."""
+        return self.start + self.before * self.count * self.after
+
+    def overlaps(self, other: Axis) -> bool:
+        """Whether two axes share a feature."""
+        return self.start < other.stop and other.start < self.stop
+
+
+Place = tuple[int, Axis]
+Steps = list[Place] | None  # what is forced elsewhere; None where nothing may move
+
+
+def everywhere(site: Site, axis: Axis, wires: set[int] | None = None) -> list[Place]:
+    """All wires of a block, with one axis."""
+    return [(w, axis) for w in (wires or {*site.inputs, *site.outputs})]
+
+
+def factor(site: Site, w: int, axis: Axis, found: set[int]) -> Steps:
+    """One factor of a product carries the sign of its value."""
+    y = site.outputs[0]
+    if w != y:
+        return [(y, axis)] if site.inputs.count(w) % 2 else []
+    return [] if any(x in found for x in site.inputs) else [(site.inputs[-1], axis)]
+
+
+def linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+    """A linear map undoes what is read or written; groups go with the other side."""
+    x, y = site.inputs[0], site.outputs[0]
+    if (rule.padding is not None and w == x) or (rule.blank and w == y and rule.transposed):
+        return None
+    if rule.offset:
+        return [(x, axis), (y, axis)]
+    if rule.groups == 1 or signs:
+        return []
+    ins = rule.shape_[1] if not rule.transposed else rule.shape_[0] // rule.groups
+    outs = rule.shape_[0] // rule.groups if not rule.transposed else rule.shape_[1]
+    mine, other = (outs, ins) if w == y else (ins, outs)
+    if axis.start:
+        return None
+    if axis.before % rule.groups == 0:
+        return []
+    if axis.before == 1 and axis.after % mine == 0:
+        return [(x if w == y else y, replace(axis, after=axis.after // mine * other))]
+    return None
+
+
+def recurrent(rule: RecurrentRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+    """Units of the state move with their rows in every gate; their sign with the rows of the candidate alone."""
+    z, n = site.inner[0], rule.hidden
+    states = {*site.outputs, *site.inputs[1:]}
+    if w in states:
+        unit = axis
+    elif w != z:
+        return []  # the weights answer for what is read
+    elif signs:
+        first = (rule.candidate or 0) * n
+        unit = replace(axis, start=axis.start - first)
+    elif axis.before % rule.gates == 0:
+        unit = replace(axis, before=axis.before // rule.gates)
+    else:
+        return None
+    if signs:
+        if rule.candidate is None or unit.start < 0 or unit.stop > n:
+            return None
+        return [(z, replace(unit, start=unit.start + rule.candidate * n)), *((v, unit) for v in states)]
+    if rule.gates > 1 and (unit.start or unit.stop < n):
+        return None
+    return [(z, replace(unit, before=unit.before * rule.gates)), *((v, unit) for v in states)]
+
+
+def weighed(rule: GroupProductRule, site: Site, w: int, axis: Axis, signs: bool, size: int) -> Steps:
+    """Experts change places with their weights; inside of them their weights see nothing."""
+    p, h, y = *site.inputs, site.outputs[0]
+    width = size // rule.groups
+    if w == p:
+        wide = replace(axis, start=axis.start * width, after=axis.after * width)
+        return None if signs else [(h, wide), (y, wide)]
+    both = [(h, axis), (y, axis)]
+    within, turn = axis.start % width, axis.count * axis.after
+    inside = within + axis.before * turn <= width or (within == 0 and width % turn == 0)
+    if signs or inside:
+        return both
+    if within or axis.after % width:
+        return None
+    return [*both, (p, replace(axis, start=axis.start // width, after=axis.after // width))]
+
+
+def copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int, axis: Axis) -> Steps:
+    """Every feature stands for several on the other side."""
+    few, many = site.inputs[0], site.outputs[0]
+    if isinstance(rule, SumFeaturesRule):
+        few, many = many, few
+    before, after = (rule.before, rule.after) if isinstance(rule, FlattenRule) else (1, rule.copies)
+    if w == few:
+        if before > 1 and axis.start:
+            return None
+        return [(many, Axis(axis.start * after, before * axis.before, axis.count, axis.after * after))]
+    if axis.start or axis.before % before or axis.after % after:
+        return None
+    return [(few, Axis(0, axis.before // before, axis.count, axis.after // after))]
