@@ -147,7 +147,8 @@ def export(
         with redirect_stderr(io.StringIO()), _readably(flat):
             if recorded:
                 return record(flat, examples)
-            with Made() as made:
+            made = Made()
+            with made.watched():
                 exported = torch.export.export(flat, examples, strict=False)
             inside = any(getattr(n.target, "__module__", "").startswith(TRANSFORMS) for n in exported.graph.nodes)
             return of_program(exported.run_decompositions({}) if inside else exported, made.exact)

@@ -7,32 +7,41 @@ in float64, where the same line makes another number.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch.overrides import TorchFunctionMode
 
-OF_A_TYPE = frozenset({torch.tensor, torch.as_tensor, torch.asarray})  # exact where a type is named (see `double`)
-OF_A_TENSOR = frozenset({torch.Tensor.new_tensor})
+MAKERS = ("tensor", "as_tensor", "asarray")  # exact where a type is named (see `double`)
+NARROW = (torch.float32, torch.bfloat16, torch.float16)
 
 
-class Made(TorchFunctionMode):
-    """Inside, lists of numbers that tensors of a named type are made of are kept."""
+class Made:
+    """Numbers that tensors of a named type were made of."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._data: list[Any] = []
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        options = dict(kwargs or {})
-        typed = func in OF_A_TENSOR or (func in OF_A_TYPE and options.get("dtype") is not None)
-        data = args[-1] if args else options.get("data", options.get("obj"))
-        if typed and _numbers(data):
-            self._data.append(copy.deepcopy(data))
-        return func(*args, **options)
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Inside, lists of numbers that become tensors are kept; a mode would see every other call of torch as well."""
+        with ExitStack() as stack:
+            for name in MAKERS:
+                stack.enter_context(patch.object(torch, name, self._kept(getattr(torch, name), False)))
+            method = self._kept(torch.Tensor.new_tensor, True)
+            stack.enter_context(patch.object(torch.Tensor, "new_tensor", method))
+            yield
+
+    def _kept(self, plain: Callable[..., torch.Tensor], method: bool) -> Callable[..., torch.Tensor]:
+        def make(*args: Any, **kwargs: Any) -> torch.Tensor:
+            data = args[int(method)] if len(args) > int(method) else kwargs.get("data", kwargs.get("obj"))
+            if (method or kwargs.get("dtype") is not None) and _numbers(data):
+                self._data.append(copy.deepcopy(data))
+            return plain(*args, **kwargs)
+
+        return make
 
     def exact(self, constant: torch.Tensor) -> torch.Tensor:
         """A constant of a graph before it was rounded; itself if nothing was made that is rounded to it, or two things.
@@ -40,7 +49,7 @@ class Made(TorchFunctionMode):
         Args:
             constant: of any type.
         """
-        if constant.dtype not in (torch.float32, torch.bfloat16, torch.float16) or constant.device.type == "meta":
+        if constant.dtype not in NARROW or constant.device.type == "meta":
             return constant
         found = [t for t in (torch.tensor(d, dtype=torch.float64) for d in self._data) if _rounds_to(t, constant)]
         return found[0] if found and all(torch.equal(t, found[0]) for t in found) else constant
