@@ -118,3 +118,31 @@ def test_whoever_asks_for_other_numbers_is_not_measured() -> None:
     assert measured(lambda x, p: x[0][x[1].long()], [(3, 4), (3,)], {}, 1) is None
     assert measured(lambda x, p: torch.linalg.cholesky(x[0]), [(3, 3)], {}, 1) is None
     assert measured(lambda x, p: x[0] * float("nan"), [(3, 3)], {}, 1) is None
+
+
+@pytest.mark.parametrize("bound", [1e-9, 1e-3, 0.3, 1e5])
+def test_choices_at_bounds_of_any_size_are_no_straight_lines(bound: float) -> None:
+    net = _net(lambda h: torch.where(h.abs() < bound, torch.full_like(h, bound), h), 4)
+    assert not lw.derive(net, args=torch.randn(5, 3)).count
+
+
+def test_drawing_calls_are_not_measured_and_leave_the_random_state() -> None:
+    state = torch.get_rng_state()
+    assert measured(lambda x, p: x[0] * torch.rand_like(x[0]), [(3, 4)], {}, 1) is None
+    assert torch.equal(state, torch.get_rng_state())
+
+
+class Reversed(torch.autograd.Function):
+    """The identity, whose backward turns the gradient round."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: object, g: Tensor) -> Tensor:  # type: ignore[override]
+        return -g
+
+
+def test_a_backward_of_its_own_has_to_agree_with_what_is_computed() -> None:
+    assert measured(lambda x, p: Reversed.apply(x[0]), [(3, 4)], {}, 1) is None

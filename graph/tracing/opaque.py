@@ -106,7 +106,10 @@ def measured_of(
         call: computes what it gives.
         gives: an example of what it gives; by default that of the node.
     """
-    if any(s.signal.tokens for s in arguments.reads):
+    read = [n.meta.get("val") for n in node.all_input_nodes]
+    if any(s.signal.tokens for s in arguments.reads) or any(
+        isinstance(t, torch.Tensor) and t.is_complex() for t in read
+    ):
         return None
     reads = [(s.shape_batch, *s.signal.shape) for s in arguments.reads]
     own = {k: shape for k, (_, shape) in arguments.names.items()}

@@ -15,12 +15,13 @@ from ..context import Context
 from ..purity import name_of
 from ..values import Fixed, NotUnderstood, Stream
 from .arithmetic import times
-from .entrywise import FAR, REACH, seen
+from .entrywise import REACH, seen
 from .pointwise import leaky, mapped
 
 CHOICES = ("where", "masked_fill")
 CASTS = ("to", "_to_copy", "clone", "alias", "contiguous")
 MOST = 40  # calls that are looked at
+POWERS = (-12, 6)  # of 10, between which a function is looked at
 CLOSE = 1e-12  # relative
 
 
@@ -86,7 +87,8 @@ def _reached(low: Context, node: Node, end: Node | None) -> Iterator[Node]:
 
 
 def _is_map(node: Node) -> bool:
-    pointwise = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
+    tags = node.target.tags if isinstance(node.target, torch._ops.OpOverload) else []
+    pointwise = torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags
     return node.op == "call_function" and (pointwise or name_of(node) in (*CHOICES, *CASTS))
 
 
@@ -130,7 +132,7 @@ def _function(low: Context, node: Node, base: Node) -> Callable[[torch.Tensor], 
 
 def _slopes(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[float, float] | None:
     """The slopes above and below 0 of a function of two straight pieces that meet there; None for any other."""
-    x = torch.cat([torch.linspace(REACH / 100, REACH, 100, dtype=torch.float64), torch.tensor(FAR).double()])
+    x = torch.cat([torch.linspace(REACH / 100, REACH, 100), torch.logspace(*POWERS, 181)]).double()
     above, below = (function(x) / x).double(), (function(-x) / -x).double()
     a, b = float(above[-1]), float(below[-1])
     straight = all(bool(((s - c).abs() <= CLOSE * max(1.0, abs(c))).all()) for s, c in ((above, a), (below, b)))
