@@ -72,7 +72,7 @@ def compare(
                 found = _compared(program, run, forward, inputs_of, seed, same_batch, probes, nearness)
             if found.agrees or found.fault:
                 return found
-        return _close(found)
+        return _close(found, program)
     except LendingError as error:
         return _undone(program, str(error))
 
@@ -203,12 +203,16 @@ def _whose(gap: Gap, derivative: bool | None, accusation: str) -> tuple[str, boo
     return text, False
 
 
-def _close(found: Comparison) -> Comparison:
-    """A recorded run that differs by little: numbers that were read out of tensors were rounded on their way."""
+def _close(found: Comparison, program: Program) -> Comparison:
+    """One that differs by little: numbers that were read out of tensors, or made narrow, were rounded on their way."""
     if not max(found.outputs, found.gradients) <= ROUNDED:
         return found
-    text = f"agrees with the module to {max(found.outputs, found.gradients):.0e} only, on the example"
-    return replace(found, agrees=True, summary=text, limits=(*found.limits, f"the recorded run {text}"))
+    text = f"agrees with the module to {max(found.outputs, found.gradients):.0e} only"
+    if program.recorded:
+        text = f"{text}, on the example"
+        return replace(found, agrees=True, summary=text, limits=(*found.limits, f"the recorded run {text}"))
+    text = f"{text}: a number of its forward is rounded to a narrow type on its way"
+    return replace(found, agrees=True, summary=text, limits=(*found.limits, f"the rebuilt network {text}"))
 
 
 def _near(parameter: torch.Tensor, nearness: float, generator: torch.Generator) -> torch.Tensor:

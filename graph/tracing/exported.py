@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,7 @@ class Exported:
         constants: tensors by their keys.
         recorded: whether it is one run on the example.
         branches: whether other runs may take other branches.
+        exact: a constant that no module holds, before it was rounded to its type.
     """
 
     graph_module: GraphModule
@@ -41,12 +42,18 @@ class Exported:
     constants: Mapping[str, torch.Tensor]
     recorded: bool = False
     branches: bool = False
+    exact: Callable[[torch.Tensor], torch.Tensor] = torch.clone
 
 
-def of_program(program: ExportedProgram) -> Exported:
-    """The graph of an exported program."""
-    specs = program.graph_signature.input_specs
-    return Exported(program.graph_module, tuple(Source(s.kind, s.target or "") for s in specs), program.constants)
+def of_program(program: ExportedProgram, exact: Callable[[torch.Tensor], torch.Tensor]) -> Exported:
+    """The graph of an exported program.
+
+    Args:
+        program: as it was exported.
+        exact: a constant that no module holds, before it was rounded.
+    """
+    sources = tuple(Source(s.kind, s.target or "") for s in program.graph_signature.input_specs)
+    return Exported(program.graph_module, sources, program.constants, exact=exact)
 
 
 __all__ = ["Exported", "Source", "of_program"]

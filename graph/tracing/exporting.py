@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 from .calls import FlatCall
 from .errors import OpenError, TraceError, first_line, user_line
 from .exported import Exported, of_program
+from .made import Made
 from .recording import record
 
 LOGGERS = ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._subclasses.fake_tensor", "torch._export")
@@ -146,9 +147,11 @@ def export(
         with redirect_stderr(io.StringIO()), _readably(flat):
             if recorded:
                 return record(flat, examples)
-            exported = torch.export.export(flat, examples, strict=False)
+            made = Made()
+            with made.watched():
+                exported = torch.export.export(flat, examples, strict=False)
             inside = any(getattr(n.target, "__module__", "").startswith(TRANSFORMS) for n in exported.graph.nodes)
-            return of_program(exported.run_decompositions({}) if inside else exported)
+            return of_program(exported.run_decompositions({}) if inside else exported, made.exact)
     except Exception as error:
         raise _explained(error, flat, examples, module) from error
 

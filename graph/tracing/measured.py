@@ -1,237 +1,145 @@
-"""What a call measures of a tensor: its length, whether it is written as a norm, a mean of squares or a deviation."""
+"""How an operation that no table names answers when tensors are scaled as a whole: measured at random points.
+
+Where its tensors move as `c_i x_i` its outputs have to move as `c_j y_j`.  That is linear in the factors, one equation
+for every random product with an output (Euler's theorem); small whole numbers solve it, or nothing is said.  Sizes from
+tiny to huge are tried, and finite factors too, so that what is homogeneous between fixed bounds alone is not taken for
+more.
+"""
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from itertools import product
 from typing import Any
 
-from torch.fx import Node
+import numpy as np
+import torch
 
-from .steps.patterns import plain
+from .degrees import Equation
 
-SPREAD = ("unsqueeze", "view", "reshape", "_unsafe_view")
-NORMS = ("norm", "linalg_vector_norm")
+SCALES = (1.0, 1e-3, 1.0, 1e3, 1.0, 1e6, 1e-6, 10.0)  # of the numbers of a point
+TRIED = 4  # points at which finite factors are tried
+MOST = 250_000  # entries that are read and given at most
+KNOWN = 8  # tensors at most
+DENOMINATOR = 12  # of a degree
+CLOSE = 1e-7
+GAP = 1e-4  # singular values between the two decide nothing
 
-
-@dataclass(frozen=True)
-class Length:
-    """`scale * sqrt(||x||^2 + under)`, `scale * max(||x||, floor)` or `scale * (||x|| + beside)`.
-
-    Attributes:
-        x: what is measured.
-        dims: over which dimensions.
-        scale: a number.
-        under: what is added under the root.
-        floor: what the length is at least.
-        beside: what is added to the length.
-        centred: whether it is `x - mean(x)` that is measured.
-    """
-
-    x: Node
-    dims: tuple[int, ...]
-    scale: float = 1.0
-    under: float = 0.0
-    floor: float = 0.0
-    beside: float = 0.0
-    centred: bool = False
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is added to it."""
-        return not (self.under or self.floor or self.beside)
-
-    @property
-    def mean(self) -> bool:
-        """Whether it is drawn as the root of a mean."""
-        return bool(self.under or self.beside or self.centred)
-
-    @property
-    def count(self) -> int:
-        """How many numbers are measured together."""
-        return math.prod(int(shape_of(self.x)[d]) for d in self.dims)
+Call = Callable[[Sequence[torch.Tensor], Mapping[str, torch.Tensor]], Any]
 
 
-def name_of_call(node: Any) -> str:
-    """The operation without namespace and overload; empty for what is no call."""
-    if not isinstance(node, Node) or node.op != "call_function" or node.target is operator.getitem:
-        return ""
-    return str(node.target).removeprefix("aten.").partition(".")[0]
-
-
-def shape_of(node: Node) -> tuple[int, ...]:
-    """The shape of what a call gives."""
-    return tuple(node.meta["val"].shape)
-
-
-def measures(length: Length, node: Any) -> bool:
-    """Whether a factor is what is measured."""
-    if not length.centred:
-        return node is length.x
-    if name_of_call(node) != "sub" or node.kwargs:
-        return False
-    x, mean = (plain(a) for a in node.args[:2])
-    if x is not length.x or name_of_call(mean) != "mean" or len(mean.args) < 2 or plain(mean.args[0]) is not x:
-        return False
-    return _dims(mean.args[1], len(shape_of(x))) == length.dims
-
-
-def divisor(node: Any, up: bool) -> Length | None:
-    """What a factor divides by.
+def measured(
+    call: Call, reads: Sequence[tuple[int, ...]], names: Mapping[str, tuple[int, ...]], outputs: int
+) -> tuple[tuple[Equation, ...], bool] | None:
+    """What the factors of a call obey, and that more may pass; None where no tensor can be scaled, or it is not seen.
 
     Args:
-        node: the factor.
-        up: whether it stands above the line, as an inverse root.
+        call: gives the outputs from the tensors of its ports and of its parameters.
+        reads: the shapes of the ports.
+        names: the shapes of the parameters.
+        outputs: the number of its outputs.
     """
-    node = top = plain(node)
-    while name_of_call(node) in SPREAD:
-        node = plain(node.args[0])
-    inner, power = _powered(node)
-    found = _length(node) if not up else _root(inner) if power == -0.5 else None
-    return found if found is not None and shape_of(top) == _beside(found) else None
+    shapes = [*reads, *names.values()]
+    letters = [f"x{i}" for i in range(len(reads))] + [f"p{i}" for i in range(len(names))]
+    letters += [f"y{i}" for i in range(outputs)]
+    if not shapes or len(letters) > KNOWN or sum(map(math.prod, shapes)) > MOST:
+        return None
 
+    def run(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        own = dict(zip(names, tensors[len(reads) :], strict=True))
+        found = call(tensors[: len(reads)], own)
+        return list(found) if isinstance(found, (list, tuple)) else [found]
 
-def _powered(node: Any) -> tuple[Any, float]:
-    """A node as a power of another one."""
-    name = name_of_call(node)
-    if name in ("sqrt", "rsqrt"):
-        return plain(node.args[0]), 0.5 if name == "sqrt" else -0.5
-    if name == "pow" and isinstance(node.args[1], (int, float)):
-        return plain(node.args[0]), float(node.args[1])
-    return node, 1.0
-
-
-def _length(node: Any) -> Length | None:
-    node = plain(node)
-    name = name_of_call(node)
-    if name in NORMS:
-        return _plain_length(node)
-    if name in ("clamp_min", "clamp"):
-        low, high = (*node.args[1:], None, None)[:2]
-        low = node.kwargs.get("min", low)
-        inside = _length(node.args[0]) if isinstance(low, (int, float)) and high is None else None
-        if inside is None or not inside.plain or node.kwargs.get("max") is not None or inside.scale <= 0:
+    with torch.random.fork_rng(devices=[]):  # calls that draw leave no trace
+        try:
+            points, rows = _points(run, shapes, outputs)
+        except Exception:  # numbers of another kind are asked for: indices, masks, matrices of some kind
             return None
-        return replace(inside, floor=float(low) / inside.scale)
-    if name == "add" and isinstance(node.args[1], (int, float)) and not node.kwargs:
-        inside = _length(node.args[0])
-        whole = inside is not None and inside.plain and inside.scale > 0 and node.args[1] > 0
-        return replace(inside, beside=float(node.args[1]) / inside.scale) if whole and inside else None
-    if name == "std":
-        return _spread(node)
-    inner, power = _powered(node)
-    if power == 0.5:
-        return _root(inner)
-    return _times(node, _length)
-
-
-def _plain_length(node: Node) -> Length | None:
-    order, dims = (*node.args[1:], None, None)[:2]
-    order = 2 if len(node.args) == 1 else order
-    x = plain(node.args[0])
-    if order not in (2, 2.0) or dims is None or node.kwargs or not isinstance(x, Node):
-        return None
-    return _kept(node, Length(x, _dims(dims, len(shape_of(x)))))
-
-
-def _root(node: Any) -> Length | None:
-    """The square root of what a node stands for."""
-    node = plain(node)
-    if name_of_call(node) == "add" and not isinstance(node.args[1], Node) and not node.kwargs:
-        inside = _square(node.args[0])
-        if inside is None or not inside.plain:
+        basis = _factors(np.array(rows)) if rows else None
+        if basis is None or not all(_scales(run, x, c) for x, c in product(points[-TRIED:], basis[1])):
             return None
-        return replace(inside, under=float(node.args[1]) / inside.scale**2)
-    if name_of_call(node) in ("clamp_min", "clamp"):
-        low, high = (*node.args[1:], None, None)[:2]
-        inside = _square(node.args[0]) if isinstance(low, (int, float)) and high is None and not node.kwargs else None
-        if inside is None or not inside.plain or inside.centred or low <= 0:
-            return None
-        return replace(inside, floor=float(low) ** 0.5 / inside.scale)
-    return _square(node)
+    equations = tuple(tuple((n, a) for n, a in zip(letters, row, strict=True) if a) for row in basis[0])
+    return equations, True
 
 
-def _square(node: Any) -> Length | None:
-    """What a node is the square of: a sum or mean of squares."""
-    node = plain(node)
-    name = name_of_call(node)
-    if name in SPREAD:
-        inside = _square(node.args[0])
-        return inside if inside is not None and shape_of(node) == _beside(inside) else None
-    if name == "var":
-        return _spread(node)
-    if name in ("mean", "sum") and len(node.args) > 1:
-        x = _squared(node.args[0])
-        if x is None or node.args[1] is None:
-            return None
-        found = Length(x, _dims(node.args[1], len(shape_of(x))))
-        return _kept(node, replace(found, scale=found.count**-0.5) if name == "mean" else found)
-    if name == "pow" and node.args[1] == 2:
-        inside = _length(node.args[0])
-        return inside if inside is not None and inside.plain else None
-    found = _times(node, _square)
-    return None if found is None else replace(found, scale=abs(found.scale) ** 0.5) if found.scale > 0 else None
+def _points(
+    run: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]], shapes: Sequence[tuple[int, ...]], outputs: int
+) -> tuple[list[list[torch.Tensor]], list[list[float]]]:
+    """Random points where all is finite, and the equations that the factors obey there."""
+    generator = torch.Generator().manual_seed(0)
+    points: list[list[torch.Tensor]] = []
+    rows: list[list[float]] = []
+    for scale in SCALES:
+        x = [scale * torch.randn(s, generator=generator, dtype=torch.float64, device="cpu") for s in shapes]
+        with torch.enable_grad():
+            t = torch.ones(len(x), dtype=torch.float64, requires_grad=True, device="cpu")
+            found = run([t[i] * v for i, v in enumerate(x)])
+            if len(found) != outputs or sum(y.numel() for y in found) > MOST:
+                raise ValueError
+            for j, y in enumerate(found):
+                u = torch.randn(y.shape, generator=generator, dtype=torch.float64, device="cpu")
+                value = (u * y).sum()
+                (slope,) = torch.autograd.grad(value, t, retain_graph=True) if value.requires_grad else (0 * t,)
+                size = float(value.detach())
+                given = [-size if i == j else 0.0 for i in range(outputs)]
+                row = [*slope.tolist(), *given]
+                length = math.hypot(*row)
+                if not math.isfinite(length):
+                    raise ValueError
+                rows += [[a / length for a in row]] if length else []
+        points.append(x)
+    return points, rows
 
 
-def _spread(node: Node) -> Length | None:
-    """A variance or a standard deviation."""
-    x = plain(node.args[0])
-    if not isinstance(x, Node) or len(node.args) < 2 or node.args[1] is None:
+def _factors(rows: np.ndarray) -> tuple[list[list[int]], list[list[float]]] | None:
+    """Whole equations that say what some rows say, and a basis of what solves them; None if only zeros do."""
+    _, values, directions = np.linalg.svd(rows)
+    values = np.concatenate([values, np.zeros(rows.shape[1] - len(values))])[: rows.shape[1]]
+    if any(CLOSE < v < GAP for v in values) or (rank := int((values >= GAP).sum())) in (0, rows.shape[1]):
         return None
-    correction = node.kwargs.get("correction", 1)
-    if isinstance(node.args[1], bool):
+    m = directions[:rank].copy()
+    pivots: list[int] = []
+    for column in range(m.shape[1]):
+        at = len(pivots)
+        if at == rank:
+            break
+        best = at + int(np.abs(m[at:, column]).argmax())
+        if abs(m[best, column]) < GAP:
+            continue
+        m[[at, best]] = m[[best, at]]
+        m[at] /= m[at, column]
+        for i in range(rank):
+            if i != at:
+                m[i] -= m[i, column] * m[at]
+        pivots.append(column)
+    whole = [[Fraction(float(a)).limit_denominator(DENOMINATOR) for a in row] for row in m]
+    if np.abs(m - np.array([[float(a) for a in row] for row in whole])).max() > CLOSE:
         return None
-    if len(node.args) > 2:
-        correction = int(node.args[2]) if isinstance(node.args[2], bool) else 1
-    found = Length(x, _dims(node.args[1], len(shape_of(x))), centred=True)
-    if correction is None or found.count <= correction:
-        return None
-    return _kept(node, replace(found, scale=(found.count - correction) ** -0.5))
+    basis = []
+    for free in sorted(set(range(m.shape[1])) - set(pivots)):
+        c = [0.0] * m.shape[1]
+        c[free] = 1.0
+        for row, column in zip(whole, pivots, strict=True):
+            c[column] = -float(row[free])
+        basis.append(c)
+    lengths = [math.lcm(*(a.denominator for a in row)) for row in whole]
+    return [[int(a * n) for a in row] for row, n in zip(whole, lengths, strict=True)], basis
 
 
-def _times(node: Any, what: Callable[[Any], Length | None]) -> Length | None:
-    """A multiple of a length or of a square."""
-    if name_of_call(node) in SPREAD:
-        inside = what(node.args[0])
-        return inside if inside is not None and shape_of(node) == _beside(inside) else None
-    if name_of_call(node) not in ("mul", "div") or not isinstance(node.args[0], Node) or node.kwargs:
-        return None
-    number = node.args[1]
-    if isinstance(number, Node) or number == 0:
-        return None
-    inside = what(node.args[0])
-    if inside is None:
-        return None
-    factor = float(number) if name_of_call(node) == "mul" else 1 / float(number)
-    scale = inside.scale**2 * factor if what is _square else inside.scale * factor
-    return replace(inside, scale=scale)
+def _scales(
+    run: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]], x: Sequence[torch.Tensor], c: Sequence[float]
+) -> bool:
+    """Whether outputs answer finite factors as the equations say."""
+    before = run(x)
+    for base in (2.0, 0.3):
+        after = run([base**a * v for a, v in zip(c, x, strict=False)])
+        for a, y, z in zip(c[len(x) :], before, after, strict=True):
+            expected = base**a * y
+            if float((z - expected).norm()) > CLOSE * float(expected.norm()) + 1e-300:
+                return False
+    return True
 
 
-def _squared(node: Any) -> Node | None:
-    node = plain(node)
-    name = name_of_call(node)
-    if name == "square" or (name == "pow" and node.args[1] == 2):
-        return plain(node.args[0])
-    if name == "mul" and plain(node.args[0]) is plain(node.args[1]):
-        return plain(node.args[0])
-    return None
-
-
-def _beside(length: Length) -> tuple[int, ...]:
-    """The shape in which a length stands beside what it measures."""
-    return tuple(1 if d in length.dims else n for d, n in enumerate(shape_of(length.x)))
-
-
-def _kept(node: Node, length: Length) -> Length | None:
-    """A length whose dimensions were kept, or that is put beside what it measures afterwards."""
-    if shape_of(node) == _beside(length):
-        return length
-    without = tuple(n for d, n in enumerate(shape_of(length.x)) if d not in length.dims)
-    return length if shape_of(node) == without else None
-
-
-def _dims(dims: Any, rank: int) -> tuple[int, ...]:
-    every = dims if isinstance(dims, (list, tuple)) else [dims]
-    return tuple(sorted(d % rank for d in every))
+__all__ = ["measured"]

@@ -16,6 +16,7 @@ from .computed import resized
 from .degrees import Equation, equations
 from .felt import STEPS
 from .layout import COPIES, Dims, canonical
+from .measured import measured
 from .purity import name_of
 from .values import Stream, Value
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 ONLY_CHOICES = "only choices are made by it: laws of choices that never come are not listed"
 
 
-def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str) -> Value:
-    """The call of a node as an opaque block with a port for every stream that it reads."""
+def opaque_call(
+    low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str, measure: bool = True
+) -> Value:
+    """The call of a node as an opaque block with a port for every stream that it reads; its degrees are measured."""
     arguments = Arguments(low, node)
     slots: dict[str, list[str]] = {}
     plans, named = [], {}
@@ -50,14 +53,67 @@ def opaque_call(low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[s
             return target(*values, **{k: f(x, p) for k, f in named.items()})
 
     many = isinstance(node.meta["val"], (list, tuple))
-    real = all(t.is_floating_point() or t.is_complex() for t in (node.meta["val"] if many else [node.meta["val"]]))
+    kinds = [t.is_floating_point() or t.is_complex() for t in _several(node.meta["val"])]
     name = low.place(node).op.partition(".")[0]
     inner = node in low.unfelt
-    plain = real and not still and not inner and not arguments.mixed
-    known = equations(name, slots, args, len(node.meta["val"]) if many else 1) if plain else None
     cut = still or inner or name == "detach" or name in STEPS
+    plain = all(kinds) and not still and not inner and not arguments.mixed
+    known = equations(name, slots, args, len(kinds)) if plain else None
     reason = ONLY_CHOICES if inner else reason
+    if many and any(kinds) and not all(kinds) and not cut:
+        each = [lambda x, p, i=i: call(x, p)[i] for i in range(len(kinds))]
+        gives = node.meta["val"]
+        return tuple(_one(low, node, arguments, reason, f, t, measure) for f, t in zip(each, gives, strict=True))
+    if plain and not cut and known is None and measure:
+        known = measured_of(node, arguments, call)
     return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known, cut=cut)
+
+
+def _one(
+    low: Context,
+    node: Node,
+    arguments: Arguments,
+    reason: str,
+    call: Callable[..., Any],
+    gives: torch.Tensor,
+    measure: bool,
+) -> Stream:
+    """One of the outputs of a call that gives numbers and where they were found."""
+    real = gives.is_floating_point()
+    known = measured_of(node, arguments, call, gives) if real and measure and not arguments.mixed else None
+    out: Stream = emit_opaque(
+        low,
+        node,
+        arguments.reads,
+        reason if real else ONLY_CHOICES,
+        call,
+        names=arguments.names,
+        known=known,
+        gives=gives,
+        cut=not real,
+    )
+    return out
+
+
+def measured_of(
+    node: Node, arguments: Arguments, call: Callable[..., Any], gives: Any = None
+) -> tuple[tuple[Equation, ...], bool] | None:
+    """What the factors of a call obey as they are measured, if all that it reads are real numbers.
+
+    Args:
+        node: the call.
+        arguments: what it reads.
+        call: computes what it gives.
+        gives: an example of what it gives; by default that of the node.
+    """
+    read = [n.meta.get("val") for n in node.all_input_nodes]
+    if any(s.signal.tokens for s in arguments.reads) or any(
+        isinstance(t, torch.Tensor) and t.is_complex() for t in read
+    ):
+        return None
+    reads = [(s.shape_batch, *s.signal.shape) for s in arguments.reads]
+    own = {k: shape for k, (_, shape) in arguments.names.items()}
+    return measured(call, reads, own, len(_several(node.meta["val"] if gives is None else gives)))
 
 
 def _end(args: Sequence[Any], node: Node) -> Any:

@@ -227,7 +227,7 @@ def _read(
         elif kind is InputKind.BUFFER:
             buffers[value.node] = (target, tensors[target])
         elif kind is InputKind.CONSTANT_TENSOR:
-            constants[value.node] = exported.constants[source.target]
+            constants[value.node] = exported.exact(exported.constants[source.target])
     placed = {v.node: n for n, v in parameters.items()}
     found = [flat.outside(v) for v in flat.inline(exported.graph_module, values)]
     refuse_writes(module, flat, placed)

@@ -33,7 +33,7 @@ CASTS = {
     torch.Tensor.bfloat16: torch.Tensor.double,
 }
 LIKE = frozenset({torch.Tensor.to, torch.Tensor.type_as})  # casts to the kind of another tensor
-MADE = frozenset({torch.tensor, torch.as_tensor})
+MADE = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
 # products of a row with the matrix of its group (experts), whose kernel knows no float64
 GROUPED = frozenset({"_grouped_mm", "_grouped_mm.default"})
 # `view` with a dtype reads the same bits anew, which is no cast
@@ -74,7 +74,7 @@ class _Wide(TorchFunctionMode):
 
 def _kept(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
     """Whether a tensor made of some numbers keeps them as they are: integers, a type of its own, another tensor."""
-    values = args[0] if args else options.get("data")
+    values = args[0] if args else options.get("data", options.get("obj"))
     return not _reals(values) or options.get("dtype") is not None
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch.fx import Node
 
 from lawful.blocks import Pointwise, Softmax
 
-from ..arguments import Arguments
 from ..context import Context, handles
-from ..opaque import ONLY_CHOICES, emit_opaque
+from ..opaque import opaque_call
 from ..steps.routed import HIDDEN, weighed_choice
 from ..values import Fixed, NotUnderstood, Stream, Value
 
@@ -21,19 +19,13 @@ def topk(
     low: Context, node: Node, x: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Value, Value]:
     """The largest few: their numbers only choose, and no gradient comes back through them."""
-    values, numbers = node.meta["val"]
-    arguments = Arguments(low, node)
-    whole = arguments.plan(x)
     soft = isinstance(x, Stream) and _is_soft(low, x)
-
-    def chosen(i: int) -> Any:
-        return lambda t, p: torch.topk(whole(t, p), k, dim, largest, sorted)[i]
-
-    y = emit_opaque(low, node, arguments.reads, "its values are taken in their order", chosen(0), gives=values)
+    reason = "its values are taken in their order"
+    y, numbers = opaque_call(low, node, (x, k, dim, largest, sorted), {}, reason, measure=not soft)
     if soft:  # weights of a softmax or of sigmoids have no laws of their own
         low.reasons.pop(y.port[0], None)
         low.behind.add(y.port[0])
-    return y, emit_opaque(low, node, arguments.reads, ONLY_CHOICES, chosen(1), gives=numbers, cut=True)
+    return y, numbers
 
 
 def _is_soft(low: Context, x: Stream) -> bool:

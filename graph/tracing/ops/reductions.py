@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.fx import Node
 
-from lawful.blocks import GlobalMaxPool, GroupMax
+from lawful.blocks import GlobalMaxPool, GroupMax, Product, Split
 
 from ..arguments import Arguments
-from ..arrange import exact, joined_features
+from ..arrange import exact, joined_features, reordered
 from ..context import Context, handles
 from ..layout import Dim
 from ..opaque import ONLY_CHOICES, emit_opaque
@@ -25,6 +27,8 @@ from ..steps.positions import reduced
 from ..steps.side_by_side import stacked, summed_stack, weighed_sum
 from ..steps.totals import over_examples
 from ..values import NotUnderstood, Stream, Value
+
+FACTORS = 16  # features at most whose product is taken factor by factor
 
 
 @handles("sum.dim_IntList", "mean.dim")
@@ -69,6 +73,29 @@ def of_everything(low: Context, node: Node, x: Value, **options: Any) -> Value:
     return found or reduced(low, node, s, list(range(len(s.dims))), False, mean)
 
 
+@handles("nansum")
+def finite_sum(
+    low: Context, node: Node, x: Value, dims: Sequence[int] | None = None, keep: bool = False, **options: Any
+) -> Value:
+    """A sum of numbers, all of which are."""
+    return reduce(low, node, x, dims, keep) if dims else of_everything(low, node, x)
+
+
+@handles("prod.dim_int")
+def product(low: Context, node: Node, x: Value, dim: int, keep: bool = False, **options: Any) -> Value:
+    """The product of a few features: each has a scale of its own."""
+    s = low.stream(x, node)
+    if s.feature_dims != [dim % len(s.dims)] or s.signal.features > FACTORS:
+        raise NotUnderstood("a product along an axis")
+    s = opened(low, node, s, dim)
+    first, *others = low.emit(node, Split((1,) * s.signal.features), [s], label="split")
+    for other in others:
+        (first,) = low.emit(node, Product(), [first, other], label="prod")
+    y = joined_features(s, first, dim)
+    at = dim % len(s.dims)
+    return y if keep else y.arranged((*y.dims[:at], *y.dims[at + 1 :]))
+
+
 def _summed_stack(low: Context, node: Node, dims: Sequence[int] | None, keep: bool) -> Stream | None:
     """A sum or mean over the axis of a stack, as the sum of what was stacked; None for any other sum.
 
@@ -107,6 +134,9 @@ def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = Fal
         out = joined_features(s, y, found[0])
         out = out if keep else out.arranged(tuple(d for i, d in enumerate(out.dims) if i not in asked))
         return _with_numbers(low, node, x, out)
+    if len(asked) == 1 and (grouped := _of_groups(low, node, s, asked[0])) is not None:
+        out = grouped if keep else grouped.arranged(tuple(d for i, d in enumerate(grouped.dims) if i not in asked))
+        return _with_numbers(low, node, x, out)
     found = s.feature_home
     spaces = [d for d in range(1, rank) if d not in found and s.shape[d] > 1]
     if len(found) != 1 or not set(spaces) <= set(asked) or found[0] in asked or 0 in asked:
@@ -117,6 +147,23 @@ def largest(low: Context, node: Node, x: Value, dims: Any = (), keep: bool = Fal
     left[0], left[found[0]] = y.dims[0], y.dims[-1]
     out = y.arranged(tuple(d for i, d in enumerate(left) if keep or i not in asked))
     return _with_numbers(low, node, x, out)
+
+
+def _of_groups(low: Context, node: Node, s: Stream, dim: int) -> Stream | None:
+    """The largest along one of the axes that the features are cut into (maxout); None for any other axis."""
+    atoms, own = list(s.feature_atoms), s.dims[dim]
+    if len(own) != 1 or own[0] not in atoms or math.prod(a.size for a in atoms) != s.signal.features or len(atoms) < 2:
+        return None
+    rest = [a for a in atoms if a != own[0]]
+    order = [0]
+    for a in (*rest, own[0]):
+        order = [i + k * a.stride for i in order for k in range(a.size)]
+    ordered = reordered(low, node, s, order)
+    (y,) = low.emit(node, GroupMax(own[0].size), [ordered], label="max")
+    strides = {a: math.prod(b.size for b in rest[i + 1 :]) for i, a in enumerate(rest)}
+    return y.arranged(
+        tuple(tuple(replace(a, stride=strides.get(a, a.stride)) for a in d if a != own[0]) for d in s.dims)
+    )
 
 
 def _with_numbers(low: Context, node: Node, x: Value, largest: Stream) -> Value:

@@ -14,7 +14,7 @@ from lawful.blocks import Add, AddNumbers, Numbers, Product, Scale, TimesNumbers
 from ..context import Context
 from ..sources import source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight, number
-from .broadcast import joined, plus_parameter, times_parameter, times_parameters, with_numbers
+from .broadcast import joined, one_for_all, plus_parameter, times_parameter, times_parameters, with_numbers
 from .features import along_features
 from .formed import Formed
 from .norms import written_out
@@ -32,6 +32,7 @@ def add(low: Context, node: Node, a: Value, b: Value, alpha: float = 1) -> Value
         b = mul(low, node, b, alpha)
     if not isinstance(a, (Stream, Data)) and isinstance(b, (Stream, Data)):
         a, b = b, a
+    b = one_for_all(a, b) if isinstance(b, Fixed) else b
     if (c := number(b)) is not None:
         return plus(low, node, a, c)
     if isinstance(a, Fixed) and isinstance(b, Rows):
@@ -90,6 +91,7 @@ def mul(low: Context, node: Node, a: Value, b: Value) -> Value:
         return scaled(low, node, a, b) if isinstance(a, Scores) else scaled(low, node, b, a)
     if not isinstance(a, (Stream, Data)) and isinstance(b, (Stream, Data)):
         a, b = b, a
+    b = one_for_all(a, b) if isinstance(b, Fixed) else b
     if isinstance(b, Positive) and (gate := gated(low, node, a, b)) is not None:
         return gate
     if (c := number(b)) is not None:

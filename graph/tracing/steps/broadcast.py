@@ -75,6 +75,22 @@ def _weighed(low: Context, node: Node, x: Stream, y: Stream) -> Stream:
     return out.arranged(dims)
 
 
+def one_for_all(s: Value, b: Fixed) -> Fixed:
+    """Fixed numbers that are the same for every example of a stream, and a single one where they are all the same."""
+    t = b.tensor
+    if not isinstance(s, Stream) or not b.known or len(s.dims) != t.ndim or not t.is_floating_point():
+        return b
+    for i, d in enumerate(s.dims):
+        if t.shape[i] > 1 and t.shape[i] == s.shape[i] and d and all(a.axis == 0 for a in d):
+            first = t.narrow(i, 0, 1)
+            if not bool((t == first).all()):
+                return b
+            t = first
+    if t is b.tensor:
+        return b
+    return Fixed(t.reshape(-1)[:1].reshape((1,) * t.ndim) if bool((t == t.reshape(-1)[0]).all()) else t)
+
+
 def with_numbers(low: Context, node: Node, s: Stream, b: Fixed, kind: Any) -> Stream:
     """A sum or product with fixed numbers that broadcast against a stream."""
     t = b.tensor
