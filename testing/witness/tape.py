@@ -161,6 +161,51 @@ class OwnCall:
         return self.function.__module__.split(".")[0] == "torch"
 
 
+@dataclass(frozen=True)
+class Stop:
+    """Where gradients are stopped.
+
+    Attributes:
+        place: the line of the `detach()`, or the one that opens a `no_grad` region; that of the read where neither is
+            seen (`.data`).
+        why: what stops them.
+        sure: whether nobody can mean it.
+    """
+
+    place: Place
+    why: str
+    sure: bool = False
+
+    @property
+    def name(self) -> str:
+        """What `by_design=` calls it."""
+        return self.place.line or self.place.module or "detach"
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, [self.why, str(self.place)]))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A read of what depends on trainable parameters, but without autograd knowing it.
+
+    Attributes:
+        step: number of the step that reads.
+        spot: what it reads.
+        stop: where the gradients of that stop.
+        read: where it is read.
+        entrance: whether autograd knew the value up to here.
+        call: number of the call of an `autograd.Function` that reads it; None for a kernel.
+    """
+
+    step: int
+    spot: Spot
+    stop: Stop
+    read: Place
+    entrance: bool
+    call: int | None = None
+
+
 @dataclass
 class Tape:
     """What a forward computed.
@@ -170,7 +215,8 @@ class Tape:
         leaves: the storage of every trainable parameter, by name.
         fixed: what every storage held when it was first read, flat.
         calls: of `autograd.Function`.
-        cuts: reads of what depends on trainable parameters, but without autograd knowing: step and spot.
+        cuts: reads that autograd did not see.
+        dead: where the gradients of a value stopped that autograd does not know.
         widths: types of the numbers that depend on parameters.
         draws: whether random numbers were drawn.
         kept: results that the module keeps for its next call in place of what it kept before: numbers from then on.
@@ -180,7 +226,8 @@ class Tape:
     leaves: dict[int, tuple[str, Spot]] = field(default_factory=dict)
     fixed: dict[int, torch.Tensor] = field(default_factory=dict)
     calls: list[OwnCall] = field(default_factory=list)
-    cuts: list[tuple[int, Spot]] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+    dead: dict[int, Stop] = field(default_factory=dict)
     widths: set[torch.dtype] = field(default_factory=set)
     state: set[int] = field(default_factory=set)
     made: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -208,10 +255,20 @@ class Tape:
             self.made.get(key),
         )
 
-    def straight_through(self, step: int, spot: Spot) -> bool:
+    @property
+    def stops(self) -> dict[Stop, list[Cut]]:
+        """Where gradients are stopped, with the reads behind each."""
+        found: dict[Stop, list[Cut]] = {}
+        for c in self.cuts:
+            found.setdefault(c.stop, []).append(c)
+        return found
+
+    def straight_through(self, cut: Cut) -> bool:
         """Whether a cut belongs to a straight-through estimator: something next to it is rounded."""
-        around = [spot, *(s for s in spots_in(self.steps[step].args) if s.key != spot.key)]
-        near = [self.steps[step].results.get(0), *around]
+        near: list[Spot | None] = [cut.spot]
+        if cut.step < len(self.steps):
+            step = self.steps[cut.step]
+            near += [step.results.get(0), *(s for s in spots_in(step.args) if s.key != cut.spot.key)]
         return any(s is not None and self.rounded.get(s.key, NEAR + 1) <= NEAR for s in near)
 
 
@@ -237,11 +294,13 @@ __all__ = [
     "NEAR",
     "PLAIN",
     "ROUNDS",
+    "Cut",
     "NotMeasured",
     "OwnCall",
     "Place",
     "Spot",
     "Step",
+    "Stop",
     "Tape",
     "flat",
     "spots_in",
