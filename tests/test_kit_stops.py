@@ -241,3 +241,63 @@ def test_stops_that_no_kernel_shows_have_their_line(middle) -> None:
     with pytest.raises(AssertionError, match="gradients stop at 1 place") as error:
         assert_lawful(Net(), X)
     assert {detached: ".detach(), net", switched: "set_grad_enabled", copied: "copy_"}[middle] in str(error.value)
+
+
+def routed(net, x):
+    p = net.a(x).softmax(-1)
+    weight, which = p.topk(2, -1)
+    out = torch.zeros_like(p)
+    for e in range(8):
+        row, slot = torch.where(which == e)
+        out = out.index_add(0, row, p[row] * weight.data[row, slot, None])
+    return out
+
+
+def beside(net, x):
+    h = net.a(x)
+    return h.detach() + h * F.one_hot(h.argmax(-1), 8)
+
+
+@pytest.mark.parametrize("middle", [routed, beside])
+def test_what_stands_beside_a_choice_is_no_straight_through_estimator(middle) -> None:
+    class Net(Parts):
+        def forward(self, x):
+            return self.b(middle(self, x))
+
+    with pytest.raises(AssertionError, match="gradients stop at 1 place"):
+        assert_lawful(Net(), X)
+
+
+class Adapter(torch.autograd.Function):
+    """x W + s (x A) B, whose frozen W is no part of what the trainable parameters do."""
+
+    @staticmethod
+    def forward(ctx, x, w, a, b, scale, wrong):
+        ctx.save_for_backward(x, w, a, b)
+        ctx.scale, ctx.wrong = scale, wrong
+        return x @ w.T + scale * (x @ a.T) @ b.T
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w, a, b = ctx.saved_tensors
+        db = (1 if ctx.wrong else ctx.scale) * g.T @ (x @ a.T)
+        return g @ w + ctx.scale * (g @ b) @ a, None, ctx.scale * (g @ b).T @ x, db, None, None
+
+
+class Lora(Parts):
+    def __init__(self, wrong=False):
+        super().__init__()
+        self.wrong = wrong
+        self.requires_grad_(False)
+        self.adapters = nn.ParameterList([torch.randn(2, 6), torch.zeros(8, 2), torch.randn(2, 8), torch.zeros(5, 2)])
+
+    def forward(self, x):
+        a, b, c, d = self.adapters
+        h = F.silu(Adapter.apply(x, self.a.weight, a, b, 8.0, self.wrong))
+        return Adapter.apply(h, self.b.weight, c, d, 8.0, self.wrong)
+
+
+def test_frozen_weights_inside_of_an_operator() -> None:
+    assert assert_lawful(Lora(), X).verdict.passed
+    with pytest.raises(AssertionError, match=r"the backward of Adapter[\s\S]*only 0\.125 of what it should be"):
+        assert_lawful(Lora(wrong=True), X)

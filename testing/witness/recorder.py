@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .listening import listening
+from .straight import Straight
 from .tape import (
     COMPARES,
     NEAR,
@@ -70,6 +71,7 @@ class Recorder(TorchDispatchMode):
         self._outside: list[int] = []  # memory that no kernel was seen to write first
         self._before_call: dict[int, int] = {}
         self._of_state: set[int] = set()  # memory that was made from what the module keeps for its next call
+        self._straight = Straight(tape)
         self.regions: list[Place] = []  # where the no_grad regions begin that are open
 
     def __torch_dispatch__(
@@ -138,8 +140,10 @@ class Recorder(TorchDispatchMode):
         step.writes = [None if storage_key(t) in tape.state else tape.spot(t) for t in written]
         step.results = {i: self._fresh(t) for i, t in fresh.items()}
         if step.results or kept:
-            self._cut(step, len(tape.steps), reads)
+            made = [*fresh.values(), *kept]
+            self._cut(step, len(tape.steps), reads, made)
             self._append(step, reads)
+            self._straight.rounded(made)
         for tensor in written:
             if storage_key(tensor) in tape.state:  # what a module keeps for its next call is a number from now on
                 self._settle(tensor, step)
@@ -186,12 +190,15 @@ class Recorder(TorchDispatchMode):
                 tape.rounded.pop(spot.key, None)
         tape.widths |= {s.dtype for s in floats}
 
-    def _cut(self, step: Step, number: int, reads: list[Spot]) -> None:
+    def _cut(self, step: Step, number: int, reads: list[Spot], results: Sequence[torch.Tensor]) -> None:
         """Notes what depends on parameters and is read without autograd knowing it."""
         if step.own:
             return
         unseen = [s for s in reads if self._unseen(s, step.alive)]
-        self.tape.cuts += [self._cut_at(number, s, step.alive, step.place) for s in unseen]
+        cuts = [self._cut_at(number, s, step.alive, step.place) for s in unseen]
+        self.tape.cuts += cuts
+        if cuts:
+            self._straight.sums(step, cuts, results)
         made = [*step.results.values(), *filter(None, step.writes)]
         dies = unseen and not (step.alive and any(s.alive for s in reads))
         for spot in made:
@@ -236,7 +243,8 @@ class Recorder(TorchDispatchMode):
                 else:
                     kept.append(a)
         outer = not any(not self.tape.calls[n].by_torch for n in self._open)
-        call = OwnCall(function, tuple(kept), spots, self.place(), len(self.tape.steps), outer=outer)
+        moving = frozenset(s.key for s in spots.values() if s.key in self.tape.moves)
+        call = OwnCall(function, tuple(kept), spots, self.place(), len(self.tape.steps), outer=outer, moving=moving)
         if not self._open:
             alive, number = torch.is_grad_enabled(), len(self.tape.calls)
             unseen = [s for s in spots.values() if self._unseen(s, alive)]
@@ -280,6 +288,10 @@ class Recorder(TorchDispatchMode):
 
     def settle(self, module: torch.nn.Module) -> None:
         """After the forward: what was made anew from what it held before is state, not part of a path."""
+        self.tape.straight |= self._straight.stops
+        for stop, cuts in self.tape.stops.items():
+            if all(self._straight.codebook(c) for c in cuts if c.entrance) and any(c.entrance for c in cuts):
+                self.tape.straight.add(stop)
         for b in _state(module):
             key = storage_key(b) if b.layout is torch.strided else None
             if key in self._of_state and key in self.tape.made and key not in self.tape.state and not b.requires_grad:

@@ -35,8 +35,7 @@ def sort_stops(tape: Tape, by_design: Sequence[str]) -> Stops:
     found = Stops()
     for stop, cuts in tape.stops.items():
         declared = not stop.sure and _declared(cuts, by_design)
-        entrances = [c for c in cuts if c.entrance] or cuts
-        if declared or all(map(tape.straight_through, entrances)):
+        if declared or stop in tape.straight:
             found.meant += cuts
             found.declared |= declared
         else:

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 ROUNDS = frozenset({"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "argmax", "argmin", "max", "min"})
 COMPARES = frozenset({"gt", "lt", "ge", "le", "eq", "ne"})
-NEAR = 12  # calls between a rounding and a cut that belong to one straight-through estimator
+NEAR = 12  # calls between a rounding and the sum of a straight-through estimator
 MOST_DECORATORS = 5  # lines before the `def` of a backward
 PLAIN = ("aten", "prims", "prim")
 
@@ -130,6 +130,7 @@ class OwnCall:
         first: number of the first step inside.
         last: one behind the last.
         outer: whether no other call is around it.
+        moving: the memory among its inputs that depends on trainable parameters.
         results: the tensors it gave.
         opaque: whether something it gave was made outside of torch's kernels.
     """
@@ -141,6 +142,7 @@ class OwnCall:
     first: int
     last: int = -1
     outer: bool = True
+    moving: frozenset[int] = frozenset()
     results: tuple[Spot, ...] = ()
     opaque: bool = False
 
@@ -217,6 +219,7 @@ class Tape:
         calls: of `autograd.Function`.
         cuts: reads that autograd did not see.
         dead: where the gradients of a value stopped that autograd does not know.
+        straight: stops that belong to straight-through estimators.
         widths: types of the numbers that depend on parameters.
         draws: whether random numbers were drawn.
         kept: results that the module keeps for its next call in place of what it kept before: numbers from then on.
@@ -228,6 +231,7 @@ class Tape:
     calls: list[OwnCall] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     dead: dict[int, Stop] = field(default_factory=dict)
+    straight: set[Stop] = field(default_factory=set)
     widths: set[torch.dtype] = field(default_factory=set)
     state: set[int] = field(default_factory=set)
     made: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -262,14 +266,6 @@ class Tape:
         for c in self.cuts:
             found.setdefault(c.stop, []).append(c)
         return found
-
-    def straight_through(self, cut: Cut) -> bool:
-        """Whether a cut belongs to a straight-through estimator: something next to it is rounded."""
-        near: list[Spot | None] = [cut.spot]
-        if cut.step < len(self.steps):
-            step = self.steps[cut.step]
-            near += [step.results.get(0), *(s for s in spots_in(step.args) if s.key != cut.spot.key)]
-        return any(s is not None and self.rounded.get(s.key, NEAR + 1) <= NEAR for s in near)
 
 
 def storage_key(tensor: torch.Tensor) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from .own_backward import WRONG
 from .resemblance import resemblance
 from .sample import EPS, Sample
-from .tape import Place, Spot, Step, spots_in
+from .tape import Place, Spot, Step, Tape, spots_in
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
     readers = _readers(sample)
     bad: dict[Value, tuple[str, torch.Tensor | None, torch.Tensor]] = {}
     for made, (own, true) in sample.wires.items():
-        if _wrong(own, true, sample):
+        if _wrong(own, true, sample) and not _goes_on_inside(tape, made, readers):
             bad[_result(tape.steps[made[0]], made[1]).key, made] = (_called(sample, made), own, true)
     explained: set[Value] = set()
     for value in bad:
@@ -68,6 +68,14 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
 
 
 Value = tuple[int, tuple[int, int] | None]
+
+
+def _goes_on_inside(tape: Tape, made: tuple[int, int], readers: Mapping[Value, Sequence[int]]) -> bool:
+    """Whether what a user's operator gives is also read inside of it, where backward shows nothing."""
+    step = tape.steps[made[0]]
+    inside = {n for n in step.own if not tape.calls[n].by_torch}
+    reading = readers.get((_result(step, made[1]).key, made), ())
+    return bool(inside) and any(inside & set(tape.steps[r].own) for r in reading)
 
 
 def _behind(sample: Sample, value: Value) -> set[Value]:
