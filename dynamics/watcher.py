@@ -444,9 +444,10 @@ class Watcher:
         expect_accounts(state, self.accounts)
         self._resume(state)
         late = state.get("last", self.steps) < self.steps
+        plain = self._plain()
         for name, one in state["accounts"].items():
             account = self.accounts[name]
-            now = account.last
+            now = account.form.value(plain)  # the model may have been loaded after this account was opened
             account.load(dict(one))
             near = 1e-6 * float(account.scale.max())
             if late or not torch.allclose(account.last, now, rtol=0, atol=near, equal_nan=True):
