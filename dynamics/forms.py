@@ -136,9 +136,8 @@ class Forms:
 
     def _grams(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
         parts = []
-        for t in self.law.terms:
-            direction = _plain(t).part
-            rows = [self._rows(direction if i else t.part, v) for i, v in enumerate(vectors)]
+        for t, direct in zip(self.law.terms, self.plain.terms, strict=True):
+            rows = [self._rows(direct.part if i else t.part, v) for i, v in enumerate(vectors)]
             found = diagonal(rows, step) if self._matrix is None else full(rows, step, self._matrix)
             parts.append((float(t.coefficient), found))
         slopes, steps = (sum((c * x[i] for c, x in parts), 0 * parts[0][1][i]) for i in (0, 1))
