@@ -1,4 +1,7 @@
-"""Writes a `Tape` while a module runs."""
+"""Writes a `Tape` while a module runs.
+
+This file is long because everything that is written shares what is known about memory so far.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 A value is named by its memory, as views, `detach`, `.data` and writes in place share it: whatever hides a computation
 from autograd hides nothing here.  What follows is `replay`, which differentiates the calls again.
+
+This file is long because a tape is one structure of many small parts.
 """
 
 from __future__ import annotations
