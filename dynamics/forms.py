@@ -136,9 +136,8 @@ class Forms:
 
     def _grams(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
         parts = []
-        for t in self.law.terms:
-            direction = _plain(t).part
-            rows = [self._rows(direction if i else t.part, v) for i, v in enumerate(vectors)]
+        for t, direct in zip(self.law.terms, self.plain.terms, strict=True):
+            rows = [self._rows(direct.part if i else t.part, v) for i, v in enumerate(vectors)]
             found = diagonal(rows, step) if self._matrix is None else full(rows, step, self._matrix)
             parts.append((float(t.coefficient), found))
         slopes, steps = (sum((c * x[i] for c, x in parts), 0 * parts[0][1][i]) for i in (0, 1))
@@ -156,7 +155,9 @@ class Forms:
         """A parameter with the axes of a law first, then what is summed, then the rest."""
         name = base(part.parameter)
         if self._cuts is None or self.shards is None:
-            return part.read(read(part.parameter, vector).detach())
+            own = read(part.parameter, vector).detach()
+            lying = _lying(part, own) if self._matrix is None else None
+            return part.read(own) if lying is None else lying
         layout, cut = self.shards.layouts[name], self._cuts[part.parameter]
         plain = replace(part, offset=Fraction(0))
         out = plain.read(read(part.parameter, {name: layout.padded(vector[name].detach(), cut)}))
@@ -175,6 +176,18 @@ class Forms:
             layouts, cuts = self.shards.layouts, {base(n): c for n, c in self._cuts.items()}
             return {n: layouts[n].padded(vector[n].detach(), cuts[n]).double() for n in self.names}
         return {n: vector[n].detach().double() for n in self.names}
+
+
+def _lying(part: Part, tensor: torch.Tensor) -> torch.Tensor | None:
+    """A parameter as rows of which everything is summed, as it lies in memory; None where that is no view of it.
+
+    Rows of a kernel that belong to an input lie apart, and `Part.read` would copy them.
+    """
+    whole = all(cut == (0, n) for cut, n in zip(part.slices, part.sizes, strict=False))
+    if part.offset or part.ramp or not whole or part.sizes != part.dims or len(part.dims) != 1 or part.axes != (0,):
+        return None
+    x = tensor.reshape(part.view.shape).permute(part.view.order)
+    return x.flatten(2) if x.ndim > 2 and x.shape[0] == part.dims[0] else None
 
 
 def _plain(term: Term) -> Term:

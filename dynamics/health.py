@@ -240,8 +240,9 @@ def _unmeasured(ledger: Watcher, verdicts: dict[str, str]) -> list[Finding]:
     sites = tuple(dict.fromkeys(s for n in laws for s in ledger.unmeasured[n]))
     where = f"of {_some(sites)} " if sites else "of the norms "
     text = (
-        f"{plural(len(laws), 'law')} ({_some(laws)}) hold up to the epsilon {where}only, and what it does was not "
-        "measured (the norm is no module of its own, or compiled), so that their slopes are not judged"
+        f"{plural(len(laws), 'law')} ({_some(laws)}) {'holds' if len(laws) == 1 else 'hold'} up to the epsilon {where}"
+        "only, and what it does was not measured (the norm is no module of its own, or compiled), so that the slope is "
+        "not judged"
     )
     return [Finding("epsilon", (), text, fault=False)]
 

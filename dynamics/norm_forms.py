@@ -27,6 +27,42 @@ def epsilon_of(module: nn.Module) -> float | None:
     return next((x for x in found if isinstance(x, float) and x > 0), None)
 
 
+@torch.no_grad()
+def measured(module: nn.Module, x: Tensor, axis: int) -> float | None:
+    """The epsilon of a norm that does not say it, from what it makes of small numbers; None if it shows none.
+
+    Args:
+        module: the norm.
+        x: an input, of which only the shape and the type count.
+        axis: the axis that may be normalised.
+    """
+    length = x.shape[axis]
+    signs = torch.ones(length, dtype=torch.float64)
+    signs[1::2] = -1
+    signs[2 * (length // 2) :] = 0  # mean zero and mean square one: the same for every norm over this axis
+    if length < 2:
+        return None
+    signs = signs * (length / signs.square().sum()).sqrt()
+    shape = [1] * x.ndim
+    shape[axis] = length
+    row = signs.reshape(shape).expand(1, *x.shape[1:])
+
+    def size(scale: float) -> float:
+        given = (scale * row).to(x)
+        return float((module.forward(given) - module.forward(torch.zeros_like(given))).double().norm())
+
+    whole = size(1e3)
+    for scale in (10.0**-k for k in range(1, 10)):
+        ratio = size(scale) / whole if whole > 0 else 1.0
+        if ratio < 0.97:
+            if not 0.05 < ratio:
+                return None
+            epsilon = scale**2 * (ratio**-2 - 1)
+            near = float(f"{epsilon:.2g}")
+            return near if abs(near - epsilon) <= CLOSE * epsilon else epsilon
+    return None
+
+
 class Form:
     """How a module normalises.
 
@@ -38,6 +74,7 @@ class Form:
         self.channels = isinstance(module, (BATCH, INSTANCE, nn.GroupNorm))
         self.known = isinstance(module, (BATCH, INSTANCE)) or type(module) in KNOWN
         self._tried = self.known
+        self._epsilon = epsilon_of(module)
         self.inner: torch.dtype | None = None  # what it computes in, where that is less precise than what it writes
         self.centre = type(module) is not nn.RMSNorm
         self.axes: tuple[int, ...] = (-1,)
@@ -56,12 +93,14 @@ class Form:
         if self._tried:
             return
         self._tried = True
-        epsilon = epsilon_of(module)
-        if epsilon is None or out.shape != x.shape or x.ndim < 2:
+        if out.shape != x.shape or x.ndim < 2:
             return
+        said = self._epsilon
         for axis in dict.fromkeys((-1, 1 - x.ndim)):
-            if x.shape[axis] == 1:
+            epsilon = said or measured(module, x, axis)
+            if x.shape[axis] == 1 or epsilon is None:
                 continue
+            self._epsilon = epsilon
             rows = x.movedim(axis, -1)
             some = rows.reshape(-1, rows.shape[-1])[:TOKENS].double()
             if x.ndim > 2 and axis != -1:
@@ -88,11 +127,11 @@ class Form:
         return float((z - gain * y).norm()) / size if size > 0 else 1.0
 
     def _inverse(self, module: nn.Module, x: Tensor) -> Tensor:
-        return (_size(x, self.axes, self.centre) + (epsilon_of(module) or 0.0)).rsqrt()
+        return (_size(x, self.axes, self.centre) + (self._epsilon or 0.0)).rsqrt()
 
     def weight(self, module: nn.Module, x: Tensor) -> Tensor:
         """`epsilon / (s + epsilon)`, in a shape that expands to that of `x`."""
-        epsilon = epsilon_of(module) or 0.0
+        epsilon = self._epsilon or 0.0
         if isinstance(module, BATCH):
             size = _size(x, [i for i in range(x.ndim) if i != 1], True)
         elif isinstance(module, INSTANCE):

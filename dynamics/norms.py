@@ -25,7 +25,7 @@ from lawful.theory.own_runs import is_own_run
 from .gradients import GradientWatch
 from .hooks import Hook, Unsaved
 from .names import bare
-from .norm_forms import Form, epsilon_of, of_block
+from .norm_forms import KNOWN, Form, epsilon_of, of_block
 from .unwrap import inside
 
 
@@ -291,7 +291,8 @@ def _norms(model: nn.Module) -> dict[str, nn.Module]:
     out = {}
     for name, module in model.named_modules():
         small = all(p.ndim <= 1 for p in module.parameters()) or isinstance(module, nn.LayerNorm)
-        if "norm" in type(module).__name__.lower() and epsilon_of(module) is not None and small:
+        said = epsilon_of(module) is not None or (type(module) not in KNOWN and any(True for _ in module.parameters()))
+        if "norm" in type(module).__name__.lower() and said and small:
             out[bare(name)] = module
     return out
 

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lawful.graph.questions.derive import derive
+from lawful.blocks import ShapeError
+from lawful.graph.questions.derive import architecture_of, derive
 from lawful.theory.arguments import shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
-from lawful.theory.losses import LossLike, expect_loss
+from lawful.theory.losses import Loss, LossLike, expect_loss
 from lawful.theory.own_runs import is_own_run
 from lawful.theory.typed import typed_methods
 
@@ -211,7 +212,16 @@ class Watcher:
                 "the weights are sharded (DTensor), and laws are derived from a whole model; derive them before "
                 "fully_shard or parallelize_module, and pass laws= to the ledger"
             )
-        return derive(inside(self.model), self.loss, args=args, kwargs=kwargs)
+        model = inside(self.model)
+        try:
+            return derive(model, self.loss, args=args, kwargs=kwargs)
+        except ShapeError:
+            arch = architecture_of(model, args, kwargs)
+            if not isinstance(self.loss, (str, Loss)) or all(o.features > 1 for o in arch.outputs):
+                raise
+            # a number beside other outputs is the loss that the model computed itself (nanoGPT, transformers)
+            losses = ["mse" if o.features == 1 else self.loss for o in arch.outputs]
+            return derive(model, losses, args=args, kwargs=kwargs)
 
     def _backward_begins(self, carried: bool | None) -> None:
         self.notes.begins(carried)
@@ -434,9 +444,10 @@ class Watcher:
         expect_accounts(state, self.accounts)
         self._resume(state)
         late = state.get("last", self.steps) < self.steps
+        plain = self._plain()
         for name, one in state["accounts"].items():
             account = self.accounts[name]
-            now = account.last
+            now = account.form.value(plain)  # the model may have been loaded after this account was opened
             account.load(dict(one))
             near = 1e-6 * float(account.scale.max())
             if late or not torch.allclose(account.last, now, rtol=0, atol=near, equal_nan=True):

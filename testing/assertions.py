@@ -93,7 +93,8 @@ def assert_lawful(
 
     It fails where a witness contradicts, naming the first wrong place walking backwards, and where a parameter has no
     witness.  It does not fail for what was not measured, nor for straight-through estimators, whose gradient is none by
-    design.  The module is left exactly as it was.
+    design.  Where gradients stop (`detach`, `no_grad`) and that may be meant it asks: it fails too, accuses nobody, and
+    says what to pass.  The module is left exactly as it was.
 
     An architecture is derived and verified at random parameters and, up to a few hundred parameters, its laws are also
     counted by the oracle.
@@ -116,7 +117,7 @@ def assert_lawful(
         training: run a module in training mode; False keeps its modes.
         allow_untested: names of parameters, or of modules, that may have no witness.
         by_design: names of operators (`"GradientReversal"`), modules or lines (`"model.py:12"`) whose gradient is meant
-            not to be the derivative; `"detach"` for every cut.
+            not to be the derivative; `"detach"` for every cut.  A comment `# lawful: by design` says the same.
         run: `"double"` for float64 only; `"as_is"` for the module's own numbers, with its own forward and
             `loss.backward()`, compiled and averaged as it is.  By default float64, and as it is where the module is
             compiled, wrapped or uses autocast.
@@ -125,7 +126,8 @@ def assert_lawful(
         `Findings` of a module: `parameters`, `laws`, `fault`, `verdict`; a `Report` of an architecture.
 
     Raises:
-        AssertionError: at most 25 lines: where the fault is, what it seems to be, the parameters with their errors.
+        AssertionError: at most 25 lines: where the fault is, what it seems to be, the parameters with their errors; or
+            where gradients stop, and the question whether that is meant.
         ValueError: for inputs that do not run, and for laws that do not fit the parameters.
     """
     __tracebackhide__ = True

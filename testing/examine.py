@@ -28,7 +28,7 @@ from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped
 RUNS = ("double", "as_is")
 EXCUSES = {
     STRAIGHT: "straight-through, so no gradient by design",
-    STOPPED: "stopped by design, as by_design= says",
+    STOPPED: "stopped by design, as is declared",
     UNSEEN: "zero as it should be, for the loss does not see what it adds",
     REMOVED: "zero as it should be, for a norm or a softmax follows",
 }
@@ -100,7 +100,7 @@ def examine(
     if laws is not None:
         _expect(laws, plain)
         _check(findings, laws, steps, plain, given=True)
-    elif not findings.wrong:
+    elif not findings.wrong and not findings.stopped:
         _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
     findings.seconds = time.perf_counter() - began
     return findings

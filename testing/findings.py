@@ -9,6 +9,8 @@ from lawful.theory.arguments import plural
 from lawful.theory.verdict import Verdict
 
 from .witness.judge import DERIVATIVE, LAWS, REACH, REFERENCE, ParameterFinding
+from .witness.stops import COMMENT
+from .witness.tape import Stop
 from .witness.where import Fault
 
 WITNESSES = (LAWS, REFERENCE, DERIVATIVE, REACH)
@@ -69,6 +71,16 @@ class Findings:
         return [p for p in self.parameters.values() if p.against]
 
     @property
+    def stopped(self) -> list[ParameterFinding]:
+        """Parameters that lack a part of their gradient where gradients stop, which may be meant."""
+        return [p for p in self.parameters.values() if p.stops and not p.against]
+
+    @property
+    def stops(self) -> list[Stop]:
+        """Where the gradients of those stop."""
+        return list(dict.fromkeys(s for p in self.stopped for s in p.stops))
+
+    @property
     def untested(self) -> list[ParameterFinding]:
         """Parameters without a witness that nobody excepted."""
         return [p for p in self.parameters.values() if not p.known and not any(_fits(p.name, a) for a in self.allowed)]
@@ -80,9 +92,14 @@ class Findings:
 
     @property
     def verdict(self) -> Verdict:
-        """`HOLDS`, `VIOLATED` if a witness contradicts, or `VACUOUS` if a parameter has none."""
+        """`HOLDS`, `VIOLATED` if a witness contradicts, or `VACUOUS` if a parameter has none.
+
+        `UNDECIDED` where gradients stop, and that may be meant.
+        """
         if self.wrong or self.violated:
             return Verdict.VIOLATED
+        if self.stopped:
+            return Verdict.UNDECIDED
         return Verdict.VACUOUS if self.untested or not self.parameters or self.vacuous else Verdict.HOLDS
 
     @property
@@ -118,11 +135,10 @@ class Findings:
         if self.violated and not wrong:
             some = f"{len(self.violated)} of {plural(len(self.laws), 'law')}"
             lines = [f"{self.model}: {some} {'is' if len(self.violated) == 1 else 'are'} broken"]
-        elif wrong and self.fault is not None and self.fault.cut:
-            some = f"{len(wrong)} of {len(self.parameters)} parameters"
-            lines = [f"{self.model}: gradients do not reach {some}, or only in part"]
         elif wrong:
             lines = [f"{self.model}: wrong gradients ({len(wrong)} of {len(self.parameters)} parameters)"]
+        elif self.stopped:
+            lines = [f"{self.model}: {self._asked()}"]
         elif self.vacuous:
             lines = [f"{self.model}: {self.vacuous}"]
         elif untested:
@@ -137,11 +153,16 @@ class Findings:
             ]
             if self.fault.written:
                 lines.insert(-1, f"  written at: {self.fault.written}")
-            meant = self.fault.operator or (self.fault.place.line if self.fault.cut else "")
-            if meant:
-                what = "stops gradients" if self.fault.cut else "changes gradients and nothing else"
-                lines.append(f"  if meant:   this line {what}; pass by_design=[{meant!r}]")
+            if self.fault.operator:
+                what = f"pass by_design=[{self.fault.operator!r}]"
+                lines.append(f"  if meant:   this line changes gradients and nothing else; {what}")
+        if stops := self.stops:
+            lines += _cut([f"  stopped by: {s}" for s in stops], 6, "places where gradients stop")
+            names = ", ".join(dict.fromkeys(repr(s.name) for s in stops))
+            lines.append(f'  if meant:   pass by_design=[{names}], or write "# {COMMENT}" on the line')
         lines += _cut([_row(p) for p in sorted(wrong, key=lambda p: -p.error)], 8, "wrong parameters")
+        few = sorted(self.stopped, key=lambda p: -p.error)
+        lines += _cut([_row(p) for p in few], 4 if wrong else 8, "parameters that lack a part of their gradient")
         lines += _cut(
             [f"  law broken: {r.law} (by {r.residual:.1e} of its terms) {r.reason}".rstrip() for r in self.violated],
             4,
@@ -157,6 +178,15 @@ class Findings:
         lines += _cut([f"  note:       {n}" for n in self.notes], max(1, LONGEST - len(lines) - 1), "notes")
         return lines[:LONGEST]
 
+    def _asked(self) -> str:
+        """The question whether stopped gradients are meant."""
+        missing, every = sum(p.missing for p in self.stopped), plural(len(self.parameters), "parameter")
+        partly = len(self.stopped) - missing
+        some = [f"a part is missing in {partly} of {every}"] * bool(partly)
+        some += [f"all of it in {missing} of {every}"] * bool(missing)
+        where = plural(len(self.stops), "place")
+        return f"gradients stop at {where}: {', '.join(some)}; is that meant? Nothing else is wrong"
+
     def _witnesses(self) -> list[str]:
         found = [f"{w} {len(self.vouched(w))}/{len(self.parameters)}" for w in WITNESSES]
         scalars, tested = sum(r.scalars for r in self.laws), sum(r.tested for r in self.laws)
@@ -165,6 +195,9 @@ class Findings:
 
 def _row(p: ParameterFinding) -> str:
     size = "" if not p.error else f" (off by {p.error:.1e})" if p.error < 1e6 else ""
+    if p.stops and not p.against:
+        part = f"what is stopped is {p.error:.0%} of it" if p.error < 1e3 else "more than all of it is stopped"
+        return f"  parameter:  {p.name}: {REACH}: {'it gets no gradient' if p.missing else part}"
     return f"  parameter:  {p.name}{size}: " + "; ".join(f"{w}: {text}" for w, text in p.against.items())
 
 

@@ -80,6 +80,7 @@ def score(names: Sequence[str] | None = None, say: Callable[[str], None] | None 
             found = examine(model, bed.args, loss=bed.loss)
             row = Row(name, fault, seconds=found.seconds)
             row.caught |= {w for p in found.wrong for w in p.against if w in (REFERENCE, DERIVATIVE, REACH)}
+            row.caught |= {REACH for _ in found.stopped}
             row.caught |= {"kit"} if found.verdict is not Verdict.HOLDS else set()
             request = Request(model, bed.args, {}, partial(loss_of, bed.loss, -1), 2, 0, True)
             points = [(p, own, None, w) for p, own, _, w in of_samples(in_double(request))]
@@ -128,7 +129,8 @@ def _named(found: Findings, model: nn.Module, bed: Bed) -> bool:
         ((out * w).sum() + out.square().mean()).backward()
         grads.append({n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in m.named_parameters()})
     really = {n for n, g in grads[0].items() if float((g - grads[1][n]).norm()) > 1e-5 * float(grads[1][n].norm())}
-    return bool(found.wrong) and {p.name for p in found.wrong} <= really
+    named = {p.name for p in (*found.wrong, *found.stopped)}
+    return bool(named) and named <= really
 
 
 CHANGE, GRADCHECK = "parameters change", "gradcheck"

@@ -81,7 +81,7 @@ FAULTS = {
     "rows": (operator(torch.mul, lambda g, x, w: (g * w, (g * x)[:8].sum(0))), "gain.0", "a part of it"),
     "detach": (cut_half, "up.weight", "detach"),
     "no_grad": (no_grad, "up.weight", "a no_grad region"),
-    "data": (behind, "up.weight", "does not see this path"),
+    "data": (behind, "up.weight", "what it saved was overwritten"),
 }
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from .own_backward import AGREES, DESIGN, OPEN, WRONG, OperatorFinding
 from .sample import Sample
-from .tape import spots_in
+from .tape import Stop, spots_in
 from .where import Fault, first_fault
 
 STRAIGHT = "a straight-through estimator: no gradient, by design"
-STOPPED = "its gradient stops at a line that by_design= names"
+STOPPED = "its gradient stops where it is declared to"
 UNREAD = "the forward never reads it in a kernel of torch (item() and numpy() are none)"
 ASIDE = "it gets no gradient (None): no kernel of torch leads from it to what is returned (numpy() and item() are none)"
 STILL = "its gradient is zero everywhere: nothing that the loss sees depends on it"
@@ -29,7 +29,9 @@ class ParameterFinding:
         name: of the parameter.
         vouched: the witnesses that say that it is right.
         against: what contradicts, by witness.
-        error: relative size of its error, where it is wrong.
+        error: relative size of its error, where it is wrong, or of the part that it lacks.
+        stops: where gradients stop, so that it gets only a part of its own; that may be meant.
+        missing: whether it gets no gradient at all because of them.
         notes: what else is to be said: a gradient that is none by design, an effect that what follows removes.
         untested: why no witness can speak; empty where one does.
     """
@@ -38,13 +40,15 @@ class ParameterFinding:
     vouched: set[str] = field(default_factory=set)
     against: dict[str, str] = field(default_factory=dict)
     error: float = 0.0
+    stops: list[Stop] = field(default_factory=list)
+    missing: bool = False
     notes: list[str] = field(default_factory=list)
     untested: str = ""
 
     @property
     def known(self) -> bool:
         """Whether there is something to say about it: that it gets some gradient is not enough."""
-        return bool(self.vouched - {REACH} or self.against or self.notes)
+        return bool(self.vouched - {REACH} or self.against or self.stops or self.notes)
 
 
 @dataclass
@@ -76,64 +80,55 @@ def judge(
     found.unknown = next((s.unknown for s in samples if s.unknown), "") if not known else ""
     for sample in known:
         before = {n for n, p in found.parameters.items() if p.against}
-        _reference(sample, found, by_design)
+        _reference(sample, found)
         if sample.longer and not before and any(p.against for p in found.parameters.values()):
             found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
         _padding(sample, found, padded)
         _operators(sample, found)
+    for one in found.parameters.values():
+        if one.against or one.stops:
+            one.vouched.clear()
     _reach(samples, known, found, matrices)
     return found
 
 
-def _reference(sample: Sample, found: Judgement, by_design: Sequence[str]) -> None:
+def _reference(sample: Sample, found: Judgement) -> None:
     wrong = []
     for name, one in found.parameters.items():
-        if not sample.error(name) <= sample.bound(name):
-            kind = _excuse(sample, name, by_design)
-            if kind:
-                if kind not in one.notes:
-                    one.notes.append(kind)
-                continue
+        if sample.fits(name, sample.true):
+            if sample.moved(name):
+                one.vouched.add(REFERENCE)
+        elif sample.fits(name, sample.meant):
+            kind = STOPPED if sample.declared else STRAIGHT
+            if kind not in one.notes:
+                one.notes.append(kind)
+        elif sample.fits(name, sample.cut):
+            _lacks(sample, name, one, found)
+        else:
             wrong.append(name)
-            one.error = max(one.error, sample.relative(name))
-        elif sample.moved(name):
-            one.vouched.add(REFERENCE)
+            one.error = max(one.error, sample.relative(name, sample.cut))
     if not wrong:
         return
     fault = first_fault(sample, wrong)
     if fault is not None and (found.fault is None):
         found.fault = fault
     for name in wrong:
-        one, cut = found.parameters[name], _by_cut(sample, name)
-        witness = REACH if cut else REFERENCE
+        one = found.parameters[name]
         one.vouched.discard(REFERENCE)
-        text = "autograd does not see a path to it" if cut else "not the derivative of what the forward computes"
-        one.against.setdefault(witness, text)
+        one.against.setdefault(REFERENCE, "not the derivative of what the forward computes")
 
 
-def _by_cut(sample: Sample, name: str) -> bool:
-    """Whether the gradient is right for what autograd saw, and only that."""
-    if not sample.tape.cuts:
-        return False
-    own, cut = sample.own.get(name), sample.cut.get(name)
-    if own is None or cut is None:
-        return own is None or not float(own.norm())
-    return float((own - cut).norm()) <= sample.bound(name)
-
-
-def _excuse(sample: Sample, name: str, by_design: Sequence[str]) -> str:
-    """Why a gradient that is no derivative is none by design; empty if it should be one."""
-    if not _by_cut(sample, name) or not sample.tape.cuts:
-        return ""
-    tape = sample.tape
-    declared = False
-    for step, spot in tape.cuts:
-        place = tape.detached.get(spot.key, tape.steps[step].place)
-        if any(d == place.line or d == place.module or d == "detach" for d in by_design):
-            declared = True
-        elif not tape.straight_through(step, spot):
-            return ""
-    return STOPPED if declared else STRAIGHT
+def _lacks(sample: Sample, name: str, one: ParameterFinding, found: Judgement) -> None:
+    """A gradient that is right for what autograd saw, and only that."""
+    stops = sample.stops[name]
+    one.error = max(one.error, sample.relative(name, sample.meant))
+    one.stops += [s for s in stops if s not in one.stops]
+    own = sample.own.get(name)
+    one.missing = own is None or not float(own.norm())
+    sure = next((s for s in stops if s.sure), None)
+    if sure is not None:
+        one.against.setdefault(REACH, "autograd does not see a path to it")
+        found.fault = found.fault or Fault("a checkpoint", sure.place, sure.why, "its parameters", 0)
 
 
 def _padding(sample: Sample, found: Judgement, padded: dict[str, tuple[int, ...]]) -> None:
@@ -194,9 +189,6 @@ def _operators(sample: Sample, found: Judgement) -> None:
             found.fault = Fault(
                 f"the backward of {f.operator}", f.place, f"{what} (finite differences)", toward, f.step, written=at
             )
-    for one in found.parameters.values():
-        if one.against:
-            one.vouched.clear()
 
 
 def _written_at(sample: Sample, f: OperatorFinding) -> str:
@@ -224,7 +216,7 @@ def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement,
         none = all(g is None for g in owns)
         zero = all(g is None or not float(g.norm()) > 1e-14 * s.scale for g, s in zip(owns, samples, strict=True))
         moved = any(s.moved(name) for s in known)
-        if one.against or one.untested:
+        if one.against or one.stops or one.untested:
             continue
         if not none and not zero and (moved or not known):
             one.vouched.add(REACH)

@@ -1,11 +1,14 @@
-"""Writes a `Tape` while a module runs."""
+"""Writes a `Tape` while a module runs.
+
+This file is long because everything that is written shares what is known about memory so far.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +16,24 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .tape import COMPARES, NEAR, ROUNDS, NotMeasured, OwnCall, Place, Spot, Step, Tape, flat, spots_in, storage_key
+from .listening import listening
+from .straight import Straight
+from .tape import (
+    COMPARES,
+    NEAR,
+    ROUNDS,
+    Cut,
+    NotMeasured,
+    OwnCall,
+    Place,
+    Spot,
+    Step,
+    Stop,
+    Tape,
+    flat,
+    spots_in,
+    storage_key,
+)
 
 # calls that read the shape of a tensor, or its place, and not its numbers
 BLIND = frozenset(
@@ -21,6 +41,8 @@ BLIND = frozenset(
     "new_empty_strided exponential_ normal_ uniform_ random_ cauchy_ log_normal_ geometric_ zero_ ".split()
 )
 OURS = frozenset({"torch", "lawful"})  # packages whose lines no user wrote
+DETACHED, REGION = "detach() or .data", "a no_grad region"
+CHECKPOINT = "no input of it needs a gradient, so that it gives none to its parameters (use_reentrant=False does)"
 
 
 def _whole(tensor: torch.Tensor) -> bool:
@@ -52,6 +74,8 @@ class Recorder(TorchDispatchMode):
         self._outside: list[int] = []  # memory that no kernel was seen to write first
         self._before_call: dict[int, int] = {}
         self._of_state: set[int] = set()  # memory that was made from what the module keeps for its next call
+        self._straight = Straight(tape)
+        self.regions: list[Place] = []  # where the no_grad regions begin that are open
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -107,6 +131,8 @@ class Recorder(TorchDispatchMode):
             reads = []  # what is written into a part leaves the rest of the memory as it moves
         targets = {storage_key(t) for t in written}
         fresh = {i: t for i, t in enumerate(outs) if storage_key(t) not in targets}
+        if step.name == "aten.copy_" and all(map(_whole, written)) and self._is_anew(spots_in(step.args[1:])):
+            tape.state -= targets  # nothing is left of what was kept before
         if any(s.key in tape.state or s.key in self._of_state for s in reads):
             self._of_state |= {storage_key(t) for t in fresh.values()}
         if not any(s.key in tape.moves for s in reads):
@@ -117,11 +143,18 @@ class Recorder(TorchDispatchMode):
         step.writes = [None if storage_key(t) in tape.state else tape.spot(t) for t in written]
         step.results = {i: self._fresh(t) for i, t in fresh.items()}
         if step.results or kept:
-            self._cut(step, len(tape.steps), reads)
+            made = [*fresh.values(), *kept]
+            self._cut(step, len(tape.steps), reads, made)
             self._append(step, reads)
+            self._straight.rounded(made)
         for tensor in written:
             if storage_key(tensor) in tape.state:  # what a module keeps for its next call is a number from now on
                 self._settle(tensor, step)
+
+    def _is_anew(self, source: list[Spot]) -> bool:
+        """Whether values depend on parameters, and not on what the module kept for this call."""
+        kept = self.tape.state | self._of_state
+        return any(s.key in self.tape.moves for s in source) and not any(s.key in kept for s in source)
 
     def _settle(self, tensor: torch.Tensor, step: Step) -> None:
         """Keeps what a storage holds as numbers: it depends on no parameter."""
@@ -160,14 +193,37 @@ class Recorder(TorchDispatchMode):
                 tape.rounded.pop(spot.key, None)
         tape.widths |= {s.dtype for s in floats}
 
-    def _cut(self, step: Step, number: int, reads: list[Spot]) -> None:
+    def _cut(self, step: Step, number: int, reads: list[Spot], results: Sequence[torch.Tensor]) -> None:
         """Notes what depends on parameters and is read without autograd knowing it."""
-        tape = self.tape
         if step.own:
             return
-        for spot in reads:
-            if spot.key in tape.moves and spot.dtype.is_floating_point and not (spot.alive and step.alive):
-                tape.cuts.append((number, spot))
+        unseen = [s for s in reads if self._unseen(s, step.alive)]
+        cuts = [self._cut_at(number, s, step.alive, step.place) for s in unseen]
+        self.tape.cuts += cuts
+        if cuts:
+            self._straight.sums(step, cuts, results)
+        made = [*step.results.values(), *filter(None, step.writes)]
+        dies = unseen and not (step.alive and any(s.alive for s in reads))
+        for spot in made:
+            if dies:
+                self.tape.dead[spot.key] = self.tape.cuts[-1].stop
+            else:
+                self.tape.dead.pop(spot.key, None)
+
+    def _unseen(self, spot: Spot, alive: bool) -> bool:
+        real = spot.dtype.is_floating_point or spot.dtype.is_complex
+        return real and spot.key in self.tape.moves and not (spot.alive and alive)
+
+    def _cut_at(self, number: int, spot: Spot, alive: bool, place: Place, call: int | None = None) -> Cut:
+        tape = self.tape
+        known = None if spot.alive else tape.dead.get(spot.key)
+        if known is not None:
+            return Cut(number, spot, known, place, False, call)
+        if alive:
+            stop = Stop(tape.detached.get(spot.key, place), DETACHED)
+        else:
+            stop = Stop(self.regions[-1] if self.regions else place, REGION)
+        return Cut(number, spot, stop, place, True, call)
 
     def _written(self, schema: Any, args: tuple[Any, ...], options: dict[str, Any]) -> list[torch.Tensor]:
         found: list[torch.Tensor] = []
@@ -190,7 +246,12 @@ class Recorder(TorchDispatchMode):
                 else:
                     kept.append(a)
         outer = not any(not self.tape.calls[n].by_torch for n in self._open)
-        call = OwnCall(function, tuple(kept), spots, self.place(), len(self.tape.steps), outer=outer)
+        moving = frozenset(s.key for s in spots.values() if s.key in self.tape.moves)
+        call = OwnCall(function, tuple(kept), spots, self.place(), len(self.tape.steps), outer=outer, moving=moving)
+        if not self._open:
+            alive, number = torch.is_grad_enabled(), len(self.tape.calls)
+            unseen = [s for s in spots.values() if self._unseen(s, alive)]
+            self.tape.cuts += [self._cut_at(call.first, s, alive, call.place, number) for s in unseen]
         self.tape.calls.append(call)
         self._before_call[len(self.tape.calls) - 1] = len(self._outside)
         self._open.append(len(self.tape.calls) - 1)
@@ -214,12 +275,27 @@ class Recorder(TorchDispatchMode):
                 call.first = call.last = len(tape.steps)
                 self._append(step, list(call.spots.values()))
             call.results = tuple(tape.spot(t) for t in outs)
+            for spot in call.results:
+                if not spot.alive and not self._open:
+                    self._dies(number, spot)
         except NotMeasured as error:
             tape.unknown = str(error)
 
+    def _dies(self, number: int, spot: Spot) -> None:
+        """What a call gave that autograd does not know."""
+        call, cut = self.tape.calls[number], next((c for c in self.tape.cuts if c.call == number), None)
+        if cut is not None:
+            self.tape.dead[spot.key] = cut.stop
+        elif call.by_torch and torch.is_grad_enabled():
+            self.tape.dead[spot.key] = Stop(call.place, CHECKPOINT, sure=True)
+
     def settle(self, module: torch.nn.Module) -> None:
-        """After the forward: a buffer that was made anew from what it held before is state, not part of a path."""
-        for b in module.buffers():
+        """After the forward: what was made anew from what it held before is state, not part of a path."""
+        self.tape.straight |= self._straight.stops
+        for stop, cuts in self.tape.stops.items():
+            if all(self._straight.codebook(c) for c in cuts if c.entrance) and any(c.entrance for c in cuts):
+                self.tape.straight.add(stop)
+        for b in _state(module):
             key = storage_key(b) if b.layout is torch.strided else None
             if key in self._of_state and key in self.tape.made and key not in self.tape.state and not b.requires_grad:
                 self.tape.kept.add(self.tape.made[key])
@@ -251,6 +327,11 @@ def _users(path: str) -> bool:
     return not path.startswith(STANDARD) or "site-packages" in path
 
 
+def _state(module: torch.nn.Module) -> list[torch.Tensor]:
+    """What a module keeps for its next call: its buffers, and parameters that no optimizer moves (of a teacher)."""
+    return [*module.buffers(), *(p for p in module.parameters() if not p.requires_grad)]
+
+
 @contextmanager
 def recording(module: torch.nn.Module, parameters: Mapping[str, torch.Tensor]) -> Iterator[Recorder]:
     """Inside, everything that runs is written on a tape.
@@ -266,30 +347,12 @@ def recording(module: torch.nn.Module, parameters: Mapping[str, torch.Tensor]) -
             raise NotMeasured(f"{tape.leaves[key][0]} and {name} share one memory")
         tape.leaves[key] = (name, tape.spot(p.data))
         tape.moves.add(key)
-    tape.state = {storage_key(b) for b in module.buffers() if b.layout is torch.strided}
+    tape.state = {storage_key(b) for b in _state(module) if b.layout is torch.strided}
     recorder = Recorder(tape, {id(m): n or type(m).__name__ for n, m in module.named_modules()})
     for p in parameters.values():
         recorder.note(p.detach())
-    with _watched(recorder), recorder:
+    with listening(recorder), recorder:
         yield recorder
-
-
-@contextmanager
-def _watched(recorder: Recorder) -> Iterator[None]:
-    """Tells a recorder of every call of an `autograd.Function`."""
-    level = torch.autograd.Function.__mro__[1]
-
-    def apply(cls: type[torch.autograd.Function], *args: Any) -> Any:
-        number = recorder.enter(cls, args)
-        out = super(level, cls).apply(*args)  # type: ignore[arg-type]
-        recorder.leave(number, out)
-        return out
-
-    level.apply = classmethod(apply)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        del level.apply  # type: ignore[attr-defined]
 
 
 __all__ = ["Recorder", "recording"]

@@ -7,14 +7,14 @@ backward that a user wrote) plays no part, unless that is asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from .tape import NotMeasured, OwnCall, Spot, Step, Tape, spots_in
+from .tape import Cut, NotMeasured, OwnCall, Spot, Step, Tape, spots_in
 
 Tensors = dict[str, torch.Tensor]
 FREQUENCY = ("aten.embedding", "aten._embedding_bag", "aten.embedding_bag")
@@ -123,7 +123,7 @@ def replay(
     leaves: Mapping[str, torch.Tensor],
     outputs: Sequence[Spot],
     *,
-    cut: bool = False,
+    closed: Iterable[Cut] = (),
     stand_in: Mapping[int, Override] | None = None,
     steps: range | None = None,
     memory: Memory | None = None,
@@ -134,7 +134,7 @@ def replay(
         tape: what ran.
         leaves: the parameters by name, in the shapes they had.
         outputs: what is asked for at the end.
-        cut: whether what autograd did not see stays unseen.
+        closed: reads that autograd did not see, and that are to stay unseen.
         stand_in: what to do after the steps of some calls of `autograd.Function`, by number of the call.
         steps: only these.
         memory: what lies in memory at the start, beside the parameters and what was read.
@@ -147,11 +147,14 @@ def replay(
     ends: dict[int, list[int]] = {}
     for n in stand_in or ():
         ends.setdefault(tape.calls[n].last, []).append(n)
+    shut: Shut = {}
+    for c in closed:
+        shut.setdefault((c.step, None) if c.call is None else (-1, c.call), set()).add(c.spot.key)
     span = steps if steps is not None else range(len(tape.steps))
     for i in span:
         for n in ends.get(i, ()):
             stand_in[n](tape.calls[n], memory)  # type: ignore[index]
-        _run(tape, i, memory, made, cut)
+        _run(tape, i, memory, made, shut)
     for n in ends.get(span.stop, ()):
         stand_in[n](tape.calls[n], memory)  # type: ignore[index]
     return Replayed([memory.read(s) for s in outputs], made, memory)
@@ -167,9 +170,13 @@ def start(tape: Tape, leaves: Mapping[str, torch.Tensor]) -> Memory:
     return memory
 
 
-def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], torch.Tensor], cut: bool) -> None:
+Shut = dict[tuple[int, int | None], set[int]]  # the memory that a step, or a call, reads unseen
+
+
+def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], torch.Tensor], shut: Shut) -> None:
     step = tape.steps[number]
-    dead = _dead(tape, step) if cut else lambda _: False
+    unseen = shut.get((-1, step.own[0]) if step.own else (number, None), set())
+    dead = _dead(tape, step, unseen)
     written = _targets(step)
 
     def get(value: Any) -> Any:
@@ -197,7 +204,8 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
     if step.writes:
         for place, value in zip(step.writes, _changed(step, args, kwargs), strict=True):
             if place is not None:
-                if cut and not step.alive and place.alive and place.dtype.is_floating_point:
+                hidden = place.key in unseen and not (step.alive and place.alive)
+                if hidden and place.dtype.is_floating_point:
                     old = memory.read(place)  # without autograd a write is no step: gradients go on past it
                     value = old + (value - old).detach()
                 memory.write(place, value)
@@ -205,13 +213,13 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
     made.update({(number, i): v for i, v in enumerate(values)})
 
 
-def _dead(tape: Tape, step: Step) -> Callable[[Spot], bool]:
+def _dead(tape: Tape, step: Step, unseen: set[int]) -> Callable[[Spot], bool]:
     """Whether autograd did not see where an argument came from."""
-    if step.own:
-        around = tape.calls[step.own[0]]
-        shut = {s.key for s in around.spots.values() if not s.alive}
-        return lambda s: s.key in shut
-    return lambda s: not (s.alive and step.alive)
+    if step.own:  # inside of a call, what it was given both ways is told by what it is there
+        given = tape.calls[step.own[0]].spots.values()
+        both = {s.key for s in given if s.alive} & {s.key for s in given if not s.alive}
+        return lambda s: s.key in unseen and not (s.key in both and s.alive)
+    return lambda s: s.key in unseen and not (s.alive and step.alive)
 
 
 def _targets(step: Step) -> set[int]:

@@ -22,7 +22,8 @@ from .own_backward import OperatorFinding, operators
 from .recorder import recording
 from .replay import Memory, Replayed, replay
 from .stand_ins import stand_ins
-from .tape import NotMeasured, OwnCall, Spot, Tape
+from .stops import sort_stops
+from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape
 from .wires import Wires
 
 Tensors = dict[str, torch.Tensor]
@@ -43,6 +44,9 @@ class Sample:
         own: what the module's own backward left in each; None where it left nothing.
         true: the derivative of what the forward computed.
         cut: the same, where what autograd did not see stays unseen.
+        meant: the same, where that stays unseen of which it is known that it is meant.
+        declared: whether `by_design=` says so of some of it.
+        stops: where gradients stop that may not be meant, for each parameter that lacks a part of its gradient.
         noise: by how much the derivative moves with the last bits.
         width: the narrowest type of numbers that took part.
         tape: what ran.
@@ -60,6 +64,9 @@ class Sample:
     own: Gradients
     true: Gradients = field(default_factory=dict)
     cut: Gradients = field(default_factory=dict)
+    meant: Gradients = field(default_factory=dict)
+    declared: bool = False
+    stops: dict[str, list[Stop]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     width: torch.dtype = torch.float64
     tape: Tape = field(default_factory=Tape)
@@ -77,9 +84,9 @@ class Sample:
         """The length of the whole derivative, which is known when a sample is taken."""
         return sum(float(g.norm()) ** 2 for g in (self.true or self.own).values() if g is not None) ** 0.5
 
-    def bound(self, name: str) -> float:
-        """How far a gradient may be from the derivative."""
-        true = self.true.get(name)
+    def bound(self, name: str, side: Gradients | None = None) -> float:
+        """How far a gradient may be from the derivative, or from another side: `cut`, `meant`."""
+        true = (self.true if side is None else side).get(name)
         size = float(true.norm()) if true is not None else 0.0
         if self.tolerance is not None:
             return self.tolerance * size
@@ -87,26 +94,32 @@ class Sample:
         floor = max(FLOOR * eps, 1e-9)
         return MARGIN * self.noise.get(name, 0.0) + floor * size + 10 * eps * self.scale * 1e-2
 
-    def error(self, name: str) -> float:
-        """How far it is."""
-        own, true = self.own.get(name), self.true.get(name)
-        if own is None and true is None:
-            return 0.0
-        like = own if own is not None else true
-        assert like is not None
-        zero = torch.zeros_like(like)
-        return float(((zero if own is None else own) - (zero if true is None else true)).norm())
+    def fits(self, name: str, side: Gradients) -> bool:
+        """Whether a gradient is that of a side: `true`, `cut`, `meant`."""
+        return self.error(name, side) <= self.bound(name, side)
 
-    def relative(self, name: str) -> float:
+    def error(self, name: str, side: Gradients | None = None) -> float:
+        """How far it is from the derivative, or from another side."""
+        return apart(self.own.get(name), (self.true if side is None else side).get(name))
+
+    def relative(self, name: str, side: Gradients | None = None) -> float:
         """The same, relative to the derivative."""
-        true = self.true.get(name)
-        size = float(true.norm()) if true is not None else 0.0
-        return self.error(name) / size if size else float("inf") if self.error(name) else 0.0
+        true = (self.true if side is None else side).get(name)
+        size, error = float(true.norm()) if true is not None else 0.0, self.error(name, side)
+        return error / size if size else float("inf") if error else 0.0
 
     def moved(self, name: str) -> bool:
         """Whether the derivative is more than rounding."""
         true = self.true.get(name)
         return true is not None and float(true.norm()) > max(10 * self.noise.get(name, 0.0), 1e-12 * self.scale)
+
+
+def apart(one: torch.Tensor | None, other: torch.Tensor | None) -> float:
+    """How far two gradients are from one another; none is zero."""
+    if one is None or other is None:
+        some = other if one is None else one
+        return 0.0 if some is None else float(some.norm())
+    return float((one - other).norm())
 
 
 def dense(grad: torch.Tensor) -> torch.Tensor:
@@ -233,10 +246,16 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
         if not _same(value, sample.outputs[name], sample.width):
             raise NotMeasured(f"what it computes cannot be run again: {name} comes out otherwise")
     sample.true, made = _gradients(whole, spots, loss, leaves)
-    sample.wires = {k: (g, g) for k, g in made.items() if g is not None}
+    sample.cut = sample.meant = sample.true
+
+    def stopped(cuts: Sequence[Cut]) -> tuple[Gradients, dict[tuple[int, int], torch.Tensor | None]]:
+        again = replay(tape, leaves, list(spots.values()), stand_in=stand_in, closed=cuts)
+        return _gradients(again, spots, loss, leaves)
+
     if tape.cuts:
-        cut = replay(tape, leaves, list(spots.values()), stand_in=stand_in, cut=True)
-        sample.cut = _gradients(cut, spots, loss, leaves)[0]
+        sample.cut, made = stopped(tape.cuts)
+        _stopped(sample, lambda cuts: stopped(cuts)[0], by_design)
+    sample.wires = {k: (g, g) for k, g in made.items() if g is not None}
     eps = EPS.get(sample.width, 1e-2)
     generator = torch.Generator().manual_seed(seed)
     nudged = {
@@ -246,14 +265,33 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
         for n, p in leaves.items()
     }
     try:
-        shaken = _gradients(replay(tape, nudged, list(spots.values()), stand_in=stand_in), spots, loss, nudged)[0]
+        again = replay(tape, nudged, list(spots.values()), stand_in=stand_in, closed=tape.cuts)
+        shaken = _gradients(again, spots, loss, nudged)[0]
     except NotMeasured:
         shaken = {}
-    for n, g in sample.true.items():
+    for n, g in sample.cut.items():
         other = shaken.get(n)
         if g is not None and other is not None:
             sample.noise[n] = float((g - other).norm())
     sample.unseen = _unseen(sample, spots, stand_in, generator)
+
+
+MOST_STOPS = 16  # that are looked at one by one
+
+
+def _stopped(sample: Sample, derivative: Callable[[Sequence[Cut]], Gradients], by_design: Sequence[str]) -> None:
+    """By which of the stops that may not be meant each parameter lacks a part of its gradient."""
+    known = sort_stops(sample.tape, by_design)
+    sample.declared = known.declared
+    if known.meant:
+        sample.meant = derivative(known.meant) if known.asked else sample.cut
+    short = [n for n in sample.parameters if not sample.fits(n, sample.meant) and sample.fits(n, sample.cut)]
+    asked = list(known.asked.items())[-MOST_STOPS:] if short else []
+    alone = [(stop, derivative([*known.meant, *cuts])) for stop, cuts in asked]
+    for n in short:
+        bound = sample.bound(n, sample.meant) + sample.bound(n, sample.cut)
+        by = [stop for stop, grads in alone if apart(grads.get(n), sample.meant.get(n)) > bound]
+        sample.stops[n] = by or list(known.asked)
 
 
 def _unseen(

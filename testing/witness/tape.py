@@ -2,6 +2,8 @@
 
 A value is named by its memory, as views, `detach`, `.data` and writes in place share it: whatever hides a computation
 from autograd hides nothing here.  What follows is `replay`, which differentiates the calls again.
+
+This file is long because a tape is one structure of many small parts.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 ROUNDS = frozenset({"round", "floor", "ceil", "trunc", "sign", "sgn", "heaviside", "argmax", "argmin", "max", "min"})
 COMPARES = frozenset({"gt", "lt", "ge", "le", "eq", "ne"})
-NEAR = 12  # calls between a rounding and a cut that belong to one straight-through estimator
+NEAR = 12  # calls between a rounding and the sum of a straight-through estimator
 MOST_DECORATORS = 5  # lines before the `def` of a backward
 PLAIN = ("aten", "prims", "prim")
 
@@ -130,6 +132,7 @@ class OwnCall:
         first: number of the first step inside.
         last: one behind the last.
         outer: whether no other call is around it.
+        moving: the memory among its inputs that depends on trainable parameters.
         results: the tensors it gave.
         opaque: whether something it gave was made outside of torch's kernels.
     """
@@ -141,6 +144,7 @@ class OwnCall:
     first: int
     last: int = -1
     outer: bool = True
+    moving: frozenset[int] = frozenset()
     results: tuple[Spot, ...] = ()
     opaque: bool = False
 
@@ -161,6 +165,51 @@ class OwnCall:
         return self.function.__module__.split(".")[0] == "torch"
 
 
+@dataclass(frozen=True)
+class Stop:
+    """Where gradients are stopped.
+
+    Attributes:
+        place: the line of the `detach()`, or the one that opens a `no_grad` region; that of the read where neither is
+            seen (`.data`).
+        why: what stops them.
+        sure: whether nobody can mean it.
+    """
+
+    place: Place
+    why: str
+    sure: bool = False
+
+    @property
+    def name(self) -> str:
+        """What `by_design=` calls it."""
+        return self.place.line or self.place.module or "detach"
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, [self.why, str(self.place)]))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A read of what depends on trainable parameters, but without autograd knowing it.
+
+    Attributes:
+        step: number of the step that reads.
+        spot: what it reads.
+        stop: where the gradients of that stop.
+        read: where it is read.
+        entrance: whether autograd knew the value up to here.
+        call: number of the call of an `autograd.Function` that reads it; None for a kernel.
+    """
+
+    step: int
+    spot: Spot
+    stop: Stop
+    read: Place
+    entrance: bool
+    call: int | None = None
+
+
 @dataclass
 class Tape:
     """What a forward computed.
@@ -170,7 +219,9 @@ class Tape:
         leaves: the storage of every trainable parameter, by name.
         fixed: what every storage held when it was first read, flat.
         calls: of `autograd.Function`.
-        cuts: reads of what depends on trainable parameters, but without autograd knowing: step and spot.
+        cuts: reads that autograd did not see.
+        dead: where the gradients of a value stopped that autograd does not know.
+        straight: stops that belong to straight-through estimators.
         widths: types of the numbers that depend on parameters.
         draws: whether random numbers were drawn.
         kept: results that the module keeps for its next call in place of what it kept before: numbers from then on.
@@ -180,7 +231,9 @@ class Tape:
     leaves: dict[int, tuple[str, Spot]] = field(default_factory=dict)
     fixed: dict[int, torch.Tensor] = field(default_factory=dict)
     calls: list[OwnCall] = field(default_factory=list)
-    cuts: list[tuple[int, Spot]] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+    dead: dict[int, Stop] = field(default_factory=dict)
+    straight: set[Stop] = field(default_factory=set)
     widths: set[torch.dtype] = field(default_factory=set)
     state: set[int] = field(default_factory=set)
     made: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -208,11 +261,13 @@ class Tape:
             self.made.get(key),
         )
 
-    def straight_through(self, step: int, spot: Spot) -> bool:
-        """Whether a cut belongs to a straight-through estimator: something next to it is rounded."""
-        around = [spot, *(s for s in spots_in(self.steps[step].args) if s.key != spot.key)]
-        near = [self.steps[step].results.get(0), *around]
-        return any(s is not None and self.rounded.get(s.key, NEAR + 1) <= NEAR for s in near)
+    @property
+    def stops(self) -> dict[Stop, list[Cut]]:
+        """Where gradients are stopped, with the reads behind each."""
+        found: dict[Stop, list[Cut]] = {}
+        for c in self.cuts:
+            found.setdefault(c.stop, []).append(c)
+        return found
 
 
 def storage_key(tensor: torch.Tensor) -> int:
@@ -237,11 +292,13 @@ __all__ = [
     "NEAR",
     "PLAIN",
     "ROUNDS",
+    "Cut",
     "NotMeasured",
     "OwnCall",
     "Place",
     "Spot",
     "Step",
+    "Stop",
     "Tape",
     "flat",
     "spots_in",

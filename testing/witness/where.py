@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from .own_backward import WRONG
 from .resemblance import resemblance
 from .sample import EPS, Sample
-from .tape import Place, Spot, Step, spots_in
+from .tape import Place, Spot, Step, Tape, spots_in
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class Fault:
         guess: what seems to be wrong.
         toward: what the wrong gradient is sent to: a parameter, or a value.
         step: number of the step.
-        cut: whether autograd does not see the path.
         operator: the name of an operator that computes the identity.
         written: where the backward stands.
     """
@@ -33,7 +32,6 @@ class Fault:
     guess: str
     toward: str
     step: int
-    cut: bool = False
     operator: str = ""
     written: str = ""
 
@@ -52,19 +50,16 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
     """
     tape = sample.tape
     keys = {name: spot.key for name, spot in tape.leaves.values()}
-    cut = _first_cut(sample, {keys[n] for n in wrong if n in keys})
-    if cut is not None:
-        return cut
     readers = _readers(sample)
     bad: dict[Value, tuple[str, torch.Tensor | None, torch.Tensor]] = {}
     for made, (own, true) in sample.wires.items():
-        if _wrong(own, true, sample):
+        if _wrong(own, true, sample) and not _goes_on_inside(tape, made, readers):
             bad[_result(tape.steps[made[0]], made[1]).key, made] = (_called(sample, made), own, true)
     explained: set[Value] = set()
     for value in bad:
         explained |= _behind(sample, value) - {value}
     for name in wrong:
-        true_gradient = sample.true.get(name)
+        true_gradient = sample.cut.get(name)
         if name in keys and true_gradient is not None:
             bad[keys[name], None] = (name, sample.own.get(name), true_gradient)
     roots = [v for v in bad if v not in explained] or list(bad)
@@ -75,41 +70,12 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
 Value = tuple[int, tuple[int, int] | None]
 
 
-def _first_cut(sample: Sample, wrong: set[int]) -> Fault | None:
-    """The last place where a value that autograd knew goes on without it, towards parameters that are wrong."""
-    tape = sample.tape
-    found = None
-    for number, spot in tape.cuts:
-        maker = tape.steps[spot.made[0]] if spot.made is not None else None
-        dead = maker is not None and (number, spot) and any(n == spot.made[0] for n, _ in tape.cuts)  # type: ignore[index]
-        behind = {k for k, _ in _behind(sample, (spot.key, spot.made))}
-        if dead or tape.straight_through(number, spot) or not behind & wrong:
-            continue
-        step = tape.steps[number]
-        call = next((c for c in tape.calls if c.by_torch and any(r.key == spot.key for r in c.results)), None)
-        if call is not None:
-            why = "no input of it needs a gradient, so that it gives none to its parameters (use_reentrant=False does)"
-            found = Fault("a checkpoint", call.place, why, "its parameters", number, True)
-        elif step.alive:
-            place = tape.detached.get(spot.key, step.place)
-            found = Fault(
-                step.name,
-                place,
-                "autograd does not see this path: detach() or .data",
-                _toward(sample, spot),
-                number,
-                True,
-            )
-        else:
-            why = "autograd does not see this path: a no_grad region"
-            found = Fault(step.name, step.place, why, _toward(sample, spot), number, True)
-    return found
-
-
-def _toward(sample: Sample, spot: Spot) -> str:
-    if spot.made is None:
-        return next((n for k, (n, _) in sample.tape.leaves.items() if k == spot.key), "its input")
-    return _called(sample, spot.made)
+def _goes_on_inside(tape: Tape, made: tuple[int, int], readers: Mapping[Value, Sequence[int]]) -> bool:
+    """Whether what a user's operator gives is also read inside of it, where backward shows nothing."""
+    step = tape.steps[made[0]]
+    inside = {n for n in step.own if not tape.calls[n].by_torch}
+    reading = readers.get((_result(step, made[1]).key, made), ())
+    return bool(inside) and any(inside & set(tape.steps[r].own) for r in reading)
 
 
 def _behind(sample: Sample, value: Value) -> set[Value]:

@@ -1,0 +1,72 @@
+"""What no kernel of torch shows while a module runs: calls of an `autograd.Function`, and where `no_grad` begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+
+from .tape import Place
+
+
+class Listener(Protocol):
+    """Who is told.
+
+    Attributes:
+        regions: where the `no_grad` regions begin that are open.
+    """
+
+    regions: list[Place]
+
+    def enter(self, function: type[torch.autograd.Function], args: tuple[Any, ...]) -> int:
+        """A call of an `autograd.Function` begins; gives its number."""
+
+    def leave(self, number: int, out: Any) -> None:
+        """It ends."""
+
+    def place(self) -> Place:
+        """The line that runs."""
+
+
+@contextmanager
+def listening(recorder: Listener) -> Iterator[None]:
+    """Tells a recorder of every call of an `autograd.Function`, and of every `no_grad` region."""
+    level = torch.autograd.Function.__mro__[1]
+    kinds: list[Any] = [torch.no_grad, torch.set_grad_enabled]
+    own = [(k, k.__enter__, k.__exit__) for k in kinds]
+
+    def apply(cls: type[torch.autograd.Function], *args: Any) -> Any:
+        number = recorder.enter(cls, args)
+        out = super(level, cls).apply(*args)  # type: ignore[arg-type]
+        recorder.leave(number, out)
+        return out
+
+    def opened(enter: Callable[[Any], None]) -> Callable[[Any], None]:
+        def run(self: Any) -> None:
+            recorder.regions.append(recorder.place())
+            enter(self)
+
+        return run
+
+    def closed(leave: Callable[..., None]) -> Callable[..., None]:
+        def run(self: Any, *args: Any) -> None:
+            if recorder.regions:
+                recorder.regions.pop()
+            leave(self, *args)
+
+        return run
+
+    level.apply = classmethod(apply)  # type: ignore[attr-defined]
+    for kind, enter, leave in own:
+        kind.__enter__, kind.__exit__ = opened(enter), closed(leave)
+    try:
+        yield
+    finally:
+        del level.apply  # type: ignore[attr-defined]
+        for kind, enter, leave in own:
+            kind.__enter__, kind.__exit__ = enter, leave
+
+
+__all__ = ["Listener", "listening"]

@@ -1,0 +1,57 @@
+"""Where gradients are stopped: of which stops it is known that they are meant, and which ones are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .tape import Cut, Stop, Tape
+
+COMMENT = "lawful: by design"  # on a line that stops gradients
+
+
+@dataclass
+class Stops:
+    """The stops of a tape.
+
+    Attributes:
+        meant: reads behind those that are declared, or belong to straight-through estimators.
+        asked: all others, with the reads behind each.
+        declared: whether some are declared.
+    """
+
+    meant: list[Cut] = field(default_factory=list)
+    asked: dict[Stop, list[Cut]] = field(default_factory=dict)
+    declared: bool = False
+
+
+def sort_stops(tape: Tape, by_design: Sequence[str]) -> Stops:
+    """Which stops of a tape are meant.
+
+    Args:
+        tape: what ran.
+        by_design: lines, modules, or `"detach"` for all.
+    """
+    found = Stops()
+    for stop, cuts in tape.stops.items():
+        declared = not stop.sure and _declared(cuts, by_design)
+        if declared or stop in tape.straight:
+            found.meant += cuts
+            found.declared |= declared
+        else:
+            found.asked[stop] = cuts
+    return found
+
+
+def _declared(cuts: Sequence[Cut], by_design: Sequence[str]) -> bool:
+    """Whether `by_design=`, or a comment on the line, says that gradients are meant to stop there."""
+    for c in cuts:
+        for place in (c.stop.place, c.read):
+            if COMMENT in place.code or place.line in by_design:
+                return True
+            if any(place.module == d or place.module.startswith(f"{d}.") for d in by_design):
+                return True
+    return "detach" in by_design
+
+
+__all__ = ["COMMENT", "Stops", "sort_stops"]
