@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.fx import Graph, Node
 
-from .lengths import Length, divisor, measures, name_of_call, shape_of
+from .vector_lengths import Length, divisor, measures, name_of_call, shape_of
 from .purity import aten
 from .steps.patterns import beside_pattern, layer_pattern, length_pattern, plain, rms_pattern
 
