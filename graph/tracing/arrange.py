@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lawful.blocks import Rearrange, Reorder, RepeatFeatures, Turn
 
 from .layout import COPIES, Atom, Dim, Dims, Tangled, canonical, common, merged, shape
-from .values import NotUnderstood, OneFactor, Stream
+from .values import BothRepeated, NotUnderstood, OneFactor, Stream
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -199,6 +199,7 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
 
     Raises:
         OneFactor: if the second has no features.
+        BothRepeated: if the first has to be repeated (see `spread_out`).
         NotUnderstood: if their axes cut each other.
     """
     if a.signal == b.signal and a.dims == b.dims:
@@ -212,7 +213,7 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
         raise NotUnderstood(str(error)) from error
     pairs = [(x, y) for da, db in zip(cut_a, cut_b, strict=True) for x, y in zip(da, db, strict=True)]
     if any(x.axis == COPIES and y.axis != COPIES for x, y in pairs):
-        raise NotUnderstood("both sides of an operation are repeated along axes of the other")
+        raise BothRepeated("both sides of an operation are repeated along axes of the other")
     if any((x.axis == 0) != (y.axis == 0) and COPIES not in (x.axis, y.axis) for x, y in pairs):
         raise NotUnderstood("the examples of one side meet positions of the other")
     axes: dict[int, list[tuple[Atom, Atom]]] = {}
@@ -231,6 +232,21 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
     other = b.arranged(tuple(dims))
     wanted = exact(low, node, other, a.feature_axis, a.signal.channels_first)
     return a.arranged(dims_a), wanted
+
+
+def spread_out(low: Context, node: Node, s: Stream, lengths: Sequence[int]) -> Stream:
+    """A stream that is repeated to a shape that it broadcasts to: its copies are positions and features of their own.
+
+    Raises:
+        NotUnderstood: if it would be repeated for examples.
+    """
+    dims = ((),) * (len(lengths) - len(s.dims)) + s.dims
+    whole = s.arranged(tuple(d or ((Atom(COPIES, n),) if n > 1 else ()) for d, n in zip(dims, lengths, strict=True)))
+    if all(a.axis == COPIES for a in whole.dims[0]) and whole.dims[0]:
+        raise NotUnderstood("what is the same for every example is repeated along an axis of positions")
+    found = whole.feature_home
+    feature = found[0] if len(found) == 1 and found[0] > 0 else len(dims) - 1
+    return exact(low, node, whole, feature, first=s.signal.channels_first and feature == 1)
 
 
 def spread(a: Dims, b: Dims) -> list[tuple[Atom, Atom]]:

@@ -1,0 +1,100 @@
+"""The equation of an `einsum`, with every letter spelled out, and the plain steps that it is made of."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Sequence
+
+from torch.fx import Node
+
+from ..context import Context
+from ..layout import Dims
+from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
+from .arithmetic import mul
+from .positions import reduced
+
+LARGEST = 10**6  # numbers of an example in a product that is written out before it is summed
+
+
+def spelled(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of every operand and of the result: `...` stands for letters of its own.
+
+    Args:
+        equation: as `torch.einsum` reads it.
+        ranks: number of dimensions of every operand.
+
+    Raises:
+        NotUnderstood: for diagonals.
+    """
+    left, arrow, out = equation.replace(" ", "").partition("->")
+    names = left.split(",")
+    free = [c for c in string.ascii_letters if c not in equation]
+    lengths = [rank - len(n.replace("...", "")) for n, rank in zip(names, ranks, strict=True) if "..." in n]
+    rest = "".join(free[: max(lengths, default=0)])
+    if len(set(lengths)) > 1:
+        raise NotUnderstood(f"the contraction {equation}, whose operands have other numbers of further axes")
+    if not arrow:
+        letters = left.replace("...", "").replace(",", "")
+        out = ("..." if lengths else "") + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    names, out = [n.replace("...", rest) for n in names], out.replace("...", rest)
+    if any(len(set(n)) < len(n) for n in (*names, out)):
+        raise NotUnderstood(f"the diagonal in the contraction {equation}")
+    return names, out
+
+
+def reordered_dims(dims: Dims, names: str, wanted: str) -> Dims:
+    """The dimensions in another order; letters that they lack have length 1."""
+    return tuple(dims[names.index(k)] if k in names else () for k in wanted)
+
+
+def summed_alone(low: Context, node: Node, a: Value, names: str, others: str) -> tuple[Value, str]:
+    """An operand without the letters that neither another one nor the result has: sums along its own axes."""
+    gone = [i for i, k in enumerate(names) if k not in others]
+    if not gone:
+        return a, names
+    if not isinstance(a, (Stream, Data)):
+        raise NotUnderstood("a sum over an axis of a parameter")
+    y = reduced(low, node, low.stream(a, node, channels_first=False), gone, False, False)
+    return y, "".join(k for i, k in enumerate(names) if i not in gone)
+
+
+def written_product(low: Context, node: Node, a: Value, b: Value, names: tuple[str, str], out: str) -> Value:
+    """A product whose operands are repeated along the axes that they lack, and its sum along those that go.
+
+    Raises:
+        NotUnderstood: for products that are too large to be written out, and for what no product reads.
+    """
+    i, j = names
+    if not all(isinstance(v, (Stream, Data, Weight)) for v in (a, b)):
+        raise NotUnderstood("a product with scores of attention")
+    gone = [k for k in dict.fromkeys((*i, *j)) if k not in out]
+    lengths = {k: n for letters, v in ((i, a), (j, b)) for k, n in zip(letters, v.shape, strict=True)}
+    if gone and math.prod(lengths.values()) > LARGEST * low.batch:
+        raise NotUnderstood("a product of two streams that is no attention")
+    order = out + "".join(gone)
+    x, y = (_placed(low, node, v, letters, order) for v, letters in ((a, i), (b, j)))
+    z = mul(low, node, x, y)
+    if not gone:
+        return z
+    return reduced(low, node, z, list(range(len(out), len(order))), False, False)
+
+
+def _placed(low: Context, node: Node, value: Value, letters: str, order: str) -> Value:
+    """An operand with the axes of the product; an input becomes a stream."""
+    if isinstance(value, Data):
+        value = low.stream(value, node, channels_first=False)
+    return value.arranged(reordered_dims(value.dims, letters, order))
+
+
+def same_order(low: Context, node: Node, a: Value, names: str, out: str) -> Value:
+    """An `einsum` of one operand: a sum of some axes, the others in another order."""
+    a, names = summed_alone(low, node, a, names, out)
+    if isinstance(a, Data):
+        a = low.stream(a, node, channels_first=False)
+    if not isinstance(a, (Stream, Weight, Scores)):
+        raise NotUnderstood("the order of axes of something that is computed")
+    return a.arranged(reordered_dims(a.dims, names, out))
+
+
+__all__ = ["reordered_dims", "same_order", "spelled", "summed_alone", "written_product"]
