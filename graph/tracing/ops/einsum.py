@@ -9,9 +9,9 @@ from typing import Any
 from torch.fx import Node
 
 from ..context import Context, handles
-from ..layout import COPIES, Atom, Dim, Dims, size, view
+from ..layout import COPIES, Atom, Dim, Dims, Tangled, size, view
 from ..steps.attention import mixed
-from ..steps.contraction import reordered_dims, same_order, spelled, summed_alone, written_product
+from ..steps.contraction import mixed_positions, reordered_dims, same_order, spelled, summed_alone, written_product
 from ..steps.maps import dense
 from ..steps.scores import product
 from ..steps.side_by_side import every_expert, stacked, summed_stack, weighed_sum
@@ -61,10 +61,12 @@ def _pair(low: Context, node: Node, a: Value, b: Value, i: str, j: str, out: str
     try:
         return _contracted(low, node, a, b, i, j, out, gone, alone)
     except NotUnderstood as error:
-        try:
-            return written_product(low, node, a, b, (i, j), out)
-        except NotUnderstood:
-            raise error from None
+        for step in (mixed_positions, written_product):
+            try:
+                return step(low, node, a, b, (i, j), out)
+            except (NotUnderstood, Tangled):
+                continue
+        raise error from None
 
 
 def _contracted(

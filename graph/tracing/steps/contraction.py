@@ -11,8 +11,10 @@ from torch.fx import Node
 from ..context import Context
 from ..layout import Dims
 from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
-from .arithmetic import mul
+from .arithmetic import mul, times
 from .positions import reduced
+from .scores import scored
+from .weighed import weighed
 
 LARGEST = 10**6  # numbers of an example in a product that is written out before it is summed
 
@@ -80,6 +82,53 @@ def written_product(low: Context, node: Node, a: Value, b: Value, names: tuple[s
     return reduced(low, node, z, list(range(len(out), len(order))), False, False)
 
 
+def mixed_positions(low: Context, node: Node, a: Value, b: Value, names: tuple[str, str], out: str) -> Stream:
+    """A product of two streams that mixes positions of one with weights that the other gives, for every example.
+
+    Raises:
+        NotUnderstood: for parameters, and for further axes.
+    """
+    i, j = names
+    gone = [k for k in i if k in j and k not in out]
+    lead = [k for k in i if k in j and k in out]
+    own, other = [k for k in i if k not in j], [k for k in j if k not in i]
+    if not all(len(found) == 1 for found in (gone, lead, own, other)) or not isinstance(a, (Stream, Data)):
+        raise NotUnderstood("a product of two streams that is no attention")
+    refusal: NotUnderstood | None = None
+    for (x, m, row), (y, n, column) in (((a, i, own[0]), (b, j, other[0])), ((b, j, other[0]), (a, i, own[0]))):
+        if not isinstance(x, (Stream, Data)) or not isinstance(y, (Stream, Data)):
+            raise NotUnderstood("a product of a stream with a parameter")
+        try:
+            left = x.arranged(reordered_dims(x.dims, m, lead[0] + row + gone[0]))
+            right = y.arranged(reordered_dims(y.dims, n, lead[0] + gone[0] + column))
+            z = weighed(low, node, left, right)
+        except NotUnderstood as error:
+            refusal = refusal or error
+            continue
+        return z.arranged(reordered_dims(z.dims, lead[0] + row + column, out))
+    assert refusal is not None
+    raise refusal
+
+
+def products_of(low: Context, node: Node, scores: Scores) -> Stream:
+    """Products of queries and keys that no attention reads: written out, and summed over the features of a head.
+
+    Raises:
+        NotUnderstood: for scores with masks, biases or caps, in another order, and for so many that they do not fit.
+    """
+    q, k = scores.q, scores.k
+    lead, n, m = len(q.dims) - 2, q.shape[-2], k.shape[-2]
+    plain = not (scores.done or scores.biases or scores.cap) and scores.dims == scored(q, k)
+    if not plain or len(k.dims) != len(q.dims) or math.prod((*q.shape[:-1], m, q.shape[-1])) > LARGEST * low.batch:
+        raise NotUnderstood("scores of attention are used as numbers")
+    x = q.arranged((*q.dims[:lead], q.dims[-2], (), q.dims[-1]))
+    y = k.arranged((*k.dims[:lead], (), k.dims[-2], k.dims[-1]))
+    z = reduced(low, node, mul(low, node, x, y), [lead + 2], False, False)
+    z = times(low, node, z, scores.scale)
+    assert isinstance(z, Stream) and z.shape[-2:] == (n, m)
+    return z
+
+
 def _placed(low: Context, node: Node, value: Value, letters: str, order: str) -> Value:
     """An operand with the axes of the product; an input becomes a stream."""
     if isinstance(value, Data):
@@ -97,4 +146,4 @@ def same_order(low: Context, node: Node, a: Value, names: str, out: str) -> Valu
     return a.arranged(reordered_dims(a.dims, names, out))
 
 
-__all__ = ["reordered_dims", "same_order", "spelled", "summed_alone", "written_product"]
+__all__ = ["mixed_positions", "products_of", "reordered_dims", "same_order", "spelled", "summed_alone", "written_product"]
