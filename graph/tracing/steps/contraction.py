@@ -8,14 +8,19 @@ from collections.abc import Sequence
 
 from torch.fx import Node
 
+from lawful.blocks import Concat
+
+from ..arrange import exact
 from ..context import Context
-from ..layout import Dims
+from ..layout import Atom, Dims, size
 from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
 from .arithmetic import mul, times
+from .pieces import piece
 from .positions import reduced
 from .scores import scored
 from .weighed import weighed
 
+MANY = 16  # heads whose products are written out one by one
 LARGEST = 10**6  # numbers of an example in a product that is written out before it is summed
 
 
@@ -92,6 +97,8 @@ def mixed_positions(low: Context, node: Node, a: Value, b: Value, names: tuple[s
     gone = [k for k in i if k in j and k not in out]
     lead = [k for k in i if k in j and k in out]
     own, other = [k for k in i if k not in j], [k for k in j if k not in i]
+    if len(lead) == 2:
+        return _mixed_by_heads(low, node, a, b, names, out, lead)
     if not all(len(found) == 1 for found in (gone, lead, own, other)) or not isinstance(a, (Stream, Data)):
         raise NotUnderstood("a product of two streams that is no attention")
     refusal: NotUnderstood | None = None
@@ -108,6 +115,38 @@ def mixed_positions(low: Context, node: Node, a: Value, b: Value, names: tuple[s
         return z.arranged(reordered_dims(z.dims, lead[0] + row + column, out))
     assert refusal is not None
     raise refusal
+
+
+def _mixed_by_heads(
+    low: Context, node: Node, a: Value, b: Value, names: tuple[str, str], out: str, lead: Sequence[str]
+) -> Stream:
+    """The same for every head, with the heads as groups of features behind it."""
+    a, b = (low.stream(v, node, False) if isinstance(v, (Stream, Data)) else v for v in (a, b))
+    i, j = names
+    if not isinstance(a, Stream) or not isinstance(b, Stream):
+        raise NotUnderstood("a product of a stream with a parameter")
+    dims = [a.dims[i.index(k)] for k in lead]
+    batch = [k for k, d in zip(lead, dims, strict=True) if any(atom.axis == 0 for atom in d)]
+    heads = [k for k in lead if k not in batch]
+    if len(heads) != 1 or (many := size(dims[lead.index(heads[0])])) > MANY:
+        raise NotUnderstood("a product of two streams for many windows")
+    rest = [letters.replace(heads[0], "") for letters in (i, j, out)]
+    parts = []
+    for e in range(many):
+        x, y = (piece(low, node, v, n.index(heads[0]), [1] * many, e, gone=True) for v, n in ((a, i), (b, j)))
+        z = mixed_positions(low, node, x, y, (rest[0], rest[1]), rest[2])
+        parts.append(exact(low, node, z, z.feature_home[0]))
+    if many == 1:
+        y = parts[0]
+        return y.arranged(reordered_dims(y.dims, rest[2], out))
+    home, width = parts[0].feature_home[0], parts[0].signal.features
+    if any(p.dims != parts[0].dims for p in parts):
+        raise NotUnderstood("heads of a product that lie differently")
+    (y,) = low.emit(node, Concat(), parts, label="cat")
+    kept = {k: d for k, d in zip(rest[2], parts[0].dims, strict=True)}
+    kept[rest[2][home]] = (Atom(y.feature_axis, width),) if width > 1 else ()
+    kept[heads[0]] = (Atom(y.feature_axis, many, width),)
+    return y.arranged(tuple(kept[k] for k in out))
 
 
 def products_of(low: Context, node: Node, scores: Scores) -> Stream:

@@ -1,0 +1,161 @@
+"""What models of other packages compute by einsum, by broadcasting and by masks, with the number of laws that hold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import lawful as lw
+from lawful.graph.tracing import TraceError, trace
+
+
+def einsum(equation: str, *operands: torch.Tensor) -> torch.Tensor:
+    return torch.einsum(equation, *operands)
+
+
+class Shared(nn.Module):
+    """Attention in which one head of keys and values serves all heads of queries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k = nn.Linear(6, 6, bias=False), nn.Linear(6, 3, bias=False)
+        self.v, self.o = nn.Linear(6, 3, bias=False), nn.Linear(6, 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q = self.q(x).unflatten(-1, (2, 3)).transpose(1, 2)
+        weights = einsum("b h i d, b j d -> b h i j", q, self.k(x)).softmax(-1)
+        return self.o(einsum("b h i j, b j d -> b h i d", weights, self.v(x)).transpose(1, 2).flatten(2))
+
+
+class Two(nn.Module):
+    """Two maps of one input, and one of what they become."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.o = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 2)
+        self.g = nn.Parameter(torch.tensor([0.7, -1.2, 0.4, 1.1]))
+        self.w = nn.Parameter(torch.randn(2, 2, 2, generator=torch.Generator().manual_seed(0)))
+
+
+class Gain(Two):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.o(einsum("... c, c -> ... c", self.a(x).relu(), self.g))
+
+
+class Headwise(Two):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = einsum("...hd,hod->...ho", self.a(x).unflatten(-1, (2, 2)), self.w)
+        return self.o(h.relu().flatten(-2))
+
+
+class Axes(Two):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return einsum("bnd,od", einsum("bdn->bnd", self.a(x).relu().mT), self.o.weight)
+
+
+class Pairs(Two):
+    """Every position beside every other one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.o((self.a(x)[:, :, None] + self.b(x)[:, None]).relu()).mean(2)
+
+
+class Differences(Two):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.a(x)
+        return self.o((h[:, :, None] - h[:, None]).relu()).sum(2)
+
+
+class Weighed(Two):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.a(x).relu()
+        return self.o(einsum("b i, b i c -> b c", self.b(x).sigmoid().mean(-1), h))
+
+
+COUNTS = [(Shared(), 6, 12), (Gain(), 3, 8), (Headwise(), 3, 10), (Pairs(), 3, 8), (Differences(), 3, 4)]
+
+
+@pytest.mark.parametrize(("module", "width", "count"), COUNTS, ids=lambda v: type(v).__name__)
+def test_contractions_and_pairs_have_all_their_laws(module: nn.Module, width: int, count: int) -> None:
+    x = torch.randn(4, 5, width)
+    arch = trace(module, x)
+    laws = lw.derive(module, args=(x,))
+    assert not arch.trace.narrow and not arch.trace.opaque
+    assert sum(law.count for law in laws if law.kind != "frozen") == count
+    assert str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
+
+
+@pytest.mark.parametrize("module", [Axes(), Weighed()], ids=lambda m: type(m).__name__)
+def test_contractions_are_read(module: nn.Module) -> None:
+    x = torch.randn(4, 5, 3)
+    arch = trace(module, x)
+    assert not arch.trace.narrow and not arch.trace.opaque
+    laws = lw.derive(module, args=(x,))
+    assert laws.count and str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
+
+
+class Linear(nn.Module):
+    """Attention without a softmax: the keys are mixed with the values first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k = nn.Linear(3, 4, bias=False), nn.Linear(3, 4, bias=False)
+        self.v, self.o = nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.o(einsum("bnd,bde->bne", self.q(x), einsum("bnd,bne->bde", self.k(x), self.v(x))))
+
+
+class Inner(Two):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return einsum("bid,bjd->bij", self.a(x), self.b(x))
+
+
+@pytest.mark.parametrize(("module", "least"), [(Linear(), 12), (Inner(), 14)], ids=lambda v: type(v).__name__)
+def test_products_of_streams_say_what_they_leave_out(module: nn.Module, least: int) -> None:
+    x = torch.randn(4, 5, 3)
+    laws = lw.derive(module, args=(x,))
+    assert laws.count >= least and laws.notes
+    assert str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
+
+
+class Apart(Two):
+    """Every second feature by itself, behind what no map wrote."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        u, v = (self.a(x).relu() + self.b(x).relu()).unflatten(-1, (2, 2)).unbind(-1)
+        return self.o(torch.cat([u * v.sigmoid(), v], -1))
+
+
+def test_features_that_lie_apart_are_brought_together() -> None:
+    x = torch.randn(6, 3)
+    arch = trace(module := Apart(), x)
+    assert not arch.trace.narrow and not arch.trace.opaque
+    laws = lw.derive(module, args=(x,))
+    assert laws.count and str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
+
+
+class Inside(nn.Module):
+    """Raises inside of a vmap of its own while it is exported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def one(row: torch.Tensor) -> torch.Tensor:
+            if torch.compiler.is_exporting():
+                raise RuntimeError("not here")
+            return self.a(row)
+
+        return torch.vmap(one)(x)
+
+
+def test_a_refused_trace_leaves_no_transform_open() -> None:
+    try:
+        trace(Inside(), torch.randn(4, 3))
+    except TraceError:
+        pass
+    torch.randn(3)
+    assert torch._C._functorch.get_dynamic_layer_stack_depth() == 0
