@@ -56,6 +56,9 @@ def turned(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
         feature: the dimension.
     """
     wanted, found = s.dims[feature], s.feature_dims
+    if not wanted and len(found) == 1 and found[0] and s.dims[found[0]] == s.feature_atoms:
+        single = [axis for axis in own_axes(s) if s.signal.shape[axis - 1] == 1]  # a feature by itself was turned
+        return _swapped(low, node, s, single[0]) if single else None
     held = any(a.axis in (0, COPIES, s.feature_axis) for a in wanted)
     if held or not wanted or len(found) != 1 or s.dims[found[0]] != s.feature_atoms or not found[0]:
         return None
@@ -67,10 +70,28 @@ def turned(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
 
 def facing(low: Context, node: Node, s: Stream, dim: int) -> Stream:
     """A stream whose features lie along a dimension of the traced tensor, turned if positions lie there."""
+    s = _one_axis(low, node, s, dim % len(s.dims))
     axes = {a.axis for a in s.dims[dim]}
     if len(axes) != 1 or not axes.isdisjoint({0, COPIES, s.feature_axis}):
         return s
     return _swapped(low, node, s, axes.pop())
+
+
+def _one_axis(low: Context, node: Node, s: Stream, dim: int) -> Stream:
+    """A stream in which several axes of positions that make up a dimension are one: the pixels of an image."""
+    atoms = s.dims[dim]
+    held = [a for i, d in enumerate(s.dims) if i and i != dim for a in d]
+    plain = all(a.axis not in (0, COPIES, s.feature_axis) for a in atoms) and all(
+        a.axis == s.feature_axis for a in held
+    )
+    if len(atoms) < 2 or not dim or not plain or any(a.axis != 0 for a in s.dims[0]):
+        return s
+    first = s.signal.channels_first
+    order = (s.feature_atoms, atoms) if first else (atoms, s.feature_atoms)
+    y = exact(low, node, s.arranged((s.dims[0], *order)), 1 if first else 2, first=first)
+    moved = [tuple(replace(a, axis=y.feature_axis) for a in d) for d in s.dims[1:]]
+    moved[dim - 1] = y.dims[2 if first else 1]
+    return y.arranged((y.dims[0], *moved))
 
 
 def _swapped(low: Context, node: Node, s: Stream, axis: int) -> Stream:
