@@ -159,3 +159,31 @@ def test_a_refused_trace_leaves_no_transform_open() -> None:
         pass
     torch.randn(3)
     assert torch._C._functorch.get_dynamic_layer_stack_depth() == 0
+
+
+class Announced(nn.Module):
+    """A class that wants a name of every subclass."""
+
+    def __init_subclass__(cls, name: str, **named: object) -> None:
+        super().__init_subclass__(**named)
+
+
+class Spectral(Announced, name="spectral"):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(3, 4, dtype=torch.complex64))
+        self.o = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        part = type(self)()  # of its own class, which holds what it needs as a buffer
+        del part.w
+        part.register_buffer("w", self.w[:, :4])
+        return self.o((x.to(self.w.dtype) @ part.w).abs())
+
+
+def test_complex_parameters_of_a_class_that_announces_its_subclasses() -> None:
+    module = Spectral()
+    laws = lw.derive(module, args=(torch.randn(6, 3),))
+    assert str(lw.verify(module, laws, args=(torch.randn(6, 3),)).verdict) in ("holds", "vacuous")
+    with pytest.raises(TypeError, match="name"):
+        type("Sub", (Spectral,), {})
