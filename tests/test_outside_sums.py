@@ -187,3 +187,67 @@ def test_complex_parameters_of_a_class_that_announces_its_subclasses() -> None:
     assert str(lw.verify(module, laws, args=(torch.randn(6, 3),)).verdict) in ("holds", "vacuous")
     with pytest.raises(TypeError, match="name"):
         type("Sub", (Spectral,), {})
+
+
+class Autoregressive(nn.Module):
+    """MADE: maps by weights that fixed masks cut, of which the last one leaves an output without inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 6), nn.Linear(6, 3)
+        inner, outer = torch.tensor([1, 2, 1, 2, 2, 1]), torch.arange(1, 4)
+        self.register_buffer("first", (inner[:, None] >= outer).float())
+        self.register_buffer("second", outer[:, None] > inner)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = nn.functional.linear(x, self.a.weight * self.first, self.a.bias).relu()
+        return nn.functional.linear(h, self.second * self.b.weight, self.b.bias)
+
+
+def test_masked_maps_have_all_their_laws() -> None:
+    x = torch.randn(8, 3)
+    arch = trace(module := Autoregressive(), x)
+    assert not arch.trace.narrow and not arch.trace.opaque
+    laws = lw.derive(module, args=(x,))
+    assert laws.count == 24 == lw.count(module, args=(x,)).laws  # 6 units, 18 entries that are never read
+    assert str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
+
+
+class Pooled(nn.Module):
+    """Attention pooling: a softmax over the positions, of one number for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v, self.w, self.o = nn.Linear(3, 4), nn.Linear(4, 1), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.v(x).relu()
+        return self.o((self.w(h).softmax(1) * h).sum(1))
+
+
+class Image(nn.Module):
+    """Linear attention over the pixels of an image, in two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.o = nn.Conv2d(3, 12, 1, bias=False), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (t.reshape(len(x), 2, 2, -1) for t in self.qkv(x).chunk(3, 1))
+        mixed = einsum("b h d n, b h e n -> b h d e", k.softmax(-1), v)
+        y = einsum("b h d e, b h d n -> b h e n", mixed, q.softmax(-2))
+        return self.o(y.reshape(len(x), 4, *x.shape[2:]))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "count"), [(Pooled(), (6, 5, 3), 5), (Image(), (6, 3, 2, 3), 12)], ids=lambda v: type(v).__name__
+)
+def test_a_softmax_over_positions_is_one_over_features_of_what_is_turned(
+    module: nn.Module, shape: tuple[int, ...], count: int
+) -> None:
+    x = torch.randn(shape)
+    arch = trace(module, x)
+    assert not arch.trace.narrow and not arch.trace.opaque
+    laws = lw.derive(module, args=(x,))
+    assert laws.count == count
+    assert str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
