@@ -251,3 +251,24 @@ def test_a_softmax_over_positions_is_one_over_features_of_what_is_turned(
     laws = lw.derive(module, args=(x,))
     assert laws.count == count
     assert str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
+
+
+class Padded(nn.Module):
+    """An image between two convolutions, with its own pixels around it."""
+
+    def __init__(self, mode: str, around: tuple[int, ...] = (1, 1, 2, 0)) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 3, 1), nn.Conv2d(3, 2, 3)
+        self.mode, self.around = mode, around
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(nn.functional.pad(self.a(x).relu(), self.around, self.mode))
+
+
+@pytest.mark.parametrize("module", [Padded("reflect"), Padded("replicate"), Padded("circular"), Padded("replicate", (0,) * 4)])
+def test_a_border_of_the_image_itself_keeps_the_laws(module: Padded) -> None:
+    x = torch.randn(5, 2, 4, 5)
+    arch = trace(module, x)
+    assert not arch.trace.narrow and not arch.trace.opaque
+    laws = lw.derive(module, args=(x,))
+    assert laws.count == 3 and str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
