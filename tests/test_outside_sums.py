@@ -240,7 +240,9 @@ class Image(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("module", "shape", "count"), [(Pooled(), (6, 5, 3), 5), (Image(), (6, 3, 2, 3), 12)], ids=lambda v: type(v).__name__
+    ("module", "shape", "count"),
+    [(Pooled(), (6, 5, 3), 5), (Image(), (6, 3, 2, 3), 12)],
+    ids=lambda v: type(v).__name__,
 )
 def test_a_softmax_over_positions_is_one_over_features_of_what_is_turned(
     module: nn.Module, shape: tuple[int, ...], count: int
@@ -265,7 +267,9 @@ class Padded(nn.Module):
         return self.b(nn.functional.pad(self.a(x).relu(), self.around, self.mode))
 
 
-@pytest.mark.parametrize("module", [Padded("reflect"), Padded("replicate"), Padded("circular"), Padded("replicate", (0,) * 4)])
+@pytest.mark.parametrize(
+    "module", [Padded("reflect"), Padded("replicate"), Padded("circular"), Padded("replicate", (0,) * 4)]
+)
 def test_a_border_of_the_image_itself_keeps_the_laws(module: Padded) -> None:
     x = torch.randn(5, 2, 4, 5)
     arch = trace(module, x)

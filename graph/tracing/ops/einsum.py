@@ -135,7 +135,9 @@ def _weighed(low: Context, node: Node, a: Value, b: Value, i: str, j: str, out: 
     parts = stacked(low, sources[0], i.index(gone[0]))
     if parts:
         kept = i.replace(gone[0], "")
-        return summed_stack(low, node, [p.arranged(reordered_dims(p.dims, kept, out)) for p in parts], weights, len(out))
+        return summed_stack(
+            low, node, [p.arranged(reordered_dims(p.dims, kept, out)) for p in parts], weights, len(out)
+        )
     return weighed_sum(low, node, values, weights, len(out))
 
 

@@ -183,9 +183,7 @@ def _interleaved(low: Context, node: Node, dim: int, step: int) -> Value:
 
 
 @handles("index_put")
-def put(
-    low: Context, node: Node, base: Value, indices: Sequence[Value], x: Value, accumulate: bool = False
-) -> Value:
+def put(low: Context, node: Node, base: Value, indices: Sequence[Value], x: Value, accumulate: bool = False) -> Value:
     """A tensor some entries of which, by fixed numbers along one dimension, are overwritten: side by side what is left.
 
     Raises:

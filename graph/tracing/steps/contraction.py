@@ -185,4 +185,12 @@ def same_order(low: Context, node: Node, a: Value, names: str, out: str) -> Valu
     return a.arranged(reordered_dims(a.dims, names, out))
 
 
-__all__ = ["mixed_positions", "products_of", "reordered_dims", "same_order", "spelled", "summed_alone", "written_product"]
+__all__ = [
+    "mixed_positions",
+    "products_of",
+    "reordered_dims",
+    "same_order",
+    "spelled",
+    "summed_alone",
+    "written_product",
+]
