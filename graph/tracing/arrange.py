@@ -1,4 +1,7 @@
-"""Brings streams into the arrangement that a block reads: by a `Rearrange` block, with copies as features."""
+"""Brings streams into the arrangement that a block reads: by a `Rearrange` block, with copies as features.
+
+This file is long because every way to bring a stream into an arrangement tries the others: they call each other.
+"""
 
 from __future__ import annotations
 
