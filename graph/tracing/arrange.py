@@ -1,4 +1,7 @@
-"""Brings streams into the arrangement that a block reads: by a `Rearrange` block, with copies as features."""
+"""Brings streams into the arrangement that a block reads: by a `Rearrange` block, with copies as features.
+
+This file is long because every way to bring a stream into an arrangement tries the others: they call each other.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING
 from lawful.blocks import Rearrange, Reorder, RepeatFeatures, Turn
 
 from .layout import COPIES, Atom, Dim, Dims, Tangled, canonical, common, merged, shape
-from .values import NotUnderstood, OneFactor, Stream
+from .values import BothRepeated, NotUnderstood, OneFactor, Stream
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -56,6 +59,9 @@ def turned(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
         feature: the dimension.
     """
     wanted, found = s.dims[feature], s.feature_dims
+    if not wanted and len(found) == 1 and found[0] and s.dims[found[0]] == s.feature_atoms:
+        single = [axis for axis in own_axes(s) if s.signal.shape[axis - 1] == 1]  # a feature by itself was turned
+        return _swapped(low, node, s, single[0]) if single else None
     held = any(a.axis in (0, COPIES, s.feature_axis) for a in wanted)
     if held or not wanted or len(found) != 1 or s.dims[found[0]] != s.feature_atoms or not found[0]:
         return None
@@ -67,10 +73,28 @@ def turned(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
 
 def facing(low: Context, node: Node, s: Stream, dim: int) -> Stream:
     """A stream whose features lie along a dimension of the traced tensor, turned if positions lie there."""
+    s = _one_axis(low, node, s, dim % len(s.dims))
     axes = {a.axis for a in s.dims[dim]}
     if len(axes) != 1 or not axes.isdisjoint({0, COPIES, s.feature_axis}):
         return s
     return _swapped(low, node, s, axes.pop())
+
+
+def _one_axis(low: Context, node: Node, s: Stream, dim: int) -> Stream:
+    """A stream in which several axes of positions that make up a dimension are one: the pixels of an image."""
+    atoms = s.dims[dim]
+    held = [a for i, d in enumerate(s.dims) if i and i != dim for a in d]
+    plain = all(a.axis not in (0, COPIES, s.feature_axis) for a in atoms) and all(
+        a.axis == s.feature_axis for a in held
+    )
+    if len(atoms) < 2 or not dim or not plain or any(a.axis != 0 for a in s.dims[0]):
+        return s
+    first = s.signal.channels_first
+    order = (s.feature_atoms, atoms) if first else (atoms, s.feature_atoms)
+    y = exact(low, node, s.arranged((s.dims[0], *order)), 1 if first else 2, first=first)
+    moved = [tuple(replace(a, axis=y.feature_axis) for a in d) for d in s.dims[1:]]
+    moved[dim - 1] = y.dims[2 if first else 1]
+    return y.arranged((y.dims[0], *moved))
 
 
 def _swapped(low: Context, node: Node, s: Stream, axis: int) -> Stream:
@@ -199,6 +223,7 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
 
     Raises:
         OneFactor: if the second has no features.
+        BothRepeated: if the first has to be repeated (see `spread_out`).
         NotUnderstood: if their axes cut each other.
     """
     if a.signal == b.signal and a.dims == b.dims:
@@ -212,7 +237,7 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
         raise NotUnderstood(str(error)) from error
     pairs = [(x, y) for da, db in zip(cut_a, cut_b, strict=True) for x, y in zip(da, db, strict=True)]
     if any(x.axis == COPIES and y.axis != COPIES for x, y in pairs):
-        raise NotUnderstood("both sides of an operation are repeated along axes of the other")
+        raise BothRepeated("both sides of an operation are repeated along axes of the other")
     if any((x.axis == 0) != (y.axis == 0) and COPIES not in (x.axis, y.axis) for x, y in pairs):
         raise NotUnderstood("the examples of one side meet positions of the other")
     axes: dict[int, list[tuple[Atom, Atom]]] = {}
@@ -231,6 +256,21 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
     other = b.arranged(tuple(dims))
     wanted = exact(low, node, other, a.feature_axis, a.signal.channels_first)
     return a.arranged(dims_a), wanted
+
+
+def spread_out(low: Context, node: Node, s: Stream, lengths: Sequence[int]) -> Stream:
+    """A stream that is repeated to a shape that it broadcasts to: its copies are positions and features of their own.
+
+    Raises:
+        NotUnderstood: if it would be repeated for examples.
+    """
+    dims = ((),) * (len(lengths) - len(s.dims)) + s.dims
+    whole = s.arranged(tuple(d or ((Atom(COPIES, n),) if n > 1 else ()) for d, n in zip(dims, lengths, strict=True)))
+    if all(a.axis == COPIES for a in whole.dims[0]) and whole.dims[0]:
+        raise NotUnderstood("what is the same for every example is repeated along an axis of positions")
+    found = whole.feature_home
+    feature = found[0] if len(found) == 1 and found[0] > 0 else len(dims) - 1
+    return exact(low, node, whole, feature, first=s.signal.channels_first and feature == 1)
 
 
 def spread(a: Dims, b: Dims) -> list[tuple[Atom, Atom]]:

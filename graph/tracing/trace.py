@@ -14,6 +14,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.lending.complexes import real_parts
+from lawful.theory.oracle.lending.transforms import no_transform_left
 from lawful.theory.oracle.modules import Point, tensors_in
 from lawful.theory.own_runs import own_run
 
@@ -115,7 +116,7 @@ def trace_with_point(
         TraceError: as `trace`.
         ShapeError: for losses that do not fit the outputs.
     """
-    with real_parts(module):
+    with no_transform_left(), real_parts(module):  # whatever was raised inside of a vmap of the module's own
         return _trace(module, args, kwargs, check, loss)
 
 

@@ -11,6 +11,7 @@ from .sources import source
 from .steps.applied import as_vector
 from .steps.arithmetic import as_stream
 from .steps.attention import shown
+from .steps.contraction import products_of
 from .steps.formed import Formed
 from .steps.parameters import is_repeated
 from .steps.reparametrised import Joined
@@ -39,6 +40,11 @@ def finished(low: Context, node: Node, value: Value) -> Stream:
     if isinstance(value, Scores) and value.done:
         try:
             return shown(low, node, value)
+        except (NotUnderstood, Tangled):
+            return _unknown(low, value)
+    if isinstance(value, Scores):
+        try:
+            return products_of(low, node, value)
         except (NotUnderstood, Tangled):
             return _unknown(low, value)
     if isinstance(value, Lazy) and value.origin is not None and not isinstance(value, Rows):

@@ -22,6 +22,10 @@ class OneFactor(NotUnderstood):
     """All features of one side meet one and the same number of the other."""
 
 
+class BothRepeated(NotUnderstood):
+    """Each of two sides has to be repeated along an axis of the other."""
+
+
 @dataclass(frozen=True)
 class Stream:
     """A tensor that depends on data and, maybe, on parameters: what a port carries, as `dims` arrange it.

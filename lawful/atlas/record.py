@@ -11,6 +11,7 @@ from typing import Any
 
 STATUSES = ("laws", "narrow", "opaque", "failed", "not built", "not installed")
 STOPPED = ("no answer within", "the process")  # how the reasons of a run begin that was stopped
+REFUSALS = ("TraceError", "OpenError", "BackwardError")  # errors whose sentence says what of the module is in the way
 # what the sentences say that blame lawful; in a reason they may be cut
 OURS = ("bug of lawful", "fault of lawful", "the rebuilt network", "please report", "cannot be read", "complex numbers")
 NESTED = ("kinds", "narrow", "opaque", "seconds")  # written as JSON in a cell
@@ -110,7 +111,7 @@ def fault_of(record: Record) -> str:
         return "package"
     if record.reason.startswith(STOPPED):
         return "limit"
-    ours = not record.reason.startswith("TraceError") or any(text in record.reason for text in OURS)
+    ours = not record.reason.startswith(REFUSALS) or any(text in record.reason for text in OURS)
     return "lawful" if ours else "module"
 
 

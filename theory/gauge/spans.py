@@ -17,7 +17,8 @@ NULL = 1e-10  # singular values below it, relative to the largest one, are round
 PIVOT = 1e-6  # an entry of a basis below it is rounding
 SIMPLE = 64  # largest denominator of a coefficient
 CONSTANT = 1e-13  # error of a constant
-EXACT = 1e-9  # a relation must hold to this, relative to the sizes of its terms
+COMMON = 10**6  # largest common denominator of a relation: many simple fractions together fit anything
+EXACT = 1e-12  # a relation must hold to this, relative to the sizes of its terms
 
 Coefficients = tuple[int, ...]
 
@@ -115,6 +116,8 @@ def _rational(vector: torch.Tensor, rows: torch.Tensor) -> list[Fraction] | None
     """A relation with integers before the features, None if it is none of simple numbers."""
     simple = [Fraction(float(a)).limit_denominator(SIMPLE) for a in vector[:-1]]
     scale = math.lcm(*(a.denominator for a in simple))
+    if scale > COMMON:
+        return None
     whole = [a * scale for a in simple]
     exact = torch.tensor([float(a) for a in whole], dtype=torch.float64)
     # rows are (x, 1) over a length: the constant is the best one for rows of ordinary size

@@ -30,7 +30,7 @@ from lawful.blocks import (
     Softmax,
 )
 
-from ..arrange import focus
+from ..arrange import facing, focus
 from ..context import Context, handles
 from ..steps.arithmetic import plus, times
 from ..steps.broadcast import joined
@@ -251,7 +251,9 @@ def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options:
         return chosen
     s = low.stream(x, node)
     if dim % len(s.dims) not in s.feature_dims:
-        raise NotUnderstood("a softmax over positions")
+        s = facing(low, node, s, dim % len(s.dims))
+        if dim % len(s.dims) not in s.feature_dims:
+            raise NotUnderstood("a softmax over something that is no axis of its own")
     s = focus(low, node, s, dim)
     (y,) = low.emit(node, Softmax(), [s], label="softmax")
     if "log" in str(node.target):

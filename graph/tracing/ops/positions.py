@@ -24,12 +24,12 @@ def pad(low: Context, node: Node, x: Value, around: Sequence[int], *rest: Any) -
     """Zeros around the positions."""
     mode = rest[0] if rest and isinstance(rest[0], str) else "constant"
     value = next((v for v in rest if isinstance(v, (int, float))), 0)
+    if not any(around):
+        return x
     if mode == "constant" and value == -math.inf:
         return Walled(stream=low.stream(x, node, channels_first=True), around=tuple(around))
     if mode != "constant":
-        raise NotUnderstood(f"padding by {mode} {value}")
-    if not any(around):
-        return x
+        return _mirrored(low, node, x, around, mode)
     s = low.stream(x, node)
     at = [len(s.dims) - 1 - i // 2 for i, n in enumerate(around) if n]
     if len(set(at)) == 1 and along_features(s, at[0]):
@@ -38,6 +38,25 @@ def pad(low: Context, node: Node, x: Value, around: Sequence[int], *rest: Any) -
     if value:
         raise NotUnderstood(f"padding by {mode} {value}")
     return padded(low, node, low.stream(x, node), tuple(around))
+
+
+def _mirrored(low: Context, node: Node, x: Value, around: Sequence[int], mode: str) -> Value:
+    """Entries of a tensor itself around it: those at its border, behind it, or at the other end."""
+    s = low.stream(x, node)
+    for i in range(0, len(around), 2):
+        dim = len(s.dims) - 1 - i // 2
+        n, before, after = s.shape[dim], around[i], around[i + 1]
+        at = range(-before, n + after)
+        if mode == "reflect":
+            numbers = [abs(k) if k < n else 2 * (n - 1) - k for k in at]
+        elif mode == "replicate":
+            numbers = [min(max(k, 0), n - 1) for k in at]
+        elif mode == "circular":
+            numbers = [k % n for k in at]
+        else:
+            raise NotUnderstood(f"padding by {mode}")
+        s = moved(low, node, s, dim, "pick", tuple(numbers)) if numbers != list(range(n)) else s
+    return s
 
 
 @handles("roll")

@@ -15,9 +15,9 @@ from ..steps.sinks import Sunk, keys_alone
 from ..values import NotUnderstood, Stream, Value
 
 
-@handles("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "type_as", "_conj")
+@handles("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "type_as", "_conj", "nan_to_num")
 def same(low: Context, node: Node, x: Value, *rest: Any, **options: Any) -> Value:
-    """What changes nothing that a law sees."""
+    """What changes nothing that a law sees; numbers that are none are seen by the comparison with the module."""
     return x
 
 
@@ -82,7 +82,16 @@ def movedim(low: Context, node: Node, x: Value, a: int, b: int) -> Value:
 @handles("expand", "expand_as", "broadcast_to")
 def expand(low: Context, node: Node, x: Value, *rest: Any, **options: Any) -> Value:
     """Dimensions of length 1 are repeated."""
-    lengths = [int(n) for n in node.meta["val"].shape]
+    return _expanded(x, [int(n) for n in node.meta["val"].shape])
+
+
+@handles("broadcast_tensors")
+def broadcast_tensors(low: Context, node: Node, tensors: Sequence[Value]) -> Value:
+    """Tensors that are repeated to one shape."""
+    return tuple(_expanded(x, [int(n) for n in node.meta["val"][0].shape]) for x in tensors)
+
+
+def _expanded(x: Value, lengths: Sequence[int]) -> Value:
     dims = ((),) * (len(lengths) - len(x.dims)) + x.dims
     return x.arranged(tuple(d if size(d) == n else (Atom(COPIES, n),) for d, n in zip(dims, lengths, strict=True)))
 

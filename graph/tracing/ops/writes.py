@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.fx import Node
 
 from ..context import Context, handles
@@ -179,3 +180,57 @@ def _interleaved(low: Context, node: Node, dim: int, step: int) -> Value:
     thin = [s.arranged((*s.dims[: dim + 1], (), *s.dims[dim + 1 :])) for s in streams]
     y: Stream = cat(low, node, thin, dim + 1)
     return y.arranged((*y.dims[:dim], (*y.dims[dim], *y.dims[dim + 1]), *y.dims[dim + 2 :]))
+
+
+@handles("index_put")
+def put(low: Context, node: Node, base: Value, indices: Sequence[Value], x: Value, accumulate: bool = False) -> Value:
+    """A tensor some entries of which, by fixed numbers along one dimension, are overwritten: side by side what is left.
+
+    Raises:
+        NotUnderstood: for entries that are added, for other indices, and for what is repeated while it is written.
+    """
+    n, dim = 0, -1
+    owners: list[tuple[Node, int, int] | None] = []
+    call: Any = node
+    while name_of(call) == "index_put" and (write := _put_along(low, call)) is not None and dim in (-1, write[0]):
+        dim, n = write[0], int(call.meta["val"].shape[write[0]])
+        owners = owners or [None] * n
+        for at in range(len(write[1]) - 1, -1, -1):
+            owners[write[1][at]] = owners[write[1][at]] or (_value_of(call), at, len(write[1]))
+        call = _itself(call.args[0])
+        if None not in owners:
+            break
+    if dim < 0:
+        raise NotUnderstood("entries are written at places that no rule follows")
+    whole = [owner or (call, i, n) for i, owner in enumerate(owners)]
+    runs: list[tuple[Node, int, int, int]] = []
+    for source, at, many in whole:
+        last = runs[-1] if runs else None
+        if last is not None and last[0] is source and last[2] == at:
+            runs[-1] = (source, last[1], at + 1, many)
+        else:
+            runs.append((source, at, at + 1, many))
+    parts = [_part(low, node, source, dim, first, last_, many, False) for source, first, last_, many in runs]
+    return parts[0] if len(parts) == 1 else cat(low, node, parts, dim)
+
+
+def _value_of(call: Node) -> Node:
+    value = call.args[2]
+    assert isinstance(value, Node)
+    return value
+
+
+def _put_along(low: Context, call: Node) -> tuple[int, list[int]] | None:
+    """The dimension that a call writes along, and the numbers of the entries; None for any other kind of write."""
+    indices: Any = call.args[1]
+    accumulate = call.args[3] if len(call.args) > 3 else call.kwargs.get("accumulate", False)
+    found = [(i, low.value(k)) for i, k in enumerate(indices) if k is not None]
+    value, shape = call.args[2], [int(k) for k in call.meta["val"].shape]
+    if accumulate or len(found) != 1 or not isinstance(value, Node):
+        return None
+    dim, index = found[0]
+    if not isinstance(index, Fixed) or not index.known or index.tensor.ndim != 1 or index.tensor.is_floating_point():
+        return None
+    numbers = index.tensor.nonzero()[:, 0] if index.tensor.dtype == torch.bool else index.tensor % shape[dim]
+    shape[dim] = len(numbers)
+    return (dim, numbers.tolist()) if tuple(value.meta["val"].shape) == tuple(shape) else None

@@ -11,7 +11,7 @@ from lawful.blocks import Centre, Concat, Numbers, Split, TimesNumbers
 
 from ..arrange import joined_features
 from ..context import Context
-from ..values import Combined, NotUnderstood, Stream, Value, Weight
+from ..values import Combined, Fixed, NotUnderstood, Stream, Value, Weight
 from .arithmetic import add, times
 from .broadcast import gain_by
 from .concatenation import cat
@@ -91,7 +91,12 @@ def _side_by_side(
             raise NotUnderstood("a map of zeros")
         return _sum(low, node, terms)
     if None in value.parts:
-        raise NotUnderstood("features that are always zero")
+        shapes = [tuple(n if i == axis % len(s.dims) else m for i, m in enumerate(s.shape)) for n in value.sizes]
+        zeros = [Fixed(torch.zeros(shape, dtype=torch.float64)) for shape in shapes]
+        whole = [z if p is None else onward(s, p) for z, p in zip(zeros, value.parts, strict=True)]
+        joined = cat(low, node, whole, axis)
+        assert isinstance(joined, Stream)
+        return joined
     parts = [opened(low, node, onward(s, p), axis) for p in value.parts]
     (y,) = low.emit(node, Concat(), parts, label="cat")
     return joined_features(parts[0], y, axis)

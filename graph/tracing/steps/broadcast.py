@@ -26,11 +26,11 @@ from lawful.blocks import (
 )
 
 from ..arguments import restored
-from ..arrange import aligned, exact, joined_features, spread
+from ..arrange import aligned, exact, joined_features, spread, spread_out
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, canonical, merged
 from ..sources import arranged_name, source
-from ..values import Fixed, NotUnderstood, OneFactor, Stream, Value, Weight
+from ..values import BothRepeated, Fixed, NotUnderstood, OneFactor, Stream, Value, Weight
 from .features import opened
 from .formed import Beside, Formed
 from .parameters import is_repeated
@@ -45,12 +45,22 @@ def joined(low: Context, node: Node, block: Add | Product | Larger, a: Value, b:
     label = type(block).__name__.lower()
     try:
         x, y = aligned(low, node, x, y)
+    except BothRepeated:
+        if y.batched and not x.batched:
+            x, y = y, x
+        x, y = aligned(low, node, spread_out(low, node, x, _lengths(x, y)), y)
     except OneFactor:
         if not isinstance(block, Product):
             raise
         return _weighed(low, node, x, y)
     (out,) = low.emit(node, block, [x, y], label=label)
     return out.arranged(x.dims)
+
+
+def _lengths(x: Stream, y: Stream) -> list[int]:
+    """The shape of two tensors that broadcast against each other."""
+    rank = max(len(x.dims), len(y.dims))
+    return [max(pair) for pair in zip(*((1,) * (rank - len(s.dims)) + s.shape for s in (x, y)), strict=True)]
 
 
 def _fills(s: Stream) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from ..arrange import each_repeated, exact, joined_features, reordered
 from ..context import Context
 from ..purity import name_of
 from ..values import NotUnderstood, Stream
+
+MANY = 32  # runs of features that are taken one by one
 
 
 def along_features(s: Stream, dim: int) -> bool:
@@ -46,6 +49,8 @@ def picked(low: Context, node: Node, s: Stream, dim: int, index: Sequence[int]) 
     s = opened(low, node, s, dim)
     n = s.signal.features
     times = Counter(index)
+    if max(times.values()) == 1 and len(times) < n and len(cut := _runs(index)) <= MANY:
+        return joined_features(s, _side_by_side(low, node, s, cut), dim)
     order = sorted(range(n), key=lambda i: (-times[i], i))
     runs = [(k, sum(times[i] == k for i in range(n))) for k in sorted({times[i] for i in range(n)}, reverse=True)]
     y, parts = reordered(low, node, s, order), []
@@ -60,6 +65,26 @@ def picked(low: Context, node: Node, s: Stream, dim: int, index: Sequence[int]) 
         places.setdefault(i, []).append(at)
     y = reordered(low, node, y, [places[i].pop(0) for i in index])
     return joined_features(s, y, dim)
+
+
+def _runs(index: Sequence[int]) -> list[range]:
+    """Numbers as runs of neighbours."""
+    out: list[range] = []
+    for i in index:
+        if out and out[-1].stop == i:
+            out[-1] = range(out[-1].start, i + 1)
+        else:
+            out.append(range(i, i + 1))
+    return out
+
+
+def _side_by_side(low: Context, node: Node, s: Stream, runs: Sequence[range]) -> Stream:
+    """Some of the features, each once: runs of them side by side, where no other order is needed for the rest."""
+    ends = sorted({0, s.signal.features, *(r.start for r in runs), *(r.stop for r in runs)})
+    widths = tuple(b - a for a, b in itertools.pairwise(ends))
+    pieces = low.emit(node, Split(widths), [s], label="split")
+    parts = [p for r in runs for p, a in zip(pieces, ends, strict=False) if r.start <= a < r.stop]
+    return low.emit(node, Concat(), parts, label="cat")[0] if len(parts) > 1 else parts[0]
 
 
 def added(low: Context, node: Node, s: Stream, dim: int, index: Sequence[int], many: int) -> Stream:

@@ -17,6 +17,7 @@ from ..values import Combined, Lazy, NotUnderstood, Value, Weight
 from .parameters import is_repeated, piece_of
 
 LARGEST = 12  # rows of a triangle that is written out
+PIECES = 160  # pieces of a matrix that is masked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,3 +318,32 @@ def triangle(value: Weight, upper: bool) -> Value:
             else Beside(shape=(1, columns), parts=tuple(p for p, _ in kept), sizes=tuple(n for _, n in kept), axis=1)
         )
     return beside(out, 0)
+
+
+def holed(value: Value, mask: torch.Tensor) -> Value | None:
+    """A matrix without the entries where a mask is zero: rows of one pattern are a map of the columns that they read.
+
+    Args:
+        value: the matrix.
+        mask: zeros and ones, of the same shape.
+
+    Returns:
+        The matrix, None where it would be too many pieces.
+    """
+    patterns = [tuple(row) for row in mask.int().tolist()]
+    pairs = [(p, [i for i, _ in same]) for p, same in itertools.groupby(enumerate(patterns), lambda row: row[1])]
+    if not mask.any() or sum(1 + sum(a != b for a, b in itertools.pairwise(p)) for p, _ in pairs) > PIECES:
+        return None
+    parts: list[Value | None] = []
+    for pattern, rows in pairs:
+        runs = [(k, len(list(same))) for k, same in itertools.groupby(pattern)]
+        if runs == [(0, len(pattern))]:
+            parts.append(None)
+            continue
+        own = run(value, 0, rows[0], rows[-1] + 1)
+        ends = list(itertools.accumulate((n for _, n in runs), initial=0))
+        cut = tuple(run(own, 1, a, a + n) if k else None for (k, n), a in zip(runs, ends, strict=False))
+        shape = (len(rows), len(pattern))
+        parts.append(own if len(runs) == 1 else Beside(shape=shape, parts=cut, sizes=tuple(n for _, n in runs), axis=1))
+    sizes = tuple(len(rows) for _, rows in pairs)
+    return Beside(shape=value.shape, parts=tuple(parts), sizes=sizes, axis=0) if len(parts) > 1 else parts[0]

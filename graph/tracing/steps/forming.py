@@ -20,6 +20,7 @@ from .formed import (
     Summed,
     Turned,
     beside,
+    holed,
     is_weight,
     plain,
     run,
@@ -81,8 +82,10 @@ def _mul(node: Node, a: Value, b: Value) -> Value | None:
 
 
 def _masked(a: Value, t: torch.Tensor) -> Value | None:
-    """A matrix times numbers for its columns, or for its rows."""
+    """A matrix times numbers for its columns, or for its rows, or times a mask of zeros and ones."""
     shape = (1,) * (len(a.shape) - t.ndim) + tuple(t.shape)
+    if shape == a.shape and len(shape) == 2 and min(shape) > 1 and bool(((t == 0) | (t == 1)).all()):
+        return holed(a, t)
     long = [i for i, n in enumerate(shape) if n > 1]
     if len(shape) != len(a.shape) or len(long) != 1 or long[0] > 1:
         return None

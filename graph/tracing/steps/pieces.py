@@ -8,7 +8,7 @@ from torch.fx import Node
 
 from lawful.blocks import Concat, Positions, SelectToken, Split
 
-from ..arrange import exact, relength, straight
+from ..arrange import exact, relength, reordered, straight
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, canonical, size
 from ..values import NotUnderstood, Stacked, Stream, Value, Weight
@@ -100,7 +100,10 @@ def _features(low: Context, node: Node, x: Stream, dim: int, widths: list[int], 
             for d in dims
         )
         return s.arranged(moved)
-    out = apart(low, node, x, first, runs, which)
+    try:
+        out = apart(low, node, x, first, runs, which)
+    except NotUnderstood:  # no map wrote them
+        return _features(low, node, outermost(low, node, x, first), dim, widths, which, gone)
     return out.arranged(out.dims[:dim] + out.dims[dim + 1 :]) if gone else out
 
 
@@ -113,6 +116,19 @@ def _joined(low: Context, x: Stream, parts: tuple[int, ...]) -> tuple[Stream, ..
     if tuple(s.features for s in signals) != parts:
         return None
     return tuple(Stream(p, s, canonical((x.shape_batch, *s.shape))) for p, s in zip(ports, signals, strict=True))
+
+
+def outermost(low: Context, node: Node, x: Stream, cut: Atom) -> Stream:
+    """A stream whose features stand in another order, in which one of their atoms is the outermost one."""
+    every = x.feature_atoms
+    order = [cut, *(a for a in every if a != cut)]
+    numbers = [0]
+    for a in order:
+        numbers = [at + k * a.stride for at in numbers for k in range(a.size)]
+    y = reordered(low, node, x, numbers)
+    strides = [math.prod(a.size for a in order[k + 1 :]) for k in range(len(order))]
+    new = {a: Atom(y.feature_axis, a.size, n) for a, n in zip(order, strides, strict=True)}
+    return y.arranged(tuple(tuple(new.get(a, a) for a in d) for d in x.dims))
 
 
 def _without(x: Stream, cut: Atom, left: int) -> Dims:

@@ -40,9 +40,7 @@ def product(low: Context, node: Node, a: Value, b: Value) -> Value:
     heads = heads_of(q)
     if size(heads) * size(q.dims[-1]) != q.signal.features or len(q.dims) < 3:
         raise NotUnderstood("queries whose features are not all there")
-    n, m = q.shape[-2], k.shape[-2]
-    lead = size(tuple(x for d in q.dims[:-2] for x in d if x.axis != q.feature_axis))
-    return Scores(q=q, k=k, dims=_scored(q, k, lead, n, m))
+    return Scores(q=q, k=k, dims=scored(q, k))
 
 
 def leads_to_softmax(node: Node) -> bool:
@@ -77,9 +75,11 @@ def heads_of(s: Stream) -> Dim:
     return tuple(a for d in s.dims[:-1] for a in d if a.axis in (s.feature_axis,))
 
 
-def _scored(q: Stream, k: Stream, lead: int, n: int, m: int) -> Dims:
+def scored(q: Stream, k: Stream) -> Dims:
     """Dimensions of scores, in the axes 0: batch and windows, 1: heads, 2: queries, 3: keys."""
-    heads, batch = size(heads_of(q)), lead
+    n, m = q.shape[-2], k.shape[-2]
+    heads = size(heads_of(q))
+    batch = size(tuple(x for d in q.dims[:-2] for x in d if x.axis != q.feature_axis))
     out: list[Dim] = []
     left_b, left_h = batch, heads
     for d in q.dims[:-2]:

@@ -56,7 +56,8 @@ def every_expert(low: Context, node: Node, x: Value, w: Weight, inn: int, out: i
         rest = parts[0].dims[:-1]
         (y,) = low.emit(node, Concat(), parts, label="cat")
     axis = y.feature_axis
-    return y.arranged(((Atom(axis, many, width),), *rest, (Atom(axis, width),) if width > 1 else ()))
+    outer = (Atom(axis, many, width),) if many > 1 else ()
+    return y.arranged((outer, *rest, (Atom(axis, width),) if width > 1 else ()))
 
 
 def stacked(low: Context, node: Any, dim: int) -> list[Stream] | None:

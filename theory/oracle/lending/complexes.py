@@ -48,12 +48,24 @@ def _joining(kind: type[nn.Module], name: str) -> Any:
     """A class of modules one of whose parameters holds the parts of the complex tensor that its name gives."""
 
     def joined(self: nn.Module) -> torch.Tensor:
-        numbers = self._parameters[name]
-        assert numbers is not None
-        return torch.view_as_complex(numbers)
+        numbers = self._parameters.get(name)
+        if numbers is None:  # a module that the forward makes of its own class; torch looks on, among its buffers
+            raise AttributeError(name)
+        return numbers if numbers.is_complex() else torch.view_as_complex(numbers)
 
     own = {name: property(joined), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    return type(kind.__name__, (kind,), own)
+    try:
+        return type(kind.__name__, (kind,), own)
+    except TypeError:  # a class that wants to be told more of every subclass: this one is not announced
+        before = kind.__dict__.get("__init_subclass__")
+        kind.__init_subclass__ = classmethod(lambda cls, **named: None)  # type: ignore[assignment]
+        try:
+            return type(kind.__name__, (kind,), own)
+        finally:
+            if before is None:
+                del kind.__init_subclass__
+            else:
+                kind.__init_subclass__ = before
 
 
 __all__ = ["real_parts"]

@@ -1,0 +1,196 @@
+"""The equation of an `einsum`, with every letter spelled out, and the plain steps that it is made of."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Sequence
+
+from torch.fx import Node
+
+from lawful.blocks import Concat
+
+from ..arrange import exact
+from ..context import Context
+from ..layout import Atom, Dims, size
+from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
+from .arithmetic import mul, times
+from .pieces import piece
+from .positions import reduced
+from .scores import scored
+from .weighed import weighed
+
+MANY = 16  # heads whose products are written out one by one
+LARGEST = 10**6  # numbers of an example in a product that is written out before it is summed
+
+
+def spelled(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of every operand and of the result: `...` stands for letters of its own.
+
+    Args:
+        equation: as `torch.einsum` reads it.
+        ranks: number of dimensions of every operand.
+
+    Raises:
+        NotUnderstood: for diagonals.
+    """
+    left, arrow, out = equation.replace(" ", "").partition("->")
+    names = left.split(",")
+    free = [c for c in string.ascii_letters if c not in equation]
+    lengths = [rank - len(n.replace("...", "")) for n, rank in zip(names, ranks, strict=True) if "..." in n]
+    rest = "".join(free[: max(lengths, default=0)])
+    if len(set(lengths)) > 1:
+        raise NotUnderstood(f"the contraction {equation}, whose operands have other numbers of further axes")
+    if not arrow:
+        letters = left.replace("...", "").replace(",", "")
+        out = ("..." if lengths else "") + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    names, out = [n.replace("...", rest) for n in names], out.replace("...", rest)
+    if any(len(set(n)) < len(n) for n in (*names, out)):
+        raise NotUnderstood(f"the diagonal in the contraction {equation}")
+    return names, out
+
+
+def reordered_dims(dims: Dims, names: str, wanted: str) -> Dims:
+    """The dimensions in another order; letters that they lack have length 1."""
+    return tuple(dims[names.index(k)] if k in names else () for k in wanted)
+
+
+def summed_alone(low: Context, node: Node, a: Value, names: str, others: str) -> tuple[Value, str]:
+    """An operand without the letters that neither another one nor the result has: sums along its own axes."""
+    gone = [i for i, k in enumerate(names) if k not in others]
+    if not gone:
+        return a, names
+    if not isinstance(a, (Stream, Data)):
+        raise NotUnderstood("a sum over an axis of a parameter")
+    y = reduced(low, node, low.stream(a, node, channels_first=False), gone, False, False)
+    return y, "".join(k for i, k in enumerate(names) if i not in gone)
+
+
+def written_product(low: Context, node: Node, a: Value, b: Value, names: tuple[str, str], out: str) -> Value:
+    """A product whose operands are repeated along the axes that they lack, and its sum along those that go.
+
+    Raises:
+        NotUnderstood: for products that are too large to be written out, and for what no product reads.
+    """
+    i, j = names
+    if not all(isinstance(v, (Stream, Data, Weight)) for v in (a, b)):
+        raise NotUnderstood("a product with scores of attention")
+    gone = [k for k in dict.fromkeys((*i, *j)) if k not in out]
+    lengths = {k: n for letters, v in ((i, a), (j, b)) for k, n in zip(letters, v.shape, strict=True)}
+    if gone and math.prod(lengths.values()) > LARGEST * low.batch:
+        raise NotUnderstood("a product of two streams that is no attention")
+    order = out + "".join(gone)
+    x, y = (_placed(low, node, v, letters, order) for v, letters in ((a, i), (b, j)))
+    z = mul(low, node, x, y)
+    if not gone:
+        return z
+    return reduced(low, node, z, list(range(len(out), len(order))), False, False)
+
+
+def mixed_positions(low: Context, node: Node, a: Value, b: Value, names: tuple[str, str], out: str) -> Stream:
+    """A product of two streams that mixes positions of one with weights that the other gives, for every example.
+
+    Raises:
+        NotUnderstood: for parameters, and for further axes.
+    """
+    i, j = names
+    gone = [k for k in i if k in j and k not in out]
+    lead = [k for k in i if k in j and k in out]
+    own, other = [k for k in i if k not in j], [k for k in j if k not in i]
+    if len(lead) == 2:
+        return _mixed_by_heads(low, node, a, b, names, out, lead)
+    if not all(len(found) == 1 for found in (gone, lead, own, other)) or not isinstance(a, (Stream, Data)):
+        raise NotUnderstood("a product of two streams that is no attention")
+    refusal: NotUnderstood | None = None
+    for (x, m, row), (y, n, column) in (((a, i, own[0]), (b, j, other[0])), ((b, j, other[0]), (a, i, own[0]))):
+        if not isinstance(x, (Stream, Data)) or not isinstance(y, (Stream, Data)):
+            raise NotUnderstood("a product of a stream with a parameter")
+        try:
+            left = x.arranged(reordered_dims(x.dims, m, lead[0] + row + gone[0]))
+            right = y.arranged(reordered_dims(y.dims, n, lead[0] + gone[0] + column))
+            z = weighed(low, node, left, right)
+        except NotUnderstood as error:
+            refusal = refusal or error
+            continue
+        return z.arranged(reordered_dims(z.dims, lead[0] + row + column, out))
+    assert refusal is not None
+    raise refusal
+
+
+def _mixed_by_heads(
+    low: Context, node: Node, a: Value, b: Value, names: tuple[str, str], out: str, lead: Sequence[str]
+) -> Stream:
+    """The same for every head, with the heads as groups of features behind it."""
+    a, b = (low.stream(v, node, False) if isinstance(v, (Stream, Data)) else v for v in (a, b))
+    i, j = names
+    if not isinstance(a, Stream) or not isinstance(b, Stream):
+        raise NotUnderstood("a product of a stream with a parameter")
+    dims = [a.dims[i.index(k)] for k in lead]
+    batch = [k for k, d in zip(lead, dims, strict=True) if any(atom.axis == 0 for atom in d)]
+    heads = [k for k in lead if k not in batch]
+    if len(heads) != 1 or (many := size(dims[lead.index(heads[0])])) > MANY:
+        raise NotUnderstood("a product of two streams for many windows")
+    rest = [letters.replace(heads[0], "") for letters in (i, j, out)]
+    parts = []
+    for e in range(many):
+        x, y = (piece(low, node, v, n.index(heads[0]), [1] * many, e, gone=True) for v, n in ((a, i), (b, j)))
+        z = mixed_positions(low, node, x, y, (rest[0], rest[1]), rest[2])
+        parts.append(exact(low, node, z, z.feature_home[0]))
+    if many == 1:
+        y = parts[0]
+        return y.arranged(reordered_dims(y.dims, rest[2], out))
+    home, width = parts[0].feature_home[0], parts[0].signal.features
+    if any(p.dims != parts[0].dims for p in parts):
+        raise NotUnderstood("heads of a product that lie differently")
+    (y,) = low.emit(node, Concat(), parts, label="cat")
+    kept = {k: d for k, d in zip(rest[2], parts[0].dims, strict=True)}
+    kept[rest[2][home]] = (Atom(y.feature_axis, width),) if width > 1 else ()
+    kept[heads[0]] = (Atom(y.feature_axis, many, width),)
+    return y.arranged(tuple(kept[k] for k in out))
+
+
+def products_of(low: Context, node: Node, scores: Scores) -> Stream:
+    """Products of queries and keys that no attention reads: written out, and summed over the features of a head.
+
+    Raises:
+        NotUnderstood: for scores with masks, biases or caps, in another order, and for so many that they do not fit.
+    """
+    q, k = scores.q, scores.k
+    lead, n, m = len(q.dims) - 2, q.shape[-2], k.shape[-2]
+    plain = not (scores.done or scores.biases or scores.cap) and scores.dims == scored(q, k)
+    if not plain or len(k.dims) != len(q.dims) or math.prod((*q.shape[:-1], m, q.shape[-1])) > LARGEST * low.batch:
+        raise NotUnderstood("scores of attention are used as numbers")
+    x = q.arranged((*q.dims[:lead], q.dims[-2], (), q.dims[-1]))
+    y = k.arranged((*k.dims[:lead], (), k.dims[-2], k.dims[-1]))
+    z = reduced(low, node, mul(low, node, x, y), [lead + 2], False, False)
+    z = times(low, node, z, scores.scale)
+    assert isinstance(z, Stream) and z.shape[-2:] == (n, m)
+    return z
+
+
+def _placed(low: Context, node: Node, value: Value, letters: str, order: str) -> Value:
+    """An operand with the axes of the product; an input becomes a stream."""
+    if isinstance(value, Data):
+        value = low.stream(value, node, channels_first=False)
+    return value.arranged(reordered_dims(value.dims, letters, order))
+
+
+def same_order(low: Context, node: Node, a: Value, names: str, out: str) -> Value:
+    """An `einsum` of one operand: a sum of some axes, the others in another order."""
+    a, names = summed_alone(low, node, a, names, out)
+    if isinstance(a, Data):
+        a = low.stream(a, node, channels_first=False)
+    if not isinstance(a, (Stream, Weight, Scores)):
+        raise NotUnderstood("the order of axes of something that is computed")
+    return a.arranged(reordered_dims(a.dims, names, out))
+
+
+__all__ = [
+    "mixed_positions",
+    "products_of",
+    "reordered_dims",
+    "same_order",
+    "spelled",
+    "summed_alone",
+    "written_product",
+]
