@@ -81,9 +81,10 @@ class Algebra:
     def _meet(self, other: Algebra) -> Algebra:
         if self.size != other.size:
             raise LayoutError(f"a wire of {self.size} features meets one of {other.size}")
-        left = self.cut(other.edges())
-        right = other.cut(left.edges())
-        left = left.cut(right.edges())
+        left, right = self.cut(other.edges()), other
+        while left.edges() != right.edges():  # a cut inside of a box may need further ones beside it
+            right = right.cut(left.edges())
+            left = left.cut(right.edges())
         clash = _clashing_edges(left, right)
         if clash:
             return left.cut(clash).meet(right.cut(clash))
