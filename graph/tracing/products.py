@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch.fx import Graph, Node
 
-from .vector_lengths import Length, divisor, measures, name_of_call, shape_of
 from .purity import aten
 from .steps.patterns import beside_pattern, layer_pattern, length_pattern, plain, rms_pattern
+from .vector_lengths import Length, divisor, measures, name_of_call, shape_of
 
 MARGIN = 1e-12  # relative: numbers that are 1 but for rounding
 FUSED = {

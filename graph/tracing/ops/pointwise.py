@@ -86,12 +86,6 @@ def neg(low: Context, node: Node, x: Value) -> Value:
     return mapped(low, node, x, Scale(-1.0), "neg")
 
 
-@handles("nan_to_num")
-def finite(low: Context, node: Node, x: Value, *numbers: Any) -> Value:
-    """Numbers are themselves."""
-    return mapped(low, node, x, Identity())
-
-
 @handles("gelu")
 def gelu(low: Context, node: Node, x: Value, approximate: str = "none") -> Value:
     """GELU."""
