@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def _dims(draw: st.DrawFn, size: int) -> tuple[int, ...]:
 @st.composite
 def _layouts(draw: st.DrawFn, size: int) -> Algebra:
     cuts = sorted({0, size, *draw(st.lists(st.integers(1, size - 1), max_size=3))})
-    dims = [draw(_dims(b - a)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    dims = [draw(_dims(b - a)) for a, b in itertools.pairwise(cuts)]
     return Algebra(tuple(Box.of(d, ["c" * len(d)]) for d in dims), tuple(range(len(dims))))
 
 

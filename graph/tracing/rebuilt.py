@@ -17,7 +17,7 @@ from .arguments import restored
 from .computed import evaluator
 from .lowering import Lowering
 from .running import Unprepared
-from .values import Stream
+from .values import HIDES, MASK, OF_ALL, Stream
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -42,10 +42,11 @@ def _shaped(tensor: torch.Tensor, kind: str, shape: tuple[int, ...]) -> torch.Te
     """A tensor as an input of the architecture."""
     if kind in ("numbers", "single", "column") and not tensor.is_floating_point():
         tensor = tensor.double()  # counts and choices that are used as numbers
-    if kind.startswith("mask"):
+    if kind.startswith(MASK):
         if tensor.dtype == torch.bool:
-            tensor = torch.zeros(tensor.shape, dtype=torch.float64).masked_fill(~tensor, -1e30)
-        return tensor.reshape(tensor.shape[0] if kind == "mask" else 1, *shape)
+            hidden = tensor if HIDES in kind else ~tensor
+            tensor = torch.zeros(tensor.shape, dtype=torch.float64).masked_fill(hidden, -1e30)
+        return tensor.reshape(1 if OF_ALL in kind else tensor.shape[0], *shape)
     if kind == "single":
         return tensor[None]
     if kind == "column":

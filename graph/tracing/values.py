@@ -26,6 +26,10 @@ class BothRepeated(NotUnderstood):
     """Each of two sides has to be repeated along an axis of the other."""
 
 
+# how an input is read that is a mask: numbers that are added to scores, or booleans of what is seen
+MASK, HIDES, OF_ALL = "mask", " of what is hidden", " of all examples"
+
+
 @dataclass(frozen=True)
 class Stream:
     """A tensor that depends on data and, maybe, on parameters: what a port carries, as `dims` arrange it.
@@ -205,11 +209,13 @@ class Bias:
     Attributes:
         fixed: a mask or a table of numbers, of shape `(heads or 1, queries, keys)` behind what is broadcast.
         data: a mask that depends on the inputs.
+        hides: whether that mask is of booleans that say what is hidden, not what is seen.
         table: the stream of a table of relative biases and the row of every pair of positions.
     """
 
     fixed: torch.Tensor | None = None
     data: Data | None = None
+    hides: bool = False
     table: Stream | None = None
     rows: torch.Tensor | None = None
 

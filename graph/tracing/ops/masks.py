@@ -18,8 +18,8 @@ from ..steps.composed import composed
 from ..steps.features import along_features, opened
 from ..steps.pointwise import Positive, chosen
 from ..steps.routed import hidden_below
-from ..steps.scores import SMALL, fixed_bias, with_bias
-from ..values import Bias, Fixed, NotUnderstood, Rows, Scores, Stream, Value, number
+from ..steps.scores import SMALL, hidden_keys
+from ..values import Fixed, NotUnderstood, Rows, Scores, Stream, Value, number
 
 
 @handles("masked_fill.Scalar", "masked_fill.Tensor")
@@ -37,13 +37,13 @@ def masked_fill(low: Context, node: Node, x: Value, mask: Value, value: Value) -
         return mul(low, node, x, Fixed((added == 0).to(added))) if c == 0 else add(low, node, x, Fixed(added))
     if isinstance(x, Stream) and isinstance(mask, Stream):
         return composed(low, node, "some entries are replaced")
-    if not isinstance(x, Scores) or not isinstance(mask, Fixed) or c is None or c > SMALL or not mask.known:
+    seen = hidden_keys(x, mask, c, hides=True) if isinstance(x, Scores) else None
+    if seen is None:
         raise NotUnderstood("some entries are replaced")
-    t = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor, -math.inf)
-    return with_bias(x, Bias(fixed=fixed_bias(x, t)))
+    return seen
 
 
-@handles("where.self", "where.ScalarOther")
+@handles("where.self", "where.ScalarOther", "where.ScalarSelf")
 def where(low: Context, node: Node, mask: Value, a: Value, b: Value) -> Value:
     """Scores without the keys that a mask hides."""
     if isinstance(mask, Positive):
@@ -63,10 +63,11 @@ def where(low: Context, node: Node, mask: Value, a: Value, b: Value) -> Value:
         return composed(low, node, "a choice between two tensors")
     if isinstance(mask, Fixed) and mask.known and _are_streams(a, b) and c != -math.inf and number(a) != -math.inf:
         return _fixed_choice(low, node, mask.tensor, a, b)
-    if not isinstance(a, Scores) or not isinstance(mask, Fixed) or c is None or c > SMALL or not mask.known:
-        raise NotUnderstood("a choice between two tensors")
-    t = torch.zeros(mask.tensor.shape).masked_fill(~mask.tensor, -math.inf)
-    return with_bias(a, Bias(fixed=fixed_bias(a, t)))
+    for x, fill in ((a, b), (b, a)):
+        seen = hidden_keys(x, mask, number(fill), hides=x is b) if isinstance(x, Scores) else None
+        if seen is not None:
+            return seen
+    raise NotUnderstood("a choice between two tensors")
 
 
 def _are_streams(*values: Value) -> bool:

@@ -13,7 +13,7 @@ from lawful.blocks import DotProductAttention, Given, Numbers, Signal
 from ..arrange import exact, facing
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, Tangled, shape, size, view
-from ..values import Data, NotUnderstood, Scores, Stream, Value
+from ..values import HIDES, MASK, OF_ALL, Bias, NotUnderstood, Scores, Stream, Value
 from .scores import heads_of
 from .sinks import sink_options
 
@@ -140,7 +140,7 @@ def _block(
                 raise NotUnderstood("two tables of relative biases")
             reads.append(bias.table)
             options |= {"relative": "given", "index": Numbers(bias.rows), "rows": bias.table.signal.space[0]}
-    data = [b.data for b in scores.biases if b.data is not None]
+    data = [b for b in scores.biases if b.data is not None]
     if len(data) > 1:
         raise NotUnderstood("two masks that depend on the data")
     if data:
@@ -176,8 +176,10 @@ def _fixed_mask(t: torch.Tensor, n: int, m: int, q: Stream) -> dict[str, Any]:
     return {"mask": Numbers(t if windows > 1 else t[0])}
 
 
-def _data_mask(low: Context, mask: Data, n: int, m: int) -> Stream:
+def _data_mask(low: Context, bias: Bias, n: int, m: int) -> Stream:
     """A mask that depends on the inputs, as one more input: numbers that are added to the scores."""
+    mask, kind = bias.data, MASK + HIDES * bias.hides
+    assert mask is not None
     s = mask.shape
     if mask.base is not None:
         own = [a for d in mask.dims for a in d if a.axis != COPIES]
@@ -186,10 +188,10 @@ def _data_mask(low: Context, mask: Data, n: int, m: int) -> Stream:
         at_heads = len(s) == 4 and any(a.axis != COPIES for a in mask.dims[1])
         ordered = own == sorted(own, key=lambda a: (a.axis, -a.stride)) and math.prod(a.size for a in own) == whole
         if ordered and not at_heads and own[:1] == [Atom(0, low.batch)] and own[0] in mask.dims[0] and kept[-1] == m:
-            return low.add_input(mask.base, Signal(m, (kept[-2] if len(s) > 2 else 1,)), "mask")
+            return low.add_input(mask.base, Signal(m, (kept[-2] if len(s) > 2 else 1,)), kind)
     if s[-2:] == (n, m) and math.prod(s) == n * m and s[0] != low.batch:
-        return low.add_input(mask.node, Signal(m, (n,)), "mask of all")
+        return low.add_input(mask.node, Signal(m, (n,)), kind + OF_ALL)
     if s[0] != low.batch or len(s) not in (2, 3, 4) or s[-1] != m or (len(s) == 4 and s[1] != 1):
         raise NotUnderstood("a mask that is not the same for all heads of an example")
     rows = s[-2] if len(s) > 2 else 1
-    return low.add_input(mask.node, Signal(m, (rows,)), "mask")
+    return low.add_input(mask.node, Signal(m, (rows,)), kind)

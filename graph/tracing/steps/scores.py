@@ -17,6 +17,7 @@ from ..values import Bias, Data, Fixed, NotUnderstood, Rows, Scores, Stream, Val
 from .temperature import computed_bias, temperature
 
 SMALL = -1e29  # what is added to hide a key
+LOW = -1e4  # what a score is replaced by to hide a key: its weight is 0 in every type of numbers
 
 
 def product(low: Context, node: Node, a: Value, b: Value) -> Value:
@@ -98,6 +99,28 @@ def scored(q: Stream, k: Stream) -> Dims:
 def with_bias(scores: Scores, bias: Bias) -> Scores:
     """Scores with one more sum."""
     return replace(scores, biases=(*scores.biases, bias))
+
+
+def hidden_keys(scores: Scores, mask: Value, fill: float | None, hides: bool) -> Scores | None:
+    """Scores of which a mask of booleans replaces some by a number that hides these keys.
+
+    Args:
+        scores: the scores.
+        mask: the mask.
+        fill: the number.
+        hides: whether the mask is true where it is put.
+
+    Returns:
+        None for numbers that hide nothing.
+    """
+    if fill is None or fill > LOW:
+        return None
+    if isinstance(mask, Data):
+        return with_bias(scores, Bias(data=mask, hides=hides))
+    if isinstance(mask, Fixed) and mask.known:
+        t = torch.zeros(mask.tensor.shape).masked_fill(mask.tensor == hides, -math.inf)
+        return with_bias(scores, Bias(fixed=fixed_bias(scores, t)))
+    return None
 
 
 def scaled(low: Context, node: Node, scores: Scores, other: Value) -> Value:
