@@ -171,8 +171,8 @@ def _square(node: Any) -> Length | None:
     if name == "pow" and node.args[1] == 2:
         inside = _length(node.args[0])
         return inside if inside is not None and inside.plain else None
-    found = _times(node, _square)
-    return None if found is None else replace(found, scale=abs(found.scale) ** 0.5) if found.scale > 0 else None
+    multiple = _times(node, _square)
+    return replace(multiple, scale=multiple.scale**0.5) if multiple is not None and multiple.scale > 0 else None
 
 
 def _spread(node: Node) -> Length | None:
@@ -180,7 +180,7 @@ def _spread(node: Node) -> Length | None:
     x = plain(node.args[0])
     if not isinstance(x, Node) or len(node.args) < 2 or node.args[1] is None:
         return None
-    correction = node.kwargs.get("correction", 1)
+    correction: Any = node.kwargs.get("correction", 1)
     if isinstance(node.args[1], bool):
         return None
     if len(node.args) > 2:

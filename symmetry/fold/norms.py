@@ -92,7 +92,7 @@ def _norm(
             work[base(linear.bias)] = with_bias(found, linear.bias, step, work)
         work[base(linear.weight)] = put(part, work, lambda x: x * gain.reshape(-1, 1, 1))
     work[rule.gain] = torch.full_like(gain, plain)
-    empty = {rule.gain: plain}
+    empty: dict[str, float | str] = {rule.gain: plain}
     if rule.bias:
         work[rule.bias] = torch.zeros_like(shift)
         empty[rule.bias] = 0.0

@@ -138,13 +138,13 @@ def _without_batchnorm(model: torch.nn.Module, name: str, path: str) -> Undo:
         assert isinstance(shift, torch.nn.Parameter)
         taker.bias = torch.nn.Parameter(shift.detach().clone(), shift.requires_grad)
     rest = [m for m in norm.children() if not isinstance(m, torch.nn.Identity)]
-    parent._modules[local] = torch.nn.Sequential(*rest) if rest else torch.nn.Identity()
-    parent._modules[local].train(norm.training)
+    left = torch.nn.Sequential(*rest) if rest else torch.nn.Identity()
+    parent._modules[local] = left.train(norm.training)
 
     def undo() -> None:
         parent._modules[local] = norm
         if new:
-            taker.bias = None
+            taker._parameters["bias"] = None
 
     return undo
 

@@ -65,7 +65,7 @@ def _joining(kind: type[nn.Module], name: str) -> Any:
             if before is None:
                 del kind.__init_subclass__
             else:
-                kind.__init_subclass__ = before
+                kind.__init_subclass__ = before  # type: ignore[method-assign]
 
 
 __all__ = ["real_parts"]
