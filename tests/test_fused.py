@@ -34,6 +34,11 @@ class Attention(nn.Module):
         return self.inner(x, x, x)[0]
 
 
+def square(z: torch.Tensor) -> torch.Tensor:
+    """Rows of four numbers as regular matrices of two by two."""
+    return z.view(-1, 2, 2) + 2 * torch.eye(2, dtype=z.dtype)
+
+
 ROWS, IMAGE, TOKENS = (5, 4), (3, 2, 5, 5), (2, 3, 4)
 attend = F.scaled_dot_product_attention
 KERNELS = {
@@ -68,6 +73,27 @@ KERNELS = {
     "avg_pool": (nn.AvgPool2d(2), IMAGE),
     "cosine": (Call(lambda z: F.cosine_similarity(z[:, None], z.exp()[None], dim=-1)), ROWS),
     "normalize": (Call(lambda z: F.normalize(z, dim=-1)), ROWS),
+    "solve": (Call(lambda z: torch.linalg.solve(square(z), z[:, :2])), ROWS),
+    "solve from the right": (Call(lambda z: torch.linalg.solve(square(z), z.view(-1, 2, 2), left=False)), ROWS),
+    "det": (Call(lambda z: torch.linalg.det(square(z))), ROWS),
+    "slogdet": (Call(lambda z: torch.slogdet(square(z))[1]), ROWS),
+    "inverse": (Call(lambda z: square(z).inverse()), ROWS),
+    "var": (Call(lambda z: torch.sqrt(z.var(-1) + 0.1)), ROWS),
+    "layer norm by hand": (Call(lambda z: (z - z.mean(-1, True)) / (z.std(-1, keepdim=True) + 0.1)), ROWS),
+    "std_mean": (Call(lambda z: sum(torch.std_mean(z, -1))), ROWS),
+    "norm": (Call(lambda z: z.norm(dim=-1)), ROWS),
+    "vector_norm": (Call(lambda z: torch.linalg.vector_norm(z, 3, -1)), ROWS),
+    "logsumexp": (Call(lambda z: z.logsumexp(-1)), ROWS),
+    "cumprod": (Call(lambda z: z.cumprod(-1)), ROWS),
+    "prod": (Call(lambda z: z.prod(-1)), ROWS),
+    "atan2": (Call(lambda z: torch.atan2(z[:, :2], z[:, 2:])), ROWS),
+    "hypot": (Call(lambda z: torch.hypot(z[:, :2], z[:, 2:])), ROWS),
+    "matrix_exp": (Call(lambda z: torch.matrix_exp(square(z))), ROWS),
+    "pinv": (Call(lambda z: torch.linalg.pinv(square(z))), ROWS),
+    "cholesky": (Call(lambda z: torch.linalg.cholesky(square(z) @ square(z).mT)), ROWS),
+    "eigenvalues": (Call(lambda z: torch.linalg.eigvalsh(square(z) + square(z).mT)), ROWS),
+    "einsum": (Call(lambda z: torch.einsum("ij,ik,il->ijkl", z, z, z)), ROWS),
+    "erf": (Call(torch.erf), ROWS),
     "interpolate": (Call(lambda z: F.interpolate(z, scale_factor=2, mode="bilinear")), IMAGE),
 }
 
@@ -127,6 +153,13 @@ SAME = {
     torch.native_layer_norm: lambda f, x: f(x, (5,), torch.arange(5.0), torch.ones(5), 0.1)[0],
     F.glu: lambda f, x: f(x, 1),
     F.hardsigmoid: lambda f, x: f(3 * x),
+    torch.linalg.solve: lambda f, x: f(x[:, :, :4] + 3 * torch.eye(4), x[:, :, 4]),
+    torch.linalg.det: lambda f, x: f(x[:, :, :4]),
+    torch.linalg.slogdet: lambda f, x: torch.cat(tuple(f(x[:, :, :4]))),
+    torch.var: lambda f, x: torch.cat([f(x, -1).flatten(), f(x, [1, 2], correction=0), f(x, False)[None], f(x, 0)[0]]),
+    torch.std: lambda f, x: torch.cat([f(x, -1, False), f(x)[None, None].expand(3, 4)]),
+    torch.var_mean: lambda f, x: torch.stack(f(x, -1, keepdim=True) + f(x, dim=[1], keepdim=False)[:0]),
+    torch.std_mean: lambda f, x: torch.stack(f(x, dim=(0, 2), correction=0)),
     torch._weight_norm: lambda f, x: f(x, torch.arange(1.0, 4.0)[:, None, None], 0),
 }
 

@@ -13,7 +13,7 @@ same fields and brackets are computed once more in 120 digits (`lawful.theory.or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -196,7 +196,7 @@ def count_span(
             return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.UNDECIDED, NOT_FINITE, False)
-        if level == 1 and not _derivable(field, state, sample):
+        if level and not _derivable(field, state, sample, level):
             return Count(d - ranks[0], d, tuple(ranks), 0.0, Verdict.UNDECIDED, CROOKED, False)
         rows = torch.cat([rows, fresh])
         rank, gap, values, clear = _rank(rows)
@@ -218,22 +218,29 @@ def count_span(
     return expect_known(found, known)
 
 
-def _derivable(field: Field, state: torch.Tensor, sample: Sampler) -> bool:
-    """Whether the derivative of the fields is that of finite differences, along other fields, at most of some samples.
+def _derivable(field: Field, state: torch.Tensor, sample: Sampler, depth: int) -> bool:
+    """Whether derivatives of nested brackets are those of finite differences, along fields, at most of some samples.
 
-    What was detached, or has a backward of its own, has another one, and its brackets mean nothing.
+    What was detached, or has a backward of its own, has others, and some operations of torch have wrong ones from the
+    second on (`linalg.solve`); brackets of these mean nothing.
     """
 
-    def error(one: Any, other: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def error(data: tuple[Any, ...], other: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        inner = _nested(field, data)
         along = field(state, other)
         along = along / along.norm().clamp_min(1e-300)
         step = STEP * state.norm()
-        derivative = jvp(lambda t: field(t, one), (state,), (along,))[1]
-        measured = (field(state + step * along, one) - field(state - step * along, one)) / (2 * step)
-        scale = torch.stack([derivative.norm(), measured.norm(), 1e-6 * field(state, one).norm()]).max()
+        derivative = jvp(inner, (state,), (along,))[1]
+        measured = (inner(state + step * along) - inner(state - step * along)) / (2 * step)
+        if len(data) > 1:  # a bracket may vanish, and its terms are rounded
+            one, two, _ = _terms(_with(field, data[0]), _nested(field, data[1:]), state)
+            least = 1e-4 * (one.norm() + two.norm())
+        else:
+            least = 1e-6 * inner(state).norm()
+        scale = torch.stack([derivative.norm(), measured.norm(), least]).max()
         return (derivative - measured).norm(), scale
 
-    errors, scales = vmap(error)(sample(TRIED), sample(TRIED))
+    errors, scales = vmap(error)(tuple(sample(TRIED) for _ in range(depth)), sample(TRIED))
     return int((errors <= 1e-3 * scales).sum()) > TRIED // 2
 
 
@@ -299,14 +306,10 @@ def _level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, 
     """`n` nested brackets of `level + 1` random fields, scaled by the size of their terms."""
 
     def one(data: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        fields = [lambda t, d=d: field(t, d) for d in data]
         if level == 0:
-            x = fields[0](state)
+            x = field(state, data[0])
             return x, x.norm()
-        inner = fields[-1]
-        for outer in reversed(fields[1:-1]):
-            inner = _bracket(outer, inner)
-        a, b, size = _terms(fields[0], inner, state)
+        a, b, size = _terms(_with(field, data[0]), _nested(field, data[1:]), state)
         # Where the function is linear in all that moves, both terms are rounding and must stay small.
         return a - b, a.norm() + b.norm() + ROUNDING * size / state.norm()
 
@@ -319,6 +322,19 @@ def _level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, 
     scale = torch.cat(scales)
     typical = scale[scale >= NOISE * scale.max()].median()  # most samples may be degenerate, and only rounding
     return torch.cat(blocks) / torch.maximum(scale, typical * 1e-3).clamp_min(1e-300)[:, None]
+
+
+def _with(field: Field, data: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The field of some data."""
+    return lambda t: field(t, data)
+
+
+def _nested(field: Field, data: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The bracket of a field with the bracket of the next one, and so on."""
+    inner = _with(field, data[-1])
+    for outer in reversed(data[:-1]):
+        inner = _bracket(_with(field, outer), inner)
+    return inner
 
 
 def _terms(a: Callable, b: Callable, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
