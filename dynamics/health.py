@@ -5,6 +5,7 @@ This file is long because every finding is told from all the others of one step.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -160,20 +161,20 @@ def _earlier(account: Account) -> bool:
 
 
 def suspects(bad: Sequence[Account], good: Sequence[Account]) -> tuple[str, ...]:
-    """The fewest parameters that explain why these laws are broken and those are not.
+    """The parameters of the fewest places that explain why these laws are broken and those are not.
 
-    A law that holds clears its parameters; of the others those count that most broken laws share.
+    A law that holds says that the gradients of its parameters are right, or all wrong by one factor: they are one place.
+    A broken law is explained by any of the places that it joins; those count that most broken laws share.
     """
-    clear = {n for a in good for n in a.form.law.parameters}
+    place = {n: n for a in (*bad, *good) for n in a.form.law.parameters}
+    for a in good:
+        first, *others = (place[n] for n in a.form.law.parameters)
+        place = {n: first if p in others else p for n, p in place.items()}
     left, out = list(bad), []
     while left:
-        votes: dict[str, int] = {}
-        for a in left:
-            names = a.form.law.parameters
-            for n in [n for n in names if n not in clear] or names:
-                votes[n] = votes.get(n, 0) + 1
+        votes = Counter(p for a in left for p in {place[n] for n in a.form.law.parameters})
         top = max(votes.values())
-        chosen = [n for n, v in votes.items() if v == top]
+        chosen = [n for a in left for n in a.form.law.parameters if votes[place[n]] == top]
         out += chosen
         left = [a for a in left if not set(chosen) & set(a.form.law.parameters)]
     return tuple(dict.fromkeys(out))

@@ -239,6 +239,7 @@ def fake_trace(module: torch.nn.Module, *args: torch.Tensor, **kwargs: torch.Ten
         limits=(),
         axes=(-1,),
         seconds={"export": 0.1, "lower": 0.2},
+        outputs=(),
         comparison=SimpleNamespace(outputs=1e-16, gradients=float("nan")),
     )
     return arch

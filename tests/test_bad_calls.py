@@ -115,7 +115,7 @@ LEDGERS: dict[str, tuple[Callable[[], object], str]] = {
         "in the shape (3, 4), and the model's 0.weight has the shape (4, 3)",
     ),
     "loss": (lambda: lw.Ledger(NET, SGD, loss="foo"), "no loss 'foo'; there are mse"),
-    "a module as loss": (lambda: lw.Ledger(NET, SGD, loss=nn.MSELoss()), "the torch module MSELoss; give its name"),  # type: ignore[arg-type]
+    "a module as loss": (lambda: lw.Ledger(NET, SGD, loss=nn.MSELoss()), "the torch module MSELoss; write 'mse'"),  # type: ignore[arg-type]
     "losses": (lambda: lw.Ledger(NET, SGD, loss={"output": 3}), "the loss is 3"),  # type: ignore[dict-item]
     "no optimizer": (lambda: lw.Ledger(NET, []), "the list of optimizers is empty"),
     "another's optimizer": (lambda: lw.Ledger(WIDE, SGD, args=X), "none of the"),

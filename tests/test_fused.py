@@ -94,6 +94,7 @@ KERNELS = {
     "eigenvalues": (Call(lambda z: torch.linalg.eigvalsh(square(z) + square(z).mT)), ROWS),
     "einsum": (Call(lambda z: torch.einsum("ij,ik,il->ijkl", z, z, z)), ROWS),
     "erf": (Call(torch.erf), ROWS),
+    "mse_loss": (Call(lambda z: F.mse_loss(z, torch.ones_like(z))), ROWS),
     "interpolate": (Call(lambda z: F.interpolate(z, scale_factor=2, mode="bilinear")), IMAGE),
 }
 
@@ -160,6 +161,7 @@ SAME = {
     torch.std: lambda f, x: torch.cat([f(x, -1, False), f(x)[None, None].expand(3, 4)]),
     torch.var_mean: lambda f, x: torch.stack(f(x, -1, keepdim=True) + f(x, dim=[1], keepdim=False)[:0]),
     torch.std_mean: lambda f, x: torch.stack(f(x, dim=(0, 2), correction=0)),
+    F.mse_loss: lambda f, x: torch.stack([f(x, x.sin()), f(x, x.sin(), reduction="sum")]),
     torch._weight_norm: lambda f, x: f(x, torch.arange(1.0, 4.0)[:, None, None], 0),
 }
 

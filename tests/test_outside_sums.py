@@ -210,7 +210,7 @@ def test_masked_maps_have_all_their_laws() -> None:
     assert not arch.trace.narrow and not arch.trace.opaque
     laws = lw.derive(module, args=(x,))
     assert laws.count == 24 == lw.count(module, args=(x,)).laws  # 6 units, 18 entries that are never read
-    assert str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
+    assert not lw.verify(module, laws, args=(x,)).violated
 
 
 class Pooled(nn.Module):

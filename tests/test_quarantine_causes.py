@@ -155,7 +155,7 @@ CASES: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, int]] = {
     ),
     "messages by index_add": (two(lambda m, x: messages(m, x, added)), (torch.randn(3, 3),), 3, 3),
     "messages by scatter_add": (two(lambda m, x: messages(m, x, scattered)), (torch.randn(3, 3),), 3, 3),
-    "messages by scatter_reduce": (two(lambda m, x: messages(m, x, reduced)), (torch.randn(3, 3),), 0, 3),
+    "messages by scatter_reduce": (two(lambda m, x: messages(m, x, reduced)), (torch.randn(3, 3),), 1, 3),
     "a gate of signs": (two(lambda m, x: (x @ m.A.t() > 0).float() @ m.B.t()), (ROWS,), 9, 9),
     "the root of a unit that is off": (
         two(lambda m, x: torch.sqrt(torch.relu(x @ m.A.t()).abs()) @ m.B.t()),

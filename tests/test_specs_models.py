@@ -17,6 +17,7 @@ from lawful import cli
 from lawful.atlas import hugging, models
 from lawful.atlas.built import NotBuilt
 from lawful.atlas.tiny import OWN, small_config, tiny_rule
+from lawful.graph.architecture.origin import OpaqueOp
 
 USER_FILE = """
 import torch
@@ -52,15 +53,7 @@ def alone():
 def other():
     return 3, 4
 """
-OPAQUE = SimpleNamespace(
-    node="fft_1",
-    op="aten.fft_rfft",
-    module="mixer",
-    module_type="FNet",
-    line="net.py:7: x = fft(x)",
-    shadowed=12,
-    reason="",
-)
+OPAQUE = OpaqueOp("fft_1", "aten.fft_rfft", "mixer", "FNet", "net.py:7: x = fft(x)", "no rule is known for it", 12)
 
 
 def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw.Architecture:
@@ -79,6 +72,7 @@ def traced(module: torch.nn.Module, *args: torch.Tensor, **kwargs: object) -> lw
         limits=(),
         axes=(),
         copied=(),
+        outputs=(),
         seconds={"export": 0.5},
     )
     return arch
@@ -128,7 +122,7 @@ def test_every_command_tells_what_tracing_found(lawful: Callable, command: str) 
     assert code == 0
     out = " ".join(out.split())  # lines are folded to the width of the terminal
     assert "traced with 1 opaque operations: laws that reach through them are missing" in out
-    assert "aten.fft_rfft in mixer (FNet), net.py:7: x = fft(x): hides 12 trainable scalars" in out
+    assert "aten.fft_rfft in mixer (FNet)" in out and "net.py:7: x = fft(x)" in out and "hides 12" in out
     assert "parameters that the output does not depend on: extra" in out
     found = json.loads(lawful(command, "nets.py:net", "--json")[1])["trace"]
     assert found["opaque"] == [
@@ -145,10 +139,10 @@ def test_a_composed_network_says_nothing_of_tracing(lawful: Callable) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nets.py:bare", "nets.py:bare returns a Net without inputs; return (module, args)"),
+        ("nets.py:bare", "nets.py:bare returns a Net without inputs; write a function that returns (module, (x,))"),
         (
             "nets.py:wrong",
-            "nets.py:wrong returns a module with Tensor; return (module, args) or (module, args, kwargs)",
+            "nets.py:wrong returns a module with Tensor; return (module, (x,))",
         ),
         ("nets.py:alone", "returns a module with nothing"),
         ("nets.py:other", "nets.py:other returns a tuple; return an Architecture, an expression of blocks, or (mod"),

@@ -50,7 +50,8 @@ def _models(quick: bool) -> Units:
             found = ledger.rows()
             others = sum(abs(x) for r in found for cause, x in r.causes.items() if cause != "step size")
             drift = sum(r.change**2 for r in found) ** 0.5
-            rows.append([rate, drift, max(r.relative for r in found), ledger.verdict, others])
+            books = "ok" if all(r.verdict == "ok" for r in found) else ledger.verdict  # of what laws read
+            rows.append([rate, drift, max(r.relative for r in found), books, others])
         return {"rows": rows, "laws": sum(law.count for law in laws)}
 
     return {"qwen3": lambda: one(qwen), "vit": lambda: one(vit)}

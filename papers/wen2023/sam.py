@@ -70,7 +70,7 @@ def _lawful(quick: bool) -> Units:
                     (model(x)[:, 0] - y).square().mean().backward()
                     _climb(model, optimizer, x, y)
             row = ledger.rows()[0]
-            found.append([ledger.verdict, row.relative, dict(row.causes)])
+            found.append([row.verdict, row.relative, dict(row.causes)])
         return {"rows": found}
 
     return {"step": one_step, "training": training}

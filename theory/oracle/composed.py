@@ -159,6 +159,14 @@ def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / torch.sqrt((v * v).sum(axes, keepdim=True)))
 
 
+def mse_loss(x: Tensor, y: Tensor, *args: Any, reduction: str = "mean", **options: Any) -> Tensor:
+    """`F.mse_loss`, which writes into tangents that are zero."""
+    if any(a is not None for a in (*args, *options.values())):
+        return F.mse_loss(x, y, *args, reduction=reduction, **options)
+    squares = (x - y) * (x - y)
+    return squares.mean() if reduction == "mean" else squares.sum() if reduction == "sum" else squares
+
+
 def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
     """`F.one_hot`, which looks at its numbers and so refuses to run on a batch of batches."""
     if num_classes < 0 or not torch._C._functorch.is_functorch_wrapped_tensor(x):
@@ -243,6 +251,7 @@ COMPOSED: dict[Any, Callable[..., Any]] = {
     F.instance_norm: instance_norm,
     torch.instance_norm: torch_instance_norm,
     F.glu: glu,
+    F.mse_loss: mse_loss,
     F.one_hot: one_hot,
     F.hardsigmoid: hardsigmoid,
     torch._weight_norm: weight_norm,

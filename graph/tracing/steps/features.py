@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from torch.fx import Node
 
-from lawful.blocks import Centre, Concat, Scale, Split, SumFeatures
+from lawful.blocks import Centre, Concat, Linear, Scale, Split, SumFeatures
 
 from ..arrange import each_repeated, exact, joined_features, reordered
 from ..context import Context
 from ..purity import name_of
 from ..values import NotUnderstood, Stream
 
+FOLLOW = (Centre, Linear)  # blocks whose features may be written in another order
 MANY = 32  # runs of features that are taken one by one
 
 
@@ -49,7 +50,8 @@ def picked(low: Context, node: Node, s: Stream, dim: int, index: Sequence[int]) 
     s = opened(low, node, s, dim)
     n = s.signal.features
     times = Counter(index)
-    if max(times.values()) == 1 and len(times) < n and len(cut := _runs(index)) <= MANY:
+    ordered = isinstance(low.builder.blocks.get(s.port[0]), FOLLOW)
+    if not ordered and max(times.values()) == 1 and len(times) < n and len(cut := _runs(index)) <= MANY:
         return joined_features(s, _side_by_side(low, node, s, cut), dim)
     order = sorted(range(n), key=lambda i: (-times[i], i))
     runs = [(k, sum(times[i] == k for i in range(n))) for k in sorted({times[i] for i in range(n)}, reverse=True)]
