@@ -163,18 +163,21 @@ def _earlier(account: Account) -> bool:
 def suspects(bad: Sequence[Account], good: Sequence[Account]) -> tuple[str, ...]:
     """The parameters of the fewest places that explain why these laws are broken and those are not.
 
-    A law that holds says that the gradients of its parameters are right, or all wrong by one factor: they are one place.
-    A broken law is explained by any of the places that it joins; those count that most broken laws share.
+    A law that holds says that the gradients of its parameters are right, or all wrong by one factor: they are one
+    place.  A broken law is explained by any of the places that it joins; those count that most broken laws share, and
+    of these the ones with the fewest parameters.
     """
     place = {n: n for a in (*bad, *good) for n in a.form.law.parameters}
     for a in good:
         first, *others = (place[n] for n in a.form.law.parameters)
         place = {n: first if p in others else p for n, p in place.items()}
+    sizes = Counter(place.values())
     left, out = list(bad), []
     while left:
         votes = Counter(p for a in left for p in {place[n] for n in a.form.law.parameters})
-        top = max(votes.values())
-        chosen = [n for a in left for n in a.form.law.parameters if votes[place[n]] == top]
+        rank = {p: (-n, sizes[p]) for p, n in votes.items()}
+        best = min(rank.values())
+        chosen = [n for a in left for n in a.form.law.parameters if rank[place[n]] == best]
         out += chosen
         left = [a for a in left if not set(chosen) & set(a.form.law.parameters)]
     return tuple(dict.fromkeys(out))

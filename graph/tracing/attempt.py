@@ -29,7 +29,7 @@ from .copied import copied_inputs
 from .errors import BackwardError, TraceError, first_line
 from .faults import first_fault
 from .gaps import Probes
-from .lengths import left_over, of_numbers, unreached
+from .lengths import left_over, of_numbers, one_step, special, unreached
 from .lowering import Broken, Lowering
 from .observe import backward_hooks, watch
 from .opaque import ONLY_CHOICES
@@ -114,7 +114,7 @@ def _attempt(
     if axis is None:
         notes.append("the inputs are one example, without an axis of examples")
     facts = [*program.limits, *unreached(arch, program), *of_numbers(program)]
-    said = [*map(Fact, facts), *left_over(arch, sizes)]
+    said = [*map(Fact, facts), *left_over(arch, sizes), *one_step(arch), *special(arch, module)]
     limits = list(dict.fromkeys([*said, *map(Fact, found.limits)]))
     prepare = inputs_of(low)
     arch.trace = Trace(

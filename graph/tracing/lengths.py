@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
-from lawful.blocks import Discard, Table
+import torch
+
+from lawful.blocks import GRU, LSTM, RNN, Discard, Table
 from lawful.theory.arguments import plural
+from lawful.theory.laws.notes import Fact
 from lawful.theory.parts import base, is_part
 
 from ..architecture.architecture import Architecture
@@ -14,6 +18,7 @@ from .program import Program
 
 RUN = re.compile(r"^(.*)\[(\d+):(\d+)\]$")
 MOST = 6  # parts that the note names
+LOOKED = 100_000  # entries of a frozen parameter that are looked at
 
 
 def unreached(arch: Architecture, program: Program) -> list[str]:
@@ -73,3 +78,45 @@ def left_over(arch: Architecture, sizes: Mapping[str, int]) -> list[str]:
         for name, n in read.items()
         if n < sizes[name]
     ]
+
+
+def one_step(arch: Architecture) -> list[str]:
+    """A note on recurrent layers that run for one step from zeros: what would act on their state acts on nothing."""
+    found = []
+    for node in arch.nodes:
+        block = arch.block(node)
+        if isinstance(block, (GRU, LSTM, RNN)) and not block.given and math.prod(arch.signals[node, 0].space) == 1:
+            found.append(f"{node} runs for one step from zeros: that its recurrent weights never move is not listed")
+    return found
+
+
+def special(arch: Architecture, module: torch.nn.Module) -> list[str]:
+    """Notes on frozen numbers that are no generic ones: laws are derived, and counted, for any numbers in their place.
+
+    Args:
+        arch: what a program was lowered to.
+        module: the module with its numbers.
+    """
+    frozen = {base(name) for name, parameter in arch.parameters.items() if parameter.frozen}
+    own = [n for n, p in module.named_parameters() if n in frozen and _is_special(p)]
+    what = "zeros or equal ones among the frozen numbers; laws that hold for these numbers only are not listed"
+    notes = [f"{', '.join(own[:MOST])}{' and others' if len(own) > MOST else ''}: {what}"] if own else []
+    fresh = [n for n, m in module.named_modules() if not m.training and _is_new(m)]
+    if fresh:
+        names = ", ".join(f"{n}.running_mean".lstrip(".") for n in fresh[:MOST]) + " and others" * (len(fresh) > MOST)
+        notes.append(Fact(f"{names}: zeros, as before any training; laws that hold for zeros only are not listed"))
+    return notes
+
+
+def _is_new(norm: torch.nn.Module) -> bool:
+    """Whether a module has running means, and these are 0."""
+    mean = getattr(norm, "running_mean", None)
+    return isinstance(mean, torch.Tensor) and not mean.is_meta and not bool(mean.any())
+
+
+def _is_special(parameter: torch.Tensor) -> bool:
+    """Whether one number stands in a parameter oftener than chance would put it there."""
+    if parameter.is_meta or parameter.numel() < 2:
+        return not parameter.is_meta and not bool(parameter.any())
+    some = parameter.detach().flatten()[:LOOKED]
+    return int(some.unique(return_counts=True)[1].max()) > max(1, some.numel() // 100)

@@ -13,36 +13,32 @@ same fields and brackets are computed once more in 120 digits (`lawful.theory.or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch.func import grad, jvp, vmap
+from torch.func import grad
 
 from ..arguments import of_right_kinds
 from ..verdict import Verdict
+from .brackets import NOISE, Field, derivable, level_rows
 from .precise.counting import count_precisely
 from .precise.jets import UnknownError
 from .precise.numbers import DIGITS
 from .signal import Potential, Sampler, potential_moves
 
-Field = Callable[[torch.Tensor, Any], torch.Tensor]
-
 CLEAR_GAP = 1e4
 DOUBTFUL_GAP = 1e9  # below it 120 digits decide: rounding has been seen as a gap of 2e8
 REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 120 digits (see `graph.questions.count`)
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
-NOISE = 1e-8  # relative size below which a singular value may be rounding
 FLOOR = 1e-17
 SMALLER = "try another seed, or fewer layers and smaller widths"
-TRIED, STEP = 5, 1e-6  # samples, and the relative step, of the finite differences that derivatives are held against
 NOT_FINITE = "lie algebra, float64; the fields are not finite at random parameters and inputs"
 CROOKED = (
     "lie algebra, float64; the derivative of its gradient is not that of finite differences (something is detached, or "
     "has a backward of its own), so that brackets mean nothing"
 )
-ROUNDING = 1e-6  # a bracket far below the product of its fields, over the size of the parameters, is rounding
 
 
 class ContradictionError(ValueError):
@@ -191,12 +187,12 @@ def count_span(
         if progress:
             progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
         missing = d - (ranks[-1] if ranks else 0)
-        fresh = _level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
+        fresh = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
         if level == 0 and not moves():
             return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.UNDECIDED, NOT_FINITE, False)
-        if level and not _derivable(field, state, sample, level):
+        if level and not derivable(field, state, sample, level):
             return Count(d - ranks[0], d, tuple(ranks), 0.0, Verdict.UNDECIDED, CROOKED, False)
         rows = torch.cat([rows, fresh])
         rank, gap, values, clear = _rank(rows)
@@ -216,32 +212,6 @@ def count_span(
     if verdict is not Verdict.VACUOUS and not sure:
         found = _confirmed(found, field, state, sample, known, depth, progress)
     return expect_known(found, known)
-
-
-def _derivable(field: Field, state: torch.Tensor, sample: Sampler, depth: int) -> bool:
-    """Whether derivatives of nested brackets are those of finite differences, along fields, at most of some samples.
-
-    What was detached, or has a backward of its own, has others, and some operations of torch have wrong ones from the
-    second on (`linalg.solve`); brackets of these mean nothing.
-    """
-
-    def error(data: tuple[Any, ...], other: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        inner = _nested(field, data)
-        along = field(state, other)
-        along = along / along.norm().clamp_min(1e-300)
-        step = STEP * state.norm()
-        derivative = jvp(inner, (state,), (along,))[1]
-        measured = (inner(state + step * along) - inner(state - step * along)) / (2 * step)
-        if len(data) > 1:  # a bracket may vanish, and its terms are rounded
-            one, two, _ = _terms(_with(field, data[0]), _nested(field, data[1:]), state)
-            least = 1e-4 * (one.norm() + two.norm())
-        else:
-            least = 1e-6 * inner(state).norm()
-        scale = torch.stack([derivative.norm(), measured.norm(), least]).max()
-        return (derivative - measured).norm(), scale
-
-    errors, scales = vmap(error)(tuple(sample(TRIED) for _ in range(depth)), sample(TRIED))
-    return int((errors <= 1e-3 * scales).sum()) > TRIED // 2
 
 
 def _confirmed(
@@ -298,57 +268,8 @@ def span_of(potential: Potential, theta: torch.Tensor, sample: Sampler, *, chunk
     d = theta.numel()
     if not d:
         return Span(0, 0)
-    rows = _level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
+    rows = level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
     return Span(_rank(rows)[0], int((rows != 0).any(0).sum())) if bool(torch.isfinite(rows).all()) else Span(0, 0)
-
-
-def _level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:
-    """`n` nested brackets of `level + 1` random fields, scaled by the size of their terms."""
-
-    def one(data: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        if level == 0:
-            x = field(state, data[0])
-            return x, x.norm()
-        a, b, size = _terms(_with(field, data[0]), _nested(field, data[1:]), state)
-        # Where the function is linear in all that moves, both terms are rounding and must stay small.
-        return a - b, a.norm() + b.norm() + ROUNDING * size / state.norm()
-
-    blocks, scales = [], []
-    for start in range(0, n, chunk):
-        size = min(chunk, n - start)
-        x, scale = vmap(one)(tuple(sample(size) for _ in range(level + 1)))
-        blocks.append(x)
-        scales.append(scale)
-    scale = torch.cat(scales)
-    typical = scale[scale >= NOISE * scale.max()].median()  # most samples may be degenerate, and only rounding
-    return torch.cat(blocks) / torch.maximum(scale, typical * 1e-3).clamp_min(1e-300)[:, None]
-
-
-def _with(field: Field, data: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The field of some data."""
-    return lambda t: field(t, data)
-
-
-def _nested(field: Field, data: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The bracket of a field with the bracket of the next one, and so on."""
-    inner = _with(field, data[-1])
-    for outer in reversed(data[:-1]):
-        inner = _bracket(_with(field, outer), inner)
-    return inner
-
-
-def _terms(a: Callable, b: Callable, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The two terms of a bracket, the derivative of `b` along `a` and of `a` along `b`, and the size of both fields."""
-    va, vb = a(theta), b(theta)
-    return jvp(b, (theta,), (va,))[1], jvp(a, (theta,), (vb,))[1], va.norm() * vb.norm()
-
-
-def _bracket(a: Callable, b: Callable) -> Callable:
-    def field_(theta: torch.Tensor) -> torch.Tensor:
-        first, second, _ = _terms(a, b, theta)
-        return first - second
-
-    return field_
 
 
 def _rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor, bool]:

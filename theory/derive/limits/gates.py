@@ -10,6 +10,7 @@ from ...gauge.rewrites import is_factor
 from ...gauge.rules import (
     AddRule,
     BatchNormRule,
+    ChoiceRule,
     FixedGainRule,
     FrozenNormRule,
     HomogeneousRule,
@@ -25,6 +26,7 @@ from ...gauge.rules import (
     WholeRule,
 )
 
+SOFT = (PointwiseRule, SoftmaxRule)  # what hands on weights, which have no sizes of their own
 BOUNDED = (BatchNormRule, NormRule, PointwiseRule, SimilarityRule, SoftmaxRule, UnitRowsRule)
 
 
@@ -32,6 +34,8 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
     """Activations of several pieces of which only one may be met: there they are a smaller or a linear network."""
     for site in diagram.sites:
         rule = site.rule
+        if isinstance(rule, ChoiceRule) and not rule.normalised and not isinstance(_behind(diagram, site), SOFT):
+            yield f"{site.name} hands on the largest of what it reads: laws of their sizes are not listed"
         if isinstance(rule, PointwiseRule) and rule.far:
             yield f"{site.name} changes large numbers only: laws that hold between its bounds are not listed"
         unknown = isinstance(rule, WholeRule) and not rule.narrow and len(site.inputs) == 1  # a clamp on one side
@@ -44,6 +48,14 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
             before = diagram.writer.get(before.inputs[0])
         if moved and before is not None and (_has_bound(before.rule) if unknown else _is_bounded(diagram, before)):
             yield f"{site.name} reads bounded numbers: laws of units that stand on one side always are not listed"
+
+
+def _behind(diagram: Diagram, site: Site) -> Rule:
+    """The rule of what writes the first input of a block, behind moves of positions."""
+    before = diagram.writer[site.inputs[0]]
+    while isinstance(before.rule, PassRule):
+        before = diagram.writer[before.inputs[0]]
+    return before.rule
 
 
 def _is_fixed(rule: Rule) -> bool:

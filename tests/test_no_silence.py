@@ -1,0 +1,78 @@
+"""What holds for the numbers at hand only, and what no finite element keeps: named, or no symmetry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import lawful as lw
+
+ROWS = torch.randn(6, 3)
+
+
+class Between(nn.Module):
+    """Two maps with something between."""
+
+    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.a, self.b, self.run = nn.Linear(3, 4), nn.Linear(4, 2), run
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.run(self.a(x)))
+
+
+def test_zeros_among_frozen_numbers_are_named() -> None:
+    """Found by an adversary: 4 laws with a frozen bias of zeros, and `complete` with 0."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    model[0].bias.requires_grad_(False)
+    assert not lw.derive(model, args=ROWS).gaps
+    model[0].bias.data.zero_()
+    assert any("0.bias" in gap and "frozen" in gap for gap in lw.derive(model, args=ROWS).gaps)
+
+
+def test_running_means_of_zeros_are_a_fact() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 2)).eval()
+    assert any("2.running_mean" in fact for fact in lw.derive(model, args=ROWS).facts)
+    model[2].running_mean.normal_()
+    assert not lw.derive(model, args=ROWS).facts
+
+
+@pytest.mark.parametrize(
+    "cell", [nn.GRUCell(3, 4), nn.LSTMCell(3, 4), nn.RNNCell(3, 4)], ids=lambda c: type(c).__name__
+)
+def test_one_step_from_zeros_is_named(cell: nn.Module) -> None:
+    assert any("one step from zeros" in gap for gap in lw.derive(cell, args=ROWS).gaps)
+
+
+def scattered(h: torch.Tensor) -> torch.Tensor:
+    """The largest two, in their places."""
+    values, index = torch.topk(h, 2, -1)
+    return torch.zeros_like(h).scatter(-1, index, values)
+
+
+def test_the_largest_in_their_places_are_named() -> None:
+    model = Between(scattered)
+    laws = lw.derive(model, args=ROWS)
+    assert laws.gaps and laws.exact_independent <= lw.count(model, args=ROWS).laws
+
+
+GATES = {
+    "a threshold": lambda h: h * (h > 0.1),
+    "winners": lambda h: h * (h >= torch.topk(h, 2)[0][..., -1:]),
+    "a gate of the norm": lambda h: torch.relu(h) * (h.norm(dim=-1, keepdim=True) > 1),
+    "one of the largest": lambda h: h * nn.functional.one_hot(h.abs().argmax(-1), 4),
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("seed", range(3))
+def test_gates_that_compare_are_not_moved(gate: str, seed: int) -> None:
+    """Found by an adversary: `balance` changed the outputs of k-winners by 30 % in 2 of 6 seeds."""
+    torch.manual_seed(seed)
+    model = Between(GATES[gate]).double()
+    x = torch.randn(64, 3, dtype=torch.float64)
+    moved = lw.balance(model, args=x[:5])
+    torch.testing.assert_close(moved(x), model(x), rtol=1e-9, atol=1e-9)
