@@ -159,10 +159,17 @@ def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / torch.sqrt((v * v).sum(axes, keepdim=True)))
 
 
-def mse_loss(x: Tensor, y: Tensor, *args: Any, reduction: str = "mean", **options: Any) -> Tensor:
+def mse_loss(
+    x: Tensor,
+    y: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Optional = None,
+) -> Tensor:
     """`F.mse_loss`, which writes into tangents that are zero."""
-    if any(a is not None for a in (*args, *options.values())):
-        return F.mse_loss(x, y, *args, reduction=reduction, **options)
+    if size_average is not None or reduce is not None or weight is not None:
+        return F.mse_loss(x, y, size_average, reduce, reduction, weight)
     squares = (x - y) * (x - y)
     return squares.mean() if reduction == "mean" else squares.sum() if reduction == "sum" else squares
 
@@ -211,9 +218,8 @@ def var(
 ) -> Tensor:
     """`torch.var`, in all its forms."""
     if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    every = dim is None or dim in ((), [])
-    axes = [*range(x.ndim)] if every else [dim] if isinstance(dim, int) else [*dim]  # type: ignore[misc]
+        return var(x, None, dim)
+    axes = [dim] if isinstance(dim, int) else [*(dim or range(x.ndim))]
     centred = x - x.mean(axes, keepdim=True)
     n = math.prod(x.shape[i] for i in axes) - (float(unbiased) if correction is None else correction)
     return (centred * centred).sum(axes, keepdim=keepdim) / max(n, 0)
