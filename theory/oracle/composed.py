@@ -165,11 +165,11 @@ def mse_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
-    weight: Optional = None,
+    **options: Any,
 ) -> Tensor:
     """`F.mse_loss`, which writes into tangents that are zero."""
-    if size_average is not None or reduce is not None or weight is not None:
-        return F.mse_loss(x, y, size_average, reduce, reduction, weight)
+    if size_average is not None or reduce is not None or options.get("weight") is not None:
+        return F.mse_loss(x, y, size_average, reduce, reduction, **options)
     squares = (x - y) * (x - y)
     return squares.mean() if reduction == "mean" else squares.sum() if reduction == "sum" else squares
 
