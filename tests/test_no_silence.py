@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import lawful as lw
+from lawful.testing import assert_lawful
 
 ROWS = torch.randn(6, 3)
 
@@ -76,3 +77,10 @@ def test_gates_that_compare_are_not_moved(gate: str, seed: int) -> None:
     x = torch.randn(64, 3, dtype=torch.float64)
     moved = lw.balance(model, args=x[:5])
     torch.testing.assert_close(moved(x), model(x), rtol=1e-9, atol=1e-9)
+
+
+def test_an_embedding_that_renormalises_is_refused_in_one_sentence() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3, max_norm=1.0), nn.Linear(3, 2))
+    with pytest.raises(ValueError, match="max_norm") as refused:
+        assert_lawful(model, args=torch.randint(0, 5, (4,)), loss="mse")
+    assert "\n" not in str(refused.value)

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lawful.theory.losses import Loss, LossLike, read, total
 from lawful.theory.oracle.modules import Axes, fit_losses
 from lawful.theory.oracle.outputs import named_outputs
-from lawful.theory.refusals import refused
+from lawful.theory.refusals import ModuleError, refused
 
 from .own_backward import OperatorFinding, operators
 from .recorder import recording
@@ -326,7 +326,13 @@ def _gradients(
     if not value.requires_grad:
         return dict.fromkeys(leaves), {}
     made = {k: v for k, v in run.made.items() if v.requires_grad and not v.is_leaf}
-    found = torch.autograd.grad(value, [*leaves.values(), *made.values()], allow_unused=True)
+    try:
+        found = torch.autograd.grad(value, [*leaves.values(), *made.values()], allow_unused=True)
+    except NotImplementedError as error:
+        raise ModuleError(
+            f"the recorded calls of the module have no gradient in torch ({error}); test it without this call, such as "
+            "the max_norm of an embedding, which changes weights in the forward"
+        ) from error
     found = tuple(None if g is None else dense(g) if g.is_sparse else g for g in found)
     return dict(zip(leaves, found, strict=False)), dict(zip(made, found[len(leaves) :], strict=True))
 
