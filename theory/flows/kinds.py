@@ -11,6 +11,7 @@ from numbers import Real
 
 import torch
 
+from ..oracle.composed import solve
 from ..typed import typed_methods
 from .base import Flow, Layout, State
 from .errors import FlowError
@@ -248,4 +249,4 @@ class NaturalGradient(Flow):
     def push(self, state: State, gradient: torch.Tensor, layout: Layout) -> torch.Tensor:
         """The gradient over the metric."""
         metric = self.metric(layout.split(state.theta))
-        return gradient / metric if metric.ndim == 1 else torch.linalg.solve(metric, gradient)
+        return gradient / metric if metric.ndim == 1 else solve(metric, gradient)
