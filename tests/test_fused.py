@@ -171,3 +171,8 @@ def test_compositions_compute_the_same(kernel) -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 4, 5)
     torch.testing.assert_close(SAME[kernel](COMPOSED[kernel], x), SAME[kernel](kernel, x))
+
+
+def test_the_variance_of_complex_numbers_is_real() -> None:
+    z = torch.complex(torch.randn(3, 5), torch.randn(3, 5))
+    torch.testing.assert_close(COMPOSED[torch.var](z, -1), torch.var(z, -1))

@@ -220,6 +220,10 @@ def var(
     if isinstance(dim, bool):
         return var(x, None, dim)
     axes = [dim] if isinstance(dim, int) else [*(dim or range(x.ndim))]
+    if x.is_complex():
+        return var(x.real, axes, unbiased, keepdim, correction=correction) + var(
+            x.imag, axes, unbiased, keepdim, correction=correction
+        )
     centred = x - x.mean(axes, keepdim=True)
     n = math.prod(x.shape[i] for i in axes) - (float(unbiased) if correction is None else correction)
     return (centred * centred).sum(axes, keepdim=keepdim) / max(n, 0)
