@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from torch.fx import Node
 
-from lawful.blocks import Centre, Concat, Linear, Scale, Split, SumFeatures
+from lawful.blocks import Centre, Concat, Conv1d, Conv2d, Conv3d, Linear, Scale, Split, SumFeatures
 
 from ..arrange import each_repeated, exact, joined_features, reordered
 from ..context import Context
 from ..purity import name_of
 from ..values import NotUnderstood, Stream
 
-FOLLOW = (Centre, Linear)  # blocks whose features may be written in another order
+FOLLOW = (Centre, Conv1d, Conv2d, Conv3d, Linear)  # blocks that may write for a single reader in another order
 MANY = 32  # runs of features that are taken one by one
 
 
@@ -50,7 +50,9 @@ def picked(low: Context, node: Node, s: Stream, dim: int, index: Sequence[int]) 
     s = opened(low, node, s, dim)
     n = s.signal.features
     times = Counter(index)
-    ordered = isinstance(low.builder.blocks.get(s.port[0]), FOLLOW)
+    read = node.args[0] if node.args else None
+    alone = isinstance(read, Node) and len(read.users) == 1
+    ordered = alone and isinstance(low.builder.blocks.get(s.port[0]), FOLLOW)
     if not ordered and max(times.values()) == 1 and len(times) < n and len(cut := _runs(index)) <= MANY:
         return joined_features(s, _side_by_side(low, node, s, cut), dim)
     order = sorted(range(n), key=lambda i: (-times[i], i))
