@@ -34,11 +34,11 @@ def test_zeros_among_frozen_numbers_are_named() -> None:
     assert any("0.bias" in gap and "frozen" in gap for gap in lw.derive(model, args=ROWS).gaps)
 
 
-def test_running_means_of_zeros_are_a_fact() -> None:
+def test_running_means_of_zeros_are_named() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 2)).eval()
-    assert any("2.running_mean" in fact for fact in lw.derive(model, args=ROWS).facts)
+    assert any("2.running_mean" in gap for gap in lw.derive(model, args=ROWS).gaps)
     model[2].running_mean.normal_()
-    assert not lw.derive(model, args=ROWS).facts
+    assert not lw.derive(model, args=ROWS).gaps
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import torch
 
 from lawful.blocks import GRU, LSTM, RNN, Discard, Table
 from lawful.theory.arguments import plural
-from lawful.theory.laws.notes import Fact
 from lawful.theory.parts import base, is_part
 
 from ..architecture.architecture import Architecture
@@ -104,7 +103,7 @@ def special(arch: Architecture, module: torch.nn.Module) -> list[str]:
     fresh = [n for n, m in module.named_modules() if not m.training and _is_new(m)]
     if fresh:
         names = ", ".join(f"{n}.running_mean".lstrip(".") for n in fresh[:MOST]) + " and others" * (len(fresh) > MOST)
-        notes.append(Fact(f"{names}: zeros, as before any training; laws that hold for zeros only are not listed"))
+        notes.append(f"{names}: zeros, as before any training; laws that hold for zeros only are not listed")
     return notes
 
 
