@@ -130,6 +130,8 @@ def docs_text(records: Sequence[Record], listed: Mapping[str, int] = MappingProx
             "those of that map.",
             "",
             f"Written by `lawful atlas --docs` from [atlas.csv](atlas.csv), with {_versions()}.",
+            "Rows were measured at different times, by what lawful knew then; `lawful atlas --only NAME` "
+            "measures one again.",
             "",
             *([f"**Not complete**: {', '.join(missing)}, in an order that mixes families.", ""] if missing else []),
             *_table(HEADINGS, summary(records)),
