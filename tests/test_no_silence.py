@@ -84,3 +84,23 @@ def test_an_embedding_that_renormalises_is_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="max_norm") as refused:
         assert_lawful(model, args=torch.randint(0, 5, (4,)), loss="mse")
     assert "\n" not in str(refused.value)
+
+
+class Looked(nn.Module):
+    """Rows of a table through a softmax."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.table, self.last = nn.Embedding(4, width), nn.Linear(width, 3, bias=False)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.last(self.table(ids).softmax(-1)[:, 0])
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_a_softmax_of_two_entries_of_a_table_is_a_sigmoid_of_one(width: int) -> None:
+    """Found by drawn layers: 4 laws of 5, without a note."""
+    args = (torch.tensor([[0, 1], [1, 0], [2, 3], [3, 2]]),)
+    laws = lw.derive(Looked(width), args=args)
+    missing = lw.count(Looked(width), args=args).laws - laws.exact_independent
+    assert (missing, bool(laws.gaps)) == ((1, True) if width == 2 else (0, False))

@@ -31,6 +31,7 @@ from ...gauge.rules import (
     Rule,
     ScalarGainRule,
     SimilarityRule,
+    SoftmaxRule,
     SourceRule,
     SumFeaturesRule,
     TableRule,
@@ -97,7 +98,13 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
             if isinstance(rule, HomogeneousRule) and rule.mixes and summed.intersection(site.inputs):
                 yield f"{site.name} takes the largest of sums of entries: laws of those that never are are not listed"
             signs = isinstance(rule, HomogeneousRule) and rule.isometric and summed.isdisjoint(site.inputs)
-            if isinstance(rule, PointwiseRule) or signs or (isinstance(rule, HomogeneousRule) and rule.power != 1):
+            sigmoid = isinstance(rule, SoftmaxRule) and diagram.wires[site.inputs[0]].size == 2
+            if (
+                isinstance(rule, PointwiseRule)
+                or sigmoid
+                or signs
+                or (isinstance(rule, HomogeneousRule) and rule.power != 1)
+            ):
                 yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
             if isinstance(rule, ROWS):
                 rows.update(site.outputs)
