@@ -126,14 +126,15 @@ def _lawful_report(results: Results) -> Report:
 
 def _lawful_draw(place: SubFigure, results: Results) -> None:
     ax = place.subplots()
-    for (_, errors), colour, mark in zip(results["step"]["rows"], COLOURS, MARKS, strict=False):
-        ax.loglog(RADII, errors, mark + "-", color=colour)
-    first = results["step"]["rows"][0][1][0]
-    ax.loglog(RADII, [first * (r / RADII[0]) ** 2 for r in RADII], color=GREY, ls="--", label="ρ²")
+    rows = results["step"]["rows"]
+    for seed, ((_, errors), colour, mark) in enumerate(zip(rows, COLOURS, MARKS, strict=False)):
+        ax.loglog(RADII, errors, mark + "-", color=colour, label=f"seed {seed}")
+    above = 2 * max(errors[0] for _, errors in rows)
+    ax.loglog(RADII, [above * (r / RADII[0]) ** 2 for r in RADII], color=GREY, ls="--", label="slope of ρ²")
     ax.set(xlabel="radius ρ of SAM", ylabel="rate of the law − 2ρ Q(g)/‖g‖ (norm)")
     ax.set_xticks(RADII, [f"{r:g}" for r in RADII])
     ax.set_xticks([], minor=True)
-    ax.legend()
+    ax.legend(ncols=2)
 
 
 PART = Part(
