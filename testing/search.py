@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -141,28 +144,47 @@ def _survey_piece(task: tuple[int, int, bool, bool]) -> Survey:
     return survey(*task)
 
 
+def _shared(work: Callable[[Any], Any], tasks: Iterable[Any], workers: int, minutes: float) -> Iterator[Any]:
+    """What the tasks give; each is begun when a worker is free, and none after so many minutes."""
+    end = time.monotonic() + 60 * minutes
+    left = takewhile(lambda _: time.monotonic() < end, tasks)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(work, task) for task in islice(left, workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(work, task) for task in islice(left, len(done))}
+            for one in done:
+                yield one.result()
+
+
 def plain_modules(
-    modules: int, start: int, workers: int, output: Path, sound: bool = False, layers: bool = False
+    modules: int,
+    start: int,
+    workers: int,
+    output: Path,
+    sound: bool = False,
+    layers: bool = False,
+    minutes: float = math.inf,
 ) -> int:
     """Surveys plain torch modules, and writes what is found as scripts.
 
     Args:
-        modules: how many.
+        modules: how many at most.
         start: seed.
         workers: processes.
         output: folder for the scripts.
         sound: whether what is only missing, or counted wrongly, is written but no failure.
         layers: modules of torch's own layers instead of raw parameters and calls.
+        minutes: after which nothing new is begun.
 
     Returns:
         0 if nothing was false, wrong or silently missing, and nothing crashed; else 1.
     """
     found = Survey()
     tasks = [(min(PIECE, modules - i), start + i, True, layers) for i in range(0, modules, PIECE)]
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for part in pool.imap_unordered(_survey_piece, tasks):
-            found.add(part)
-            print(f"\r{found.modules}/{modules}, {len(found.finds)} finds", end="", file=sys.stderr)
+    for part in _shared(_survey_piece, tasks, workers, minutes):
+        found.add(part)
+        print(f"\r{found.modules}/{modules}, {len(found.finds)} finds", end="", file=sys.stderr)
     print(file=sys.stderr)
     print(f"{found.summary}; seed {start}")
     print(found.breakdown.table)
@@ -181,6 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--modules", type=int, default=0, help="so many plain torch modules instead, with a referee")
     parser.add_argument("--layers", type=int, default=0, help="so many modules of torch's own layers, likewise")
     parser.add_argument("--sound", action="store_true", help="modules whose laws are only missing are no failure")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which nothing new is begun")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first piece (default: the time)")
     parser.add_argument("--depth", type=int, default=2, help="how deep residuals and branches nest (default: 2)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
@@ -189,15 +212,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if many := options.modules or options.layers:
         layers = not options.modules
-        return plain_modules(many, options.seed, options.workers, options.output, options.sound, layers)
+        return plain_modules(
+            many, options.seed, options.workers, options.output, options.sound, layers, options.minutes
+        )
     found = Found()
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(options.workers) as pool:
-        tasks = _pieces(options.networks, options.seed, options.depth, tuple(options.module))
-        for part in pool.imap_unordered(_piece, tasks):
-            found.add(part)
-            done = found.compared + found.undecided
-            print(f"\r{done}/{options.networks}, {len(found.disagreements)} disagreements", end="", file=sys.stderr)
+    tasks = _pieces(options.networks, options.seed, options.depth, tuple(options.module))
+    for part in _shared(_piece, tasks, options.workers, options.minutes):
+        found.add(part)
+        done = found.compared + found.undecided
+        print(f"\r{done}/{options.networks}, {len(found.disagreements)} disagreements", end="", file=sys.stderr)
     print(file=sys.stderr)
     print(f"{found.summary}; seed {options.seed}")
     for i, (line, text) in enumerate(found.disagreements):
