@@ -52,6 +52,7 @@ class Sample:
         tape: what ran.
         wires: pairs of what backward sent and what it should have sent, by step and result.
         operators: what was found about operators with a backward of their own.
+        excused: calls of operators whose own backward stands in for the derivative.
         unknown: why there is no derivative to compare with.
         unseen: parameters that the outputs move with, and whose derivative of the loss is zero all the same.
         value: the loss.
@@ -72,6 +73,7 @@ class Sample:
     tape: Tape = field(default_factory=Tape)
     wires: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     operators: list[OperatorFinding] = field(default_factory=list)
+    excused: frozenset[int] = frozenset()
     unknown: str = ""
     unseen: set[str] = field(default_factory=set)
     value: float = 0.0
@@ -241,6 +243,7 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     tape, leaves = sample.tape, sample.parameters
     sample.operators = operators(tape, leaves, seed)
     stand_in = stand_ins(tape, sample.operators, by_design)
+    sample.excused = frozenset(stand_in)
     whole = replay(tape, leaves, list(spots.values()), stand_in=stand_in)
     for name, value in zip(spots, whole.outputs, strict=True):
         if not _same(value, sample.outputs[name], sample.width):

@@ -276,10 +276,11 @@ def storage_key(tensor: torch.Tensor) -> int:
 
 
 def flat(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy of the whole memory behind a tensor."""
+    """A copy of the whole memory behind a tensor, which can be differentiated even if that cannot (inference mode)."""
     storage = tensor.untyped_storage()
     count = storage.nbytes() // tensor.element_size()
-    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).clone()
+    with torch.inference_mode(False):
+        return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).clone()
 
 
 def spots_in(tree: Any) -> list[Spot]:
