@@ -13,7 +13,8 @@ from lawful.theory.parts import base, is_part, with_parts
 from lawful.theory.verdict import Verdict
 
 from .findings import LawFinding
-from .witness.sample import EPS, MARGIN, Sample
+from .witness.sample import MARGIN, Sample
+from .witness.widths import EPS
 
 Tensors = dict[str, torch.Tensor]
 ENOUGH = 2  # steps on which every scalar of a law has moved

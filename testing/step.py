@@ -22,8 +22,9 @@ from .findings import Findings, LawFinding
 from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
 from .witness.resemblance import resemblance
-from .witness.sample import EPS, FLOOR
+from .witness.sample import FLOOR
 from .witness.steps import inner, kept
+from .witness.widths import EPS
 
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it
 ROUNDED = "as much as rounding in float32 inside of the forward makes; pass tolerance= if there is none"

@@ -15,10 +15,9 @@ import torch
 from torch.utils import _pytree as pytree
 
 from .tape import Cut, NotMeasured, OwnCall, Spot, Step, Tape, spots_in
+from .torch_design import SCALED, by_frequency
 
 Tensors = dict[str, torch.Tensor]
-FREQUENCY = ("aten.embedding", "aten._embedding_bag", "aten.embedding_bag")
-SCALED = 3  # which of their arguments is `scale_grad_by_freq`
 
 
 @dataclass
@@ -242,7 +241,7 @@ def _changed(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> li
 
 
 def _called(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if step.name in FREQUENCY and _by_frequency(step):
+    if by_frequency(step):
         return _frequency(step, args, kwargs)
     if step.dice is not None:
         with torch.random.fork_rng(devices=[]):
@@ -257,10 +256,6 @@ def _called(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs["out"] = base(*args, **given)
         return kwargs["out"]
     return step.func(*args, **kwargs)
-
-
-def _by_frequency(step: Step) -> bool:
-    return bool(step.args[SCALED] if len(step.args) > SCALED else step.kwargs.get("scale_grad_by_freq", False))
 
 
 def _frequency(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

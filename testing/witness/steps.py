@@ -21,7 +21,8 @@ from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.own_runs import own_run
 from lawful.theory.refusals import ModuleError, refused
 
-from .sample import Gradients, LossOf, Sample, dense, take
+from .losses import LossOf
+from .sample import Gradients, Sample, dense, take
 
 MOST = 6  # steps, while a parameter has not moved
 

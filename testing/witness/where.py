@@ -9,8 +9,10 @@ import torch
 
 from .own_backward import WRONG, OperatorFinding
 from .resemblance import resemblance
-from .sample import EPS, Sample
+from .sample import Sample
 from .tape import OwnCall, Place, Spot, Step, Tape, spots_in
+from .torch_design import by_frequency
+from .widths import EPS
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ def _fault(
         nothing_else = f.operator if call.first == call.last else ""
         what, at = f"the backward of {f.operator}", call.written
         return Fault(what, f.place, f.guess, toward, f.step, operator=nothing_else, written=at)
-    if not special and tape.steps[number].name.startswith("aten.") and step.name not in BY_FREQUENCY:
+    if by_frequency(step) and "bag" in step.name:
+        guess += "; the backward of EmbeddingBag divides by the counts of other rows (torch, on the CPU)"
+    elif plain:
         guess += "; its own formula is right, so what it saved was overwritten, or a hook changes the gradient"
         guess += ", or a checkpoint drew other numbers" if tape.draws else ""
     inside = [n for n in step.own if not tape.calls[n].by_torch]
@@ -130,9 +134,6 @@ def _wrong_behind(sample: Sample, value: Value) -> list[tuple[OperatorFinding, O
 
 def _written(sample: Sample, call: int | None) -> str:
     return "" if call is None else sample.tape.calls[call].written
-
-
-BY_FREQUENCY = frozenset({"aten.embedding", "aten._embedding_bag"})
 
 
 def _outer(sample: Sample, step: Step) -> Place:
