@@ -27,6 +27,7 @@ from .witness.steps import inner, kept
 from .witness.widths import EPS
 
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it
+STALE = "a sum with the gradients of an earlier step (zero_grad() was left out), or a step in between, looks the same"
 ROUNDED = "as much as rounding in float32 inside of the forward makes; pass tolerance= if there is none"
 
 
@@ -114,6 +115,8 @@ def assert_step_lawful(
             "no law sees all gradients times one number, a sum for a mean, a dropped micro-batch: pass "
             "reference_grads=, or compare two splits by assert_same_step"
         )
+    if found.violated or len(found.wrong) == len(trained):
+        found.notes.append(STALE)
     found.seconds = time.perf_counter() - began
     conclude(found)
     return found

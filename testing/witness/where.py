@@ -113,11 +113,24 @@ def _fault(
     if by_frequency(step) and "bag" in step.name:
         guess += "; the backward of EmbeddingBag divides by the counts of other rows (torch, on the CPU)"
     elif plain:
-        guess += "; its own formula is right, so what it saved was overwritten, or a hook changes the gradient"
+        at = _overwritten(tape, number)
+        guess += "; its own formula is right, so what it saved was overwritten"
+        guess += f" ({at})" if at else ", or a hook changes the gradient"
         guess += ", or a checkpoint drew other numbers" if tape.draws else ""
     inside = [n for n in step.own if not tape.calls[n].by_torch]
     at = _written(sample, inside[0] if inside else None)
-    return Fault(_name(sample, number), _outer(sample, step), guess, toward, _end(sample, number), written=at)
+    return Fault(_name(sample, number), _outer(sample.tape, step), guess, toward, _end(sample, number), written=at)
+
+
+def _overwritten(tape: Tape, number: int) -> Place | None:
+    """Where something later writes into what a step read or gave, without autograd knowing it."""
+    step = tape.steps[number]
+    keys = {s.key for s in (*_all(step), *step.results.values())}
+    for later in tape.steps[number + 1 :]:
+        for spot in filter(None, later.writes):
+            if spot.key in keys and not (later.alive and spot.alive and not later.own):
+                return _outer(tape, later)
+    return None
 
 
 def _wrong_behind(sample: Sample, value: Value) -> list[tuple[OperatorFinding, OwnCall]]:
@@ -136,9 +149,9 @@ def _written(sample: Sample, call: int | None) -> str:
     return "" if call is None else sample.tape.calls[call].written
 
 
-def _outer(sample: Sample, step: Step) -> Place:
+def _outer(tape: Tape, step: Step) -> Place:
     """Where the operator was called that a step runs inside of."""
-    own = [sample.tape.calls[n] for n in step.own if not sample.tape.calls[n].by_torch]
+    own = [tape.calls[n] for n in step.own if not tape.calls[n].by_torch]
     return own[0].place if own else step.place
 
 
