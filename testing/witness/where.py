@@ -15,6 +15,9 @@ from .torch_design import by_frequency
 from .widths import EPS
 
 
+CAUSES = ["a hook changes it", "what it saved was overwritten", "a checkpoint drew other numbers"]
+
+
 @dataclass(frozen=True)
 class Fault:
     """A place where a gradient goes wrong.
@@ -114,9 +117,8 @@ def _fault(
         guess += "; the backward of EmbeddingBag divides by the counts of other rows (torch, on the CPU)"
     elif plain:
         at = _overwritten(tape, number)
-        guess += "; its own formula is right, so what it saved was overwritten"
-        guess += f" ({at})" if at else ", or a hook changes the gradient"
-        guess += ", or a checkpoint drew other numbers" if tape.draws else ""
+        causes = [f"what it saved was overwritten ({at})"] if at else CAUSES[: 3 if tape.draws else 2]
+        guess += f"; its own formula is right, so {' or '.join(causes)}"
     inside = [n for n in step.own if not tape.calls[n].by_torch]
     at = _written(sample, inside[0] if inside else None)
     return Fault(_name(sample, number), _outer(sample.tape, step), guess, toward, _end(sample, number), written=at)
