@@ -238,7 +238,10 @@ class Recorder(TorchDispatchMode):
             spots, kept = {}, []
             for i, a in enumerate(args):
                 if isinstance(a, torch.Tensor) and type(a) in (torch.Tensor, torch.nn.Parameter):
-                    spots[i] = self.note(a)
+                    try:
+                        spots[i] = self.note(a)
+                    except NotMeasured as error:
+                        self.tape.unknown = str(error)
                     kept.append(a.detach().clone())
                 else:
                     kept.append(a)
@@ -257,6 +260,8 @@ class Recorder(TorchDispatchMode):
     def leave(self, number: int, out: Any) -> None:
         """Ends it, with what it gave."""
         self._open.pop()
+        if self.tape.unknown:
+            return
         call, tape = self.tape.calls[number], self.tape
         call.last = len(tape.steps)
         outs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]

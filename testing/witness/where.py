@@ -14,7 +14,6 @@ from .tape import OwnCall, Place, Spot, Step, Tape, spots_in
 from .torch_design import by_frequency
 from .widths import EPS
 
-
 CAUSES = ["a hook changes it", "what it saved was overwritten", "a checkpoint drew other numbers"]
 
 
