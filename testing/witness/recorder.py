@@ -39,6 +39,7 @@ BLIND = frozenset(
     "new_empty_strided exponential_ normal_ uniform_ random_ cauchy_ log_normal_ geometric_ zero_ ".split()
 )
 DETACHED = "detach() or .data"
+UNASKED = "no input needs a gradient, so that none reaches the parameters inside of"
 
 
 def _whole(tensor: torch.Tensor) -> bool:
@@ -285,9 +286,11 @@ class Recorder(TorchDispatchMode):
 
     def _dies(self, number: int, spot: Spot) -> None:
         """What a call gave that autograd does not know."""
-        cut = next((c for c in self.tape.cuts if c.call == number), None)
+        call, cut = self.tape.calls[number], next((c for c in self.tape.cuts if c.call == number), None)
         if cut is not None:
             self.tape.dead[spot.key] = cut.stop
+        elif torch.is_grad_enabled() and not any(s.alive for s in call.spots.values()):
+            self.tape.dead[spot.key] = Stop(call.place, f"{UNASKED} {call.function.__name__}")
 
     def settle(self, module: torch.nn.Module) -> None:
         """After the forward: what was made anew from what it held before is state, not part of a path."""

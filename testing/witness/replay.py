@@ -191,7 +191,7 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
             out = _called(step, args, kwargs)
     except NotMeasured:
         raise
-    except Exception as error:
+    except Exception as error:  # any operator of a user, and what it raises is why it is not measured
         said = " ".join(str(error).split())[:120] or type(error).__name__
         raise NotMeasured(f"{step.name} does not run again: {said}") from error
     outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
