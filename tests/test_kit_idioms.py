@@ -1,4 +1,4 @@
-"""Idioms of public repositories, right and wrong: checkpoints of one's own, torch.func, inputs that need no gradient."""
+"""Idioms of public repositories, right and wrong: own checkpoints, torch.func, inputs that need no gradient."""
 
 import pytest
 import torch

@@ -1,10 +1,11 @@
-"""What no gradient is asked of, and is said all the same: torch's own designs, codebooks, inference mode, checkpoints."""
+"""What is said though no gradient is wrong: torch's own designs, codebooks, inference mode, checkpoints."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from wrong_backwards import WrongTanh
 
 from lawful.testing import assert_lawful
 
@@ -105,18 +106,6 @@ def test_a_codebook_may_be_excepted() -> None:
     assert assert_lawful(Codes(), X, allow_untested=["code"]).verdict.passed
 
 
-class Half(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        y = x.tanh()
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        return g * (1 - ctx.saved_tensors[0])
-
-
 class Nested(Again):
     act = staticmethod(torch.tanh)
 
@@ -125,12 +114,12 @@ class Nested(Again):
 
 
 class Wrong(Nested):
-    act = Half.apply
+    act = WrongTanh.apply
 
 
 def test_a_wrong_backward_inside_of_a_checkpoint_has_its_line() -> None:
     assert assert_lawful(Nested(), X).verdict.passed
-    with pytest.raises(AssertionError, match=r"the backward of Half[\s\S]*written at: test_kit_meant.py"):
+    with pytest.raises(AssertionError, match=r"the backward of WrongTanh[\s\S]*written at: wrong_backwards.py"):
         assert_lawful(Wrong(), X)
 
 
