@@ -124,3 +124,27 @@ def test_torch_func_inside_of_a_forward(kind: type[Net]) -> None:
 def test_a_sum_of_one_number_everywhere_is_straight_through() -> None:
     found = assert_lawful(Scored(), X)
     assert any("straight-through" in n and "b.weight" in n for n in found.notes)
+
+
+class FromFirstInputs(Net):
+    """A normalisation whose parameters start at what its first inputs say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(8))
+        self.register_buffer("begun", torch.tensor(0))
+
+    def forward(self, x):
+        h = self.a(x)
+        if not self.begun.item():
+            self.shift.data, self.begun = -h.mean(0).data, torch.tensor(1)
+        return self.c(self.b(h + self.shift).relu())
+
+
+def test_parameters_that_start_from_the_first_inputs() -> None:
+    model = FromFirstInputs()
+    with pytest.raises(AssertionError, match="shift: given other data in the forward"):
+        assert_lawful(model, X)
+    assert not bool(model.shift.any())
+    model(X)
+    assert assert_lawful(model, X).verdict.passed

@@ -18,13 +18,14 @@ from .recorder import recording
 from .replay import Memory, Replayed, replay
 from .stand_ins import stand_ins
 from .stops import sort_stops
-from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape
+from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape, storage_key
 from .widths import EPS, Widths, narrowest
 from .wires import Wires
 
 Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
 MARGIN = 100  # times the change of the gradient when every parameter moves by its last bit
+REPLACED = "given other data in the forward (from its first inputs?); call the module once before the test"
 FLOOR = 16  # last bits of the type that it is computed in
 
 
@@ -162,6 +163,8 @@ def take(
             found = module(*args, **kwargs)
         recorder.settle(module)
         tape = recorder.tape
+        if moved := [n for n, p in parameters.items() if tape.leaves.get(storage_key(p), ("",))[0] != n]:
+            tape.unknown = tape.unknown or f"{', '.join(moved[:3])}: {REPLACED}"
         outputs = named_outputs(module, found)
         spots = {}
         try:

@@ -238,8 +238,10 @@ def _average(sample: Sample, module: torch.nn.parallel.DistributedDataParallel) 
 
 @contextmanager
 def kept(module: torch.nn.Module) -> Iterator[None]:
-    """Puts gradients, buffers, modes and random states back."""
+    """Puts parameters, gradients, buffers, modes and random states back."""
     grads = {p: p.grad for p in module.parameters()}
+    plain = [p for p in module.parameters() if type(p.data) is Tensor]  # what is sharded has no memory of its own
+    values = [(p, p.data, p.detach().clone()) for p in plain]
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     modes = [(m, m.training) for m in module.modules()]
     with own_run(), random_states(), warnings.catch_warnings(), torch.enable_grad():
@@ -249,6 +251,11 @@ def kept(module: torch.nn.Module) -> Iterator[None]:
         finally:
             for p, g in grads.items():
                 p.grad = g
+            for p, data, old in values:
+                if p.data_ptr() != data.data_ptr():
+                    p.data = data
+                if not torch.equal(p.detach(), old):
+                    p.detach().copy_(old)
             for b, old in buffers:
                 b.detach().copy_(old)
             for m, mode in modes:
