@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import torch
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.checkpoint import CheckpointFunction, detach_variable
 
 from .tape import Place, Stop, Tape
@@ -54,20 +53,20 @@ def looked_into(looker: Looker, apply: Callable[..., Any], run: Callable[..., An
         if again:
             return run(*args)
         again = True
-        with _disable_current_modes():
+        with torch.utils._python_dispatch._disable_current_modes():
             given = detach_variable(args)
         before, looker.deaf = looker.deaf, True
         try:
             with torch.enable_grad():
                 outs = run(*given)
             dead = [isinstance(t, torch.Tensor) and not t.requires_grad for t in _several(outs)]
-            with _disable_current_modes():
+            with torch.utils._python_dispatch._disable_current_modes():
                 return pytree.tree_map(_cut_off, outs)
         finally:
             looker.deaf = before
 
     outs = apply(seen, *rest)
-    with _disable_current_modes():
+    with torch.utils._python_dispatch._disable_current_modes():
         kept = [_cut_off(t) if d else t for t, d in zip(_several(outs), dead, strict=True)]
     for t, d in zip(kept, dead, strict=True):
         if isinstance(t, torch.Tensor) and t.is_floating_point() and not t.requires_grad and not d:
