@@ -273,9 +273,9 @@ def _by_reference(
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A sharded tensor, gathered; any other as it is."""
-    gathered = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return gathered.detach()
+    """A sharded tensor, gathered; any other as it is, complex numbers as their two parts."""
+    gathered = (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach()
+    return torch.view_as_real(gathered.resolve_conj()) if gathered.is_complex() else gathered
 
 
 def _plain(name: str) -> str:

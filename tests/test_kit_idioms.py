@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lawful.testing import assert_lawful
+import lawful as lw
+from lawful.testing import assert_lawful, assert_step_lawful
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 
@@ -148,3 +149,43 @@ def test_parameters_that_start_from_the_first_inputs() -> None:
     assert not bool(model.shift.any())
     model(X)
     assert assert_lawful(model, X).verdict.passed
+
+
+class Phase(torch.autograd.Function):
+    """A complex product, whose backward must conjugate."""
+
+    @staticmethod
+    def forward(ctx, x, w, conjugates):
+        ctx.save_for_backward(x, w)
+        ctx.conjugates = conjugates
+        return x @ w
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g @ w.mH, (x.mH if ctx.conjugates else x.mT) @ g, None
+
+
+class Complex(nn.Module):
+    def __init__(self, right: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.right = right
+        self.a, self.b = (nn.Parameter(torch.randn(n, 4, dtype=torch.cfloat)) for n in (4, 4))
+
+    def forward(self, x):
+        return Phase.apply(x.to(self.a.dtype) @ self.a, self.b, self.right).abs()
+
+
+def test_complex_parameters() -> None:
+    model = Complex()
+    assert assert_lawful(model, X).verdict.passed
+    assert model.a.is_complex()
+    with pytest.raises(AssertionError, match=r"the backward of Phase[\s\S]*parameter:  b"):
+        assert_lawful(Complex(right=False), X)
+    laws = lw.derive(model, args=X)
+    model(X).square().mean().backward()
+    assert assert_step_lawful(model, laws, allow_untested=["b"]).verdict.passed
+    model.a.grad *= 1.1
+    with pytest.raises(AssertionError, match="wrong gradients"):
+        assert_step_lawful(model, laws)

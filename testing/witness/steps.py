@@ -300,7 +300,9 @@ def jittered(
             spread = float(x.std()) if x.numel() > 1 else 1.0
             noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
             return size * (x + 0.5 * (spread or 0.2) * noise)
-        if generator is None or x.dtype == torch.bool or "mask" in name or x.numel() < 2 or x.is_complex():
+        if x.is_complex():
+            return x.to(torch.complex128, copy=True)
+        if generator is None or x.dtype == torch.bool or "mask" in name or x.numel() < 2:
             return x.clone()
         order = torch.randperm(x.numel(), generator=generator).to(x.device)
         return x.reshape(-1)[order].reshape(x.shape)
