@@ -54,9 +54,9 @@ class Alignment(Generic[Model]):
 def align(
     a: Model,
     b: Model,
-    *,
     args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    *,
     network: NetworkLike | Symmetries | None = None,
     seed: int = 0,
 ) -> Alignment[Model]:

@@ -91,9 +91,9 @@ class Audit:
 def audit(
     mapping: Sequence[Any] | Mapping[str, Any],
     model: NetworkLike | Symmetries,
-    *,
     args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    *,
     seed: int = 0,
 ) -> Audit:
     """Checks a scaling map of a quantisation tool against the symmetries of a model, and on the model itself.

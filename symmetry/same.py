@@ -59,9 +59,9 @@ class Same:
 def same_function(
     a: Model,
     b: Model,
-    *,
     args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    *,
     network: NetworkLike | Symmetries | None = None,
     seed: int = 0,
 ) -> Same:

@@ -133,7 +133,7 @@ class Symmetries(Named[Symmetry]):
 
 @question()
 def symmetries(
-    network: NetworkLike, *, args: torch.Tensor | Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    network: NetworkLike, args: torch.Tensor | Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> Symmetries:
     """The transformations of a network's parameters that leave its function unchanged, each with a proof.
 
