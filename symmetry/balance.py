@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +18,7 @@ from lawful.theory.typed import typed
 from .element import Element
 from .given import ACTING, weights_of
 from .models import write
+from .moves import moved as transformed
 from .running import Tensors
 from .symmetries import Symmetries, symmetries
 from .symmetry import Symmetry
@@ -26,7 +27,13 @@ Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 SWEEPS = 300
 HALVINGS = 60  # of one step that goes up
-STILL = 1e-15  # relative change of the norm by a sweep, from which on nothing moves
+STILL = 1e-15  # relative change of the norm by a sweep, below which it is rounding
+CLOSE = 1e-11  # largest step of a sweep, from which on nothing moves
+IDLE = 12  # sweeps after which a norm that only rounds ends it: steps that only compare norms get no closer
+CLEARED = 3  # sweeps in which what nothing reads is looked for
+NULL = 1e-12  # singular value of what reads nothing, relative to the largest: rounding
+PACE = 5  # sweeps between two guesses of the best relaxation
+FARTHEST = 1.9  # relaxation
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,9 @@ def _chosen(found: Symmetries, laws: Sequence[str] | None) -> list[Symmetry]:
 def least_norm(tensors: Mapping[str, torch.Tensor], chosen: Sequence[Symmetry]) -> Balanced:
     """Moves along every symmetry to the least norm on its orbit, again and again, until nothing moves.
 
-    The norm is convex along every one of them, so that this ends at the least norm of the whole orbit.
+    The norm is convex along every one of them, so that this ends at the least norm of the whole orbit.  Symmetries that
+    move the same parameters slow one another down; steps are made longer by the factor that is best for the pace that
+    is seen (successive over-relaxation, Young 1954), as long as the norm falls.
 
     Args:
         tensors: whole parameters by name.
@@ -129,16 +138,56 @@ def least_norm(tensors: Mapping[str, torch.Tensor], chosen: Sequence[Symmetry]) 
     names = sorted({n for s in chosen for n in s.parameters})
     now = {n: as_double(tensors[n]) for n in names}
     start = before = _norm(now)
-    sweeps, going = 0, True
-    while going and sweeps < SWEEPS:
+    sweeps, idle, relaxation, falls = 0, 0, 1.0, list[float]()
+    while sweeps < SWEEPS and idle < IDLE:
         sweeps += 1
+        held, moved = dict(now), 0.0
         for one in chosen:
-            now |= one.changed(now, _step(one, now))
+            if sweeps <= CLEARED and one.group == "general linear":
+                now |= _cleared(one, now)
+            step = _step(one, now)
+            moved = max(moved, _length(step))
+            now |= one.changed(now, _longer(step, relaxation))
         after = _norm(now)
-        going = before - after > STILL * max(before, 1e-300)
+        if after > before * (1 + STILL) and relaxation > 1:
+            now, relaxation, falls = held, 1.0, []
+            continue
+        falls.append(before - after)
+        idle = idle + 1 if falls[-1] <= STILL * before else 0
         before = after
+        if moved < CLOSE:
+            break
+        if len(falls) >= PACE and not idle:
+            relaxation, falls = _relaxation(relaxation, falls), []
     left = tuple(s.name for s in chosen if _far(s, now))
     return Balanced(now, (start, _norm(now)), sweeps, left)
+
+
+def _relaxation(now: float, falls: Sequence[float]) -> float:
+    """The best relaxation, by how fast the norm falls under the present one."""
+    if falls[-2] <= 0:
+        return now
+    rate = min(max(falls[-1] / falls[-2], 0.0), 1.0) ** 0.5  # of the steps: the norm goes with their squares
+    if rate <= now - 1:
+        return now  # more would swing
+    coupling = min((rate + now - 1) ** 2 / (rate * now**2), 1.0)
+    return min(2 / (1 + (1 - coupling) ** 0.5), FARTHEST)
+
+
+def _length(step: Element) -> float:
+    """How far an element is from the identity."""
+    if step.kind == "matrix":
+        return float((step.value - torch.eye(step.value.shape[-1], dtype=step.value.dtype)).abs().max())
+    return float((step.value.log() if step.kind == "scale" else step.value).abs().max()) if step.value.numel() else 0.0
+
+
+def _longer(step: Element, by: float) -> Element:
+    """A power of an element; matrices with readers of other degrees stay."""
+    if by == 1 or step.powers:
+        return step
+    if step.kind == "scale":
+        return Element("scale", step.value**by)
+    return Element("shift", step.value * by) if step.kind == "shift" else Element("matrix", _root(step.value, by))
 
 
 def _norm(tensors: Tensors) -> float:
@@ -201,12 +250,50 @@ def _root(a: torch.Tensor, power: float) -> torch.Tensor:
     return (vectors * (values.clamp_min(1e-300) ** power).unsqueeze(-2)) @ vectors.transpose(-1, -2)
 
 
+def _cleared(symmetry: Symmetry, tensors: Tensors) -> Tensors:
+    """What is written along directions that nothing reads becomes zero, and what is read where nothing is written.
+
+    The orbit has no point of least norm there; this is the limit of elements that shrink these directions, and it
+    leaves the function alone as they do.
+    """
+    at = symmetry.kinds.index("matrix")
+    out: Tensors = {}
+    if any(abs(m.power) != 1 or m.partner is not None or m.part.offset for m in symmetry.moves):
+        return out
+    for sign in (1, -1):
+        mine = [m for m in symmetry.moves if m.power * sign > 0]
+        others = tuple(replace(m, power=abs(m.power)) for m in symmetry.moves if m.power * sign < 0)
+        now = tensors | out
+        if not mine or not others or _full(_grams(symmetry, now, sign)):
+            continue
+        parts = (m.part.read(read(m.part.parameter, now)).flatten(-2).movedim(at, -2).cpu() for m in mine)
+        vectors, sizes, _ = torch.linalg.svd(torch.cat(list(parts), -1))
+        seen = torch.zeros(symmetry.shape[:-1], dtype=torch.bool)
+        seen[..., : sizes.shape[-1]] = sizes > NULL * sizes[..., :1]
+        projector = (vectors * seen.unsqueeze(-2)) @ vectors.transpose(-1, -2)
+        if not bool(seen.all()):
+            out |= transformed(others, symmetry.kinds, Element("matrix", projector), now)
+    return out
+
+
+def _full(gram: torch.Tensor) -> bool:
+    """Whether no direction is nearly lost."""
+    values = torch.linalg.eigvalsh(gram)
+    return not bool((values[..., 0] <= 1e-10 * values[..., -1]).any())
+
+
 def _mean(up: torch.Tensor, down: torch.Tensor) -> Element | None:
-    """`g` with `g A g = g^-1 B g^-1`, symmetric: the fourth root of ratios; None where a rank is too low."""
-    for gram in (up, down):
-        values = torch.linalg.eigvalsh(gram)
-        if bool((values[..., 0] <= 1e-10 * values[..., -1]).any()):
-            return None
+    """`g` with `g A g = g^-1 B g^-1`, symmetric: the fourth root of ratios; None where a rank is too low.
+
+    Directions that neither has stay.
+    """
+    sizes = [g.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None].clamp_min(1e-300) for g in (up, down)]
+    values, vectors = torch.linalg.eigh(up / sizes[0] + down / sizes[1])
+    idle = (values <= 1e-14 * values[..., -1:]).to(up)
+    fill = torch.maximum(*sizes) * ((vectors * idle.unsqueeze(-2)) @ vectors.transpose(-1, -2))
+    up, down = up + fill, down + fill
+    if not (_full(up) and _full(down)):
+        return None
     half, inverse = _root(up, 0.5), _root(up, -0.5)
     squared = inverse @ _root(half @ down @ half, 0.5) @ inverse  # P A P = B
     return Element("matrix", _root((squared + squared.transpose(-1, -2)) / 2, 0.5))
