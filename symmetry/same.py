@@ -14,9 +14,10 @@ from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .align import aligned_pair, by_signature
-from .balance import least_norm, symmetries_of
+from .balance import symmetries_of
 from .element import Element
 from .given import ACTING
+from .least_norm import least_norm
 from .moves import Move
 from .running import Tensors, distance, outputs, tensors_of
 from .symmetries import Symmetries
@@ -29,6 +30,7 @@ ALIKE = 1e-8  # relative distance of outputs of one function
 ROUNDINGS = 50  # units of rounding of the checkpoints' own type that both may be off by
 NARROW = 1e-6  # units of rounding above this hide real differences: then only equal parameters are called the same
 TURNS = 40
+STILL = 1e-8  # logarithm of a factor, from which on nothing moves
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def same_function(
 ) -> Same:
     """Recognises two checkpoints that differ by a symmetry.
 
-    Outputs on random inputs decide whether they differ. If not, both are brought to the least norm of their orbits,
-    where what is left of the groups is compact: permutations, signs and rotations, which are matched.
+    Outputs on random inputs decide whether they differ. If not, both are brought to the least norm of their orbits
+    (weights that a norm divides by their size get the size 1), where what is left of the groups is compact: permutations, signs and rotations, which are matched.
 
     Args:
         a: one model.
@@ -101,7 +103,7 @@ def same_function(
     if gap > max(ALIKE, rounding) or gap != gap:
         return Same(Verdict.UNDECIDED if gap != gap else Verdict.VIOLATED, {}, differ, gap, _gap(first, second))
     lawful = [s for s in found if s.lawful]
-    x, y = (dict(t) | least_norm(t, lawful).tensors for t in (first, second))
+    x, y = (_canonical(t, lawful) for t in (first, second))
     turned = frozenset(n for s in found if s.kind == "matrix" for n in s.parameters)
     y, elements = by_signature(x, y, [s for s in found if s.kind == "permutation"], turned)
     y = _signs([s for s in found if s.kind == "signs"], x, y, elements, turned)
@@ -120,6 +122,29 @@ def same_function(
         gap,
         rest,
     )
+
+
+def _canonical(tensors: Tensors, lawful: Sequence[Symmetry]) -> Tensors:
+    """The least norm of an orbit; what only scales (a weight that a norm divides by its size) gets the size 1.
+
+    An orbit under such a factor has no least norm; where other symmetries move the same weight both are asked in turn.
+    """
+    now = dict(tensors) | least_norm(tensors, lawful).tensors
+    free = [s for s in lawful if s.kind == "scale" and len({m.power for m in s.moves}) == 1 and not s.moves[0].partner]
+    free = [s for s in free if "traceless" not in s.kinds and not s.moves[0].off_diagonal]
+    for _ in range(TURNS if free else 0):
+        moved = 0.0
+        for s in free:
+            total = torch.zeros(s.shape, dtype=torch.float64)
+            for m in s.moves:
+                total = total + m.part.read(read(m.part.parameter, now)).square().sum((-1, -2)).cpu()
+            size = torch.where(total > 0, total, torch.ones_like(total)).sqrt()
+            moved = max(moved, float(size.log().abs().max()))
+            now |= s.changed(now, Element("scale", size ** (-1 / float(s.moves[0].power))))
+        if moved < STILL:
+            break
+        now |= least_norm(now, lawful).tensors
+    return now
 
 
 def _unit(tensor: torch.Tensor) -> float:

@@ -47,7 +47,8 @@ class Verified:
         verdict: `HOLDS` if the outputs stay and a wrong element changes them; `VIOLATED` if they change; `VACUOUS` if a
             wrong element changes nothing either; `UNDECIDED` where outputs are not numbers.
         error: largest relative change of an output in float64.
-        control: the same for a wrong element, to which one parameter did not answer (the most visible of a few).
+        control: the same for a wrong element, to which one parameter did not answer (the most visible of a few); where
+            that is never seen, for all that answer scaled unevenly.
     """
 
     verdict: Verdict
@@ -225,6 +226,8 @@ class Symmetry:
                 tensors = of_model(self.setting, None, generator, everywhere=True)[1]
             given = element or self.random(generator)
             wrong = _wrong_answers(self, tensors, given, i)
+            if i == ROUNDS - 1:  # each parameter may answer by itself: then all that answer are scaled unevenly
+                wrong.append({n: tensors[n] * _uneven(tensors[n]) for n in self.parameters})
             changes = [self.changed(tensors, given), *wrong]
             start, right, *controls = outputs(setting, [tensors, *(tensors | c for c in changes)], seed + i)
             errors = [error, distance(start, right), seen, *(distance(start, c) for c in controls)]

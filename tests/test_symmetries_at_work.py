@@ -9,7 +9,7 @@ from torch import nn
 
 import lawful as lw
 from lawful.blocks import ShapeError
-from lawful.symmetry.balance import least_norm
+from lawful.symmetry.least_norm import least_norm
 from lawful.symmetry.symmetries import Symmetries
 from lawful.theory.verdict import Verdict
 
