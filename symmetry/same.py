@@ -28,6 +28,7 @@ Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 EQUAL = 1e-6  # relative distance of parameters of one network; balancing ends at about 1e-8
 ALIKE = 1e-8  # relative distance of outputs of one function
 ROUNDINGS = 50  # units of rounding of the checkpoints' own type that both may be off by
+SHAKEN = 20  # times what one unit of rounding does to the outputs: checkpoints are rounded at every step
 NARROW = 1e-6  # units of rounding above this hide real differences: then only equal parameters are called the same
 TURNS = 40
 STILL = 1e-8  # logarithm of a factor, from which on nothing moves
@@ -69,8 +70,9 @@ def same_function(
 ) -> Same:
     """Recognises two checkpoints that differ by a symmetry.
 
-    Outputs on random inputs decide whether they differ. If not, both are brought to the least norm of their orbits
-    (weights that a norm divides by their size get the size 1), where what is left of the groups is compact: permutations, signs and rotations, which are matched.
+    Outputs on random inputs decide whether they differ (by more than rounding of the checkpoints does). If not, both
+    are brought to the least norm of their orbits (weights that a norm divides by their size get the size 1), where what
+    is left of the groups is compact: permutations, signs and rotations, which are matched.
 
     Args:
         a: one model.
@@ -96,11 +98,12 @@ def same_function(
     found = symmetries_of(a, args, kwargs, network)
     first, second = aligned_pair(a, b, found)
     differ = tuple(n for n, t in first.items() if not torch.equal(t, second[n]))
-    one, other = outputs(found.setting, [first, second], seed)
-    gap = distance(one, other)
     unit = max((_unit(t) for m in (a, b) for t in tensors_of(m).values()), default=0.0)
     rounding = ROUNDINGS * unit
-    if gap > max(ALIKE, rounding) or gap != gap:
+    near = [_rounded(t, unit, seed) for t in (first, second)]
+    one, other, *others = outputs(found.setting, [first, second, *near], seed)
+    gap, shaken = distance(one, other), max(distance(x, y) for x, y in zip((one, other), others, strict=True))
+    if gap > max(ALIKE, rounding, SHAKEN * shaken) or gap != gap:
         return Same(Verdict.UNDECIDED if gap != gap else Verdict.VIOLATED, {}, differ, gap, _gap(first, second))
     lawful = [s for s in found if s.lawful]
     x, y = (_canonical(t, lawful) for t in (first, second))
@@ -145,6 +148,12 @@ def _canonical(tensors: Tensors, lawful: Sequence[Symmetry]) -> Tensors:
             break
         now |= least_norm(now, lawful).tensors
     return now
+
+
+def _rounded(tensors: Tensors, unit: float, seed: int) -> Tensors:
+    """The tensors off by about a unit of rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    return {n: t * (1 + unit * torch.randn(t.shape, generator=generator).to(t)) for n, t in tensors.items()}
 
 
 def _unit(tensor: torch.Tensor) -> float:
