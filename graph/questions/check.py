@@ -265,11 +265,13 @@ def _counted(found: CheckReport, seed: int, say: Callable[[str], None]) -> Check
     say(f"verifying {len(laws)} families of laws of what is counted")
     same = not found.copied and all(law.exact for law in found.laws) and len(found.laws) == len(laws)
     report = found.own_report if same and found.own_report else _verified(small, laws, seed)
+    rank = gradient_rank(small, laws, seed)
+    hold = rank >= 0 and acceptable(report, laws) and all(law.exact for law in laws)
+    counting: dict[str, Any] = {"verified": rank if hold else None, "progress": lambda line: say(f"counting: {line}")}
     try:
-        counted = count(small, laws.loss, seed=seed, progress=lambda line: say(f"counting: {line}"))
+        counted = count(small, laws.loss, seed=seed, **counting)
     except ShapeError as error:  # calls that torch cannot differentiate often enough
         return replace(found, small_report=report, subject=replace(found.subject, runs=False, reason=str(error)))
-    rank = gradient_rank(small, laws, seed)
     if counted.laws < rank and acceptable(verify(small, laws, samples=MANY, seed=seed), laws):
         expect_known(counted, rank)
     return replace(found, small_report=report, count=counted, rank=rank)

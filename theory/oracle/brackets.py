@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,24 +19,39 @@ ROUNDING = 1e-6  # a bracket far below the product of its fields, over the size 
 
 def level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, n: int, chunk: int) -> torch.Tensor:
     """`n` nested brackets of `level + 1` random fields, scaled by the size of their terms."""
+    blocks, scales = [], []
+    for data in level_data(sample, level, n, chunk):
+        x, scale = brackets_of(field, state, data)
+        blocks.append(x)
+        scales.append(scale)
+    return torch.cat(blocks) / row_scales(torch.cat(scales))
+
+
+def level_data(sample: Sampler, level: int, n: int, chunk: int) -> Iterator[tuple[Any, ...]]:
+    """Data of `n` brackets of `level + 1` fields, for at most `chunk` at once."""
+    for start in range(0, n, chunk):
+        size = min(chunk, n - start)
+        yield tuple(sample(size) for _ in range(level + 1))
+
+
+def brackets_of(field: Field, state: torch.Tensor, data: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nested brackets of the fields of some data, and the size of the terms of each."""
 
     def one(data: tuple[Any, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        if level == 0:
+        if len(data) == 1:
             x = field(state, data[0])
             return x, x.norm()
         a, b, size = _terms(_with(field, data[0]), _nested(field, data[1:]), state)
         # Where the function is linear in all that moves, both terms are rounding and must stay small.
         return a - b, a.norm() + b.norm() + ROUNDING * size / state.norm()
 
-    blocks, scales = [], []
-    for start in range(0, n, chunk):
-        size = min(chunk, n - start)
-        x, scale = vmap(one)(tuple(sample(size) for _ in range(level + 1)))
-        blocks.append(x)
-        scales.append(scale)
-    scale = torch.cat(scales)
+    return vmap(one)(data)
+
+
+def row_scales(scale: torch.Tensor) -> torch.Tensor:
+    """What every bracket is divided by, shape `(n, 1)`, for sizes of terms of shape `(n,)`."""
     typical = scale[scale >= NOISE * scale.max()].median()  # most samples may be degenerate, and only rounding
-    return torch.cat(blocks) / torch.maximum(scale, typical * 1e-3).clamp_min(1e-300)[:, None]
+    return torch.maximum(scale, typical * 1e-3).clamp_min(1e-300)[:, None]
 
 
 def derivable(field: Field, state: torch.Tensor, sample: Sampler, depth: int) -> bool:

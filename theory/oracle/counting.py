@@ -20,20 +20,23 @@ from typing import NamedTuple
 import torch
 from torch.func import grad
 
-from ..arguments import of_right_kinds
+from ..arguments import of_right_kinds, plural
 from ..verdict import Verdict
 from .brackets import NOISE, Field, derivable, level_rows
 from .precise.counting import count_precisely
 from .precise.jets import UnknownError
 from .precise.numbers import DIGITS
+from .rounding import margin_over_rounding
 from .signal import Potential, Sampler, potential_moves
 
 CLEAR_GAP = 1e4
 DOUBTFUL_GAP = 1e9  # below it 120 digits decide: rounding has been seen as a gap of 2e8
 REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 120 digits (see `graph.questions.count`)
+ABOVE = 1e3  # what is kept over measured rounding, so that laws that hold decide with it whatever the gap is
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 FLOOR = 1e-17
 SMALLER = "try another seed, or fewer layers and smaller widths"
+UNMEASURED = "its rounding cannot be measured in float32, since a part is computed in float64 whatever the parameters are"
 NOT_FINITE = "lie algebra, float64; the fields are not finite at random parameters and inputs"
 CROOKED = (
     "lie algebra, float64; the derivative of its gradient is not that of finite differences (something is detached, or "
@@ -113,6 +116,7 @@ def count_fields(
     sample: Sampler,
     *,
     known: int | None = None,
+    verified: int | None = None,
     depth: int = 5,
     chunk: int = 64,
     progress: Callable[[str], None] | None = None,
@@ -124,6 +128,8 @@ def count_fields(
         theta: a generic point, shape `(D,)`.
         sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
         known: a number of independent laws that are proved already; reaching it ends the search early.
+        verified: a number of independent laws that hold.  It ends nothing; where as many are counted and the gap is
+            narrow, they are the upper side of the count, and rounding, which is measured, is the lower one.
         depth: largest number of nested brackets; not closing by then is `UNDECIDED`.  With 0 nothing but the span of
             the fields is asked for.
         chunk: samples that are differentiated at once.
@@ -141,6 +147,7 @@ def count_fields(
         sample,
         moves=lambda: potential_moves(potential, theta, sample),
         known=known,
+        verified=verified,
         depth=depth,
         chunk=chunk,
         progress=progress,
@@ -154,6 +161,7 @@ def count_span(
     *,
     moves: Callable[[], bool],
     known: int | None = None,
+    verified: int | None = None,
     depth: int = 5,
     chunk: int = 64,
     progress: Callable[[str], None] | None = None,
@@ -166,6 +174,7 @@ def count_span(
         sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
         moves: whether the network moves at all, asked once the first samples are drawn.
         known: see `count_fields`.
+        verified: see `count_fields`.
         depth: see `count_fields`.
         chunk: see `count_fields`.
         progress: see `count_fields`.
@@ -211,7 +220,24 @@ def count_span(
     sure = gap >= DOUBTFUL_GAP and not fall > FALL and not (known is not None and found.laws < known)
     if verdict is not Verdict.VACUOUS and not sure:
         found = _confirmed(found, field, state, sample, known, depth, progress)
+    if found.verdict is Verdict.UNDECIDED and found.closed and found.laws == verified:
+        found = _between(found, field, state, sample, progress)
     return expect_known(found, known)
+
+
+def _between(
+    found: Count, field: Field, state: torch.Tensor, sample: Sampler, progress: Callable[[str], None] | None
+) -> Count:
+    """A count whose gap is narrow, between the laws that hold and what stands above measured rounding."""
+    if progress:
+        progress("the same rows in float32, to measure rounding")
+    margin = margin_over_rounding(field, state, sample, found.ranks)
+    if margin < ABOVE:
+        why = f"what is kept is only {margin:.1g} times the rounding that float32 shows" if margin else UNMEASURED
+        return replace(found, method=f"{found.method}; {why}")
+    hold = f"{plural(found.laws, 'law')} {'holds' if found.laws == 1 else 'hold'}"
+    method = f"lie algebra, float64; {hold}, and what is kept is {margin:.0e} times measured rounding"
+    return replace(found, verdict=Verdict.HOLDS, method=method)
 
 
 def _confirmed(
