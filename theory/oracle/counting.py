@@ -36,7 +36,9 @@ ABOVE = 1e3  # what is kept over measured rounding, so that laws that hold decid
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 FLOOR = 1e-17
 SMALLER = "try another seed, or fewer layers and smaller widths"
-UNMEASURED = "its rounding cannot be measured in float32, since a part is computed in float64 whatever the parameters are"
+UNMEASURED = (
+    "its rounding cannot be measured in float32, since a part is computed in float64 whatever the parameters are"
+)
 NOT_FINITE = "lie algebra, float64; the fields are not finite at random parameters and inputs"
 CROOKED = (
     "lie algebra, float64; the derivative of its gradient is not that of finite differences (something is detached, or "
@@ -104,8 +106,9 @@ def expect_known(found: Count, known: int | None) -> Count:
     """
     if known is not None and found.laws < known:
         raise ContradictionError(
-            f"{found.laws} laws are counted ({found.method}, gap {found.gap:.0e}), but {known} independent ones are "
-            "known: one of the two is wrong; verify the laws, and count with exact=True or another seed"
+            f"{plural(found.laws, 'law is', 'laws are')} counted ({found.method}, gap {found.gap:.0e}), but {known} "
+            "independent ones are known: one of the two is wrong; verify the laws, and count with exact=True or "
+            "another seed"
         )
     return found
 

@@ -30,7 +30,9 @@ class _Types(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.wide |= any(isinstance(t, torch.Tensor) and t.ndim and t.dtype == torch.float64 for t in _pytree.tree_leaves(out))
+        self.wide |= any(
+            isinstance(t, torch.Tensor) and t.ndim and t.dtype == torch.float64 for t in _pytree.tree_leaves(out)
+        )
         return out
 
 
@@ -44,6 +46,7 @@ def margin_over_rounding(
         state: see there.
         sample: see there.
         ranks: what was found to be spanned, level by level.
+        chunk: samples that are differentiated at once.
 
     Returns:
         The ratio: as many dimensions are spanned if it is well above 1.  It is 0 where rounding cannot be measured,
