@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
+import lawful as lw
 from lawful.theory.oracle import counting
 from lawful.theory.oracle.counting import CLEAR_GAP, DOUBTFUL_GAP, count_span
 from lawful.theory.oracle.precise.jets import UnknownError
@@ -74,3 +76,32 @@ def test_a_wide_constant_leaves_rounding_unmeasured(monkeypatch):
 def test_fields_that_are_no_numbers_in_float32_are_left_out():
     assert margin_over_rounding(lambda t, w: w * SIZES.to(w.dtype) * 1e60, STATE, sampler(), (4, 4)) == 0
     assert math.isfinite(margin_over_rounding(weak, STATE, sampler(), (4, 4)))
+
+
+def test_data_that_give_no_numbers_are_drawn_again():
+    """A mean over what a mask leaves is no number where it leaves nothing, which a random mask often does."""
+    strong = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    found = count_span(lambda t, w: torch.where(w[0] > 0, w * strong, torch.nan), STATE, sampler(), moves=lambda: True)
+    assert (found.laws, found.verdict) == (1, Verdict.HOLDS)
+    assert "where the fields are numbers" in found.method
+    never = count_span(lambda t, w: w * torch.nan, STATE, sampler(), moves=lambda: True)
+    assert never.verdict is Verdict.UNDECIDED and "a mean over no token" in never.doubt
+
+
+class Pooled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        kept = mask.unsqueeze(-1).float()
+        return self.last((torch.relu(self.first(x)) * kept).sum(1) / kept.sum(1))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_masked_mean_is_counted_and_an_example_without_a_token_is_named(padded):
+    mask = torch.tensor([[1, 0], [1, 1], [not padded, 0]]).bool()
+    found = lw.check(Pooled(), args=(torch.randn(3, 2, 3), mask))
+    assert found.lawful and found.count is not None and found.count.laws == 4
+    told = [n for n in found.laws.notes if "first in div" in n and "kept.sum(1)" in n and "a mask that leaves" in n]
+    assert bool(told) == padded

@@ -22,7 +22,7 @@ from torch.func import grad
 
 from ..arguments import of_right_kinds, plural
 from ..verdict import Verdict
-from .brackets import NOISE, Field, derivable, level_rows
+from .brackets import NOISE, Field, derivable, level_rows, where_finite
 from .precise.counting import count_precisely
 from .precise.jets import UnknownError
 from .precise.numbers import DIGITS
@@ -39,7 +39,10 @@ SMALLER = "try another seed, or fewer layers and smaller widths"
 UNMEASURED = (
     "its rounding cannot be measured in float32, since a part is computed in float64 whatever the parameters are"
 )
-NOT_FINITE = "lie algebra, float64; the fields are not finite at random parameters and inputs"
+NOT_FINITE = (
+    "lie algebra, float64; at random parameters and inputs most fields are not finite: look for a quotient by zero (a "
+    "mean over no token), a logarithm or a root of what may be negative, and add an epsilon there or clamp it"
+)
 CROOKED = (
     "lie algebra, float64; the derivative of its gradient is not that of finite differences (something is detached, or "
     "has a backward of its own), so that brackets mean nothing"
@@ -194,18 +197,21 @@ def count_span(
     rows = torch.zeros(0, d, dtype=state.dtype)
     ranks: list[int] = []
     gap, values, clear = float("inf"), torch.zeros(0), True
-    closed = False
+    closed, left_out = False, 0
     for level in range(depth + 1):
         if progress:
             progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
         missing = d - (ranks[-1] if ranks else 0)
-        fresh = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
+        fresh, again = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
         if level == 0 and not moves():
             return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.UNDECIDED, NOT_FINITE, False)
         if level and not derivable(field, state, sample, level):
             return Count(d - ranks[0], d, tuple(ranks), 0.0, Verdict.UNDECIDED, CROOKED, False)
+        left_out += again
+        if again and not level:
+            sample = where_finite(field, state, sample)
         rows = torch.cat([rows, fresh])
         rank, gap, values, clear = _rank(rows)
         ranks.append(rank)
@@ -218,7 +224,8 @@ def count_span(
     verdict = Verdict.HOLDS if clear and (closed or reached) else Verdict.UNDECIDED
     if ranks[-1] == 0:
         verdict = Verdict.VACUOUS
-    found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, "lie algebra, float64", closed, values)
+    method = "lie algebra, float64" + (f" where the fields are numbers: {left_out} samples are not" if left_out else "")
+    found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, method, closed, values)
     fall = float(values[0] / values[-1]) if ranks[-1] == d else 0.0  # rounding may hide where nothing was dropped
     sure = gap >= DOUBTFUL_GAP and not fall > FALL and not (known is not None and found.laws < known)
     if verdict is not Verdict.VACUOUS and not sure:
@@ -239,7 +246,7 @@ def _between(
         why = f"what is kept is only {margin:.1g} times the rounding that float32 shows" if margin else UNMEASURED
         return replace(found, method=f"{found.method}; {why}")
     hold = f"{plural(found.laws, 'law')} {'holds' if found.laws == 1 else 'hold'}"
-    method = f"lie algebra, float64; {hold}, and what is kept is {margin:.0e} times measured rounding"
+    method = f"{found.method.partition('; ')[0]}; {hold}, and what is kept is {margin:.0e} times measured rounding"
     return replace(found, verdict=Verdict.HOLDS, method=method)
 
 
@@ -297,7 +304,7 @@ def span_of(potential: Potential, theta: torch.Tensor, sample: Sampler, *, chunk
     d = theta.numel()
     if not d:
         return Span(0, 0)
-    rows = level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
+    rows, _ = level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
     return Span(_rank(rows)[0], int((rows != 0).any(0).sum())) if bool(torch.isfinite(rows).all()) else Span(0, 0)
 
 
