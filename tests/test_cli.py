@@ -5,6 +5,7 @@ This file is long because every command is tried for what it prints and how it e
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
