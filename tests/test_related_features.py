@@ -111,7 +111,9 @@ def test_two_classes_are_one_sum(name: str) -> None:
     assert lw.derive(net, "cross_entropy", args=(torch.randn(5, 2),)).gaps
 
 
-@pytest.mark.parametrize("function", [lambda x, h, m: h * m.second(x).sigmoid(), lambda x, h, m: h.relu() * m.second(x)])
+@pytest.mark.parametrize(
+    "function", [lambda x, h, m: h * m.second(x).sigmoid(), lambda x, h, m: h.relu() * m.second(x)]
+)
 def test_functions_of_single_features_need_no_note(function: Callable[..., torch.Tensor]) -> None:
     net = module(function, nn.Linear(2, 2), 2)
     assert not lw.derive(net, "cross_entropy", args=(torch.randn(5, 2),)).gaps
