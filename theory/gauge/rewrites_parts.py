@@ -2,8 +2,8 @@
 
 *Parts of maps*: `V` of features that are put side by side is a sum of maps of its columns, and features of `U` that are
 taken apart are those of maps of its rows.  Side by side or not, maps of one wire into one sum are one wire together.
-*Activations first*: what is done to copies of a feature alike is done to the feature before it is copied.  *Norms first*:
-the mean and the size of features are those of as many copies of each.
+*Activations first*: what is done to copies of a feature alike is done to the feature before it is copied.
+*Norms first*: the mean and the size of features are those of as many copies of each.
 """
 
 from __future__ import annotations
