@@ -117,3 +117,37 @@ def test_two_classes_are_one_sum(name: str) -> None:
 def test_functions_of_single_features_need_no_note(function: Callable[..., torch.Tensor]) -> None:
     net = module(function, nn.Linear(2, 2), 2)
     assert not lw.derive(net, "cross_entropy", args=(torch.randn(5, 2),)).gaps
+
+
+class Rows(nn.Module):
+    """A table and places, whose first two only meet others in a mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.gate, self.out = nn.Embedding(4, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+        self.places = nn.Parameter(torch.randn(3, 2))
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        h = self.table(words) + self.places
+        return self.out((h * self.gate(h.mean(1)).sigmoid()[:, None])[:, -1])
+
+
+WORDS = torch.arange(15).reshape(5, 3) % 4
+
+
+def test_places_that_only_a_mean_reads_are_named() -> None:
+    assert any("rows at positions" in note for note in lw.derive(Rows(), args=(WORDS,)).gaps)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-5])
+def test_the_epsilon_of_a_norm_of_single_rows_is_named(epsilon: float) -> None:
+    """With it the sizes of rows are balanced by a function that is no polynomial; without it they never change."""
+    norm = nn.LayerNorm(3, eps=epsilon, elementwise_affine=False)
+    found = lw.derive(nn.Sequential(nn.Embedding(4, 3), norm, nn.Linear(3, 3, bias=False)), args=(WORDS,))
+    assert found.exact_independent == (7 if epsilon else 11) and bool(found.gaps) == bool(epsilon)
+
+
+def test_the_larger_of_a_number_and_itself_is_that_number() -> None:
+    net = module(lambda x, h, m: m.second(torch.maximum(h, h)), nn.Linear(2, 3, bias=False), 2)
+    found = lw.derive(net, args=(torch.randn(5, 2),))
+    assert not found.gaps and found.exact_independent == 3 + 3
