@@ -164,13 +164,15 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
 
 def _related_features(solution: Solution) -> Iterator[str]:
     """Features of which some are fixed functions of others, read by a block that does not follow relations."""
-    roots = solution.shifts.carried.roots
+    roots, writer = solution.shifts.carried.roots, solution.drawn.writer
     for site in solution.drawn.sites:
         if isinstance(site.rule, FOLLOWING) or is_function(site):
             continue
         if isinstance(site.rule, LinearRule) and site.rule.groups == 1:
             continue
-        if any(roots.related(w) for w in site.inputs):
+        heads = isinstance(site.rule, AttentionRule)  # keys and values that heads share are followed
+        read = [w for w in site.inputs if not (heads and isinstance(_source(writer, w).rule, RepeatRule))]
+        if any(roots.related(w) for w in read):
             yield f"{site.name} reads features that others give: laws of their relations are not listed"
 
 
