@@ -10,7 +10,7 @@ from ...gauge.boxes import OFF
 from ...gauge.contract import Site
 from ...gauge.layouts import Layouts
 from ...gauge.rewrites_parts import copied
-from ...gauge.roots import is_function
+from ...gauge.roots import adds_constants, is_function
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
@@ -166,7 +166,7 @@ def _related_features(solution: Solution) -> Iterator[str]:
     """Features of which some are fixed functions of others, read by a block that does not follow relations."""
     roots, writer = solution.shifts.carried.roots, solution.drawn.writer
     for site in solution.drawn.sites:
-        if isinstance(site.rule, FOLLOWING) or is_function(site):
+        if isinstance(site.rule, FOLLOWING) or is_function(site) or adds_constants(site.rule):
             continue
         if isinstance(site.rule, LinearRule) and site.rule.groups == 1:
             continue
