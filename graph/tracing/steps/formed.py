@@ -2,6 +2,8 @@
 
 `W.flip(0) h` are the features of `W h` in the other order, `cat([A, B], 1) h` is `A h_1 + B h_2`, `(A B) h` is
 `A (B h)`, and a row that is expanded is one feature that is repeated.
+
+This file is long because every kind of weight that is made has to be cut, viewed and read back.
 """
 
 from __future__ import annotations

@@ -194,15 +194,15 @@ def _summed_products(solution: Solution) -> Iterator[str]:
         y, rule = site.outputs[0] if site.outputs else -1, site.rule
         square = isinstance(rule, HomogeneousRule) and rule.power == 2 and not rule.mixes
         if isinstance(rule, ProductRule) or square:
-            if _seen(solution, y) == 1 < solution.layouts.size(y) and _multiplies_maps(writer, site):
+            summed = any(isinstance(r.rule, SumFeaturesRule) for r, _ in solution.drawn.readers[y])  # named below
+            if not summed and _seen(solution, y) == 1 < solution.layouts.size(y) and _multiplies_maps(writer, site):
                 yield f"{site.name} is seen as one sum of products: laws that mix its features are not listed"
         elif isinstance(rule, LargerRule) and solution.directions.moving(y):
             yield f"{site.name} hands on what nothing sees: laws that shift all its inputs are not listed"
         elif isinstance(rule, SumFeaturesRule) and rule.copies > 1:
             made = _source(writer, site.inputs[0])
             product = isinstance(made.rule, ProductRule) or (isinstance(made.rule, GainRule) and made.rule.gain)
-            named = isinstance(made.rule, ProductRule) and _seen(solution, made.outputs[0]) == 1
-            if product and not named and _multiplies_maps(writer, made):
+            if product and _multiplies_maps(writer, made):
                 yield f"{site.name} sums products of features: laws that mix these features are not listed"
 
 
