@@ -46,7 +46,7 @@ def listening(recorder: Listener) -> Iterator[None]:
 
     def apply(cls: type[torch.autograd.Function], *args: Any) -> Any:
         if cls is CheckpointFunction:
-            return looked_into(recorder, super(level, cls).apply, *args)
+            return looked_into(recorder, super(level, cls).apply, *args)  # type: ignore[arg-type]
         number = recorder.enter(cls, args)
         out = super(level, cls).apply(*args)  # type: ignore[arg-type]
         recorder.leave(number, out)

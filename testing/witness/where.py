@@ -115,8 +115,8 @@ def _fault(
     if by_frequency(step) and "bag" in step.name:
         guess += "; the backward of EmbeddingBag divides by the counts of other rows (torch, on the CPU)"
     elif plain:
-        at = _overwritten(tape, number)
-        causes = [f"what it saved was overwritten ({at})"] if at else CAUSES[: 3 if tape.draws else 2]
+        writer = _overwritten(tape, number)
+        causes = [f"what it saved was overwritten ({writer})"] if writer else CAUSES[: 3 if tape.draws else 2]
         guess += f"; its own formula is right, so {' or '.join(causes)}"
     inside = [n for n in step.own if not tape.calls[n].by_torch]
     at = _written(sample, inside[0] if inside else None)
