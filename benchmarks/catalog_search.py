@@ -1,6 +1,6 @@
 """How long the catalog takes to answer with 100,000 laws of your own beside the shipped ones, and without them.
 
-Median seconds of the processor for a question, and the ratio of both.  Exit code 1 if a question takes more than `RATIO`
+Median seconds of the processor for a question, and the ratio of both.  Exit code 1 if one takes more than `RATIO`
 times as long, or more than `SECONDS`.
 """
 

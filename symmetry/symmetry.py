@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from lawful.blocks import ShapeError
-from lawful.theory.arguments import of_right_kinds
+from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.flows import FlowLaw
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.proof import Proof
@@ -246,7 +246,7 @@ class Symmetry:
         return Verified(verdict, error, seen)
 
     def __repr__(self) -> str:
-        return f"<Symmetry {self.name}: {self.group} {self.shape}, moves {len(self.parameters)} parameters>"
+        return f"<Symmetry {self.name}: {self.group} {self.shape}, moves {plural(len(self.parameters), 'parameter')}>"
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.group} of shape {self.shape}"]
