@@ -73,7 +73,8 @@ class Findings:
     @property
     def stopped(self) -> list[ParameterFinding]:
         """Parameters that lack a part of their gradient where gradients stop, which may be meant."""
-        return [p for p in self.parameters.values() if p.stops and not p.against]
+        found = [p for p in self.parameters.values() if p.stops and not p.against]
+        return [p for p in found if not (p.missing and self._excepted(p.name))]
 
     @property
     def stops(self) -> list[Stop]:
@@ -83,7 +84,10 @@ class Findings:
     @property
     def untested(self) -> list[ParameterFinding]:
         """Parameters without a witness that nobody excepted."""
-        return [p for p in self.parameters.values() if not p.known and not any(_fits(p.name, a) for a in self.allowed)]
+        return [p for p in self.parameters.values() if not p.known and not self._excepted(p.name)]
+
+    def _excepted(self, name: str) -> bool:
+        return any(_fits(name, a) for a in self.allowed)
 
     @property
     def violated(self) -> list[LawFinding]:

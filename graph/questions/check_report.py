@@ -216,6 +216,8 @@ class CheckReport:
         size = sum(p.size for p in self.arch.parameters.values())
         if self.own_report is not None:
             yield f"verified on {self._itself}: {_outcome(self.own_report, self.laws)}"
+        elif not self.subject.runs and self.subject.arch is self.arch:
+            yield f"not verified on {self._itself}, which does not run by itself"
         else:
             rows = longest(self.arch)
             many = f"{size:,} parameters" + (f" at {rows:,} positions" if rows > FEW else "")
