@@ -76,7 +76,7 @@ class GradientNotes:
         self, grads: Mapping[str, Tensor], multiple: float, shards: Shards | None, step: int
     ) -> dict[str, float]:
         """The largest entry of each gradient; notes which are there, and how clipping left their norm."""
-        largest = {n: float(g.abs().max()) if g.numel() else 0.0 for n, g in grads.items()}
+        largest = {n: float(torch.linalg.vector_norm(g, torch.inf)) if g.numel() else 0.0 for n, g in grads.items()}
         if shards is not None:
             largest = dict(zip(largest, shards.most(list(largest.values())), strict=True))
         self.last |= {n: step for n, top in largest.items() if top != 0}
