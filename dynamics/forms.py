@@ -123,15 +123,18 @@ class Forms:
             return self.products([point], {}).sizes[0]
         return self.law.value(self._exact(point), magnitude=True).double().reshape(-1)
 
-    def products(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
+    def products(
+        self, vectors: Sequence[Vector], step: Mapping[int, float], value: torch.Tensor | None = None
+    ) -> Products:
         """What the law makes of some vectors and of a step that is a sum of them.
 
         Args:
             vectors: the first is the point, to which a skip's identity belongs.
-            step: the multiple of every vector in the step.
+            step: the multiple of every vector in the step; that of the point is asked for if it is listed.
+            value: of the law at the point, where it is known.
         """
         if self.shards is None:
-            return self._products(vectors, step)
+            return self._products(vectors, step, value)
         if self._cuts is None:
             layouts = self.shards.layouts
             return self._products([{n: layouts[n].gathered(v[n]) for n in self.names} for v in vectors], step)
@@ -139,17 +142,20 @@ class Forms:
         whole = self.shards.total(torch.stack([found.slopes, found.steps, found.sizes]))
         return Products(*whole)
 
-    def combined(self, sheets: Sheets, vectors: Sequence[Combination], step: Mapping[int, float]) -> Products:
+    def combined(
+        self, sheets: Sheets, vectors: Sequence[Combination], step: Mapping[int, float], value: torch.Tensor
+    ) -> Products:
         """The same for sums of the tensors of a step.
 
         Args:
             sheets: the tensors.
             vectors: the first is the point.
             step: the multiple of every vector in the step.
+            value: of the law at the point.
         """
         if self.readings:
             return self._read(sheets, vectors, step)
-        return self.products([{n: sheets.vector(n, v.get(n, {})) for n in self.names} for v in vectors], step)
+        return self.products([{n: sheets.vector(n, v.get(n, {})) for n in self.names} for v in vectors], step, value)
 
     def _read(self, sheets: Sheets, vectors: Sequence[Combination], step: Mapping[int, float]) -> Products:
         """All products from those of the tensors."""
@@ -170,27 +176,33 @@ class Forms:
             out.append(found)
         return Products(*sum(out[1:], out[0]))
 
-    def _products(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
+    def _products(
+        self, vectors: Sequence[Vector], step: Mapping[int, float], value: torch.Tensor | None = None
+    ) -> Products:
         if not self.quadratic:
             slopes = torch.stack([self.plain.value(self._exact(v)).double().reshape(-1) for v in vectors])
             sizes = torch.stack(
                 [self.plain.value(self._exact(v), magnitude=True).double().reshape(-1) for v in vectors]
             )
             return Products(slopes, torch.zeros_like(slopes), sizes)
-        return self._grams(vectors, step) if self._gram else self._by_derivatives(vectors, step)
+        return self._grams(vectors, step, value) if self._gram else self._by_derivatives(vectors, step)
 
     def bilinear(self, one: Vector, other: Vector) -> torch.Tensor:
         """`B(one, other)`, flattened; zero for a linear law."""
         zero = {n: torch.zeros_like(one[n]) for n in self.names}
         return self.products([zero, one, other], {2: 1.0}).steps[1]
 
-    def _grams(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
-        parts = []
+    def _grams(
+        self, vectors: Sequence[Vector], step: Mapping[int, float], value: torch.Tensor | None = None
+    ) -> Products:
+        parts, own = [], value is None
         for t, direct in zip(self.law.terms, self.plain.terms, strict=True):
             rows = [self._rows(direct.part if i else t.part, v) for i, v in enumerate(vectors)]
-            found = diagonal(rows, step) if self._matrix is None else full(rows, step, self._matrix)
+            found = diagonal(rows, step) if self._matrix is None else full(rows, step, self._matrix, own)
             parts.append((float(t.coefficient), found))
         slopes, steps = (sum((c * x[i] for c, x in parts), 0 * parts[0][1][i]) for i in (0, 1))
+        if value is not None:
+            slopes[0] = 2 * value
         return Products(slopes, steps, sum((abs(c) * x[2] for c, x in parts), 0 * slopes))
 
     def _by_derivatives(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:

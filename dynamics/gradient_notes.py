@@ -76,7 +76,7 @@ class GradientNotes:
         self, grads: Mapping[str, Tensor], multiple: float, shards: Shards | None, step: int
     ) -> dict[str, float]:
         """The largest entry of each gradient; notes which are there, and how clipping left their norm."""
-        largest = {n: float(torch.linalg.vector_norm(g, torch.inf)) if g.numel() else 0.0 for n, g in grads.items()}
+        largest = {n: _largest(g) for n, g in grads.items()}
         if shards is not None:
             largest = dict(zip(largest, shards.most(list(largest.values())), strict=True))
         self.last |= {n: step for n, top in largest.items() if top != 0}
@@ -86,3 +86,11 @@ class GradientNotes:
         else:
             self.clipped = []
         return largest
+
+
+def _largest(x: Tensor) -> float:
+    """The largest entry, read once and without a copy."""
+    if not x.numel():
+        return 0.0
+    low, high = torch.aminmax(x)
+    return float(torch.maximum(-low, high))

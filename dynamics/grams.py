@@ -50,23 +50,27 @@ def diagonal(rows: Sequence[Tensor], step: Mapping[int, float]) -> tuple[Tensor,
     return 2 * gram[0], 2 * moved, gram.diagonal().T
 
 
-def full(rows: Sequence[Tensor], step: Mapping[int, float], matrix: int) -> tuple[Tensor, Tensor, Tensor]:
+def full(
+    rows: Sequence[Tensor], step: Mapping[int, float], matrix: int, own: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same for all pairs of rows along one axis, symmetric; the squares are products of the norms of two rows.
 
     Args:
         rows: the vectors, each of shape `(axes of the law..., summed, rest)`.
         step: the multiple of every vector in the step.
         matrix: the axis of the law whose rows are paired.
+        own: also the products of the first vector with itself.
 
     Returns:
-        Three tensors of shape `(vectors, blocks * rows * rows)` in float64.
+        Three tensors of shape `(vectors, blocks * rows * rows)` in float64; zero for the products of the first vector
+        with itself if these are not asked for, and with a step that has nothing of it.
     """
     kind, k = _type(rows), len(rows)
     blocks = [r.movedim(matrix, -3) for r in rows]
     blocks = [b.reshape(-1, *b.shape[-3:]) for b in blocks]  # block, row, summed, rest
     n, length = blocks[0].shape[1], max(1, blocks[0][:1].numel())
     run = max(1, BLOCKS // length)
-    found = blocks[0].new_empty(3, k, blocks[0].shape[0], n, n, dtype=torch.float64)
+    found = blocks[0].new_zeros(3, k, blocks[0].shape[0], n, n, dtype=torch.float64)
     for start in range(0, blocks[0].shape[0], run):
         cut = slice(start, start + run)
         pieces = [b[cut].flatten(2).to(kind) for b in blocks]  # a view, also where rows lie side by side in memory
@@ -74,9 +78,11 @@ def full(rows: Sequence[Tensor], step: Mapping[int, float], matrix: int) -> tupl
         for w, piece in ((w, pieces[i]) for i, w in step.items() if w):
             moved = w * piece if moved is None else moved.add_(piece, alpha=w)
         for i, piece in enumerate(pieces):
-            found[0, i, cut] = pieces[0] @ piece.mT
-            found[1, i, cut] = 0 if moved is None else moved @ piece.mT
-            norms = torch.linalg.vector_norm(piece, dim=-1).double()
+            if i or own:
+                found[0, i, cut] = pieces[0] @ piece.mT
+            if moved is not None and (i or 0 in step):
+                found[1, i, cut] = moved @ piece.mT
+            norms = piece.square().sum(-1).sqrt().double()
             found[2, i, cut] = norms[..., :, None] * norms[..., None, :]
     found[:2] += found[:2].mT.clone()
     one, two, three = found.flatten(2)

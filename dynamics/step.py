@@ -38,6 +38,7 @@ class Material:
         displaced: where the gradient was taken minus where the step is made (SAM), where these differ.
         noise: parameters whose gradient is nothing but rounding, which a preconditioner may blow up to any size.
         wanted: which sums of products laws read, see `Sheets`.
+        before: the products of the weights with themselves.
     """
 
     theta: Mapping[str, Tensor]
@@ -47,6 +48,7 @@ class Material:
     displaced: Mapping[str, Tensor] = field(default_factory=dict)
     noise: Collection[str] = ()
     wanted: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
+    before: Sheets | None = None
 
     @cached_property
     def sheets(self) -> Sheets:
@@ -56,7 +58,7 @@ class Material:
             out[n][GRADIENT] = self.grads[n]
             some = {BUFFER: m.buffer, WHOLE: m.whole, ALTERED: self.altered.get(n), **m.extra}
             out[n].update((kind, x) for kind, x in some.items() if x is not None)
-        return Sheets(out, self.wanted)
+        return Sheets(out, self.wanted, self.before)
 
 
 @dataclass
@@ -127,13 +129,19 @@ class _Vectors:
 
 
 def outcome(
-    form: Forms, made: Material, slope: Tensor | None, carried: Tensor | None = None, epsilon: Tensor | None = None
+    form: Forms,
+    made: Material,
+    value: Tensor,
+    slope: Tensor | None,
+    carried: Tensor | None = None,
+    epsilon: Tensor | None = None,
 ) -> Outcome:
     """Puts down what every cause must do to a law.
 
     Args:
         form: the law.
         made: what the step is made of.
+        value: the law before it.
         slope: the slope of the momentum buffer by the account, None to read it.
         carried: the part of it that the epsilon of norms made, None for none.
         epsilon: what that epsilon makes of `<grad h, g>`; None where the law is exact, or where it was not measured.
@@ -173,8 +181,9 @@ def outcome(
     loads = {n: m.load for n, m in moves.items()}
     load, weight = vectors.weighted(loads, raw) if any(loads.values()) else (raw, 0.0)
 
-    total = {i: sum(part.get(i, 0.0) for part in vectors.parts.values()) for i in range(len(vectors.all))}
-    found = form.combined(made.sheets, vectors.all, total)
+    asked = {g, *([load] if weight else []), *(i for part in vectors.parts.values() for i in part)}
+    total = {i: sum(part.get(i, 0.0) for part in vectors.parts.values()) for i in asked}
+    found = form.combined(made.sheets, vectors.all, total, value)
     step = found.steps
     must = found.slopes.clone()
     must[g] = found.slopes[e] if e is not None else 0.0

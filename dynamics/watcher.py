@@ -94,6 +94,7 @@ class Watcher:
         self._seen = Seen()
         self._floor = 0.0
         self._wanted: dict[str, tuple[bool, bool]] = {}
+        self._own: Sheets | None = None  # of the weights as they are
         self._shared = False
         self._shards: Shards | None = None
         self._noise: set[str] = set()
@@ -146,7 +147,7 @@ class Watcher:
         plain = self._plain()
         forms = {law.name: Forms(law, plain, self._shards) for law in chosen}
         self._wanted = wanted(one for form in forms.values() for one in form.readings)
-        sheets = self._sheets(plain)
+        sheets = self._own = self._sheets(plain)
         for name, form in forms.items():
             value = form.value(plain, sheets)
             self.accounts[name] = Account(form, {n: n for n in form.names}, value, value, form.scale(plain))
@@ -275,7 +276,7 @@ class Watcher:
         self.weights.before(self.steps)
         late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self.weights.changed(self.steps, self._shards is not None):
-            sheets = self._sheets(plain)
+            sheets = self._own = self._sheets(plain)
             for account in self.accounts.values():
                 value = account.form.value(plain, sheets)
                 account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
@@ -303,11 +304,11 @@ class Watcher:
     def _account_for(self, theta: Mapping[str, Tensor], grads: Mapping[str, Tensor], moves: Mapping[str, Move]) -> None:
         """What a step must do to every law."""
         seen = self._seen
-        made = Material(theta, grads, moves, seen.altered, seen.displaced, self._noise, self._wanted)
+        made = Material(theta, grads, moves, seen.altered, seen.displaced, self._noise, self._wanted, self._own)
         for name, account in self.accounts.items():
             exact = account.form.law.exact
             account.pending = outcome(
-                account.form, made, account.slope, account.carried, None if exact else self._epsilon[name]
+                account.form, made, account.last, account.slope, account.carried, None if exact else self._epsilon[name]
             )
 
     def _of_norms(self) -> None:
@@ -347,7 +348,7 @@ class Watcher:
             self._measure()
         self.weights.after(self.steps)
         exact, plain = self.precision, self._plain()
-        sheets = self._sheets(plain)
+        sheets = self._own = self._sheets(plain)
         for account in self.accounts.values():
             value = account.form.value(plain, sheets)
             if account.pending is None:
@@ -455,7 +456,7 @@ class Watcher:
         self._resume(state)
         late = state.get("last", self.steps) < self.steps
         plain = self._plain()
-        sheets = self._sheets(plain)
+        sheets = self._own = self._sheets(plain)
         for name, one in state["accounts"].items():
             account = self.accounts[name]
             now = account.form.value(plain, sheets)  # the model may have been loaded after this account was opened
