@@ -52,6 +52,9 @@ class NormWatch:
     def watch(self, laws: Iterable[Law], gradients: GradientWatch) -> None:
         """Begins to measure at the norms that some laws speak of."""
         self._gradients = gradients
+        for module in self._model.modules():  # autocast may be entered inside of the model's own forward (Accelerate)
+            if any(True for _ in module.parameters(recurse=False)):
+                self._handles.append(module.register_forward_pre_hook(Hook(module, self._within)))
         device = next(iter(self._model.parameters())).device
         found: dict[str, set[Leak]] = {}
         for leak in (k for law in laws for k in law.leaks or ()):
@@ -78,12 +81,17 @@ class NormWatch:
 
     def autocast(self) -> None:
         """Notes the type that autocast computes in, at a forward pass."""
-        kinds = [k for k in ("cpu", "cuda") if torch.is_autocast_enabled(k)]
         inner = [t.form.inner for t in self._taps.values() if t.form is not None and t.form.inner is not None]
-        self.compute = torch.get_autocast_dtype(kinds[-1]) if kinds else next(iter(inner), None)
+        self.compute = _autocast() or next(iter(inner), None)
         self._whole = self._whole and not self.idle
         for tap in self._taps.values():
             tap.calls = 0
+
+    def _within(self, module: nn.Module, args: Any) -> None:
+        """The same inside of the model."""
+        kind = _autocast()
+        if kind is not None and (self.compute is None or torch.finfo(kind).eps > torch.finfo(self.compute).eps):
+            self.compute = kind
 
     def begins(self, carried: bool | None) -> None:
         """A backward pass begins: what earlier ones left counts only if their gradients are still there."""
@@ -284,6 +292,12 @@ class _Beside(torch.autograd.Function):
             whole = product.sum(others, dtype=ctx.kind) if others else product.to(ctx.kind)
         whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
         return g, whole.reshape(-1), None, None, None
+
+
+def _autocast() -> torch.dtype | None:
+    """The type that autocast computes in, None where it is off."""
+    kinds = [k for k in ("cpu", "cuda") if torch.is_autocast_enabled(k)]
+    return torch.get_autocast_dtype(kinds[-1]) if kinds else None
 
 
 def _axis(x: Tensor, axis: int | None, size: int, heads: int | None) -> int | None:

@@ -273,6 +273,10 @@ class Watcher:
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
         self.notes.note(self._seen, self.steps)
+        held = {id(p) for o in self.optimizers for group in o.param_groups for p in group["params"]}
+        mine = {id(p): n for n, p in self._parameters.items()}
+        every = ((mine.get(id(p), n), p) for n, p in self.model.named_parameters())
+        self.notes.look(every, held, self.steps)
         self.weights.before(self.steps)
         late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self.weights.changed(self.steps, self._shards is not None):
