@@ -255,10 +255,10 @@ def _unmeasured(ledger: Watcher, verdicts: dict[str, str]) -> list[Finding]:
 
 def _alone(ledger: Watcher) -> list[str]:
     """Parameters that laws read, but none of them together with another parameter that has a gradient."""
-    laws = [law for law in ledger.laws if law.kind != "frozen"]
-    read = {n for law in laws for n in map(base, law.parameters)}
-    joined = {n for law in laws for n in map(base, law.parameters) if len(set(map(base, law.parameters))) > 1}
-    return [n for n, p in ledger.parameters.items() if n in read - joined and p.requires_grad]
+    still = {base(n) for law in ledger.laws if law.kind == "frozen" for n in law.parameters}
+    reads = [set(map(base, law.parameters)) - still for law in ledger.laws]
+    joined = {n for names in reads if len(names) > 1 for n in names}
+    return [n for n, p in ledger.parameters.items() if n not in joined | still and p.requires_grad]
 
 
 def _some(names: Iterable[str]) -> str:
@@ -295,7 +295,7 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
         )
     if verdicts and (unread := ledger.unread):
         lines.append(f"no law reads {_some(unread)}: `assert_lawful` judges their gradients.")
-    if alone := _alone(ledger):
+    if verdicts and (alone := _alone(ledger)):
         text = "a wrong factor on the whole gradient of one of them is not seen by any law; `assert_lawful` sees it."
         lines.append(f"no law joins {_some(alone)} to other parameters: {text}")
     lines += [
