@@ -1,5 +1,6 @@
 """What the ledger reads inside of a model and of a step: autocast in a forward, torch's own BatchNorm, shared sums."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -137,3 +138,25 @@ def test_what_health_says_of_gradients_that_no_law_compares() -> None:
     row = ledger.rows()[0]
     assert ledger.explain(row) == ledger.explain(row.law) == ledger.explain(ledger.laws[0])
     assert ledger.account(row)["change"].shape == ledger.laws[0].shape
+
+
+def test_laws_of_a_module_whose_helpers_are_decorated_by_context_managers() -> None:
+    """As torchmetrics has them, which every LightningModule reaches."""
+
+    @contextlib.contextmanager
+    def quiet():
+        yield
+
+    @quiet()
+    def helper(x: torch.Tensor) -> torch.Tensor:
+        return x.relu()
+
+    class Decorated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(helper(self.a(x)))
+
+    assert [law.name for law in lw.derive(Decorated(), args=torch.randn(5, 4))] == ["balance of a"]
