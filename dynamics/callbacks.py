@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lawful.theory.extras import needed
 
@@ -80,6 +81,17 @@ def hugging_face(**options: Any) -> Any:
     return LedgerCallback()
 
 
+def _network(module: nn.Module) -> nn.Module:
+    """What a Lightning module trains: the part that holds all of its parameters, where there is one.
+
+    `training_step` may call this part and never the module itself, and a derivation of the module would run into
+    everything that Lightning attaches to it.
+    """
+    parts = [part for part in module.children() if any(True for _ in part.parameters())]
+    alone = len(parts) == 1 and not any(True for _ in module.parameters(recurse=False))
+    return parts[0] if alone else module
+
+
 def lightning(**options: Any) -> Any:
     """A callback for `lightning.Trainer`; its attribute `ledger` is there once training has begun.
 
@@ -104,7 +116,7 @@ def lightning(**options: Any) -> Any:
         _saved: dict[str, Any] | None = None
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            self.ledger = Ledger(pl_module, trainer.optimizers, **options)
+            self.ledger = Ledger(_network(pl_module), trainer.optimizers, **options)
             if self._saved is not None:
                 self.ledger.load_state_dict(self._saved)
 

@@ -63,10 +63,7 @@ def _lawless(ledger: Watcher) -> list[Finding]:
 
 
 def _missing(ledger: Watcher) -> list[Finding]:
-    held = {id(p) for o in ledger.optimizers for group in o.param_groups for p in group["params"]}
-    names = tuple(
-        n for n, p in ledger.model.named_parameters() if p.requires_grad and id(p) not in held and p.grad is not None
-    )
+    names = tuple(ledger.notes.missing)
     return [Finding("missing", names, "a gradient, but in no group of the optimizer")] if names else []
 
 

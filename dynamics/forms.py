@@ -18,10 +18,12 @@ from lawful.theory.laws.law import Law
 from lawful.theory.laws.statement import Part, Term, identity_like
 from lawful.theory.parts import base, read
 
-from .grams import diagonal, full
+from .grams import LARGE, diagonal, full
 from .sharded import Placements, Shards
+from .sheets import THETA, Reading, Sheets
 
 Vector = Mapping[str, torch.Tensor]
+Combination = Mapping[str, Mapping[str, float]]  # by parameter, the multiples of the tensors of a step
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ class Forms:
 
     Args:
         law: the law.
-        shards: where the parameters lie, if every process has parts of them only.
+        point: the parameters.
+        shards: where they lie, if every process has parts of them only.
     """
 
-    def __init__(self, law: Law, shards: Shards | None = None) -> None:
+    def __init__(self, law: Law, point: Vector, shards: Shards | None = None) -> None:
         self.law, self.shards = law, shards
         self.quadratic = law.kind == "balance"
         self.names = tuple(dict.fromkeys(base(n) for n in law.parameters))
@@ -60,6 +63,15 @@ class Forms:
         self._cuts: dict[str, Placements] | None = None
         if shards is not None:
             self._cuts = self._fitting(shards)
+        self.readings = self._reading(point)
+
+    def _reading(self, point: Vector) -> list[tuple[str, Reading]]:
+        """What the law reads of the sums along rows and columns of its parameters; empty if these are not enough."""
+        if self.shards is not None or not self._gram or self._matrix is not None:
+            return []
+        found = [(t.part.parameter, Reading.of(t.part, read(t.part.parameter, point))) for t in self.law.terms]
+        known = [(name, one) for name, one in found if one is not None]
+        return known if len(known) == len(found) else []
 
     def _fitting(self, shards: Shards) -> dict[str, Placements] | None:
         """How every parameter is cut, None if the law cannot be read in parts."""
@@ -91,8 +103,15 @@ class Forms:
         """The law on a direction, which has no identity of a skip."""
         return replace(self.law, terms=tuple(_plain(t) for t in self.law.terms)) if self.shifted else self.law
 
-    def value(self, point: Vector) -> torch.Tensor:
-        """The scalars of the law at a point, flattened, in float64."""
+    def value(self, point: Vector, sheets: Sheets | None = None) -> torch.Tensor:
+        """The scalars of the law at a point, flattened, in float64.
+
+        Args:
+            point: the parameters.
+            sheets: their products, where other laws need them too.
+        """
+        if self.readings and sheets is not None:
+            return self._read(sheets, [{n: {THETA: 1.0} for n in self.names}], {}).slopes[0] / 2
         if self._gram or self.shards is not None:
             found = self.products([point], {})
             return 0.5 * found.slopes[0] if self.quadratic else found.slopes[0]
@@ -104,15 +123,18 @@ class Forms:
             return self.products([point], {}).sizes[0]
         return self.law.value(self._exact(point), magnitude=True).double().reshape(-1)
 
-    def products(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
+    def products(
+        self, vectors: Sequence[Vector], step: Mapping[int, float], value: torch.Tensor | None = None
+    ) -> Products:
         """What the law makes of some vectors and of a step that is a sum of them.
 
         Args:
             vectors: the first is the point, to which a skip's identity belongs.
-            step: the multiple of every vector in the step.
+            step: the multiple of every vector in the step; that of the point is asked for if it is listed.
+            value: of the law at the point, where it is known.
         """
         if self.shards is None:
-            return self._products(vectors, step)
+            return self._products(vectors, step, value)
         if self._cuts is None:
             layouts = self.shards.layouts
             return self._products([{n: layouts[n].gathered(v[n]) for n in self.names} for v in vectors], step)
@@ -120,27 +142,67 @@ class Forms:
         whole = self.shards.total(torch.stack([found.slopes, found.steps, found.sizes]))
         return Products(*whole)
 
-    def _products(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
+    def combined(
+        self, sheets: Sheets, vectors: Sequence[Combination], step: Mapping[int, float], value: torch.Tensor
+    ) -> Products:
+        """The same for sums of the tensors of a step.
+
+        Args:
+            sheets: the tensors.
+            vectors: the first is the point.
+            step: the multiple of every vector in the step.
+            value: of the law at the point.
+        """
+        if self.readings:
+            return self._read(sheets, vectors, step)
+        return self.products([{n: sheets.vector(n, v.get(n, {})) for n in self.names} for v in vectors], step, value)
+
+    def _read(self, sheets: Sheets, vectors: Sequence[Combination], step: Mapping[int, float]) -> Products:
+        """All products from those of the tensors."""
+        out: list[torch.Tensor] = []
+        weights = [step.get(i, 0.0) for i in range(len(vectors))]
+        for t, (name, reading) in zip(self.law.terms, self.readings, strict=True):
+            place = sheets.places[base(name)]
+            gram = reading.read(sheets.products(name, reading.columns))
+            rows = [[v.get(base(name), {}).get(kind, 0.0) for kind in place] for v in vectors]
+            c = gram.new_tensor(
+                [*rows, [sum(w * row[i] for w, row in zip(weights, rows, strict=True)) for i in place.values()]]
+            )
+            every = (c @ gram.flatten(1)).unflatten(1, gram.shape[1:])  # vector or step, tensor, scalar
+            along = c[:-1] @ every[[0, -1]]  # the point or the step, vector, scalar
+            squares = (every[:-1] * c[:-1, :, None]).sum(1).clamp(min=0)
+            a = float(t.coefficient)
+            found = torch.cat([2 * a * along, (abs(a) * squares)[None]])
+            out.append(found)
+        return Products(*sum(out[1:], out[0]))
+
+    def _products(
+        self, vectors: Sequence[Vector], step: Mapping[int, float], value: torch.Tensor | None = None
+    ) -> Products:
         if not self.quadratic:
             slopes = torch.stack([self.plain.value(self._exact(v)).double().reshape(-1) for v in vectors])
             sizes = torch.stack(
                 [self.plain.value(self._exact(v), magnitude=True).double().reshape(-1) for v in vectors]
             )
             return Products(slopes, torch.zeros_like(slopes), sizes)
-        return self._grams(vectors, step) if self._gram else self._by_derivatives(vectors, step)
+        return self._grams(vectors, step, value) if self._gram else self._by_derivatives(vectors, step)
 
     def bilinear(self, one: Vector, other: Vector) -> torch.Tensor:
         """`B(one, other)`, flattened; zero for a linear law."""
         zero = {n: torch.zeros_like(one[n]) for n in self.names}
         return self.products([zero, one, other], {2: 1.0}).steps[1]
 
-    def _grams(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
-        parts = []
+    def _grams(
+        self, vectors: Sequence[Vector], step: Mapping[int, float], value: torch.Tensor | None = None
+    ) -> Products:
+        parts, own = [], value is None
         for t, direct in zip(self.law.terms, self.plain.terms, strict=True):
             rows = [self._rows(direct.part if i else t.part, v) for i, v in enumerate(vectors)]
-            found = diagonal(rows, step) if self._matrix is None else full(rows, step, self._matrix)
+            found = diagonal(rows, step) if self._matrix is None else full(rows, step, self._matrix, own)
             parts.append((float(t.coefficient), found))
         slopes, steps = (sum((c * x[i] for c, x in parts), 0 * parts[0][1][i]) for i in (0, 1))
+        if value is not None:
+            slopes[0] = 2 * value
         return Products(slopes, steps, sum((abs(c) * x[2] for c, x in parts), 0 * slopes))
 
     def _by_derivatives(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
@@ -149,7 +211,7 @@ class Forms:
         slopes = torch.stack([self._derivative(self.law, exact[0], v) for v in exact])
         steps = torch.stack([self._derivative(self.plain, whole, v) for v in exact])
         sizes = torch.stack([self.plain.value(v, magnitude=True).reshape(-1) for v in exact])
-        return Products(slopes, steps, sizes)
+        return Products(slopes.double(), steps.double(), sizes.double())
 
     def _rows(self, part: Part, vector: Vector) -> torch.Tensor:
         """A parameter with the axes of a law first, then what is summed, then the rest."""
@@ -175,7 +237,12 @@ class Forms:
         if self._cuts is not None and self.shards is not None:
             layouts, cuts = self.shards.layouts, {base(n): c for n, c in self._cuts.items()}
             return {n: layouts[n].padded(vector[n].detach(), cuts[n]).double() for n in self.names}
-        return {n: vector[n].detach().double() for n in self.names}
+        return {n: _precise(vector[n].detach()) for n in self.names}
+
+
+def _precise(x: torch.Tensor) -> torch.Tensor:
+    """In float64; a large tensor of a less precise type in float32 at least, as in `grams.py`."""
+    return x.double() if x.numel() <= LARGE or x.dtype == torch.float64 else x.float()
 
 
 def _lying(part: Part, tensor: torch.Tensor) -> torch.Tensor | None:

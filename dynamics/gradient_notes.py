@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ class GradientNotes:
         edited: parameters whose gradient somebody turned around or enlarged after backward, and the first such step.
         mended: those whose gradient was not finite and was replaced, and the first such step.
         apart: those whose gradients differ between the processes, and the first such step.
+        missing: those that had a gradient at a step and are in no group of an optimizer, and the first such step.
         last: the last step in which a parameter had a gradient.
         scaled: the multiples of single gradients in the last three steps.
         clipped: the common multiples of the last ten steps, as far as there were some, with the norms that they left.
@@ -28,6 +29,7 @@ class GradientNotes:
         self.edited: dict[str, int] = {}
         self.mended: dict[str, int] = {}
         self.apart: dict[str, int] = {}
+        self.missing: dict[str, int] = {}
         self.last: dict[str, int] = {}
         self.scaled: dict[str, list[float]] = {}
         self.clipped: list[tuple[float, float]] = []
@@ -46,6 +48,12 @@ class GradientNotes:
     def stepped(self) -> None:
         """A step was made with the gradients that are there."""
         self._fresh = True
+
+    def look(self, parameters: Iterable[tuple[str, Tensor]], held: Collection[int], step: int) -> None:
+        """Which parameters have a gradient that no optimizer takes; afterwards a loop may have cleared it."""
+        for n, p in parameters:
+            if p.grad is not None and p.requires_grad and id(p) not in held:
+                self.missing.setdefault(n, step)
 
     def note(self, seen: Seen, step: int) -> None:
         """What somebody did to the gradients of a step."""
@@ -76,7 +84,7 @@ class GradientNotes:
         self, grads: Mapping[str, Tensor], multiple: float, shards: Shards | None, step: int
     ) -> dict[str, float]:
         """The largest entry of each gradient; notes which are there, and how clipping left their norm."""
-        largest = {n: float(g.abs().max()) if g.numel() else 0.0 for n, g in grads.items()}
+        largest = {n: _largest(g) for n, g in grads.items()}
         if shards is not None:
             largest = dict(zip(largest, shards.most(list(largest.values())), strict=True))
         self.last |= {n: step for n, top in largest.items() if top != 0}
@@ -86,3 +94,11 @@ class GradientNotes:
         else:
             self.clipped = []
         return largest
+
+
+def _largest(x: Tensor) -> float:
+    """The largest entry, read once and without a copy."""
+    if not x.numel():
+        return 0.0
+    low, high = torch.aminmax(x)
+    return float(torch.maximum(-low, high))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 LARGE = 2**16  # entries of a tensor in float32 or less that is not read in float64: that would cost more than training
 PIECE = 2**17  # entries of a piece
+BLOCKS = 2**19  # the same for products of matrices, which read every number many times
 
 
 def diagonal(rows: Sequence[Tensor], step: Mapping[int, float]) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,43 +50,42 @@ def diagonal(rows: Sequence[Tensor], step: Mapping[int, float]) -> tuple[Tensor,
     return 2 * gram[0], 2 * moved, gram.diagonal().T
 
 
-def full(rows: Sequence[Tensor], step: Mapping[int, float], matrix: int) -> tuple[Tensor, Tensor, Tensor]:
+def full(
+    rows: Sequence[Tensor], step: Mapping[int, float], matrix: int, own: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same for all pairs of rows along one axis, symmetric; the squares are products of the norms of two rows.
 
     Args:
         rows: the vectors, each of shape `(axes of the law..., summed, rest)`.
         step: the multiple of every vector in the step.
         matrix: the axis of the law whose rows are paired.
+        own: also the products of the first vector with itself.
 
     Returns:
-        Three tensors of shape `(vectors, blocks * rows * rows)` in float64.
+        Three tensors of shape `(vectors, blocks * rows * rows)` in float64; zero for the products of the first vector
+        with itself if these are not asked for, and with a step that has nothing of it.
     """
     kind, k = _type(rows), len(rows)
     blocks = [r.movedim(matrix, -3) for r in rows]
     blocks = [b.reshape(-1, *b.shape[-3:]) for b in blocks]  # block, row, summed, rest
-    n = blocks[0].shape[1]
-    slopes, steps, sizes = [], [], []
-    across = n > 1 and blocks[0].stride(1) < max(
-        blocks[0].stride()[2:]
-    )  # rows lie side by side in memory: read as columns
-    for cut in _cuts(blocks[0], 0):
-        if across:
-            pieces = [b[cut].movedim(1, -1).flatten(1, 2).to(kind) for b in blocks]
-            right = torch.cat(pieces, 2).mT  # block, vector and row, column
-        else:
-            right = torch.cat([b[cut].flatten(2).to(kind) for b in blocks], 1)
-        left = right[:, :n]
-        if any(step.values()):
-            moved = sum((w * right[:, i * n : (i + 1) * n] for i, w in step.items() if w), torch.zeros_like(left))
-            left = torch.cat([left.mT, moved.mT], 2).mT if across else torch.cat([left, moved], 1)
-        gram = (left @ right.mT).unflatten(1, (-1, n)).unflatten(3, (k, n)).double()
-        gram = gram.permute(1, 3, 0, 2, 4)  # first or step, vector, block, row, row
-        gram = gram + gram.mT
-        slopes.append(gram[0])
-        steps.append(gram[1] if gram.shape[0] > 1 else torch.zeros_like(gram[0]))
-        norms = torch.linalg.vector_norm(right, dim=-1).double().unflatten(1, (k, n)).movedim(1, 0)
-        sizes.append(norms[..., :, None] * norms[..., None, :])
-    one, two, three = (torch.cat(x, 1).reshape(k, -1) for x in (slopes, steps, sizes))
+    n, length = blocks[0].shape[1], max(1, blocks[0][:1].numel())
+    run = max(1, BLOCKS // length)
+    found = blocks[0].new_zeros(3, k, blocks[0].shape[0], n, n, dtype=torch.float64)
+    for start in range(0, blocks[0].shape[0], run):
+        cut = slice(start, start + run)
+        pieces = [b[cut].flatten(2).to(kind) for b in blocks]  # a view, also where rows lie side by side in memory
+        moved = None
+        for w, piece in ((w, pieces[i]) for i, w in step.items() if w):
+            moved = w * piece if moved is None else moved.add_(piece, alpha=w)
+        for i, piece in enumerate(pieces):
+            if i or own:
+                found[0, i, cut] = pieces[0] @ piece.mT
+            if moved is not None and (i or 0 in step):
+                found[1, i, cut] = moved @ piece.mT
+            norms = piece.square().sum(-1).sqrt().double()
+            found[2, i, cut] = norms[..., :, None] * norms[..., None, :]
+    found[:2] += found[:2].mT.clone()
+    one, two, three = found.flatten(2)
     return one, two, three
 
 

@@ -26,6 +26,7 @@ OK, ROUNDING, APPROXIMATE, UNEXPLAINED = "ok", "rounding", "epsilon", "unexplain
 UNDECIDED = "undecided"  # there is no law
 NOT_WATCHED = "not watched"  # no step of the law was accounted for yet
 ORDER = (OK, ROUNDING, APPROXIMATE, NOT_WATCHED, UNEXPLAINED)
+COARSE = 1e-3  # products of gradients that are known no better than this
 PRECISE = 1e-10  # a remainder below this part of the law is none
 
 
@@ -136,7 +137,8 @@ def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) ->
             Finding("momentum", names, f"the momentum buffer at step {step} is not the one that the step before left")
         )
     if leaks:
-        names = suspects(leaks, good)
+        # in few digits a law that seems to hold is no witness for the gradients that it reads
+        names = suspects(leaks, good if ledger.precision.gradient < COARSE else ())
         penalty = _penalty(leaks)
         text = (
             f"the gradient holds {penalty:.3g} times the weights: the loss has a penalty on them, beside decay"
@@ -251,6 +253,14 @@ def _unmeasured(ledger: Watcher, verdicts: dict[str, str]) -> list[Finding]:
     return [Finding("epsilon", (), text, fault=False)]
 
 
+def _alone(ledger: Watcher) -> list[str]:
+    """Parameters that laws read, but none of them together with another parameter that has a gradient."""
+    still = {base(n) for law in ledger.laws if law.kind == "frozen" for n in law.parameters}
+    reads = [set(map(base, law.parameters)) - still for law in ledger.laws]
+    joined = {n for names in reads if len(names) > 1 for n in names}
+    return [n for n, p in ledger.parameters.items() if n not in joined | still and p.requires_grad]
+
+
 def _some(names: Iterable[str]) -> str:
     many = list(names)
     return ", ".join(many[:6]) + (f" and {len(many) - 6} more" if len(many) > 6 else "")
@@ -285,6 +295,9 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
         )
     if verdicts and (unread := ledger.unread):
         lines.append(f"no law reads {_some(unread)}: `assert_lawful` judges their gradients.")
+    if verdicts and (alone := _alone(ledger)):
+        text = "a wrong factor on the whole gradient of one of them is not seen by any law; `assert_lawful` sees it."
+        lines.append(f"no law joins {_some(alone)} to other parameters: {text}")
     lines += [
         f"{'fault' if f.fault else 'look'}: {_some(f.parameters)}{': ' if f.parameters else ''}{f.text}"
         for f in findings

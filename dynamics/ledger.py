@@ -55,7 +55,7 @@ class Ledger(Watcher):
         TypeError: for what is no optimizer.
     """
 
-    def account(self, law: str | Law) -> dict[str, Tensor]:
+    def account(self, law: str | Law | Row) -> dict[str, Tensor]:
         """Every scalar of a law: `change`, one tensor for every cause, and `remainder`, in the shape of the law."""
         one = self._account(law)
         shape = one.form.law.value(self._plain()).shape
@@ -74,8 +74,12 @@ class Ledger(Watcher):
         """All rows as a table of the package rich; `print(ledger)` shows the same as text."""
         return table(self.rows(), self.steps)
 
-    def explain(self, law: str | Law) -> str:
-        """What moved a law, in plain words."""
+    def explain(self, law: str | Law | Row) -> str:
+        """What moved a law, in plain words.
+
+        Args:
+            law: the law, its name, or its row.
+        """
         return explain(self, self._account(law))
 
     def health(self) -> str:
@@ -133,10 +137,10 @@ class Ledger(Watcher):
             console.print(self.table())
         return text.get() + self.health()
 
-    def _account(self, law: str | Law) -> Account:
-        if not isinstance(law, (str, Law)):
-            raise TypeError(f"{shown(law)} is no law; pass one of the ledger's laws, or its name")
-        name = law if isinstance(law, str) else law.name
+    def _account(self, law: str | Law | Row) -> Account:
+        if not isinstance(law, (str, Law, Row)):
+            raise TypeError(f"{shown(law)} is no law; pass one of the ledger's laws, its name, or its row")
+        name = law.law if isinstance(law, Row) else law if isinstance(law, str) else law.name
         if self.lawless:
             raise KeyError(f"no law named {name!r} is watched: {self.lawless}")
         if not self.accounts:

@@ -72,6 +72,7 @@ class Form:
 
     def __init__(self, module: nn.Module) -> None:
         self.channels = isinstance(module, (BATCH, INSTANCE, nn.GroupNorm))
+        self.batch = isinstance(module, BATCH)
         self.known = isinstance(module, (BATCH, INSTANCE)) or type(module) in KNOWN
         self._tried = self.known
         self._epsilon = epsilon_of(module)

@@ -5,6 +5,7 @@ size of `x`, and `<x, dL/dx>` is zero.  With it this product is `epsilon / (s + 
 and nothing else moves a law that holds up to epsilon at first order (`theory/laws/leak.py`).  It is read at the output,
 so that a wrong backward of the norm itself is not taken for its epsilon.  A leaf beside the output, on which nothing
 depends, has this product for its gradient; so autograd itself adds it up, also over checkpoints and several passes.
+torch's own BatchNorm has the product already (`native_norms.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from lawful.theory.own_runs import is_own_run
 from .gradients import GradientWatch
 from .hooks import Hook, Unsaved
 from .names import bare
+from .native_norms import NativeNorm
 from .norm_forms import KNOWN, Form, epsilon_of, of_block
 from .unwrap import inside
 
@@ -50,6 +52,9 @@ class NormWatch:
     def watch(self, laws: Iterable[Law], gradients: GradientWatch) -> None:
         """Begins to measure at the norms that some laws speak of."""
         self._gradients = gradients
+        for module in self._model.modules():  # autocast may be entered inside of the model's own forward (Accelerate)
+            if any(True for _ in module.parameters(recurse=False)):
+                self._handles.append(module.register_forward_pre_hook(Hook(module, self._within)))
         device = next(iter(self._model.parameters())).device
         found: dict[str, set[Leak]] = {}
         for leak in (k for law in laws for k in law.leaks or ()):
@@ -76,12 +81,17 @@ class NormWatch:
 
     def autocast(self) -> None:
         """Notes the type that autocast computes in, at a forward pass."""
-        kinds = [k for k in ("cpu", "cuda") if torch.is_autocast_enabled(k)]
         inner = [t.form.inner for t in self._taps.values() if t.form is not None and t.form.inner is not None]
-        self.compute = torch.get_autocast_dtype(kinds[-1]) if kinds else next(iter(inner), None)
+        self.compute = _autocast() or next(iter(inner), None)
         self._whole = self._whole and not self.idle
         for tap in self._taps.values():
             tap.calls = 0
+
+    def _within(self, module: nn.Module, args: Any) -> None:
+        """The same inside of the model."""
+        kind = _autocast()
+        if kind is not None and (self.compute is None or torch.finfo(kind).eps > torch.finfo(self.compute).eps):
+            self.compute = kind
 
     def begins(self, carried: bool | None) -> None:
         """A backward pass begins: what earlier ones left counts only if their gradients are still there."""
@@ -138,6 +148,8 @@ class NormWatch:
         """Takes the hooks away."""
         for handle in self._handles:
             handle.remove()
+        for tap in self._taps.values():
+            tap.native.close()
 
 
 class Tap:
@@ -162,6 +174,7 @@ class Tap:
         self.total: Tensor | None = None
         self.ever = False
         self.unclear = False
+        self.native = NativeNorm(self.add)
         self.leaf = torch.zeros(self.length, dtype=torch.float64, device=device, requires_grad=True)
         self.leaf.register_post_accumulate_grad_hook(self._note)
 
@@ -176,6 +189,8 @@ class Tap:
             with torch.no_grad():
                 self.form.find(module, args[0].detach(), out.detach())
             self.watch.compute = self.watch.compute or self.form.inner
+        if self.form.batch and not torch.compiler.is_compiling() and self.native.follow(module, out):
+            return None
         x = args[0].detach()
         weight = self.form.weight(module, x) if self.form.known else None
         axis = _axis(out, 1 if self.form.channels else None, self.size, self.heads)
@@ -225,10 +240,14 @@ class Tap:
         """The products since the gradients were empty."""
         return torch.zeros_like(self.leaf).detach() if self.total is None else self.total
 
-    @torch.no_grad()
     def _note(self, leaf: Tensor) -> None:
+        new, leaf.grad = leaf.grad, None
+        self.add(new)
+
+    @torch.no_grad()
+    def add(self, new: Tensor | None) -> None:
+        """A backward pass, which writes its gradients into the parameters, has these products."""
         with self.watch.spending():
-            new, leaf.grad = leaf.grad, None
             self.watch.arrived()
             if new is None or new.requires_grad:  # a gradient of a gradient: the product is another one
                 self.unclear = True
@@ -273,6 +292,12 @@ class _Beside(torch.autograd.Function):
             whole = product.sum(others, dtype=ctx.kind) if others else product.to(ctx.kind)
         whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
         return g, whole.reshape(-1), None, None, None
+
+
+def _autocast() -> torch.dtype | None:
+    """The type that autocast computes in, None where it is off."""
+    kinds = [k for k in ("cpu", "cuda") if torch.is_autocast_enabled(k)]
+    return torch.get_autocast_dtype(kinds[-1]) if kinds else None
 
 
 def _axis(x: Tensor, axis: int | None, size: int, heads: int | None) -> int | None:

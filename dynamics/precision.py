@@ -10,7 +10,7 @@ from torch import Tensor
 from .account import Precision
 
 # The error of `<grad h, g>` relative to the largest that it could be (Cauchy-Schwarz), for the type that gradients are
-# computed in.  Ten times what networks of 4 to 60 layers show (see benchmarks/ledger_rounding.py); in float64 far more,
+# computed in.  Ten times what networks of 4 to 60 layers show; in float64 far more,
 # since nothing but a fault lies between its rounding and this.
 GRADIENT = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 

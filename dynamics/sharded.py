@@ -18,20 +18,22 @@ from torch.distributed.tensor import DTensor, Placement, Replicate, Shard, distr
 Placements = tuple[Placement, ...]
 
 
-@torch.no_grad()
 def local(x: Tensor, like: Tensor | None = None) -> Tensor:
     """What this process holds of a tensor, cut as another one is."""
     if not isinstance(x, DTensor):
         return x.detach()
-    if isinstance(like, DTensor) and x.placements != like.placements:
-        x = x.redistribute(placements=like.placements)
-    return x.to_local().detach()
+    with torch.no_grad():
+        if isinstance(like, DTensor) and x.placements != like.placements:
+            x = x.redistribute(placements=like.placements)
+        return x.to_local().detach()
 
 
 def version(x: Tensor) -> tuple[int, int]:
     """Numbers that change when somebody writes into a tensor: into a DTensor, or into what this process has of it."""
+    if not isinstance(x, DTensor):
+        return x._version, 0
     with torch.no_grad():
-        return x._version, x.to_local()._version if isinstance(x, DTensor) else 0
+        return x._version, x.to_local()._version
 
 
 def is_sharded(parameters: Mapping[str, Tensor]) -> bool:

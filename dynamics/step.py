@@ -9,13 +9,15 @@ buffer or a wrong optimizer stays over as the remainder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from .forms import Forms
+from .forms import Combination, Forms
+from .sheets import ALTERED, BUFFER, GRADIENT, THETA, WHOLE, Sheets
 from .updates import Move
 
 STEP, MOMENTUM, DECAY, PRECONDITIONER = "step size", "momentum", "decay", "preconditioner"
@@ -35,6 +37,8 @@ class Material:
         altered: what clipping and the like changed in the gradients, where they were changed.
         displaced: where the gradient was taken minus where the step is made (SAM), where these differ.
         noise: parameters whose gradient is nothing but rounding, which a preconditioner may blow up to any size.
+        wanted: which sums of products laws read, see `Sheets`.
+        before: the products of the weights with themselves.
     """
 
     theta: Mapping[str, Tensor]
@@ -43,6 +47,18 @@ class Material:
     altered: Mapping[str, Tensor] = field(default_factory=dict)
     displaced: Mapping[str, Tensor] = field(default_factory=dict)
     noise: Collection[str] = ()
+    wanted: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
+    before: Sheets | None = None
+
+    @cached_property
+    def sheets(self) -> Sheets:
+        """All tensors of the step, of which every part of it is a sum."""
+        out: dict[str, dict[str, Tensor]] = {n: {THETA: t} for n, t in self.theta.items()}
+        for n, m in self.moves.items():
+            out[n][GRADIENT] = self.grads[n]
+            some = {BUFFER: m.buffer, WHOLE: m.whole, ALTERED: self.altered.get(n), **m.extra}
+            out[n].update((kind, x) for kind, x in some.items() if x is not None)
+        return Sheets(out, self.wanted, self.before)
 
 
 @dataclass
@@ -85,19 +101,19 @@ class Outcome:
 class _Vectors:
     """Vectors over the parameters of a law, each listed once; what a cause adds to the step is a sum of them."""
 
-    def __init__(self, theta: Mapping[str, Tensor]) -> None:
-        self.theta = theta
-        self.all: list[Mapping[str, Tensor]] = [theta]
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.all: list[Combination] = []
         self.parts: dict[str, dict[int, float]] = {}
 
-    def add(self, vector: Mapping[str, Tensor]) -> int:
+    def add(self, vector: Combination) -> int:
         """Lists a vector, zero where it has no entry."""
-        self.all.append(self.filled(vector))
+        self.all.append(vector)
         return len(self.all) - 1
 
-    def filled(self, vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A vector, zero where it has no entry."""
-        return {n: vector[n] if n in vector else torch.zeros_like(t) for n, t in self.theta.items()}
+    def tensors(self, names: Iterable[str], kind: str) -> int:
+        """Lists the tensors of one kind of some parameters."""
+        return self.add({n: {kind: 1.0} for n in names})
 
     def put(self, cause: str, index: int, weight: float) -> None:
         """Makes a multiple of a vector part of the step."""
@@ -105,32 +121,39 @@ class _Vectors:
             part = self.parts.setdefault(cause, {})
             part[index] = part.get(index, 0.0) + weight
 
-    def weighted(self, tensors: Mapping[str, Tensor], weights: Mapping[str, float], raw: int) -> tuple[int, float]:
-        """`sum weights_i tensors_i` as a multiple of a listed vector: of `raw` itself where all weights are one."""
-        if all(n in weights for n in self.theta) and len(set(weights.values())) == 1:
+    def weighted(self, weights: Mapping[str, float], raw: int) -> tuple[int, float]:
+        """`sum weights_i theta_i` as a multiple of a listed vector: of `raw` itself where all weights are one."""
+        if all(n in weights for n in self.names) and len(set(weights.values())) == 1:
             return raw, next(iter(weights.values()))
-        return self.add({n: w * tensors[n] for n, w in weights.items()}), 1.0
+        return self.add({n: {THETA: w} for n, w in weights.items()}), 1.0
 
 
 def outcome(
-    form: Forms, made: Material, slope: Tensor | None, carried: Tensor | None = None, epsilon: Tensor | None = None
+    form: Forms,
+    made: Material,
+    value: Tensor,
+    slope: Tensor | None,
+    carried: Tensor | None = None,
+    epsilon: Tensor | None = None,
 ) -> Outcome:
     """Puts down what every cause must do to a law.
 
     Args:
         form: the law.
         made: what the step is made of.
+        value: the law before it.
         slope: the slope of the momentum buffer by the account, None to read it.
         carried: the part of it that the epsilon of norms made, None for none.
         epsilon: what that epsilon makes of `<grad h, g>`; None where the law is exact, or where it was not measured.
     """
-    theta = {n: made.theta[n] for n in form.names}
-    moves = {n: made.moves[n] for n in form.names if n in made.moves}
-    vectors = _Vectors(theta)
-    raw = vectors.add(theta) if form.shifted and form.quadratic else 0
-    g = vectors.add({n: made.grads[n] for n in moves})
-    buffers = {n: m.buffer for n, m in moves.items() if m.buffer is not None}
-    v = vectors.add(buffers) if buffers else None
+    names = form.names
+    moves = {n: made.moves[n] for n in names if n in made.moves}
+    vectors = _Vectors(names)
+    point = vectors.tensors(names, THETA)
+    raw = vectors.tensors(names, THETA) if form.shifted and form.quadratic else point
+    g = vectors.tensors(moves, GRADIENT)
+    buffers = [n for n, m in moves.items() if m.buffer is not None]
+    v = vectors.tensors(buffers, BUFFER) if buffers else None
     loud = {n: m for n, m in moves.items() if m.whole is None or n not in made.noise}
     push, carry, rate = (_mean(loud, f) for f in (_push, _carry, _rate))
 
@@ -139,9 +162,9 @@ def outcome(
     }
     decays = {n: w + moves[n].decay for n, w in weights.items()}
     if any(decays.values()):
-        vectors.put(DECAY, *vectors.weighted(theta, decays, raw))
-    altered = {n: made.altered[n] for n in moves if n in made.altered}
-    e = vectors.add(altered) if altered else None
+        vectors.put(DECAY, *vectors.weighted(decays, raw))
+    altered = [n for n in moves if n in made.altered]
+    e = vectors.tensors(altered, ALTERED) if altered else None
     vectors.put(STEP, g, push)
     if e is not None:
         vectors.put(STEP, e, -push)
@@ -149,25 +172,25 @@ def outcome(
     if v is not None:
         vectors.put(MOMENTUM, v, carry)
     for cause in dict.fromkeys(c for m in moves.values() for c in m.extra):
-        vectors.put(cause, vectors.add({n: m.extra[cause] for n, m in moves.items() if cause in m.extra}), 1.0)
-    rest = _rest(made, moves, push, carry, weights)
+        vectors.put(cause, vectors.tensors([n for n, m in moves.items() if cause in m.extra], cause), 1.0)
+    rest = _rest(moves, push, carry, weights)
     if rest:
         bent = any(m.whole is not None for m in moves.values())
         unknown = any(not m.known for m in moves.values())
         vectors.put((RULE if unknown else PRECONDITIONER) if bent else GROUPS, vectors.add(rest), 1.0)
     loads = {n: m.load for n, m in moves.items()}
-    load, weight = vectors.weighted(theta, loads, raw) if any(loads.values()) else (raw, 0.0)
-    shift = vectors.filled({n: made.displaced[n] for n in theta if n in made.displaced}) if made.displaced else None
+    load, weight = vectors.weighted(loads, raw) if any(loads.values()) else (raw, 0.0)
 
-    total = {i: sum(part.get(i, 0.0) for part in vectors.parts.values()) for i in range(len(vectors.all))}
-    found = form.products(vectors.all, total)
+    asked = {g, *([load] if weight else []), *(i for part in vectors.parts.values() for i in part)}
+    total = {i: sum(part.get(i, 0.0) for part in vectors.parts.values()) for i in asked}
+    found = form.combined(made.sheets, vectors.all, total, value)
     step = found.steps
     must = found.slopes.clone()
     must[g] = found.slopes[e] if e is not None else 0.0
     tilt = torch.zeros_like(must[g])
-    if shift is not None:
-        tilt = form.bilinear(shift, {n: t - altered[n] if n in altered else t for n, t in vectors.all[g].items()})
-    read_anew = v is None or slope is None or len(moves) < len(theta)
+    if made.displaced:
+        tilt = form.bilinear(*_elsewhere(made, names, altered))
+    read_anew = v is None or slope is None or len(moves) < len(names)
     if v is not None and slope is not None and not read_anew:
         must[v] = slope
     old = torch.zeros_like(tilt) if carried is None or read_anew else carried
@@ -176,7 +199,7 @@ def outcome(
         epsilon = found.slopes[g] - must[g] + tilt
     norm = torch.zeros_like(tilt) if epsilon is None else epsilon
     causes = {c: _sum(part, lambda i: 0.5 * step[i] - must[i], must[0]) for c, part in vectors.parts.items()}
-    if shift is not None:
+    if made.displaced:
         causes[SHARPNESS] = push * tilt
     if not form.law.exact:
         causes[NORM] = -push * norm - carry * old
@@ -187,7 +210,7 @@ def outcome(
     stale = torch.zeros_like(leak) if v is None else found.slopes[v] - must[v]
     keep, take = _common(moves, lambda m: m.keep), _common(moves, lambda m: m.take)
     ahead = None
-    if keep is not None and take is not None and len(moves) == len(theta) and len(buffers) in (0, len(moves)):
+    if keep is not None and take is not None and len(moves) == len(names) and len(buffers) in (0, len(moves)):
         new = take * must[g] + weight * must[load] - take * step[g] - weight * step[load]
         ahead = new if v is None else new + keep * (must[v] - step[v])
     return Outcome(
@@ -208,19 +231,29 @@ def outcome(
     )
 
 
+def _elsewhere(
+    made: Material, names: Sequence[str], altered: Collection[str]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """How far away the gradient was taken, and the gradient as it was there."""
+    zero = {n: torch.zeros_like(made.theta[n]) for n in names}
+    away = {n: made.displaced.get(n, zero[n]) for n in names}
+    there = {n: made.grads[n] if n in made.moves else zero[n] for n in names}
+    return away, {n: there[n] - made.altered[n] if n in altered else there[n] for n in names}
+
+
 def _rest(
-    made: Material, moves: Mapping[str, Move], push: float, carry: float, weights: Mapping[str, float]
-) -> dict[str, Tensor]:
+    moves: Mapping[str, Move], push: float, carry: float, weights: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
     """What the step has beyond common multiples of gradient, buffer and decay."""
     rest = {}
     for n, m in moves.items():
         if m.whole is not None:
-            piece = m.whole.sub(made.grads[n], alpha=push)
-            piece = piece if m.buffer is None else piece.sub(m.buffer, alpha=carry)
-            rest[n] = piece.sub(made.theta[n].detach(), alpha=weights[n]) if weights[n] else piece
+            piece = {WHOLE: 1.0, GRADIENT: -push, BUFFER: -carry, THETA: -weights[n]}
         elif _differs(_push(m), push) or (m.buffer is not None and _differs(_carry(m), carry)):
-            piece = (_push(m) - push) * made.grads[n]
-            rest[n] = piece if m.buffer is None else piece.add(m.buffer, alpha=_carry(m) - carry)
+            piece = {GRADIENT: _push(m) - push, BUFFER: _carry(m) - carry}
+        else:
+            continue
+        rest[n] = {kind: w for kind, w in piece.items() if w and (kind != BUFFER or m.buffer is not None)}
     return rest
 
 

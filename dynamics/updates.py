@@ -132,15 +132,15 @@ def _moment(group: Group, state: State, theta: Tensor, g: Tensor, decay: float) 
     sign, beta = _sign(group), float(group["betas"][0])
     buffer = state.get("exp_avg")
     move = Move(sign * (1 - beta), beta, buffer=buffer, keep=beta, take=sign * (1 - beta), load=(1 - beta) * decay)
-    signed = (sign * g).add(theta, alpha=decay) if decay else sign * g
+    signed = _signed(sign, g, theta, decay)
     moment = (1 - beta) * signed
-    return move, moment if buffer is None else moment.add(buffer, alpha=beta), signed
+    return move, moment if buffer is None else moment.add_(buffer, alpha=beta), signed
 
 
 def _second(group: Group, state: State, signed: Tensor) -> Tensor:
     beta = float(group["betas"][1])
-    square = (1 - beta) * signed * signed
-    return square if "exp_avg_sq" not in state else square.add(state["exp_avg_sq"], alpha=beta)
+    square = (signed * signed).mul_(1 - beta)
+    return square if "exp_avg_sq" not in state else square.add_(state["exp_avg_sq"], alpha=beta)
 
 
 def _adam(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
@@ -152,7 +152,7 @@ def _adam(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
         second = torch.maximum(second, state["max_exp_avg_sq"])
     one, two = (1 - float(b) ** step for b in group["betas"])
     move.decay = rate * decay if decoupled else 0.0
-    return _divided(move, moment * (rate / one), (second / two).sqrt(), float(group["eps"]))
+    return _divided(move, moment.mul_(rate / one), second.div_(two).sqrt_(), float(group["eps"]))
 
 
 def _adamax(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
@@ -241,25 +241,34 @@ def _muon(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
 def _plain(group: Group, theta: Tensor, g: Tensor) -> tuple[Move, Tensor]:
     """An optimizer without a first moment: its move, and the gradient with decay."""
     sign, decay = _sign(group), float(group["weight_decay"])
-    return Move(sign, load=decay), (sign * g).add(theta, alpha=decay) if decay else sign * g
+    return Move(sign, load=decay), _signed(sign, g, theta, decay)
+
+
+def _signed(sign: float, g: Tensor, theta: Tensor, decay: float) -> Tensor:
+    """The gradient with its sign and the decay in it: itself where there is neither."""
+    signed = g if sign == 1 else sign * g
+    return signed.add(theta, alpha=decay) if decay else signed
 
 
 def _divided(move: Move, top: Tensor, root: Tensor, eps: float) -> Move:
     """The step `top / (root + eps)`; what eps does to it is a cause of its own."""
-    move.whole = _ratio(top, root + eps)
-    return _epsilon(move, _ratio(top, root)) if eps else move
+    if not eps:
+        move.whole = _ratio(top, root)
+        return move
+    move.whole = top / (root + eps)
+    return _epsilon(move, _ratio(top, root))
 
 
 def _epsilon(move: Move, without: Tensor) -> Move:
     assert move.whole is not None
-    move.extra["epsilon"] = move.whole - without
+    move.extra["epsilon"] = move.whole.sub_(without)
     move.whole = without
     return move
 
 
 def _ratio(top: Tensor, bottom: Tensor) -> Tensor:
     """A quotient that is 0 where the divisor is 0: nothing was ever seen there, so that nothing moves."""
-    return torch.where(bottom == 0, torch.zeros_like(top), top / bottom)
+    return (top / bottom).masked_fill_(bottom == 0, 0.0)
 
 
 def _sign(group: Group) -> float:

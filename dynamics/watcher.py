@@ -43,6 +43,7 @@ from .norms import NormWatch
 from .pace import Pace
 from .precision import precision
 from .sharded import Shards, is_sharded, local
+from .sheets import THETA, Sheets, wanted
 from .step import OUTSIDE, UNWATCHED, Material, outcome
 from .unwrap import Optimizers, inside, processes, unwrapped
 from .updates import Move, move_of
@@ -92,6 +93,8 @@ class Watcher:
         self._grads: dict[str, Tensor] = {}
         self._seen = Seen()
         self._floor = 0.0
+        self._wanted: dict[str, tuple[bool, bool]] = {}
+        self._own: Sheets | None = None  # of the weights as they are
         self._shared = False
         self._shards: Shards | None = None
         self._noise: set[str] = set()
@@ -141,11 +144,13 @@ class Watcher:
         expect_fit(chosen, self._parameters)
         self.lawless = None
         self._attach()
-        for law in chosen:
-            form = Forms(law, self._shards)
-            value = form.value(self._plain())
-            names = {n: n for n in form.names}
-            self.accounts[law.name] = Account(form, names, value, value, form.scale(self._plain()))
+        plain = self._plain()
+        forms = {law.name: Forms(law, plain, self._shards) for law in chosen}
+        self._wanted = wanted(one for form in forms.values() for one in form.readings)
+        sheets = self._own = self._sheets(plain)
+        for name, form in forms.items():
+            value = form.value(plain, sheets)
+            self.accounts[name] = Account(form, {n: n for n in form.names}, value, value, form.scale(plain))
         self.weights.watch(self._parameters)
 
     def _watch_without(self, why: str) -> None:
@@ -268,11 +273,16 @@ class Watcher:
         grads, groups = self._gradients_now()
         self._seen = self._gradients.seen(grads)
         self.notes.note(self._seen, self.steps)
+        held = {id(p) for o in self.optimizers for group in o.param_groups for p in group["params"]}
+        mine = {id(p): n for n, p in self._parameters.items()}
+        every = ((mine.get(id(p), n), p) for n, p in self.model.named_parameters())
+        self.notes.look(every, held, self.steps)
         self.weights.before(self.steps)
         late, plain = self._pace.last < self.steps - 1, self._plain()
         if late or self.weights.changed(self.steps, self._shards is not None):
+            sheets = self._own = self._sheets(plain)
             for account in self.accounts.values():
-                value = account.form.value(plain)
+                value = account.form.value(plain, sheets)
                 account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
         if self._shared:
             self.notes.compare(grads, self._parameters, self._shards, self.steps)
@@ -293,14 +303,16 @@ class Watcher:
             self._grads = {n: g.clone() for n, g in grads.items()}  # a closure or a rule of its own may change them
             return
         self._fit(moves, plain, grads)
-        self._account_for(Material(plain, grads, moves, self._seen.altered, self._seen.displaced, self._noise))
+        self._account_for(plain, grads, moves)
 
-    def _account_for(self, made: Material) -> None:
+    def _account_for(self, theta: Mapping[str, Tensor], grads: Mapping[str, Tensor], moves: Mapping[str, Move]) -> None:
         """What a step must do to every law."""
+        seen = self._seen
+        made = Material(theta, grads, moves, seen.altered, seen.displaced, self._noise, self._wanted, self._own)
         for name, account in self.accounts.items():
             exact = account.form.law.exact
             account.pending = outcome(
-                account.form, made, account.slope, account.carried, None if exact else self._epsilon[name]
+                account.form, made, account.last, account.slope, account.carried, None if exact else self._epsilon[name]
             )
 
     def _of_norms(self) -> None:
@@ -340,8 +352,9 @@ class Watcher:
             self._measure()
         self.weights.after(self.steps)
         exact, plain = self.precision, self._plain()
+        sheets = self._own = self._sheets(plain)
         for account in self.accounts.values():
-            value = account.form.value(plain)
+            value = account.form.value(plain, sheets)
             if account.pending is None:
                 account.moved(value, UNWATCHED, self.steps)
             else:
@@ -365,9 +378,7 @@ class Watcher:
             if move.buffer is not None and move.keep:  # the buffer has moved already
                 move.buffer = (move.buffer - move.take * grads[n] - move.load * before) / move.keep
         self._fit(self._moves, self._before, grads)
-        self._account_for(
-            Material(self._before, grads, self._moves, self._seen.altered, self._seen.displaced, self._noise)
-        )
+        self._account_for(self._before, grads, self._moves)
 
     def _fit(self, moves: Mapping[str, Move], theta: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
         """Sets the rates of all moves that are not linear."""
@@ -392,6 +403,10 @@ class Watcher:
 
     def _plain(self) -> dict[str, Tensor]:
         return {n: local(p) for n, p in self._parameters.items()}
+
+    def _sheets(self, plain: Mapping[str, Tensor]) -> Sheets:
+        """The products of the weights with themselves."""
+        return Sheets({n: {THETA: x} for n, x in plain.items()}, self._wanted)
 
     def before_clipping(self) -> None:
         """Says that the gradients are whole now, and clipped next: needed only where several processes train."""
@@ -445,9 +460,10 @@ class Watcher:
         self._resume(state)
         late = state.get("last", self.steps) < self.steps
         plain = self._plain()
+        sheets = self._own = self._sheets(plain)
         for name, one in state["accounts"].items():
             account = self.accounts[name]
-            now = account.form.value(plain)  # the model may have been loaded after this account was opened
+            now = account.form.value(plain, sheets)  # the model may have been loaded after this account was opened
             account.load(dict(one))
             near = 1e-6 * float(account.scale.max())
             if late or not torch.allclose(account.last, now, rtol=0, atol=near, equal_nan=True):

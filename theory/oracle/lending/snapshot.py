@@ -6,6 +6,7 @@ partial functions, hooks, counters on classes, and the globals that the user's o
 
 from __future__ import annotations
 
+import contextlib
 import io
 import types
 from collections.abc import Collection, Iterator
@@ -19,6 +20,8 @@ from .contents import contents_of
 from .holders import Holder, LendingError, same
 
 LEAVES = (str, bytes, int, float, complex, bool, type(None), range, slice, torch.dtype, torch.device, types.CodeType)
+# a function under a context manager that is used as a decorator: every call makes a new one, the first one never runs
+DECORATED = contextlib.ContextDecorator()(lambda: None).__code__
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ class Snapshot:
             if isinstance(value, LEAVES) or id(value) in self._seen:
                 continue
             self._seen[id(value)] = value
+            if isinstance(value, types.FunctionType) and value.__code__ is DECORATED:
+                unused = _generator(value)
+                self._seen[id(unused)] = unused
             if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
                 raise LendingError(
                     f"{path} is an iterator ({type(value).__name__}), whose place cannot be put back after a run; keep "
@@ -97,6 +103,12 @@ class Snapshot:
             now = holder.read()
             if list(now) != list(holder.saved) or any(now[k] is not v for k, v in holder.saved.items()):
                 holder.write(holder.saved)
+
+
+def _generator(function: types.FunctionType) -> Any:
+    """The generator of the context manager that decorates a function."""
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    return getattr(cells["self"].cell_contents, "gen", None)
 
 
 __all__ = ["Change", "Snapshot"]
