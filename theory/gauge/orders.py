@@ -1,4 +1,4 @@
-"""Moves of features that other blocks keep (`cat`, channel shuffle, `split`): what goes to one place is cut out of a wire.
+"""Moves of features between blocks that keep their order (`cat`, `split`): what goes to one place is cut out of a wire.
 
 `straighten` names the features of a wire anew where every block next to it can be told.  A cut or a join cannot: there
 each part takes its own features out of the wire (a channel shuffle before a split becomes a shuffle within each half,
@@ -16,7 +16,8 @@ from .diagram import Diagram, Wire
 from .rewrites import Rewrite
 from .rules import ConcatRule, ReorderRule
 
-MOST = 64  # runs of features that are drawn one by one
+MOST = 32  # runs of features that one move is drawn as
+ALL = 128  # and all moves of a network together: every run has laws of its own
 
 Run = tuple[int, int]  # the first feature and the one after the last
 
@@ -38,7 +39,8 @@ def through_cuts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             at += wires[w].size
             for i in parts[-1]:
                 owner[i] = k
-        runs = [(g[0], g[-1] + 1) for _, g in ((k, list(g)) for k, g in itertools.groupby(range(at), owner.__getitem__))]
+        groups = [list(g) for _, g in itertools.groupby(range(at), owner.__getitem__)]
+        runs = [(g[0], g[-1] + 1) for g in groups]
         if len(runs) > MOST:
             continue
         pieces = _pieces(wires, site.inputs[0], runs)
@@ -57,21 +59,29 @@ def through_cuts(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
 def side_by_side(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """Draws moves of features as runs of them that are put side by side in another order."""
     drawn: dict[str, list[Site]] = {}
-    wires, notes = list(diagram.wires), []
-    for site in diagram.sites:
-        if not isinstance(site.rule, ReorderRule):
-            continue
-        starts = [i for i, k in enumerate(site.rule.order) if not i or k != site.rule.order[i - 1] + 1]
-        ends = [*starts[1:], len(site.rule.order)]
-        moved = [(site.rule.order[a], site.rule.order[a] + b - a) for a, b in zip(starts, ends, strict=True)]
-        if len(moved) > MOST:
-            continue
+    wires, notes, left = list(diagram.wires), [], ALL
+    found = [(_moved(s.rule.order), s) for s in diagram.sites if isinstance(s.rule, ReorderRule)]
+    for moved, site in sorted(found, key=lambda each: len(each[0])):
+        left -= len(moved)
+        if len(moved) > MOST or left < 0:
+            break
         runs = sorted(moved)
         pieces = dict(zip(runs, _pieces(wires, site.inputs[0], runs), strict=True))
         cut = Site(f"{site.name} cut", ConcatRule(cut=True), site.inputs, tuple(pieces.values()))
         drawn[site.name] = [cut, Site(site.name, ConcatRule(), tuple(pieces[r] for r in moved), site.outputs)]
         notes.append(Rewrite(site.name, "the features are put side by side in another order"))
     return _redrawn(diagram, wires, drawn), notes
+
+
+def _moved(order: Sequence[int]) -> list[Run]:
+    """The runs of neighbours that an order of features puts side by side."""
+    out: list[Run] = []
+    for k in order:
+        if out and out[-1][1] == k:
+            out[-1] = (out[-1][0], k + 1)
+        else:
+            out.append((k, k + 1))
+    return out
 
 
 def _pieces(wires: list[Wire], x: int, runs: Sequence[Run]) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from .pointwise import (
     PointwiseRule,
     SoftmaxRule,
 )
-from .position_mix import MovedRule, PositionMixRule
+from .position_mix import ChosenRule, MovedRule, PositionMixRule
 from .recurrent import RecurrentRule, ScanRule, SelectiveScanRule
 from .reorder import ReorderRule
 from .reshape import FlattenRule, UnflattenRule
@@ -39,6 +39,7 @@ __all__ = [
     "BlendRule",
     "Blind",
     "ChoiceRule",
+    "ChosenRule",
     "ComputedRule",
     "ConcatRule",
     "CurveRule",
