@@ -7,7 +7,7 @@ from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
 from .factors import FixedGainRule
-from .joins import AddRule, ConcatRule, PlacesRule, ProductRule, TokensRule
+from .joins import AddRule, ConcatRule, DotRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
 from .mixtures import BlendRule, LargerRule, MixtureRule
@@ -45,6 +45,7 @@ __all__ = [
     "CurveRule",
     "CutRule",
     "DiscardRule",
+    "DotRule",
     "FixedGainRule",
     "FlattenRule",
     "FrozenNormRule",
