@@ -29,7 +29,7 @@ class Messages(nn.Module):
         else:
             found = there.scatter_add(0, places, sent)
         if self.how == "mean":
-            times = x.new_zeros(len(x)).index_add(0, target, x.new_ones(len(target)))
+            times = x.new_zeros(len(x)).index_add(0, target, sent.new_ones(len(target)))
             found = found / times.clamp(min=1)[:, None]
         return self.out((found + self.right(x)).relu())
 

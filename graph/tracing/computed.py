@@ -14,6 +14,7 @@ from lawful.blocks import Computed, Signal
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.modules import as_double
 
+from .known import filled
 from .layout import canonical
 from .program import Program
 from .purity import name_of
@@ -44,14 +45,14 @@ def has_sizes(node: Node) -> bool:
 
 
 def ancestors(nodes: Sequence[Node]) -> set[Node]:
-    """The nodes that some nodes are computed of, with themselves."""
+    """The nodes that some nodes are computed of, with themselves; ones and zeros are computed of nothing."""
     found: set[Node] = set()
     stack = list(nodes)
     while stack:
         node = stack.pop()
         if node not in found:
             found.add(node)
-            stack += node.all_input_nodes
+            stack += node.all_input_nodes if filled(node, node.kwargs) is None else ()
     return found
 
 
@@ -67,12 +68,16 @@ def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable
     order = [n for n in program.graph.nodes if n in needed]
     known: dict[Node, Any] = {n: as_double(b) for n, (_, b) in program.buffers.items() if n in needed}
     known |= {n: as_double(c) for n, c in program.constants.items() if n in needed}
+    ones = {n: made.tensor for n in order if (made := filled(n, n.kwargs))}
 
     def run(tensors: Sequence[Any]) -> list[torch.Tensor]:
         env = known | {i.node: x for i, x in zip(program.inputs, tensors, strict=True)}
         batch = next((x.shape[0] for x in tensors if x is not None and x.ndim), traced)
         for node in order:
-            if node not in env:
+            if node in ones:
+                t = ones[node]
+                env[node] = t[:1].expand(batch, *t.shape[1:]) if t.ndim and len(t) == traced else t
+            elif node not in env:
                 args = map_arg(node.args, env.__getitem__)
                 kwargs = map_arg(node.kwargs, env.__getitem__)
                 env[node] = node.target(*resized(node, args, traced, batch), **kwargs)

@@ -11,6 +11,7 @@ from torch.fx import Node
 from ..arguments import Arguments
 from ..arrange import exact
 from ..context import Context, handles
+from ..layout import view
 from ..opaque import emit_opaque
 from ..steps.lookups import embedding, line_of, picked
 from ..steps.pieces import piece
@@ -51,11 +52,11 @@ def _by_data(low: Context, node: Node, x: Stream, places: Data) -> Stream:
     """Positions at places that are an input of the network: the ends of the edges of a graph."""
     integers = not places.example.is_floating_point() and places.example.dtype != torch.bool
     rank = len(x.dims)
-    if rank not in (2, 3) or len(places.shape) != 1 or not integers or not x.batched:
+    if rank < 2 or len(places.shape) != 1 or not integers or not x.batched:
         raise NotUnderstood("entries are picked by integers that depend on data")
-    gives = node.meta["val"]
-    if rank == 2:  # one number for every position
-        x, gives = x.arranged((*x.dims, ())), gives.unsqueeze(-1)
+    shape = tuple(int(n) for n in node.meta["val"].shape)
+    gives = node.meta["val"].reshape(*shape[:2], -1)
+    x = x.arranged(view((*x.dims, ()), [*x.shape[:2], gives.shape[2]]))  # the features of heads, or a single one
     arguments = Arguments(low, node)
     value, at = arguments.plan(exact(low, node, x, 2)), arguments.plan(places)
 
@@ -64,7 +65,7 @@ def _by_data(low: Context, node: Node, x: Stream, places: Data) -> Stream:
         return found
 
     out: Stream = emit_opaque(low, node, arguments.reads, "", call, gives=gives, moves="picks")
-    return out.arranged(out.dims[:rank])
+    return out.arranged(view(out.dims, shape))
 
 
 @handles("index_select")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.fx import Node
 from ..arguments import Arguments
 from ..arrange import exact
 from ..context import Context, handles
+from ..layout import view
 from ..opaque import emit_opaque
 from ..steps.arithmetic import add
 from ..steps.lookups import line_of
@@ -67,24 +69,24 @@ def _by_data(
     s = low.stream(source, node, False)
     empty = isinstance(base, Fixed) and base.known and not bool(base.tensor.any())
     rank = len(shape)
-    if not empty or dim % rank != 1 or rank not in (2, 3) or len(index.shape) != 1 or not s.batched:
+    if not empty or dim % rank != 1 or rank < 2 or len(index.shape) != 1 or not s.batched:
         raise NotUnderstood("entries are added at places that depend on data")
-    if rank == 2:  # one number for every position
-        s, shape = s.arranged((*s.dims, ())), [*shape, 1]
+    flat = [*shape[:2], math.prod(shape[2:])]
+    s = s.arranged(view((*s.dims, ()), [*s.shape[:2], flat[2]]))  # the features of heads, or a single one
     arguments = Arguments(low, node)
     value, places = arguments.plan(exact(low, node, s, 2)), arguments.plan(index)
 
     def call(x: Sequence[torch.Tensor], p: Mapping[str, torch.Tensor]) -> torch.Tensor:
         terms = value(x, p)
-        there = terms.new_zeros(len(terms), *shape[1:])
+        there = terms.new_zeros(len(terms), *flat[1:])
         if not how:
             return there.index_add(1, places(x, p), terms)
         where = places(x, p)[None, :, None].expand_as(terms)
         return there.scatter_reduce(1, where, terms, how, include_self=own)
 
-    kind, gives = "chooses" if how else "adds", node.meta["val"].reshape(shape)
+    kind, gives = "chooses" if how else "adds", node.meta["val"].reshape(flat)
     out: Stream = emit_opaque(low, node, arguments.reads, "", call, gives=gives, moves=kind)
-    return out.arranged(out.dims[:rank])
+    return out.arranged(view(out.dims, shape))
 
 
 def _known(index: Value) -> torch.Tensor:
