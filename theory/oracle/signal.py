@@ -54,4 +54,6 @@ def potential_steady(potential: Potential, theta: torch.Tensor, sample: Sampler)
     data = sample(SAMPLES)
     slopes = vmap(grad(potential), (None, 0))
     here, there = slopes(theta, data), slopes(theta * (1 + NEARER * torch.cos(theta)), data)
-    return bool(((there - here).norm(dim=1) <= STEADY * here.norm(dim=1)).all())
+    finite = torch.isfinite(here).all(1)  # data for which they are no numbers are not counted with
+    steady = (there - here).norm(dim=1) <= STEADY * here.norm(dim=1)
+    return bool(finite.any()) and bool(steady[finite].all())
