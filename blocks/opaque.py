@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.gauge.rules import CutRule, DiscardRule, MovedRule, OpaqueRule, Rule
+from lawful.theory.gauge.rules import ChosenRule, CutRule, DiscardRule, MovedRule, OpaqueRule, Rule
 
 from .base import Block, Net, Signal, Wiring
 from .called import Call, Operation
@@ -55,14 +55,18 @@ class Moved(Opaque):
 
     Args:
         adds: whether some are added up, so that a constant comes out as often as there are terms.
+        chooses: whether it gives the largest (or smallest) of some, or 0 where there are none, feature by feature.
     """
 
     adds: bool = False
+    chooses: bool = False
 
     summary = "positions that data choose"
     source = "wire-balance theorem (lawful)"
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        if self.chooses:
+            return ChosenRule(mixes=True)
         return MovedRule(weights="uniform", keeps_constants=not self.adds, mixes=self.adds, repeats=True)
 
 

@@ -57,6 +57,7 @@ FAMILY_OF = {
     "ChoiceRule": "attention",
     "AddRule": "join",
     "ProductRule": "join",
+    "DotRule": "join",
     "ConcatRule": "join",
     "TokensRule": "join",
     "MixtureRule": "join",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from lawful.blocks import Computed, Signal
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.modules import as_double
 
+from .known import filled
 from .layout import canonical
 from .program import Program
 from .purity import name_of
@@ -43,16 +44,21 @@ def has_sizes(node: Node) -> bool:
     return name_of(node) in SIZED
 
 
-def ancestors(nodes: Sequence[Node]) -> set[Node]:
-    """The nodes that some nodes are computed of, with themselves."""
+def ancestors(nodes: Sequence[Node], ends: Collection[Node] = ()) -> set[Node]:
+    """The nodes that some nodes are computed of, with themselves; those of `ends` are computed of nothing."""
     found: set[Node] = set()
     stack = list(nodes)
     while stack:
         node = stack.pop()
         if node not in found:
             found.add(node)
-            stack += node.all_input_nodes
+            stack += () if node in ends else node.all_input_nodes
     return found
+
+
+def _reaches(node: Node, program: Program) -> bool:
+    """Whether a parameter is among what a node is computed of."""
+    return not ancestors([node]).isdisjoint(program.parameters)
 
 
 def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable[[Sequence[Any]], list[torch.Tensor]]:
@@ -64,6 +70,8 @@ def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable
         traced: the batch size that was traced; sizes of views follow the batch that runs.
     """
     needed = ancestors(wanted)
+    ones = {n: made.tensor for n in needed if (made := filled(n, n.kwargs)) and _reaches(n, program)}
+    needed = ancestors(wanted, ones)  # ones in the shape of something that parameters reach are numbers all the same
     order = [n for n in program.graph.nodes if n in needed]
     known: dict[Node, Any] = {n: as_double(b) for n, (_, b) in program.buffers.items() if n in needed}
     known |= {n: as_double(c) for n, c in program.constants.items() if n in needed}
@@ -72,7 +80,10 @@ def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable
         env = known | {i.node: x for i, x in zip(program.inputs, tensors, strict=True)}
         batch = next((x.shape[0] for x in tensors if x is not None and x.ndim), traced)
         for node in order:
-            if node not in env:
+            if node in ones:
+                t = ones[node]
+                env[node] = t[:1].expand(batch, *t.shape[1:]) if t.ndim and len(t) == traced else t
+            elif node not in env:
                 args = map_arg(node.args, env.__getitem__)
                 kwargs = map_arg(node.kwargs, env.__getitem__)
                 env[node] = node.target(*resized(node, args, traced, batch), **kwargs)

@@ -148,7 +148,8 @@ def emit_opaque(
         known: what the factors of the call obey.
         gives: an example of what it gives, a tensor or several; by default that of the node.
         cut: whether no gradient comes back through it.
-        moves: `picks` or `adds` for a call that moves the positions of its first port, or adds them up.
+        moves: `picks`, `adds` or `chooses` for a call that moves the positions of its first port, adds them up, or
+            gives the largest of them, feature by feature.
     """
     example = node.meta["val"] if gives is None else gives
     many = isinstance(example, (list, tuple))
@@ -175,7 +176,7 @@ def emit_opaque(
     if known is not None and not behind:
         block = Whole(op, len(reads), tuple(signals), known[0], locals_, run, narrow=known[1])
     if moves:
-        block = Moved(op, len(reads), tuple(signals), locals_, run, adds=moves == "adds")
+        block = Moved(op, len(reads), tuple(signals), locals_, run, adds=moves == "adds", chooses=moves == "chooses")
     weights = {k: full for k, (full, _) in (names or {}).items()}
     streams = low.emit(node, block, reads, weights, label=low.place(node).op.split(".")[0])
     if behind:

@@ -22,6 +22,7 @@ from ..architecture.architecture import Architecture
 from . import ops  # noqa: F401  (registers how operations are lowered)
 from .attempt import attempt
 from .errors import TraceError
+from .quarantine import REPORT
 
 
 def trace(
@@ -130,7 +131,7 @@ def _trace(
     # Layers of torch take examples on the second axis unless they are told otherwise; and what is no batch at all mixes
     # what would be its examples.
     for axis in (0, *((1,) if turnable else ()), None):
-        if best is not None and not _unknown(best[0]):
+        if best is not None and not any(_unknown(best[0])):
             break
         if axis is None and not _single(args, kwargs or {}):
             break
@@ -164,9 +165,15 @@ def _single(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     return ranks and (bool(real) or all(t.ndim == 1 for t in tensors)) and bool(tensors)
 
 
-def _unknown(arch: Architecture) -> int:
-    """How much of a trace is unknown: an opaque operation counts twice as much as one that is known by its degrees."""
-    return 2 * len(arch.trace.opaque) + len(arch.trace.narrow) if arch.trace else 0
+def _unknown(arch: Architecture) -> tuple[int, int]:
+    """How much of a trace is unknown: what was rebuilt wrongly first, which a way that is not the module's shows.
+
+    After that an opaque operation counts twice as much as one that is known by its degrees.
+    """
+    if arch.trace is None:
+        return 0, 0
+    wrong = sum(REPORT in op.reason for op in arch.trace.opaque)
+    return wrong, 2 * len(arch.trace.opaque) + len(arch.trace.narrow)
 
 
 __all__ = ["trace", "trace_module", "trace_with_point"]

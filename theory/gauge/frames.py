@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ..parts import ordered, viewed
 from .contract import Rule, Site
 from .diagram import Diagram, Parameter
+from .orders import side_by_side, through_cuts
 from .rewrites import Rewrite, representatives
 from .rules import (
     AddRule,
@@ -67,9 +68,19 @@ def straighten(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         left = {s.name for s in sorted_.sites if isinstance(s.rule, ReorderRule)}
         kept = {n for n in apart if left.isdisjoint((f"{n} order", f"{n} back"))}
         if kept == apart:
-            return sorted_, notes
+            return _taken_apart(sorted_, notes)
         apart = kept
-    return _straightened(diagram)
+    return _taken_apart(*_straightened(diagram))
+
+
+def _taken_apart(diagram: Diagram, notes: list[Rewrite]) -> tuple[Diagram, list[Rewrite]]:
+    """Without the moves of features that are left between blocks that keep their order, where these are not many."""
+    for redraw in (through_cuts, side_by_side):
+        diagram, more = redraw(diagram)
+        if more:
+            diagram, again = _straightened(diagram)
+            notes = [*notes, *more, *again]
+    return diagram, notes
 
 
 def _straightened(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:

@@ -31,6 +31,7 @@ from .rewrites import (
     scale_rows,
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
+from .rewrites_dots import inner_products
 from .rewrites_offsets import join_offsets, join_skips
 from .rewrites_parts import activate_first, map_parts, normalise_first, one_by_one, shared_maps
 from .rewrites_positions import draw_token_mixers, join_positions
@@ -72,6 +73,7 @@ class Solution:
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
             draw_token_mixers,
             draw_identities,
+            inner_products,
             activate_first,
             normalise_first,
             shared_maps,

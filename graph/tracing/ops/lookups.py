@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch.fx import Node
 from ..arguments import Arguments
 from ..arrange import exact
 from ..context import Context, handles
+from ..layout import view
 from ..opaque import emit_opaque
-from ..steps.lookups import embedding, picked
+from ..steps.lookups import embedding, line_of, picked
 from ..steps.pieces import piece
 from ..steps.positions import pick, reduced
 from ..values import Data, Fixed, NotUnderstood, Stream, Value, Weight
@@ -50,18 +51,35 @@ def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
 def _by_data(low: Context, node: Node, x: Stream, places: Data) -> Stream:
     """Positions at places that are an input of the network: the ends of the edges of a graph."""
     integers = not places.example.is_floating_point() and places.example.dtype != torch.bool
-    if len(x.dims) != 3 or len(places.shape) != 1 or not integers or not x.batched:
+    rank = len(x.dims)
+    if rank < 2 or len(places.shape) != 1 or not integers or not x.batched:
         raise NotUnderstood("entries are picked by integers that depend on data")
+    shape = tuple(int(n) for n in node.meta["val"].shape)
+    gives = node.meta["val"].reshape(*shape[:2], -1)
+    x = x.arranged(view((*x.dims, ()), [*x.shape[:2], gives.shape[2]]))  # the features of heads, or a single one
     arguments = Arguments(low, node)
     value, at = arguments.plan(exact(low, node, x, 2)), arguments.plan(places)
-    out: Stream = emit_opaque(low, node, arguments.reads, "", lambda t, p: value(t, p)[:, at(t, p)], moves="picks")
-    return out
+
+    def call(t: Sequence[torch.Tensor], p: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        found: torch.Tensor = value(t, p)[:, at(t, p)]
+        return found
+
+    out: Stream = emit_opaque(low, node, arguments.reads, "", call, gives=gives, moves="picks")
+    return out.arranged(view(out.dims, shape))
 
 
 @handles("index_select")
 def index_select(low: Context, node: Node, x: Value, dim: int, indices: Value) -> Value:
     """Entries of a dimension by fixed integers."""
     return index(low, node, x, [*[None] * (dim % len(x.shape)), indices])
+
+
+@handles("gather")
+def gather(low: Context, node: Node, x: Value, dim: int, index: Value, **options: Any) -> Value:
+    """Positions at places that are the same for all features."""
+    if isinstance(index, Data) and isinstance(x, Stream) and dim % len(x.dims) == 1:
+        return _by_data(low, node, x, line_of(index))
+    raise NotUnderstood("every feature is picked at places of its own")
 
 
 @handles("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")

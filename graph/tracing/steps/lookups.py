@@ -11,6 +11,7 @@ from lawful.blocks import Embedding, Signal
 
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, view
+from ..purity import name_of
 from ..sources import arranged_name
 from ..values import Data, Fixed, NotUnderstood, Rows, Stream, Value, Weight
 from .applied import apply
@@ -63,6 +64,20 @@ def _formed_lookup(low: Context, node: Node, weight: Value, tokens: Data, paddin
     if tokens.moved or (padding is not None and padding >= 0):
         raise NotUnderstood("a lookup in a table that is computed")
     return apply(low, node, words, weight, leaf, len(tokens.shape), turned=True)
+
+
+def line_of(index: Data) -> Data:
+    """Places that are the same for all features: a view of those of the positions.
+
+    Raises:
+        NotUnderstood: for places that are no such view.
+    """
+    call = index.node
+    while name_of(call) in ("expand", "expand_as", "unsqueeze", "view", "repeat", "broadcast_to", "reshape"):
+        call = call.args[0]  # type: ignore[assignment]
+    if call is index.node or call.meta["val"].ndim != 1:
+        raise NotUnderstood("every feature has places of its own")
+    return Data(call)
 
 
 def picked(weight: Weight, index: torch.Tensor) -> Weight | Rows:

@@ -18,6 +18,7 @@ from ...gauge.rules import (
     BilinearRule,
     ConcatRule,
     DiscardRule,
+    DotRule,
     FixedGainRule,
     GainRule,
     HomogeneousRule,
@@ -50,6 +51,7 @@ def beside_limits(solution: Solution) -> Iterator[str]:
     yield from _copies_changed(solution)
     yield from _related_features(solution)
     yield from _summed_products(solution)
+    yield from _forms_of_one(solution)
 
 
 def _side_by_side(solution: Solution) -> Iterator[str]:
@@ -156,7 +158,7 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
     """Copies that a block, feature by feature, reads as if they were features of their own."""
     writer = solution.drawn.writer
     for site in solution.drawn.sites:
-        if isinstance(site.rule, (HomogeneousRule, ProductRule)):
+        if isinstance(site.rule, (DotRule, HomogeneousRule, ProductRule)):
             pool = isinstance(site.rule, HomogeneousRule) and site.rule.mixes  # others are drawn before what joins them
             if any(copied(writer.get(w), writer) or (pool and _doubled(writer, w)) for w in site.inputs):
                 yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
@@ -221,6 +223,29 @@ def _seen(solution: Solution, w: int) -> int:
     """How many directions of a wire its readers see move."""
     layout, unseen = solution.layouts.algebras[w], solution.directions.moving(w)
     return sum(key_dimension(layout, k) for k in vector_keys(layout) if not unseen.contains({k: 1}))
+
+
+def _forms_of_one(solution: Solution) -> Iterator[str]:
+    """Inner products of linear maps of one wire: only the symmetric part of that form is seen."""
+    writer = solution.drawn.writer
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, DotRule) and len(set(site.inputs)) > 1:
+            one, other = (_linear_in(writer, w) for w in site.inputs)
+            if not one.isdisjoint(other):
+                yield f"{site.name} multiplies two maps of one wire: laws of what is not symmetric are not listed"
+
+
+def _linear_in(writer: Mapping[int, Site], w: int) -> set[int]:
+    """The wires that one is made of by linear maps, with itself."""
+    found, waiting = set(), [w]
+    while waiting:
+        w = waiting.pop()
+        if w not in found:
+            found.add(w)
+            site = writer.get(w)
+            if site and isinstance(site.rule, (AddRule, ConcatRule, FixedGainRule, GainRule, LinearRule, PassRule)):
+                waiting += site.inputs
+    return found
 
 
 def _meets(solution: Solution, w: int) -> frozenset[str]:

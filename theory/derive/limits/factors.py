@@ -13,6 +13,7 @@ from ...gauge.rules import (
     ChoiceRule,
     ConcatRule,
     DiscardRule,
+    DotRule,
     GainRule,
     HomogeneousRule,
     LinearRule,
@@ -34,6 +35,7 @@ from ...gauge.subspace import VectorKey
 # blocks that hand factors on, or make constants that a factor may follow
 FREE = (
     ConcatRule,
+    DotRule,
     GainRule,
     HomogeneousRule,
     LinearRule,

@@ -14,6 +14,7 @@ from ...gauge.rules import (
     AttentionRule,
     BlendRule,
     ConcatRule,
+    DotRule,
     FixedGainRule,
     GainRule,
     HeadGainRule,
@@ -86,14 +87,15 @@ ROWS = (
 
 def _products_of_rows(diagram: Diagram) -> Iterator[str]:
     """Products of values that are read off a table without a map between: each row then has laws of its own."""
-    rows: set[int] = set()
+    rows: dict[int, frozenset[int]] = {}  # with the wires that choose the rows
     summed: set[int] = set()
     for site in diagram.sites:
         rule = site.rule
         if isinstance(rule, TableRule) or (isinstance(rule, LinearRule) and rule.lookup):
-            rows.update(site.outputs)
-        elif site.inputs and rows.issuperset(site.inputs):
-            if isinstance(rule, ProductRule):
+            rows |= dict.fromkeys(site.outputs, frozenset(site.inputs or (-1,)))
+        elif site.inputs and rows.keys() >= set(site.inputs):
+            chosen = [rows[w] for w in site.inputs]
+            if isinstance(rule, ProductRule) or (isinstance(rule, DotRule) and not chosen[0].isdisjoint(chosen[1])):
                 yield f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
             if isinstance(rule, HomogeneousRule) and rule.mixes and summed.intersection(site.inputs):
                 yield f"{site.name} takes the largest of sums of entries: laws of those that never are are not listed"
@@ -110,7 +112,7 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
                 if len(diagram.readers[site.inputs[0]]) == 1:  # its epsilon makes sizes of rows another function
                     yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
             if isinstance(rule, ROWS):
-                rows.update(site.outputs)
+                rows |= dict.fromkeys(site.outputs, frozenset().union(*chosen))
             if isinstance(rule, AddRule) or summed.intersection(site.inputs):
                 summed.update(site.outputs)
 
@@ -131,6 +133,7 @@ def _copies_added(diagram: Diagram) -> Iterator[str]:
 SPREADS = (
     AddRule,
     ConcatRule,
+    DotRule,
     FixedGainRule,
     GainRule,
     HeadGainRule,

@@ -12,6 +12,7 @@ from ...gauge.rules import (
     AttentionRule,
     ConcatRule,
     DiscardRule,
+    DotRule,
     FixedGainRule,
     GainRule,
     HomogeneousRule,
@@ -35,6 +36,7 @@ from ...gauge.solution import Solution
 LOCAL = (
     AddRule,
     ConcatRule,
+    DotRule,
     FixedGainRule,
     GainRule,
     HomogeneousRule,

@@ -7,7 +7,7 @@ from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
 from .factors import FixedGainRule
-from .joins import AddRule, ConcatRule, PlacesRule, ProductRule, TokensRule
+from .joins import AddRule, ConcatRule, DotRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
 from .mixtures import BlendRule, LargerRule, MixtureRule
@@ -20,7 +20,7 @@ from .pointwise import (
     PointwiseRule,
     SoftmaxRule,
 )
-from .position_mix import MovedRule, PositionMixRule
+from .position_mix import ChosenRule, MovedRule, PositionMixRule
 from .recurrent import RecurrentRule, ScanRule, SelectiveScanRule
 from .reorder import ReorderRule
 from .reshape import FlattenRule, UnflattenRule
@@ -39,11 +39,13 @@ __all__ = [
     "BlendRule",
     "Blind",
     "ChoiceRule",
+    "ChosenRule",
     "ComputedRule",
     "ConcatRule",
     "CurveRule",
     "CutRule",
     "DiscardRule",
+    "DotRule",
     "FixedGainRule",
     "FlattenRule",
     "FrozenNormRule",

@@ -96,6 +96,35 @@ class ProductRule(Rule):
 
 
 @dataclass(frozen=True)
+class DotRule(Rule):
+    """The inner product of two wires: `S_1 + S_2 = c I`, where `c` scales the output."""
+
+    @property
+    def statement(self) -> str:
+        return "inner product: S_1 + S_2 = c I with S_out = c; t = 0"
+
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
+        layouts.align(*site.inputs)
+
+    def balance(self, balance: BalancePass, site: Site) -> None:
+        y = site.outputs[0]
+        factor = balance.key(y, 0, balance.layout(y).boxes[0].constant)
+        balance.total([(x, 1) for x in site.inputs], None if factor is None else (factor, -1))
+
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
+        y = site.outputs[0]
+        unread = bool(directions.moving(y))
+        found = []
+        for x, other in zip(site.inputs, reversed(site.inputs), strict=True):
+            space = Subspace.everything(directions.layout(x)) if unread else directions.absent(other)
+            found.append(Blind(space, space))
+        return found
+
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
+        return sum(degrees)
+
+
+@dataclass(frozen=True)
 class ConcatRule(Rule):
     """Features side by side (`cut` False) or taken apart (`cut` True): `S` block diagonal."""
 

@@ -11,7 +11,7 @@ from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
 from ..subspace import Subspace, ones
 from ..unknowns import MatrixKey, scale_terms
-from .pointwise import PassRule
+from .pointwise import HomogeneousRule, PassRule
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,14 @@ class PositionMixRule(Rule):
 @dataclass(frozen=True)
 class MovedRule(PassRule):
     """Positions that the data choose (`x[index]`), or add up (`index_add`): `S_out = S_in`; port 0 is what moves."""
+
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
+        return [*super().blind(directions, site), *(Blind() for _ in site.inputs[1:])]
+
+
+@dataclass(frozen=True)
+class ChosenRule(HomogeneousRule):
+    """The largest of positions that the data choose, feature by feature, as `HomogeneousRule`; port 0 is what moves."""
 
     def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
         return [*super().blind(directions, site), *(Blind() for _ in site.inputs[1:])]
