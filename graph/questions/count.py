@@ -158,23 +158,28 @@ def _count(
     points: Sequence[int] = range(ATTEMPTS),
     wanted: int = 1,
     seen: list[Count] | None = None,
+    done: dict[int, tuple[Count, bool]] | None = None,
 ) -> Count:
     """The count at the first points that are clear: the smallest of as many as are wanted; `seen` collects them.
 
-    Where no gap is wide, one that is not narrow decides, if another point has the same count.
+    Where no gap is wide, one that is not narrow decides, if another point has the same count.  `done` keeps what was
+    counted at every point, and whether its fields are more than rounding: no point is counted twice.
     """
-    seen = [] if seen is None else seen
+    seen, done = [] if seen is None else seen, {} if done is None else done
     narrow: list[Count] = []
     for point in points:
-        generator = torch.Generator().manual_seed(seed + 1000 * point)
-        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
-        potential, theta, sample = fields_of(network, loss, generator, **where)
-        if flow is None:
-            found = count_fields(potential, theta, sample, known=known, progress=progress)
-        else:
-            layout = layout_of(network)
-            found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
-        if found.verdict is Verdict.HOLDS and not potential_steady(potential, theta, sample):
+        if point not in done:
+            generator = torch.Generator().manual_seed(seed + 1000 * point)
+            where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
+            potential, theta, sample = fields_of(network, loss, generator, **where)
+            if flow is None:
+                found = count_fields(potential, theta, sample, known=known, progress=progress)
+            else:
+                layout = layout_of(network)
+                found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
+            done[point] = found, found.verdict is not Verdict.HOLDS or potential_steady(potential, theta, sample)
+        found, steady = done[point]
+        if not steady:
             continue
         if found.verdict is not Verdict.UNDECIDED:
             seen.append(found)
@@ -225,7 +230,7 @@ def _count_module(
     A unit that is dead or linear for all data at one point has laws there that it has nowhere else.  Fields alone are
     cheap to span, so several points are looked at before brackets are asked for at two of the best.
     """
-    counted: dict[str, Any] = {"seed": seed, "known": known, **options}
+    counted: dict[str, Any] = {"seed": seed, "known": known, "done": {}, **options}
     first = _count(module, loss, args, kwargs, axis, points=(0,), **counted)
     if first.verdict is Verdict.HOLDS and first.laws == known:
         return first, ""

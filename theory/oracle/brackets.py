@@ -80,8 +80,9 @@ def _nested(field: Field, data: Sequence[Any]) -> Callable[[torch.Tensor], torch
 
 def _terms(a: Callable, b: Callable, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The two terms of a bracket, the derivative of `b` along `a` and of `a` along `b`, and the size of both fields."""
-    va, vb = a(theta), b(theta)
-    return jvp(b, (theta,), (va,))[1], jvp(a, (theta,), (vb,))[1], va.norm() * vb.norm()
+    va = a(theta)
+    vb, along_a = jvp(b, (theta,), (va,))
+    return along_a, jvp(a, (theta,), (vb,))[1], va.norm() * vb.norm()
 
 
 def _bracket(a: Callable, b: Callable) -> Callable:
