@@ -6,6 +6,7 @@ partial functions, hooks, counters on classes, and the globals that the user's o
 
 from __future__ import annotations
 
+import functools
 import io
 import types
 from collections.abc import Collection, Iterator
@@ -19,6 +20,7 @@ from .contents import contents_of
 from .holders import Holder, LendingError, same
 
 LEAVES = (str, bytes, int, float, complex, bool, type(None), range, slice, torch.dtype, torch.device, types.CodeType)
+PLAIN = frozenset(LEAVES)  # most values are just these, and a set is asked faster than a class
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ class Snapshot:
         todo: list[tuple[str, Any]] = [("", module)]
         while todo:
             path, value = todo.pop()
-            if isinstance(value, LEAVES) or id(value) in self._seen:
+            if type(value) in PLAIN or id(value) in self._seen or isinstance(value, LEAVES):
                 continue
             self._seen[id(value)] = value
-            if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+            if _iterates(type(value)):
                 raise LendingError(
                     f"{path} is an iterator ({type(value).__name__}), whose place cannot be put back after a run; keep "
                     "a list and a number"
@@ -97,6 +99,11 @@ class Snapshot:
             now = holder.read()
             if list(now) != list(holder.saved) or any(now[k] is not v for k, v in holder.saved.items()):
                 holder.write(holder.saved)
+
+
+@functools.lru_cache(maxsize=4096)
+def _iterates(kind: type) -> bool:
+    return issubclass(kind, Iterator) and not issubclass(kind, io.IOBase)
 
 
 __all__ = ["Change", "Snapshot"]
