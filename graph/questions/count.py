@@ -154,13 +154,21 @@ def _looking(
     axis: Axes | None,
     seed: int,
 ) -> Look:
-    """The fields at every point by its number, which are made once, with the source of all that is random there."""
+    """The fields at every point by its number, with the source of all that is random there.
+
+    They are made once, and whoever asks again draws the same data.
+    """
 
     @cache
-    def look(point: int) -> tuple[Fields, torch.Generator]:
+    def made(point: int) -> tuple[Fields, torch.Generator, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed + 1000 * point)
         where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
-        return fields_of(network, loss, generator, **where), generator
+        return fields_of(network, loss, generator, **where), generator, generator.get_state()
+
+    def look(point: int) -> tuple[Fields, torch.Generator]:
+        fields, generator, start = made(point)
+        generator.set_state(start)
+        return fields, generator
 
     return look
 
