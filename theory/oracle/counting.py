@@ -22,7 +22,7 @@ from torch.func import grad
 
 from ..arguments import of_right_kinds
 from ..verdict import Verdict
-from .brackets import NOISE, Field, derivable, level_rows
+from .brackets import NOISE, Field, level_rows
 from .precise.counting import count_precisely
 from .precise.jets import UnknownError
 from .precise.numbers import DIGITS
@@ -187,12 +187,12 @@ def count_span(
         if progress:
             progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
         missing = d - (ranks[-1] if ranks else 0)
-        fresh = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
+        fresh, derivable = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
         if level == 0 and not moves():
             return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.UNDECIDED, NOT_FINITE, False)
-        if level and not derivable(field, state, sample, level):
+        if not derivable:
             return Count(d - ranks[0], d, tuple(ranks), 0.0, Verdict.UNDECIDED, CROOKED, False)
         rows = torch.cat([rows, fresh])
         rank, gap, values, clear = _rank(rows)
@@ -268,7 +268,7 @@ def span_of(potential: Potential, theta: torch.Tensor, sample: Sampler, *, chunk
     d = theta.numel()
     if not d:
         return Span(0, 0)
-    rows = level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
+    rows, _ = level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
     return Span(_rank(rows)[0], int((rows != 0).any(0).sum())) if bool(torch.isfinite(rows).all()) else Span(0, 0)
 
 
