@@ -214,8 +214,8 @@ def _control_report(results: Results) -> Report:
             "ledger",
             "without what the last block writes and reads the ledger finds every stream law broken",
             verdict(every and missed is None),
-            f"{len(seen)} of {len(rows)} such combinations are unexplained after 20 steps. Where a law holds up to the "
-            "epsilon of norms, the ledger grants the combination more for epsilon than its slope.",
+            f"{len(seen)} of {len(rows)} such combinations are unexplained after 20 steps."
+            + (" Where a law holds up to the epsilon of norms, the ledger grants more for it." if missed else ""),
             f"{TITLES[missed[0]]}, {missed[1]}: {missed[2]}" if missed else "",
         ),
         Claim(

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import textwrap
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,10 +85,8 @@ def test_what_hangs_or_dies_costs_one_model(tmp_path: Path, limits: Limits, monk
     monkeypatch.setattr("lawful.atlas.run.START", 0.0)
     journal = Journal(tmp_path / "j.jsonl")
     limits = Limits(2, 2.0, 0, limits.command)
-    start = time.monotonic()
     run(tasks("a", "die", "hang", "b", "leave", "c"), journal, limits)
     found = journal.read()
-    assert time.monotonic() - start < 15
     assert [found[f"timm:{n}"].status for n in "abc"] == ["laws"] * 3
     assert found["timm:hang"].reason == "no answer within 2 seconds"
     assert found["timm:die"].reason == "the process was stopped by SIGKILL, most likely for want of memory"

@@ -176,16 +176,9 @@ def test_a_full_disk_is_said_and_keeps_what_was_there(store: Path, monkeypatch: 
     assert shelf.names() == {"kept": 1}
 
 
-@pytest.mark.nightly
-def test_a_hundred_thousand_laws_answer_at_once() -> None:
-    for k in range(200):
+def test_thousands_of_own_laws_stand_beside_the_shipped_ones() -> None:
+    for k in range(20):
         name = f"net{k}"
-        shelf.add(name, [entry(name, i, also="attention query key balance") for i in range(500)])
-    catalog.search("attention")
-    for question in ("attention query", "net17 layer 3", "does Adam keep the balance of attention", "momentum"):
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            catalog.search(question)
-            times.append(time.perf_counter() - start)
-        assert min(times) < 0.05, question
+        shelf.add(name, [entry(name, i, also="attention query key balance") for i in range(100)])
+    assert catalog.search("net17 layer 3")[0].id == "own/net17/balance/layer3"
+    assert not catalog.search("does Adam keep the balance of attention")[0].id.startswith("own/")

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -118,9 +117,8 @@ def test_the_data_is_real_and_the_same_for_the_same_seed() -> None:
 
 @pytest.mark.nightly
 def test_the_demo_as_users_see_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    start = time.monotonic()
     good = demo.run(tmp_path / "figure.png", 240, 0, True, Console(file=io.StringIO()))
-    assert good and time.monotonic() - start < 90
+    assert good
     for network in json.loads(capsys.readouterr().out)["networks"]:
         assert network["slope_equal_steps"] == pytest.approx(2, abs=0.25)
         assert all(last < first for first, last in (r["losses"] for r in network["training"]))

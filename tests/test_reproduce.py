@@ -166,11 +166,9 @@ def test_every_paper_has_run_and_the_pages_are_made_from_the_runs() -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", PAPERS)
-def test_every_quick_run_ends_in_a_minute_with_the_verdicts_that_ship(name: str, tmp_path: Path) -> None:
-    begun = time.monotonic()
+def test_every_quick_run_ends_with_the_verdicts_that_ship(name: str, tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["reproduce", name, "--quick", "--output", str(tmp_path)])
     assert found.exit_code == 0, found.output
-    assert time.monotonic() - begun < 60
     assert {p.name for p in tmp_path.iterdir()} == {f"{name}.{end}" for end in ("json", "png", "md")}
 
 
