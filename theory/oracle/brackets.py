@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.func import jvp, vmap
-from torch.utils._pytree import tree_map
+from torch.utils import _pytree
 
 from .signal import Sampler
 
@@ -91,7 +91,7 @@ def level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, n
         blocks.append(x)
         scales.append(scale)
         if level and not start:
-            tried = tree_map(lambda part: part[:TRIED], (data[1:], direction, derivative))
+            tried = _pytree.tree_map(lambda part: part[:TRIED], (data[1:], direction, derivative))
             errors, sizes = vmap(error)(*tried)
             derivable = int((errors <= 1e-3 * sizes).sum()) > len(errors) // 2
     scale = torch.cat(scales)
@@ -103,7 +103,7 @@ def level_rows(field: Field, state: torch.Tensor, sample: Sampler, level: int, n
 def _bracket(field: Field, data: Sequence[Any], theta: torch.Tensor) -> _Bracket:
     """The bracket of the first field with that of the second one with that of the third, and so on."""
     if len(data) == 2:  # two plain fields are one function of two data
-        both = tree_map(lambda *parts: torch.stack(parts), *data)
+        both = _pytree.tree_map(lambda *parts: torch.stack(parts), *data)
         values = vmap(field, (None, 0))(theta, both)
 
         def along(each: Any, direction: torch.Tensor) -> torch.Tensor:
