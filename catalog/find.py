@@ -9,6 +9,7 @@ from collections.abc import Callable
 from lawful.theory.typed import typed
 
 from . import shelf
+from .bibliography import sources
 from .entry import Entry
 from .facets import block_names, is_known, joins, kept_by, optimizer_key
 from .fates import BROKEN, DRIFTS
@@ -81,7 +82,8 @@ def search(
         return Found(chosen, False, named)
     if len(text.split()) == 1 and text in by_id() and keep(by_id()[text]):
         return Found([by_id()[text]])
-    vocabulary = Vocabulary(index.known_words(), shelf.knows)
+    people = (author for source in sources().values() for author in source.authors)
+    vocabulary = Vocabulary(index.known_words(), shelf.knows, people)
     question = analyse(text, vocabulary)
     asked = between or (between_of(text) if block is None else None)
     read = Understood(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.arguments import shown
+from lawful.theory.arguments import plural, shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.parts import base, read
@@ -55,7 +55,7 @@ def expect_laws(laws: object) -> None:
 def why_none(laws: Sequence[Law]) -> str:
     """Why a derivation gave no law."""
     notes = list(laws.notes) if isinstance(laws, LawSet) else []
-    more = [f"and {len(notes) - 3} more notes of lw.derive"] if len(notes) > 3 else []
+    more = [f"and {plural(len(notes) - 3, 'more note')} of lw.derive"] if len(notes) > 3 else []
     return "; ".join([*notes[:3], *more]) or "the derivation found none"
 
 

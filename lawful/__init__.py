@@ -166,6 +166,9 @@ def __getattr__(name: str) -> Any:
     else:
         near = difflib.get_close_matches(name, __all__, 3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(__all__)}"
+        home = "testing" if name.startswith("assert_") else "blocks" if name[:1].isupper() else ""
+        if home and hasattr(importlib.import_module(_MODULES[home]), name):
+            hint = f"it is lawful.{home}.{name}"
         raise AttributeError(f"lawful has no attribute {name!r}; {hint}")
     globals()[name] = value
     return value

@@ -292,7 +292,10 @@ def main() -> None:
     try:
         code = app(prog_name="lawful", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # click and rich end with 1 where a pipe is gone, which is the code of what is violated
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it raises nothing
         sys.exit(141)
     except typer.TyperException as error:  # an unknown command or option, a missing or unreadable value

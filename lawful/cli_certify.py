@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from lawful.theory.arguments import plural
+
 from .specs import BadInput, load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
@@ -57,11 +59,11 @@ def certify(file: File, of: Of = "", shrink: Shrink = False, as_json: AsJson = F
 
 def _proof(proved: Proved, network: Architecture, loss: str, which: str) -> list[str]:
     """What is proved, of which network, and by what."""
-    lines = [f"{number(proved.at_least, proved.at_most)} of {proved.parameters} parameters"]
+    lines = [f"{number(proved.at_least, proved.at_most)} of {plural(proved.parameters, 'parameter')}"]
     if proved.at_least < proved.at_most:
         lines.append(
-            f"an interval, no count: {proved.at_least} laws are proved, and that there are more than {proved.at_most} "
-            "is excluded"
+            f"an interval, no count: {plural(proved.at_least, 'law is', 'laws are')} proved, and that there are "
+            f"more than {proved.at_most} is excluded"
         )
     about = str(network).strip("<>").removeprefix("Architecture: ")
     lines.append(f"network: {which}, of {about}; loss {loss}")
@@ -100,7 +102,7 @@ def counted_with_certificate(
         print_json({**claim, "prime": found.content["prime"], "certificate": str(file)})
     else:
         lines = (
-            f"{number(found.at_least, found.at_most)} of {found.content['claim']['parameters']} parameters",
+            f"{number(found.at_least, found.at_most)} of {plural(found.content['claim']['parameters'], 'parameter')}",
             f"the proof is in {file}; check it with lawful certify {file}",
         )
         console(False).print(*lines, sep="\n", highlight=False, markup=False)

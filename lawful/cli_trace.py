@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lawful.theory.arguments import plural
+
 from .tables import number
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ def trace_lines(arch: Architecture, said: Sequence[str] = ()) -> list[str]:
     lines = [f"read in {'training' if trace.training else 'evaluation'} mode"]
     if trace.opaque:
         hidden = sum(op.shadowed for op in trace.opaque)
-        lines.append(f"traced with {len(trace.opaque)} opaque operations: laws that reach through them are missing")
+        lines.append(
+            f"traced with {plural(len(trace.opaque), 'opaque operation')}: laws that reach through them are missing"
+        )
         lines += [_opaque_line(op) for op in trace.opaque[:MOST] if str(op) not in said]
         if len(trace.opaque) > MOST:
             lines.append(f"  and {len(trace.opaque) - MOST} more; they hide {hidden:,} trainable scalars in all")

@@ -183,5 +183,5 @@ def _steps(proof: Proof) -> str:
     source = f" <em>({escape(proof.source)})</em>" if proof.source else ""
     items = "".join(f"<li>{_steps(s)}</li>" for s in proof.steps[:STEPS])
     if len(proof.steps) > STEPS:
-        items += f"<li>and {len(proof.steps) - STEPS} more steps of the same kinds</li>"
+        items += f"<li>and {plural(len(proof.steps) - STEPS, 'more step')} of the same kinds</li>"
     return f"<b>{escape(proof.theorem)}</b>: {escape(proof.claim)}{source}" + (f"<ul>{items}</ul>" if items else "")

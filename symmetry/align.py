@@ -54,9 +54,9 @@ class Alignment(Generic[Model]):
 def align(
     a: Model,
     b: Model,
-    *,
     args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    *,
     network: NetworkLike | Symmetries | None = None,
     seed: int = 0,
 ) -> Alignment[Model]:
@@ -183,14 +183,19 @@ def _assignment(gain: torch.Tensor) -> torch.Tensor:
 
 
 def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tensors]:
-    """The tensors of both in float64.
+    """The tensors of both in float64, tied ones under their first name.
 
     Raises:
         ShapeError: for two architectures, symmetries of another network, and weights that are not finite.
     """
     expect_same(*(tensors_of(m, found.setting.aliases) for m in (a, b)))
     first, second = (
-        {n: as_double(t) for n, t in weights_of(m, found.setting).items() if t.is_floating_point()} for m in (a, b)
+        {
+            n: as_double(t)
+            for n, t in weights_of(m, found.setting).items()
+            if t.is_floating_point() and n not in found.setting.aliases
+        }
+        for m in (a, b)
     )
     return first, second
 

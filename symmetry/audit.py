@@ -16,7 +16,8 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.arguments import ArgumentError, of_right_kinds, shown
-from lawful.theory.parts import base
+from lawful.theory.gauge.contract import View
+from lawful.theory.parts import base, read
 from lawful.theory.refusals import ModuleError
 from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
@@ -91,9 +92,9 @@ class Audit:
 def audit(
     mapping: Sequence[Any] | Mapping[str, Any],
     model: NetworkLike | Symmetries,
-    *,
     args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    *,
     seed: int = 0,
 ) -> Audit:
     """Checks a scaling map of a quantisation tool against the symmetries of a model, and on the model itself.
@@ -314,9 +315,19 @@ def _axis(found: Symmetries, tensors: Tensors, module: str, side: int) -> tuple[
         if base(part) == name:
             for _, use in uses:
                 for ends, view in zip(use.axes, use.views, strict=True):
-                    if (max(s for _, s in ends) > 0) == (side == 0) and len(view.shape) == tensors[name].ndim:
-                        return name, view.order[0]
+                    if (max(s for _, s in ends) > 0) == (side == 0):
+                        axis = _axis_of(part, view, tensors[name])
+                        if axis is not None:
+                            return name, axis
     return (name, side) if side < tensors[name].ndim else None
+
+
+def _axis_of(part: str, view: View, whole: torch.Tensor) -> int | None:
+    """The axis of a whole parameter that a view of its part leads with: the one with its stride."""
+    numbers = torch.arange(whole.numel()).reshape(whole.shape)
+    seen = read(part, {base(part): numbers}).reshape(view.shape).movedim(view.order[view.lead - 1], 0)
+    step = int((seen[1] - seen[0]).flatten()[0]) if len(seen) > 1 else 0
+    return next((i for i, s in enumerate(numbers.stride()) if s == step and whole.shape[i] > 1), None)
 
 
 def _offset(found: Symmetries, weight: str) -> float:

@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 
 from lawful.graph.questions.reading import NetworkLike
-from lawful.theory.laws.evaluate import evaluate
-from lawful.theory.laws.law import Law
-from lawful.theory.oracle.modules import as_double
-from lawful.theory.parts import read, with_parts
 from lawful.theory.typed import typed
 
-from .element import Element
 from .given import ACTING, weights_of
+from .least_norm import least_norm
 from .models import write
-from .running import Tensors
 from .symmetries import Symmetries, symmetries
 from .symmetry import Symmetry
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
-
-SWEEPS = 300
-HALVINGS = 60  # of one step that goes up
-STILL = 1e-15  # relative change of the norm by a sweep, from which on nothing moves
-
-
-@dataclass(frozen=True)
-class Balanced:
-    """What balancing did.
-
-    Attributes:
-        tensors: the parameters that moved, in float64.
-        norm: sum of squares of all that symmetries move, before and after.
-        sweeps: how often every symmetry was asked.
-        left: symmetries whose law is not zero: their orbit has no point of least norm (a rank is too low).
-    """
-
-    tensors: Tensors
-    norm: tuple[float, float]
-    sweeps: int
-    left: tuple[str, ...]
 
 
 @typed(ways=ACTING)
@@ -115,120 +88,3 @@ def _chosen(found: Symmetries, laws: Sequence[str] | None) -> list[Symmetry]:
     if missing:
         raise KeyError(f"no symmetry is behind a law {missing[0]!r}; there are {', '.join(list(lawful)[:8])}")
     return [lawful[n] for n in laws]
-
-
-def least_norm(tensors: Mapping[str, torch.Tensor], chosen: Sequence[Symmetry]) -> Balanced:
-    """Moves along every symmetry to the least norm on its orbit, again and again, until nothing moves.
-
-    The norm is convex along every one of them, so that this ends at the least norm of the whole orbit.
-
-    Args:
-        tensors: whole parameters by name.
-        chosen: symmetries with a law.
-    """
-    names = sorted({n for s in chosen for n in s.parameters})
-    now = {n: as_double(tensors[n]) for n in names}
-    start = before = _norm(now)
-    sweeps, going = 0, True
-    while going and sweeps < SWEEPS:
-        sweeps += 1
-        for one in chosen:
-            now |= one.changed(now, _step(one, now))
-        after = _norm(now)
-        going = before - after > STILL * max(before, 1e-300)
-        before = after
-    left = tuple(s.name for s in chosen if _far(s, now))
-    return Balanced(now, (start, _norm(now)), sweeps, left)
-
-
-def _norm(tensors: Tensors) -> float:
-    return sum(float(t.square().sum()) for t in tensors.values())
-
-
-def _far(symmetry: Symmetry, tensors: Tensors) -> bool:
-    assert isinstance(symmetry.law, Law)
-    value, size = (symmetry.law.value(tensors, magnitude=m) for m in (False, True))
-    return bool(value.numel()) and float(value.abs().max()) > 1e-5 * max(float(size.abs().max()), 1e-30)
-
-
-def _step(symmetry: Symmetry, tensors: Tensors) -> Element:
-    """The element that leads to the least norm along one symmetry, or towards it."""
-    law = symmetry.law
-    assert isinstance(law, Law)
-    known = with_parts(tensors, law.parameters)
-    if symmetry.kind == "shift":
-        value = evaluate(law, known)
-        weight = sum(float(t.coefficient) ** 2 * _summed(t.part, known) for t in law.terms)
-        return Element("shift", -value.reshape(symmetry.shape) / weight)
-    plain = all(abs(m.power) == 1 and not m.off_diagonal for m in symmetry.moves)
-    if symmetry.kind == "scale" and plain and "traceless" not in symmetry.kinds:
-        up, down = (_sums(symmetry, known, sign) for sign in (1, -1))
-        both = (up > 0) & (down > 0)
-        return Element("scale", torch.where(both, (down / up.clamp_min(1e-300)) ** 0.25, torch.ones_like(up)))
-    if symmetry.group == "general linear":
-        step = _mean(_grams(symmetry, known, 1), _grams(symmetry, known, -1))
-        if step is not None:
-            return step
-    return _descent(symmetry, law, known)
-
-
-def _summed(part: Any, tensors: Tensors) -> float:
-    """How many entries of a parameter every scalar of a linear law adds up."""
-    return float(part.read(read(part.parameter, tensors)).shape[-2])
-
-
-def _sums(symmetry: Symmetry, tensors: Tensors, sign: int) -> torch.Tensor:
-    total = torch.zeros(symmetry.shape, dtype=torch.float64)
-    for m in symmetry.moves:
-        if m.power * sign > 0:
-            total = total + m.part.read(read(m.part.parameter, tensors)).square().sum((-1, -2)).cpu()
-    return total
-
-
-def _grams(symmetry: Symmetry, tensors: Tensors, sign: int) -> torch.Tensor:
-    at = symmetry.kinds.index("matrix")
-    total = torch.zeros(symmetry.shape, dtype=torch.float64)
-    for m in symmetry.moves:
-        if m.power * sign > 0:
-            x = m.part.read(read(m.part.parameter, tensors)).flatten(-2).movedim(at, -2).cpu()
-            total = total + x @ x.transpose(-1, -2)
-    return total
-
-
-def _root(a: torch.Tensor, power: float) -> torch.Tensor:
-    """A power of positive definite matrices."""
-    values, vectors = torch.linalg.eigh(a)
-    return (vectors * (values.clamp_min(1e-300) ** power).unsqueeze(-2)) @ vectors.transpose(-1, -2)
-
-
-def _mean(up: torch.Tensor, down: torch.Tensor) -> Element | None:
-    """`g` with `g A g = g^-1 B g^-1`, symmetric: the fourth root of ratios; None where a rank is too low."""
-    for gram in (up, down):
-        values = torch.linalg.eigvalsh(gram)
-        if bool((values[..., 0] <= 1e-10 * values[..., -1]).any()):
-            return None
-    half, inverse = _root(up, 0.5), _root(up, -0.5)
-    squared = inverse @ _root(half @ down @ half, 0.5) @ inverse  # P A P = B
-    return Element("matrix", _root((squared + squared.transpose(-1, -2)) / 2, 0.5))
-
-
-def _descent(symmetry: Symmetry, law: Law, tensors: Tensors) -> Element:
-    """A step against the law's value that goes down: half as long until it does, twice as long while that is better."""
-    value = evaluate(law, tensors).cpu()
-    now = {n: tensors[n] for n in symmetry.parameters}
-    degree = max(float(abs(m.power)) for m in symmetry.moves)
-    length = 1 / (4 * degree**2 * max(_norm(now), 1e-300))
-
-    def tried(length: float) -> tuple[float, Element]:
-        element = symmetry.exp(-length * value)
-        return _norm(symmetry.changed(now, element)), element
-
-    start, best = _norm(now), tried(length)
-    for _ in range(HALVINGS):
-        if best[0] <= start:
-            break
-        length /= 2
-        best = tried(length)
-    while (further := tried(2 * length))[0] < best[0]:
-        best, length = further, 2 * length
-    return best[1] if best[0] <= start else symmetry.exp(torch.zeros_like(value))

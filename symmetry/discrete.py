@@ -100,7 +100,8 @@ def _moves(wiring: Wiring, places: Iterable[Place], statistics: Statistics, sign
                 sign = max(s for v, s in use.axes[i] if v in moving)  # a gain is written, whatever is before it
                 yield Move(_part(name, use.views[i], wiring.diagram.wires[w].size, axis, use.offset), Fraction(sign))
         for name in statistics.on(w):
-            if not (signs and name.endswith("var")):
+            if not (signs and name.endswith("var")) and (name, -1, axis.start) not in seen:
+                seen.add((name, -1, axis.start))  # a norm that is used twice has its numbers once
                 size = wiring.diagram.wires[w].size
                 yield Move(_part(name, View.axis((size,), 0), size, axis, Fraction(0)))
 

@@ -38,6 +38,8 @@ def equalise(
 ) -> Model:
     """Gives what writes a channel and what reads it the same largest weight; the function stays what it is.
 
+    Biases and shifts move with their weights and do not count as range: tools keep them in full precision.
+
     With factors `s_i = sqrt(r_i^read / r_i^write)` both ranges are their geometric mean (Nagel et al. 2019, cross-layer
     equalisation), here for every positive diagonal symmetry of any model and for the diagonal matrices of every
     general linear one (values of attention), again and again until nothing moves.
@@ -60,7 +62,7 @@ def equalise(
     >>> model = lw.families.mlp([3, 4, 2]).to_torch(torch.float64)
     >>> out = equalise(model)
     >>> rows, columns = out.fc1.weight.abs().amax(1), out.fc2.weight.abs().amax(0)
-    >>> bool(torch.allclose(torch.maximum(rows, out.fc1.bias.abs()), columns, atol=1e-4))
+    >>> bool(torch.allclose(rows, columns, atol=1e-4))
     True
     """
     found = symmetries_of(model, args, kwargs, network)
@@ -77,7 +79,7 @@ def equalise(
     for _ in range(SWEEPS):
         moved = 0.0
         for name, s in chosen.items():
-            step = _step(s, now, given.get(name), factors[name])
+            step = _step(s, now, given.get(name), factors[name], found.biases)
             factors[name] = factors[name] * step
             element = Element("scale", step) if s.kind == "scale" else Element("matrix", torch.diag_embed(step))
             now |= s.changed(now, element)
@@ -98,12 +100,14 @@ def _channels(s: Symmetry) -> tuple[int, ...]:
     return s.shape if s.kind == "scale" else s.shape[:-1]
 
 
-def _step(s: Symmetry, tensors: Tensors, activation: torch.Tensor | None, so_far: torch.Tensor) -> torch.Tensor:
+def _step(
+    s: Symmetry, tensors: Tensors, activation: torch.Tensor | None, so_far: torch.Tensor, biases: frozenset[str]
+) -> torch.Tensor:
     ranges = []
     for sign in (1, -1):
         total = torch.zeros(_channels(s), dtype=torch.float64)
         for m in s.moves:
-            if m.power * sign > 0:
+            if m.power * sign > 0 and m.parameter not in biases:
                 x = m.part.read(read(m.part.parameter, tensors)).flatten(-2)
                 x = (x if s.kind == "scale" else x.movedim(s.kinds.index("matrix"), -2)).abs().amax(-1).cpu()
                 total = torch.maximum(total, x ** (1 / float(abs(m.power))))

@@ -15,7 +15,9 @@ from .running import Setting, Tensors, tensors_of
 MODEL = "an architecture has no weights: make a module of it with arch.to_torch()"
 FOUND = "pass what lawful.symmetries gave"
 WAYS = {"model": MODEL, "a": MODEL, "b": MODEL, "found": FOUND, "network": f"{FOUND}, or leave it out"}
-ACTING = WAYS | {"network": f"{FOUND}, or the network that the tensors are of"}
+NAMED = "example inputs go in by name: args=(x,)"
+FOLDING = WAYS | {"kinds": NAMED}
+ACTING = WAYS | {"network": f"{FOUND}, or the network that the tensors are of", "laws": NAMED, "statistics": NAMED}
 GROUPS = (
     *("general linear", "joint linear", "complex linear", "linear on a sum of zero", "positive definite"),
     *("orthogonal", "unit complex", "positive diagonal", "scalar", "shift", "permutation", "signs"),

@@ -14,12 +14,22 @@ from .running import Setting, Tensors, copied, tensors_of
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
+EVEN = 0.3  # spread of what is drawn for a parameter whose numbers are all the same
 
-def of_model(setting: Setting, model: object, generator: torch.Generator) -> tuple[Setting, Tensors]:
+
+def of_model(
+    setting: Setting, model: object, generator: torch.Generator, everywhere: bool = False
+) -> tuple[Setting, Tensors]:
     """The network that is tried, and its tensors in float64.
 
     In the setting's own module parameters that are all alike (gains of 1, biases of 0) get random values: as they are
     they would hide what is wrong with a symmetry.
+
+    Args:
+        setting: the network with its inputs.
+        model: another one of its class, or tensors; None for the network itself.
+        generator: of what is drawn.
+        everywhere: whether all other parameters of the network itself move too, by their own size.
     """
     network = setting.network if model is None else model
     if isinstance(network, Architecture):
@@ -31,18 +41,23 @@ def of_model(setting: Setting, model: object, generator: torch.Generator) -> tup
         tensors = {n: as_double(t) for n, t in tensors_of(network, setting.aliases).items()}
         if model is None:
             ties = {n: setting.aliases.get(n, n) for n, _ in network.named_parameters(remove_duplicate=False)}
-            for n in {first for first in ties.values() if _even(tensors[first])}:
-                spread = tensors[n] + 0.3 * torch.randn(tensors[n].shape, generator=generator).to(tensors[n])
-                tensors |= {other: spread for other, first in ties.items() if first == n} | {n: spread}
+            for n in dict.fromkeys(ties.values()):  # in one order in every process: each draws from the same numbers
+                size = _size(tensors[n], everywhere)
+                if size > 0:
+                    spread = tensors[n] + size * torch.randn(tensors[n].shape, generator=generator).to(tensors[n])
+                    tensors |= {other: spread for other, first in ties.items() if first == n} | {n: spread}
         return own, tensors
     found = tensors_of(network, setting.aliases)
     return setting, {n: as_double(t) for n, t in found.items()}
 
 
-def _even(tensor: torch.Tensor) -> bool:
-    """Whether all of several numbers are the same."""
-    alike = tensor.is_floating_point() and tensor.numel() > 1 and not tensor.is_meta
-    return alike and bool((tensor == tensor.flatten()[0]).all())
+def _size(tensor: torch.Tensor, everywhere: bool) -> float:
+    """By how much a parameter is moved for a trial: one whose numbers are all the same always is."""
+    if not tensor.is_floating_point() or tensor.numel() < 2 or tensor.is_meta:
+        return 0.0
+    if bool((tensor == tensor.flatten()[0]).all()):
+        return EVEN
+    return float(tensor.std()) if everywhere else 0.0
 
 
 def write(model: Model, new: Mapping[str, torch.Tensor], aliases: Mapping[str, str], in_place: bool) -> Model:

@@ -29,19 +29,19 @@ REASONS = {
 @typed(ways=WAYS)
 def param_groups(
     model: torch.nn.Module,
-    *,
-    weight_decay: float = 0.01,
     args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    *,
+    weight_decay: float = 0.01,
     network: Symmetries | None = None,
 ) -> list[dict[str, Any]]:
     """Parameter groups for an optimizer of torch, each with a name and a reason.
 
     Args:
         model: a module.
-        weight_decay: of matrices and tables; everything else gets none.
         args: example inputs.
         kwargs: keyword inputs.
+        weight_decay: of matrices and tables; everything else gets none.
         network: what `symmetries` gave for the module, if it is there.
 
     Returns:

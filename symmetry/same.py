@@ -14,9 +14,10 @@ from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .align import aligned_pair, by_signature
-from .balance import least_norm, symmetries_of
+from .balance import symmetries_of
 from .element import Element
 from .given import ACTING
+from .least_norm import least_norm
 from .moves import Move
 from .running import Tensors, distance, outputs, tensors_of
 from .symmetries import Symmetries
@@ -27,8 +28,10 @@ Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 EQUAL = 1e-6  # relative distance of parameters of one network; balancing ends at about 1e-8
 ALIKE = 1e-8  # relative distance of outputs of one function
 ROUNDINGS = 50  # units of rounding of the checkpoints' own type that both may be off by
+SHAKEN = 20  # times what one unit of rounding does to the outputs: checkpoints are rounded at every step
 NARROW = 1e-6  # units of rounding above this hide real differences: then only equal parameters are called the same
 TURNS = 40
+STILL = 1e-8  # logarithm of a factor, from which on nothing moves
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,17 @@ class Same:
 def same_function(
     a: Model,
     b: Model,
-    *,
     args: torch.Tensor | Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    *,
     network: NetworkLike | Symmetries | None = None,
     seed: int = 0,
 ) -> Same:
     """Recognises two checkpoints that differ by a symmetry.
 
-    Outputs on random inputs decide whether they differ. If not, both are brought to the least norm of their orbits,
-    where what is left of the groups is compact: permutations, signs and rotations, which are matched.
+    Outputs on random inputs decide whether they differ (by more than rounding of the checkpoints does). If not, both
+    are brought to the least norm of their orbits (weights that a norm divides by their size get the size 1), where what
+    is left of the groups is compact: permutations, signs and rotations, which are matched.
 
     Args:
         a: one model.
@@ -94,14 +98,15 @@ def same_function(
     found = symmetries_of(a, args, kwargs, network)
     first, second = aligned_pair(a, b, found)
     differ = tuple(n for n, t in first.items() if not torch.equal(t, second[n]))
-    one, other = outputs(found.setting, [first, second], seed)
-    gap = distance(one, other)
     unit = max((_unit(t) for m in (a, b) for t in tensors_of(m).values()), default=0.0)
     rounding = ROUNDINGS * unit
-    if gap > max(ALIKE, rounding) or gap != gap:
+    near = [_rounded(t, unit, seed) for t in (first, second)]
+    one, other, *others = outputs(found.setting, [first, second, *near], seed)
+    gap, shaken = distance(one, other), max(distance(x, y) for x, y in zip((one, other), others, strict=True))
+    if gap > max(ALIKE, rounding, SHAKEN * shaken) or gap != gap:
         return Same(Verdict.UNDECIDED if gap != gap else Verdict.VIOLATED, {}, differ, gap, _gap(first, second))
     lawful = [s for s in found if s.lawful]
-    x, y = (dict(t) | least_norm(t, lawful).tensors for t in (first, second))
+    x, y = (_canonical(t, lawful) for t in (first, second))
     turned = frozenset(n for s in found if s.kind == "matrix" for n in s.parameters)
     y, elements = by_signature(x, y, [s for s in found if s.kind == "permutation"], turned)
     y = _signs([s for s in found if s.kind == "signs"], x, y, elements, turned)
@@ -120,6 +125,35 @@ def same_function(
         gap,
         rest,
     )
+
+
+def _canonical(tensors: Tensors, lawful: Sequence[Symmetry]) -> Tensors:
+    """The least norm of an orbit; what only scales (a weight that a norm divides by its size) gets the size 1.
+
+    An orbit under such a factor has no least norm; where other symmetries move the same weight both are asked in turn.
+    """
+    now = dict(tensors) | least_norm(tensors, lawful).tensors
+    free = [s for s in lawful if s.kind == "scale" and len({m.power for m in s.moves}) == 1 and not s.moves[0].partner]
+    free = [s for s in free if "traceless" not in s.kinds and not s.moves[0].off_diagonal]
+    for _ in range(TURNS if free else 0):
+        moved = 0.0
+        for s in free:
+            total = torch.zeros(s.shape, dtype=torch.float64)
+            for m in s.moves:
+                total = total + m.part.read(read(m.part.parameter, now)).square().sum((-1, -2)).cpu()
+            size = torch.where(total > 0, total, torch.ones_like(total)).sqrt()
+            moved = max(moved, float(size.log().abs().max()))
+            now |= s.changed(now, Element("scale", size ** (-1 / float(s.moves[0].power))))
+        if moved < STILL:
+            break
+        now |= least_norm(now, lawful).tensors
+    return now
+
+
+def _rounded(tensors: Tensors, unit: float, seed: int) -> Tensors:
+    """The tensors off by about a unit of rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    return {n: t * (1 + unit * torch.randn(t.shape, generator=generator).to(t)) for n, t in tensors.items()}
 
 
 def _unit(tensor: torch.Tensor) -> float:

@@ -93,6 +93,11 @@ class Symmetries(Named[Symmetry]):
             or (isinstance(site.rule, LinearRule) and site.rule.lookup and not use.constant)
         )
 
+    @cached_property
+    def biases(self) -> frozenset[str]:
+        """The whole parameters that are added as they are: biases and shifts, no tables."""
+        return frozenset(base(n) for n, uses in self.uses.items() if all(u.constant for _, u in uses)) - self.tables
+
     def home(self, parameter: str) -> str:
         """What a map calls a parameter: its module, or the parameter where its module has several maps of its own."""
         module = base(parameter).rpartition(".")[0]
@@ -101,8 +106,7 @@ class Symmetries(Named[Symmetry]):
     @cached_property
     def _maps(self) -> Counter[str]:
         """How many parameters every module has besides biases and statistics."""
-        biases = {base(n) for n, uses in self.uses.items() if all(u.constant for _, u in uses)} - self.tables
-        named = (n.rpartition(".") for n in self.sizes if n not in biases)
+        named = (n.rpartition(".") for n in self.sizes if n not in self.biases)
         return Counter(module for module, _, local in named if "bias" not in local)
 
     def writes(self, move: Move) -> bool:
@@ -133,7 +137,7 @@ class Symmetries(Named[Symmetry]):
 
 @question()
 def symmetries(
-    network: NetworkLike, *, args: torch.Tensor | Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    network: NetworkLike, args: torch.Tensor | Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> Symmetries:
     """The transformations of a network's parameters that leave its function unchanged, each with a proof.
 

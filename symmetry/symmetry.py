@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from lawful.blocks import ShapeError
-from lawful.theory.arguments import of_right_kinds
+from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.flows import FlowLaw
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.proof import Proof
@@ -32,6 +32,10 @@ Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 TOLERANCE = 1e-9  # relative, in float64: rounding of a deep network is smaller
 STATISTICS = ("running_mean", "running_var")
 CONTROLS = 3  # moves that are left out, each by itself
+ROUNDS = 6  # of other inputs, elements and moves that are left out, while no wrong element is seen
+MOVED = (
+    3  # rounds after which the network's own weights move too: an expert that none of them chooses is seen at others
+)
 VISIBLE = 1e-7  # what a wrong element changes an output by at least, if the test sees it at all
 
 
@@ -43,7 +47,8 @@ class Verified:
         verdict: `HOLDS` if the outputs stay and a wrong element changes them; `VIOLATED` if they change; `VACUOUS` if a
             wrong element changes nothing either; `UNDECIDED` where outputs are not numbers.
         error: largest relative change of an output in float64.
-        control: the same for a wrong element, to which one parameter did not answer (the most visible of a few).
+        control: the same for a wrong element, to which one parameter did not answer (the most visible of a few); where
+            that is never seen, for all that answer scaled unevenly.
     """
 
     verdict: Verdict
@@ -203,7 +208,9 @@ class Symmetry:
     ) -> Verified:
         """Tries an element on the network: its outputs must stay, and a wrong element must change them.
 
-        Runs in float64 whatever the module's own type is, in the mode that it is in, on random inputs.
+        Runs in float64 whatever the module's own type is, in the mode that it is in, on random inputs.  While no wrong
+        element changes an output, other inputs are drawn and other parameters left out; the network itself is tried at
+        other weights as well.
 
         Args:
             model: a module of the same class with other weights, or a dict of tensors; by default the network itself
@@ -213,12 +220,24 @@ class Symmetry:
         """
         generator = torch.Generator().manual_seed(seed)
         setting, tensors = of_model(self.setting, model, generator)
-        element = element or self.random(generator)
-        new = self.changed(tensors, element)
-        wrong = _wrong_answers(self, tensors, element)
-        start, right, *controls = outputs(setting, [tensors, tensors | new, *(tensors | w for w in wrong)], seed)
-        error, seen = distance(start, right), max(distance(start, c) for c in controls)
-        if error != error or seen != seen:
+        error = seen = 0.0
+        for i in range(ROUNDS):
+            if i >= MOVED and model is None:
+                tensors = of_model(self.setting, None, generator, everywhere=True)[1]
+            given = element or self.random(generator)
+            wrong = _wrong_answers(self, tensors, given, i)
+            if i == ROUNDS - 1:  # each parameter may answer by itself: then all that answer are scaled unevenly
+                wrong.append({n: tensors[n] * _uneven(tensors[n]) for n in self.parameters})
+            changes = [self.changed(tensors, given), *wrong]
+            start, right, *controls = outputs(setting, [tensors, *(tensors | c for c in changes)], seed + i)
+            errors = [error, distance(start, right), seen, *(distance(start, c) for c in controls)]
+            if any(e != e for e in errors):
+                error = seen = float("nan")
+                break
+            error, seen = max(errors[:2]), max(errors[2:])
+            if error > TOLERANCE or seen > VISIBLE:
+                break
+        if error != error:
             verdict = Verdict.UNDECIDED
         elif error > TOLERANCE:
             verdict = Verdict.VIOLATED
@@ -227,7 +246,7 @@ class Symmetry:
         return Verified(verdict, error, seen)
 
     def __repr__(self) -> str:
-        return f"<Symmetry {self.name}: {self.group} {self.shape}, moves {len(self.parameters)} parameters>"
+        return f"<Symmetry {self.name}: {self.group} {self.shape}, moves {plural(len(self.parameters), 'parameter')}>"
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.group} of shape {self.shape}"]
@@ -249,8 +268,11 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _wrong_answers(symmetry: Symmetry, tensors: Tensors, element: Element) -> list[Tensors]:
-    """Wrong changes: one move is left out; where nothing answers anything, all else is scaled unevenly."""
+def _wrong_answers(symmetry: Symmetry, tensors: Tensors, element: Element, turn: int) -> list[Tensors]:
+    """Wrong changes: one move is left out; where nothing answers anything, all else is scaled unevenly.
+
+    The moves that change most come first, others in later turns.
+    """
     found = tensors_of(tensors, symmetry.setting.aliases)
     steps: tuple[Move | Stack, ...] = (*symmetry.moves, *symmetry.stacks)
     if len(steps) < 2 or symmetry.kind == "shift":
@@ -262,7 +284,8 @@ def _wrong_answers(symmetry: Symmetry, tensors: Tensors, element: Element) -> li
         one = _answers(symmetry, (step,), element, found)
         change = sum(float((t - found[n]).norm()) for n, t in one.items())
         sizes.append((all(n.endswith(STATISTICS) for n in one), -change, i))
-    skipped = [i for *_, i in sorted(sizes)[:CONTROLS]]
+    order = [i for *_, i in sorted(sizes)]
+    skipped = dict.fromkeys(order[(turn * CONTROLS + i) % len(order)] for i in range(CONTROLS))
     return [_answers(symmetry, steps[:i] + steps[i + 1 :], element, found) for i in skipped]
 
 

@@ -70,9 +70,8 @@ def tried(
         if error <= TOLERANCE:
             kept.append(s)
         else:
-            notes.append(
-                f"{s.name} is no symmetry of the function, whose outputs change by {error:.0e}: a gradient is stopped"
-            )
+            why = f": a gradient may be stopped at {stopped[0]}" if stopped else ""
+            notes.append(f"{s.name} is no symmetry of the function, whose outputs change by {error:.0e}{why}")
     return kept, notes
 
 

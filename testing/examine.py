@@ -12,6 +12,7 @@ from lawful.graph.questions.derive import derive
 from lawful.graph.tracing.errors import BackwardError
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
+from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.lending.holders import LendingError
 from lawful.theory.oracle.lending.storage import SharedMemoryError
 from lawful.theory.oracle.modules import Axes
@@ -22,8 +23,10 @@ from lawful.theory.verdict import Verdict
 from .findings import Findings, LawFinding
 from .lawcheck import check_law, of_samples
 from .witness.judge import LAWS, REFERENCE, REMOVED, STOPPED, STRAIGHT, UNSEEN, judge
-from .witness.sample import EPS, FLOOR, Sample, loss_of
+from .witness.losses import loss_of
+from .witness.sample import FLOOR, Sample
 from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped
+from .witness.widths import EPS
 
 RUNS = ("double", "as_is")
 EXCUSES = {
@@ -53,57 +56,60 @@ def examine(
     run: str | None = None,
 ) -> Findings:
     """What every witness says about the gradients of a module (see `assert_lawful`)."""
-    began = time.perf_counter()
     plain = inner(model)
-    name = type(plain).__name__
-    if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):
-        raise ValueError(f"{name} has parameters without a shape; run it once on its inputs first")
-    trained = {n: p for n, p in plain.named_parameters() if p.requires_grad and p.numel()}
-    if not trained:
-        what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
-        raise AssertionError(f"{name} {what}; there is no gradient to test")
-    if not args and not kwargs:
-        raise ValueError(f"testing a {name} needs example inputs; pass args=x")
-    if run not in (None, *RUNS):
-        raise ValueError(f"run is {run!r}; it is one of {', '.join(map(repr, RUNS))}")
-    if any(hasattr(p, "full_tensor") for p in trained.values()):
-        raise ValueError(
-            f"the parameters of {name} are sharded; test it before it is sharded, and judge the sharded step by "
-            "assert_step_lawful(model, laws)"
+    with real_parts(plain):  # a complex parameter is two real ones, as for the laws
+        began = time.perf_counter()
+        name = type(plain).__name__
+        if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):
+            raise ValueError(f"{name} has parameters without a shape; run it once on its inputs first")
+        trained = {n: p for n, p in plain.named_parameters() if p.requires_grad and p.numel()}
+        if not trained:
+            what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
+            raise AssertionError(f"{name} {what}; there is no gradient to test")
+        if not args and not kwargs:
+            raise ValueError(f"testing a {name} needs example inputs; pass args=x")
+        if run not in (None, *RUNS):
+            raise ValueError(f"run is {run!r}; it is one of {', '.join(map(repr, RUNS))}")
+        if any(hasattr(p, "full_tensor") for p in trained.values()):
+            raise ValueError(
+                f"the parameters of {name} are sharded; test it before it is sharded, and judge the sharded step by "
+                "assert_step_lawful(model, laws)"
+            )
+        request = Request(
+            model,
+            tuple(args),
+            dict(kwargs or {}),
+            lambda s: loss_of(loss, -1 if axis is None else axis, s),
+            samples,
+            seed,
+            training,
+            tuple(by_design),
         )
-    request = Request(
-        model,
-        tuple(args),
-        dict(kwargs or {}),
-        lambda s: loss_of(loss, -1 if axis is None else axis, s),
-        samples,
-        seed,
-        training,
-        tuple(by_design),
-    )
-    steps, notes = _steps(request, run, tolerance)
-    if not steps:
-        raise AssertionError(f"{name}: undecided, the loss or its gradient is not a number at any point that was tried")
-    ranks = {n: p.ndim for n, p in trained.items() if n in steps[0].parameters}
-    judgement = judge(steps, ranks, _padded(plain, trained), by_design)
-    width = max((one.width for one in steps if one.width in EPS), key=EPS.__getitem__, default=torch.float64)
-    if tolerance is None and EPS[width] > EPS[torch.float32]:
-        notes.append(
-            f"{str(width)[6:]} took part: an error below {FLOOR * EPS[width]:.0%} is not told from its rounding"
+        steps, notes = _steps(request, run, tolerance)
+        if not steps:
+            raise AssertionError(
+                f"{name}: undecided, the loss or its gradient is not a number at any point that was tried"
+            )
+        ranks = {n: p.ndim for n, p in trained.items() if n in steps[0].parameters}
+        judgement = judge(steps, ranks, _padded(plain, trained), by_design)
+        width = max((one.width for one in steps if one.width in EPS), key=EPS.__getitem__, default=torch.float64)
+        if tolerance is None and EPS[width] > EPS[torch.float32]:
+            notes.append(
+                f"{str(width)[6:]} took part: an error below {FLOOR * EPS[width]:.0%} is not told from its rounding"
+            )
+        if judgement.unknown:
+            notes.append(f"no reference: {judgement.unknown}")
+        findings = Findings(
+            name, judgement.parameters, (), judgement.fault, [*judgement.notes, *notes], tuple(allow_untested)
         )
-    if judgement.unknown:
-        notes.append(f"no reference: {judgement.unknown}")
-    findings = Findings(
-        name, judgement.parameters, (), judgement.fault, [*judgement.notes, *notes], tuple(allow_untested)
-    )
-    _excuses(findings)
-    if laws is not None:
-        _expect(laws, plain)
-        _check(findings, laws, steps, plain, given=True)
-    elif not findings.wrong and not findings.stopped:
-        _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
-    findings.seconds = time.perf_counter() - began
-    return findings
+        _excuses(findings)
+        if laws is not None:
+            _expect(laws, plain)
+            _check(findings, laws, steps, plain, given=True)
+        elif not findings.wrong and not findings.stopped:
+            _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
+        findings.seconds = time.perf_counter() - began
+        return findings
 
 
 def _steps(request: Request, run: str | None, tolerance: float | None) -> tuple[list[Sample], list[str]]:

@@ -73,7 +73,8 @@ class Findings:
     @property
     def stopped(self) -> list[ParameterFinding]:
         """Parameters that lack a part of their gradient where gradients stop, which may be meant."""
-        return [p for p in self.parameters.values() if p.stops and not p.against]
+        found = [p for p in self.parameters.values() if p.stops and not p.against]
+        return [p for p in found if not (p.missing and self._excepted(p.name))]
 
     @property
     def stops(self) -> list[Stop]:
@@ -83,7 +84,10 @@ class Findings:
     @property
     def untested(self) -> list[ParameterFinding]:
         """Parameters without a witness that nobody excepted."""
-        return [p for p in self.parameters.values() if not p.known and not any(_fits(p.name, a) for a in self.allowed)]
+        return [p for p in self.parameters.values() if not p.known and not self._excepted(p.name)]
+
+    def _excepted(self, name: str) -> bool:
+        return any(_fits(name, a) for a in self.allowed)
 
     @property
     def violated(self) -> list[LawFinding]:
@@ -136,15 +140,16 @@ class Findings:
             some = f"{len(self.violated)} of {plural(len(self.laws), 'law')}"
             lines = [f"{self.model}: {some} {'is' if len(self.violated) == 1 else 'are'} broken"]
         elif wrong:
-            lines = [f"{self.model}: wrong gradients ({len(wrong)} of {len(self.parameters)} parameters)"]
+            lines = [f"{self.model}: wrong gradients ({len(wrong)} of {plural(len(self.parameters), 'parameter')})"]
         elif self.stopped:
             lines = [f"{self.model}: {self._asked()}"]
         elif self.vacuous:
             lines = [f"{self.model}: {self.vacuous}"]
         elif untested:
-            lines = [f"{self.model}: {len(untested)} of {len(self.parameters)} trainable parameters have no witness"]
+            some = f"{len(untested)} of {plural(len(self.parameters), 'trainable parameter')}"
+            lines = [f"{self.model}: {some} {'has' if len(untested) == 1 else 'have'} no witness"]
         else:
-            lines = [f"{self.model}: the gradients of {len(self.parameters)} parameters are right"]
+            lines = [f"{self.model}: the gradients of {plural(len(self.parameters), 'parameter')} are right"]
         if self.fault is not None:
             lines += [
                 f"  where:      {self.fault.place}",

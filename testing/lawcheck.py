@@ -13,10 +13,13 @@ from lawful.theory.parts import base, is_part, with_parts
 from lawful.theory.verdict import Verdict
 
 from .findings import LawFinding
-from .witness.sample import EPS, MARGIN, Sample
+from .witness.sample import MARGIN, Sample
+from .witness.widths import EPS
 
 Tensors = dict[str, torch.Tensor]
 ENOUGH = 2  # steps on which every scalar of a law has moved
+MISTAKE = "the plain network does not keep it either: a mistake of lawful, please report"
+ELSEWHERE = "kept at the inputs that were given, not at others: what the module reads depends on them"
 REST = 1e-12  # a scalar whose terms move less than that, relative to all others, was not exercised
 
 
@@ -34,7 +37,7 @@ def check_law(
     The change of an approximate law along the right derivative is what its epsilon explains, and is subtracted.
     """
     worst, hit, bad = 0.0, None, ""
-    excused = False
+    excused: list[int] = []  # steps on which the rules are wrong about this network, not its backward
     for number, (parameters, own, true, width) in enumerate(steps):
         if number >= ENOUGH and hit is not None and bool(hit.all()):
             break
@@ -43,7 +46,7 @@ def check_law(
         if true is not None and (not law.exact or bool((change.abs() > limit * (scale + floor)).any())):
             drift = slope_of(law, parameters, true)[0]
             if law.exact and bool((drift.abs() > limit * (scale + floor)).any()):
-                excused = True  # the rules are wrong about this network, not its backward
+                excused.append(number)
                 continue
             change = change - drift if not law.exact else change
         elif not law.exact:
@@ -61,7 +64,7 @@ def check_law(
     total = hit.numel() if hit is not None else law.count
     tested = int(hit.sum()) if hit is not None else 0
     verdict = Verdict.VIOLATED if bad else Verdict.HOLDS if tested else Verdict.VACUOUS
-    reason = bad or ("the plain network does not keep it either: a mistake of lawful, please report" if excused else "")
+    reason = bad or (MISTAKE if 0 in excused else ELSEWHERE if excused else "")
     if excused and not bad:
         verdict = Verdict.UNDECIDED
     return LawFinding(law.name, verdict, worst, tested, total, names, reason)

@@ -141,7 +141,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         try:
             changed = write(entries, path)
             what = f"{len(changed)} written: {', '.join(changed)}" if changed else "nothing to write"
-            config.stash[SAID].append(f"{path.name}: {len(entries)} models, {what}")
+            config.stash[SAID].append(
+                f"{path.name}: {len(entries)} {'model' if len(entries) == 1 else 'models'}, {what}"
+            )
         except LockError as error:
             problems = [str(error)]
     if problems:
@@ -171,6 +173,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         rows = [value for r in reports for name, value in getattr(r, "user_properties", []) if name == "lawful"]
         for row in rows:
             terminalreporter.write_line(row)
-        terminalreporter.write_line(f"{len(rows)} models tested")
+        terminalreporter.write_line(f"{len(rows)} {'model' if len(rows) == 1 else 'models'} tested")
     for line in said:
         terminalreporter.write_line(line)

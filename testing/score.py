@@ -26,7 +26,7 @@ from .score_beds import FAULTS, RIGHT, Bed, Change, beds
 from .score_right import Right, one_process, right
 from .survey import one
 from .witness.judge import DERIVATIVE, REACH, REFERENCE
-from .witness.sample import loss_of
+from .witness.losses import loss_of
 from .witness.steps import Request, in_double
 
 

@@ -55,7 +55,7 @@ def assert_same_laws(
     if lines:
         head = f"the two do not conserve the same, from the first to the second: {lines.pop(0)}"
         rest = len(lines) - SHOWN
-        shown = [*lines[:SHOWN], *([f"  ... and {rest} more lines"] if rest > 0 else [])]
+        shown = [*lines[:SHOWN], *([f"  ... and {plural(rest, 'more line')}"] if rest > 0 else [])]
         raise AssertionError("\n".join(line[:WIDEST] for line in [head, *shown]))
 
 

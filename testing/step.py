@@ -22,10 +22,12 @@ from .findings import Findings, LawFinding
 from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
 from .witness.resemblance import resemblance
-from .witness.sample import EPS, FLOOR
+from .witness.sample import FLOOR
 from .witness.steps import inner, kept
+from .witness.widths import EPS
 
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it
+STALE = "a sum with the gradients of an earlier step (zero_grad() was left out), or a step in between, looks the same"
 ROUNDED = "as much as rounding in float32 inside of the forward makes; pass tolerance= if there is none"
 
 
@@ -113,6 +115,8 @@ def assert_step_lawful(
             "no law sees all gradients times one number, a sum for a mean, a dropped micro-batch: pass "
             "reference_grads=, or compare two splits by assert_same_step"
         )
+    if found.violated or len(found.wrong) == len(trained):
+        found.notes.append(STALE)
     found.seconds = time.perf_counter() - began
     conclude(found)
     return found
@@ -269,9 +273,9 @@ def _by_reference(
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A sharded tensor, gathered; any other as it is."""
-    gathered = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return gathered.detach()
+    """A sharded tensor, gathered; any other as it is, complex numbers as their two parts."""
+    gathered = (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach()
+    return torch.view_as_real(gathered.resolve_conj()) if gathered.is_complex() else gathered
 
 
 def _plain(name: str) -> str:

@@ -54,6 +54,8 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
     "fold what is broken": (lambda: lw.fold(broken(), args=X), "0.weight of the model has entries"),
     "decay": (lambda: lw.param_groups(NET, args=X, weight_decay="a"), "weight_decay is 'a'; it must be a number"),  # type: ignore[arg-type]
     "less than no decay": (lambda: lw.param_groups(NET, args=X, weight_decay=-1.0), "at least 0"),
+    "balance with inputs": (lambda: lw.balance(NET, X), "example inputs go in by name: args=(x,)"),  # type: ignore[arg-type]
+    "fold with inputs": (lambda: lw.fold(NET, (X,)), "example inputs go in by name: args=(x,)"),  # type: ignore[arg-type]
     "group": (lambda: FOUND.where(group="permuation"), "did you mean permutation?"),
     "parameter": (lambda: FOUND.where(parameter="fc1"), "there are 0.bias, 0.weight"),
 }
@@ -74,6 +76,8 @@ def test_what_fits_is_taken() -> None:
         moved = lw.balance(given, network=FOUND)  # type: ignore[type-var]
         assert type(moved) in (type(given), dict)
     assert lw.audit({"scale": "fc1", "compensate": ["fc2"]}, ARCH).verdict is lw.Verdict.HOLDS
+    assert [s.name for s in lw.symmetries(NET, X)] == [s.name for s in FOUND]
+    assert lw.same_function(NET, NET, X) and lw.align(NET, NET, (X,)).distance == (0, 0)
 
 
 def test_a_gain_that_no_fold_sees_is_named() -> None:

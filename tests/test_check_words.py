@@ -171,3 +171,23 @@ def test_a_copy_never_contradicts_its_network(arch: lw.Architecture, loss: str) 
 @given(lopsided(), st.sampled_from(("mse", "cross_entropy")))
 def test_many_copies_never_contradict_their_networks(arch: lw.Architecture, loss: str) -> None:
     _never_contradicts(arch, loss)
+
+
+class Packed(torch.nn.Module):
+    """A recurrent layer on sequences of their own lengths, which are numbers and no parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory, self.out = torch.nn.GRU(3, 2, batch_first=True), torch.nn.Linear(2, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        lengths = torch.tensor([4, 3, 2])
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return self.out(self.memory(packed)[1][-1])
+
+
+def test_what_does_not_run_without_its_module_is_derived_and_said() -> None:
+    """It was refused with an error, though `derive` and `verify` answer."""
+    report = lw.check(Packed(), args=(torch.randn(3, 4, 3),))
+    assert report.verdict is lw.Verdict.UNDECIDED and not report.complete
+    assert "does not run by itself" in str(report) and "Signal(" not in str(report)

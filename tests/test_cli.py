@@ -5,6 +5,7 @@ This file is long because every command is tried for what it prints and how it e
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -398,3 +399,15 @@ def test_the_front_door() -> None:
     with pytest.raises(AttributeError, match="lawful has no attribute 'nope'"):
         lw.nope  # noqa: B018
     assert dataclasses.is_dataclass(lw.CheckReport)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_is_gone_has_not_the_code_of_violated(unbuffered):
+    """`lawful derive SPEC | head -1`: click ends with 1 where a write in the middle of a command fails."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "lawful", "derive", "family:mlp:widths=3,4,2"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment, text=True)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from wrong_backwards import Product, WrongTanh
 
 from lawful.testing import assert_lawful
 
@@ -14,19 +15,6 @@ MEANT = r"gradients stop at .* is that meant\? Nothing else is wrong"
 X, B, Y = (torch.randn(12, 6, generator=torch.Generator().manual_seed(i)) for i in range(3))
 LABELS = torch.arange(12) % 3
 STEPS = torch.randn(4, 6, 6, generator=torch.Generator().manual_seed(3))
-
-
-class WrongTanh(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        y = x.tanh()
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        (y,) = ctx.saved_tensors
-        return g * (1 - y)
 
 
 class Parts(nn.Module):
@@ -189,7 +177,7 @@ def test_what_may_be_meant_is_asked_and_what_is_wrong_is_found(kind: type[Parts]
     for given in ((), names):
         with pytest.raises(AssertionError, match="the backward of WrongTanh") as error:
             assert_lawful(kind(wrong=True), args, by_design=given)
-        assert "written at: test_kit_stops.py" in str(error.value)
+        assert "written at: wrong_backwards.py" in str(error.value)
 
 
 class Twice(Parts):
@@ -205,20 +193,8 @@ def test_a_second_stop_is_asked_for_when_the_first_is_declared() -> None:
     assert "self.body(x).detach()" in str(error.value) and "meant = " not in str(error.value)
 
 
-class Own(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, w):
-        ctx.save_for_backward(x, w)
-        return x * w
-
-    @staticmethod
-    def backward(ctx, g):
-        x, w = ctx.saved_tensors
-        return g * w, (g * x).sum(0)
-
-
 def detached(net, x):
-    return Own.apply(net.a(x).detach(), net.a.bias)
+    return Product.apply(net.a(x).detach(), net.a.bias)
 
 
 def switched(net, x):

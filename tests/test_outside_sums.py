@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from whole import laws_of_whole
 
 import lawful as lw
 from lawful.graph.tracing import TraceError, trace
@@ -248,9 +249,7 @@ def test_a_softmax_over_positions_is_one_over_features_of_what_is_turned(
     module: nn.Module, shape: tuple[int, ...], count: int
 ) -> None:
     x = torch.randn(shape)
-    arch = trace(module, x)
-    assert not arch.trace.narrow and not arch.trace.opaque
-    laws = lw.derive(module, args=(x,))
+    laws = laws_of_whole(module, x)
     assert laws.count == count
     assert str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
 

@@ -113,7 +113,7 @@ def test_a_wrong_value_sets_its_call_apart(monkeypatch: pytest.MonkeyPatch, wron
 def test_a_note_is_in_every_summary(monkeypatch: pytest.MonkeyPatch):
     broken(monkeypatch, "leaky_relu", first_only(doubled))
     arch = lw.trace(Chain(), X)
-    assert REPORT in arch.trace.summary and "1 opaque operations" in arch.trace.summary
+    assert REPORT in arch.trace.summary and "1 opaque operation, which hides" in arch.trace.summary
     assert "agrees with the module" in arch.trace.summary and arch.trace.opaque[0].op.startswith("leaky_relu")
     laws = lw.derive(Chain(), args=(X,))
     assert "1 note" in str(laws)

@@ -121,7 +121,7 @@ def test_every_command_tells_what_tracing_found(lawful: Callable, command: str) 
     code, out, _ = lawful(command, "nets.py:net")
     assert code == 0
     out = " ".join(out.split())  # lines are folded to the width of the terminal
-    assert "traced with 1 opaque operations: laws that reach through them are missing" in out
+    assert "traced with 1 opaque operation: laws that reach through them are missing" in out
     assert "aten.fft_rfft in mixer (FNet)" in out and "net.py:7: x = fft(x)" in out and "hides 12" in out
     assert "parameters that the output does not depend on: extra" in out
     found = json.loads(lawful(command, "nets.py:net", "--json")[1])["trace"]

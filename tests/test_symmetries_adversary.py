@@ -165,3 +165,59 @@ def test_batchnorm_in_training_mode_is_told_so_and_has_no_weight_that_reads_chan
     unkept = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.ReLU(), nn.Linear(4, 2))
     (why,) = lw.fold(unkept.eval(), args=(x[:, :, 0, 0],)).refused.values()
     assert "also in evaluation" in why
+
+
+class Towers(nn.Module):
+    """Two towers whose outputs are divided by their size, and a table that reads and writes one stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user, self.item = nn.Embedding(5, 4), nn.Linear(3, 4)
+        self.out = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 3, bias=False))
+        self.decoder = nn.Linear(4, 5)
+        self.decoder.weight = self.user.weight
+
+    def forward(self, ids: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        h = self.user(ids)
+        a, b = (nn.functional.normalize(self.out(z), dim=-1) for z in (h, self.item(x)))
+        return torch.cat([a @ b.T, self.decoder(h)], -1)
+
+
+def test_tied_weights_and_weights_of_no_size_are_matched() -> None:
+    torch.manual_seed(0)
+    model, args = Towers().double(), (torch.randint(5, (3,)), torch.randn(3, 3, dtype=torch.float64))
+    found = lw.symmetries(model, args)
+    assert {"scalar", "permutation"} <= {s.group for s in found}
+    other = model
+    for s in found.where(group="permutation"):
+        other = s.apply(other, s.random())
+    assert lw.align(model, other, network=found).distance[1] == 0
+    for s in found:
+        other = s.apply(other, s.random())
+    same = lw.same_function(model, other, network=found)
+    assert same and same.parameters < 1e-6 and "decoder.weight" not in same.moved
+
+
+class Twice(nn.Module):
+    """One tower for two inputs, of which the difference is taken: its norm is used twice, its last bias is not seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 4))
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head((self.tower(a) - self.tower(b)).abs())
+        return out
+
+
+def test_statistics_of_a_norm_that_is_used_twice_move_once() -> None:
+    torch.manual_seed(0)
+    model = Twice().eval()
+    model.tower[1].running_mean.normal_()
+    model.tower[1].running_var.uniform_(0.5, 2)
+    found = lw.symmetries(model, (torch.randn(4, 3), torch.randn(4, 3)))
+    assert not [n for n in found.notes if "no symmetry" in n]
+    (units,) = (s for s in found.where(group="permutation") if "tower.1.running_var" in s.parameters)
+    assert units.shape == (5,)
+    assert all(s.verify().verdict is Verdict.HOLDS for s in found)  # signs of the difference: each answers alone

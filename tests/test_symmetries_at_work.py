@@ -9,6 +9,7 @@ from torch import nn
 
 import lawful as lw
 from lawful.blocks import ShapeError
+from lawful.symmetry.least_norm import least_norm
 from lawful.symmetry.symmetries import Symmetries
 from lawful.theory.verdict import Verdict
 
@@ -287,3 +288,33 @@ def test_consumers_in_a_mixture_of_experts_are_all_named() -> None:
         kept = [x for x in entry["balance_layers"] if x != lost]
         (finding,) = lw.audit([[kept, "norm"]], found).findings
         assert finding.verdict is Verdict.VIOLATED and finding.missing == (lost,)
+
+
+class Together(nn.Module):
+    """Attention of one head and a map beside it from one matrix, into one that a LayerNorm reads: a rank is too low."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.fused = nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 18, bias=False)
+        self.out, self.last, self.head = nn.Linear(10, 4), nn.LayerNorm(4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        q, k, v, m = self.fused(self.norm(x)).split([4, 4, 4, 6], -1)
+        a = (q @ k.transpose(-1, -2)).softmax(-1) @ v
+        return self.head(self.last(x + self.out(torch.cat([a, nn.functional.gelu(m)], -1))))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_parallel_block_moved_by_everything_is_recognised(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model, x = Together().to(dtype), torch.randn(2, 3, 3, dtype=dtype)
+    found = lw.symmetries(model, x)
+    other = model
+    for s in found:
+        other = s.apply(other, s.random())
+    same = lw.same_function(model, other, network=found)
+    assert same and same.parameters < (1e-9 if dtype is torch.float64 else 1e-5), same
+    done = least_norm(dict(model.named_parameters()), [s for s in found if s.lawful])
+    assert done.sweeps < 60 and not done.left
+    assert gap(model, lw.balance(model, network=found), x) < (1e-12 if dtype is torch.float64 else 1e-5)

@@ -17,6 +17,8 @@ from typing import Any
 
 from .typos import nearest, split
 
+SHORT = 5  # letters of a word from which on it is read as the nearest known one: below, most are words too
+LONG_NAME = 7  # letters of a name of a person from which on another spelling of it is recognised
 LONGEST = 400  # characters of a question that are read
 GREEK = {
     "γ": " gamma ",
@@ -45,11 +47,16 @@ class Vocabulary:
     """The words that some entry has.
 
     Attributes:
-        words: stems of the shipped entries and of the thesaurus, among which the nearest of a wrong word is looked for.
+        words: stems of the shipped entries and of the thesaurus.
+        near: those of them among which the nearest of a wrong word is looked for: all but short names of people, which
+            differ from many English words in one letter.
     """
 
-    def __init__(self, words: Iterable[str], more: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self, words: Iterable[str], more: Callable[[str], bool] | None = None, people: Iterable[str] = ()
+    ) -> None:
         self.words = frozenset(words) | stems()
+        self.near = self.words - set(short_names(people))
         self._more = more or (lambda word: False)
 
     def __contains__(self, word: str) -> bool:
@@ -165,6 +172,12 @@ def joiners() -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(tokens(phrase)) for phrase in thesaurus()["joiners"])
 
 
+def short_names(people: Iterable[str]) -> list[str]:
+    """Stems of the short words in names of people that are no words of the field."""
+    words = {word for person in people for word in tokens(person) if len(word) < LONG_NAME}
+    return sorted({stem(word) for word in words} - stems())
+
+
 def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -> Analysis:
     """The terms of a text.
 
@@ -265,10 +278,10 @@ def _is_known(name: str, known: Vocabulary) -> bool:
 
 def _spelled(word: str, known: Vocabulary, corrected: dict[str, str]) -> list[str]:
     """A word, or what was meant by it: the nearest known word, or two words written as one."""
-    if len(word) < 4 or word.isdigit() or word in stop_words() or stem(word) in known or stem(word) in stop_words():
+    if len(word) < SHORT or word.isdigit() or word in stop_words() or stem(word) in known or stem(word) in stop_words():
         return [word]
-    better = nearest(stem(word), known.words, stems()) if len(stem(word)) > 4 else None
-    better = better or nearest(word, known.words, stems())
+    better = nearest(stem(word), known.near, stems()) if len(stem(word)) > 4 else None
+    better = better or nearest(word, known.near, stems())
     found = split(word, known.words, stem) if better is None else [better]
     if found:
         corrected[word] = " ".join(found)

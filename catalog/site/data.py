@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..bibliography import sources
 from ..entry import Entry
 from ..facets import on_wires
 from ..fates import OPTIMIZERS
@@ -84,6 +85,7 @@ def data(shown: list[Entry]) -> dict[str, Any]:
         "symbols": thesaurus["symbols"],
         "blocks": thesaurus["blocks"],
         "joiners": analysis.joiners(),
+        "people": analysis.short_names(a for s in sources().values() for a in s.authors),
         "names": OPTIMIZERS,
         "frequency": frequency,
         "fates": fates,

@@ -3,6 +3,7 @@
 
 function lawfulSearch(data) {
   const { rules, stop, suffixes, phrases, longest, models, optimizers, losses, symbols, frequency, entries, joiners } = data;
+  const people = new Set(data.people); // short names, which differ from many English words in one letter
   const blocks = new Set(data.blocks);
   const stopWords = new Set(stop);
   const common = new Set(Object.keys(phrases).flatMap((p) => p.split(" ")));
@@ -69,7 +70,7 @@ function lawfulSearch(data) {
     const most = word.length < 7 ? 1 : 2;
     let best = null;
     for (const other of known) {
-      if (other.length < 3 || Math.abs(other.length - word.length) > most) continue;
+      if (people.has(other) || other.length < 3 || Math.abs(other.length - word.length) > most) continue;
       const edits = distance(word, other, most);
       if (edits > most) continue;
       const rank = edits + 0.5 * (word[0] !== other[0]) + 0.1 * (word.length !== other.length) + 0.2 * !common.has(other);
@@ -79,7 +80,7 @@ function lawfulSearch(data) {
   }
 
   function spelled(word, corrected) {
-    if (word.length < 4 || /^[0-9]+$/.test(word) || stopWords.has(word) || known.has(stem(word)) || stopWords.has(stem(word))) return [word];
+    if (word.length < 5 || /^[0-9]+$/.test(word) || stopWords.has(word) || known.has(stem(word)) || stopWords.has(stem(word))) return [word];
     const better = (stem(word).length > 4 ? nearest(stem(word)) : null) || nearest(word);
     let found = better ? [better] : [];
     if (!better) {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import networkx as nx
 
 from lawful.blocks import Block, Net, ShapeError, Signal, Spec, WidthError
-from lawful.theory.arguments import misfit, shown
+from lawful.theory.arguments import misfit, plural, shown
 from lawful.theory.gauge.diagram import Parameter
 from lawful.theory.typed import typed_methods
 
@@ -259,7 +259,8 @@ class BlockGraph:
     def __str__(self) -> str:
         size = sum(p.size for p in self.parameters.values())
         ends = " and ".join(map(str, self.outputs))
-        return f"<{type(self).__name__}: {len(self._order)} blocks, {size:,} parameters, {self.inputs[0]} -> {ends}>"
+        blocks = f"{plural(len(self._order), 'block')}, {plural(size, 'parameter')}"
+        return f"<{type(self).__name__}: {blocks}, {self.inputs[0]} -> {ends}>"
 
 
 def _expect_input(input: object, space: object) -> None:

@@ -50,8 +50,9 @@ def run_blocks(
             if type(error) is not RuntimeError or ("size" not in str(error) and "shape" not in str(error)):
                 raise  # only what torch says of shapes, not what blocks say of themselves
             got = ", ".join(str(tuple(values[q].shape)) for q in ports)
+            what = block if block.portable else block.kind  # a call that was kept is no plain text
             raise ShapeError(
-                f"{n} ({block}) does not run on tensors of shape {got} ({said(error)}); give it inputs of its signals"
+                f"{n} ({what}) does not run on tensors of shape {got} ({said(error)}); give it inputs of its signals"
             ) from error
         found = out if isinstance(out, tuple) else (out,)
         if n in run.taps:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from lawful.theory.arguments import of_right_kinds
+from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.oracle.modules import Point
 
 
@@ -67,7 +67,7 @@ class OpaqueOp:
     def __str__(self) -> str:
         where = f"{self.module or 'the module'} ({self.module_type.rpartition('.')[2]})"
         at = f" at {self.line}" if self.line else ""
-        lost = f", which hides {self.shadowed:,} parameters" if self.shadowed else ""
+        lost = f", which hides {plural(self.shadowed, 'parameter')}" if self.shadowed else ""
         return f"{self.op} in {where}{at}: {self.reason}{lost}"
 
 
@@ -123,10 +123,14 @@ class Trace:
             lines.append(f"the rebuilt network {self.comparison.summary}")
         if self.opaque:
             lost = sum(o.shadowed for o in self.opaque)
-            lines.append(f"{len(self.opaque)} opaque operations, which hide {lost:,} parameters; laws may be missing:")
+            lines.append(
+                f"{plural(len(self.opaque), 'opaque operation')}, which hide{'s' if len(self.opaque) == 1 else ''} "
+                f"{plural(lost, 'parameter')}; laws may be missing:"
+            )
             lines += [f"  {o}" for o in self.opaque]
         if self.narrow:
-            lines.append(f"{len(self.narrow)} operations are known by their degrees only; laws may be missing:")
+            how = "operation is known by its degree", "operations are known by their degrees"
+            lines.append(f"{plural(len(self.narrow), *how)} only; laws may be missing:")
             lines += [f"  {o}" for o in self.narrow]
         if self.aliases:
             shown = ", ".join(f"{a} is {b}" for a, b in list(self.aliases.items())[:6])

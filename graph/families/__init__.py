@@ -6,9 +6,12 @@ Read first: `language` and `resnet`; `perceptron` for the smallest.
 """
 
 import difflib
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from lawful.blocks import ShapeError
+from lawful.theory.refusals import refused
 from lawful.theory.typed import typed
 
 from .convnext import convnext, convnext_base, convnext_small, convnext_tiny
@@ -104,8 +107,21 @@ __all__ = [
     "wide_resnet50_2",
 ]
 
+
+def _listed(family: Callable[..., Any]) -> Callable[..., Any]:
+    """A family whose lists (stages, sides of an image) may not be empty, nor of a length that it does not have."""
+    way_out = "give its lists as many entries as its defaults have, two for the sides of an image"
+
+    @functools.wraps(family)
+    def build(*args: Any, **kwargs: Any) -> Any:
+        with refused(f"the family {family.__name__} cannot be built so", way_out, ShapeError):
+            return family(*args, **kwargs)
+
+    return build
+
+
 for _name in __all__:
-    globals()[_name] = typed(ShapeError, least={"edges": 0})(globals()[_name])
+    globals()[_name] = typed(ShapeError, least={"edges": 0})(_listed(globals()[_name]))
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch.func import jacrev
 
 from lawful.blocks import ShapeError
+from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossError, LossLike, label, parse, read, spans
@@ -163,16 +164,19 @@ def check(
     say = progress or (lambda line: None)
     arch = architecture_of(network, tuple(args), kwargs)
     losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
-    expect_runs(arch)
     say("deriving")
     run = derive(arch, label(losses))
     laws = elsewhere(run, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
+    try:
+        expect_runs(arch)
+    except ShapeError as error:  # a call that needs the module's own numbers: lengths, or places, among the inputs
+        return CheckReport(arch, laws, Subject(arch, run, runs=False, reason=str(error)))
     subject = _subject(arch, losses, run, countable, instance)
     if laws is not run:
         subject = replace(subject, reason="; ".join([*filter(None, [subject.reason]), ONE_RUN]))
     found = CheckReport(arch, laws, subject)
     if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE and fits(arch, EXAMPLES):
-        say(f"verifying {len(laws)} families of laws")
+        say(f"verifying {plural(len(laws), 'family', 'families')} of laws")
         found = replace(found, own_report=_verified(arch, laws, seed))
     found = _counted(found, seed, say)
     if found.copied and found.differs:  # tiny axes may have laws by accident
@@ -262,14 +266,16 @@ def _counted(found: CheckReport, seed: int, say: Callable[[str], None]) -> Check
     small, laws = found.subject.arch, found.subject.laws
     if not found.subject.runs:
         return found
-    say(f"verifying {len(laws)} families of laws of what is counted")
+    say(f"verifying {plural(len(laws), 'family', 'families')} of laws of what is counted")
     same = not found.copied and all(law.exact for law in found.laws) and len(found.laws) == len(laws)
     report = found.own_report if same and found.own_report else _verified(small, laws, seed)
+    rank = gradient_rank(small, laws, seed)
+    hold = rank >= 0 and acceptable(report, laws) and all(law.exact for law in laws)
+    counting: dict[str, Any] = {"verified": rank if hold else None, "progress": lambda line: say(f"counting: {line}")}
     try:
-        counted = count(small, laws.loss, seed=seed, progress=lambda line: say(f"counting: {line}"))
+        counted = count(small, laws.loss, seed=seed, **counting)
     except ShapeError as error:  # calls that torch cannot differentiate often enough
         return replace(found, small_report=report, subject=replace(found.subject, runs=False, reason=str(error)))
-    rank = gradient_rank(small, laws, seed)
     if counted.laws < rank and acceptable(verify(small, laws, samples=MANY, seed=seed), laws):
         expect_known(counted, rank)
     return replace(found, small_report=report, count=counted, rank=rank)

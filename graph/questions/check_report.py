@@ -216,6 +216,8 @@ class CheckReport:
         size = sum(p.size for p in self.arch.parameters.values())
         if self.own_report is not None:
             yield f"verified on {self._itself}: {_outcome(self.own_report, self.laws)}"
+        elif not self.subject.runs and self.subject.arch is self.arch:
+            yield f"not verified on {self._itself}, which does not run by itself"
         else:
             rows = longest(self.arch)
             many = f"{size:,} parameters" + (f" at {rows:,} positions" if rows > FEW else "")
@@ -223,7 +225,7 @@ class CheckReport:
         if self.small_report is not None and self.copied:
             copy = sum(p.size for p in self.small.parameters.values())
             outcome = _outcome(self.small_report, self.small_laws)
-            yield f"verified on {self.subject.name} of {copy:,} parameters: {outcome}"
+            yield f"verified on {self.subject.name} of {plural(copy, 'parameter')}: {outcome}"
 
     def _counted(self) -> Iterator[str]:
         if self.count is None:
@@ -231,7 +233,7 @@ class CheckReport:
             return
         where = self.subject.name if self.copied else self._itself
         yield (
-            f"counted on {where}, {self.count.parameters} trainable scalars: "
+            f"counted on {where}, {plural(self.count.parameters, 'trainable scalar')}: "
             f"oracle {self.count.laws}, engine {self.small_laws.independent}, "
             f"rank of their gradients {self.rank if self.rank >= 0 else 'unclear'}"
         )
@@ -259,9 +261,8 @@ class CheckReport:
         families = ", ".join(f"{law.name} ({law.algebra})" for law in self.small_laws) or "none"
         where = f" in the copy, whose families of laws are {families}" if self.copied else ""
         if self.findings:
-            return (
-                f"a finding: {self.difference} more laws than the rules give, behind a limit that is named below{where}"
-            )
+            found = plural(self.difference, "more law")
+            return f"a finding: {found} than the rules give, behind a limit that is named below{where}"
         if self.difference:
             more = self.difference > 0
             laws = plural(abs(self.difference), "law")

@@ -44,7 +44,7 @@ Look = Callable[[int], tuple[Fields, torch.Generator]]
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
 
 
-@question(skip=("flow",), least={"known": 0})
+@question(skip=("flow",), least={"known": 0, "verified": 0})
 def count(
     network: NetworkLike,
     loss: LossLike = "mse",
@@ -54,6 +54,7 @@ def count(
     axis: Axes | None = None,
     seed: int = 0,
     known: int | None = None,
+    verified: int | None = None,
     exact: bool = False,
     flow: Flow | None = None,
     progress: Callable[[str], None] | None = None,
@@ -73,6 +74,8 @@ def count(
             that `derive` uses, as tracing finds it, else the last.  That of an architecture is known.
         seed: of the point and the data.
         known: a number of laws proved already; reaching it ends the search early.
+        verified: a number of independent laws that hold (`verify`).  It ends nothing, and decides where as many are
+            counted but the gap is narrow, if what is kept stands well above rounding, which is then measured.
         exact: count modulo primes instead of in floats, without rounding (see `count_exactly` in `exact`); for networks
             that are polynomial once their activation patterns are fixed.  A module is traced first.
         flow: how the network is trained (see `lawful.flows`); the gradient flow if not given.  Counting is then in
@@ -113,6 +116,7 @@ def count(
                 f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
             )
         counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
+        counted["verified"] = verified
         if isinstance(network, Architecture):
             with refused("the network cannot be counted", LESS, ShapeError):
                 return _doubted(network, _count_architecture(network, loss, **counted))
@@ -182,6 +186,7 @@ def _count(
     *,
     seed: int,
     known: int | None,
+    verified: int | None,
     flow: Flow | None,
     progress: Callable[[str], None] | None,
     points: Sequence[int] = range(ATTEMPTS),
@@ -199,6 +204,7 @@ def _count(
     look = look or _looking(network, loss, args, kwargs, axis, seed)
     narrow: list[Count] = []
     for point in points:
+<<<<<<< HEAD
         if point not in done:
             (potential, theta, sample), generator = look(point)
             if flow is None:
@@ -209,6 +215,17 @@ def _count(
             done[point] = found, found.verdict is not Verdict.HOLDS or potential_steady(potential, theta, sample)
         found, steady = done[point]
         if not steady:
+=======
+        generator = torch.Generator().manual_seed(seed + 1000 * point)
+        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
+        potential, theta, sample = fields_of(network, loss, generator, **where)
+        if flow is None:
+            found = count_fields(potential, theta, sample, known=known, verified=verified, progress=progress)
+        else:
+            layout = layout_of(network)
+            found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
+        if found.verdict is Verdict.HOLDS and not potential_steady(potential, theta, sample):
+>>>>>>> main
             continue
         if found.verdict is not Verdict.UNDECIDED:
             seen.append(found)
@@ -216,7 +233,7 @@ def _count(
             narrow.append(found)
         else:
             continue
-        sure = [f for f in seen if f.gap >= SURE_GAP]
+        sure = [f for f in seen if f.gap >= SURE_GAP or f.laws == verified]
         if len(sure) >= wanted or (sure and found.laws == known):
             return min(sure, key=lambda f: f.laws)
         agreeing = [f for f in (*seen, *narrow) if f.laws == found.laws]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from lawful.theory.arguments import plural
 from lawful.theory.oracle.counting import Count
 from lawful.theory.verdict import Verdict
 
@@ -85,7 +86,7 @@ def doubted(found: Count, reach: Reach) -> Count:
     laws = found.laws if best is None else reach.laws(best)
     if laws == found.laws or best is None:
         return found
-    why = f"with the activation patterns that one point has, {laws} laws are counted"
+    why = f"with the activation patterns that one point has, {plural(laws, 'law is', 'laws are')} counted"
     if tied(reach.patterns, best):
         why = f"{why}: others never come together"
         return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")

@@ -26,6 +26,7 @@ from .running import (
     batch_of,
     draw_inputs,
     dropout_off,
+    first_not_a_number,
     program_forward,
 )
 from .slopes import is_derivative
@@ -126,7 +127,13 @@ def _compared(
         return _undone(program, found.refusal)
     limits = found.limits
     if has_nan(expected):
-        limits = (*limits, "the module gives what is not a number wherever it was run: little of it was compared")
+        where = first_not_a_number(program, values, draw_inputs(program, traced, generator, ways[0]))
+        limits = (
+            *limits,
+            f"the module gives what is not a number (NaN) wherever it was run{where and f', first in {where}'}: give "
+            "examples on which it is a number (a mask that leaves something in every row), or add an epsilon to what "
+            "it divides by; little of it was compared",
+        )
     try:
         got = run(forward, inputs)
     except Unprepared as error:

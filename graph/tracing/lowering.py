@@ -143,9 +143,8 @@ class Lowering(Context):
             return replace(out, origin=(node, tuple(args), kwargs)) if isinstance(out, Lazy) else out
         except (NotUnderstood, Tangled) as error:
             return opaque_call(self, node, args, kwargs, str(error))
-        except Exception as error:  # arguments that a handler does not foresee
-            reason = f"its arguments are not foreseen ({type(error).__name__}: {error})"
-            return opaque_call(self, node, args, kwargs, reason)
+        except Exception:  # arguments that a handler does not foresee
+            return opaque_call(self, node, args, kwargs, "its arguments are of a form that no rule follows")
 
     def _handled(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
         """What a handler makes of a call, in which sums of parameters are taken apart."""

@@ -8,15 +8,18 @@ from itertools import chain
 from typing import Any
 
 import torch
+from torch.fx import Node
 from torch.fx.node import map_arg
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree
 
 from lawful.theory.oracle.lending.lent import Lent
 from lawful.theory.oracle.modules import as_double, whole_numbers
 
 from .calls import FlatCall, Outputs
 from .noise import Fed, drawn_again
+from .places import place_of
 from .program import Program
 
 DROPOUTS = frozenset(
@@ -84,18 +87,43 @@ def program_forward(program: Program) -> Forward:
     """The exported graph itself as a function, for inputs of the traced shape; its gradients are autograd's own."""
 
     def forward(parameters: Tensors, inputs: Inputs) -> tuple[torch.Tensor, ...]:
-        env: dict[Any, Any] = {node: parameters[n] for node, n in program.parameters.items()}
-        env |= {node: as_double(b) for node, (_, b) in program.buffers.items()}
-        env |= {node: as_double(c) for node, c in program.constants.items()}
-        env |= {i.node: x for i, x in zip(program.inputs, inputs, strict=True)}
-        for node in program.graph.nodes:
-            if node.op != "placeholder":
-                args = map_arg(node.args, env.__getitem__)
-                kwargs = map_arg(node.kwargs, env.__getitem__)
-                env[node] = node.target(*args, **kwargs)
+        env: dict[Node, Any] = {}
+        for _ in _calls(program, parameters, inputs, env):
+            pass
         return tuple(env[node] for _, node in program.outputs)
 
     return forward
+
+
+def _calls(program: Program, parameters: Tensors, inputs: Inputs, env: dict[Node, Any]) -> Iterator[Node]:
+    """Every call of the exported graph, once its value is in `env`."""
+    env |= {node: parameters[n] for node, n in program.parameters.items()}
+    env |= {node: as_double(b) for node, (_, b) in program.buffers.items()}
+    env |= {node: as_double(c) for node, c in program.constants.items()}
+    env |= {i.node: x for i, x in zip(program.inputs, inputs, strict=True)}
+    for node in program.graph.nodes:
+        if node.op != "placeholder":
+            env[node] = node.target(*map_arg(node.args, env.__getitem__), **map_arg(node.kwargs, env.__getitem__))
+            yield node
+
+
+def first_not_a_number(program: Program, parameters: Tensors, inputs: Inputs) -> str:
+    """Where the first call stands that makes what is not a number of numbers; empty if none is seen.
+
+    Args:
+        program: what was traced.
+        parameters: by canonical name.
+        inputs: of the traced shape.
+    """
+    env: dict[Node, Any] = {}
+    try:
+        with torch.no_grad():
+            for node in _calls(program, parameters, inputs, env):
+                if any(t.isnan().any() for t in _pytree.tree_leaves(env[node]) if isinstance(t, torch.Tensor)):
+                    return str(place_of(node))
+    except Exception:  # a kernel that knows no float64
+        return ""
+    return ""
 
 
 class ModuleRun:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lawful.symmetry.audit import readers_of
-from lawful.symmetry.given import WAYS, weights_of
+from lawful.symmetry.given import FOLDING, weights_of
 from lawful.symmetry.models import of_model, write
 from lawful.symmetry.running import copied, distance, outputs, tensors_of
 from lawful.symmetry.symmetries import Symmetries, symmetries
@@ -51,7 +51,7 @@ class Folded:
     error: float
 
 
-@typed(ways=WAYS)
+@typed(ways=FOLDING)
 def fold(
     model: torch.nn.Module,
     kinds: Sequence[str] = KINDS,

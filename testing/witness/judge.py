@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from .own_backward import AGREES, DESIGN, OPEN, WRONG, OperatorFinding
 from .sample import Sample
 from .tape import Stop, spots_in
+from .torch_design import by_torch
 from .where import Fault, first_fault
 
 STRAIGHT = "a straight-through estimator: no gradient, by design"
@@ -85,6 +86,8 @@ def judge(
             found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
         _padding(sample, found, padded)
         _operators(sample, found)
+        found.notes += [n for n in by_torch(sample.tape) if n not in found.notes]
+    _mute(known, found)
     for one in found.parameters.values():
         if one.against or one.stops:
             one.vouched.clear()
@@ -129,6 +132,15 @@ def _lacks(sample: Sample, name: str, one: ParameterFinding, found: Judgement) -
     if sure is not None:
         one.against.setdefault(REACH, "autograd does not see a path to it")
         found.fault = found.fault or Fault("a checkpoint", sure.place, sure.why, "its parameters", 0)
+
+
+def _mute(known: Sequence[Sample], found: Judgement) -> None:
+    """Parameters that a straight-through estimator passes by, and that get no gradient from anywhere: asked about."""
+    for name, one in found.parameters.items():
+        if one.notes == [STRAIGHT] and not any(s.gets(name) for s in known):
+            one.stops = list(dict.fromkeys(stop for s in known for stop in s.mute.get(name, ())))
+            one.missing = bool(one.stops)
+            one.notes = [] if one.stops else one.notes
 
 
 def _padding(sample: Sample, found: Judgement, padded: dict[str, tuple[int, ...]]) -> None:
@@ -214,7 +226,7 @@ def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement,
     for name, one in found.parameters.items():
         owns = [s.own.get(name) for s in samples]
         none = all(g is None for g in owns)
-        zero = all(g is None or not float(g.norm()) > 1e-14 * s.scale for g, s in zip(owns, samples, strict=True))
+        zero = not any(s.gets(name) for s in samples)
         moved = any(s.moved(name) for s in known)
         if one.against or one.stops or one.untested:
             continue

@@ -8,17 +8,24 @@ from typing import Any, Protocol
 
 import torch
 
-from .tape import Place
+from .checkpoints import CheckpointFunction, looked_into
+from .tape import Place, Stop, Tape
+
+REGION, INFERENCE = "a no_grad region", "an inference_mode region"
 
 
 class Listener(Protocol):
     """Who is told.
 
     Attributes:
+        tape: what is written.
         regions: where the `no_grad` regions begin that are open.
+        deaf: whether what runs is not what backward goes through.
     """
 
-    regions: list[Place]
+    tape: Tape
+    regions: list[Stop]
+    deaf: bool
 
     def enter(self, function: type[torch.autograd.Function], args: tuple[Any, ...]) -> int:
         """A call of an `autograd.Function` begins; gives its number."""
@@ -34,18 +41,20 @@ class Listener(Protocol):
 def listening(recorder: Listener) -> Iterator[None]:
     """Tells a recorder of every call of an `autograd.Function`, and of every `no_grad` region."""
     level = torch.autograd.Function.__mro__[1]
-    kinds: list[Any] = [torch.no_grad, torch.set_grad_enabled]
+    kinds: list[Any] = [torch.no_grad, torch.set_grad_enabled, torch.inference_mode]
     own = [(k, k.__enter__, k.__exit__) for k in kinds]
 
     def apply(cls: type[torch.autograd.Function], *args: Any) -> Any:
+        if cls is CheckpointFunction:
+            return looked_into(recorder, super(level, cls).apply, *args)
         number = recorder.enter(cls, args)
         out = super(level, cls).apply(*args)  # type: ignore[arg-type]
         recorder.leave(number, out)
         return out
 
-    def opened(enter: Callable[[Any], None]) -> Callable[[Any], None]:
+    def opened(enter: Callable[[Any], None], why: str) -> Callable[[Any], None]:
         def run(self: Any) -> None:
-            recorder.regions.append(recorder.place())
+            recorder.regions.append(Stop(recorder.place(), why))
             enter(self)
 
         return run
@@ -60,7 +69,8 @@ def listening(recorder: Listener) -> Iterator[None]:
 
     level.apply = classmethod(apply)  # type: ignore[attr-defined]
     for kind, enter, leave in own:
-        kind.__enter__, kind.__exit__ = opened(enter), closed(leave)
+        why = INFERENCE if kind is torch.inference_mode else REGION
+        kind.__enter__, kind.__exit__ = opened(enter, why), closed(leave)
     try:
         yield
     finally:
@@ -69,4 +79,4 @@ def listening(recorder: Listener) -> Iterator[None]:
             kind.__enter__, kind.__exit__ = enter, leave
 
 
-__all__ = ["Listener", "listening"]
+__all__ = ["REGION", "Listener", "listening"]

@@ -135,12 +135,12 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
     try:
         with torch.enable_grad():
             outs = run([v.view_as(v) for v in live])  # an operator may write into what it is given
-    except Exception:
+        real = [i for i, t in enumerate(outs) if t.is_floating_point()]
+        given = [i for i in real if outs[i].requires_grad] or real
+        cotangents = {i: _normal(outs[i], generator) for i in given}
+        own = _pull(outs, cotangents, live)
+    except Exception:  # a user's code runs: alone, without what it was called with, it may raise anything
         return _unmeasured(thing, number)
-    real = [i for i, t in enumerate(outs) if t.is_floating_point()]
-    given = [i for i in real if outs[i].requires_grad] or real
-    cotangents = {i: _normal(outs[i], generator) for i in given}
-    own = _pull(outs, cotangents, live)
     true, how = None, "differences"
     narrow = isinstance(thing, OwnCall) and any(
         s.dtype in (torch.float32, torch.float16, torch.bfloat16)

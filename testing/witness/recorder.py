@@ -5,9 +5,6 @@ This file is long because everything that is written shares what is known about 
 
 from __future__ import annotations
 
-import os
-import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +13,8 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .listening import listening
+from .listening import REGION, listening
+from .places import place_now
 from .straight import Straight
 from .tape import (
     COMPARES,
@@ -40,9 +38,8 @@ BLIND = frozenset(
     "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty new_zeros new_ones new_full "
     "new_empty_strided exponential_ normal_ uniform_ random_ cauchy_ log_normal_ geometric_ zero_ ".split()
 )
-OURS = frozenset({"torch", "lawful"})  # packages whose lines no user wrote
-DETACHED, REGION = "detach() or .data", "a no_grad region"
-CHECKPOINT = "no input of it needs a gradient, so that it gives none to its parameters (use_reentrant=False does)"
+DETACHED = "detach() or .data"
+UNASKED = "no input needs a gradient, so that none reaches the parameters inside of"
 
 
 def _whole(tensor: torch.Tensor) -> bool:
@@ -75,7 +72,8 @@ class Recorder(TorchDispatchMode):
         self._before_call: dict[int, int] = {}
         self._of_state: set[int] = set()  # memory that was made from what the module keeps for its next call
         self._straight = Straight(tape)
-        self.regions: list[Place] = []  # where the no_grad regions begin that are open
+        self.regions: list[Stop] = []  # where the no_grad regions begin that are open
+        self.deaf = False  # inside of a reentrant checkpoint, whose forward backward does not go through
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -222,7 +220,7 @@ class Recorder(TorchDispatchMode):
         if alive:
             stop = Stop(tape.detached.get(spot.key, place), DETACHED)
         else:
-            stop = Stop(self.regions[-1] if self.regions else place, REGION)
+            stop = self.regions[-1] if self.regions else Stop(place, REGION)
         return Cut(number, spot, stop, place, True, call)
 
     def _written(self, schema: Any, args: tuple[Any, ...], options: dict[str, Any]) -> list[torch.Tensor]:
@@ -237,11 +235,14 @@ class Recorder(TorchDispatchMode):
 
     def enter(self, function: type[torch.autograd.Function], args: tuple[Any, ...]) -> int:
         """Begins a call of an `autograd.Function`; gives its number."""
-        with torch.utils._python_dispatch._disable_current_modes():
+        with torch.utils._python_dispatch._disable_current_modes(), torch.inference_mode(False):
             spots, kept = {}, []
             for i, a in enumerate(args):
                 if isinstance(a, torch.Tensor) and type(a) in (torch.Tensor, torch.nn.Parameter):
-                    spots[i] = self.note(a)
+                    try:
+                        spots[i] = self.note(a)
+                    except NotMeasured as error:
+                        self.tape.unknown = str(error)
                     kept.append(a.detach().clone())
                 else:
                     kept.append(a)
@@ -260,6 +261,8 @@ class Recorder(TorchDispatchMode):
     def leave(self, number: int, out: Any) -> None:
         """Ends it, with what it gave."""
         self._open.pop()
+        if self.tape.unknown:
+            return
         call, tape = self.tape.calls[number], self.tape
         call.last = len(tape.steps)
         outs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
@@ -286,8 +289,8 @@ class Recorder(TorchDispatchMode):
         call, cut = self.tape.calls[number], next((c for c in self.tape.cuts if c.call == number), None)
         if cut is not None:
             self.tape.dead[spot.key] = cut.stop
-        elif call.by_torch and torch.is_grad_enabled():
-            self.tape.dead[spot.key] = Stop(call.place, CHECKPOINT, sure=True)
+        elif torch.is_grad_enabled() and not any(s.alive for s in call.spots.values()):
+            self.tape.dead[spot.key] = Stop(call.place, f"{UNASKED} {call.function.__name__}")
 
     def settle(self, module: torch.nn.Module) -> None:
         """After the forward: what was made anew from what it held before is state, not part of a path."""
@@ -307,24 +310,7 @@ class Recorder(TorchDispatchMode):
 
     def place(self) -> Place:
         """The innermost module whose forward runs, and the innermost line that a user wrote."""
-        frame, path, number, module = sys._getframe(1), "", 0, None
-        while frame is not None and not (path and module is not None):
-            code = frame.f_code
-            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            if not path and package not in OURS and code.co_filename[:1] != "<" and _users(code.co_filename):
-                path, number = code.co_filename, frame.f_lineno
-            if module is None and code.co_argcount and code.co_varnames[0] == "self" and code.co_name == "forward":
-                module = self._names.get(id(frame.f_locals.get("self")))
-            frame = frame.f_back  # type: ignore[assignment]
-        return Place(module or "", path, number)
-
-
-STANDARD = sysconfig.get_paths()["stdlib"] + os.sep
-
-
-def _users(path: str) -> bool:
-    """Whether a file is not one of Python's own library."""
-    return not path.startswith(STANDARD) or "site-packages" in path
+        return place_now(self._names)
 
 
 def _state(module: torch.nn.Module) -> list[torch.Tensor]:

@@ -15,10 +15,9 @@ import torch
 from torch.utils import _pytree as pytree
 
 from .tape import Cut, NotMeasured, OwnCall, Spot, Step, Tape, spots_in
+from .torch_design import SCALED, by_frequency
 
 Tensors = dict[str, torch.Tensor]
-FREQUENCY = ("aten.embedding", "aten._embedding_bag", "aten.embedding_bag")
-SCALED = 3  # which of their arguments is `scale_grad_by_freq`
 
 
 @dataclass
@@ -192,7 +191,7 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
             out = _called(step, args, kwargs)
     except NotMeasured:
         raise
-    except Exception as error:
+    except Exception as error:  # any operator of a user, and what it raises is why it is not measured
         said = " ".join(str(error).split())[:120] or type(error).__name__
         raise NotMeasured(f"{step.name} does not run again: {said}") from error
     outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
@@ -242,7 +241,7 @@ def _changed(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> li
 
 
 def _called(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if step.name in FREQUENCY and _by_frequency(step):
+    if by_frequency(step):
         return _frequency(step, args, kwargs)
     if step.dice is not None:
         with torch.random.fork_rng(devices=[]):
@@ -257,10 +256,6 @@ def _called(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs["out"] = base(*args, **given)
         return kwargs["out"]
     return step.func(*args, **kwargs)
-
-
-def _by_frequency(step: Step) -> bool:
-    return bool(step.args[SCALED] if len(step.args) > SCALED else step.kwargs.get("scale_grad_by_freq", False))
 
 
 def _frequency(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -16,8 +16,10 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
         return "not zero, where the derivative is"
     factor = float((own * true).sum()) / norm**2
 
+    gap = float((own - true).norm())
+
     def near(other: torch.Tensor) -> bool:
-        return float((own - other).norm()) <= 1e-3 * size
+        return float((own - other).norm()) <= min(1e-3 * size, 0.05 * gap)
 
     if near(-true):
         return "the sign is wrong"
@@ -52,8 +54,7 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     ]
     if spread:
         return f"a term that is constant along axis {spread[0]} is missing or wrong"
-    part = float(rest.norm()) / norm
-    return f"a part of it is missing or wrong ({part:.0%} of its size)"
+    return f"a part of it is missing or wrong ({100 * gap / norm:.2g}% of its size)"
 
 
 __all__ = ["resemblance"]

@@ -1,7 +1,4 @@
-"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed.
-
-This file is long because both sides of a step share what was seen while it ran.
-"""
+"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed."""
 
 from __future__ import annotations
 
@@ -11,27 +8,24 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from lawful.theory.losses import Loss, LossLike, read, total
-from lawful.theory.oracle.modules import Axes, fit_losses
 from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import ModuleError, refused
 
+from .losses import LossOf, Outputs
 from .own_backward import OperatorFinding, operators
 from .recorder import recording
 from .replay import Memory, Replayed, replay
 from .stand_ins import stand_ins
 from .stops import sort_stops
-from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape
+from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape, storage_key
+from .widths import EPS, Widths, narrowest
 from .wires import Wires
 
 Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
-Outputs = dict[str, torch.Tensor]
-LossOf = Callable[[Outputs], torch.Tensor]
-EPS = {torch.float64: 2.3e-16, torch.float32: 1.2e-7, torch.float16: 9.8e-4, torch.bfloat16: 7.9e-3}
 MARGIN = 100  # times the change of the gradient when every parameter moves by its last bit
+REPLACED = "given other data in the forward (from its first inputs?); call the module once before the test"
 FLOOR = 16  # last bits of the type that it is computed in
 
 
@@ -47,11 +41,13 @@ class Sample:
         meant: the same, where that stays unseen of which it is known that it is meant.
         declared: whether `by_design=` says so of some of it.
         stops: where gradients stop that may not be meant, for each parameter that lacks a part of its gradient.
+        mute: the stops of straight-through estimators, for each parameter that gets no gradient at all past them.
         noise: by how much the derivative moves with the last bits.
         width: the narrowest type of numbers that took part.
         tape: what ran.
         wires: pairs of what backward sent and what it should have sent, by step and result.
         operators: what was found about operators with a backward of their own.
+        excused: calls of operators whose own backward stands in for the derivative.
         unknown: why there is no derivative to compare with.
         unseen: parameters that the outputs move with, and whose derivative of the loss is zero all the same.
         value: the loss.
@@ -67,11 +63,13 @@ class Sample:
     meant: Gradients = field(default_factory=dict)
     declared: bool = False
     stops: dict[str, list[Stop]] = field(default_factory=dict)
+    mute: dict[str, list[Stop]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     width: torch.dtype = torch.float64
     tape: Tape = field(default_factory=Tape)
     wires: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     operators: list[OperatorFinding] = field(default_factory=list)
+    excused: frozenset[int] = frozenset()
     unknown: str = ""
     unseen: set[str] = field(default_factory=set)
     value: float = 0.0
@@ -108,6 +106,11 @@ class Sample:
         size, error = float(true.norm()) if true is not None else 0.0, self.error(name, side)
         return error / size if size else float("inf") if error else 0.0
 
+    def gets(self, name: str) -> bool:
+        """Whether backward left a gradient other than zero."""
+        own = self.own.get(name)
+        return own is not None and float(own.norm()) > 1e-14 * self.scale
+
     def moved(self, name: str) -> bool:
         """Whether the derivative is more than rounding."""
         true = self.true.get(name)
@@ -125,32 +128,6 @@ def apart(one: torch.Tensor | None, other: torch.Tensor | None) -> float:
 def dense(grad: torch.Tensor) -> torch.Tensor:
     """A copy of a gradient, with the zeros that a sparse one leaves out."""
     return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
-
-
-def loss_of(loss: LossLike | None, axis: Axes, seed: int) -> LossOf:
-    """A loss with random targets, the same ones whenever it is asked; what is a loss already is squared."""
-
-    def value(outputs: Outputs) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        numbers = [n for n, z in outputs.items() if z.ndim == 0 or z.numel() == 1 or n == "loss"]
-        rest = {n: z for n, z in outputs.items() if n not in numbers}
-        sums = [outputs[n].sum() for n in numbers]
-        if rest:
-            wanted: LossLike = "mse" if loss is None else loss
-            names = list(outputs)
-            losses = read(wanted, names)
-            picked = [m for m, n in zip(losses, names, strict=True) if n not in numbers]
-            own_axis = (
-                axis
-                if not isinstance(axis, (list, tuple))
-                else [a for a, n in zip(axis, names, strict=True) if n not in numbers]
-            )
-            picked = [Loss("mse") if rest[n].ndim == 1 else m for m, n in zip(picked, rest, strict=True)]
-            losses, axes = fit_losses(rest, picked, own_axis)
-            sums.append(total(losses, list(rest.values()), generator, axes))
-        return sum(sums[1:], start=sums[0])
-
-    return value
 
 
 def take(
@@ -186,6 +163,8 @@ def take(
             found = module(*args, **kwargs)
         recorder.settle(module)
         tape = recorder.tape
+        if moved := [n for n, p in parameters.items() if tape.leaves.get(storage_key(p), ("",))[0] != n]:
+            tape.unknown = tape.unknown or f"{', '.join(moved[:3])}: {REPLACED}"
         outputs = named_outputs(module, found)
         spots = {}
         try:
@@ -202,7 +181,7 @@ def take(
         own = compiled()
     leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
     sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs)
-    sample.width = _narrowest({*tape.widths, *widths.seen, *(p.dtype for p in parameters.values())})
+    sample.width = narrowest({*tape.widths, *widths.seen, *(p.dtype for p in parameters.values())})
     if tape.unknown:
         sample.unknown = tape.unknown
         return sample
@@ -215,32 +194,12 @@ def take(
     return sample
 
 
-class Widths(TorchDispatchMode):
-    """Types of the real numbers that a backward computes in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[torch.dtype] = set()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for t in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(t, torch.Tensor) and t.is_floating_point() and t.ndim:
-                self.seen.add(t.dtype)
-        return out
-
-
-def _narrowest(widths: set[torch.dtype]) -> torch.dtype:
-    return max((w for w in widths if w in EPS), key=EPS.__getitem__, default=torch.float64)
-
-
 def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: int, by_design: Sequence[str]) -> None:
     """Fills in the derivative, with cuts and without, its noise, and what was found about operators."""
     tape, leaves = sample.tape, sample.parameters
     sample.operators = operators(tape, leaves, seed)
     stand_in = stand_ins(tape, sample.operators, by_design)
+    sample.excused = frozenset(stand_in)
     whole = replay(tape, leaves, list(spots.values()), stand_in=stand_in)
     for name, value in zip(spots, whole.outputs, strict=True):
         if not _same(value, sample.outputs[name], sample.width):
@@ -292,6 +251,12 @@ def _stopped(sample: Sample, derivative: Callable[[Sequence[Cut]], Gradients], b
         bound = sample.bound(n, sample.meant) + sample.bound(n, sample.cut)
         by = [stop for stop, grads in alone if apart(grads.get(n), sample.meant.get(n)) > bound]
         sample.stops[n] = by or list(known.asked)
+    mute = [n for n in sample.parameters if sample.moved(n) and not sample.gets(n) and sample.fits(n, sample.meant)]
+    ways = list(known.straight.items())[-MOST_STOPS:] if mute else []
+    passing = [(stop, derivative(cuts)) for stop, cuts in ways]
+    for n in mute:
+        bound = sample.bound(n)
+        sample.mute[n] = [stop for stop, grads in passing if apart(grads.get(n), sample.true.get(n)) > bound]
 
 
 def _unseen(
@@ -358,15 +323,4 @@ def _pair(sample: Sample, wires: Wires) -> None:
     sample.wires = pairs
 
 
-__all__ = [
-    "EPS",
-    "FLOOR",
-    "MARGIN",
-    "Gradients",
-    "LossOf",
-    "Outputs",
-    "Sample",
-    "dense",
-    "loss_of",
-    "take",
-]
+__all__ = ["FLOOR", "MARGIN", "Gradients", "Sample", "dense", "take"]

@@ -21,7 +21,8 @@ from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.own_runs import own_run
 from lawful.theory.refusals import ModuleError, refused
 
-from .sample import Gradients, LossOf, Sample, dense, take
+from .losses import LossOf
+from .sample import Gradients, Sample, dense, take
 
 MOST = 6  # steps, while a parameter has not moved
 
@@ -237,8 +238,10 @@ def _average(sample: Sample, module: torch.nn.parallel.DistributedDataParallel) 
 
 @contextmanager
 def kept(module: torch.nn.Module) -> Iterator[None]:
-    """Puts gradients, buffers, modes and random states back."""
+    """Puts parameters, gradients, buffers, modes and random states back."""
     grads = {p: p.grad for p in module.parameters()}
+    plain = [p for p in module.parameters() if type(p.data) is Tensor]  # what is sharded has no memory of its own
+    values = [(p, p.data, p.detach().clone()) for p in plain]
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     modes = [(m, m.training) for m in module.modules()]
     with own_run(), random_states(), warnings.catch_warnings(), torch.enable_grad():
@@ -248,6 +251,11 @@ def kept(module: torch.nn.Module) -> Iterator[None]:
         finally:
             for p, g in grads.items():
                 p.grad = g
+            for p, data, old in values:
+                if p.data_ptr() != data.data_ptr():
+                    p.data = data
+                if not torch.equal(p.detach(), old):
+                    p.detach().copy_(old)
             for b, old in buffers:
                 b.detach().copy_(old)
             for m, mode in modes:
@@ -292,7 +300,9 @@ def jittered(
             spread = float(x.std()) if x.numel() > 1 else 1.0
             noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
             return size * (x + 0.5 * (spread or 0.2) * noise)
-        if generator is None or x.dtype == torch.bool or "mask" in name or x.numel() < 2 or x.is_complex():
+        if x.is_complex():
+            return x.to(torch.complex128, copy=True)
+        if generator is None or x.dtype == torch.bool or "mask" in name or x.numel() < 2:
             return x.clone()
         order = torch.randperm(x.numel(), generator=generator).to(x.device)
         return x.reshape(-1)[order].reshape(x.shape)

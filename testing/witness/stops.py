@@ -17,11 +17,13 @@ class Stops:
     Attributes:
         meant: reads behind those that are declared, or belong to straight-through estimators.
         asked: all others, with the reads behind each.
+        straight: those that belong to straight-through estimators and are not declared.
         declared: whether some are declared.
     """
 
     meant: list[Cut] = field(default_factory=list)
     asked: dict[Stop, list[Cut]] = field(default_factory=dict)
+    straight: dict[Stop, list[Cut]] = field(default_factory=dict)
     declared: bool = False
 
 
@@ -38,6 +40,8 @@ def sort_stops(tape: Tape, by_design: Sequence[str]) -> Stops:
         if declared or stop in tape.straight:
             found.meant += cuts
             found.declared |= declared
+            if not declared:
+                found.straight[stop] = cuts
         else:
             found.asked[stop] = cuts
     return found

@@ -1,4 +1,7 @@
-"""Straight-through estimators: sums whose value is a rounded one, `x + (round(x) - x).detach()`, seen by numbers."""
+"""Straight-through estimators, seen by numbers: sums whose value is a rounded one, `x + (round(x) - x).detach()`.
+
+So are sums of one number everywhere, `x + (1 - x).detach()`, which nobody writes but for their gradient.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,12 @@ class Straight:
 
     def sums(self, step: Step, cuts: Sequence[Cut], results: Sequence[torch.Tensor]) -> None:
         """Tells of a call that reads values without autograd, before what it gives counts as rounded."""
-        if step.name.rpartition(".")[2] not in SUMS or not step.alive or not self._hard:
+        if step.name.rpartition(".")[2] not in SUMS or not step.alive:
             return
         soft = {s.key for s in spots_in(step.args) if s.alive and s.dtype.is_floating_point}
+        if soft and any(_one_number(total.detach()) for total in results):
+            self.stops |= {s for c in cuts for s in self._behind(c)}
+            return
         for total in results:
             for key, hard in self._hard.items():
                 if soft and key not in soft and hard.shape == total.shape and _equal(total.detach(), hard):
@@ -72,6 +78,10 @@ class Straight:
                 found.add(c.stop)
                 open_.append(c.spot)
         return found
+
+
+def _one_number(total: torch.Tensor) -> bool:
+    return total.numel() > 1 and _equal(total, total.reshape(-1)[0])
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

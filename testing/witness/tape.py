@@ -249,6 +249,8 @@ class Tape:
         """A tensor as memory."""
         if tensor.layout is not torch.strided or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
             raise NotMeasured(f"it computes with a {type(tensor).__name__} of layout {tensor.layout}")
+        if wrapped(tensor):
+            raise NotMeasured("it hands values of torch.func to a function with a backward of its own")
         key = storage_key(tensor)
         alive = tensor.requires_grad
         return Spot(
@@ -270,16 +272,24 @@ class Tape:
         return found
 
 
+def wrapped(tensor: torch.Tensor) -> bool:
+    """Whether it belongs to a transform of torch.func, and has no memory; the kernels below are seen all the same."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
 def storage_key(tensor: torch.Tensor) -> int:
     """What names the memory of a tensor, while that is held."""
     return int(tensor.untyped_storage()._cdata)
 
 
 def flat(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy of the whole memory behind a tensor."""
+    """A copy of the whole memory behind a tensor, which can be differentiated even if that cannot (inference mode)."""
     storage = tensor.untyped_storage()
     count = storage.nbytes() // tensor.element_size()
-    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).clone()
+    with torch.inference_mode(False):
+        if tensor._is_zerotensor():  # of forward derivatives: there is no memory behind it
+            return torch.zeros(count, dtype=tensor.dtype, device=tensor.device)
+        return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).clone()
 
 
 def spots_in(tree: Any) -> list[Spot]:
@@ -303,4 +313,5 @@ __all__ = [
     "flat",
     "spots_in",
     "storage_key",
+    "wrapped",
 ]

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from .own_backward import WRONG
+from .own_backward import WRONG, OperatorFinding
 from .resemblance import resemblance
-from .sample import EPS, Sample
-from .tape import Place, Spot, Step, Tape, spots_in
+from .sample import Sample
+from .tape import OwnCall, Place, Spot, Step, Tape, spots_in
+from .torch_design import by_frequency
+from .widths import EPS
+
+CAUSES = ["a hook changes it", "what it saved was overwritten", "a checkpoint drew other numbers"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
         if name in keys and true_gradient is not None:
             bad[keys[name], None] = (name, sample.own.get(name), true_gradient)
     roots = [v for v in bad if v not in explained] or list(bad)
-    found = [_fault(sample, readers[v], v[0], *bad[v]) for v in roots if v in readers]
+    found = [_fault(sample, readers[v], v, *bad[v]) for v in roots if v in readers]
     return max(found, key=lambda f: f.step, default=None)
 
 
@@ -94,7 +98,7 @@ def _behind(sample: Sample, value: Value) -> set[Value]:
 
 
 def _fault(
-    sample: Sample, steps: Sequence[int], key: int, toward: str, own: torch.Tensor | None, true: torch.Tensor
+    sample: Sample, steps: Sequence[int], value: Value, toward: str, own: torch.Tensor | None, true: torch.Tensor
 ) -> Fault:
     """The fault of one of the steps that read a value, of which one with a backward of its own is the likeliest."""
     tape = sample.tape
@@ -102,36 +106,53 @@ def _fault(
     number = (special or list(steps))[-1]
     step, guess = tape.steps[number], resemblance(own, true)
     plain = not special and step.name.startswith("aten.")
-    alone = [f for f in sample.operators if f.verdict is WRONG and f.key == key and f.call is not None] if plain else []
-    if alone:  # an operator that gives back what it gets is no step: its backward is all that it does
-        f = alone[-1]
-        return Fault(
-            f"the backward of {f.operator}",
-            f.place,
-            f.guess,
-            toward,
-            f.step,
-            operator=f.operator,
-            written=_written(sample, f.call),
-        )
-    if not special and tape.steps[number].name.startswith("aten.") and step.name not in BY_FREQUENCY:
-        guess += "; its own formula is right, so what it saved was overwritten, or a hook changes the gradient"
-        guess += ", or a checkpoint drew other numbers" if tape.draws else ""
+    behind = _wrong_behind(sample, value) if plain else []
+    if behind:  # an operator that gives back what it gets is no step, and inside of a checkpoint no wire is heard
+        f, call = max(behind, key=lambda found: found[0].step)
+        nothing_else = f.operator if call.first == call.last else ""
+        what, at = f"the backward of {f.operator}", call.written
+        return Fault(what, f.place, f.guess, toward, f.step, operator=nothing_else, written=at)
+    if by_frequency(step) and "bag" in step.name:
+        guess += "; the backward of EmbeddingBag divides by the counts of other rows (torch, on the CPU)"
+    elif plain:
+        at = _overwritten(tape, number)
+        causes = [f"what it saved was overwritten ({at})"] if at else CAUSES[: 3 if tape.draws else 2]
+        guess += f"; its own formula is right, so {' or '.join(causes)}"
     inside = [n for n in step.own if not tape.calls[n].by_torch]
     at = _written(sample, inside[0] if inside else None)
-    return Fault(_name(sample, number), _outer(sample, step), guess, toward, _end(sample, number), written=at)
+    return Fault(_name(sample, number), _outer(sample.tape, step), guess, toward, _end(sample, number), written=at)
+
+
+def _overwritten(tape: Tape, number: int) -> Place | None:
+    """Where something later writes into what a step read or gave, without autograd knowing it."""
+    step = tape.steps[number]
+    keys = {s.key for s in (*_all(step), *step.results.values())}
+    for later in tape.steps[number + 1 :]:
+        for spot in filter(None, later.writes):
+            if spot.key in keys and not (later.alive and spot.alive and not later.own):
+                return _outer(tape, later)
+    return None
+
+
+def _wrong_behind(sample: Sample, value: Value) -> list[tuple[OperatorFinding, OwnCall]]:
+    """Operators with a wrong backward, not meant to be so, that read a value or what is made of it."""
+    found = []
+    for f in sample.operators:
+        if f.verdict is WRONG and f.call is not None and f.call not in sample.excused:
+            call = sample.tape.calls[f.call]
+            reads = {(s.key, s.made) for s in call.spots.values() if s.key == f.key}
+            if any(value in _behind(sample, r) for r in reads):
+                found.append((f, call))
+    return found
 
 
 def _written(sample: Sample, call: int | None) -> str:
     return "" if call is None else sample.tape.calls[call].written
 
 
-BY_FREQUENCY = frozenset({"aten.embedding", "aten._embedding_bag"})
-
-
-def _outer(sample: Sample, step: Step) -> Place:
+def _outer(tape: Tape, step: Step) -> Place:
     """Where the operator was called that a step runs inside of."""
-    own = [sample.tape.calls[n] for n in step.own if not sample.tape.calls[n].by_torch]
+    own = [tape.calls[n] for n in step.own if not tape.calls[n].by_torch]
     return own[0].place if own else step.place
 
 

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from .recorder import Recorder
 from .replay import count, packed
-from .tape import Tape
+from .tape import wrapped
 
 
 class Wires(TorchFunctionMode):
@@ -23,7 +23,7 @@ class Wires(TorchFunctionMode):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
-        self._tape: Tape = recorder.tape
+        self._recorder, self._tape = recorder, recorder.tape
         self.grads: dict[tuple[int, int], torch.Tensor] = {}
         self.heard: set[tuple[int, int]] = set()
 
@@ -40,7 +40,9 @@ class Wires(TorchFunctionMode):
 
     def listen(self, tensor: Any) -> None:
         """Hears what backward sends to a tensor that a step has made as it is."""
-        if type(tensor) is not torch.Tensor or tensor.is_leaf or not tensor.requires_grad or self._tape.unknown:
+        if type(tensor) is not torch.Tensor or tensor.is_leaf or not tensor.requires_grad:
+            return
+        if self._tape.unknown or self._recorder.deaf or wrapped(tensor):
             return
         with torch._C.DisableTorchFunction():
             spot = self._tape.spot(tensor)

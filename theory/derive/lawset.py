@@ -255,7 +255,7 @@ class LawSet(Named[Law]):
             lines.append(f"... and {len(self) - SHOWN} more; .text has all")
         lines += [f"note: {note}" for note in self.notes[:SHOWN]]
         if len(self.notes) > SHOWN:
-            lines.append(f"... and {len(self.notes) - SHOWN} more notes; .notes has all")
+            lines.append(f"... and {plural(len(self.notes) - SHOWN, 'more note')}; .notes has all")
         return "\n".join([self._size(), *(f"  {line}" for line in lines)])
 
     def __repr__(self) -> str:

@@ -36,7 +36,7 @@ class Leaks:
                 self._unseen = True
                 return
             w = now.inputs[0]
-            alike = solution.diagram.wires[w].size == diagram.wires[site.inputs[0]].size
+            alike = solution.drawn.wires[w].size == diagram.wires[site.inputs[0]].size
             self._norms.setdefault(w, []).append((now, alike))
 
     def of(self, family: Family) -> tuple[Leak, ...] | None:

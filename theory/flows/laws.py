@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..arguments import expect_counted, expect_text, of_right_kinds
+from ..arguments import expect_counted, expect_text, of_right_kinds, plural
 from ..laws.law import as_parameters
 from ..laws.named import Named
 from ..laws.statement import ramp_like
@@ -139,7 +139,6 @@ class FlowLaws(Named[FlowLaw]):
 
     def __repr__(self) -> str:
         flow = type(self.flow).__name__
-        notes = f", {len(self.notes)} notes" if self.notes else ""
-        return (
-            f"<FlowLaws of {flow}: {len(self)} families, {self.count} scalars, {self.independent} independent{notes}>"
-        )
+        notes = f", {plural(len(self.notes), 'note')}" if self.notes else ""
+        size = f"{plural(len(self), 'family', 'families')}, {plural(self.count, 'scalar law')}"
+        return f"<FlowLaws of {flow}: {size}, {self.independent} independent{notes}>"

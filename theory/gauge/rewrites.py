@@ -24,6 +24,7 @@ from .rules import (
     ConcatRule,
     GainRule,
     HomogeneousRule,
+    LargerRule,
     LinearRule,
     NormRule,
     PassRule,
@@ -68,6 +69,10 @@ def merge_repeated(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     }
     kept = [replace(s, inputs=tuple(wire.get(w, w) for w in s.inputs)) for s in diagram.sites if same[s.name] == s.name]
     notes = [Rewrite(s, f"computes the same as {t}") for s, t in same.items() if s != t]
+    for i, site in enumerate(kept):
+        if isinstance(site.rule, LargerRule) and len(set(site.inputs)) == 1:
+            kept[i] = replace(site, rule=PassRule(), inputs=site.inputs[:1], function=None)
+            notes.append(Rewrite(site.name, "the larger of a number and itself is that number"))
     return diagram.with_sites(kept), notes
 
 

@@ -3,10 +3,12 @@
 *Parts of maps*: `V` of features that are put side by side is a sum of maps of its columns, and features of `U` that are
 taken apart are those of maps of its rows.  Side by side or not, maps of one wire into one sum are one wire together.
 *Activations first*: what is done to copies of a feature alike is done to the feature before it is copied.
+*Norms first*: the mean and the size of features are those of as many copies of each.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -20,6 +22,7 @@ from .rules import (
     ConcatRule,
     HomogeneousRule,
     LinearRule,
+    NormRule,
     PassRule,
     PointwiseRule,
     RepeatRule,
@@ -272,3 +275,50 @@ def copied(site: Site | None, writer: Mapping[int, Site]) -> bool:
     if isinstance(site.rule, ConcatRule) and not site.rule.cut:
         return any(copied(writer.get(w), writer) for w in site.inputs)
     return isinstance(site.rule, RepeatRule)
+
+
+def normalise_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws a norm of as many copies of every feature as copies of a norm."""
+    notes = []
+    while found := next(_copies_normalised(diagram), None):
+        site, before = found
+        notes.append(Rewrite(site.name, "as many copies of each feature have one mean and one size"))
+        wires, (y,) = list(diagram.wires), site.outputs
+        parts = tuple(dict.fromkeys(before.inputs))
+
+        def added(like: int, size: int, wires: list[Wire] = wires) -> int:
+            wires.append(replace(wires[like], name=f"{wires[like].name} once", size=size))
+            return len(wires) - 1
+
+        made: list[Site] = []
+        whole = parts[0]
+        if len(parts) > 1:
+            whole = added(site.inputs[0], sum(wires[w].size for w in parts))
+            made.append(Site(f"{before.name} once", ConcatRule(), parts, (whole,)))
+        normed = added(y, wires[whole].size)
+        made.append(replace(site, inputs=(whole,), outputs=(normed,)))
+        once = {parts[0]: normed}
+        if len(parts) > 1:
+            once = {w: added(y, wires[w].size) for w in parts}
+            made.append(Site(f"{before.name} apart", ConcatRule(cut=True), (normed,), tuple(once.values())))
+        copies = tuple(once[w] for w in before.inputs)
+        made.append(replace(before, name=f"{before.name} after {site.name}", inputs=copies, outputs=(y,)))
+        diagram = _replaced(diagram, wires, diagram.parameters, {site.name: made})
+        if not diagram.readers[before.outputs[0]]:
+            diagram = _replaced(diagram, list(diagram.wires), diagram.parameters, {before.name: []})
+    return diagram, notes
+
+
+def _copies_normalised(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
+    """Norms of as many copies of each feature, with what copies or joins them."""
+    writer = diagram.writer
+    for site in diagram.sites:
+        if not isinstance(site.rule, NormRule) or site.rule.groups > 1:
+            continue
+        before = writer.get(site.inputs[0])
+        if before is None or len({diagram.wires[w].positions for w in (*before.inputs, *site.inputs)}) > 1:
+            continue
+        joins = isinstance(before.rule, ConcatRule) and not before.rule.cut
+        times = set(Counter(before.inputs).values())
+        if isinstance(before.rule, RepeatRule) or (joins and len(times) == 1 and times != {1}):
+            yield site, before

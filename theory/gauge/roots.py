@@ -17,7 +17,7 @@ from functools import cached_property
 from .contract import Rule, Site
 from .diagram import Diagram
 from .directions import Directions
-from .linalg import Number
+from .linalg import Equations, Number
 from .rewrites import is_factor
 from .rules import (
     AddRule,
@@ -86,6 +86,17 @@ class Roots:
             else:
                 waiting += before
         return self._known[w]
+
+    def related(self, w: int) -> bool:
+        """Whether a fixed linear relation joins what a wire carries: copies, multiples, a sum beside its terms."""
+        if self._masks.get(w, 1):
+            return False
+        known: Equations[Hashable] = Equations()
+        for row in self.of(w).values():
+            if not known.reduce(row):
+                return True
+            known.require(row)
+        return False
 
     def apart(self, site: Site) -> bool:
         """Whether a sum is one of whole wires, no two of which have a root in common."""

@@ -32,7 +32,7 @@ from .rewrites import (
 )
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rewrites_offsets import join_offsets, join_skips
-from .rewrites_parts import activate_first, map_parts, one_by_one, shared_maps
+from .rewrites_parts import activate_first, map_parts, normalise_first, one_by_one, shared_maps
 from .rewrites_positions import draw_token_mixers, join_positions
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
@@ -73,6 +73,7 @@ class Solution:
             draw_token_mixers,
             draw_identities,
             activate_first,
+            normalise_first,
             shared_maps,
             cut_first,
             merge_cuts,

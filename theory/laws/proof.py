@@ -58,7 +58,7 @@ class Proof:
         shown = self.steps[:most]
         lines += [step._text(indent + 1, most) for step in shown]
         if len(shown) < len(self.steps):
-            lines.append(f"{pad}  ... and {len(self.steps) - len(shown)} more steps")
+            lines.append(f"{pad}  ... and {plural(len(self.steps) - len(shown), 'more step')}")
         return "\n".join(lines)
 
     @property

@@ -20,21 +20,33 @@ from typing import NamedTuple
 import torch
 from torch.func import grad
 
-from ..arguments import of_right_kinds
+from ..arguments import of_right_kinds, plural
 from ..verdict import Verdict
+<<<<<<< HEAD
 from .brackets import NOISE, Field, level_rows
+=======
+from .brackets import NOISE, Field, derivable, level_rows, where_finite
+>>>>>>> main
 from .precise.counting import count_precisely
 from .precise.jets import UnknownError
 from .precise.numbers import DIGITS
+from .rounding import margin_over_rounding
 from .signal import Potential, Sampler, potential_moves
 
 CLEAR_GAP = 1e4
 DOUBTFUL_GAP = 1e9  # below it 120 digits decide: rounding has been seen as a gap of 2e8
 REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 120 digits (see `graph.questions.count`)
+ABOVE = 1e3  # what is kept over measured rounding, so that laws that hold decide with it whatever the gap is
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 FLOOR = 1e-17
 SMALLER = "try another seed, or fewer layers and smaller widths"
-NOT_FINITE = "lie algebra, float64; the fields are not finite at random parameters and inputs"
+UNMEASURED = (
+    "its rounding cannot be measured in float32, since a part is computed in float64 whatever the parameters are"
+)
+NOT_FINITE = (
+    "lie algebra, float64; at random parameters and inputs most fields are not finite: look for a quotient by zero (a "
+    "mean over no token), a logarithm or a root of what may be negative, and add an epsilon there or clamp it"
+)
 CROOKED = (
     "lie algebra, float64; the derivative of its gradient is not that of finite differences (something is detached, or "
     "has a backward of its own), so that brackets mean nothing"
@@ -101,8 +113,9 @@ def expect_known(found: Count, known: int | None) -> Count:
     """
     if known is not None and found.laws < known:
         raise ContradictionError(
-            f"{found.laws} laws are counted ({found.method}, gap {found.gap:.0e}), but {known} independent ones are "
-            "known: one of the two is wrong; verify the laws, and count with exact=True or another seed"
+            f"{plural(found.laws, 'law is', 'laws are')} counted ({found.method}, gap {found.gap:.0e}), but {known} "
+            "independent ones are known: one of the two is wrong; verify the laws, and count with exact=True or "
+            "another seed"
         )
     return found
 
@@ -113,6 +126,7 @@ def count_fields(
     sample: Sampler,
     *,
     known: int | None = None,
+    verified: int | None = None,
     depth: int = 5,
     chunk: int = 64,
     progress: Callable[[str], None] | None = None,
@@ -124,6 +138,8 @@ def count_fields(
         theta: a generic point, shape `(D,)`.
         sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
         known: a number of independent laws that are proved already; reaching it ends the search early.
+        verified: a number of independent laws that hold.  It ends nothing; where as many are counted and the gap is
+            narrow, they are the upper side of the count, and rounding, which is measured, is the lower one.
         depth: largest number of nested brackets; not closing by then is `UNDECIDED`.  With 0 nothing but the span of
             the fields is asked for.
         chunk: samples that are differentiated at once.
@@ -141,6 +157,7 @@ def count_fields(
         sample,
         moves=lambda: potential_moves(potential, theta, sample),
         known=known,
+        verified=verified,
         depth=depth,
         chunk=chunk,
         progress=progress,
@@ -154,6 +171,7 @@ def count_span(
     *,
     moves: Callable[[], bool],
     known: int | None = None,
+    verified: int | None = None,
     depth: int = 5,
     chunk: int = 64,
     progress: Callable[[str], None] | None = None,
@@ -166,6 +184,7 @@ def count_span(
         sample: gives a pytree of data with one leading axis of the asked length, fresh at each call.
         moves: whether the network moves at all, asked once the first samples are drawn.
         known: see `count_fields`.
+        verified: see `count_fields`.
         depth: see `count_fields`.
         chunk: see `count_fields`.
         progress: see `count_fields`.
@@ -182,18 +201,25 @@ def count_span(
     rows = torch.zeros(0, d, dtype=state.dtype)
     ranks: list[int] = []
     gap, values, clear = float("inf"), torch.zeros(0), True
-    closed = False
+    closed, left_out = False, 0
     for level in range(depth + 1):
         if progress:
             progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
         missing = d - (ranks[-1] if ranks else 0)
+<<<<<<< HEAD
         fresh, derivable = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
+=======
+        fresh, again = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
+>>>>>>> main
         if level == 0 and not moves():
             return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.UNDECIDED, NOT_FINITE, False)
         if not derivable:
             return Count(d - ranks[0], d, tuple(ranks), 0.0, Verdict.UNDECIDED, CROOKED, False)
+        left_out += again
+        if again and not level:
+            sample = where_finite(field, state, sample)
         rows = torch.cat([rows, fresh])
         rank, gap, values, clear = _rank(rows)
         ranks.append(rank)
@@ -206,12 +232,30 @@ def count_span(
     verdict = Verdict.HOLDS if clear and (closed or reached) else Verdict.UNDECIDED
     if ranks[-1] == 0:
         verdict = Verdict.VACUOUS
-    found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, "lie algebra, float64", closed, values)
+    method = "lie algebra, float64" + (f" where the fields are numbers: {left_out} samples are not" if left_out else "")
+    found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, method, closed, values)
     fall = float(values[0] / values[-1]) if ranks[-1] == d else 0.0  # rounding may hide where nothing was dropped
     sure = gap >= DOUBTFUL_GAP and not fall > FALL and not (known is not None and found.laws < known)
     if verdict is not Verdict.VACUOUS and not sure:
         found = _confirmed(found, field, state, sample, known, depth, progress)
+    if found.verdict is Verdict.UNDECIDED and found.closed and found.laws == verified:
+        found = _between(found, field, state, sample, progress)
     return expect_known(found, known)
+
+
+def _between(
+    found: Count, field: Field, state: torch.Tensor, sample: Sampler, progress: Callable[[str], None] | None
+) -> Count:
+    """A count whose gap is narrow, between the laws that hold and what stands above measured rounding."""
+    if progress:
+        progress("the same rows in float32, to measure rounding")
+    margin = margin_over_rounding(field, state, sample, found.ranks)
+    if margin < ABOVE:
+        why = f"what is kept is only {margin:.1g} times the rounding that float32 shows" if margin else UNMEASURED
+        return replace(found, method=f"{found.method}; {why}")
+    hold = f"{plural(found.laws, 'law')} {'holds' if found.laws == 1 else 'hold'}"
+    method = f"{found.method.partition('; ')[0]}; {hold}, and what is kept is {margin:.0e} times measured rounding"
+    return replace(found, verdict=Verdict.HOLDS, method=method)
 
 
 def _confirmed(

@@ -16,7 +16,20 @@ from .arithmetic import add, times
 from .broadcast import gain_by
 from .concatenation import cat
 from .features import added, opened, picked
-from .formed import Beside, Formed, MeanRemoved, Multiplied, OnDiagonal, Scaled, Summed, Taken, Turned, beside, plain
+from .formed import (
+    Beside,
+    Formed,
+    MeanRemoved,
+    Multiplied,
+    OnDiagonal,
+    Scaled,
+    Summed,
+    Taken,
+    Turned,
+    beside,
+    plain,
+    select,
+)
 from .reparametrised import Joined
 
 Leaf = Callable[[Stream, Weight, bool], Stream]  # a plain map of a stream, by the transposed parameter or not
@@ -130,6 +143,12 @@ def as_vector(low: Context, node: Node, value: Value) -> Stream:
         rows = cat(low, node, [as_vector(low, node, p) for p in value.parts], value.axis)
         assert isinstance(rows, Stream)
         return rows
+    if len(value.shape) == 2 and isinstance(value, Summed):
+        return _sum(low, node, [as_vector(low, node, t) for t in value.terms])
+    if len(value.shape) == 2 and isinstance(value, Scaled) and len(set(value.numbers)) == 1:
+        return _times(low, node, as_vector(low, node, value.base), value.numbers[0])
+    if len(value.shape) == 2 and isinstance(value, Taken) and (value.axis, value.base.shape[0]) == (0, 1):
+        return as_vector(low, node, select(value.base, 0, 0))  # a row for all positions
     if len(value.shape) != 1:
         raise NotUnderstood("a matrix that is computed is used as a tensor")
     if isinstance(value, Taken):

@@ -2,6 +2,8 @@
 
 `W.flip(0) h` are the features of `W h` in the other order, `cat([A, B], 1) h` is `A h_1 + B h_2`, `(A B) h` is
 `A (B h)`, and a row that is expanded is one feature that is repeated.
+
+This file is long because every kind of weight that is made has to be cut, viewed and read back.
 """
 
 from __future__ import annotations
@@ -210,6 +212,46 @@ def _without(value: Value, axis: int) -> Value:
     if isinstance(value, Turned):
         return _without(value.base, 1 - axis)
     raise NotUnderstood("an entry of a weight that is computed")
+
+
+def extended(value: Value, axis: int) -> Value:
+    """A value with a new axis of length 1.
+
+    Raises:
+        NotUnderstood: for what is computed of matrices as a whole.
+    """
+    if isinstance(value, Weight):
+        return value.arranged((*value.dims[:axis], (), *value.dims[axis:]))
+    shape = (*value.shape[:axis], 1, *value.shape[axis:])
+    if isinstance(value, Combined):
+        return Combined(terms=tuple((extended(w, axis), a) for w, a in value.terms))
+    if isinstance(value, Beside):
+        parts = tuple(p if p is None else extended(p, axis) for p in value.parts)
+        return Beside(shape=shape, parts=parts, sizes=value.sizes, axis=value.axis + (value.axis >= axis))
+    if isinstance(value, Taken):
+        own = value.axis + (value.axis >= axis)
+        return Taken(shape=shape, base=extended(value.base, axis), axis=own, index=value.index)
+    if isinstance(value, Scaled):
+        own = value.axis + (value.axis >= axis)
+        return Scaled(shape=shape, base=extended(value.base, axis), axis=own, numbers=value.numbers)
+    if isinstance(value, Summed):
+        return Summed(shape=shape, terms=tuple(extended(t, axis) for t in value.terms))
+    raise NotUnderstood("a new axis of a weight that is computed")
+
+
+def viewed_as(value: Value, shape: Sequence[int]) -> Value | None:
+    """A value in another shape: with other axes of length 1, or two axes as one; None for any other."""
+    if [n for n in shape if n != 1] == [n for n in value.shape if n != 1]:
+        for axis in reversed(range(len(value.shape))):
+            if value.shape[axis] == 1:
+                value = _without(value, axis)
+        for axis, n in enumerate(shape):
+            value = extended(value, axis) if n == 1 else value
+        return value
+    for i, (a, b) in enumerate(itertools.pairwise(value.shape)):
+        if a <= LARGEST and (*value.shape[:i], a * b, *value.shape[i + 2 :]) == tuple(shape):
+            return beside([select(value, i, j) for j in range(a)], i)
+    return None
 
 
 def grid(weight: Weight, edges: Sequence[Sequence[int]]) -> Value:

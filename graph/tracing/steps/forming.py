@@ -20,6 +20,7 @@ from .formed import (
     Summed,
     Turned,
     beside,
+    extended,
     holed,
     is_weight,
     plain,
@@ -27,17 +28,19 @@ from .formed import (
     select,
     take,
     triangle,
+    viewed_as,
 )
 from .parameters import is_repeated
 from .reparametrised import Unit
 
 Maker = Callable[..., Value | None]
+SPREAD = 64  # entries along an axis that are repeated one by one
 
 
 def formed(node: Node, name: str, args: Sequence[Any]) -> Value | None:
     """What a call makes of parameters alone, None where another handler is asked."""
     maker = MAKERS.get(name)
-    if maker is None or not args or (not is_weight(args[0]) and name not in ("cat", "concat", "mul")):
+    if maker is None or not args or (not is_weight(args[0]) and name not in ("cat", "concat", "stack", "mul")):
         return None
     value: Value | None = maker(node, *args)
     return value
@@ -65,6 +68,38 @@ def _cat(node: Node, parts: Sequence[Value], dim: int = 0) -> Value | None:
     if not all(is_weight(p) for p in parts) or not any(len(p.shape) > 1 or isinstance(p, Formed) for p in parts):
         return None
     return beside([plain(p) for p in parts], dim % len(parts[0].shape))
+
+
+def _stack(node: Node, parts: Sequence[Value], dim: int = 0) -> Value | None:
+    if not all(is_weight(p) for p in parts) or not all(p.shape for p in parts):
+        return None
+    axis = dim % (len(parts[0].shape) + 1)
+    return beside([extended(plain(p), axis) for p in parts], axis)
+
+
+def _view(node: Node, x: Value, *shape: Any) -> Value | None:
+    return viewed_as(x, [int(n) for n in node.meta["val"].shape]) if isinstance(x, Formed) else None
+
+
+def _expand(node: Node, x: Value, *shape: Any, implicit: bool = False) -> Value | None:
+    return _spread(x, [int(n) for n in node.meta["val"].shape]) if isinstance(x, Formed) else None
+
+
+def _spread(x: Value, shape: Sequence[int]) -> Value:
+    """A value that is repeated to a shape."""
+    while len(x.shape) < len(shape):
+        x = extended(x, 0)
+    for axis, n in enumerate(shape):
+        if x.shape[axis] != n:
+            x = take(plain(x), axis, [0] * n)
+    return x
+
+
+def _interleaved(node: Node, x: Value, times: Any, dim: int | None = None) -> Value | None:
+    if not isinstance(x, Formed) or not isinstance(times, int) or (dim is None and len(x.shape) > 1):
+        return None
+    axis = (dim or 0) % len(x.shape)
+    return take(x, axis, [i for i in range(x.shape[axis]) for _ in range(times)])
 
 
 def _mul(node: Node, a: Value, b: Value) -> Value | None:
@@ -142,9 +177,12 @@ def _sub(node: Node, a: Value, b: Value, alpha: float = 1) -> Value | None:
 
 
 def _add(node: Node, a: Value, b: Value, alpha: float = 1) -> Value | None:
-    if not is_weight(b) or not (isinstance(a, Formed) or isinstance(b, Formed)) or a.shape != b.shape:
+    if not is_weight(b) or not (isinstance(a, Formed) or isinstance(b, Formed) or a.shape != b.shape):
         return None
-    return Summed(shape=a.shape, terms=(a, _scaled(b, alpha)))
+    shape = tuple(int(n) for n in node.meta["val"].shape)
+    if not shape or not a.shape or not b.shape or max(shape) > SPREAD:
+        return None
+    return Summed(shape=shape, terms=(_spread(a, shape), _scaled(_spread(b, shape), alpha)))
 
 
 def _scaled(x: Value, c: float) -> Value:
@@ -206,6 +244,16 @@ MAKERS: dict[str, Maker] = {
     "roll": _roll,
     "cat": _cat,
     "concat": _cat,
+    "stack": _stack,
+    "view": _view,
+    "reshape": _view,
+    "_unsafe_view": _view,
+    "flatten": _view,
+    "unsqueeze": _view,
+    "squeeze": _view,
+    "expand": _expand,
+    "expand_as": _expand,
+    "repeat_interleave": _interleaved,
     "mul": _mul,
     "matmul": _matmul,
     "mm": _matmul,

@@ -21,6 +21,8 @@ from .parameters import piece_of
 
 def embedding(low: Context, node: Node, weight: Value, tokens: Value, padding: int = -1, *rest: Any) -> Value:
     """Rows of a table by integers of the data, or by fixed ones."""
+    if rest and rest[0]:
+        raise NotUnderstood("its backward divides by how often a row is read (scale_grad_by_freq): no derivative")
     if is_weight(weight) and not isinstance(weight, Weight) and isinstance(tokens, Data) and len(weight.shape) == 2:
         return _formed_lookup(low, node, weight, tokens, padding)
     if not isinstance(weight, Weight):

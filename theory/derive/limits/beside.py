@@ -10,26 +10,37 @@ from ...gauge.boxes import OFF
 from ...gauge.contract import Site
 from ...gauge.layouts import Layouts
 from ...gauge.rewrites_parts import copied
+from ...gauge.roots import adds_constants, is_function
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
+    BatchNormRule,
     BilinearRule,
     ConcatRule,
+    DiscardRule,
     FixedGainRule,
     GainRule,
     HomogeneousRule,
+    LargerRule,
     LinearRule,
+    NormRule,
+    OffsetRule,
+    OutputRule,
     PassRule,
+    PointwiseRule,
     ProductRule,
     ReorderRule,
     RepeatRule,
+    SoftmaxRule,
     SumFeaturesRule,
     TableRule,
 )
 from ...gauge.rules.copies import beside
 from ...gauge.solution import Solution
+from ...gauge.subspace import key_dimension, vector_keys
 
 # blocks that see every change of what they read, or whose changes are followed
+FOLLOWING = (AddRule, ConcatRule, DiscardRule, FixedGainRule, OutputRule, PassRule, RepeatRule, SumFeaturesRule)
 
 
 def beside_limits(solution: Solution) -> Iterator[str]:
@@ -37,6 +48,7 @@ def beside_limits(solution: Solution) -> Iterator[str]:
     yield from _side_by_side(solution)
     yield from _differences_of_copies(solution)
     yield from _copies_changed(solution)
+    yield from _related_features(solution)
     yield from _summed_products(solution)
 
 
@@ -150,6 +162,20 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
                 yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
 
 
+def _related_features(solution: Solution) -> Iterator[str]:
+    """Features of which some are fixed functions of others, read by a block that does not follow relations."""
+    roots, writer = solution.shifts.carried.roots, solution.drawn.writer
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, FOLLOWING) or is_function(site) or adds_constants(site.rule):
+            continue
+        if isinstance(site.rule, LinearRule) and site.rule.groups == 1:
+            continue
+        heads = isinstance(site.rule, AttentionRule)  # keys and values that heads share are followed
+        read = [w for w in site.inputs if not (heads and isinstance(_source(writer, w).rule, RepeatRule))]
+        if any(roots.related(w) for w in read):
+            yield f"{site.name} reads features that others give: laws of their relations are not listed"
+
+
 def _doubled(writer: Mapping[int, Site], w: int) -> bool:
     """Whether a wire holds another one twice, side by side."""
     site = writer.get(w)
@@ -159,15 +185,42 @@ def _doubled(writer: Mapping[int, Site], w: int) -> bool:
 
 
 def _summed_products(solution: Solution) -> Iterator[str]:
-    """Sums over features of products of maps: a bilinear form, which any matrix leaves alone with its inverse."""
+    """Sums over features of products of maps: a bilinear form, which any matrix leaves alone with its inverse.
+
+    Two classes under cross-entropy are seen through their difference alone, which is such a sum.
+    """
     writer = solution.drawn.writer
     for site in solution.drawn.sites:
-        if not isinstance(site.rule, SumFeaturesRule) or site.rule.copies == 1:
-            continue
-        made = _source(writer, site.inputs[0])
-        product = isinstance(made.rule, ProductRule) or (isinstance(made.rule, GainRule) and made.rule.gain)
-        if product and all(isinstance(_source(writer, w).rule, LinearRule) for w in made.inputs):
-            yield f"{site.name} sums products of features: laws that mix these features are not listed"
+        y, rule = site.outputs[0] if site.outputs else -1, site.rule
+        square = isinstance(rule, HomogeneousRule) and rule.power == 2 and not rule.mixes
+        if isinstance(rule, ProductRule) or square:
+            summed = any(isinstance(r.rule, SumFeaturesRule) for r, _ in solution.drawn.readers[y])  # named below
+            if not summed and _seen(solution, y) == 1 < solution.layouts.size(y) and _multiplies_maps(writer, site):
+                yield f"{site.name} is seen as one sum of products: laws that mix its features are not listed"
+        elif isinstance(rule, LargerRule) and solution.directions.moving(y):
+            yield f"{site.name} hands on what nothing sees: laws that shift all its inputs are not listed"
+        elif isinstance(rule, SumFeaturesRule) and rule.copies > 1:
+            made = _source(writer, site.inputs[0])
+            product = isinstance(made.rule, ProductRule) or (isinstance(made.rule, GainRule) and made.rule.gain)
+            if product and _multiplies_maps(writer, made):
+                yield f"{site.name} sums products of features: laws that mix these features are not listed"
+
+
+def _multiplies_maps(writer: Mapping[int, Site], product: Site) -> bool:
+    """Whether all factors, up to fixed numbers, may be mixed: none is a function of single features, or normalised."""
+    single = (BatchNormRule, HomogeneousRule, NormRule, PointwiseRule, SoftmaxRule)
+    for w in product.inputs:
+        while isinstance(writer[w].rule, (FixedGainRule, OffsetRule, PassRule)):
+            w = writer[w].inputs[0]
+        if isinstance(writer[w].rule, single):
+            return False
+    return True
+
+
+def _seen(solution: Solution, w: int) -> int:
+    """How many directions of a wire its readers see move."""
+    layout, unseen = solution.layouts.algebras[w], solution.directions.moving(w)
+    return sum(key_dimension(layout, k) for k in vector_keys(layout) if not unseen.contains({k: 1}))
 
 
 def _meets(solution: Solution, w: int) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ...arguments import plural
 from ...gauge.contract import Site
 from ...gauge.rules import (
     AddRule,
@@ -81,7 +82,7 @@ def frozen_limits(solution: Solution) -> Iterator[str]:
     for found, what in ((matrices, "their singular directions"), (vectors, "the complement of their values")):
         if found:
             first, *others = found
-            more = f"and {len(others)} more parameters are frozen" if others else "is frozen"
+            more = f"and {plural(len(others), 'more parameter')} are frozen" if others else "is frozen"
             yield f"{first} {more}: laws along {what} are not listed"
 
 

@@ -14,6 +14,7 @@ from ...gauge.rules import (
     FixedGainRule,
     FrozenNormRule,
     HomogeneousRule,
+    LinearRule,
     NormRule,
     OffsetRule,
     PassRule,
@@ -46,8 +47,18 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
         while before is not None and _is_fixed(before.rule):
             moved = moved or not _is_positive(before.rule)
             before = diagram.writer.get(before.inputs[0])
+        if _one_number(diagram, before):
+            yield f"{site.name} reads multiples of one number: laws of units that are on together are not listed"
         if moved and before is not None and (_has_bound(before.rule) if unknown else _is_bounded(diagram, before)):
             yield f"{site.name} reads bounded numbers: laws of units that stand on one side always are not listed"
+
+
+def _one_number(diagram: Diagram, site: Site | None) -> bool:
+    """Whether a map gives several multiples of one number: those of one sign are all on, or all off."""
+    if site is None or not isinstance(site.rule, LinearRule) or site.rule.bias or site.rule.shape_[2:] != ():
+        return False
+    wires = diagram.wires
+    return wires[site.inputs[0]].size == 1 < wires[site.outputs[0]].size and not site.rule.lookup
 
 
 def _behind(diagram: Diagram, site: Site) -> Rule:

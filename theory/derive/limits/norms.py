@@ -39,6 +39,7 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     yield from _thin_wires(solution)
     yield from _unread_of_norms(solution)
     yield from _single_rows(solution)
+    yield from _rows_of_what_is_not_there(solution)
     yield from _unseen_scales(solution)
     yield from _centred_parts(solution)
     yield from _copies_of_one_number(solution)
@@ -168,6 +169,16 @@ def _single_rows(solution: Solution) -> Iterator[str]:
         readers = [r for r, _ in solution.drawn.readers[site.outputs[0]]]
         if all(isinstance(r.rule, LinearRule) for r in readers) and rows_on(solution, site.outputs[0]) == 1:
             yield f"{site.name} is a gain that one row reads: laws of their ratios are not listed"
+
+
+def _rows_of_what_is_not_there(solution: Solution) -> Iterator[str]:
+    """Normalised rows `v / |v|` along directions that no input has: these parts of `v` keep their ratios."""
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, UnitRowsRule):
+            for w in site.inputs:
+                if solution.directions.absent(w) or solution.directions.fixed(w):
+                    what = "normalises rows along directions that never change"
+                    yield f"{site.name} {what}: laws of these parts are not listed"
 
 
 def _unseen_scales(solution: Solution) -> Iterator[str]:

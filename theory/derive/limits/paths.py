@@ -106,6 +106,9 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
                 or (isinstance(rule, HomogeneousRule) and rule.power != 1)
             ):
                 yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
+            if isinstance(rule, NormRule) and rule.scale and rule.epsilon and summed.isdisjoint(site.inputs):
+                if len(diagram.readers[site.inputs[0]]) == 1:  # its epsilon makes sizes of rows another function
+                    yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
             if isinstance(rule, ROWS):
                 rows.update(site.outputs)
             if isinstance(rule, AddRule) or summed.intersection(site.inputs):

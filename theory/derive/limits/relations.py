@@ -77,9 +77,12 @@ def related(diagram: Diagram) -> Iterator[str]:
             if ports and not _free(known.get(ports, known[group]), way):
                 said.add(ports)
     for ports in sorted((p for p in said if not any(other < p for other in said)), key=sorted):
-        names = [_name(diagram, port) for port in sorted(ports)]
-        verb = "is" if len(names) == 1 else "are together"
-        yield f"{' and '.join(names)} {verb} computed of fewer numbers than there are: laws of relations are not listed"
+        names = [repr(_name(diagram, port)) for port in sorted(ports)]
+        outputs = "the output of" if len(names) == 1 else "the outputs of"
+        yield (
+            f"{outputs} {' and '.join(names)} cannot be any numbers, since fewer numbers of the input decide them all: "
+            "laws that hold only because of that are not listed"
+        )
 
 
 def _free(freedom: Freedom, way: _Way) -> bool:

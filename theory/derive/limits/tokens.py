@@ -96,6 +96,8 @@ def _places(reader: Site, places: Mapping[int, set[int]]) -> set[int] | None:
         return set()
     if isinstance(rule, PassRule) and isinstance(rule.weights, int):
         return {rule.weights}
+    if isinstance(rule, PassRule) and rule.mixes:
+        return set()  # an average tells no position from the others
     if not isinstance(rule, LOCAL) or rule.mixes or not set(places).issuperset(reader.outputs):
         return None
     if (isinstance(rule, LinearRule) and math.prod(rule.shape_[2:]) > 1) or (
