@@ -204,28 +204,16 @@ def _count(
     look = look or _looking(network, loss, args, kwargs, axis, seed)
     narrow: list[Count] = []
     for point in points:
-<<<<<<< HEAD
         if point not in done:
             (potential, theta, sample), generator = look(point)
             if flow is None:
-                found = count_fields(potential, theta, sample, known=known, progress=progress)
+                found = count_fields(potential, theta, sample, known=known, verified=verified, progress=progress)
             else:
                 layout = layout_of(network)
                 found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
             done[point] = found, found.verdict is not Verdict.HOLDS or potential_steady(potential, theta, sample)
         found, steady = done[point]
         if not steady:
-=======
-        generator = torch.Generator().manual_seed(seed + 1000 * point)
-        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
-        potential, theta, sample = fields_of(network, loss, generator, **where)
-        if flow is None:
-            found = count_fields(potential, theta, sample, known=known, verified=verified, progress=progress)
-        else:
-            layout = layout_of(network)
-            found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
-        if found.verdict is Verdict.HOLDS and not potential_steady(potential, theta, sample):
->>>>>>> main
             continue
         if found.verdict is not Verdict.UNDECIDED:
             seen.append(found)

@@ -22,11 +22,7 @@ from torch.func import grad
 
 from ..arguments import of_right_kinds, plural
 from ..verdict import Verdict
-<<<<<<< HEAD
-from .brackets import NOISE, Field, level_rows
-=======
 from .brackets import NOISE, Field, derivable, level_rows, where_finite
->>>>>>> main
 from .precise.counting import count_precisely
 from .precise.jets import UnknownError
 from .precise.numbers import DIGITS
@@ -206,16 +202,12 @@ def count_span(
         if progress:
             progress(f"brackets of depth {level}: {ranks[-1] if ranks else 0} of {d} dimensions so far")
         missing = d - (ranks[-1] if ranks else 0)
-<<<<<<< HEAD
-        fresh, derivable = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
-=======
         fresh, again = level_rows(field, state, sample, level, missing + missing // 4 + 12, chunk)
->>>>>>> main
         if level == 0 and not moves():
             return Count(d, d, (0,), float("inf"), Verdict.VACUOUS, "no parameter moves the output")
         if not bool(torch.isfinite(fresh).all()):
             return Count(d, d, tuple(ranks), 0.0, Verdict.UNDECIDED, NOT_FINITE, False)
-        if not derivable:
+        if level and not derivable(field, state, sample, level):
             return Count(d - ranks[0], d, tuple(ranks), 0.0, Verdict.UNDECIDED, CROOKED, False)
         left_out += again
         if again and not level:

@@ -25,13 +25,13 @@ def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) 
     in float32 are larger by far (outputs that are equal, say, times weights that add up to zero).
     """
     data = sample(8)
-    points = torch.stack([theta, theta * (1 + NEARBY * torch.cos(theta))])
-    (slope, nearby), (value, _) = vmap(vmap(grad_and_value(potential), (None, 0)), (0, None))(points, data)
+    slope, value = vmap(grad_and_value(potential), (None, 0))(theta, data)
     size = value.abs().median()
     if float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size):
         return False
     if float(slope.norm(dim=1).max()) <= 1e-6 * _size_in_single(potential, theta, data):
         return False
+    nearby, _ = vmap(grad_and_value(potential), (None, 0))(theta * (1 + NEARBY * torch.cos(theta)), data)
     # A field that is rounding is another one there; NaN is for others to find.
     return not float((nearby - slope).norm()) > 0.3 * float(slope.norm())
 
@@ -52,14 +52,8 @@ def potential_steady(potential: Potential, theta: torch.Tensor, sample: Sampler)
     It does not where a norm divides what is zero by its own size, as it does behind a layer whose units are all dead.
     """
     data = sample(SAMPLES)
-<<<<<<< HEAD
     points = torch.stack([theta, theta * (1 + NEARER * torch.cos(theta))])
     here, there = vmap(vmap(grad(potential), (None, 0)), (0, None))(points, data)
-    return bool(((there - here).norm(dim=1) <= STEADY * here.norm(dim=1)).all())
-=======
-    slopes = vmap(grad(potential), (None, 0))
-    here, there = slopes(theta, data), slopes(theta * (1 + NEARER * torch.cos(theta)), data)
     finite = torch.isfinite(here).all(1)  # data for which they are no numbers are not counted with
     steady = (there - here).norm(dim=1) <= STEADY * here.norm(dim=1)
     return bool(finite.any()) and bool(steady[finite].all())
->>>>>>> main
