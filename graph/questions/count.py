@@ -2,7 +2,7 @@
 
 Nothing here asks a rule or a rewrite: what counts is the forward of blocks, or of the module.
 
-This file is long because a module is counted as it runs, and else as it is traced: the two ways share points and doubts.
+This file is long because a module is counted as it runs or as it is traced: both ways share points and doubts.
 """
 
 from __future__ import annotations
