@@ -152,8 +152,8 @@ def test_one_map_under_two_losses() -> None:
 # name: (forward, parameters, shape of the input, what the note says)
 NOTED: dict[str, tuple[Forward, str, tuple[int, ...], str]] = {
     "a norm wider than what it reads": (
-        of(lambda m, h: F.linear(F.layer_norm(h, (9,), eps=0.0), m.v)),
-        "w:9,3 v:3,9",
+        of(lambda m, h: F.linear(F.layer_norm(h, (6,), eps=0.0), m.v)),
+        "w:6,3 v:2,6",
         (5, 3),
         "vectors span",
     ),

@@ -160,7 +160,7 @@ def _never_contradicts(arch: lw.Architecture, loss: str) -> None:
 CALM = dict(deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True)
 
 
-@settings(max_examples=20, **CALM)
+@settings(max_examples=10, **CALM)
 @given(lopsided(), st.sampled_from(("mse", "cross_entropy")))
 def test_a_copy_never_contradicts_its_network(arch: lw.Architecture, loss: str) -> None:
     _never_contradicts(arch, loss)

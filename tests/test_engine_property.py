@@ -76,10 +76,10 @@ REACH = sorted(set(b.kinds()) - {"Identity"})
 
 @functools.cache
 def drawn() -> set[str]:
-    """The kinds of blocks in the first 1500 networks."""
+    """The kinds of blocks in the first 600 networks."""
     seen: set[str] = set()
 
-    @settings(max_examples=1_500, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=600, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(architectures())
     def collect(arch):
         seen.update(kinds(arch))
@@ -90,11 +90,11 @@ def drawn() -> set[str]:
 
 @pytest.mark.parametrize("kind", REACH)
 def test_the_strategy_reaches_every_block(kind):
-    """A kind that one network in a thousand has is looked for in `make nightly`; nearly all are found at once."""
+    """A kind that one network in some hundreds has is looked for in `make nightly`; most are found at once."""
     if kind in drawn():
         return
     if os.environ.get("HYPOTHESIS_PROFILE") != "nightly":
-        assert len(drawn().intersection(REACH)) > 0.9 * len(REACH)
+        assert len(drawn().intersection(REACH)) > 0.75 * len(REACH)
         pytest.skip("rare: make nightly looks for it")
     find(architectures(), lambda arch: kind in kinds(arch), settings=REACHED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 
 import pytest
@@ -205,8 +206,13 @@ def drawn() -> frozenset[str]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_strategy_reaches_every_case(case: str) -> None:
-    if case not in drawn():
-        find(modules(), CASES[case], settings=REACHED)
+    """A case that one module in a thousand has is looked for in `make nightly`; nearly all are found at once."""
+    if case in drawn():
+        return
+    if os.environ.get("HYPOTHESIS_PROFILE") != "nightly":
+        assert len(drawn()) > 0.75 * len(CASES)
+        pytest.skip("rare: make nightly looks for it")
+    find(modules(), CASES[case], settings=REACHED)
 
 
 def test_both_losses_and_the_axis_of_images_are_drawn() -> None:

@@ -1,12 +1,15 @@
 """The oracle on architectures and torch modules.
 
 Nothing here asks a rule or a rewrite: what counts is the forward of blocks, or of the module.
+
+This file is long because a module is counted as it runs or as it is traced: both ways share points and doubts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,7 +32,7 @@ from ..architecture.footprint import expect_fits
 from ..architecture.module import Network
 from .derive import architecture_of
 from .exact import count_exactly
-from .fields import architecture_fields, counted_examples, fields_of, layout_of, patterns_of
+from .fields import Fields, architecture_fields, counted_examples, fields_of, layout_of, patterns_of
 from .module_fields import HiddenError
 from .reach import Reach, doubted
 from .reading import NetworkLike, question
@@ -39,6 +42,7 @@ POINTS = 6  # of a module near its own, and as many anywhere, where its fields a
 SURE_GAP = DOUBTFUL_GAP  # below it one point is not enough
 FLOATS = "leave out exact=True"
 LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
+Look = Callable[[int], tuple[Fields, torch.Generator]]
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
 
 
@@ -148,6 +152,33 @@ def _count_any_module(
     return _settled(network, loss, inputs, found, doubt, **counted) if doubt else found
 
 
+def _looking(
+    network: Architecture | torch.nn.Module,
+    loss: LossLike,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    axis: Axes | None,
+    seed: int,
+) -> Look:
+    """The fields at every point by its number, with the source of all that is random there.
+
+    They are made once, and whoever asks again draws the same data.
+    """
+
+    @cache
+    def made(point: int) -> tuple[Fields, torch.Generator, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed + 1000 * point)
+        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
+        return fields_of(network, loss, generator, **where), generator, generator.get_state()
+
+    def look(point: int) -> tuple[Fields, torch.Generator]:
+        fields, generator, start = made(point)
+        generator.set_state(start)
+        return fields, generator
+
+    return look
+
+
 def _count(
     network: Architecture | torch.nn.Module,
     loss: LossLike,
@@ -163,23 +194,28 @@ def _count(
     points: Sequence[int] = range(ATTEMPTS),
     wanted: int = 1,
     seen: list[Count] | None = None,
+    done: dict[int, tuple[Count, bool]] | None = None,
+    look: Look | None = None,
 ) -> Count:
     """The count at the first points that are clear: the smallest of as many as are wanted; `seen` collects them.
 
-    Where no gap is wide, one that is not narrow decides, if another point has the same count.
+    Where no gap is wide, one that is not narrow decides, if another point has the same count.  `done` keeps what was
+    counted at every point, and whether its fields are more than rounding: no point is counted twice.
     """
-    seen = [] if seen is None else seen
+    seen, done = [] if seen is None else seen, {} if done is None else done
+    look = look or _looking(network, loss, args, kwargs, axis, seed)
     narrow: list[Count] = []
     for point in points:
-        generator = torch.Generator().manual_seed(seed + 1000 * point)
-        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
-        potential, theta, sample = fields_of(network, loss, generator, **where)
-        if flow is None:
-            found = count_fields(potential, theta, sample, known=known, verified=verified, progress=progress)
-        else:
-            layout = layout_of(network)
-            found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
-        if found.verdict is Verdict.HOLDS and not potential_steady(potential, theta, sample):
+        if point not in done:
+            (potential, theta, sample), generator = look(point)
+            if flow is None:
+                found = count_fields(potential, theta, sample, known=known, verified=verified, progress=progress)
+            else:
+                layout = layout_of(network)
+                found = flow.count(potential, theta, sample, layout, generator, known=known, progress=progress)
+            done[point] = found, found.verdict is not Verdict.HOLDS or potential_steady(potential, theta, sample)
+        found, steady = done[point]
+        if not steady:
             continue
         if found.verdict is not Verdict.UNDECIDED:
             seen.append(found)
@@ -230,15 +266,12 @@ def _count_module(
     A unit that is dead or linear for all data at one point has laws there that it has nowhere else.  Fields alone are
     cheap to span, so several points are looked at before brackets are asked for at two of the best.
     """
-    counted: dict[str, Any] = {"seed": seed, "known": known, **options}
+    look = _looking(module, loss, args, kwargs, axis, seed)
+    counted: dict[str, Any] = {"seed": seed, "known": known, "done": {}, "look": look, **options}
     first = _count(module, loss, args, kwargs, axis, points=(0,), **counted)
     if first.verdict is Verdict.HOLDS and first.laws == known:
         return first, ""
-    spans = []
-    for point in range(2 * POINTS):
-        generator = torch.Generator().manual_seed(seed + 1000 * point)
-        where: Any = {"args": args, "kwargs": kwargs, "axis": axis, "far": point >= POINTS}
-        spans.append(span_of(*fields_of(module, loss, generator, **where)))
+    spans = [span_of(*look(point)[0]) for point in range(2 * POINTS)]
     best = [i for i, s in enumerate(spans) if s == max(spans)]
     seen: list[Count] = []
     found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, seen=seen, **counted)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.func import vmap
 
 from lawful.blocks import Run
 from lawful.theory.flows import Layout
@@ -107,14 +108,13 @@ def architecture_fields(
     patterns = patterns_of(arch, loss, generator, values, at is not None)
 
     def potential(t: torch.Tensor, data: Any) -> torch.Tensor:
-        inputs, gates, w = data
         params = {n: p.reshape(s) for n, p, s in zip(trainable, t.split(sizes), shapes, strict=True)} | fixed
-        total = t.new_zeros(())
-        for i in range(COMBINED):
-            run = Run(gates={n: g[i] for n, g in gates.items()})
-            found = run_forward(arch, params, [x[i] for x in inputs], run)
-            total = total + paired(probes, found, [v[i] for v in w], axes)
-        return total
+
+        def one(data: Any) -> torch.Tensor:
+            inputs, gates, w = data
+            return paired(probes, run_forward(arch, params, inputs, Run(gates=dict(gates))), w, axes)
+
+        return vmap(one)(data).sum()
 
     def sample(n: int) -> Any:
         lead = (n, COMBINED)

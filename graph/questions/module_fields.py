@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.func import functional_call, grad
+from torch.func import functional_call, grad, vmap
 
 from lawful.blocks import ShapeError
 from lawful.theory.losses import LossError, LossLike, pair
@@ -136,8 +136,7 @@ class _ModuleFields:
 
     def potential(self, t: torch.Tensor, data: Data) -> torch.Tensor:
         """A random combination of fields, as a function of the parameters laid end to end."""
-        terms = [self._term(self._run(t, inputs), w) for inputs, w in _each(data)]
-        return sum(terms[1:], start=terms[0])
+        return vmap(lambda each: self._term(self._run(t, each[0]), each[1]))(data).sum()
 
     def sample(self, n: int) -> Data:
         """Data of `n` combinations."""

@@ -106,7 +106,7 @@ def _compared(
     batch, draws, expected = traced + (not same_batch), 0, None
     failures: list[str] = []
     while expected is None:
-        values = {n: _near(as_double(p), nearness, generator) for n, p in module.own.parameters.items()}
+        values = {n: _near(p.detach(), nearness, generator) for n, p in module.own.parameters.items()}
         inputs = draw(batch, generator)
         draws += 1
         try:

@@ -77,7 +77,7 @@ def brackets_of(field: Field, state: torch.Tensor, data: tuple[Any, ...]) -> tup
         if len(data) == 1:
             x = field(state, data[0])
             return x, x.norm()
-        a, b, size = _terms(_with(field, data[0]), _nested(field, data[1:]), state)
+        a, b, size = _terms(field, data, state)
         # Where the function is linear in all that moves, both terms are rounding and must stay small.
         return a - b, a.norm() + b.norm() + ROUNDING * size / state.norm()
 
@@ -98,17 +98,20 @@ def derivable(field: Field, state: torch.Tensor, sample: Sampler, depth: int) ->
     """
 
     def error(data: tuple[Any, ...], other: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        inner = _nested(field, data)
         along = field(state, other)
         along = along / along.norm().clamp_min(1e-300)
         step = STEP * state.norm()
-        derivative = jvp(inner, (state,), (along,))[1]
-        measured = (inner(state + step * along) - inner(state - step * along)) / (2 * step)
-        if len(data) > 1:  # a bracket may vanish, and its terms are rounded
-            one, two, _ = _terms(_with(field, data[0]), _nested(field, data[1:]), state)
-            least = 1e-4 * (one.norm() + two.norm())
-        else:
-            least = 1e-6 * inner(state).norm()
+
+        def inner(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            if len(data) == 1:
+                value = field(t, data[0])
+                return value, 1e-6 * value.norm()
+            one, two, _ = _terms(field, data, t)
+            return one - two, 1e-4 * (one.norm() + two.norm())  # a bracket may vanish, and its terms are rounded
+
+        _, derivative, least = jvp(inner, (state,), (along,), has_aux=True)
+        ahead, behind = vmap(lambda s: inner(state + s * along)[0])(torch.stack([step, -step]))
+        measured = (ahead - behind) / (2 * step)
         scale = torch.stack([derivative.norm(), measured.norm(), least]).max()
         return (derivative - measured).norm(), scale
 
@@ -116,28 +119,29 @@ def derivable(field: Field, state: torch.Tensor, sample: Sampler, depth: int) ->
     return int((errors <= 1e-3 * scales).sum()) > TRIED // 2
 
 
-def _with(field: Field, data: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The field of some data."""
-    return lambda t: field(t, data)
+def _terms(field: Field, data: Sequence[Any], theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of the bracket of a field `a` with the bracket `b` of all others: its two terms, and the size of both.
 
+    The terms are the derivative of `b` along `a`, and of `a` along `b`.
+    """
+    if len(data) == 2:  # two plain fields are one function of two data
+        both = _pytree.tree_map(lambda *parts: torch.stack(parts), *data)
+        values = vmap(field, (None, 0))(theta, both)
+        sizes = values.norm(dim=1)
 
-def _nested(field: Field, data: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The bracket of a field with the bracket of the next one, and so on."""
-    inner = _with(field, data[-1])
-    for outer in reversed(data[:-1]):
-        inner = _bracket(_with(field, outer), inner)
-    return inner
+        def along(each: Any, direction: torch.Tensor) -> torch.Tensor:
+            return jvp(lambda t: field(t, each), (theta,), (direction,))[1]
 
+        of_a, of_b = vmap(along)(both, values.flip(0))
+        return of_b, of_a, sizes[0] * sizes[1]
 
-def _terms(a: Callable, b: Callable, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The two terms of a bracket, the derivative of `b` along `a` and of `a` along `b`, and the size of both fields."""
-    va, vb = a(theta), b(theta)
-    return jvp(b, (theta,), (va,))[1], jvp(a, (theta,), (vb,))[1], va.norm() * vb.norm()
+    def a(t: torch.Tensor) -> torch.Tensor:
+        return field(t, data[0])
 
-
-def _bracket(a: Callable, b: Callable) -> Callable:
-    def field_(theta: torch.Tensor) -> torch.Tensor:
-        first, second, _ = _terms(a, b, theta)
+    def b(t: torch.Tensor) -> torch.Tensor:
+        first, second, _ = _terms(field, data[1:], t)
         return first - second
 
-    return field_
+    va = a(theta)
+    vb, along_a = jvp(b, (theta,), (va,))
+    return along_a, jvp(a, (theta,), (vb,))[1], va.norm() * vb.norm()

@@ -195,7 +195,7 @@ def perturbed(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """A generic point near a tensor: weights that start at zero or one hide laws and their failures."""
     size = float(tensor.square().mean().sqrt()) if tensor.numel() else 0.0
     noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype).to(tensor.device)
-    return tensor + 0.5 * (size or 0.2) * noise
+    return noise.mul_(0.5 * (size or 0.2)).add_(tensor)
 
 
 def as_given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Inputs:

@@ -52,8 +52,8 @@ def potential_steady(potential: Potential, theta: torch.Tensor, sample: Sampler)
     It does not where a norm divides what is zero by its own size, as it does behind a layer whose units are all dead.
     """
     data = sample(SAMPLES)
-    slopes = vmap(grad(potential), (None, 0))
-    here, there = slopes(theta, data), slopes(theta * (1 + NEARER * torch.cos(theta)), data)
+    points = torch.stack([theta, theta * (1 + NEARER * torch.cos(theta))])
+    here, there = vmap(vmap(grad(potential), (None, 0)), (0, None))(points, data)
     finite = torch.isfinite(here).all(1)  # data for which they are no numbers are not counted with
     steady = (there - here).norm(dim=1) <= STEADY * here.norm(dim=1)
     return bool(finite.any()) and bool(steady[finite].all())

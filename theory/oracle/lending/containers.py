@@ -9,7 +9,7 @@ import os
 import sys
 import types
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -189,21 +189,28 @@ def containers_of(path: str, value: Any) -> list[Holder]:
         return [_ClassNames(path, value)] if own_code(value.__module__) else []
     if isinstance(value, types.CellType):
         return [_Cell(path, value)]
-    passive = type(value).__module__.partition(".")[0] in PASSIVE and not isinstance(value, torch.nn.Module)
-    if passive or isinstance(value, (types.ModuleType, types.MethodType, functools.partial)):
+    holds = _holds(type(value))
+    if holds is None:
         return []
-    found: list[Holder] = []
-    if isinstance(value, dict):
-        found.append(Dict(path, value))
-    elif isinstance(value, (list, deque)):
-        found.append(Items(path, value))
-    elif isinstance(value, set):
-        found.append(_Members(path, value))
+    found = [kind(path, value) for kind in holds]
     if isinstance(getattr(value, "__dict__", None), dict):
         found.append(_Attributes(path, value))
     if _slots(type(value)):
         found.append(_Slots(path, value))
     return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _holds(kind: type) -> tuple[Callable[[str, Any], Holder], ...] | None:
+    """How the items of objects of a class are read, beside its attributes; None where nothing of it is."""
+    passive = kind.__module__.partition(".")[0] in PASSIVE and not issubclass(kind, torch.nn.Module)
+    if passive or issubclass(kind, (types.ModuleType, types.MethodType, functools.partial)):
+        return None
+    if issubclass(kind, dict):
+        return (Dict,)
+    if issubclass(kind, (list, deque)):
+        return (Items,)
+    return (_Members,) if issubclass(kind, set) else ()
 
 
 def inside(path: str, value: Any) -> list[tuple[str, Any]]:

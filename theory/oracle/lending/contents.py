@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 from collections.abc import Mapping
@@ -25,9 +26,7 @@ class _Draws(Holder):
     @staticmethod
     def reads(owner: Any) -> bool:
         """Whether an object is such a generator."""
-        return isinstance(owner, (random.Random, torch.Generator)) or str(type(owner).__module__).startswith(
-            "numpy.random"
-        )
+        return _draws(type(owner))
 
     def read(self) -> dict[Any, Any]:
         if isinstance(self.owner, random.Random):
@@ -110,6 +109,11 @@ class _Array(Holder):
 
     def write(self, values: Mapping[Any, Any]) -> None:
         self.owner[...] = self.kept
+
+
+@functools.lru_cache(maxsize=4096)
+def _draws(kind: type) -> bool:
+    return issubclass(kind, (random.Random, torch.Generator)) or str(kind.__module__).startswith("numpy.random")
 
 
 def contents_of(path: str, value: Any, numbers: bool) -> Holder | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+# whole numbers of so many bytes: the bits of a tensor are compared a number at a time
+WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 SCALARS = (int, float, complex, str, bytes)
 
 
@@ -69,7 +71,8 @@ def same_bits(one: torch.Tensor, other: torch.Tensor | None) -> bool:
     """Whether two tensors have the same shape, kind and bits (NaN is NaN)."""
     if other is None or one.shape != other.shape or one.dtype != other.dtype:
         return False
-    flat = (t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (one, other))
+    whole = WHOLE.get(one.element_size(), torch.uint8)
+    flat = (t.detach().contiguous().reshape(-1).view(whole) for t in (one, other))
     return torch.equal(next(flat), next(flat))
 
 

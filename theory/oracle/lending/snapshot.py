@@ -7,6 +7,7 @@ partial functions, hooks, counters on classes, and the globals that the user's o
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import types
 from collections.abc import Collection, Iterator
@@ -22,6 +23,7 @@ from .holders import Holder, LendingError, same
 LEAVES = (str, bytes, int, float, complex, bool, type(None), range, slice, torch.dtype, torch.device, types.CodeType)
 # a function under a context manager that is used as a decorator: every call makes a new one, the first one never runs
 DECORATED = contextlib.ContextDecorator()(lambda: None).__code__
+PLAIN = frozenset(LEAVES)  # most values are just these, and a set is asked faster than a class
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,13 @@ class Snapshot:
         todo: list[tuple[str, Any]] = [("", module)]
         while todo:
             path, value = todo.pop()
-            if isinstance(value, LEAVES) or id(value) in self._seen:
+            if type(value) in PLAIN or id(value) in self._seen or isinstance(value, LEAVES):
                 continue
             self._seen[id(value)] = value
             if isinstance(value, types.FunctionType) and value.__code__ is DECORATED:
                 unused = _generator(value)
                 self._seen[id(unused)] = unused
-            if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+            if _iterates(type(value)):
                 raise LendingError(
                     f"{path} is an iterator ({type(value).__name__}), whose place cannot be put back after a run; keep "
                     "a list and a number"
@@ -109,6 +111,11 @@ def _generator(function: types.FunctionType) -> Any:
     """The generator of the context manager that decorates a function."""
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     return getattr(cells["self"].cell_contents, "gen", None)
+
+
+@functools.lru_cache(maxsize=4096)
+def _iterates(kind: type) -> bool:
+    return issubclass(kind, Iterator) and not issubclass(kind, io.IOBase)
 
 
 __all__ = ["Change", "Snapshot"]
