@@ -152,8 +152,8 @@ def test_one_map_under_two_losses() -> None:
 # name: (forward, parameters, shape of the input, what the note says)
 NOTED: dict[str, tuple[Forward, str, tuple[int, ...], str]] = {
     "a norm wider than what it reads": (
-        of(lambda m, h: F.linear(F.layer_norm(h, (6,), eps=0.0), m.v)),
-        "w:6,3 v:2,6",
+        of(lambda m, h: F.linear(F.layer_norm(h, (7,), eps=0.0), m.v)),
+        "w:7,3 v:2,7",
         (5, 3),
         "vectors span",
     ),

@@ -100,7 +100,7 @@ DERIVED: dict[str, tuple[Forward, str, int]] = {
 }
 # name: (forward, parameters, words of the note)
 NOTED: dict[str, tuple[Forward, str, str]] = {
-    "features added to their flip": (last(lambda h: h + h.flip(-1)), "w:3,3 v:3,3", "another order"),
+    "features added to their flip": (last(lambda h: h + h.flip(-1)), "w:3,3 v:3,3", "of one wire that overlap"),
     "maps side by side, two readers": (
         lambda m, x: of(
             lambda m, h: F.linear(torch.relu(F.linear(h, m.v)), m.c) + F.linear(h, m.d),

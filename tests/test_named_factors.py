@@ -98,7 +98,7 @@ def products(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 # What a second adversary counted and no note named: (forward, shapes, words of the note).
 FOUND: dict[str, tuple[Callable, Shapes, str]] = {
-    "sums of products": (products, {"a": (3, 3), "b": (3, 3)}, "sums products of features"),
+    "sums of products": (products, {"a": (3, 3), "b": (3, 3)}, "multiplies two maps of one wire"),
     "a head by hand": (lambda m, x: (F.linear(x, m.a) * m.v).sum(-1), {"a": (4, 3), "v": (4,)}, "sums products"),
     "a clamped weight": (
         lambda m, x: F.linear(F.linear(x, m.a.clamp(min=0)).relu(), m.o),

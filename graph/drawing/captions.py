@@ -45,6 +45,7 @@ FAMILY_OF = {
     "FixedGainRule": "gain",
     "HomogeneousRule": "homogeneous",
     "ScanRule": "homogeneous",
+    "ChosenRule": "homogeneous",
     "PointwiseRule": "pointwise",
     "NormRule": "norm",
     "BatchNormRule": "norm",

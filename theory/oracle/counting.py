@@ -33,6 +33,7 @@ CLEAR_GAP = 1e4
 DOUBTFUL_GAP = 1e9  # below it 120 digits decide: rounding has been seen as a gap of 2e8
 REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 120 digits (see `graph.questions.count`)
 ABOVE = 1e3  # what is kept over measured rounding, so that laws that hold decide with it whatever the gap is
+STEEP = 1e4  # a spectrum that falls by more without any gap has its rounding measured
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 FLOOR = 1e-17
 SMALLER = "try another seed, or fewer layers and smaller widths"
@@ -228,6 +229,9 @@ def count_span(
     found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, method, closed, values)
     fall = float(values[0] / values[-1]) if ranks[-1] == d else 0.0  # rounding may hide where nothing was dropped
     sure = gap >= DOUBTFUL_GAP and not fall > FALL and not (known is not None and found.laws < known)
+    if sure and fall > STEEP:
+        margin = margin_over_rounding(field, state, sample, ranks)
+        sure = margin is None or margin >= ABOVE
     if verdict is not Verdict.VACUOUS and not sure:
         found = _confirmed(found, field, state, sample, known, depth, progress)
     if found.verdict is Verdict.UNDECIDED and found.closed and found.laws == verified:
@@ -242,8 +246,8 @@ def _between(
     if progress:
         progress("the same rows in float32, to measure rounding")
     margin = margin_over_rounding(field, state, sample, found.ranks)
-    if margin < ABOVE:
-        why = f"what is kept is only {margin:.1g} times the rounding that float32 shows" if margin else UNMEASURED
+    if margin is None or margin < ABOVE:
+        why = UNMEASURED if margin is None else f"what is kept is only {margin:.1g} times the rounding of float64"
         return replace(found, method=f"{found.method}; {why}")
     hold = f"{plural(found.laws, 'law')} {'holds' if found.laws == 1 else 'hold'}"
     method = f"{found.method.partition('; ')[0]}; {hold}, and what is kept is {margin:.0e} times measured rounding"

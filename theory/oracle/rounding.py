@@ -38,7 +38,7 @@ class _Types(TorchDispatchMode):
 
 def margin_over_rounding(
     field: Field, state: torch.Tensor, sample: Sampler, ranks: Sequence[int], chunk: int = 64
-) -> float:
+) -> float | None:
     """The smallest singular value of fields and brackets, as many as a rank, over the rounding in them.
 
     Args:
@@ -49,8 +49,8 @@ def margin_over_rounding(
         chunk: samples that are differentiated at once.
 
     Returns:
-        The ratio: as many dimensions are spanned if it is well above 1.  It is 0 where rounding cannot be measured,
-        since something is not computed in the type of the state.
+        The ratio: as many dimensions are spanned if it is well above 1.  None where rounding cannot be measured, since
+        something is not computed in the type of the state.
     """
     d, rows, errors = state.numel(), [], []
     single = state.float()
@@ -63,9 +63,9 @@ def margin_over_rounding(
                 with _Types() as types:
                     again, _ = brackets_of(field, single, rounded)
             except RuntimeError:  # a constant in float64 beside float32
-                return 0.0
+                return None
             if types.wide:
-                return 0.0
+                return None
             x, scale = brackets_of(field, state, data)
             found.append(x)
             off.append(again.double() - x)

@@ -32,6 +32,7 @@ from ...gauge.rules import (
     ProductRule,
     ReorderRule,
     RepeatRule,
+    ScanRule,
     SoftmaxRule,
     SumFeaturesRule,
     TableRule,
@@ -172,10 +173,18 @@ def _related_features(solution: Solution) -> Iterator[str]:
             continue
         if isinstance(site.rule, LinearRule) and site.rule.groups == 1:
             continue
+        if isinstance(site.rule, GainRule) and _scanned(solution, site.outputs[0]):
+            continue
         heads = isinstance(site.rule, AttentionRule)  # keys and values that heads share are followed
         read = [w for w in site.inputs if not (heads and isinstance(_source(writer, w).rule, RepeatRule))]
         if any(roots.related(w) for w in read):
             yield f"{site.name} reads features that others give: laws of their relations are not listed"
+
+
+def _scanned(solution: Solution, w: int) -> bool:
+    """Whether every feature of a wire is read with a decay of its own, so that no relation of them is left."""
+    readers = solution.drawn.readers[w]
+    return bool(readers) and all(isinstance(r.rule, ScanRule) for r, _ in readers)
 
 
 def _doubled(writer: Mapping[int, Site], w: int) -> bool:
@@ -210,7 +219,7 @@ def _summed_products(solution: Solution) -> Iterator[str]:
 
 def _multiplies_maps(writer: Mapping[int, Site], product: Site) -> bool:
     """Whether all factors, up to fixed numbers, may be mixed: none is a function of single features, or normalised."""
-    single = (BatchNormRule, HomogeneousRule, NormRule, PointwiseRule, SoftmaxRule)
+    single = (BatchNormRule, HomogeneousRule, NormRule, PointwiseRule, ScanRule, SoftmaxRule)
     for w in product.inputs:
         while isinstance(writer[w].rule, (FixedGainRule, OffsetRule, PassRule)):
             w = writer[w].inputs[0]
