@@ -36,7 +36,8 @@ class NativeNorm:
         gain = getattr(module, "weight", None)
         if node is None or node.name() != NODE or not isinstance(gain, nn.Parameter) or not gain.requires_grad:
             return False
-        if getattr(node.next_functions[1][0], "variable", None) is not gain or not node._saved_training:
+        used = getattr(node.next_functions[1][0], "variable", None) is gain
+        if not used or not node._saved_training:
             return False
         if _packed():  # a checkpoint would compute it all again to show what it keeps
             return False

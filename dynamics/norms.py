@@ -52,9 +52,9 @@ class NormWatch:
     def watch(self, laws: Iterable[Law], gradients: GradientWatch) -> None:
         """Begins to measure at the norms that some laws speak of."""
         self._gradients = gradients
-        for module in self._model.modules():  # autocast may be entered inside of the model's own forward (Accelerate)
-            if any(True for _ in module.parameters(recurse=False)):
-                self._handles.append(module.register_forward_pre_hook(Hook(module, self._within)))
+        for part in self._model.modules():  # autocast may be entered inside of the model's own forward (Accelerate)
+            if any(True for _ in part.parameters(recurse=False)):
+                self._handles.append(part.register_forward_pre_hook(Hook(part, self._within)))
         device = next(iter(self._model.parameters())).device
         found: dict[str, set[Leak]] = {}
         for leak in (k for law in laws for k in law.leaks or ()):

@@ -100,9 +100,9 @@ def same_function(
     differ = tuple(n for n, t in first.items() if not torch.equal(t, second[n]))
     unit = max((_unit(t) for m in (a, b) for t in tensors_of(m).values()), default=0.0)
     rounding = ROUNDINGS * unit
-    near = [_rounded(t, unit, seed) for t in (first, second)]
-    one, other, *others = outputs(found.setting, [first, second, *near], seed)
-    gap, shaken = distance(one, other), max(distance(x, y) for x, y in zip((one, other), others, strict=True))
+    changes: list[Tensors] = [first, second, _rounded(first, unit, seed), _rounded(second, unit, seed)]
+    seen: list[list[torch.Tensor]] = outputs(found.setting, changes, seed)
+    gap, shaken = distance(*seen[:2]), max(distance(x, y) for x, y in zip(seen[:2], seen[2:], strict=True))
     if gap > max(ALIKE, rounding, SHAKEN * shaken) or gap != gap:
         return Same(Verdict.UNDECIDED if gap != gap else Verdict.VIOLATED, {}, differ, gap, _gap(first, second))
     lawful = [s for s in found if s.lawful]

@@ -91,7 +91,7 @@ class Roots:
         """Whether a fixed linear relation joins what a wire carries: copies, multiples, a sum beside its terms."""
         if self._masks.get(w, 1):
             return False
-        known: Equations[Hashable] = Equations()
+        known: Equations[tuple[Root, tuple[int, str]]] = Equations()
         for row in self.of(w).values():
             if not known.reduce(row):
                 return True

@@ -109,7 +109,8 @@ def derivable(field: Field, state: torch.Tensor, sample: Sampler, depth: int) ->
             one, two, _ = _terms(field, data, t)
             return one - two, 1e-4 * (one.norm() + two.norm())  # a bracket may vanish, and its terms are rounded
 
-        _, derivative, least = jvp(inner, (state,), (along,), has_aux=True)
+        moved: Any = jvp(inner, (state,), (along,), has_aux=True)
+        _, derivative, least = moved
         ahead, behind = vmap(lambda s: inner(state + s * along)[0])(torch.stack([step, -step]))
         measured = (ahead - behind) / (2 * step)
         scale = torch.stack([derivative.norm(), measured.norm(), least]).max()
@@ -143,5 +144,6 @@ def _terms(field: Field, data: Sequence[Any], theta: torch.Tensor) -> tuple[torc
         return first - second
 
     va = a(theta)
-    vb, along_a = jvp(b, (theta,), (va,))
+    moved: Any = jvp(b, (theta,), (va,))
+    vb, along_a = moved
     return along_a, jvp(a, (theta,), (vb,))[1], va.norm() * vb.norm()

@@ -189,7 +189,7 @@ def containers_of(path: str, value: Any) -> list[Holder]:
         return [_ClassNames(path, value)] if own_code(value.__module__) else []
     if isinstance(value, types.CellType):
         return [_Cell(path, value)]
-    holds = _holds(type(value))
+    holds = _holds(type(value))  # type: ignore[arg-type]  # a class is hashable
     if holds is None:
         return []
     found = [kind(path, value) for kind in holds]

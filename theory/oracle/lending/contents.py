@@ -26,7 +26,7 @@ class _Draws(Holder):
     @staticmethod
     def reads(owner: Any) -> bool:
         """Whether an object is such a generator."""
-        return _draws(type(owner))
+        return _draws(type(owner))  # type: ignore[arg-type]  # a class is hashable
 
     def read(self) -> dict[Any, Any]:
         if isinstance(self.owner, random.Random):

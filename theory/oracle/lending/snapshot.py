@@ -73,7 +73,7 @@ class Snapshot:
             if isinstance(value, types.FunctionType) and value.__code__ is DECORATED:
                 unused = _generator(value)
                 self._seen[id(unused)] = unused
-            if _iterates(type(value)):
+            if _iterates(type(value)):  # type: ignore[arg-type]  # a class is hashable
                 raise LendingError(
                     f"{path} is an iterator ({type(value).__name__}), whose place cannot be put back after a run; keep "
                     "a list and a number"
