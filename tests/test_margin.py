@@ -68,9 +68,18 @@ def test_the_margin_is_small_where_rounding_is_large(field, margin):
     assert found > margin if margin else found < counting.ABOVE
 
 
-def test_a_wide_constant_leaves_rounding_unmeasured(monkeypatch):
-    assert margin_over_rounding(wide, STATE, sampler(), (4, 4)) is None
-    assert counted(wide, 1, monkeypatch).doubt.count("in float64 whatever the parameters are") == 1
+def test_what_is_computed_in_float64_on_purpose_is_rounded_as_well():
+    assert margin_over_rounding(wide, STATE, sampler(), (4, 4)) > 1e3
+
+
+def test_what_does_not_run_in_float32_leaves_rounding_unmeasured(monkeypatch):
+    def strict(t, w):
+        if w.dtype != torch.float64:
+            raise RuntimeError("expected scalar type Double")
+        return weak(t, w)
+
+    assert margin_over_rounding(strict, STATE, sampler(), (4, 4)) is None
+    assert counted(strict, 1, monkeypatch).doubt.count("an operation asks for another type") == 1
 
 
 def test_fields_that_are_no_numbers_in_float32_are_left_out():

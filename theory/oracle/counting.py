@@ -37,9 +37,7 @@ STEEP = 1e4  # a spectrum that falls by more without any gap has its rounding me
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 FLOOR = 1e-17
 SMALLER = "try another seed, or fewer layers and smaller widths"
-UNMEASURED = (
-    "its rounding cannot be measured in float32, since a part is computed in float64 whatever the parameters are"
-)
+UNMEASURED = "its rounding cannot be measured in float32, since an operation asks for another type"
 NOT_FINITE = (
     "lie algebra, float64; at random parameters and inputs most fields are not finite: look for a quotient by zero (a "
     "mean over no token), a logarithm or a root of what may be negative, and add an epsilon there or clamp it"

@@ -23,17 +23,19 @@ RELIABLE = 0.05  # a row that float32 changes by more, relative to its terms, is
 SMALL = 1e-8  # a column that is smaller than this part of the largest may be rounding, and is not scaled up
 
 
-class _Types(TorchDispatchMode):
-    """Remembers whether anything was computed in float64."""
+class _Narrow(TorchDispatchMode):
+    """Rounds to float32 whatever is in float64: constants, and what is computed in it on purpose.
 
-    wide = False
+    Rounding a constant counts as rounding too, so that what is measured is at least what there is.
+    """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.wide |= any(
-            isinstance(t, torch.Tensor) and t.ndim and t.dtype == torch.float64 for t in _pytree.tree_leaves(out)
-        )
-        return out
+        args, kwargs = _pytree.tree_map(_narrowed, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def _narrowed(value: Any) -> Any:
+    return value.float() if isinstance(value, torch.Tensor) and value.dtype == torch.float64 else value
 
 
 def margin_over_rounding(
@@ -50,7 +52,7 @@ def margin_over_rounding(
 
     Returns:
         The ratio: as many dimensions are spanned if it is well above 1.  None where rounding cannot be measured, since
-        something is not computed in the type of the state.
+        an operation does not run in float32.
     """
     d, rows, errors = state.numel(), [], []
     single = state.float()
@@ -60,11 +62,9 @@ def margin_over_rounding(
         for data in level_data(sample, level, missing + missing // 4 + 12, chunk):
             rounded = _pytree.tree_map(lambda t: t.float() if t.is_floating_point() else t, data)
             try:
-                with _Types() as types:
+                with _Narrow():
                     again, _ = brackets_of(field, single, rounded)
-            except RuntimeError:  # a constant in float64 beside float32
-                return None
-            if types.wide:
+            except RuntimeError:  # an operation that asks for a type of its own
                 return None
             x, scale = brackets_of(field, state, data)
             found.append(x)
