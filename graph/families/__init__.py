@@ -121,7 +121,7 @@ def _listed(family: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in __all__:
-    globals()[_name] = typed(ShapeError, least={"edges": 0})(_listed(globals()[_name]))
+    globals()[_name] = typed(ShapeError, least={"edges": 0, "rows": 0})(_listed(globals()[_name]))
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from lawful.blocks import (
     Net,
     ReLU,
     ReLU6,
+    ShapeError,
     chain,
     repeat,
 )
@@ -155,13 +156,15 @@ def mobilenet_v3(
         `.weights.fc1` and `.weights.fc2` inside squeeze and excitation.
 
     Raises:
-        ShapeError: for images that are too small.
+        ShapeError: for images that are too small, and rows with sizes of zero.
 
     Source: Howard et al., *Searching for MobileNetV3* (2019), section 5.
     """
     before = divisible(16 * widen)
     features: list[Net] = [repeat(conv_norm(3, before, 3, 2, activation=HardSwish, epsilon=EPSILON))]
     for kernel, inner, channels, squeeze, swish, stride in rows:
+        if min(kernel, inner, channels, stride) < 1:
+            raise ShapeError(f"mobilenet_v3: rows has no {kernel, inner, channels, stride}; give sizes of at least 1")
         hidden, width = divisible(inner * widen), divisible(channels * widen)
         block = inverted_residual(
             before,
