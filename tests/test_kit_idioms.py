@@ -189,3 +189,40 @@ def test_complex_parameters() -> None:
     model.a.grad *= 1.1
     with pytest.raises(AssertionError, match="wrong gradients"):
         assert_step_lawful(model, laws)
+
+
+class Doubled(torch.autograd.Function):
+    """A linear map whose backward gives its weight twice what it should."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x @ w.T
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g @ w, 2 * g.T @ x
+
+
+@pytest.mark.parametrize("run", ["double", "as_is"])
+@pytest.mark.parametrize("right", [True, False])
+def test_two_parameters_on_one_memory_are_one(run: str, right: bool) -> None:
+    """The old way to tie (`b.weight.data = a.weight.data`): each has a part of the gradient, and all are stepped."""
+    one, other = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    other.weight.data = one.weight.data
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = one, other
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = torch.relu(self.one(x))
+            return self.other(h) if right else Doubled.apply(h, self.other.weight)
+
+    if right:
+        assert list(assert_lawful(Tied(), X, run=run).parameters) == ["one.weight"]
+        return
+    with pytest.raises(AssertionError, match=r"the backward of Doubled, for one\.weight"):
+        assert_lawful(Tied(), X, run=run)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lawful.theory.oracle.lending.storage import SharedMemoryError, shared_names
 from lawful.theory.oracle.outputs import named_outputs
 from lawful.theory.refusals import ModuleError, refused
 
@@ -130,6 +131,26 @@ def dense(grad: torch.Tensor) -> torch.Tensor:
     return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
 
 
+def left(module: torch.nn.Module, parameters: Tensors) -> Gradients:
+    """Copies of the gradients that a backward left; two parameters on one memory are stepped by the sum of theirs."""
+    found: Gradients = {n: None if p.grad is None else dense(p.grad) for n, p in parameters.items()}
+    every = dict(module.named_parameters())
+    for other, first in tied(module).items():
+        grad = every[other].grad
+        if grad is not None and first in found and other not in found:
+            before = found[first]
+            found[first] = dense(grad) if before is None else before + dense(grad)
+    return found
+
+
+def tied(module: torch.nn.Module) -> dict[str, str]:
+    """Names of parameters on the memory of another one, with the name of that; none where they overlap in part."""
+    try:
+        return shared_names(module)
+    except SharedMemoryError:
+        return {}
+
+
 def take(
     module: torch.nn.Module,
     parameters: Tensors,
@@ -176,7 +197,7 @@ def take(
     if value.requires_grad:
         with refused(f"the backward of {type(module).__name__} does not run"), widths:
             value.backward()
-    own: Gradients = {n: None if p.grad is None else dense(p.grad) for n, p in parameters.items()}
+    own = left(module, parameters)
     if compiled is not None:
         own = compiled()
     leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
@@ -323,4 +344,4 @@ def _pair(sample: Sample, wires: Wires) -> None:
     sample.wires = pairs
 
 
-__all__ = ["FLOOR", "MARGIN", "Gradients", "Sample", "dense", "take"]
+__all__ = ["FLOOR", "MARGIN", "Gradients", "Sample", "left", "take", "tied"]

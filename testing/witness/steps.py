@@ -22,7 +22,7 @@ from lawful.theory.own_runs import own_run
 from lawful.theory.refusals import ModuleError, refused
 
 from .losses import LossOf
-from .sample import Gradients, Sample, dense, take
+from .sample import Gradients, Sample, left, take, tied
 
 MOST = 6  # steps, while a parameter has not moved
 
@@ -181,12 +181,15 @@ def as_it_is(request: Request) -> list[Sample]:
     with kept(plain):
         if request.training:
             module.train()
-        trained: dict[str, torch.Tensor] = {n: p for n, p in plain.named_parameters() if p.requires_grad}
+        once = tied(plain)
+        trained: dict[str, torch.Tensor] = {
+            n: p for n, p in plain.named_parameters() if p.requires_grad and n not in once
+        }
         buffers = {n: b.detach().clone() for n, b in plain.named_buffers()}
         loss = request.loss(request.seed)
 
         def again() -> None:
-            for p in trained.values():
+            for p in plain.parameters():
                 p.grad = None
             for n, b in plain.named_buffers():
                 b.detach().copy_(buffers[n])
@@ -199,7 +202,7 @@ def as_it_is(request: Request) -> list[Sample]:
             if value.requires_grad:
                 with refused(f"the backward of {type(plain).__name__} does not run"):
                     value.backward()
-            return {n: None if p.grad is None else dense(p.grad) for n, p in trained.items()}
+            return left(plain, trained)
 
         wrapped = is_wrapped(module)
         real = own() if wrapped else None
