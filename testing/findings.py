@@ -54,6 +54,7 @@ class Findings:
         allowed: parameters that may be without a witness.
         seconds: how long it took.
         vacuous: why laws that were given say nothing.
+        silent: parameters of a step that nothing is known of; they may be wrong.
     """
 
     model: str
@@ -64,6 +65,7 @@ class Findings:
     allowed: tuple[str, ...] = ()
     seconds: float = 0.0
     vacuous: str = ""
+    silent: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> list[ParameterFinding]:
@@ -148,6 +150,11 @@ class Findings:
         elif untested:
             some = f"{len(untested)} of {plural(len(self.parameters), 'trainable parameter')}"
             lines = [f"{self.model}: {some} {'has' if len(untested) == 1 else 'have'} no witness"]
+        elif self.silent:
+            some = f"{len(self.parameters) - len(self.silent)} of {plural(len(self.parameters), 'parameter')}"
+            more = f" and {len(self.silent) - 6} more" * (len(self.silent) > 6)
+            names = ", ".join(self.silent[:6]) + more
+            lines = [f"{self.model}: the gradients of {some} are right; no law and no reference reads {names}"]
         else:
             lines = [f"{self.model}: the gradients of {plural(len(self.parameters), 'parameter')} are right"]
         if self.fault is not None:

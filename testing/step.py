@@ -27,6 +27,7 @@ from .witness.steps import inner, kept
 from .witness.widths import EPS
 
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it
+OTHER = "a loss with a term of the weights (a penalty), or another loss than the laws were derived for, looks the same"
 STALE = "a sum with the gradients of an earlier step (zero_grad() was left out), or a step in between, looks the same"
 ROUNDED = "as much as rounding in float32 inside of the forward makes; pass tolerance= if there is none"
 
@@ -67,11 +68,11 @@ def assert_step_lawful(
         allow_untested: names of parameters, or of modules, that may have no gradient.
 
     Returns:
-        What was found; parameters that neither a law nor the reference reads are named in `notes`.
+        What was found; `silent` are the parameters of which neither a law nor the reference says anything.
 
     Raises:
-        AssertionError: names the broken laws and the parameters.
-        ValueError: where there is nothing to judge by.
+        AssertionError: names the broken laws and the parameters; or that nothing was tested.
+        ValueError: where there is nothing to judge by, and for a name in `reference_grads` that is no parameter.
     """
     __tracebackhide__ = True
     began = time.perf_counter()
@@ -83,10 +84,15 @@ def assert_step_lawful(
         laws = derive(plain, loss, args=args, kwargs=kwargs)
         for p, g in grads.items():
             p.grad = g
-    if laws is None and reference_grads is None:
+    if laws is None and not reference_grads:
         raise ValueError(
             "there is nothing to judge the gradients by; pass laws=lawful.derive(model, args=x), args=x, or "
             "reference_grads={name: gradient}"
+        )
+    if unknown := [n for n in reference_grads or () if n not in trained]:
+        raise ValueError(
+            f"reference_grads has {unknown[0]!r}, which is no trained parameter of {type(plain).__name__}; there are "
+            f"{', '.join([*trained][:8])}"
         )
     values = {n: _whole(p.detach()) for n, p in plain.named_parameters() for n in [_plain(n)]}
     grads_now = {n: None if p.grad is None else _whole(p.grad.detach()) for n, p in trained.items()}
@@ -104,19 +110,20 @@ def assert_step_lawful(
     silent = [p.name for p in found.parameters.values() if not p.known and not p.untested]
     for name in silent:
         found.parameters[name].notes.append("no law reads it")
-    if silent:
-        found.notes.append(f"neither a law nor a reference says anything of {', '.join(silent[:6])}")
+    found.silent = tuple(silent)
     if told and not any(r.tested for r in found.laws) and reference_grads is None:
         found.vacuous = "no law could be tested: nothing that the laws read has moved"
     elif told and reference_grads is None and not any(r.verdict.passed for r in found.laws) and not found.violated:
         found.vacuous = f"no law could be decided: {found.laws[0].reason}"
+    elif len(silent) == len(trained):
+        found.vacuous = "nothing was tested: neither a law nor a reference reads any of its parameters"
     if reference_grads is None:
         found.notes.append(
             "no law sees all gradients times one number, a sum for a mean, a dropped micro-batch: pass "
             "reference_grads=, or compare two splits by assert_same_step"
         )
     if found.violated or len(found.wrong) == len(trained):
-        found.notes.append(STALE)
+        found.notes += [STALE, OTHER]
     found.seconds = time.perf_counter() - began
     conclude(found)
     return found

@@ -170,3 +170,22 @@ def test_sets_of_laws() -> None:
     with pytest.raises(AssertionError, match=r"do not conserve the same[\s\S]*- disappeared: balance of 0"):
         assert_same_laws(mlp(), other, (X,))
     assert assert_complete(b.MLP(3, 4)).complete
+
+
+def test_what_nothing_was_tested_on_is_no_pass() -> None:
+    """A model without laws, a name that is no parameter, and parameters that no law reads."""
+    torch.manual_seed(0)
+    x = torch.randn(8, 6)
+    smooth = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.GELU(), torch.nn.Linear(5, 4))
+    smooth(x).square().mean().backward()
+    with pytest.raises(AssertionError, match="nothing was tested"):
+        assert_step_lawful(smooth, args=x)
+    with pytest.raises(ValueError, match=r"'w', which is no trained parameter of Sequential; there are 0\.weight"):
+        assert_step_lawful(smooth, reference_grads={"w": smooth[0].weight.grad})
+    kinked = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 4))
+    kinked(x).square().mean().backward()
+    found = assert_step_lawful(kinked, args=x)
+    assert found.silent == ("2.bias",)
+    assert str(found).startswith(
+        "Sequential: the gradients of 3 of 4 parameters are right; no law and no reference reads"
+    )

@@ -26,12 +26,23 @@ class Measured:
     Attributes:
         residual: largest relative derivative of a scalar along a loss gradient; infinite for what is not a number.
         tested: whether every scalar was tested: its terms move at some point.
-        controls: the same for copies without each of its terms in turn.
+        controls: the residual of copies without each of its terms in turn.
+        still: how many of its numbers never moved, though others did.
+        size: how many numbers it has.
     """
 
     residual: float
     tested: bool
     controls: tuple[float, ...]
+    still: int = 0
+    size: int = 0
+
+    @property
+    def why_vacuous(self) -> str:
+        """Why not all of it was tested."""
+        if not self.still:
+            return "nothing that it reads moved"
+        return f"{self.still} of its {self.size} numbers did not move: a dead unit, or an input without examples"
 
 
 def measure(law: Law, points: Sequence[Point], control: bool = True) -> Measured:
@@ -65,7 +76,8 @@ def measure(law: Law, points: Sequence[Point], control: bool = True) -> Measured
             controls = torch.maximum(controls, seen)
     if scales is None:
         return Measured(0.0, False, tuple(controls.tolist()))
-    return Measured(worst, bool((scales > 0).all()), tuple(controls.tolist()))
+    still = int((scales <= 0).sum())
+    return Measured(worst, not still, tuple(controls.tolist()), still * (still < scales.numel()), scales.numel())
 
 
 def _scale(

@@ -276,7 +276,7 @@ def _outcome(law: Law, found: Measured, ideal: Sequence[Point] | None, tolerance
             return Verdict.VIOLATED, residual, ""
         return Verdict.APPROXIMATE if tested else Verdict.VACUOUS, residual, ""
     if not tested:
-        return Verdict.VACUOUS, residual, "nothing that it reads moved"
+        return Verdict.VACUOUS, residual, found.why_vacuous
     return Verdict.HOLDS, residual, ""
 
 
