@@ -1,5 +1,7 @@
 """What is computed of the inputs alone is no free input: its directions, sums and repeats are known to every count."""
 
+import os
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -62,9 +64,9 @@ def test_random_operations_before_random_layers(seed, loss):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-@pytest.mark.parametrize("seed", range(100, 500))
-def test_more_random_operations_before_random_layers(seed, loss):
-    agree(seed, loss)
+@pytest.mark.parametrize("night", range(60))
+def test_more_random_operations_before_random_layers(night, loss):
+    agree(int(os.environ["LAWFUL_SEED"]) + night, loss)
 
 
 def agree(seed, loss):
