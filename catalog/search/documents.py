@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from ..bibliography import described
 from ..entry import Entry
-from .analysis import MATRIX, analyse, in_words, thesaurus
+from .analysis import MATRIX, OPTIMIZER, analyse, in_words, thesaurus
 
 KIND_WORDS = {
     "balance": "balanced",
@@ -67,6 +67,8 @@ def document(entry: Entry) -> Document:
     ]
     if entry.kind == "claim" and _tail(entry.id).startswith(AGAIN):
         parts = [{}, {}, {}, _terms("run again reproduced", entry.source, entry.id.split("/")[1])]
+    if entry.kind == "family":  # CLIP is called as clipping is, and is none
+        parts = [*({t: w for t, w in part.items() if not t.startswith(OPTIMIZER)} for part in parts[:-1]), parts[-1]]
     seen: set[str] = set()
     columns = []
     for part in parts:

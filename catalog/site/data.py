@@ -85,6 +85,8 @@ def data(shown: list[Entry]) -> dict[str, Any]:
         "symbols": thesaurus["symbols"],
         "blocks": thesaurus["blocks"],
         "joiners": analysis.joiners(),
+        "updates": thesaurus["updates"],
+        "other": sorted(analysis.others()),
         "people": analysis.short_names(a for s in sources().values() for a in s.authors),
         "names": OPTIMIZERS,
         "frequency": frequency,
