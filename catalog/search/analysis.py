@@ -194,6 +194,8 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
         formulas: whether single letters are the matrices of attention.
     """
     text = text[:LONGEST] if known is not None else text
+    for name, instead in thesaurus()["capitals"].items():  # CLIP is a model, to clip is none
+        text = re.sub(rf"(?<![A-Za-z]){name}(?![A-Za-z])", instead, text)
     letters, rest = _formulas(text, known is not None) if formulas else ([], text)
     corrected: dict[str, str] = {}
     if known is not None:  # a name that nothing has is read in parts: TransformerEncoderLayer
@@ -219,7 +221,7 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
             updates += [(i, i + size, keys[t]) for t in said if t in keys]
         elif raw[i] not in stop_words() and (len(raw[i]) > 1 or not raw[i].isalpha()):
             terms[row[i]] = 0.3 if row[i].isdigit() else 1.0
-            if known is not None and row[i] not in known:
+            if known is not None and (row[i] not in known or row[i] in others()):
                 unknown.append(raw[i])
         i += max(size, 1)
     if any(t.startswith(MATRIX) for t in letters):

@@ -86,6 +86,7 @@ def data(shown: list[Entry]) -> dict[str, Any]:
         "blocks": thesaurus["blocks"],
         "joiners": analysis.joiners(),
         "updates": thesaurus["updates"],
+        "capitals": thesaurus["capitals"],
         "other": sorted(analysis.others()),
         "people": analysis.short_names(a for s in sources().values() for a in s.authors),
         "names": OPTIMIZERS,

@@ -155,6 +155,7 @@ function lawfulSearch(data) {
 
   function analyse(text, spelling) {
     if (spelling) text = text.slice(0, rules.longest);
+    for (const [name, instead] of Object.entries(data.capitals)) text = text.replace(new RegExp(`(?<![A-Za-z])${name}(?![A-Za-z])`, "g"), instead);
     const corrected = {}, unknown = [], spans = [], places = [], terms = new Map();
     const [letters, rest] = formulas(text, spelling);
     const inParts = (name) => {
@@ -177,7 +178,7 @@ function lawfulSearch(data) {
         for (const t of said) if (Object.hasOwn(optimizers, t)) places.push([i, i + size, optimizers[t]]);
       } else if (!stopWords.has(raw[i]) && (raw[i].length > 1 || /[0-9]/.test(raw[i]))) {
         terms.set(row[i], /^[0-9]+$/.test(row[i]) ? 0.3 : 1);
-        if (spelling && !known.has(row[i])) unknown.push(raw[i]);
+        if (spelling && (!known.has(row[i]) || others.has(row[i]))) unknown.push(raw[i]);
       }
       i += Math.max(size, 1);
     }
