@@ -39,9 +39,8 @@ class Understood:
         parts = [f"read {a!r} as {b!r}" for a, b in self.corrected]
         parts += [f"optimizer: {OPTIMIZERS[self.optimizer]}"] if self.optimizer else []
         if self.beside:
-            parts += [
-                f"{', '.join(OPTIMIZERS[k] for k in self.beside)}: named too, no part of what is said of the first"
-            ]
+            named = ", ".join(OPTIMIZERS[key] for key in self.beside)
+            parts.append(f"also named, and no part of what is said here: {named}")
         parts += [f"loss: {self.loss}"] if self.loss else []
         parts += [f"between {self.between[0]} and {self.between[1]}"] if self.between else []
         parts += [f"nothing is known of {', '.join(map(repr, self.unknown))}"] if self.unknown else []

@@ -41,7 +41,7 @@ BETWEEN = re.compile(r"\bbetween\s+(?:an?\s+|the\s+|its\s+)?(.+?)\s+and\s+(?:an?
 MATRIX = "matrix"  # how the terms of the matrices of attention begin
 IMPLIED = 0.2  # weight of what is not said
 REACH = 4  # words between a block and the word that joins it to another
-OPTIMIZER, MODEL = "optimizer", "model"  # how their terms begin
+OPTIMIZER, MODEL = "optimizer", "model"  # how their terms begin; a schedule of the step is `optimizerschedule`
 
 
 class Vocabulary:
@@ -234,7 +234,7 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
     optimizers = tuple(named(raw, updates, norms, data["updates"]))
     if known is not None:  # an entry is found by all that it names, a question asks about these
         terms = {t: w for t, w in terms.items() if t not in keys} | {term(OPTIMIZER, k): 1.0 for k in optimizers}
-    losses = tuple(k for k, concept in data["losses"].items() if concept in terms)
+    losses = tuple(k for k, concept in data["losses"].items() if terms.get(concept, 0) >= 1)
     return Analysis(terms, optimizers, losses, corrected, tuple(unknown), _joined(raw, spans))
 
 

@@ -191,7 +191,7 @@ function lawfulSearch(data) {
       for (const t of Object.keys(optimizers)) terms.delete(t);
       for (const [t, k] of Object.entries(optimizers)) if (asked.includes(k)) terms.set(t, 1);
     }
-    return { terms, joined: joined(raw, spans), corrected, unknown, optimizers: asked, losses: Object.keys(losses).filter((k) => terms.has(losses[k])) };
+    return { terms, joined: joined(raw, spans), corrected, unknown, optimizers: asked, losses: Object.keys(losses).filter((k) => terms.get(losses[k]) >= 1) };
   }
 
   function weights({ terms, joined }) {
