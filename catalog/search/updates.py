@@ -61,11 +61,14 @@ def _left_out(raw: Sequence[str], spans: Sequence[Span], rules: Mapping[str, Any
             start -= 1
         both = any(_at(raw, start - len(row), row) for row in rules["compare"])
         denied = not both and any(_at(raw, start - len(row), row) for row in rules["without"])
+        while end < len(raw) and (raw[end] in rules["set"] or raw[end] in rules["articles"]):
+            end += 1
+        off = raw[end] in rules["nothing"] if end < len(raw) else False
         digits = []
         while end < len(raw) and raw[end].isdigit():
             digits.append(raw[end])
             end += 1
-        if joined or denied or (digits and not "".join(digits).strip("0") and not raw[end : end + 1] == ["e"]):
+        if joined or denied or off or (digits and not "".join(digits).strip("0") and not raw[end : end + 1] == ["e"]):
             found.append(span)
     return found
 

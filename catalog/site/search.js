@@ -125,9 +125,11 @@ function lawfulSearch(data) {
       while (start && updates.articles.includes(raw[start - 1])) start--;
       const before = (row) => at(start - row.length, row);
       const denied = !updates.compare.some(before) && updates.without.some(before);
+      while (end < raw.length && (updates.set.includes(raw[end]) || updates.articles.includes(raw[end]))) end++;
+      const off = updates.nothing.includes(raw[end]);
       let digits = "";
       while (end < raw.length && /^[0-9]+$/.test(raw[end])) digits += raw[end++];
-      if (joins || denied || (/^0+$/.test(digits) && raw[end] !== "e")) out.push(span);
+      if (joins || denied || off || (/^0+$/.test(digits) && raw[end] !== "e")) out.push(span);
     }
     const ofNorm = ([start, end, key]) => {
       if (key !== "momentum" || raw[end] === "sgd" || raw[end] === "optimizer") return false;
