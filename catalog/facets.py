@@ -26,7 +26,6 @@ def optimizer_key(name: str) -> str:
     if plain in OPTIMIZERS:
         return plain
     found = analyse(name).optimizers
-    found = tuple(k for k in found if k != "sgd") or found  # "SGD with momentum" is momentum
     if len(found) == 1:
         return found[0]
     raise ValueError(f"no optimizer {name!r} in the catalog; there are {', '.join(OPTIMIZERS)}")

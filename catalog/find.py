@@ -92,6 +92,7 @@ def search(
         asked,
         tuple(question.corrected.items()),
         question.unknown,
+        () if optimizer else question.optimizers[1:],
     )
     scored = _scored(question, asked)
     answers = [(s, e) for s, e in scored if keep(e)]

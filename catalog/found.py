@@ -25,6 +25,7 @@ class Understood:
         between: the two blocks it asks between.
         corrected: words that were read as others.
         unknown: words that no entry has.
+        beside: other optimizers that it names; what is said of `optimizer` is without them.
     """
 
     optimizer: str = ""
@@ -32,10 +33,14 @@ class Understood:
     between: tuple[str, str] | None = None
     corrected: tuple[tuple[str, str], ...] = ()
     unknown: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"read {a!r} as {b!r}" for a, b in self.corrected]
         parts += [f"optimizer: {OPTIMIZERS[self.optimizer]}"] if self.optimizer else []
+        if self.beside:
+            named = ", ".join(OPTIMIZERS[key] for key in self.beside)
+            parts.append(f"also named, and no part of what is said here: {named}")
         parts += [f"loss: {self.loss}"] if self.loss else []
         parts += [f"between {self.between[0]} and {self.between[1]}"] if self.between else []
         parts += [f"nothing is known of {', '.join(map(repr, self.unknown))}"] if self.unknown else []

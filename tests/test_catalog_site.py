@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from catalog_fresh import QUESTIONS as FRESH
+from catalog_optimizers import OPTIMIZERS
 from catalog_questions import QUESTIONS
 
 from lawful import catalog
@@ -20,7 +21,8 @@ from lawful.catalog.site.formulas import rendered
 from lawful.catalog.site.names import slug, url
 
 JOINED = ("what happens to the norm of a conv filter followed by batchnorm", "relu between conv and a linear layer")
-ASKED = [*QUESTIONS, *FRESH, *JOINED]
+READ = ("dead ReLU", "quantization of relu", "CLIP", "scale invariant weights", "learning rate warmup")
+ASKED = [*QUESTIONS, *FRESH, *JOINED, *OPTIMIZERS, *READ]
 HOSTILE = "<script>alert(1)<"
 
 
@@ -89,14 +91,16 @@ def test_the_browser_ranks_as_the_library(site: Path, tmp_path: Path, monkeypatc
         f"const {{ data, asked }} = JSON.parse(require('fs').readFileSync({json.dumps(str(tmp_path / 'data.json'))}));"
         "const search = lawfulSearch(data); const start = performance.now();"
         "const out = asked.map((q) => { const f = search(q);"
-        "return [f.nearest, f.entries.slice(0, 5).map((e) => e.id)]; });"
+        "return [f.nearest, f.entries.slice(0, 5).map((e) => e.id), [f.optimizer, ...f.beside], f.unknown]; });"
         "console.log(JSON.stringify({ out, each: (performance.now() - start) / asked.length }));"
     )
     run = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
     found = json.loads(run.stdout)
-    for question, (nearest, ids) in zip(ASKED, found["out"], strict=True):
+    for question, (nearest, ids, optimizers, unknown) in zip(ASKED, found["out"], strict=True):
         own = catalog.search(question)
         assert (own.nearest, [e.id for e in own[:5]]) == (nearest, ids), question
+        read = own.understood
+        assert ([read.optimizer, *read.beside], list(read.unknown)) == (optimizers, unknown), question
     assert found["each"] < 100  # milliseconds
 
 

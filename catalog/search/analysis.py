@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from .typos import nearest, split
+from .updates import named
 
 SHORT = 5  # letters of a word from which on it is read as the nearest known one: below, most are words too
 LONG_NAME = 7  # letters of a name of a person from which on another spelling of it is recognised
@@ -40,7 +41,7 @@ BETWEEN = re.compile(r"\bbetween\s+(?:an?\s+|the\s+|its\s+)?(.+?)\s+and\s+(?:an?
 MATRIX = "matrix"  # how the terms of the matrices of attention begin
 IMPLIED = 0.2  # weight of what is not said
 REACH = 4  # words between a block and the word that joins it to another
-OPTIMIZER, MODEL = "optimizer", "model"  # how their terms begin
+OPTIMIZER, MODEL = "optimizer", "model"  # how their terms begin; a schedule of the step is `optimizerschedule`
 
 
 class Vocabulary:
@@ -69,7 +70,7 @@ class Analysis:
 
     Attributes:
         terms: the terms with their weights, 1 for what is said, less for what is implied.
-        optimizers: keys of the optimizers that are named.
+        optimizers: keys of the optimizers that it asks about: the longest names, none that it is without.
         losses: names of the losses.
         corrected: words that were read as others.
         unknown: words that nothing in the catalog has.
@@ -172,6 +173,12 @@ def joiners() -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(tokens(phrase)) for phrase in thesaurus()["joiners"])
 
 
+@cache
+def others() -> frozenset[str]:
+    """Stems of words of the field that are no typing errors, though no entry may have them."""
+    return frozenset(map(stem, thesaurus()["other"]))
+
+
 def short_names(people: Iterable[str]) -> list[str]:
     """Stems of the short words in names of people that are no words of the field."""
     words = {word for person in people for word in tokens(person) if len(word) < LONG_NAME}
@@ -187,6 +194,8 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
         formulas: whether single letters are the matrices of attention.
     """
     text = text[:LONGEST] if known is not None else text
+    for name, instead in thesaurus()["capitals"].items():  # CLIP is a model, to clip is none
+        text = re.sub(rf"(?<![A-Za-z]){name}(?![A-Za-z])", instead, text)
     letters, rest = _formulas(text, known is not None) if formulas else ([], text)
     corrected: dict[str, str] = {}
     if known is not None:  # a name that nothing has is read in parts: TransformerEncoderLayer
@@ -198,6 +207,9 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
     terms: dict[str, float] = dict.fromkeys(letters, 1.0)
     unknown = []
     spans: list[tuple[int, int, tuple[str, ...]]] = []  # where blocks are named
+    updates: list[tuple[int, int, str]] = []  # where optimizers are named
+    data = thesaurus()
+    keys = {term(OPTIMIZER, k): k for k in data["optimizers"]}
     table, longest = phrases(), longest_phrase()
     i = 0
     while i < len(row):
@@ -206,20 +218,23 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
             said = table[tuple(row[i : i + size])]
             terms.update(dict.fromkeys(said, 1.0))
             spans += [(i, i + size, found)] if (found := tuple(t for t in said if t in blocks())) else []
+            updates += [(i, i + size, keys[t]) for t in said if t in keys]
         elif raw[i] not in stop_words() and (len(raw[i]) > 1 or not raw[i].isalpha()):
             terms[row[i]] = 0.3 if row[i].isdigit() else 1.0
-            if known is not None and row[i] not in known:
+            if known is not None and (row[i] not in known or row[i] in others()):
                 unknown.append(raw[i])
         i += max(size, 1)
     if any(t.startswith(MATRIX) for t in letters):
         terms.setdefault("attention", IMPLIED)
-    data = thesaurus()
     for key, model in data["models"].items():
         if term(MODEL, key) in terms:
             for implied in model["implies"]:
                 terms.setdefault(implied, IMPLIED)
-    optimizers = tuple(k for k in data["optimizers"] if term(OPTIMIZER, k) in terms)
-    losses = tuple(k for k, concept in data["losses"].items() if concept in terms)
+    norms = [(a, b) for a, b, said in spans if "batchnorm" in said]
+    optimizers = tuple(named(raw, updates, norms, data["updates"]))
+    if known is not None:  # an entry is found by all that it names, a question asks about these
+        terms = {t: w for t, w in terms.items() if t not in keys} | {term(OPTIMIZER, k): 1.0 for k in optimizers}
+    losses = tuple(k for k, concept in data["losses"].items() if terms.get(concept, 0) >= 1)
     return Analysis(terms, optimizers, losses, corrected, tuple(unknown), _joined(raw, spans))
 
 
@@ -279,6 +294,8 @@ def _is_known(name: str, known: Vocabulary) -> bool:
 def _spelled(word: str, known: Vocabulary, corrected: dict[str, str]) -> list[str]:
     """A word, or what was meant by it: the nearest known word, or two words written as one."""
     if len(word) < SHORT or word.isdigit() or word in stop_words() or stem(word) in known or stem(word) in stop_words():
+        return [word]
+    if stem(word) in others():
         return [word]
     better = nearest(stem(word), known.near, stems()) if len(stem(word)) > 4 else None
     better = better or nearest(word, known.near, stems())

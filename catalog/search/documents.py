@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from ..bibliography import described
 from ..entry import Entry
-from .analysis import MATRIX, analyse, in_words, thesaurus
+from .analysis import MATRIX, MODEL, OPTIMIZER, analyse, in_words, term, thesaurus
 
 KIND_WORDS = {
     "balance": "balanced",
@@ -67,6 +67,9 @@ def document(entry: Entry) -> Document:
     ]
     if entry.kind == "claim" and _tail(entry.id).startswith(AGAIN):
         parts = [{}, {}, {}, _terms("run again reproduced", entry.source, entry.id.split("/")[1])]
+    if entry.kind == "family":  # "clip" is the name of a model, and no clipping
+        parts[:2] = [{t: w for t, w in part.items() if not t.startswith(OPTIMIZER)} for part in parts[:2]]
+        parts[0] |= {term(MODEL, key): 1.0} if (key := _tail(entry.id)) in thesaurus()["models"] else {}
     seen: set[str] = set()
     columns = []
     for part in parts:

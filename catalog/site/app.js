@@ -31,6 +31,7 @@
     const key = optimizer.value || found.optimizer;
     const notes = Object.entries(found.corrected).map(([a, b]) => `read “${a}” as “${b}”`);
     if (key) notes.push(`optimizer: ${LAWFUL.names[key]}`);
+    if (!optimizer.value && found.beside.length) notes.push(`also named, and no part of what is said here: ${found.beside.map((k) => LAWFUL.names[k]).join(", ")}`);
     if (found.unknown.length) notes.push(`nothing is known of ${found.unknown.join(", ")}`);
     if (found.nearest) notes.push(found.entries.length ? "nothing answers this; the nearest entries:" : "nothing answers this");
     else notes.unshift(`${found.entries.length} answers`);

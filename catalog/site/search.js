@@ -2,8 +2,9 @@
 "use strict";
 
 function lawfulSearch(data) {
-  const { rules, stop, suffixes, phrases, longest, models, optimizers, losses, symbols, frequency, entries, joiners } = data;
+  const { rules, stop, suffixes, phrases, longest, models, optimizers, losses, symbols, frequency, entries, joiners, updates } = data;
   const people = new Set(data.people); // short names, which differ from many English words in one letter
+  const others = new Set(data.other); // words of the field that are no typing errors
   const blocks = new Set(data.blocks);
   const stopWords = new Set(stop);
   const common = new Set(Object.keys(phrases).flatMap((p) => p.split(" ")));
@@ -81,6 +82,7 @@ function lawfulSearch(data) {
 
   function spelled(word, corrected) {
     if (word.length < 5 || /^[0-9]+$/.test(word) || stopWords.has(word) || known.has(stem(word)) || stopWords.has(stem(word))) return [word];
+    if (others.has(stem(word))) return [word];
     const better = (stem(word).length > 4 ? nearest(stem(word)) : null) || nearest(word);
     let found = better ? [better] : [];
     if (!better) {
@@ -110,9 +112,53 @@ function lawfulSearch(data) {
     return found;
   }
 
+  // The optimizers that a question asks about, in its order; see `updates.py`.
+  function named(raw, spans, norms) {
+    const at = (i, row) => i >= 0 && row.every((w, k) => raw[i + k] === w);
+    const compared = raw.some((w) => updates.pairs.includes(w)) ? [...updates.compare, ["and"]] : updates.compare;
+    const cuts = raw.map((_, i) => i).filter((i) => compared.some((row) => at(i, row)));
+    const out = [];
+    for (const span of spans) {
+      let [start, end, key] = span;
+      const between = out.length ? raw.slice(out.at(-1)[1], start) : ["-"];
+      const joins = between.every((w) => updates.along.includes(w)) && (!between.includes("and") || updates.additions.includes(key));
+      while (start && updates.articles.includes(raw[start - 1])) start--;
+      const before = (row) => at(start - row.length, row);
+      const denied = !updates.compare.some(before) && updates.without.some(before);
+      while (end < raw.length && (updates.set.includes(raw[end]) || updates.articles.includes(raw[end]))) end++;
+      const off = updates.nothing.includes(raw[end]);
+      let digits = "";
+      while (end < raw.length && /^[0-9]+$/.test(raw[end])) digits += raw[end++];
+      if (joins || denied || off || (/^0+$/.test(digits) && raw[end] !== "e")) out.push(span);
+    }
+    const ofNorm = ([start, end, key]) => {
+      if (key !== "momentum" || raw[end] === "sgd" || raw[end] === "optimizer") return false;
+      let behind = end;
+      if (["of", "in", "inside"].includes(raw[end]) && !(start && raw[start - 1] === "sgd")) {
+        behind++;
+        while (behind < raw.length && updates.articles.includes(raw[behind])) behind++;
+      }
+      return norms.some(([a, b]) => (b <= start && raw.slice(b, start).every((w) => updates.parts.includes(w))) || (behind > end && a === behind));
+    };
+    const found = new Set();
+    [0, ...cuts].forEach((begin, n) => {
+      const inside = spans.filter((s) => begin <= s[0] && s[0] < (n < cuts.length ? cuts[n] : raw.length) && !ofNorm(s));
+      const said = inside.filter((s) => !out.includes(s));
+      const words = new Set(said.flatMap(([a, b]) => raw.slice(a, b)));
+      let keys = [...new Set(said.map((s) => s[2]))];
+      for (const [key, rows] of Object.entries(updates.together)) if (rows.some((row) => row.every((w) => words.has(w)))) keys.push(key);
+      const gone = new Set(inside.map((s) => s[2]).filter((k) => !keys.includes(k)));
+      keys = keys.map((key) => (Object.entries(updates.less[key] || {}).find(([g]) => gone.has(g)) || [0, key])[1]);
+      const refined = new Set(keys.flatMap((key) => updates.refines[key] || []));
+      keys.filter((key) => !refined.has(key)).forEach((key) => found.add(key));
+    });
+    return [...found];
+  }
+
   function analyse(text, spelling) {
     if (spelling) text = text.slice(0, rules.longest);
-    const corrected = {}, unknown = [], spans = [], terms = new Map();
+    for (const [name, instead] of Object.entries(data.capitals)) text = text.replace(new RegExp(`(?<![A-Za-z])${name}(?![A-Za-z])`, "g"), instead);
+    const corrected = {}, unknown = [], spans = [], places = [], terms = new Map();
     const [letters, rest] = formulas(text, spelling);
     const inParts = (name) => {
       const row = tokens(name).map(stem);
@@ -129,11 +175,12 @@ function lawfulSearch(data) {
       if (size) {
         const said = phrases[row.slice(i, i + size).join(" ")];
         for (const t of said) terms.set(t, 1);
-        const named = said.filter((t) => blocks.has(t));
-        if (named.length) spans.push([i, i + size, named]);
+        const blocksSaid = said.filter((t) => blocks.has(t));
+        if (blocksSaid.length) spans.push([i, i + size, blocksSaid]);
+        for (const t of said) if (Object.hasOwn(optimizers, t)) places.push([i, i + size, optimizers[t]]);
       } else if (!stopWords.has(raw[i]) && (raw[i].length > 1 || /[0-9]/.test(raw[i]))) {
         terms.set(row[i], /^[0-9]+$/.test(row[i]) ? 0.3 : 1);
-        if (spelling && !known.has(row[i])) unknown.push(raw[i]);
+        if (spelling && (!known.has(row[i]) || others.has(row[i]))) unknown.push(raw[i]);
       }
       i += Math.max(size, 1);
     }
@@ -141,7 +188,12 @@ function lawfulSearch(data) {
     for (const [model, implied] of Object.entries(models)) {
       if (terms.has(model)) for (const t of implied) if (!terms.has(t)) terms.set(t, rules.implied);
     }
-    return { terms, joined: joined(raw, spans), corrected, unknown, optimizers: Object.keys(optimizers).filter((t) => terms.has(t)).map((t) => optimizers[t]), losses: Object.keys(losses).filter((k) => terms.has(losses[k])) };
+    const asked = named(raw, places, spans.filter((s) => s[2].includes("batchnorm")));
+    if (spelling) {
+      for (const t of Object.keys(optimizers)) terms.delete(t);
+      for (const [t, k] of Object.entries(optimizers)) if (asked.includes(k)) terms.set(t, 1);
+    }
+    return { terms, joined: joined(raw, spans), corrected, unknown, optimizers: asked, losses: Object.keys(losses).filter((k) => terms.get(losses[k]) >= 1) };
   }
 
   function weights({ terms, joined }) {
@@ -182,7 +234,7 @@ function lawfulSearch(data) {
       .sort(([a, x], [b, y]) => b - a || size(x.id) - size(y.id) || (x.id < y.id ? -1 : 1));
     const good = found.filter(([s]) => s >= Math.max(rules.enough, rules.close * (found.length ? found[0][0] : 0)));
     const answers = good.length ? good.slice(0, limit) : found.slice(0, rules.nearest);
-    return { entries: answers.map(([, e]) => e), nearest: !good.length, optimizer: question.optimizers[0] || "", corrected: question.corrected, unknown: question.unknown };
+    return { entries: answers.map(([, e]) => e), nearest: !good.length, optimizer: question.optimizers[0] || "", beside: question.optimizers.slice(1), corrected: question.corrected, unknown: question.unknown };
   };
 }
 
