@@ -196,7 +196,7 @@ def _judge(
 ) -> Finding:
     mine = [s for s in known if s.smooth == smooth]
     exact = next((s for s in mine if set(s.balance) == set(balance)), None)
-    if exact is not None:
+    if exact is not None and exact.ordered:
         generator = torch.Generator().manual_seed(seed)
         change = exact.symmetry.changed(tensors, exact.symmetry.random(generator))
         error = _measure(found, tensors, change, seed)
@@ -213,6 +213,8 @@ def _judge(
     if error > SEEN:
         parts = [f"{', '.join(missing)} reads it too and does not compensate"] if missing else []
         parts += [f"{', '.join(wrong)} does not read it"] if wrong else []
+        if exact is not None:
+            parts = ["channels stand in another order where they are read, which a map cannot say"]
         parts += [readers_of(found, smooth)] if not parts else []
         said = f"outputs change by {error:.1%}: " + "; ".join(parts)
         return Finding(smooth, balance, Verdict.VIOLATED, error, missing, wrong, said)
@@ -263,7 +265,7 @@ def _scaled(
     found: Symmetries, tensors: Tensors, smooth: str, balance: Sequence[str], closest: Scaling | None, seed: int
 ) -> tuple[Tensors, str]:
     """The parameters under random factors, as a tool that reads the map scales them; or why that is impossible."""
-    if closest is not None and any(b in closest.balance for b in balance):
+    if closest is not None and closest.ordered and any(b in closest.balance for b in balance):
         return _answered(found, tensors, smooth, balance, closest, seed)
     ends = [_axis(found, tensors, smooth, 0), *(_axis(found, tensors, b, 1) for b in balance)]
     known = [end for end in ends if end is not None]
@@ -323,11 +325,12 @@ def _axis(found: Symmetries, tensors: Tensors, module: str, side: int) -> tuple[
 
 
 def _axis_of(part: str, view: View, whole: torch.Tensor) -> int | None:
-    """The axis of a whole parameter that a view of its part leads with: the one with its stride."""
+    """The axis of a whole parameter that a view of its part leads with: the one along which it steps."""
     numbers = torch.arange(whole.numel()).reshape(whole.shape)
     seen = read(part, {base(part): numbers}).reshape(view.shape).movedim(view.order[view.lead - 1], 0)
-    step = int((seen[1] - seen[0]).flatten()[0]) if len(seen) > 1 else 0
-    return next((i for i, s in enumerate(numbers.stride()) if s == step and whole.shape[i] > 1), None)
+    places = torch.unravel_index(seen.reshape(len(seen), -1)[:2, 0], whole.shape) if len(seen) > 1 else ()
+    moving = [i for i, place in enumerate(places) if place[0] != place[1]]
+    return moving[0] if len(moving) == 1 else None
 
 
 def _offset(found: Symmetries, weight: str) -> float:
