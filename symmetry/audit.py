@@ -26,7 +26,7 @@ from .export import Scaling, scalings
 from .given import WAYS
 from .models import of_model
 from .moves import moved
-from .running import Tensors, distance, outputs
+from .running import Tensors, distance, outputs, real_shape
 from .symmetries import Symmetries, symmetries
 
 FORMS = 'write {"smooth_layer": "a", "balance_layers": ["b"]}, [["b"], "a"] or {"scale": "a", "compensate": ["b"]}'
@@ -318,17 +318,17 @@ def _axis(found: Symmetries, tensors: Tensors, module: str, side: int) -> tuple[
             for _, use in uses:
                 for ends, view in zip(use.axes, use.views, strict=True):
                     if (max(s for _, s in ends) > 0) == (side == 0):
-                        axis = _axis_of(part, view, tensors[name])
+                        axis = _axis_of(part, view, real_shape(tensors[name]))
                         if axis is not None:
                             return name, axis
     return (name, side) if side < tensors[name].ndim else None
 
 
-def _axis_of(part: str, view: View, whole: torch.Tensor) -> int | None:
+def _axis_of(part: str, view: View, whole: tuple[int, ...]) -> int | None:
     """The axis of a whole parameter that a view of its part leads with: the one along which it steps."""
-    numbers = torch.arange(whole.numel()).reshape(whole.shape)
+    numbers = torch.arange(torch.Size(whole).numel()).reshape(whole)
     seen = read(part, {base(part): numbers}).reshape(view.shape).movedim(view.order[view.lead - 1], 0)
-    places = torch.unravel_index(seen.reshape(len(seen), -1)[:2, 0], whole.shape) if len(seen) > 1 else ()
+    places = torch.unravel_index(seen.reshape(len(seen), -1)[:2, 0], whole) if len(seen) > 1 else ()
     moving = [i for i, place in enumerate(places) if place[0] != place[1]]
     return moving[0] if len(moving) == 1 else None
 

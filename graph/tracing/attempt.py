@@ -47,7 +47,9 @@ OWN_BACKWARD = (
     "backwards that are written by hand are taken as they are: laws are those of training by these, at the example's "
     "shape"
 )
-COMPLEX = "complex inputs are not read ({}); pass torch.view_as_real(x), and join it by torch.view_as_complex in forward"
+COMPLEX = (
+    "complex inputs are not read ({}); pass torch.view_as_real(x), and join it by torch.view_as_complex in forward"
+)
 COMPARABLE = 300_000_000  # parameters that are compared in float64
 
 
