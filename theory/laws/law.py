@@ -132,7 +132,7 @@ class Law(Statement):
     def gradient(self, params: object, index: Sequence[int] | int = ()) -> dict[str, torch.Tensor]:
         """The gradient of one scalar of the family, by parameter (whole ones, where the law reads parts).
 
-        That of a complex parameter is complex, as torch gives it: by its real part, plus `i` times by its imaginary one.
+        That of a complex parameter is complex, as torch gives it: by the real part, and `i` times by the imaginary one.
 
         Args:
             params: a module, a state dict or a dict of tensors.
