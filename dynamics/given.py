@@ -69,11 +69,16 @@ def expect_fit(laws: Iterable[Law], parameters: Mapping[str, torch.Tensor]) -> N
     """Checks that laws read parameters of the shapes that a model has.
 
     Raises:
-        ValueError: names the law, the parameter and both shapes.
+        ValueError: names the law, the parameter and both shapes; or a complex parameter, whose steps are not followed.
     """
     there = {n: torch.empty(p.shape, device="meta") for n, p in parameters.items()}
     for law in laws:
         for part in (p for t in law.terms for p in (t.part, t.partner) if p is not None):
+            if parameters[base(part.parameter)].is_complex():
+                raise ValueError(
+                    f"the law {law.name} reads {base(part.parameter)}, whose numbers are complex, and a ledger follows "
+                    "steps of real ones only; compare law.value(model) before and after training, or pass other laws="
+                )
             try:
                 found = tuple(read(part.parameter, there).shape)
             except (KeyError, IndexError, RuntimeError):

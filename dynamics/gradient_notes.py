@@ -97,8 +97,10 @@ class GradientNotes:
 
 
 def _largest(x: Tensor) -> float:
-    """The largest entry, read once and without a copy."""
+    """The largest absolute value, read once and, of real numbers, without a copy."""
     if not x.numel():
         return 0.0
+    if x.is_complex():
+        return float(x.abs().max())
     low, high = torch.aminmax(x)
     return float(torch.maximum(-low, high))

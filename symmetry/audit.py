@@ -26,7 +26,7 @@ from .export import Scaling, scalings
 from .given import WAYS
 from .models import of_model
 from .moves import moved
-from .running import Tensors, distance, outputs
+from .running import Tensors, distance, outputs, real_shape
 from .symmetries import Symmetries, symmetries
 
 FORMS = 'write {"smooth_layer": "a", "balance_layers": ["b"]}, [["b"], "a"] or {"scale": "a", "compensate": ["b"]}'
@@ -196,7 +196,7 @@ def _judge(
 ) -> Finding:
     mine = [s for s in known if s.smooth == smooth]
     exact = next((s for s in mine if set(s.balance) == set(balance)), None)
-    if exact is not None:
+    if exact is not None and exact.ordered:
         generator = torch.Generator().manual_seed(seed)
         change = exact.symmetry.changed(tensors, exact.symmetry.random(generator))
         error = _measure(found, tensors, change, seed)
@@ -213,6 +213,8 @@ def _judge(
     if error > SEEN:
         parts = [f"{', '.join(missing)} reads it too and does not compensate"] if missing else []
         parts += [f"{', '.join(wrong)} does not read it"] if wrong else []
+        if exact is not None:
+            parts = ["channels stand in another order where they are read, which a map cannot say"]
         parts += [readers_of(found, smooth)] if not parts else []
         said = f"outputs change by {error:.1%}: " + "; ".join(parts)
         return Finding(smooth, balance, Verdict.VIOLATED, error, missing, wrong, said)
@@ -263,7 +265,7 @@ def _scaled(
     found: Symmetries, tensors: Tensors, smooth: str, balance: Sequence[str], closest: Scaling | None, seed: int
 ) -> tuple[Tensors, str]:
     """The parameters under random factors, as a tool that reads the map scales them; or why that is impossible."""
-    if closest is not None and any(b in closest.balance for b in balance):
+    if closest is not None and closest.ordered and any(b in closest.balance for b in balance):
         return _answered(found, tensors, smooth, balance, closest, seed)
     ends = [_axis(found, tensors, smooth, 0), *(_axis(found, tensors, b, 1) for b in balance)]
     known = [end for end in ends if end is not None]
@@ -316,18 +318,19 @@ def _axis(found: Symmetries, tensors: Tensors, module: str, side: int) -> tuple[
             for _, use in uses:
                 for ends, view in zip(use.axes, use.views, strict=True):
                     if (max(s for _, s in ends) > 0) == (side == 0):
-                        axis = _axis_of(part, view, tensors[name])
+                        axis = _axis_of(part, view, real_shape(tensors[name]))
                         if axis is not None:
                             return name, axis
     return (name, side) if side < tensors[name].ndim else None
 
 
-def _axis_of(part: str, view: View, whole: torch.Tensor) -> int | None:
-    """The axis of a whole parameter that a view of its part leads with: the one with its stride."""
-    numbers = torch.arange(whole.numel()).reshape(whole.shape)
+def _axis_of(part: str, view: View, whole: tuple[int, ...]) -> int | None:
+    """The axis of a whole parameter that a view of its part leads with: the one along which it steps."""
+    numbers = torch.arange(torch.Size(whole).numel()).reshape(whole)
     seen = read(part, {base(part): numbers}).reshape(view.shape).movedim(view.order[view.lead - 1], 0)
-    step = int((seen[1] - seen[0]).flatten()[0]) if len(seen) > 1 else 0
-    return next((i for i, s in enumerate(numbers.stride()) if s == step and whole.shape[i] > 1), None)
+    places = torch.unravel_index(seen.reshape(len(seen), -1)[:2, 0], whole) if len(seen) > 1 else ()
+    moving = [i for i, place in enumerate(places) if place[0] != place[1]]
+    return moving[0] if len(moving) == 1 else None
 
 
 def _offset(found: Symmetries, weight: str) -> float:

@@ -23,6 +23,7 @@ from lawful.theory.typed import typed
 
 from .given import WAYS
 from .moves import Move
+from .order import ordered
 from .symmetries import Symmetries
 from .symmetry import Symmetry
 
@@ -40,12 +41,14 @@ class Scaling:
         balance: paths of the modules that multiply their input.
         symmetry: what it was derived from.
         norm: whether `smooth` is the gain of a norm.
+        ordered: whether channel `i` is row `i` of one and column `i` of the others, which plain data cannot say else.
     """
 
     smooth: str
     balance: tuple[str, ...]
     symmetry: Symmetry
     norm: bool
+    ordered: bool
 
 
 def homes(found: Symmetries, moves: Iterable[Move]) -> tuple[str, ...]:
@@ -72,7 +75,8 @@ def scalings(found: Symmetries) -> list[Scaling]:
                 continue
             written = homes(found, up)
             if len(written) == 1 and all(map(_last, up)) and _whole(found, down):
-                out.append(Scaling(written[0], homes(found, down), s, any(_is_gain(found, m) for m in up)))
+                gain = any(_is_gain(found, m) for m in up)
+                out.append(Scaling(written[0], homes(found, down), s, gain, ordered(s.moves, found.setting.shapes)))
     return out
 
 
@@ -103,8 +107,10 @@ def _is_gain(found: Symmetries, move: Move) -> bool:
 def awq(found: Symmetries) -> list[dict[str, Any]]:
     """Mappings for AWQ: what is divided and what is multiplied.
 
-    What an embedding writes is not among them, since these tools divide rows, and its features are columns. A map whose
-    module has several of its own (experts in one tensor, an LSTM) is named by its parameter.
+    What an embedding writes is not among them, since these tools divide rows, and its features are columns; nor are
+    channels that a reader has in another order (behind a flip, a roll, an index or a channel shuffle), since these
+    tools multiply column `i` by the factor of row `i`. A map whose module has several of its own (experts in one
+    tensor, an LSTM) is named by its parameter.
 
     >>> import lawful as lw
     >>> awq(lw.symmetries(lw.families.mlp([3, 4, 2])))
@@ -112,14 +118,16 @@ def awq(found: Symmetries) -> list[dict[str, Any]]:
     """
     tables = set(map(found.home, found.tables))
     return [
-        {"smooth_layer": s.smooth, "balance_layers": list(s.balance)} for s in scalings(found) if s.smooth not in tables
+        {"smooth_layer": s.smooth, "balance_layers": list(s.balance)}
+        for s in scalings(found)
+        if s.ordered and s.smooth not in tables
     ]
 
 
 @typed(ways=WAYS)
 def smoothquant(found: Symmetries) -> list[list[Any]]:
-    """Mappings for SmoothQuant: the readers of every norm, and the norm."""
-    return [[list(s.balance), s.smooth] for s in scalings(found) if s.norm]
+    """Mappings for SmoothQuant: the readers of every norm, and the norm; in one order of the channels, as for `awq`."""
+    return [[list(s.balance), s.smooth] for s in scalings(found) if s.norm and s.ordered]
 
 
 @typed(ways={"mappings": "pass what lawful.export.awq gave"})
@@ -163,8 +171,9 @@ def _pattern(name: str) -> str:
 def git_rebasin(found: Symmetries) -> dict[str, Any]:
     """The permutation of every axis of every parameter; apart, those of blocks of features (heads) and of wholes.
 
-    `blocks` has for every axis that is cut where it begins and how wide a block is, `stacks` the parameters of alike
-    branches (experts in a list) that change places as wholes.
+    `blocks` has for every axis that is cut, or held in another order, where it begins and how wide a block is; it names
+    parts as laws do (`fc2.weight.flip(1)` has its columns from behind). `stacks` has the parameters of alike branches
+    (experts in a list) that change places as wholes.
 
     >>> import lawful as lw
     >>> git_rebasin(lw.symmetries(lw.families.mlp([3, 4, 2])))["axes_to_perm"]
@@ -203,10 +212,14 @@ def _plain(move: Move, count: int) -> bool:
 
 @typed(ways=WAYS)
 def torch_pruning(found: Symmetries) -> list[dict[str, Any]]:
-    """Groups of modules whose channels are pruned together, with the side on which each is."""
+    """Groups of modules whose channels are pruned together, with the side on which each is.
+
+    Channels that a module has in another order (behind a flip, a roll, an index or a channel shuffle) are left out: a
+    group says which modules go together, and channel `i` is pruned from each.
+    """
     out = []
     for s in found:
-        if s.kind != "permutation" or s.stacks:
+        if s.kind != "permutation" or s.stacks or not ordered(s.moves, found.setting.shapes):
             continue  # experts as wholes are no channels
         sides = []
         for m in s.moves:
@@ -232,12 +245,15 @@ def rotation_maps(found: Symmetries) -> dict[str, Any]:
     streams = [s for s in found if s.group in ("orthogonal", "general linear") and len(s.shape) == 2]
     stream = max(streams, key=lambda s: len(s.parameters), default=None)
     out: dict[str, Any] = {"R1": None, "R2": []}
-    if stream is not None and len(stream.parameters) > 2:
+    if stream is not None and not ordered(stream.moves, found.setting.shapes):
+        out["why"] = f"{stream.name} turns features that stand in another order somewhere, which a map cannot say"
+    elif stream is not None and len(stream.parameters) > 2:
         out["R1"] = {"size": stream.shape[-1], "parameters": [[m.parameter, _side(found, m)] for m in stream.moves]}
     else:
         stream = None
         out["why"] = f"the residual stream has no rotation: {_still(found)}"
-    out["R2"] = [_values(found, s) for s in found if s is not stream and _of_values(found, s)]
+    values = (s for s in found if s is not stream and _of_values(found, s))
+    out["R2"] = [_values(found, s) for s in values if ordered(s.moves, found.setting.shapes)]
     return out
 
 

@@ -10,7 +10,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.theory.arguments import ArgumentError
 
-from .running import Setting, Tensors, tensors_of
+from .running import Setting, Tensors, real_shape, tensors_of
 
 MODEL = "an architecture has no weights: make a module of it with arch.to_torch()"
 FOUND = "pass what lawful.symmetries gave"
@@ -35,7 +35,7 @@ def expect_shapes(names: tuple[str, ...], tensors: Mapping[str, torch.Tensor], s
     for name in names:
         if name not in tensors:
             raise KeyError(f"no parameter {name!r}; pass the module that the symmetry was derived from, or its copy")
-        shape, wanted = tuple(tensors[name].shape), setting.shapes.get(name)
+        shape, wanted = real_shape(tensors[name]), setting.shapes.get(name)
         if wanted is not None and shape != wanted:
             raise ShapeError(
                 f"{name} has the shape {shape}, and the symmetry was derived for {wanted}; "
@@ -57,9 +57,9 @@ def weights_of(model: object, setting: Setting) -> Tensors:
                 f"the model has no parameter {name!r}, which the network of the symmetries has; "
                 "give a model and its own"
             )
-        if tuple(found[name].shape) != wanted:
+        if real_shape(found[name]) != wanted:
             raise ShapeError(
-                f"{name} has the shape {tuple(found[name].shape)} in the model and {wanted} in the network of the "
+                f"{name} has the shape {real_shape(found[name])} in the model and {wanted} in the network of the "
                 "symmetries; give a model and its own"
             )
     for name, tensor in found.items():

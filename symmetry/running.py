@@ -15,6 +15,7 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
 from lawful.theory.arguments import shown
 from lawful.theory.oracle.double import double
+from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.modules import as_double, fresh_inputs
 from lawful.theory.oracle.outputs import named_outputs
@@ -45,10 +46,20 @@ class Setting:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of all whole parameters, by their first names."""
+        """Shapes of all whole parameters, by their first names; of complex ones as pairs of real numbers."""
         if isinstance(self.network, Architecture):
             return {n: p.shape for n, p in self.network.parameters.items() if base(n) == n}
-        return {n: tuple(p.shape) for n, p in self.network.named_parameters() if n not in self.aliases}
+        return {n: real_shape(p) for n, p in self.network.named_parameters() if n not in self.aliases}
+
+
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as real numbers, as complex parameters are lent."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def real_shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape of a tensor of real numbers; a complex one has two on a last axis."""
+    return (*tensor.shape, 2) if tensor.is_complex() else tuple(tensor.shape)
 
 
 def tensors_of(model: object, aliases: Mapping[str, str] | None = None) -> Tensors:
@@ -112,12 +123,12 @@ def outputs(setting: Setting, changes: Sequence[Mapping[str, torch.Tensor]], see
         args = tuple(network.arch.random_inputs(BATCH, generator))
     batches = [fresh_inputs(args, kwargs, generator) for _ in range(SAMPLES)]
     found: list[list[torch.Tensor]] = []
-    with lent(network, as_double) as own, double(), torch.no_grad():
+    with real_parts(network), lent(network, as_double) as own, double(), torch.no_grad():
         given = {n: as_double(p) for n, p in own.parameters.items()}
         for change in changes:
             out: list[torch.Tensor] = []
             for positional, named in batches:
-                own.start({n: as_double(change[n]) if n in change else p for n, p in given.items()})
+                own.start({n: as_double(_real(change[n])) if n in change else p for n, p in given.items()})
                 buffers = dict(network.named_buffers(remove_duplicate=False))
                 for n, t in change.items():
                     if n in buffers:

@@ -184,15 +184,31 @@ def symmetries(
     try:
         solution = Solution(arch.diagram("mse"), lax=False)
     except LayoutError as error:
-        kept, lost = tried(found, setting, arch)
+        kept, lost = tried(_real(found, own, notes), setting, arch)
         notes += [*lost, f"rotations and permutations are not listed: {error}"]
         return Symmetries(kept, laws, notes, arch, setting)
     found += rotations(solution, laws, found, setting)
     found, idle = _read(found, solution.drawn)
     notes += idle
     more, said = discrete(as_computed(solution.drawn), found, setting, arch, _training(own))
-    kept, lost = tried([*found, *more], setting, arch)
+    kept, lost = tried(_real([*found, *more], own, notes), setting, arch)
     return Symmetries(kept, laws, [*notes, *said, *lost], arch, setting, solution.drawn)
+
+
+def _real(found: Sequence[Symmetry], network: object, notes: list[str]) -> list[Symmetry]:
+    """Those that move real parameters alone; notes which are left out."""
+    parts = network.named_modules() if isinstance(network, torch.nn.Module) else ()
+    complexes = {f"{at}.{n}".lstrip(".") for at, part in parts for n in part._parameters if _is_complex(part, n)}
+    kept = [s for s in found if complexes.isdisjoint(s.parameters)]
+    if len(kept) < len(found):
+        moved = sorted({n for s in found for n in s.parameters} & complexes)
+        notes.append(f"complex parameters ({', '.join(moved)}) are not moved: symmetries that do are left out")
+    return kept
+
+
+def _is_complex(part: torch.nn.Module, name: str) -> bool:
+    """Whether a forward reads complex numbers under the name of a parameter, held as pairs of real ones here."""
+    return part._parameters[name] is not None and torch.is_complex(getattr(part, name))
 
 
 def _read(found: Sequence[Symmetry], diagram: Diagram) -> tuple[list[Symmetry], list[str]]:

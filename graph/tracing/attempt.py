@@ -47,6 +47,9 @@ OWN_BACKWARD = (
     "backwards that are written by hand are taken as they are: laws are those of training by these, at the example's "
     "shape"
 )
+COMPLEX = (
+    "complex inputs are not read ({}); pass torch.view_as_real(x), and join it by torch.view_as_complex in forward"
+)
 COMPARABLE = 300_000_000  # parameters that are compared in float64
 
 
@@ -87,6 +90,8 @@ def _attempt(
 ) -> tuple[Architecture, Point | None]:
     """One of the two; recorded where the other was refused."""
     program = export_program(module, args, kwargs, axis, bool(refused))
+    complexes = [i.name for i in program.inputs if i.example.is_complex() and i.node.users and not i.draw]
+    _refuse(module, COMPLEX.format(", ".join(complexes)) if complexes else "")
     if refused:
         text = RECORDED.format(refused.partition("; ")[0]) if program.branches else OWN_BACKWARD
         program = replace(program, limits=(*program.limits, text))

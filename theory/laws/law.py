@@ -132,6 +132,8 @@ class Law(Statement):
     def gradient(self, params: object, index: Sequence[int] | int = ()) -> dict[str, torch.Tensor]:
         """The gradient of one scalar of the family, by parameter (whole ones, where the law reads parts).
 
+        That of a complex parameter is complex, as torch gives it: by the real part, and `i` times by the imaginary one.
+
         Args:
             params: a module, a state dict or a dict of tensors.
             index: which scalar of `value`; may be left out for a law with a single scalar.
@@ -139,7 +141,7 @@ class Law(Statement):
         import torch
 
         names = list(dict.fromkeys(base(n) for n in self.parameters))
-        leaves = {n: t.detach().clone().requires_grad_() for n, t in as_parameters(params, names).items() if n in names}
+        leaves = {n: t.detach().clone().requires_grad_() for n, t in named_tensors(params, names).items() if n in names}
         value = self.value(leaves)
         index = (index,) if isinstance(index, int) else tuple(index)
         if not index and value.numel() != 1:
@@ -174,7 +176,23 @@ def unwrapped(name: str) -> str:
 
 
 def as_parameters(params: object, names: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
-    """Named tensors from a module, a state dict or a dict.
+    """Named tensors of real numbers from a module, a state dict or a dict.
+
+    Complex ones have their real and imaginary parts on a last axis, as the laws of a module that holds them do.
+
+    Raises:
+        KeyError: if one of `names` is missing.
+    """
+    import torch
+
+    def real(t: torch.Tensor) -> torch.Tensor:
+        return torch.view_as_real(t.resolve_conj()) if isinstance(t, torch.Tensor) and t.is_complex() else t
+
+    return {n: real(t) for n, t in named_tensors(params, names).items()}
+
+
+def named_tensors(params: object, names: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
+    """Named tensors from a module, a state dict or a dict, as they are.
 
     Raises:
         KeyError: if one of `names` is missing.

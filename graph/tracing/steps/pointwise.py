@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.fx import Node
 
-from lawful.blocks import Block, LeakyReLU, ReLU
+from lawful.blocks import Block, Identity, LeakyReLU, ReLU, Scale
 
 from ..context import Context
 from ..values import Lazy, NotUnderstood, Stream, Value, number
 
 
 def mapped(low: Context, node: Node, x: Value, block: Block, label: str = "") -> Stream:
-    """A map of single numbers, in whatever arrangement they are."""
+    """A map of single numbers, in whatever arrangement they are.
+
+    Raises:
+        NotUnderstood: for complex numbers, unless they are multiplied alike.
+    """
+    read = (n.meta.get("val") for n in node.all_input_nodes)
+    if not isinstance(block, Identity | Scale) and any(isinstance(t, torch.Tensor) and t.is_complex() for t in read):
+        raise NotUnderstood("a function of complex numbers")
     s = low.stream(x, node)
     (y,) = low.emit(node, block, [s], label=label)
     return y.arranged(s.dims)

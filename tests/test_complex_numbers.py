@@ -1,0 +1,111 @@
+"""Complex parameters, features and inputs: read as real numbers, or refused in one sentence."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import lawful as lw
+from lawful.theory.verdict import Verdict
+
+
+class Complex(nn.Module):
+    """Two real layers with a hidden one between, then two complex maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f, self.g = nn.Linear(2, 3), nn.Linear(3, 2)
+        self.a = nn.Parameter(torch.randn(2, 2, dtype=torch.cfloat))
+        self.b = nn.Parameter(torch.randn(2, 1, dtype=torch.cfloat))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.g(torch.relu(self.f(x)))
+        y: torch.Tensor = ((x.to(self.a.dtype) @ self.a) @ self.b).real
+        return y
+
+
+class Spectrum(nn.Module):
+    """A function of the complex features of a transform."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.u, self.v = kind, nn.Linear(2, 4), nn.Linear(3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = torch.fft.rfft(self.u(x))
+        y: torch.Tensor = self.v(z.abs() if self.kind == "abs" else getattr(torch, self.kind)(z).real)
+        return y
+
+
+def module() -> Complex:
+    torch.manual_seed(1)
+    return Complex()
+
+
+def test_a_law_reads_complex_parameters_as_their_real_and_imaginary_parts() -> None:
+    model = module()
+    (law,) = [w for w in lw.derive(model, args=(torch.randn(5, 2),)) if set(w.parameters) == {"a", "b"}]
+    scale = 1 if law.value(model) * (model.a.abs().square().sum() - model.b.abs().square().sum()) > 0 else -1
+    wanted = scale * (model.a.abs().square().sum() - model.b.abs().square().sum())
+    for given in (model, model.state_dict(), dict(model.named_parameters())):
+        assert torch.allclose(law.value(given), wanted)
+    gradient = law.gradient(model)
+    assert torch.allclose(gradient["a"], scale * 2 * model.a) and torch.allclose(gradient["b"], -scale * 2 * model.b)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_a_ledger_says_that_it_does_not_follow_complex_parameters_and_lets_training_go_on(optimizer: type) -> None:
+    model = module()
+    optim = optimizer(model.parameters(), 0.01)
+    ledger = lw.Ledger(model, optim)
+    for _ in range(2):
+        optim.zero_grad()
+        model(torch.randn(5, 2)).square().mean().backward()
+        optim.step()
+    assert "whose numbers are complex" in str(ledger) and "undecided" in str(ledger)
+
+
+def test_a_ledger_follows_the_real_laws_that_it_is_given_beside_complex_parameters() -> None:
+    model, x = module(), torch.randn(5, 2)
+    laws = [w for w in lw.derive(model, args=(x,)) if not {"a", "b"} & set(w.parameters)]
+    optim = torch.optim.SGD(model.parameters(), 0.01)
+    ledger = lw.Ledger(model, optim, laws=laws)
+    for _ in range(3):
+        optim.zero_grad()
+        model(x).square().mean().backward()
+        optim.step()
+    assert len(ledger.laws) == len(laws) > 0 and ledger.steps == 3 and "violated" not in str(ledger)
+
+
+def test_symmetries_leave_complex_parameters_out_and_move_the_real_ones() -> None:
+    model, x = module(), torch.randn(5, 2)
+    found = lw.symmetries(model, args=(x,))
+    assert any("complex parameters (a, b)" in n for n in found.notes)
+    assert found and all(s.verify().verdict is Verdict.HOLDS for s in found)
+    moved = found[0].apply(model, found[0].random())
+    assert torch.allclose(moved(x), model(x), atol=1e-5) and not torch.equal(moved.f.weight, model.f.weight)
+    assert lw.audit({"scale": "f", "compensate": ["g"]}, found).verdict is Verdict.HOLDS
+    assert lw.audit({"scale": "a", "compensate": ["b"]}, found).verdict is not Verdict.HOLDS
+
+
+@pytest.mark.parametrize("kind", ["abs", "exp", "sin", "tanh", "square", "reciprocal"])
+def test_a_function_of_complex_features_is_known_by_its_degrees_or_not_at_all(kind: str) -> None:
+    torch.manual_seed(0)
+    report = lw.check(Spectrum(kind), args=(torch.randn(5, 2),))
+    assert report.verdict in (Verdict.HOLDS, Verdict.UNDECIDED), report
+
+
+def test_a_complex_input_is_refused_in_one_sentence_with_a_way_out() -> None:
+    class Given(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c = nn.Parameter(torch.randn(2, 2, dtype=torch.cfloat))
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return (z @ self.c).real
+
+    z = torch.randn(5, 2, dtype=torch.cfloat)
+    for ask in (lw.derive, lw.check, lw.symmetries):
+        with pytest.raises(ValueError, match=r"complex inputs are not read \(z\); pass torch.view_as_real"):
+            ask(Given(), args=(z,))
