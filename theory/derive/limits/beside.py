@@ -1,4 +1,7 @@
-"""What lies side by side on one wire: maps of one wire, parts of one map, copies, terms of sums."""
+"""What lies side by side on one wire: maps of one wire, parts of one map, copies, terms of sums.
+
+This file is long because these limits all walk back from a wire to the maps whose sum it is.
+"""
 
 from __future__ import annotations
 
