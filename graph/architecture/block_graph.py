@@ -11,6 +11,7 @@ import networkx as nx
 
 from lawful.blocks import Block, Net, ShapeError, Signal, Spec, WidthError
 from lawful.theory.arguments import misfit, plural, shown
+from lawful.theory.gauge.contract import EPSILON
 from lawful.theory.gauge.diagram import Parameter
 from lawful.theory.typed import typed_methods
 
@@ -244,10 +245,15 @@ class BlockGraph:
         return tuple(s.axis for s in self.outputs)
 
     def with_epsilon(self, epsilon: float) -> Self:
-        """The same architecture with another constant under every root of a norm."""
+        """The same architecture with another epsilon in every norm.
+
+        A constant above 1e-2 is no epsilon: the norm is another function with it than without it, and it stays.
+        """
 
         def change(name: str, block: Block) -> Block:
-            return block if block.epsilon is None else dataclasses.replace(block, epsilon=epsilon)  # type: ignore[call-arg]
+            if block.epsilon is None or block.epsilon > EPSILON:
+                return block
+            return dataclasses.replace(block, epsilon=epsilon)  # type: ignore[call-arg]
 
         return self._with_blocks(change)
 

@@ -30,7 +30,7 @@ from ..architecture.shrinking.likeness import doubts
 from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
 from ..architecture.shrinking.untraced import WAY_OUT, untraced
 from .check_report import CheckReport, Subject, acceptable
-from .count import count
+from .count import ONE_RUN, count
 from .derive import architecture_of, derive
 from .elsewhere import elsewhere
 from .fields import counted_examples
@@ -40,7 +40,6 @@ __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank
 
 COUNTABLE = 400  # trainable scalars that the oracle counts in seconds
 MANY = 16  # random points where a few leave a law untested
-ONE_RUN = "what is counted is the run on the example, and other calls of the module need not have all of its laws"
 VERIFIABLE = 2_000_000  # parameters whose gradients are quick to take in float64
 
 

@@ -42,6 +42,7 @@ POINTS = 6  # of a module near its own, and as many anywhere, where its fields a
 SURE_GAP = DOUBTFUL_GAP  # below it one point is not enough
 FLOATS = "leave out exact=True"
 LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
+ONE_RUN = "what is counted is the run on the example, and other calls of the module need not have all of its laws"
 Look = Callable[[int], tuple[Fields, torch.Generator]]
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
 
@@ -68,7 +69,8 @@ def count(
             points, so that the laws counted hold for all parameters), or a module with example inputs in `args` (its
             real activations at one random
             point).  A module that cannot be differentiated often enough as it runs (dropout in training, recurrent
-            kernels), or whose units are dead or linear at most points, is traced, and `method` says so.
+            kernels), or whose units are dead or linear at most points, is traced, and `method` says so.  Of a module
+            that is traced and may take other branches at other calls, the count is undecided.
         loss: the loss of every output (see `derive`).
         args: example inputs of a module; only shapes and dtypes are used, except for masks.
         kwargs: example keyword inputs of a module, likewise.
@@ -112,7 +114,7 @@ def count(
             with random_states(), refused("the network cannot be counted exactly", FLOATS, ShapeError):
                 arch = architecture_of(network, args, kwargs)
                 found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
-                return _with_unread(network, found) if isinstance(network, torch.nn.Module) else found
+                return _of_one_run(network, arch, found) if isinstance(network, torch.nn.Module) else found
         if not isinstance(network, Architecture | torch.nn.Module):
             raise ShapeError(
                 f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
@@ -333,7 +335,15 @@ def _count_traced(
         why = reason if again == reason else f"{reason}; traced: {again}"
         raise ShapeError(f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); {LESS}") from error
     method = f"{found.method}, of the traced network" + (f" (as it runs: {type(error).__name__})" if error else "")
-    return replace(_with_unread(module, found), method=method)
+    return _of_one_run(module, arch, replace(found, method=method))
+
+
+def _of_one_run(module: torch.nn.Module, arch: Architecture, found: Count) -> Count:
+    """The count of a module by its trace, which says nothing about other branches than those that were traced."""
+    found = _with_unread(module, found)
+    if isinstance(module, Network) or arch.trace is None or not arch.trace.branches or not found.verdict.passed:
+        return found
+    return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {ONE_RUN}")
 
 
 def _with_unread(module: torch.nn.Module, found: Count) -> Count:

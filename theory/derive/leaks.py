@@ -29,7 +29,7 @@ class Leaks:
         self._unseen = False  # whether a division that nobody sees was not drawn: others see its epsilon
         drawn = {s.name: s for s in solution.drawn.sites}
         for site in diagram.sites:
-            if not site.rule.epsilon:
+            if not site.rule.approximate:
                 continue
             now = drawn.get(site.name)
             if now is None or now.rule != site.rule or not isinstance(now.rule, (NormRule, BatchNormRule)):

@@ -63,7 +63,7 @@ def solve(diagram: Diagram, loss: str) -> LawSet:
 
 
 def _solved(diagram: Diagram, loss: str) -> LawSet:
-    approximate = any(s.rule.epsilon for s in diagram.sites)
+    approximate = any(s.rule.approximate for s in diagram.sites)
     lax = Solution(diagram, lax=True)
     strict = Solution(diagram, lax=False) if approximate else lax
     builder = _Builder(Leaks(diagram, lax), lax.diagram, loss)

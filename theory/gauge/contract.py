@@ -103,11 +103,15 @@ class Site:
         return (*self.inputs, *self.outputs, *self.inner)
 
 
+EPSILON = 1e-2  # the largest constant that is read as an epsilon: published ones go up to 1e-3, features are near 1
+
+
 class Asked:
     """What any rule is asked; a rule of which something else is true has a field, or an attribute, of that name.
 
     Attributes:
-        epsilon: the constant under its root; above 0 part of what it lets through holds only approximately.
+        epsilon: the constant under its root, or beside it; above 0 part of what it lets through holds only
+            approximately, and above `EPSILON` not at all.
         noisy: whether it draws at random.
         mixes: whether it reads several positions at once.
         positive: whether what it writes is never negative, whatever it reads.
@@ -117,6 +121,15 @@ class Asked:
     noisy: bool = False
     mixes: bool = False
     positive: bool = False
+
+    @property
+    def approximate(self) -> bool:
+        """Whether it has a constant so small that laws hold up to it."""
+        return 0 < self.epsilon <= EPSILON
+
+    def sees_scale(self, lax: bool) -> bool:
+        """Whether its constant lets it see a scale: one that is no epsilon always does, any other if not `lax`."""
+        return self.epsilon > 0 and not (lax and self.approximate)
 
 
 @dataclass(frozen=True)

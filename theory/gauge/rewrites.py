@@ -100,7 +100,9 @@ def _drop_norms_of_norms(sites: list[Site]) -> tuple[list[Site], list[Rewrite]]:
         rule = site.rule
         known = [unit.get(w) for w in site.inputs]
         if isinstance(rule, NormRule) and rule.local and rule.scale and rule.groups == 1:
-            if known[0] is not None and (known[0] or not rule.centre):
+            if rule.sees_scale(lax=True):
+                pass  # its result has no fixed size
+            elif known[0] is not None and (known[0] or not rule.centre):
                 notes.append(Rewrite(site.name, "its input is normalised already"))
                 unit[site.outputs[0]] = known[0]
                 site = replace(site, rule=PassRule())
@@ -125,7 +127,7 @@ def invisible(sites: list[Site], start: int, local: bool, exact: bool = False) -
         degrees = [degree.get(w, 0) for w in site.inputs]
         if not any(degrees):
             continue
-        if exact and site.rule.epsilon > 0:
+        if site.rule.sees_scale(lax=not exact):
             return False
         result = site.rule.degree(degrees, local)
         if result is None:
@@ -232,7 +234,7 @@ def scale_rows(diagram: Diagram, exact: bool = False) -> tuple[Diagram, list[Rew
     wires = list(diagram.wires)
     for i, site in enumerate(sites):
         rule = site.rule
-        if isinstance(rule, UnflattenRule) and not rule.choose and invisible(sites, i, local=True):
+        if isinstance(rule, UnflattenRule) and not rule.choose and invisible(sites, i, True, exact):
             reason = "every reader is blind to the scale of a position, so each piece has its own"
             notes.append(Rewrite(site.name, reason))
             sites[i] = replace(site, rule=replace(rule, apart=True))

@@ -199,7 +199,7 @@ def _by_position(site: Site) -> bool:
 def _unseen(site: Site, exact: bool) -> bool:
     """Whether a block is a norm of each position, which sees no factor of one."""
     rule = site.rule
-    return isinstance(rule, NormRule) and rule.local and rule.scale and not (exact and rule.epsilon)
+    return isinstance(rule, NormRule) and rule.local and rule.scale and not rule.sees_scale(lax=not exact)
 
 
 def _rigid(site: Site, w: int) -> bool:

@@ -69,7 +69,7 @@ class Solution:
         self.drawn, notes = merge_repeated(self.diagram)
         self.rewrites += notes
         # Read literally, the epsilon of a norm lets it see a scale; a norm that no other norm reads is still unseen.
-        exact = not self.lax and any(s.rule.epsilon for s in self.drawn.sites)
+        exact = not self.lax and any(s.rule.approximate for s in self.drawn.sites)
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
             draw_token_mixers,
             draw_identities,

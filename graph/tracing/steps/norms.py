@@ -7,6 +7,7 @@ import math
 from torch.fx import Node
 
 from lawful.blocks import Affine, Block, HeadNormCore, L2Norm, LayerNormCore, RMSNormCore, Scale
+from lawful.blocks.norms import GUARD
 
 from ..arrange import focus
 from ..context import Context
@@ -83,7 +84,7 @@ def written_out(low: Context, node: Node) -> Value | None:
         if len(dims) == 1:
             dim = dims[0] % len(s.dims)
             own, every = s.dims[dim], s.feature_atoms
-            if own and len(own) < len(every) and own == every[-len(own) :]:
+            if epsilon <= GUARD and own and len(own) < len(every) and own == every[-len(own) :]:
                 y = _normed(low, node, s, dim, 0.0, False)
                 (y,) = low.emit(node, Scale(size(own) ** -0.5), [y], label="length")
                 return y.arranged(s.dims)

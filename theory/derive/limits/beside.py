@@ -1,4 +1,7 @@
-"""What lies side by side on one wire: maps of one wire, parts of one map, copies, terms of sums."""
+"""What lies side by side on one wire: maps of one wire, parts of one map, copies, terms of sums.
+
+This file is long because these limits all walk back from a wire to the maps whose sum it is.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ from ...gauge.rules import (
 from ...gauge.rules.copies import beside
 from ...gauge.solution import Solution
 from ...gauge.subspace import key_dimension, vector_keys
+from ..ranks import vectors_on
 
 # blocks that see every change of what they read, or whose changes are followed
 FOLLOWING = (AddRule, ConcatRule, DiscardRule, FixedGainRule, OutputRule, PassRule, RepeatRule, SumFeaturesRule)
@@ -53,6 +57,7 @@ def beside_limits(solution: Solution) -> Iterator[str]:
     yield from _related_features(solution)
     yield from _summed_products(solution)
     yield from _forms_of_one(solution)
+    yield from _squares_of_few(solution)
 
 
 def _side_by_side(solution: Solution) -> Iterator[str]:
@@ -242,6 +247,73 @@ def _forms_of_one(solution: Solution) -> Iterator[str]:
             one, other = (_linear_in(writer, w) for w in site.inputs)
             if not one.isdisjoint(other):
                 yield f"{site.name} multiplies two maps of one wire: laws of what is not symmetric are not listed"
+
+
+def _squares_of_few(solution: Solution) -> Iterator[str]:
+    """Squares, or inner products with shared maps, of vectors that span less than their wire: the span never changes.
+
+    What is seen are inner products of the vectors, so that each moves by a combination of all of them.
+    """
+    writer = solution.drawn.writer
+    squares: set[int] = set()
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, AddRule) and sum(_before(writer, w) in squares for w in site.inputs) > 1:
+            yield f"{site.name} adds sums of squares up: laws of the space that their vectors span are not listed"
+        read = _squared(writer, site)
+        if not read:
+            continue
+        squares.update(site.outputs)
+        parts = [_parts(writer, w) for w in read]
+        wires = parts[0].union(*parts)
+        shared = len(parts) == 1 or not _drawn_by(writer, parts[0]).isdisjoint(_drawn_by(writer, parts[1]))
+        size = solution.layouts.size(read[0]) // (site.rule.heads if isinstance(site.rule, AttentionRule) else 1)
+        found = sum(vectors_on(solution, w) for w in wires)
+        free = any(isinstance(r.rule, (OutputRule, PointwiseRule)) for w in wires for r, _ in solution.drawn.readers[w])
+        if shared and 0 < found < size and not free:  # what comes back from a free reader may be any vector
+            what = f"{site.name} reads inner products in {size} features of vectors that span {found} of them at most"
+            yield f"{what}: laws of their space are not listed"
+
+
+def _before(writer: Mapping[int, Site], w: int) -> int:
+    """The wire that fixed factors and moves of positions make one of."""
+    while isinstance(writer[w].rule, (FixedGainRule, PassRule)):
+        w = writer[w].inputs[0]
+    return w
+
+
+def _squared(writer: Mapping[int, Site], site: Site) -> list[int]:
+    """What a site takes inner products of: two wires, or one with itself; none for another site."""
+    if isinstance(site.rule, AttentionRule):
+        return list(site.inputs[:2])
+    if isinstance(site.rule, DotRule):
+        return list(dict.fromkeys(site.inputs))
+    if isinstance(site.rule, SumFeaturesRule) and site.rule.copies > 1:
+        made = writer[_before(writer, site.inputs[0])]
+        if isinstance(made.rule, HomogeneousRule) and made.rule.power == 2 and not made.rule.mixes:
+            return list(made.inputs)
+        if isinstance(made.rule, ProductRule):
+            return list(dict.fromkeys(made.inputs))
+    return []
+
+
+def _parts(writer: Mapping[int, Site], w: int) -> set[int]:
+    """The wires as wide as one that it is a sum of, with itself."""
+    found, waiting = set(), [w]
+    while waiting:
+        w = waiting.pop()
+        rule = writer[w].rule
+        if w not in found:
+            found.add(w)
+            shift = isinstance(rule, GainRule) and rule.gain is None
+            if shift or isinstance(rule, (AddRule, FixedGainRule, PassRule)):
+                waiting += writer[w].inputs
+    return found
+
+
+def _drawn_by(writer: Mapping[int, Site], wires: set[int]) -> set[object]:
+    """The weights of the maps that write some wires, and the wires that no map writes."""
+    made = [(w, writer[w].rule) for w in wires]
+    return {rule.weight if isinstance(rule, LinearRule) else w for w, rule in made}
 
 
 def _linear_in(writer: Mapping[int, Site], w: int) -> set[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...gauge.contract import Site
+from ...gauge.contract import EPSILON, Site
 from ...gauge.families import gather
 from ...gauge.rewrites import invisible
 from ...gauge.rules import (
@@ -36,6 +36,7 @@ from ..ranks import rows_on, vectors_on
 
 def norm_limits(solution: Solution) -> Iterator[str]:
     """Reasons of this kind why laws may be missing, one sentence each."""
+    yield from _large_constants(solution)
     yield from _thin_wires(solution)
     yield from _unread_of_norms(solution)
     yield from _single_rows(solution)
@@ -43,6 +44,14 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     yield from _unseen_scales(solution)
     yield from _centred_parts(solution)
     yield from _copies_of_one_number(solution)
+
+
+def _large_constants(solution: Solution) -> Iterator[str]:
+    """Norms whose constant is no epsilon: they see every scale."""
+    for site in solution.drawn.sites:
+        if site.rule.sees_scale(lax=True):
+            what = f"has {site.rule.epsilon:.3g} under or beside its norm, more than an epsilon ({EPSILON:g} at most)"
+            yield f"{site.name} {what}: it sees every scale, and laws that only such a norm has are not listed"
 
 
 def _copies_of_one_number(solution: Solution) -> Iterator[str]:
@@ -125,7 +134,7 @@ def _unread_of_norms(solution: Solution) -> Iterator[str]:
         layout, before = solution.layouts.algebras[y], solution.layouts.algebras[x]
         never = solution.directions.absent(x)
         left = before.size - sum(key_dimension(before, k) for k in vector_keys(before) if never.contains({k: 1}))
-        if left < 2 <= before.size:
+        if left < 2 <= before.size and not rule.sees_scale(lax=True):
             yield f"{site.name} normalises so few features that only a sign is left: nothing before it moves"
         unread = solution.directions.moving(y)
         if sum(key_dimension(layout, k) for k in vector_keys(layout) if unread.contains({k: 1})) > 1:

@@ -309,7 +309,9 @@ def _accidents(diagram: Diagram) -> Iterator[str]:
         rule = site.rule
         if isinstance(rule, NormRule) and rule.scale and rule.local:
             left = diagram.wires[site.inputs[0]].size // rule.groups - rule.centre
-            if left < 2:
+            if left < 2 and rule.sees_scale(lax=True):
+                yield f"{site.name} normalises so few features that one number is left: laws of it are not listed"
+            elif left < 2:
                 yield f"{site.name} normalises so few features that only a sign is left: nothing before it moves"
         if isinstance(rule, AttentionRule) and rule.keys == 1:
             yield f"{site.name} has one key, whose weight is fixed: laws of what writes the scores are not listed"

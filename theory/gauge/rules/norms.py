@@ -26,7 +26,7 @@ class NormRule(Rule):
         scale: whether the result is divided by its norm (False after the norm was found to be invisible).
         groups: number of groups that are normalised apart.
         local: whether every position is normalised by itself; a GroupNorm over space is not.
-        epsilon: the constant under the root; above 0 the scale part holds only approximately.
+        epsilon: the constant under the root; above 0 the scale part holds only approximately, above `EPSILON` not.
     """
 
     centre: bool
@@ -56,7 +56,7 @@ class NormRule(Rule):
             layouts.centred(y)
             layouts.align(x, y)
             return
-        exact = not self.epsilon or layouts.lax
+        exact = not self.sees_scale(layouts.lax)
         per_group = size // self.groups
         if self.centre and self.local:
             allowed = ScalarPlusOnes(per_group)
@@ -86,7 +86,7 @@ class NormRule(Rule):
         if self.centre and self.local:
             if self.groups == 1:
                 balance.only_ones(y)
-            if self.epsilon and not balance.lax:
+            if self.sees_scale(balance.lax):
                 balance.only_ones(x)
 
     def lines(self, layout: Algebra) -> list[Vector]:
@@ -137,6 +137,8 @@ class NormRule(Rule):
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         if not self.scale:
             return degrees[0]
+        if degrees[0] and self.sees_scale(lax=True):
+            return None
         return 0 if self.local or not local or not degrees[0] else None
 
 
@@ -211,7 +213,7 @@ class BatchNormRule(Rule):
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         size = layouts.size(x)
-        layouts.meet(x, Diagonal(size) if layouts.lax or not self.epsilon else Nothing(size))
+        layouts.meet(x, Nothing(size) if self.sees_scale(layouts.lax) else Diagonal(size))
         layouts.meet(y, Nothing(size))
         layouts.align(x, y)
 

@@ -112,16 +112,18 @@ class UnflattenRule(Rule):
         if not self.apart or len(boxes) > 1:
             layouts.flatten(y, x, *((self.pieces, 1) if self.outer else (1, self.pieces)))
             return
-        whole = Copies(self.pieces, layouts.layout(y), inner=True).boxes[0]
+        whole = Copies(self.pieces, layouts.layout(y), inner=not self.outer).boxes[0]
         layouts.meet(x, Algebra((Box.of(whole.dims, {*whole.labels, self._scale(boxes[0])}),), (0,)))
-        if len(layouts.layout(x).boxes) > 1 or layouts.layout(x).boxes[0].dims[-1] != self.pieces:
+        at, rest = (0, slice(1, None)) if self.outer else (-1, slice(None, -1))
+        if len(layouts.layout(x).boxes) > 1 or layouts.layout(x).boxes[0].dims[at] != self.pieces:
             raise LayoutError("pixels are cut across the pieces of one feature")
         box = layouts.layout(x).boxes[0]
-        layouts.meet(y, Algebra((Box.of(box.dims[:-1], {s[:-1] for s in box.labels if s[-1] == "c"}),), (0,)))
+        layouts.meet(y, Algebra((Box.of(box.dims[rest], {s[rest] for s in box.labels if s[at] == "c"}),), (0,)))
 
     def _scale(self, box: Box) -> str:
         """The sector of a scale for each piece, of a box of the output."""
-        return "c" * len(box.dims) + "d"
+        alike = "c" * len(box.dims)
+        return "d" + alike if self.outer else alike + "d"
 
     def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]

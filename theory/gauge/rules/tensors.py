@@ -94,7 +94,7 @@ class UnitRowsRule(Rule):
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         rows, entries = site.inner
-        seen = self.epsilon and not layouts.lax
+        seen = self.sees_scale(layouts.lax)
         layouts.meet(rows, Nothing(layouts.size(rows)) if seen else Diagonal(layouts.size(rows)))
         layouts.meet(entries, Nothing(layouts.size(entries)))
         for w in (x, y):
