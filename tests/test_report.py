@@ -39,7 +39,8 @@ class Tags(HTMLParser):
 
 
 def test_the_page_stands_alone() -> None:
-    text = page(lw.Architecture(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)), "<mine> & co")
+    arch = lw.Architecture(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2))
+    text = page(arch, "<mine> & co", found=lw.check(arch))
     tags = Tags()
     tags.feed(text)
     assert tags.open == [] and {"svg", "table", "details"} <= tags.seen and "script" not in tags.seen
@@ -51,7 +52,7 @@ def test_the_page_stands_alone() -> None:
 
 def test_repeated_layers_are_one_row_and_what_is_missing_is_said() -> None:
     arch = lw.families.llama(layers=80, width=8192, heads=64, kv_heads=8, hidden=28672)
-    text = page(arch, "a llama", "cross_entropy", count=False)
+    text = page(arch, "a llama", "cross_entropy")
     assert len(text) < 5e6 and "and 79 more like it" in text and "this is its shrunken copy" in text
     assert text.count("<details>") < 20
     assert page(lw.Architecture(b.Linear(3, 4) >> b.GELU() >> b.Linear(4, 2)), "none").count("No law was derived") == 1

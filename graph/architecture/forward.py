@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from lawful.blocks import Run, ShapeError, Spec
+from lawful.blocks.answers import values_of
 from lawful.theory.refusals import said
 
 from .block_graph import BlockGraph
@@ -45,7 +46,10 @@ def run_blocks(
         specs = block.parameters
         p = {local: _shaped(params[name], specs.get(local)) for local, name in arch.parameter_names(n).items()}
         try:
-            out = block.forward(p, [values[q] for q in ports], run)
+            reads, writes = [arch.signals[q] for q in ports], [arch.signals[n, i] for i in range(block.outputs)]
+            found = values_of(block, p, [values[q] for q in ports], run, reads, writes)
+        except ShapeError as error:
+            raise ShapeError(f"{n}: {error}") from error
         except RuntimeError as error:
             if type(error) is not RuntimeError or ("size" not in str(error) and "shape" not in str(error)):
                 raise  # only what torch says of shapes, not what blocks say of themselves
@@ -54,7 +58,6 @@ def run_blocks(
             raise ShapeError(
                 f"{n} ({what}) does not run on tensors of shape {got} ({said(error)}); give it inputs of its signals"
             ) from error
-        found = out if isinstance(out, tuple) else (out,)
         if n in run.taps:
             found = (run.taps[n](values[ports[0]], found[0], run.axis, block), *found[1:])
         for i, y in enumerate(found):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import networkx as nx
 
 from lawful.blocks import Block, ShapeError, Signal, WidthError
+from lawful.blocks.answers import outputs_of
 from lawful.blocks.registry import LARGEST
 
 from .compile import Port
@@ -90,7 +91,7 @@ def _outputs(name: str, block: Block, ports: Sequence[Port], signals: Mapping[Po
         )
     _expect_ports(name, ports, signals)
     try:
-        return block.output(*(signals[p] for p in ports))
+        return outputs_of(block, [signals[p] for p in ports])
     except ShapeError as error:
         after = ", ".join(p[0] for p in ports)
         kind = WidthError if isinstance(error, WidthError) else ShapeError
