@@ -12,7 +12,7 @@ from lawful.theory.arguments import plural, shown
 from lawful.theory.gauge.rules import Rule
 from lawful.theory.refusals import is_own, said
 
-from .signals import ShapeError, Signal, Spec
+from .signals import DeclarationError, Signal, Spec
 
 if TYPE_CHECKING:
     from .base import Block
@@ -23,19 +23,22 @@ def outputs_of(block: Block, signals: Sequence[Signal]) -> tuple[Signal, ...]:
     """The signals on the output ports of a block.
 
     Raises:
-        ShapeError: if the signals do not fit, or its `output` or `parameters` are not what a block has.
+        ShapeError: if the signals do not fit.
+        DeclarationError: if its `output` or `parameters` are not what a block has.
     """
     with _asking(block, "output", ()):
         out = block.output(*signals)
     if isinstance(out, Signal):
-        raise ShapeError(f"output of {block} returns one Signal, expected a tuple of them; write return (signal,)")
+        raise DeclarationError(
+            f"output of {block} returns one Signal, expected a tuple of them; write return (signal,)"
+        )
     if not isinstance(out, (tuple, list)) or not all(isinstance(s, Signal) for s in out):
         inside = f" with {', '.join(map(_kind, out))}" if isinstance(out, (tuple, list)) else ""
-        raise ShapeError(
+        raise DeclarationError(
             f"output of {block} returns {_kind(out)}{inside}, expected a tuple of Signals; write return (signal,)"
         )
     if len(out) != block.outputs:
-        raise ShapeError(
+        raise DeclarationError(
             f"output of {block} returns {plural(len(out), 'signal')}, but its outputs says "
             f"{plural(block.outputs, 'port')}; make the two equal"
         )
@@ -47,17 +50,17 @@ def rule_of(block: Block, names: Mapping[str, str], inputs: Sequence[Signal], ou
     """The gauge rule of a block, with the global names of its parameters.
 
     Raises:
-        ShapeError: if it has none.
+        DeclarationError: if it has none.
     """
     with _asking(block, "rule", names):
         rule = block.rule(names, inputs, outputs)
     if isinstance(rule, type) and issubclass(rule, Rule):
-        raise ShapeError(
+        raise DeclarationError(
             f"rule of {block} returns the class {rule.__name__}, expected a rule; write {rule.__name__}() with its "
             "arguments"
         )
     if not isinstance(rule, Rule):
-        raise ShapeError(
+        raise DeclarationError(
             f"rule of {block} returns {_kind(rule)}, expected a rule of lawful.blocks.rules; return Rule() where "
             "nothing is known to pass"
         )
@@ -83,33 +86,43 @@ def values_of(
         writes: the signals that it promises.
 
     Raises:
-        ShapeError: if a block of the user's own does not run on inputs that fit, or writes something else.
+        DeclarationError: if a block of the user's own does not run on inputs that fit, or writes something else.
     """
     with _asking(block, "forward", p):
         out = block.forward(p, x, run)
     found = out if isinstance(out, tuple) else (out,)
-    if _of_library(block):
+    if of_library(block):
         return found
     if not all(isinstance(y, torch.Tensor) for y in found):
         what = f"a tuple with {', '.join(map(_kind, found))}" if isinstance(out, tuple) else _kind(out)
-        raise ShapeError(
+        raise DeclarationError(
             f"forward of {block} returns {what}, expected {plural(len(writes), 'tensor')}; "
             "return one tensor, or a tuple of one for each output port"
         )
     if len(found) != len(writes):
-        raise ShapeError(
+        raise DeclarationError(
             f"forward of {block} returns {plural(len(found), 'tensor')}, but its output promises "
             f"{plural(len(writes), 'signal')}; make the two equal"
         )
-    if all(_fits(v, s) for v, s in zip(x, reads, strict=True)):
+    if fit(x, reads):
         for y, s in zip(found, writes, strict=True):
             if not _fits(y, s):
-                raise ShapeError(
+                raise DeclarationError(
                     f"forward of {block} writes a tensor of shape {tuple(y.shape)}, but its output promises {s}, "
                     f"which is {('batch', *s.shape)} in a batch".replace("'", "")
                     + "; change one of the two"
                 )
     return found
+
+
+def fit(values: Sequence[torch.Tensor], signals: Sequence[Signal]) -> bool:
+    """Whether tensors have the shapes of some signals, behind an axis of examples."""
+    return all(_fits(v, s) for v, s in zip(values, signals, strict=True))
+
+
+def of_library(block: Block) -> bool:
+    """Whether a block is one of the library, whose mistakes are the library's."""
+    return type(block).__module__.startswith("lawful.")
 
 
 def _fits(value: torch.Tensor, signal: Signal) -> bool:
@@ -120,10 +133,12 @@ def _expect_specs(block: Block) -> None:
     with _asking(block, "parameters", ()):
         specs = block.parameters
     if not isinstance(specs, Mapping):
-        raise ShapeError(f"parameters of {block} are {_kind(specs)}, expected a dict of Specs by name; make it one")
+        raise DeclarationError(
+            f"parameters of {block} are {_kind(specs)}, expected a dict of Specs by name; make it one"
+        )
     for name, spec in specs.items():
         if not isinstance(spec, Spec):
-            raise ShapeError(
+            raise DeclarationError(
                 f"the parameter {name!r} of {block} is {shown(spec)}, expected its shape and start; write Spec(shape)"
             )
 
@@ -138,19 +153,15 @@ def _asking(block: Block, member: str, names: Mapping[str, object] | tuple[()]) 
     try:
         yield
     except Exception as error:
-        if _of_library(block) or is_own(error) or (member == "forward" and isinstance(error, RuntimeError)):
+        if of_library(block) or is_own(error) or (member == "forward" and isinstance(error, RuntimeError)):
             raise
         missing = error.args[0] if isinstance(error, KeyError) and error.args else None
         if isinstance(missing, str) and member != "output" and missing not in names:
-            raise ShapeError(
+            raise DeclarationError(
                 f"{member} of {block} reads the parameter {missing!r}, but it has {', '.join(names) or 'none'}; "
                 "declare it in parameters"
             ) from error
-        raise ShapeError(f"{member} of {block} does not run ({said(error)}); correct it in its class") from error
-
-
-def _of_library(block: Block) -> bool:
-    return type(block).__module__.startswith("lawful.")
+        raise DeclarationError(f"{member} of {block} does not run ({said(error)}); correct it in its class") from error
 
 
 def _kind(value: object) -> str:

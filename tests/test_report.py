@@ -72,6 +72,27 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert run("draw", mlp, "-o", f"{tmp_path}/net.gif") == 2
     assert run("report", mlp, "-o", f"{tmp_path}/missing/net.html") == 2
     assert run("report", mlp, "-o", f"{tmp_path}/net.html") == 0 and (tmp_path / "net.html").stat().st_size > 10_000
+    for name in ("net.txt", "net", "net.html.gz"):
+        assert run("report", mlp, "-o", f"{tmp_path}/{name}") == 2 and not (tmp_path / name).exists()
+        assert "the ending must be .html" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("activation", "counted", "code"), [("ReLU", True, 0), ("Wrong", True, 1), ("Wrong", False, 0)]
+)
+def test_the_page_ends_with_the_code_of_check(
+    activation: str, counted: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nets.py").write_text(
+        "from lawful import blocks as b\nfrom lawful.blocks.rules import Rule\nfrom dataclasses import dataclass\n"
+        "@dataclass(frozen=True, eq=False, repr=False)\nclass Wrong(b.ReLU):\n    def rule(self, *given):\n"
+        f"        return Rule()\nReLU = b.ReLU\ndef net(): return b.Linear(2, 3) >> {activation}() >> b.Linear(3, 2)\n"
+    )
+    words = ["report", f"{tmp_path}/nets.py:net", "-o", f"{tmp_path}/net.html", *([] if counted else ["--no-count"])]
+    monkeypatch.setattr("sys.argv", ["lawful", *words])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert (stopped.value.code or 0) == code and (tmp_path / "net.html").exists()
 
 
 def test_every_rule_has_a_colour_and_no_law_shares_one() -> None:

@@ -16,6 +16,7 @@ import torch
 from lawful.blocks import Run, Signal
 from lawful.blocks.answers import rule_of, values_of
 from lawful.blocks.opaque import Discard
+from lawful.blocks.signals import DeclarationError
 from lawful.theory.gauge.rules import ComputedRule, PassRule
 from lawful.theory.gauge.rules.ends import Freedom
 from lawful.theory.gauge.spans import Span, affine_dimension, measure
@@ -255,7 +256,7 @@ def _samples(
         for k in beyond:
             try:
                 values = run(drawn(arch, rows, generator, scale, k))
-            except (RuntimeError, IndexError) as error:
+            except (RuntimeError, IndexError, DeclarationError) as error:
                 failed = error
                 continue
             kept = torch.stack([torch.isfinite(v).flatten(1).all(1).expand(rows) for v in values]).all(0)
