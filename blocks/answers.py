@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -15,11 +15,40 @@ from lawful.theory.refusals import is_own, said
 from .signals import DeclarationError, Signal, Spec
 
 if TYPE_CHECKING:
-    from .base import Block
     from .run import Run
 
 
-def outputs_of(block: Block, signals: Sequence[Signal]) -> tuple[Signal, ...]:
+class Asked:
+    """What any block is asked; a block of which something else is true has a field of that name.
+
+    Attributes:
+        frozen: local names of its parameters that training does not move.
+        epsilon: the constant under its root, None for a block without one.
+        call: what a traced call computes, which is no plain data; None for a block that its fields say all of.
+    """
+
+    frozen: tuple[str, ...] = ()
+    epsilon: float | None = None
+    call: Callable[..., Any] | None = None
+
+
+class Answering(Protocol):
+    """What is asked of a block here (see `Block`)."""
+
+    @property
+    def outputs(self) -> int: ...
+
+    @property
+    def parameters(self) -> dict[str, Spec]: ...
+
+    def output(self, *signals: Signal) -> Sequence[Signal]: ...
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule: ...
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any: ...
+
+
+def outputs_of(block: Answering, signals: Sequence[Signal]) -> tuple[Signal, ...]:
     """The signals on the output ports of a block.
 
     Raises:
@@ -46,7 +75,7 @@ def outputs_of(block: Block, signals: Sequence[Signal]) -> tuple[Signal, ...]:
     return tuple(out)
 
 
-def rule_of(block: Block, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+def rule_of(block: Answering, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
     """The gauge rule of a block, with the global names of its parameters.
 
     Raises:
@@ -68,7 +97,7 @@ def rule_of(block: Block, names: Mapping[str, str], inputs: Sequence[Signal], ou
 
 
 def values_of(
-    block: Block,
+    block: Answering,
     p: Mapping[str, torch.Tensor],
     x: Sequence[torch.Tensor],
     run: Run,
@@ -120,7 +149,7 @@ def fit(values: Sequence[torch.Tensor], signals: Sequence[Signal]) -> bool:
     return all(_fits(v, s) for v, s in zip(values, signals, strict=True))
 
 
-def of_library(block: Block) -> bool:
+def of_library(block: Answering) -> bool:
     """Whether a block is one of the library, whose mistakes are the library's."""
     return type(block).__module__.startswith("lawful.")
 
@@ -129,13 +158,11 @@ def _fits(value: torch.Tensor, signal: Signal) -> bool:
     return tuple(value.shape[1:]) == signal.shape and value.ndim > 0
 
 
-def _expect_specs(block: Block) -> None:
+def _expect_specs(block: Answering) -> None:
     with _asking(block, "parameters", ()):
         specs = block.parameters
     if not isinstance(specs, Mapping):
-        raise DeclarationError(
-            f"parameters of {block} are {_kind(specs)}, expected a dict of Specs by name; make it one"
-        )
+        raise DeclarationError(f"parameters of {block} are {_kind(specs)}, expected a dict of Specs; make it one")
     for name, spec in specs.items():
         if not isinstance(spec, Spec):
             raise DeclarationError(
@@ -144,7 +171,7 @@ def _expect_specs(block: Block) -> None:
 
 
 @contextmanager
-def _asking(block: Block, member: str, names: Mapping[str, object] | tuple[()]) -> Iterator[None]:
+def _asking(block: Answering, member: str, names: Mapping[str, object] | tuple[()]) -> Iterator[None]:
     """Inside, what goes wrong in a block of the user's own becomes one sentence.
 
     What torch says of shapes is left to whoever knows the inputs; what goes wrong in a block of the library is a

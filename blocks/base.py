@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +17,7 @@ from lawful.theory.arguments import expect_fields
 from lawful.theory.gauge.rules import Rule
 from lawful.theory.typed import typed
 
-from .answers import outputs_of
+from .answers import Asked, outputs_of
 from .nets import Net, Series, Wiring, chain, expect_net, repeat
 from .signals import ShapeError, Signal, Spec, WidthError, WidthRelation, small_window
 
@@ -44,20 +44,6 @@ __all__ = [
     "small_window",
 ]
 SPACES: tuple[tuple[tuple[int, ...], bool], ...] = (((), False), ((24,), False), ((24, 36), True), ((24, 36), False))
-
-
-class Asked:
-    """What any block is asked; a block of which something else is true has a field of that name.
-
-    Attributes:
-        frozen: local names of its parameters that training does not move.
-        epsilon: the constant under its root, None for a block without one.
-        call: what a traced call computes, which is no plain data; None for a block that its fields say all of.
-    """
-
-    frozen: tuple[str, ...] = ()
-    epsilon: float | None = None
-    call: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)

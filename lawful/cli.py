@@ -258,9 +258,7 @@ def report(
 
     from .report import page
 
-    if output.suffix.lower() != ".html":
-        raise BadInput(f"cannot write a page to {output.name}: the ending must be .html")
-    expect_writable(output)
+    expect_writable(output, ".html")
     arch = load(spec)
     single_thread()
     with status(False, "checking") as say:

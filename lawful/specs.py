@@ -82,14 +82,16 @@ def expect_form(spec: str) -> str:
     return spec
 
 
-def expect_writable(path: Path) -> None:
+def expect_writable(path: Path, ending: str = "") -> None:
     """Checks that a file can be written, before anything long begins.
 
     Raises:
-        BadInput: if its folder is not there, or it is a folder itself.
+        BadInput: if its folder is not there, it is a folder itself, or its name ends otherwise.
     """
     from lawful.theory.files import expect_writable as expect
 
+    if not path.name.lower().endswith(ending):
+        raise BadInput(f"cannot write to {path.name}: the ending must be {ending}")
     expect(path, BadInput)
 
 

@@ -47,7 +47,7 @@ COMMANDS = {
     "a folder as map": (("audit", "dir", MLP), "Is a directory; it is a JSON file"),
     "a module": (
         ("derive", "nets.py:net"),
-        "net is a Linear and no function; write a function that returns (module, (x,)",
+        "a Linear and no function; write a function that returns (module, (x,)",
     ),
     "an expression": (("derive", "nets.py:blocks"), "blocks is a network and no function; write a function that"),
     "half a map": (("audit", "half.json", MLP), "is no JSON"),

@@ -20,7 +20,7 @@ RIGHT: dict[str, Any] = {
 }
 FORWARD = "forward of Mine() "
 WRONG: dict[str, tuple[str, Any, str]] = {
-    "a signal": ("output", lambda self, *s: s[0], "returns one Signal, expected a tuple of them"),
+    "a signal": ("output", lambda self, *s: s[0], "returns one Signal, expected a tuple of them; write"),
     "no signals": ("output", lambda self, *s: None, "returns None, expected a tuple of Signals"),
     "a width": ("output", lambda self, *s: (3,), "returns a tuple with a int, expected a tuple of Signals"),
     "two signals": ("output", lambda self, *s: (s[0], s[0]), "returns 2 signals, but its outputs says 1 port"),
@@ -29,28 +29,28 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "no rule": (
         "rule",
         lambda self, n, i, o: None,
-        "rule of Mine() returns None, expected a rule of lawful.blocks.rul",
+        "rule of Mine() returns None, expected a rule of lawful.",
     ),
     "a class": (
         "rule",
         lambda self, n, i, o: HomogeneousRule,
-        "returns the class HomogeneousRule, expected a rule; wri",
+        "returns the class HomogeneousRule, expected a rule",
     ),
     "a rule of nothing": ("rule", lambda self, n, i, o: n["w"], "reads the parameter 'w', but it has none; declare it"),
     "no parameter": (
         "forward",
         lambda self, p, x, run: p["nope"] * x[0],
-        "reads the parameter 'nope', but it has none",
+        "reads the parameter 'nope', but it has",
     ),
     "fewer features": (
         "forward",
         lambda self, p, x, run: x[0][..., :2],
-        "of shape (6, 2), but its output promises 3 fe",
+        "of shape (6, 2), but its output promises 3",
     ),
     "an axis more": (
         "forward",
         lambda self, p, x, run: x[0][None],
-        "of shape (1, 6, 3), but its output promises 3 fea",
+        "of shape (1, 6, 3), but its output promises 3",
     ),
     "a number": ("forward", lambda self, p, x, run: x[0].sum(), "of shape (), but its output promises 3 features"),
     "nothing": ("forward", lambda self, p, x, run: None, FORWARD + "returns None, expected 1 tensor"),
@@ -62,7 +62,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a bare shape": (
         "parameters",
         property(lambda self: {"g": 3}),
-        "the parameter 'g' of Mine() is 3, expected its sha",
+        "the parameter 'g' of Mine() is 3, expected its",
     ),
     "a list of names": ("parameters", property(lambda self: ["g"]), "parameters of Mine() are a list, expected a dict"),
 }

@@ -77,9 +77,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         assert "the ending must be .html" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("activation", "counted", "code"), [("ReLU", True, 0), ("Wrong", True, 1), ("Wrong", False, 0)]
-)
+ENDS = [("ReLU", True, 0), ("Wrong", True, 1), ("Wrong", False, 0)]
+
+
+@pytest.mark.parametrize(("activation", "counted", "code"), ENDS)
 def test_the_page_ends_with_the_code_of_check(
     activation: str, counted: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

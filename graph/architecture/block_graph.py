@@ -54,11 +54,8 @@ class BlockGraph:
         try:
             self._build(nodes.blocks, nodes.edges, nodes.outputs, signals)
         except ShapeError as error:
-            if (
-                input is not None
-                or signals[0].shape != (signals[0].features,)
-                or isinstance(error, (WidthError, DeclarationError))
-            ):
+            told = isinstance(error, (WidthError, DeclarationError))
+            if told or input is not None or signals[0].shape != (signals[0].features,):
                 raise
             raise ShapeError(
                 f"{error}; if the network reads tokens or an image, pass input=Signal({signals[0].features}, (8,))"
