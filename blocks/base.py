@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +17,7 @@ from lawful.theory.arguments import expect_fields
 from lawful.theory.gauge.rules import Rule
 from lawful.theory.typed import typed
 
+from .answers import Asked, outputs_of
 from .nets import Net, Series, Wiring, chain, expect_net, repeat
 from .signals import ShapeError, Signal, Spec, WidthError, WidthRelation, small_window
 
@@ -43,20 +44,6 @@ __all__ = [
     "small_window",
 ]
 SPACES: tuple[tuple[tuple[int, ...], bool], ...] = (((), False), ((24,), False), ((24, 36), True), ((24, 36), False))
-
-
-class Asked:
-    """What any block is asked; a block of which something else is true has a field of that name.
-
-    Attributes:
-        frozen: local names of its parameters that training does not move.
-        epsilon: the constant under its root, None for a block without one.
-        call: what a traced call computes, which is no plain data; None for a block that its fields say all of.
-    """
-
-    frozen: tuple[str, ...] = ()
-    epsilon: float | None = None
-    call: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +229,7 @@ class Block(Asked, Net, ABC):
         found = set()
         for form in forms:
             try:
-                written = self.output(*form)
+                written = outputs_of(self, form)
             except WidthError:
                 raise
             except ShapeError:  # another kind of signal
@@ -250,13 +237,18 @@ class Block(Asked, Net, ABC):
             found |= {s.features for s in written} if len(written) == 1 else {0}
         return (found.pop() or None) if len(found) == 1 else None
 
+    def wanted(self) -> int | None:
+        """The only number of features that it can read, None where it reads others too or what it reads has none."""
+        signal = self._fixed_input()
+        return None if signal is None or signal.tokens else signal.features
+
     def _fixed_input(self) -> Signal | None:
         """What it reads as the first block of a network, None if it reads other numbers of features as well."""
         reads = self.input_signal() if self.inputs == 1 else None
         if reads is None or reads.tokens:
             return reads
         try:
-            self.output(reads.with_features(reads.features + 1))
+            outputs_of(self, [reads.with_features(reads.features + 1)])
         except WidthError:
             return reads
         except ShapeError:
@@ -323,6 +315,7 @@ class Parallel(Net):
     def carry(self, width: int | None) -> int | None:
         """The number of features that the join writes."""
         widths = []
+        width = self.wanted() if width is None else width
         for name, branch in self.branches:
             try:
                 widths.append(branch.carry(width))
@@ -332,12 +325,16 @@ class Parallel(Net):
         if self.join.inputs is not None or not known or len(known) < len(widths):
             return known[0] if known and self.join.kind == "Add" else None
         try:
-            (out,) = self.join.output(*map(Signal, known))
+            (out,) = outputs_of(self.join, [Signal(w) for w in known])
         except ShapeError as error:
             if len(set(known)) == 1:  # it is not the widths that do not fit
                 return None
             raise WidthError(str(error), (self.join.kind.lower(),), tuple(name for name, _ in self.branches)) from error
         return out.features
+
+    def wanted(self) -> int | None:
+        """The number of features that one of the branches reads: all read the same input."""
+        return next((w for _, branch in self.branches if (w := branch.wanted()) is not None), None)
 
     def __repr__(self) -> str:
         return f"parallel({', '.join(repr(n) for _, n in self.branches)}, join={self.join!r})"

@@ -32,6 +32,10 @@ class Net:
         """
         return None
 
+    def wanted(self) -> int | None:
+        """The only number of features that it can read, None where it reads others too or its parts do not tell."""
+        return None
+
 
 def expect_net(value: Any, what: str) -> Net:
     """A part of an expression, if it is one.
@@ -101,8 +105,25 @@ class Series(Net):
                 raise error.inside(name, (self.parts[i - 1][0],) if i else ()) from None
         return width
 
+    def wanted(self) -> int | None:
+        """The number of features that its first part reads, or the next one where those before keep the width."""
+        for _, part in self.parts:
+            if (found := part.wanted()) is not None:
+                return found
+            if not _keeps(part):
+                break
+        return None
+
     def __repr__(self) -> str:
         return " >> ".join(f"({p!r})" if isinstance(p, Series) else repr(p) for _, p in self.parts)
+
+
+def _keeps(net: Net) -> bool:
+    """Whether a net writes as many features as it reads, of two numbers that have little in common."""
+    try:
+        return all(net.carry(width) == width for width in (48, 60))
+    except WidthError:
+        return False
 
 
 @dataclass(frozen=True, eq=False)

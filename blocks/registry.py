@@ -21,8 +21,16 @@ def register(block: type[Block]) -> type[Block]:
     """Makes a block class known to JSON under its class name; usable as a decorator.
 
     Raises:
-        ShapeError: if another class has the name.
+        ShapeError: if it is no class of blocks, or another class has the name.
     """
+    if not (isinstance(block, type) and issubclass(block, Block)):
+        raise ShapeError(
+            f"register gets {shown(block)}, expected a class of blocks; write @register above class X(Block)"
+        )
+    if missing := sorted(getattr(block, "__abstractmethods__", ())):
+        raise ShapeError(
+            f"register gets {block.__name__}, which lacks {', '.join(missing)}; a block has output, rule and forward"
+        )
     known = _KINDS.get(block.__name__)
     if known is not None and known is not block:
         raise ShapeError(

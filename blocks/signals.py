@@ -15,6 +15,10 @@ class ShapeError(ValueError):
     """Blocks that do not fit; says where, both sides and what to do."""
 
 
+class DeclarationError(ShapeError):
+    """A block whose class is not written as a block is: no other input helps."""
+
+
 class WidthError(ShapeError):
     """A block that reads another number of features than it gets.
 

@@ -254,15 +254,19 @@ def report(
     count: Annotated[bool, typer.Option(help="verify and count as well, as check does")] = True,
 ) -> None:
     """Write one page about a network: drawing, laws with formulas, proofs, verification, counts, what is missing."""
+    from lawful.graph.questions.check import check as check_laws
+
     from .report import page
 
-    expect_writable(output)
+    expect_writable(output, ".html")
     arch = load(spec)
     single_thread()
     with status(False, "checking") as say:
-        text = page(arch, spec, loss, seed=seed, count=count, instance=instance_of(spec), progress=say)
+        found = check_laws(arch, loss, seed=seed, instance=instance_of(spec), progress=say) if count else None
+        text = page(arch, spec, loss, found)
     output.write_text(text, encoding="utf-8")
     print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
+    finish(found is None or found.lawful)
 
 
 app.command(short_help="Train a network, and say what moved every law.")(train)

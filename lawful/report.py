@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -51,34 +51,20 @@ details { background: var(--card); border: 1px solid var(--line); border-radius:
 """
 
 
-def page(
-    arch: Architecture,
-    title: str,
-    loss: str = "mse",
-    *,
-    seed: int = 0,
-    count: bool = True,
-    instance: Callable[[], Architecture] | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> str:
+def page(arch: Architecture, title: str, loss: str = "mse", found: CheckReport | None = None) -> str:
     """The page of a network.
 
     Args:
         arch: the network, composed or traced.
         title: what it is called.
         loss: the loss of every output.
-        seed: of everything random.
-        count: whether it is verified and counted, as `check` does.
-        instance: makes a small instance, for a network that cannot be shrunk (see `check`).
-        progress: called with a line before each stage.
+        found: what `check` found, None for a page without verification and count.
 
     Returns:
         HTML; repeated layers are folded into one row.
     """
-    from lawful.graph.questions.check import check
     from lawful.graph.questions.derive import derive
 
-    found = check(arch, loss, seed=seed, instance=instance, progress=progress) if count else None
     laws = found.laws if found is not None else derive(arch, loss)
     parts = [
         f"<h1>{escape(title)}</h1>",

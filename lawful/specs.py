@@ -82,14 +82,16 @@ def expect_form(spec: str) -> str:
     return spec
 
 
-def expect_writable(path: Path) -> None:
+def expect_writable(path: Path, ending: str = "") -> None:
     """Checks that a file can be written, before anything long begins.
 
     Raises:
-        BadInput: if its folder is not there, or it is a folder itself.
+        BadInput: if its folder is not there, it is a folder itself, or its name ends otherwise.
     """
     from lawful.theory.files import expect_writable as expect
 
+    if not path.name.lower().endswith(ending):
+        raise BadInput(f"cannot write to {path.name}: the ending must be {ending}")
     expect(path, BadInput)
 
 
@@ -247,20 +249,31 @@ def _json(path: Path) -> Architecture:
 
 
 def _file(path: Path, function: str) -> Architecture:
+    from torch.nn import Module
+
     from lawful.blocks import Net
     from lawful.graph.architecture.architecture import Architecture
+    from lawful.theory.arguments import a_or_an
 
     for folder in (Path.cwd(), path.absolute().parent):  # what the file imports from its own package
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     with _ForeignCode(path), redirect_stdout(sys.stderr):
         names = runpy.run_path(str(path))
-        if not callable(names.get(function)):
+        given = names.get(function)
+        if isinstance(given, Module):
+            raise BadInput(
+                f"{path}: {function} is {a_or_an(type(given).__name__)} and no function; "
+                "write a function that returns (module, (x,)), x an example"
+            )
+        if isinstance(given, (Net, Architecture)):
+            raise BadInput(f"{path}: {function} is a network and no function; write a function that returns it")
+        if not callable(given):
             found = ", ".join(
                 n for n, v in names.items() if callable(v) and getattr(v, "__module__", None) == names["__name__"]
             )
             raise BadInput(f"{path} has no function {function!r}; it has {found or 'none'}")
-        made = names[function]()
+        made = given()
         if isinstance(made, Net):
             return Architecture(made)
         if isinstance(made, Architecture):

@@ -45,6 +45,11 @@ COMMANDS = {
     "models of a list": (("atlas", "--list", "ours", "--only", "timm:resnet18"), "of the list ours matches"),
     "no map": (("audit", "no.json", MLP), "cannot read the map no.json: No such file or directory; it is a JSON"),
     "a folder as map": (("audit", "dir", MLP), "Is a directory; it is a JSON file"),
+    "a module": (
+        ("derive", "nets.py:net"),
+        "a Linear and no function; write a function that returns (module, (x,)",
+    ),
+    "an expression": (("derive", "nets.py:blocks"), "blocks is a network and no function; write a function that"),
     "half a map": (("audit", "half.json", MLP), "is no JSON"),
     "a number as map": (("audit", "three.json", MLP), "holds int; write a list of"),
 }
@@ -59,6 +64,9 @@ def test_the_command_line_refuses_with_code_2_before_it_works(
     Path("dir").mkdir()
     Path("half.json").write_text('{"a"')
     Path("three.json").write_text("3")
+    Path("nets.py").write_text(
+        "from torch import nn\nfrom lawful import blocks as b\nnet, blocks = nn.Linear(3, 2), b.Linear(3, 2)\n"
+    )
     words, part = COMMANDS[name]
     monkeypatch.setattr(sys, "argv", ["lawful", *words])
     with pytest.raises(SystemExit) as end:

@@ -19,7 +19,8 @@ from lawful.theory.gauge import rules
 
 GUIDE = (ROOT / "docs" / "add-a-block.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "examples" / "my_blocks.py"
-OWN = {"laws", "expect", "config", "kind", "summary", "source", "least"}  # not for blocks to override, or plain values
+# not for blocks to override, or plain values
+OWN = {"laws", "expect", "wanted", "config", "kind", "summary", "source", "least"}
 
 
 @pytest.fixture

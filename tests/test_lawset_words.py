@@ -42,3 +42,16 @@ def test_plurals() -> None:
         "2,000 laws",
         "1 family",
     )
+
+
+def test_a_set_contains_its_laws_and_their_names() -> None:
+    assert LAWS[0].name in LAWS and LAWS[0] in LAWS
+    assert "balance of nothing" not in LAWS and None not in LAWS
+
+
+def test_sets_of_the_same_laws_are_equal() -> None:
+    again = lw.LawSet.from_json(LAWS.to_json())
+    assert again == LAWS and hash(again) == hash(LAWS) and again != list(LAWS)
+    assert lw.derive(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)) == LAWS
+    assert lw.derive(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2), "cross_entropy") != LAWS
+    assert lw.derive(b.Linear(3, 4) >> b.GELU() >> b.Linear(4, 2)) != LAWS and LAWS.where(wire="none") != LAWS

@@ -39,7 +39,8 @@ class Tags(HTMLParser):
 
 
 def test_the_page_stands_alone() -> None:
-    text = page(lw.Architecture(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)), "<mine> & co")
+    arch = lw.Architecture(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2))
+    text = page(arch, "<mine> & co", found=lw.check(arch))
     tags = Tags()
     tags.feed(text)
     assert tags.open == [] and {"svg", "table", "details"} <= tags.seen and "script" not in tags.seen
@@ -51,7 +52,7 @@ def test_the_page_stands_alone() -> None:
 
 def test_repeated_layers_are_one_row_and_what_is_missing_is_said() -> None:
     arch = lw.families.llama(layers=80, width=8192, heads=64, kv_heads=8, hidden=28672)
-    text = page(arch, "a llama", "cross_entropy", count=False)
+    text = page(arch, "a llama", "cross_entropy")
     assert len(text) < 5e6 and "and 79 more like it" in text and "this is its shrunken copy" in text
     assert text.count("<details>") < 20
     assert page(lw.Architecture(b.Linear(3, 4) >> b.GELU() >> b.Linear(4, 2)), "none").count("No law was derived") == 1
@@ -71,6 +72,28 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert run("draw", mlp, "-o", f"{tmp_path}/net.gif") == 2
     assert run("report", mlp, "-o", f"{tmp_path}/missing/net.html") == 2
     assert run("report", mlp, "-o", f"{tmp_path}/net.html") == 0 and (tmp_path / "net.html").stat().st_size > 10_000
+    for name in ("net.txt", "net", "net.html.gz"):
+        assert run("report", mlp, "-o", f"{tmp_path}/{name}") == 2 and not (tmp_path / name).exists()
+        assert "the ending must be .html" in capsys.readouterr().err
+
+
+ENDS = [("ReLU", True, 0), ("Wrong", True, 1), ("Wrong", False, 0)]
+
+
+@pytest.mark.parametrize(("activation", "counted", "code"), ENDS)
+def test_the_page_ends_with_the_code_of_check(
+    activation: str, counted: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nets.py").write_text(
+        "from lawful import blocks as b\nfrom lawful.blocks.rules import Rule\nfrom dataclasses import dataclass\n"
+        "@dataclass(frozen=True, eq=False, repr=False)\nclass Wrong(b.ReLU):\n    def rule(self, *given):\n"
+        f"        return Rule()\nReLU = b.ReLU\ndef net(): return b.Linear(2, 3) >> {activation}() >> b.Linear(3, 2)\n"
+    )
+    words = ["report", f"{tmp_path}/nets.py:net", "-o", f"{tmp_path}/net.html", *([] if counted else ["--no-count"])]
+    monkeypatch.setattr("sys.argv", ["lawful", *words])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert (stopped.value.code or 0) == code and (tmp_path / "net.html").exists()
 
 
 def test_every_rule_has_a_colour_and_no_law_shares_one() -> None:

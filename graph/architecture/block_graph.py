@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import networkx as nx
 
 from lawful.blocks import Block, Net, ShapeError, Signal, Spec, WidthError
+from lawful.blocks.signals import DeclarationError
 from lawful.theory.arguments import misfit, plural, shown
 from lawful.theory.gauge.contract import EPSILON
 from lawful.theory.gauge.diagram import Parameter
@@ -54,7 +55,8 @@ class BlockGraph:
         try:
             self._build(nodes.blocks, nodes.edges, nodes.outputs, signals)
         except ShapeError as error:
-            if input is not None or signals[0].shape != (signals[0].features,) or isinstance(error, WidthError):
+            told = isinstance(error, (WidthError, DeclarationError))
+            if told or input is not None or signals[0].shape != (signals[0].features,):
                 raise
             raise ShapeError(
                 f"{error}; if the network reads tokens or an image, pass input=Signal({signals[0].features}, (8,))"

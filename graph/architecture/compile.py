@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lawful.blocks import Block, Net, Parallel, Series, ShapeError, Signal, Wiring
+from lawful.blocks.answers import outputs_of
 from lawful.theory.arguments import plural
 
 Port = tuple[str, int]
@@ -123,6 +124,6 @@ def output_signal(net: Net, signal: Signal) -> Signal:
     for source, out, target, _ in nodes.edges:
         reads.setdefault(target, []).append((source, out))
     for name, block in nodes.blocks.items():
-        for i, s in enumerate(block.output(*(signals[p] for p in reads.get(name, [])))):
+        for i, s in enumerate(outputs_of(block, [signals[p] for p in reads.get(name, [])])):
             signals[name, i] = s
     return signals[end]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lawful.blocks.answers import rule_of
+from lawful.blocks.signals import DeclarationError
 from lawful.theory.gauge.contract import Site
 from lawful.theory.gauge.diagram import Diagram, Parameter, Wire
 from lawful.theory.gauge.rules import HeldRule, OutputRule, SourceRule
@@ -37,7 +39,11 @@ def diagram(arch: BlockGraph, loss: LossLike, cut: bool = True) -> Diagram:
     for n in arch.nodes:
         block, ports = arch.block(n), arch.sources(n)
         outs = [(n, i) for i in range(block.outputs)]
-        rule = block.rule(arch.parameter_names(n), [arch.signals[p] for p in ports], [arch.signals[p] for p in outs])
+        reads, writes = [arch.signals[p] for p in ports], [arch.signals[p] for p in outs]
+        try:
+            rule = rule_of(block, arch.parameter_names(n), reads, writes)
+        except DeclarationError as error:
+            raise DeclarationError(f"{n}: {error}") from error
         if n in alone:
             rule = alone[n] if cut else alone[n].uncut()
         # What a traced call computes is no plain data: it is a function of its own.

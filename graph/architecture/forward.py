@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from lawful.blocks import Run, ShapeError, Spec
+from lawful.blocks.answers import fit, of_library, values_of
+from lawful.blocks.signals import DeclarationError
 from lawful.theory.refusals import said
 
 from .block_graph import BlockGraph
@@ -44,17 +46,21 @@ def run_blocks(
         block = arch.block(n)
         specs = block.parameters
         p = {local: _shaped(params[name], specs.get(local)) for local, name in arch.parameter_names(n).items()}
+        reads, writes = [arch.signals[q] for q in ports], [arch.signals[n, i] for i in range(block.outputs)]
         try:
-            out = block.forward(p, [values[q] for q in ports], run)
+            found = values_of(block, p, [values[q] for q in ports], run, reads, writes)
+        except DeclarationError as error:
+            raise DeclarationError(f"{n}: {error}") from error
         except RuntimeError as error:
             if type(error) is not RuntimeError or ("size" not in str(error) and "shape" not in str(error)):
                 raise  # only what torch says of shapes, not what blocks say of themselves
             got = ", ".join(str(tuple(values[q].shape)) for q in ports)
             what = block if block.portable else block.kind  # a call that was kept is no plain text
+            right = not of_library(block) and fit([values[q] for q in ports], reads)
+            way_out = "these are its signals, so correct its forward" if right else "give it inputs of its signals"
             raise ShapeError(
-                f"{n} ({what}) does not run on tensors of shape {got} ({said(error)}); give it inputs of its signals"
+                f"{n} ({what}) does not run on tensors of shape {got} ({said(error)}); {way_out}"
             ) from error
-        found = out if isinstance(out, tuple) else (out,)
         if n in run.taps:
             found = (run.taps[n](values[ports[0]], found[0], run.axis, block), *found[1:])
         for i, y in enumerate(found):

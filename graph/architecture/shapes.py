@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import networkx as nx
 
 from lawful.blocks import Block, ShapeError, Signal, WidthError
+from lawful.blocks.answers import outputs_of
 from lawful.blocks.registry import LARGEST
+from lawful.blocks.signals import DeclarationError
 
 from .compile import Port
 
@@ -90,10 +92,10 @@ def _outputs(name: str, block: Block, ports: Sequence[Port], signals: Mapping[Po
         )
     _expect_ports(name, ports, signals)
     try:
-        return block.output(*(signals[p] for p in ports))
+        return outputs_of(block, [signals[p] for p in ports])
     except ShapeError as error:
         after = ", ".join(p[0] for p in ports)
-        kind = WidthError if isinstance(error, WidthError) else ShapeError
+        kind = next((k for k in (WidthError, DeclarationError) if isinstance(error, k)), ShapeError)
         raise kind(f"{name} (after {after or 'nothing'}): {error}") from error
 
 

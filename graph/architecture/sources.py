@@ -14,7 +14,9 @@ from weakref import WeakKeyDictionary
 import torch
 
 from lawful.blocks import Run, Signal
+from lawful.blocks.answers import rule_of, values_of
 from lawful.blocks.opaque import Discard
+from lawful.blocks.signals import DeclarationError
 from lawful.theory.gauge.rules import ComputedRule, PassRule
 from lawful.theory.gauge.rules.ends import Freedom
 from lawful.theory.gauge.spans import Span, affine_dimension, measure
@@ -118,7 +120,7 @@ def _copied(arch: BlockGraph, port: Port) -> Port:
     node, _ = port
     while node != "input":
         ports = arch.sources(node)
-        rule = arch.block(node).rule({}, [arch.signals[p] for p in ports], [arch.signals[node, 0]])
+        rule = rule_of(arch.block(node), {}, [arch.signals[p] for p in ports], [arch.signals[node, 0]])
         if not isinstance(rule, PassRule) or rule != PassRule(factor=rule.factor):
             break
         port = ports[0]
@@ -172,8 +174,10 @@ def _prefix(arch: BlockGraph, group: _Group, training: bool = True) -> Prefix:
         for n in order:
             ports = arch.sources(n)
             state.name, state.axis = n, arch.signals[ports[0]].axis if ports else -1
-            out = arch.block(n).forward({}, [values[q] for q in ports], state)
-            values |= {(n, i): y for i, y in enumerate(out if isinstance(out, tuple) else (out,))}
+            block, reads = arch.block(n), [arch.signals[q] for q in ports]
+            writes = [arch.signals[n, i] for i in range(block.outputs)]
+            out = values_of(block, {}, [values[q] for q in ports], state, reads, writes)
+            values |= {(n, i): y for i, y in enumerate(out)}
         return [_table(values[p], arch.signals[p]) for p in group.ports]
 
     return run
@@ -252,7 +256,7 @@ def _samples(
         for k in beyond:
             try:
                 values = run(drawn(arch, rows, generator, scale, k))
-            except (RuntimeError, IndexError) as error:
+            except (RuntimeError, IndexError, DeclarationError) as error:
                 failed = error
                 continue
             kept = torch.stack([torch.isfinite(v).flatten(1).all(1).expand(rows) for v in values]).all(0)

@@ -217,6 +217,17 @@ class LawSet(Named[Law]):
         rows = [{c: getattr(law, c) for c in columns} for law in self._laws]
         return pandas.DataFrame(rows, columns=list(columns))
 
+    def __eq__(self, other: object) -> bool:
+        """Whether another one has the same laws in the same order, with the same counts, under the same loss."""
+        return isinstance(other, LawSet) and (self is other or self._identity() == other._identity())
+
+    def __hash__(self) -> int:
+        return hash((self.loss, self.parameters, self.independent, *(law.name for law in self._laws)))
+
+    def _identity(self) -> tuple[Any, ...]:
+        counts = (self.loss, self.parameters, self.independent, self.exact_independent)
+        return (*counts, [law.to_dict() for law in self._laws])
+
     def __reduce__(self) -> tuple[Any, ...]:
         return LawSet.from_dict, (self.to_dict(),)
 

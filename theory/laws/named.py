@@ -62,5 +62,8 @@ class Named(Sequence[T]):
             there = {0: "there are none", 1: "there is one, number 0"}.get(n, f"there are {n}, numbers 0 to {n - 1}")
             raise IndexError(f"there is no number {key} here: {there}") from None
 
+    def __contains__(self, item: object) -> bool:
+        return any(law.name == item for law in self._laws) if isinstance(item, str) else item in self._laws
+
     def __iter__(self) -> Iterator[T]:
         return iter(self._laws)

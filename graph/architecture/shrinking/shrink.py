@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from lawful.blocks import Block, ShapeError, Signal
+from lawful.blocks.answers import outputs_of
 
 from ..batches import runs
 from ..block_graph import BlockGraph, G
@@ -271,7 +272,7 @@ def _run(
 ) -> None:
     signals = [draft.signals[p] for p in arch.sources(name)]
     draft.blocks[name] = adapt(name, block, signals)
-    for i, s in enumerate(draft.blocks[name].output(*signals)):
+    for i, s in enumerate(outputs_of(draft.blocks[name], signals)):
         draft.signals[name, i] = s
 
 
