@@ -52,7 +52,7 @@ MISMATCHED = {
     "gain": (lambda: b.Linear(3, 4) >> b.Affine(2), ["reads 2 features", "gets 4 features"]),
     "residual": (
         lambda: b.Linear(3, 4) >> b.residual(b.Linear(4, 5)),
-        ["1.add", "4 features and 5 features", "equally wide"],
+        ["add (after skip, branch)", "4 features and 5 features", "equally wide"],
     ),
     "branches": (lambda: b.parallel(b.Linear(3, 4), b.Linear(3, 2)), ["add (after 0, 1)", "4 features and 2 features"]),
     "image to linear": (
