@@ -201,3 +201,24 @@ def test_spans_of_values():
     assert span.starts == (0, 1, 3, 4)
     assert set(span.absent) == {(2, 0, -1, 0), (0, 0, 0, 1)}
     assert not measure(torch.cat([x, torch.pi * x], 1)).known
+
+
+@pytest.mark.parametrize("attends", [False, True])
+def test_maps_of_zeros_make_zeros(attends):
+    """A night found it (seed 268): where the input is zero, only the last bias moves, whatever lies between."""
+
+    class Zeros(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k, self.v = (nn.Linear(3, 2, bias=False) for _ in range(3))
+            self.a = nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = 0 * x
+            weights = torch.softmax(self.q(x) @ self.k(x).mT, -1) if attends else torch.ones(5, 5)
+            return self.a(weights @ self.v(x))
+
+    module, x = Zeros(), torch.randn(4, 5, 3)
+    laws = derive(module, args=(x,))
+    assert (laws.independent, count(module, args=(x,)).laws) == (22, 22)
+    assert {law.kind for law in laws} == {"frozen"}

@@ -125,6 +125,12 @@ class LinearRule(Rule):
             return [Blind(still=everything, shared=everything if same else Subspace())]
         return [Blind()]
 
+    def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
+        x, y = site.inputs[0], site.outputs[0]
+        if self.bias or self.rows or not directions.absent(x).covers(directions.layout(x)):
+            return [Subspace()]
+        return [Subspace.everything(directions.layout(y))]  # of zeros it makes zeros
+
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         if degrees[0] and (self.bias is not None or (self.mixes and local)):
             return None
