@@ -123,7 +123,7 @@ def assert_step_lawful(
             "reference_grads=, or compare two splits by assert_same_step"
         )
     if found.violated or len(found.wrong) == len(trained):
-        found.notes += [STALE, OTHER]
+        found.notes += [OTHER, STALE]
     found.seconds = time.perf_counter() - began
     conclude(found)
     return found
