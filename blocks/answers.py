@@ -136,10 +136,10 @@ def values_of(
     if fit(x, reads):
         for y, s in zip(found, writes, strict=True):
             if not _fits(y, s):
+                batch = f"(batch, {', '.join(map(str, s.shape))})"
                 raise DeclarationError(
                     f"forward of {block} writes a tensor of shape {tuple(y.shape)}, but its output promises {s}, "
-                    f"which is {('batch', *s.shape)} in a batch".replace("'", "")
-                    + "; change one of the two"
+                    f"which is {batch} in a batch; change one of the two"
                 )
     return found
 

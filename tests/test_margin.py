@@ -57,6 +57,18 @@ def test_laws_that_hold_decide_where_what_is_kept_stands_above_rounding(monkeypa
     assert "1 law holds" in found.method and "times measured rounding" in found.method
 
 
+def test_measured_rounding_outweighs_a_gap_that_another_point_would_have_confirmed(monkeypatch):
+    """A gap of 1e8 to 1e9 holds at one point alone, unless rounding is known to be as large as what is kept."""
+    monkeypatch.setattr(counting, "REPEATED_GAP", CLEAR_GAP)
+    assert counted(weak, None, monkeypatch).verdict is Verdict.HOLDS
+    found = counted(weak, 1, monkeypatch)
+    assert found.verdict is Verdict.HOLDS and found.margin > counting.ABOVE
+    monkeypatch.setattr(counting, "margin_over_rounding", lambda *_: 2.0)
+    found = counted(weak, 1, monkeypatch)
+    assert found.verdict is Verdict.UNDECIDED and found.margin is None
+    assert "only 2 times the rounding" in found.method
+
+
 @pytest.mark.parametrize("verified", [0, 2])
 def test_another_number_of_laws_decides_nothing(verified, monkeypatch):
     assert counted(weak, verified, monkeypatch).verdict is Verdict.UNDECIDED

@@ -225,7 +225,7 @@ def _count(
             narrow.append(found)
         else:
             continue
-        sure = [f for f in seen if f.gap >= SURE_GAP or f.laws == verified]
+        sure = [f for f in seen if f.gap >= SURE_GAP or f.margin is not None]
         if len(sure) >= wanted or (sure and found.laws == known):
             return min(sure, key=lambda f: f.laws)
         agreeing = [f for f in (*seen, *narrow) if f.laws == found.laws]

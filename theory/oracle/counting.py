@@ -67,6 +67,7 @@ class Count:
         method: how it was counted, and why not in more digits where those were wanted.
         closed: whether growth was seen to stop; False if it was cut short because a known number of laws was reached.
         singular_values: of the last level, largest first; after a count in 120 digits the pivots of its elimination.
+        margin: what is kept over rounding, where that was measured and laws that hold bound the count from above.
     """
 
     laws: int
@@ -77,6 +78,7 @@ class Count:
     method: str
     closed: bool = True
     singular_values: torch.Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
+    margin: float | None = None
 
     @property
     def doubt(self) -> str:
@@ -232,7 +234,8 @@ def count_span(
         sure = margin is None or margin >= ABOVE
     if verdict is not Verdict.VACUOUS and not sure:
         found = _confirmed(found, field, state, sample, known, depth, progress)
-    if found.verdict is Verdict.UNDECIDED and found.closed and found.laws == verified:
+    narrow = found.verdict is Verdict.UNDECIDED or found.gap < DOUBTFUL_GAP
+    if narrow and found.closed and found.laws == verified:
         found = _between(found, field, state, sample, progress)
     return expect_known(found, known)
 
@@ -240,16 +243,21 @@ def count_span(
 def _between(
     found: Count, field: Field, state: torch.Tensor, sample: Sampler, progress: Callable[[str], None] | None
 ) -> Count:
-    """A count whose gap is narrow, between the laws that hold and what stands above measured rounding."""
+    """A count whose gap is narrow, between the laws that hold and what stands above measured rounding.
+
+    Rounding that can be measured decides both ways, whatever the gap alone would say.
+    """
     if progress:
         progress("the same rows in float32, to measure rounding")
     margin = margin_over_rounding(field, state, sample, found.ranks)
-    if margin is None or margin < ABOVE:
-        why = UNMEASURED if margin is None else f"what is kept is only {margin:.1g} times the rounding of float64"
-        return replace(found, method=f"{found.method}; {why}")
+    if margin is None:
+        return replace(found, method=f"{found.method}; {UNMEASURED}")
+    if margin < ABOVE:
+        why = f"what is kept is only {margin:.1g} times the rounding of float64"
+        return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
     hold = f"{plural(found.laws, 'law')} {'holds' if found.laws == 1 else 'hold'}"
     method = f"{found.method.partition('; ')[0]}; {hold}, and what is kept is {margin:.0e} times measured rounding"
-    return replace(found, verdict=Verdict.HOLDS, method=method)
+    return replace(found, verdict=Verdict.HOLDS, method=method, margin=margin)
 
 
 def _confirmed(
