@@ -36,6 +36,7 @@ from ...gauge.rules import (
 from ...gauge.solution import Solution
 from ...gauge.subspace import VectorKey
 from .beside import beside_limits
+from .combined import combined_limits
 
 # blocks that see every change of what they read, or whose changes are followed
 CLOSED = (AddRule, GainRule, HomogeneousRule, LinearRule, NormRule, PointwiseRule, ProductRule, SoftmaxRule, SourceRule)
@@ -54,6 +55,7 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _never_negative(solution)
     yield from _both_sides(solution, carried)
     yield from beside_limits(solution)
+    yield from combined_limits(solution)
     yield from _computed_weights(solution)
     loose = Carried(solution.directions, solution.drawn, loose=True)
     for site in solution.drawn.sites:
