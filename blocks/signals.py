@@ -39,7 +39,7 @@ class WidthError(ShapeError):
         return WidthError(self.text, (name, *self.path), after)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Signal:
     """What a wire carries, without the batch axis.
 

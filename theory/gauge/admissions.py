@@ -18,7 +18,7 @@ Move = tuple[Open, dict[Cell, Number]]  # a variable of its own and the field th
 Frame = tuple[tuple[tuple[int, ...], ...], ...]  # for every axis of a parameter the dims of its runs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Admission:
     """What one use of a parameter admits.
 

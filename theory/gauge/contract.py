@@ -19,7 +19,7 @@ from .subspace import Subspace, Vector
 SignedWires = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class View:
     """How a law looks at a parameter: `p.reshape(shape).permute(order)`, whose leading `lead` axes form the wire."""
 
@@ -33,7 +33,7 @@ class View:
         return View(shape, (i, *(k for k in range(len(shape)) if k != i)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Use:
     """One use of a parameter, seen through the gauge.
 
@@ -57,7 +57,7 @@ class Use:
     offset: Fraction = Fraction(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Blind:
     """Directions in which an input may move unseen.
 
@@ -80,7 +80,7 @@ class Blind:
         return Blind(self.moving.meet(other.moving), self.still.meet(other.still), shared)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Site:
     """A block in place: its rule and the wires on its ports.
 

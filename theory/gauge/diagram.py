@@ -14,7 +14,7 @@ from functools import cached_property
 from .contract import Site
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Wire:
     """A feature axis between blocks.
 
@@ -31,7 +31,7 @@ class Wire:
     positions: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """A trainable (or frozen) tensor: its name, shape and whether training moves it."""
 

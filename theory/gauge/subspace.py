@@ -40,7 +40,7 @@ def ones(layout: Algebra) -> Vector:
     return {(i, b.constant): 1 for i, b in enumerate(layout.boxes)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Subspace:
     """The span of some vectors."""
 
@@ -49,7 +49,7 @@ class Subspace:
     @staticmethod
     def everything(layout: Algebra) -> Subspace:
         """All of `R^n`."""
-        return Subspace(tuple({k: 1} for k in vector_keys(layout)))
+        return _whole(tuple(len(box.dims) for box in layout.boxes))
 
     def __bool__(self) -> bool:
         return bool(self.vectors)
@@ -77,6 +77,10 @@ class Subspace:
 
     def join(self, other: Subspace) -> Subspace:
         """The span of both."""
+        if self.vectors == other.vectors or not other.vectors:
+            return self
+        if not self.vectors:
+            return other
         rows = [*self.vectors, *other.vectors]
         return Subspace(tuple(rows[i] for i in independent(rows)))
 
@@ -89,3 +93,8 @@ class Subspace:
         image = Subspace(tuple({v: 1} for v in rename.values())).meet(self)
         back = {v: k for k, v in rename.items()}
         return image.relabel(lambda k: back[k])
+
+
+@functools.lru_cache(maxsize=4096)  # one for all wires that are cut alike: a deep network holds tens of thousands
+def _whole(axes: tuple[int, ...]) -> Subspace:
+    return Subspace(tuple({k: 1} for k in _keys(axes)))

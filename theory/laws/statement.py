@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Parameters = Mapping[str, "torch.Tensor"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """A parameter as a law reads it: viewed, sliced and folded into the law's axes.
 
@@ -78,7 +78,7 @@ def identity_like(tensor: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Term:
     """`coefficient * X X^T` (or `X Y^T`) in a quadratic law, `coefficient * sum(X)` in a linear one.
 
