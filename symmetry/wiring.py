@@ -199,7 +199,30 @@ class Wiring:
             elif w == whole and at <= axis.start and axis.stop <= at + size:
                 return [(part, replace(axis, start=axis.start - at))]
             at += size
-        return steps or None
+        return steps or self._rejoined(rule, site, w, axis)
+
+    def _rejoined(self, rule: ConcatRule, site: Site, w: int, axis: Axis) -> Steps:
+        """Parts that one block cuts and another joins again in their order are a run of what is cut."""
+        beside = {s.name: s for v in (site.outputs if rule.cut else site.inputs[:1]) for s in self.near[v]}
+        for other in beside.values():
+            if not isinstance(other.rule, ConcatRule) or other.rule.cut == rule.cut:
+                continue
+            cut, join = (site, other) if rule.cut else (other, site)
+            run = list(join.inputs)
+            first = cut.outputs.index(run[0]) if run[0] in cut.outputs else -1
+            if first < 0 or list(cut.outputs[first : first + len(run)]) != run:
+                continue
+            if any({s.name for s in self.near[v]} != {cut.name, join.name} or self.on(v) for v in run):
+                continue
+            start = sum(self.diagram.wires[v].size for v in cut.outputs[:first])
+            if w == join.outputs[0]:
+                return [(cut.inputs[0], replace(axis, start=axis.start + start))]
+            if w == cut.inputs[0] and start <= axis.start and axis.stop <= start + self._size(join.outputs[0]):
+                return [(join.outputs[0], replace(axis, start=axis.start - start))]
+        return None
+
+    def _size(self, w: int) -> int:
+        return self.diagram.wires[w].size
 
     def _attention(self, rule: AttentionRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
         q, k, v = site.inputs[:3]
