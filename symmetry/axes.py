@@ -6,12 +6,17 @@ from dataclasses import dataclass, replace
 
 from lawful.theory.gauge.contract import Site
 from lawful.theory.gauge.rules import (
+    ChosenRule,
     FlattenRule,
     GroupProductRule,
     LinearRule,
+    MovedRule,
+    PositionMixRule,
     RecurrentRule,
     RepeatRule,
+    Rule,
     SumFeaturesRule,
+    UnitRowsRule,
 )
 
 
@@ -49,6 +54,21 @@ def factor(site: Site, w: int, axis: Axis, found: set[int]) -> Steps:
     if w != y:
         return [(y, axis)] if site.inputs.count(w) % 2 else []
     return [] if any(x in found for x in site.inputs) else [(site.inputs[-1], axis)]
+
+
+def moving(rule: Rule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+    """Positions that are picked, added up or weighed feature by feature: weights and choices see no feature apart."""
+    y = site.outputs[0]
+    if isinstance(rule, MovedRule | ChosenRule):
+        passing = {site.inputs[0], y}
+        alike = not (signs and isinstance(rule, ChosenRule))
+    elif isinstance(rule, PositionMixRule):
+        passing, alike = {site.inputs[1], y}, True
+    else:
+        gate, *others = site.inputs
+        passing, alike = {*others, y} | (set() if signs else {gate}), gate not in others
+    choosing = set(site.inputs) - passing
+    return everywhere(site, axis, passing) if w in passing and w not in choosing and alike else None
 
 
 def linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
@@ -94,6 +114,31 @@ def recurrent(rule: RecurrentRule, site: Site, w: int, axis: Axis, signs: bool) 
     if rule.gates > 1 and (unit.start or unit.stop < n):
         return None
     return [(z, replace(unit, before=unit.before * rule.gates)), *((v, unit) for v in states)]
+
+
+def normalised(rule: UnitRowsRule, site: Site, w: int, axis: Axis, signs: bool, sizes: tuple[int, int]) -> Steps:
+    """Rows of a fixed length move as rows do; what is read moves in every row, where no mean of it is taken off.
+
+    Args:
+        rule: the map.
+        site: where it stands.
+        w: the wire.
+        axis: what moves on it.
+        signs: whether signs change.
+        sizes: of what is read, and of the entries of a row.
+    """
+    x, y, (rows, entries) = site.inputs[0], site.outputs[0], site.inner
+    if w in (y, rows):
+        return [(y, axis), (rows, axis)]
+    size, every = sizes
+    if rule.shape_[1] != size or every % size or (signs and rule.centred):
+        return None  # groups of channels
+    places = every // size
+    if w == x:
+        return [(entries, Axis(axis.start * places, axis.before, axis.count, axis.after * places))]
+    if axis.start % places or axis.after % places:
+        return None
+    return [(x, Axis(axis.start // places, axis.before, axis.count, axis.after // places))]
 
 
 def weighed(rule: GroupProductRule, site: Site, w: int, axis: Axis, signs: bool, size: int) -> Steps:

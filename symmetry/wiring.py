@@ -18,7 +18,9 @@ from lawful.theory.gauge.rules import (
     AddRule,
     AttentionRule,
     BatchNormRule,
+    BlendRule,
     ChoiceRule,
+    ChosenRule,
     ConcatRule,
     DiscardRule,
     FlattenRule,
@@ -27,11 +29,15 @@ from lawful.theory.gauge.rules import (
     GroupProductRule,
     HeadGainRule,
     HomogeneousRule,
+    LargerRule,
     LinearRule,
+    MovedRule,
     NormRule,
+    OffsetRule,
     PassRule,
     PlacesRule,
     PointwiseRule,
+    PositionMixRule,
     ProductRule,
     RecurrentRule,
     RepeatRule,
@@ -42,10 +48,11 @@ from lawful.theory.gauge.rules import (
     SumFeaturesRule,
     TableRule,
     TokensRule,
+    UnitRowsRule,
 )
 from lawful.theory.parts import base, read
 
-from .axes import Axis, Place, Steps, copied, everywhere, factor, linear, recurrent, weighed
+from .axes import Axis, Place, Steps, copied, everywhere, factor, linear, moving, normalised, recurrent, weighed
 
 LARGEST = 10_000_000  # numbers of a parameter whose parts are compared one by one
 
@@ -137,6 +144,8 @@ class Wiring:
         rule = site.rule
         if isinstance(rule, RecurrentRule):
             return recurrent(rule, site, w, axis, signs)
+        if isinstance(rule, UnitRowsRule):
+            return normalised(rule, site, w, axis, signs, (self._size(site.inputs[0]), self._size(site.inner[1])))
         if w in site.inner:
             return None  # rows of a table, a gain of all heads: nothing else answers
         if isinstance(rule, TableRule | DiscardRule):
@@ -153,6 +162,8 @@ class Wiring:
             return weighed(rule, site, w, axis, signs, self.diagram.wires[site.outputs[0]].size)
         if isinstance(rule, ProductRule) and signs:
             return factor(site, w, axis, found)
+        if isinstance(rule, MovedRule | ChosenRule | PositionMixRule | BlendRule):
+            return moving(rule, site, w, axis, signs)
         if isinstance(rule, GainRule) and signs and rule.gain:
             return []  # the gain changes its sign instead
         if isinstance(rule, HomogeneousRule | PointwiseRule) and signs and rule.parity == 1:
@@ -176,6 +187,10 @@ class Wiring:
         if isinstance(rule, RotaryRule | HeadGainRule):
             return not signs and axis.after % rule.width == 0 and axis.start % rule.width == 0
         if isinstance(rule, SoftmaxRule | ChoiceRule):
+            return not signs
+        if isinstance(rule, OffsetRule):
+            return rule.number is not None and not signs  # one number for every feature
+        if isinstance(rule, LargerRule):
             return not signs
         plain = AddRule | PassRule | ScalarGainRule | TokensRule | PlacesRule | GainRule | BatchNormRule | ProductRule
         return isinstance(rule, plain)
