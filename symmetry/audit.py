@@ -161,19 +161,14 @@ def _judge(
         said = f"{exact.symmetry.name} says that it is exact, but outputs change: this is a bug of lawful"
         return Finding(smooth, balance, Verdict.UNDECIDED, error, (), (), said)
     closest = max(mine, key=lambda s: len(set(s.balance) & set(balance)), default=None)
-    missing = tuple(b for b in closest.balance if b not in balance) if closest else ()
+    missing = tuple(b for b in closest.balance if b not in balance) if closest else moved_with(found, smooth, balance)
     wrong = tuple(b for b in balance if b not in closest.balance) if closest else not_behind(found, smooth, balance)
-    with_it = moved_with(found, smooth, balance) if closest is None else ()
     error, why = _tried(found, tensors, smooth, balance, closest, seed)
     if error > SEEN:
-        parts = [f"{_verbs(missing, 'reads', 'read')} it too and {_verbs((), 'does', 'do', missing)} not compensate"]
-        parts = (parts if missing else []) + ([f"{_verbs(wrong, 'does', 'do')} not read it"] if wrong else [])
-        parts += [f"{_verbs(with_it, 'moves', 'move')} with it, and a map has one writer"] if with_it else []
-        parts += [why] if why and not parts else []
         if exact is not None:
             parts = ["channels stand in another order where they are read, which a map cannot say"]
-        missing = missing or with_it
-        parts += [readers_of(found, smooth)] if not missing else []
+        else:
+            parts = _blame(known, balance, missing, wrong, closest is not None) or [why or readers_of(found, smooth)]
         said = f"outputs change by {error:.1%}: " + "; ".join(parts)
         return Finding(smooth, balance, Verdict.VIOLATED, error, missing, wrong, said)
     measured = why or ("outputs did not change on random inputs" if error <= SEEN else "it could not be run")
@@ -181,9 +176,36 @@ def _judge(
     return Finding(smooth, balance, Verdict.UNDECIDED, error, missing, wrong, said)
 
 
-def _verbs(names: Sequence[str], one: str, several: str, of: Sequence[str] | None = None) -> str:
+def _blame(
+    known: Sequence[Scaling], balance: Sequence[str], missing: Sequence[str], wrong: Sequence[str], one: bool
+) -> list[str]:
+    """Why a map changes outputs, in words: who is missing, who does not belong there, and whom they read.
+
+    Args:
+        known: the maps that are right.
+        balance: what compensates in the wrong one.
+        missing: what has to move and is not named.
+        wrong: what is named and does not read it.
+        one: whether a right map has the same writer.
+    """
+    parts = []
+    if missing and one:
+        parts.append(
+            f"{_verbs(missing, 'reads', 'read')} it too and {'does' if len(missing) == 1 else 'do'} not compensate"
+        )
+    elif missing:
+        parts.append(f"{_verbs(missing, 'moves', 'move')} with it, and a map has one writer")
+    if wrong:
+        parts.append(f"{_verbs(wrong, 'does', 'do')} not read it")
+    right = next((s.smooth for s in known if set(balance) <= set(s.balance)), None)
+    if right is not None and not missing and not wrong:
+        parts.append(f"{_verbs(balance, 'reads', 'read')} {right}")
+    return parts
+
+
+def _verbs(names: Sequence[str], one: str, several: str) -> str:
     """Names with their verb, in the number of the names."""
-    return " ".join([*([", ".join(names)] if names else []), one if len(of or names) == 1 else several])
+    return f"{', '.join(names)} {one if len(names) == 1 else several}"
 
 
 def _tried(
