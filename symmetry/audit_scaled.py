@@ -11,6 +11,7 @@ from lawful.theory.parts import base
 from .export import Scaling
 from .moves import moved
 from .order import axis_of
+from .reach import not_behind
 from .running import Tensors, real_shape
 from .symmetries import Symmetries
 
@@ -21,16 +22,18 @@ def scaled(
     """The parameters under random factors, as a tool that reads the map scales them; or why that is impossible."""
     if closest is not None and closest.ordered:
         return _answered(found, tensors, smooth, balance, closest, seed)
-    ends = [axis_at(found, tensors, smooth, 0), *(axis_at(found, tensors, b, 1) for b in balance)]
-    known = [end for end in ends if end is not None]
+    columns = {b: axis_at(found, tensors, b, 1) for b in balance}
+    idle = not_behind(found, smooth, [b for b, end in columns.items() if end is None])
+    ends = {smooth: axis_at(found, tensors, smooth, 0)} | {b: end for b, end in columns.items() if b not in idle}
+    known = [end for end in ends.values() if end is not None]
     if len(known) < len(ends):
-        name = (smooth, *balance)[ends.index(None)]
+        name = next(n for n, end in ends.items() if end is None)
         gain = name in tensors or f"{name}.weight" in tensors
         return {}, f"{name} has {'one number for a channel' if gain else 'no weight'}, and nothing that reads channels"
     sizes = [tensors[n].shape[axis] for n, axis in known]
-    if len(set(sizes[1:])) > 1 or sizes[0] < sizes[1]:
+    if len(set(sizes[1:])) > 1 or sizes[0] < sizes[-1]:
         return {}, f"{smooth} writes {sizes[0]} channels and {balance[0]} reads {sizes[1]}"
-    n = sizes[1]
+    n = sizes[-1]
     factors = torch.exp(0.4 * torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
     out: Tensors = {}
     (weight, axis), *others = known

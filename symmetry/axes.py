@@ -10,12 +10,14 @@ from lawful.theory.gauge.rules import (
     FlattenRule,
     GroupProductRule,
     LinearRule,
+    MixtureRule,
     MovedRule,
     PositionMixRule,
     RecurrentRule,
     RepeatRule,
     Rule,
     SumFeaturesRule,
+    UnflattenRule,
     UnitRowsRule,
 )
 
@@ -62,8 +64,8 @@ def moving(rule: Rule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
     if isinstance(rule, MovedRule | ChosenRule):
         passing = {site.inputs[0], y}
         alike = not (signs and isinstance(rule, ChosenRule))
-    elif isinstance(rule, PositionMixRule):
-        passing, alike = {site.inputs[1], y}, True
+    elif isinstance(rule, PositionMixRule | MixtureRule):
+        passing, alike = {*site.inputs[1:], y}, True
     else:
         gate, *others = site.inputs
         passing, alike = {*others, y} | (set() if signs else {gate}), gate not in others
@@ -158,12 +160,42 @@ def weighed(rule: GroupProductRule, site: Site, w: int, axis: Axis, signs: bool,
     return [*both, (p, replace(axis, start=axis.start // width, after=axis.after // width))]
 
 
-def copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int, axis: Axis) -> Steps:
+def gathered(rule: UnflattenRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+    """Several features become one: the largest of them, or one at each of several positions."""
+    x, y, pieces = site.inputs[0], site.outputs[0], rule.pieces
+    if rule.choose and signs:
+        return None
+    if w == x and rule.choose and not rule.outer and _inside(axis, pieces):
+        return []  # the largest of them whatever their order
+    if rule.outer:
+        if axis.start or (w == x and axis.before % pieces):
+            return None
+        return [
+            (x, replace(axis, before=axis.before * pieces))
+            if w == y
+            else (y, replace(axis, before=axis.before // pieces))
+        ]
+    if w == y:
+        return [(x, replace(axis, start=axis.start * pieces, after=axis.after * pieces))]
+    if axis.start % pieces or axis.after % pieces:
+        return None
+    return [(y, replace(axis, start=axis.start // pieces, after=axis.after // pieces))]
+
+
+def _inside(axis: Axis, run: int) -> bool:
+    """Whether what moves stays inside of runs of features that become one."""
+    turn = axis.count * axis.after
+    return run % turn == 0 and axis.start % turn == 0
+
+
+def copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
     """Every feature stands for several on the other side."""
     few, many = site.inputs[0], site.outputs[0]
     if isinstance(rule, SumFeaturesRule):
         few, many = many, few
     before, after = (rule.before, rule.after) if isinstance(rule, FlattenRule) else (1, rule.copies)
+    if isinstance(rule, SumFeaturesRule) and w == many and not signs and _inside(axis, after):
+        return []  # a sum does not see the order of what it adds up
     if w == few:
         if before > 1 and axis.start:
             return None

@@ -88,3 +88,47 @@ def test_filters_of_a_given_length_move_with_their_channels(seed: int) -> None:
     assert {(n, size) for n in lengths for size in ((6, 5) if n.startswith("s") else (6,))} <= permuted(found)
     assert lengths <= {p for s in found.where(group="positive diagonal") for p in s.parameters}
     assert lw.check(model, args=(x,)).lawful
+
+
+class Pieces(nn.Module):
+    """Maxout units, then all of a map's features in one sum and one largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 12), nn.Linear(6, 4), nn.Linear(2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.b(self.a(x).view(-1, 6, 2).amax(-1)).sin()
+        y: torch.Tensor = self.c(torch.stack([h.sum(-1), h.amax(-1)], -1))
+        return y
+
+
+def test_what_is_taken_as_the_largest_or_added_up_has_any_order() -> None:
+    torch.manual_seed(0)
+    found = lw.symmetries(Pieces(), args=(torch.randn(3, 5),))
+    assert holds(found) and not [n for n in found.notes if "no symmetry" in n]
+    assert {("a.weight", 6), ("a.weight", 2), ("b.weight", 6), ("b.weight", 4)} <= permuted(found)
+
+
+class Products(nn.Module):
+    """A product of two vectors for every feature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.pair, self.out = nn.Linear(5, 4), nn.Linear(5, 3), nn.Bilinear(4, 3, 6), nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.out(self.pair(self.a(x).sin(), self.b(x).sin()).sin())
+        return y
+
+
+def test_every_axis_of_a_bilinear_map_has_an_order() -> None:
+    torch.manual_seed(0)
+    found = lw.symmetries(Products(), args=(torch.randn(3, 5),))
+    assert holds(found)
+    assert {("pair.weight", n) for n in (4, 3, 6)} <= permuted(found)
+
+
+def test_an_order_that_is_not_followed_is_named() -> None:
+    found = lw.symmetries(lw.families.mamba(layers=1, width=4, vocabulary=5, context=6))
+    assert [n for n in found.notes if "orders of features are not followed through" in n]
