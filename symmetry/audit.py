@@ -31,7 +31,7 @@ from .symmetries import Symmetries, symmetries
 
 SEEN = 1e-7  # a wrong map changes outputs by more, rounding in float64 by less
 ROUNDS = 4  # of other inputs and factors, while a map that is not proved changes nothing
-MOVED = 2  # rounds after which the weights move too
+ANEW = 2  # rounds after which the weights are others
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,17 @@ def audit(
     return Audit(tuple(findings), tuple(unused))
 
 
-def _tensors(found: Symmetries, seed: int, everywhere: bool = False) -> Tensors:
-    return of_model(found.setting, None, torch.Generator().manual_seed(seed), everywhere)[1]
+def _tensors(found: Symmetries, seed: int, anew: bool = False) -> Tensors:
+    """The network's tensors, or others of the same sizes: a map that is right is right at all weights."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = of_model(found.setting, None, generator)[1]
+    for name in found.setting.shapes if anew else ():
+        t = tensors[name]
+        if t.is_floating_point() and t.numel():
+            drawn = torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t.device)
+            ties = [name, *(n for n, first in found.setting.aliases.items() if first == name and n in tensors)]
+            tensors |= dict.fromkeys(ties, drawn * t.square().mean().sqrt())
+    return tensors
 
 
 def _modules(network: object) -> list[str]:
@@ -221,7 +230,7 @@ def _tried(
     Units that are dead at the network's own weights hide what is wrong with a map.
     """
     for i in range(ROUNDS):
-        now = tensors if i < MOVED else _tensors(found, seed + i, everywhere=True)
+        now = tensors if i < ANEW else _tensors(found, seed + i, anew=True)
         change, why = scaled(found, now, smooth, balance, closest, seed + i)
         if not change:
             left = undone(found, tensors, smooth, balance, seed) if why else None
