@@ -50,7 +50,10 @@ def compressor(folder: Path, model: nn.Module) -> Iterator[tuple[str, list[Entry
             try:
                 for scaled, *readers in match_modules_set(model, (smooth, *balance)):
                     flat = [names[id(m)] for group in readers for m in group]
-                    entries += [{"scale": [names[id(s)]], "compensate": flat} for s in scaled]
+                    if len(scaled) > 1:  # which the package refuses
+                        lost.append(f"{smooth}: matches {len(scaled)} modules as one set, {names[id(scaled[0])]} first")
+                        continue
+                    entries.append({"scale": [names[id(scaled[0])]], "compensate": flat})
             except ValueError as error:
                 lost.append(f"{smooth}: {str(error).splitlines()[0]}")
         yield title, entries, lost
