@@ -1,21 +1,18 @@
 """What lawful derives for the language models of transformers, and what quantisation tools have written by hand.
 
-`python examples/quantisation_maps.py [TYPE ...] [--registry FOLDER]` builds a tiny model of every type with random
+`python examples/quantisation_maps.py [TYPE ...]` builds a tiny model of every type with random
 weights and prints, for each: how many symmetries, the largest change of an output under a random element of all of
 them, the maps for AWQ and SmoothQuant with the norms, values and hidden units that they cover, the rotations after
-folds, and an audit of maps that are right and of maps that were made wrong.  With the folder of an unpacked
-llm-compressor (`pip download --no-deps llmcompressor`, then unzip) its tables are audited on the same models.
+folds, and an audit of maps that are right and of maps that were made wrong.  The tables of packages are audited on the
+same models by `quantisation_registries.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -125,57 +122,12 @@ def _same(maps: Sequence[dict[str, Any]], smooth: str, balance: Sequence[str]) -
     return any(m["smooth_layer"] == smooth and set(m["balance_layers"]) & set(balance) for m in maps)
 
 
-def tables(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tables of llm-compressor, read from its files alone; that for SmoothQuant imports loguru."""
-    modifiers = folder / "llmcompressor" / "modifiers" / "transform"
-    awq = _file(modifiers / "awq" / "mappings.py")
-    if importlib.util.find_spec("loguru") is None:
-        return awq.AWQ_MAPPING_REGISTRY, {}
-    return awq.AWQ_MAPPING_REGISTRY, _file(modifiers / "smoothquant" / "utils.py").MAPPINGS_REGISTRY
-
-
-def _file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.parent.name + path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def registry(kinds: Sequence[str], folder: Path) -> None:
-    """Audits the tables of llm-compressor on tiny models."""
-    awq, smoothquant = tables(folder)
-    for kind in kinds:
-        torch.manual_seed(0)
-        built = build(f"hf:{kind}", full=False)
-        found = lw.symmetries(built.module, args=built.args, kwargs=built.kwargs)
-        name = type(getattr(built.module, "module", built.module)).__name__
-        for title, table, form in (
-            ("AWQ", awq.get(name), lambda e: {"smooth_layer": e.smooth_layer, "balance_layers": e.balance_layers}),
-            ("SmoothQuant", smoothquant.get(name), lambda e: [list(e.balance_layers), e.smooth_layers]),
-        ):
-            if table is None:
-                print(f"{kind:14} {title}: no table")
-                continue
-            done = lw.audit([form(e) for e in table], found)
-            counts = {v.value: sum(f.verdict is v for f in done.findings) for v in Verdict}
-            said = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
-            print(f"{kind:14} {title}: {said}; {len(done.unused)} patterns match nothing", flush=True)
-            for f in done.findings:
-                if f.verdict is not Verdict.HOLDS and ".1." not in f.smooth:
-                    print(f"    {f}", flush=True)
-
-
 def main() -> None:
-    """Prints the table, or audits the tables of llm-compressor."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("types", nargs="*", default=[*DENSE, *EXPERTS])
-    parser.add_argument("--registry", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.registry:
-        registry(options.types, options.registry)
-        return
     print(HEAD, flush=True)
     for kind in options.types:
         one = row(kind)

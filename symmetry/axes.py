@@ -6,12 +6,19 @@ from dataclasses import dataclass, replace
 
 from lawful.theory.gauge.contract import Site
 from lawful.theory.gauge.rules import (
+    ChosenRule,
     FlattenRule,
     GroupProductRule,
     LinearRule,
+    MixtureRule,
+    MovedRule,
+    PositionMixRule,
     RecurrentRule,
     RepeatRule,
+    Rule,
     SumFeaturesRule,
+    UnflattenRule,
+    UnitRowsRule,
 )
 
 
@@ -49,6 +56,21 @@ def factor(site: Site, w: int, axis: Axis, found: set[int]) -> Steps:
     if w != y:
         return [(y, axis)] if site.inputs.count(w) % 2 else []
     return [] if any(x in found for x in site.inputs) else [(site.inputs[-1], axis)]
+
+
+def moving(rule: Rule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+    """Positions that are picked, added up or weighed feature by feature: weights and choices see no feature apart."""
+    y = site.outputs[0]
+    if isinstance(rule, MovedRule | ChosenRule):
+        passing = {site.inputs[0], y}
+        alike = not (signs and isinstance(rule, ChosenRule))
+    elif isinstance(rule, PositionMixRule | MixtureRule):
+        passing, alike = {*site.inputs[1:], y}, True
+    else:
+        gate, *others = site.inputs
+        passing, alike = {*others, y} | (set() if signs else {gate}), gate not in others
+    choosing = set(site.inputs) - passing
+    return everywhere(site, axis, passing) if w in passing and w not in choosing and alike else None
 
 
 def linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
@@ -96,6 +118,31 @@ def recurrent(rule: RecurrentRule, site: Site, w: int, axis: Axis, signs: bool) 
     return [(z, replace(unit, before=unit.before * rule.gates)), *((v, unit) for v in states)]
 
 
+def normalised(rule: UnitRowsRule, site: Site, w: int, axis: Axis, signs: bool, sizes: tuple[int, int]) -> Steps:
+    """Rows of a fixed length move as rows do; what is read moves in every row, where no mean of it is taken off.
+
+    Args:
+        rule: the map.
+        site: where it stands.
+        w: the wire.
+        axis: what moves on it.
+        signs: whether signs change.
+        sizes: of what is read, and of the entries of a row.
+    """
+    x, y, (rows, entries) = site.inputs[0], site.outputs[0], site.inner
+    if w in (y, rows):
+        return [(y, axis), (rows, axis)]
+    size, every = sizes
+    if rule.shape_[1] != size or every % size or (signs and rule.centred):
+        return None  # groups of channels
+    places = every // size
+    if w == x:
+        return [(entries, Axis(axis.start * places, axis.before, axis.count, axis.after * places))]
+    if axis.start % places or axis.after % places:
+        return None
+    return [(x, Axis(axis.start // places, axis.before, axis.count, axis.after // places))]
+
+
 def weighed(rule: GroupProductRule, site: Site, w: int, axis: Axis, signs: bool, size: int) -> Steps:
     """Experts change places with their weights; inside of them their weights see nothing."""
     p, h, y = *site.inputs, site.outputs[0]
@@ -113,12 +160,42 @@ def weighed(rule: GroupProductRule, site: Site, w: int, axis: Axis, signs: bool,
     return [*both, (p, replace(axis, start=axis.start // width, after=axis.after // width))]
 
 
-def copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int, axis: Axis) -> Steps:
+def gathered(rule: UnflattenRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
+    """Several features become one: the largest of them, or one at each of several positions."""
+    x, y, pieces = site.inputs[0], site.outputs[0], rule.pieces
+    if rule.choose and signs:
+        return None
+    if w == x and rule.choose and not rule.outer and _inside(axis, pieces):
+        return []  # the largest of them whatever their order
+    if rule.outer:
+        if axis.start or (w == x and axis.before % pieces):
+            return None
+        return [
+            (x, replace(axis, before=axis.before * pieces))
+            if w == y
+            else (y, replace(axis, before=axis.before // pieces))
+        ]
+    if w == y:
+        return [(x, replace(axis, start=axis.start * pieces, after=axis.after * pieces))]
+    if axis.start % pieces or axis.after % pieces:
+        return None
+    return [(y, replace(axis, start=axis.start // pieces, after=axis.after // pieces))]
+
+
+def _inside(axis: Axis, run: int) -> bool:
+    """Whether what moves stays inside of runs of features that become one."""
+    turn = axis.count * axis.after
+    return run % turn == 0 and axis.start % turn == 0
+
+
+def copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
     """Every feature stands for several on the other side."""
     few, many = site.inputs[0], site.outputs[0]
     if isinstance(rule, SumFeaturesRule):
         few, many = many, few
     before, after = (rule.before, rule.after) if isinstance(rule, FlattenRule) else (1, rule.copies)
+    if isinstance(rule, SumFeaturesRule) and w == many and not signs and _inside(axis, after):
+        return []  # a sum does not see the order of what it adds up
     if w == few:
         if before > 1 and axis.start:
             return None

@@ -56,7 +56,13 @@ def discrete(
         if one is not None:
             found.append(one)
     noisy = training and any(s.rule.noisy for s in diagram.sites)
-    notes = ["dropout draws, so that permutations hold on average only; put the module in eval()"] if noisy else []
+    stops = [f"{n} ({said})" for n, said in wiring.unread.items()]
+    notes = (
+        [f"orders of features are not followed through {'; '.join(stops)}: permutations may be missing"]
+        if stops
+        else []
+    )
+    notes += ["dropout draws, so that permutations hold on average only; put the module in eval()"] if noisy else []
     return found, notes
 
 

@@ -23,7 +23,7 @@ from lawful.theory.typed import typed
 
 from .given import WAYS
 from .moves import Move
-from .order import ordered
+from .order import axis_of, ordered
 from .symmetries import Symmetries
 from .symmetry import Symmetry
 
@@ -187,27 +187,25 @@ def git_rebasin(found: Symmetries) -> dict[str, Any]:
         name = f"P_{i}"
         if s.stacks:
             stacks[name] = [list(stack.names) for stack in s.stacks]
-        plain = all(_plain(m, s.shape[0]) for m in s.moves)
-        for m in s.moves:
-            if plain:
-                row = axes.setdefault(m.parameter, [None] * len(m.part.view.shape))
-                row[m.axis] = name
-                perms.setdefault(name, []).append([m.parameter, m.axis])
+        wholes = [found.setting.shapes.get(m.parameter, m.part.sizes) for m in s.moves]  # statistics are no parameters
+        places = [axis_of(m.part.parameter, m.part.view, whole) for m, whole in zip(s.moves, wholes, strict=True)]
+        plain = all(_plain(*one, s.shape[0]) for one in zip(s.moves, places, wholes, strict=True))
+        for m, axis, whole in zip(s.moves, places, wholes, strict=True):
+            if plain and axis is not None:
+                axes.setdefault(m.parameter, [None] * len(whole))[axis] = name
+                perms.setdefault(name, []).append([m.parameter, axis])
             else:
                 before, _, after = m.part.dims
                 start = m.part.slices[0][0]
                 cut = {"start": start, "before": before, "count": s.shape[0], "width": after}
-                blocks.setdefault(name, []).append([m.part.parameter, m.axis, cut])
+                blocks.setdefault(name, []).append([m.part.parameter, m.axis if axis is None else axis, cut])
     return {"axes_to_perm": axes, "perm_to_axes": perms, "blocks": blocks, "stacks": stacks}
 
 
-def _plain(move: Move, count: int) -> bool:
-    return (
-        base(move.part.parameter) == move.part.parameter
-        and move.part.dims == (1, count, 1)
-        and move.part.slices == ((0, count),)
-        and move.part.view.lead == 1
-    )
+def _plain(move: Move, axis: int | None, whole: tuple[int, ...], count: int) -> bool:
+    """Whether a whole axis of a whole parameter is permuted, entry by entry."""
+    entire = axis is not None and whole[axis] == count and move.part.sizes == (count,)
+    return entire and base(move.part.parameter) == move.part.parameter and move.part.dims == (1, count, 1)
 
 
 @typed(ways=WAYS)

@@ -6,6 +6,7 @@ the column that reads a channel, wherever that is; a tool that divides row `i` a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from functools import lru_cache
 
 import torch
 
+from lawful.theory.gauge.contract import View
 from lawful.theory.laws.statement import Part
 from lawful.theory.parts import base, read
 
@@ -99,3 +101,17 @@ def _in_blocks(channels: list[int]) -> bool:
                 if torch.equal(counted.flatten(), found):
                     return True
     return False
+
+
+def axis_of(part: str, view: View, whole: tuple[int, ...]) -> int | None:
+    """The axis of a whole parameter that a view of its part leads with: the one along which it steps."""
+    axis = view.order[view.lead - 1]
+    if part == base(part):  # the numbers stand in one order, cut into other axes
+        step = math.prod(view.shape[axis + 1 :])
+        steps = [math.prod(whole[i + 1 :]) for i in range(len(whole))]
+        return next((i for i, n in enumerate(whole) if n > 1 and steps[i] <= step < n * steps[i]), None)
+    numbers = torch.arange(torch.Size(whole).numel()).reshape(whole)
+    seen = read(part, {base(part): numbers}).reshape(view.shape).movedim(axis, 0)
+    places = torch.unravel_index(seen.reshape(len(seen), -1)[:2, 0], whole) if len(seen) > 1 else ()
+    moving = [i for i, place in enumerate(places) if place[0] != place[1]]
+    return moving[0] if len(moving) == 1 else None

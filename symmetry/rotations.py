@@ -26,12 +26,14 @@ from .moves import Move
 from .running import Setting
 from .symmetry import Symmetry
 
+STILL = "a row whose gradient is stopped turns with the others, which training does not do to it"
 WHY = "the generators of rotations are skew, and no gradient; training with momentum keeps their angular momentum"
 
 
 def rotations(solution: Solution, laws: LawSet, known: Sequence[Symmetry], setting: Setting) -> Iterator[Symmetry]:
     """The rotations of all classes of wires that no general linear group contains."""
-    skew = Skew(solution.drawn)
+    skew = Skew(solution.drawn, trained=False)
+    trained = {w for wires in Skew(solution.drawn).classes for w in wires}
 
     @cache
     def angular() -> dict[str, FlowLaw]:
@@ -53,7 +55,7 @@ def rotations(solution: Solution, laws: LawSet, known: Sequence[Symmetry], setti
             ("free",) * len(kept) + ("matrix",),
             "matrix",
             partial(_momentum, angular, wire),
-            WHY,
+            WHY if set(wires) <= trained else STILL,
             partial(_prove, wire, turns, solution, wires),
             partial(_make, kept, turns),
             partial(_exponential, turns),
@@ -107,7 +109,7 @@ def _prove(wire: str, turns: Rotations, solution: Solution, wires: Sequence[int]
     steps = tuple(Proof(f"rule of {s.name}", s.rule.statement) for s in near)
 
     def check() -> bool:
-        again = Skew(solution.drawn)
+        again = Skew(solution.drawn, trained=False)
         return any(set(ws) == set(wires) for ws in again.classes) and again.rotations(wires[0]) == turns
 
     claim = f"every block on {wire} passes a rotation on or its parameters undo it"

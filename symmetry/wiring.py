@@ -2,7 +2,9 @@
 
 A permutation (or a sign for every feature) passes a block if the block does the same to every feature, and stops where
 a parameter undoes it.  `follow` starts on one wire and collects what is forced elsewhere, until everything agrees, or a
-block does not let it through.  A block without a line here lets nothing through.
+block does not let it through.  A block without a line here lets nothing through, and is named.
+
+This file is long because what blocks do to an axis is decided in one place.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ from lawful.theory.gauge.rules import (
     AddRule,
     AttentionRule,
     BatchNormRule,
+    BilinearRule,
+    BlendRule,
     ChoiceRule,
+    ChosenRule,
+    ComputedRule,
     ConcatRule,
     DiscardRule,
     FlattenRule,
@@ -27,11 +33,18 @@ from lawful.theory.gauge.rules import (
     GroupProductRule,
     HeadGainRule,
     HomogeneousRule,
+    LargerRule,
     LinearRule,
+    MixtureRule,
+    MovedRule,
     NormRule,
+    OffsetRule,
+    OpaqueRule,
+    OutputRule,
     PassRule,
     PlacesRule,
     PointwiseRule,
+    PositionMixRule,
     ProductRule,
     RecurrentRule,
     RepeatRule,
@@ -39,14 +52,37 @@ from lawful.theory.gauge.rules import (
     Rule,
     ScalarGainRule,
     SoftmaxRule,
+    SourceRule,
     SumFeaturesRule,
     TableRule,
     TokensRule,
+    UnflattenRule,
+    UnitRowsRule,
+    WholeRule,
 )
 from lawful.theory.parts import base, read
 
-from .axes import Axis, Place, Steps, copied, everywhere, factor, linear, recurrent, weighed
+from .axes import (
+    Axis,
+    Place,
+    Steps,
+    copied,
+    everywhere,
+    factor,
+    gathered,
+    linear,
+    moving,
+    normalised,
+    recurrent,
+    weighed,
+)
 
+PLAIN = AddRule | PassRule | ScalarGainRule | TokensRule | PlacesRule | GainRule | BatchNormRule | ProductRule
+READ = (
+    HomogeneousRule | PointwiseRule | NormRule | FrozenNormRule | RotaryRule | HeadGainRule | SoftmaxRule | ChoiceRule
+)
+FIXED = SourceRule | OutputRule | ComputedRule | OpaqueRule | WholeRule  # nothing moves, or a note speaks of it already
+SAID = PLAIN | READ | FIXED | OffsetRule | LargerRule
 LARGEST = 10_000_000  # numbers of a parameter whose parts are compared one by one
 
 
@@ -57,6 +93,9 @@ class Wiring:
         diagram: the network, as drawn.
         held: whether the statistics of a norm in evaluation can be moved with its features.
         draws: whether dropout draws, which treats features apart.
+
+    Attributes:
+        unread: blocks without a line here that something stopped at, each with what it does.
     """
 
     def __init__(self, diagram: Diagram, held: Callable[[Site], bool], draws: bool) -> None:
@@ -65,6 +104,7 @@ class Wiring:
         self.draws = draws
         self.uses: dict[str, list[tuple[Site, Use]]] = {}
         self.near: dict[int, list[Site]] = {}
+        self.unread: dict[str, str] = {}
         self._on: dict[int, list[tuple[str, Use, int]]] = {}
         for site in diagram.sites:
             for w in dict.fromkeys(site.wires):
@@ -137,9 +177,11 @@ class Wiring:
         rule = site.rule
         if isinstance(rule, RecurrentRule):
             return recurrent(rule, site, w, axis, signs)
+        if isinstance(rule, UnitRowsRule):
+            return normalised(rule, site, w, axis, signs, (self._size(site.inputs[0]), self._size(site.inner[1])))
         if w in site.inner:
             return None  # rows of a table, a gain of all heads: nothing else answers
-        if isinstance(rule, TableRule | DiscardRule):
+        if isinstance(rule, TableRule | DiscardRule | BilinearRule):
             return []
         if isinstance(rule, LinearRule):
             return linear(rule, site, w, axis, signs)
@@ -148,15 +190,21 @@ class Wiring:
         if isinstance(rule, AttentionRule):
             return self._attention(rule, site, w, axis, signs)
         if isinstance(rule, FlattenRule | RepeatRule | SumFeaturesRule):
-            return copied(rule, site, w, axis)
+            return copied(rule, site, w, axis, signs)
         if isinstance(rule, GroupProductRule):
             return weighed(rule, site, w, axis, signs, self.diagram.wires[site.outputs[0]].size)
         if isinstance(rule, ProductRule) and signs:
             return factor(site, w, axis, found)
+        if isinstance(rule, UnflattenRule):
+            return gathered(rule, site, w, axis, signs)
+        if isinstance(rule, MovedRule | ChosenRule | PositionMixRule | BlendRule | MixtureRule):
+            return moving(rule, site, w, axis, signs)
         if isinstance(rule, GainRule) and signs and rule.gain:
             return []  # the gain changes its sign instead
         if isinstance(rule, HomogeneousRule | PointwiseRule) and signs and rule.parity == 1:
             return [] if w in site.inputs else None
+        if not isinstance(rule, SAID):
+            self.unread[site.name] = rule.statement
         alike = len({self.diagram.wires[v].size for v in (*site.inputs, *site.outputs)}) == 1
         return everywhere(site, axis) if alike and self._passes(rule, site, axis, signs) else None
 
@@ -177,8 +225,11 @@ class Wiring:
             return not signs and axis.after % rule.width == 0 and axis.start % rule.width == 0
         if isinstance(rule, SoftmaxRule | ChoiceRule):
             return not signs
-        plain = AddRule | PassRule | ScalarGainRule | TokensRule | PlacesRule | GainRule | BatchNormRule | ProductRule
-        return isinstance(rule, plain)
+        if isinstance(rule, OffsetRule):
+            return rule.number is not None and not signs  # one number for every feature
+        if isinstance(rule, LargerRule):
+            return not signs
+        return isinstance(rule, PLAIN)
 
     def _norm(self, rule: NormRule, site: Site, axis: Axis, signs: bool) -> bool:
         if signs:
@@ -199,7 +250,30 @@ class Wiring:
             elif w == whole and at <= axis.start and axis.stop <= at + size:
                 return [(part, replace(axis, start=axis.start - at))]
             at += size
-        return steps or None
+        return steps or self._rejoined(rule, site, w, axis)
+
+    def _rejoined(self, rule: ConcatRule, site: Site, w: int, axis: Axis) -> Steps:
+        """Parts that one block cuts and another joins again in their order are a run of what is cut."""
+        beside = {s.name: s for v in (site.outputs if rule.cut else site.inputs[:1]) for s in self.near[v]}
+        for other in beside.values():
+            if not isinstance(other.rule, ConcatRule) or other.rule.cut == rule.cut:
+                continue
+            cut, join = (site, other) if rule.cut else (other, site)
+            run = list(join.inputs)
+            first = cut.outputs.index(run[0]) if run[0] in cut.outputs else -1
+            if first < 0 or list(cut.outputs[first : first + len(run)]) != run:
+                continue
+            if any({s.name for s in self.near[v]} != {cut.name, join.name} or self.on(v) for v in run):
+                continue
+            start = sum(self.diagram.wires[v].size for v in cut.outputs[:first])
+            if w == join.outputs[0]:
+                return [(cut.inputs[0], replace(axis, start=axis.start + start))]
+            if w == cut.inputs[0] and start <= axis.start and axis.stop <= start + self._size(join.outputs[0]):
+                return [(join.outputs[0], replace(axis, start=axis.start - start))]
+        return None
+
+    def _size(self, w: int) -> int:
+        return self.diagram.wires[w].size
 
     def _attention(self, rule: AttentionRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
         q, k, v = site.inputs[:3]
@@ -241,6 +315,9 @@ class Wiring:
                 y, width = site.outputs[0], self.diagram.wires[site.outputs[0]].size // rule.groups
                 yield y, Axis(0, 1, rule.groups, width)
                 yield from ((y, Axis(i * width, 1, width, 1)) for i in range(rule.groups))
+            if isinstance(rule, UnflattenRule) and rule.choose:
+                x = site.inputs[0]
+                yield x, Axis(0, self._size(x) // rule.pieces, rule.pieces, 1)
             if isinstance(rule, NormRule) and rule.groups > 1:
                 y, width = site.outputs[0], self.diagram.wires[site.outputs[0]].size // rule.groups
                 yield y, Axis(0, 1, rule.groups, width)

@@ -134,14 +134,14 @@ def test_experts_in_one_tensor() -> None:
     model = transformers.Qwen2MoeForCausalLM(config).eval()
     found = lw.symmetries(model, kwargs={"input_ids": torch.randint(11, (3, 6))})
     stacked = [s for s in found.where(group="permutation") if any("experts.down_proj" in n for n in s.parameters)]
-    assert sorted(s.shape for s in stacked) == [(3,)] * 4
-    (experts,) = [s for s in stacked if "model.layers.0.mlp.gate.weight" in s.parameters]
+    assert sorted(s.shape for s in stacked) == [(3,)] * 4 + [(8,)]  # the last one is the residual stream
+    (experts,) = [s for s in stacked if s.shape == (3,) and "model.layers.0.mlp.gate.weight" in s.parameters]
     assert not any("shared" in n for n in experts.parameters)
     for s, seed in itertools.product(stacked, range(3)):  # whatever is drawn, some expert that answers is seen
         done = s.verify(seed=seed)
         assert done.error < 1e-9 and done.verdict is Verdict.HOLDS, (s.name, str(done))
-    (shared,) = [s for s in found.where(group="permutation") if any("shared_expert." in n for n in s.parameters)]
-    assert shared.shape == (4,)
+    shared = [s for s in found.where(group="permutation") if any("shared_expert." in n for n in s.parameters)]
+    assert sorted(s.shape for s in shared) == [(4,), (8,)]
 
 
 class Residual(nn.Module):

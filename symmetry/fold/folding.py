@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from lawful.symmetry.audit import readers_of
 from lawful.symmetry.given import FOLDING, weights_of
 from lawful.symmetry.models import of_model, write
+from lawful.symmetry.reach import readers_of
 from lawful.symmetry.running import copied, distance, outputs, tensors_of
 from lawful.symmetry.symmetries import Symmetries, symmetries
 from lawful.symmetry.symmetry import TOLERANCE

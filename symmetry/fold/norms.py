@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from lawful.symmetry.audit import readers_of
 from lawful.symmetry.export import Scaling, scalings
 from lawful.symmetry.moves import put
+from lawful.symmetry.reach import readers_of
 from lawful.symmetry.running import Tensors
 from lawful.symmetry.symmetries import Symmetries
 from lawful.theory.gauge.contract import Site

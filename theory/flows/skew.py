@@ -58,13 +58,16 @@ class Skew:
 
     Args:
         diagram: the network.
+        trained: whether rows whose gradient is stopped (that of a padding token) stay where they are, as they do under
+            training; a transformation of the function turns them with the others.
 
     Attributes:
         notes: sites through which nothing was derived.
     """
 
-    def __init__(self, diagram: Diagram) -> None:
+    def __init__(self, diagram: Diagram, trained: bool = True) -> None:
         self.diagram = diagram
+        self._trained = trained
         self.notes: list[str] = []
         self._allowed = [Rotations(1, 1, w.size) for w in diagram.wires]
         self._equal: list[tuple[int, int]] = []  # S_a = S_b
@@ -196,7 +199,7 @@ class Skew:
     @_read.register
     def _(self, rule: LinearRule, site: Site) -> None:
         # y = W x: W turns with both; a row whose gradient is stopped but that is read would have to turn and cannot.
-        if rule.still:
+        if rule.still and self._trained:
             self._stop(*site.outputs)
         if rule.groups > 1:
             for w in (site.inputs[0], site.outputs[0]):

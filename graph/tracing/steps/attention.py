@@ -38,8 +38,8 @@ def mixed(low: Context, node: Node, scores: Scores, value: Value) -> Stream:
         raise NotUnderstood("scores of attention were cut or repeated")
     q3, (k3, groups), (v3, same) = (
         _tokens(low, node, q, heads)[0],
-        _tokens(low, node, k, heads),
-        _tokens(low, node, v, heads),
+        _tokens(low, node, _for_heads(k, q), heads),
+        _tokens(low, node, _for_heads(v, q), heads),
     )
     if groups != same or heads % groups:
         raise NotUnderstood("heads of keys and values that differ")
@@ -96,6 +96,17 @@ class _cut:
                 out.append(Atom(a.axis, high // low, low // inner))
             inner *= a.size
         return out[::-1]
+
+
+def _for_heads(s: Stream, q: Stream) -> Stream:
+    """Keys or values with a copy for every head of the queries that broadcasting gives them to."""
+    if len(s.dims) != len(q.dims):
+        return s
+    lead = zip(s.dims[:-2], q.dims[:-2], strict=True)
+    shared = [
+        (Atom(COPIES, size(h)),) if not d and h and {a.axis for a in h} == {q.feature_axis} else d for d, h in lead
+    ]
+    return s.arranged((*shared, *s.dims[-2:]))
 
 
 def _tokens(low: Context, node: Node, s: Stream, heads: int) -> tuple[Stream, int]:

@@ -163,6 +163,11 @@ class Directed(Lazy):
     g: Weight
 
     @property
+    def dims(self) -> Dims:
+        """How the traced tensor arranges the weight."""
+        return self.v.dims
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the traced tensor."""
         return self.v.shape
@@ -193,6 +198,17 @@ def directed_map(low: Context, node: Node, x: Value, weight: Directed, bias: Val
     names = {"weight": arranged_name(weight.g, [a for d in weight.g.dims for a in d])} | bias_name(bias, width)
     (z,) = low.emit(node, Affine(width, True, "bias" in names), [y], names)
     return z.arranged((*s.dims[:-1], (Atom(z.feature_axis, width),) if width > 1 else ()))
+
+
+def directed_conv(low: Context, node: Node, s: Stream, w: Directed, bias: Value, window: Window, groups: int) -> Stream:
+    """A convolution by weight-normalised filters, with their lengths and a bias behind it."""
+    shape = w.shape
+    block = StandardConv(shape[1] * groups, shape[0], shape[2:], *window, groups, centred=False)
+    name = arranged_name(w.v, [a for d in w.v.dims for a in d])
+    (y,) = low.emit(node, block, [s], {"weight": name}, label="direction")
+    names = {"weight": arranged_name(w.g, [a for d in w.g.dims for a in d])} | bias_name(bias, shape[0])
+    (z,) = low.emit(node, Affine(shape[0], True, "bias" in names), [y], names)
+    return z
 
 
 def unit_map(low: Context, node: Node, x: Value, weight: Unit) -> Stream:
