@@ -12,6 +12,7 @@ from .torch_design import by_torch
 from .where import Fault, first_fault
 
 STRAIGHT = "a straight-through estimator: no gradient, by design"
+STARTED = "started by the first call from its inputs, so that the second one is tested"
 STOPPED = "its gradient stops where it is declared to"
 UNREAD = "the forward never reads it in a kernel of torch (item() and numpy() are none)"
 ASIDE = "it gets no gradient (None): no kernel of torch leads from it to what is returned (numpy() and item() are none)"
@@ -84,6 +85,8 @@ def judge(
         _reference(sample, found)
         if sample.longer and not before and any(p.against for p in found.parameters.values()):
             found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
+        if sample.started and (note := f"{STARTED}: {', '.join(sample.started[:6])}") not in found.notes:
+            found.notes.append(note)
         _padding(sample, found, padded)
         _operators(sample, found)
         found.notes += [n for n in by_torch(sample.tape) if n not in found.notes]

@@ -134,7 +134,7 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
     live = [v.clone().requires_grad_() for v in leaves]
     try:
         with torch.enable_grad():
-            outs = run([v.view_as(v) for v in live])  # an operator may write into what it is given
+            outs = run([v.clone() for v in live])  # an operator may write into what it is given
         real = [i for i, t in enumerate(outs) if t.is_floating_point()]
         given = [i for i in real if outs[i].requires_grad] or real
         cotangents = {i: _normal(outs[i], generator) for i in given}

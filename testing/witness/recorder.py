@@ -13,6 +13,8 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .bound import Bound
+from .hidden import hides
 from .listening import REGION, listening
 from .places import place_now
 from .straight import Straight
@@ -62,14 +64,17 @@ class _Numbers:
 class Recorder(TorchDispatchMode):
     """Writes a `Tape` while the forward runs."""
 
-    def __init__(self, tape: Tape, names: Mapping[int, str]) -> None:
+    def __init__(self, tape: Tape, names: Mapping[int, str], parameters: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
         self.tape, self._names = tape, names
+        self._bound = Bound(tape, parameters)
         self._held: dict[int, Any] = {}
         self._known: set[int] = set()
         self._open: list[int] = []
         self._outside: list[int] = []  # memory that no kernel was seen to write first
         self._before_call: dict[int, int] = {}
+        self._given: dict[int, dict[int, torch.Tensor]] = {}  # what the memory of its inputs held, for every open call
+        self._aside = False  # while a call is run again
         self._of_state: set[int] = set()  # memory that was made from what the module keeps for its next call
         self._straight = Straight(tape)
         self.regions: list[Stop] = []  # where the no_grad regions begin that are open
@@ -95,6 +100,8 @@ class Recorder(TorchDispatchMode):
 
     def note(self, tensor: torch.Tensor) -> Spot:
         """A tensor that something reads: its memory, kept as it is now if nobody has read it before."""
+        if isinstance(tensor, torch.nn.Parameter):
+            self._bound.reads(tensor, self.place())
         spot = self.tape.spot(tensor)
         if spot.key not in self._known:
             self._known.add(spot.key)
@@ -108,6 +115,8 @@ class Recorder(TorchDispatchMode):
         def put(value: Any) -> Any:
             return self.note(value) if isinstance(value, torch.Tensor) else value
 
+        for tensor in self._written(func._schema, args, options):
+            self._bound.writes(tensor, done=False)
         kept_args, kept_options = pytree.tree_map(put, (args, options))
         own = tuple(self._open)
         step = Step(func, kept_args, kept_options, {}, [], torch.is_grad_enabled(), self.place(), own)
@@ -128,6 +137,8 @@ class Recorder(TorchDispatchMode):
         if step.name.rpartition(".")[2] in BLIND and all(map(_whole, written)):
             reads = []  # what is written into a part leaves the rest of the memory as it moves
         targets = {storage_key(t) for t in written}
+        for tensor in written:
+            self._bound.writes(tensor, done=True)
         fresh = {i: t for i, t in enumerate(outs) if storage_key(t) not in targets}
         if step.name == "aten.copy_" and all(map(_whole, written)) and self._is_anew(spots_in(step.args[1:])):
             tape.state -= targets  # nothing is left of what was kept before
@@ -235,12 +246,17 @@ class Recorder(TorchDispatchMode):
 
     def enter(self, function: type[torch.autograd.Function], args: tuple[Any, ...]) -> int:
         """Begins a call of an `autograd.Function`; gives its number."""
+        if self._aside:
+            return -1
         with torch.utils._python_dispatch._disable_current_modes(), torch.inference_mode(False):
             spots, kept = {}, []
+            given: dict[int, torch.Tensor] = {}
             for i, a in enumerate(args):
                 if isinstance(a, torch.Tensor) and type(a) in (torch.Tensor, torch.nn.Parameter):
                     try:
                         spots[i] = self.note(a)
+                        if function.__module__.split(".")[0] != "torch" and spots[i].key not in given:
+                            given[spots[i].key] = flat(a.detach())
                     except NotMeasured as error:
                         self.tape.unknown = str(error)
                     kept.append(a.detach().clone())
@@ -256,11 +272,15 @@ class Recorder(TorchDispatchMode):
         self.tape.calls.append(call)
         self._before_call[len(self.tape.calls) - 1] = len(self._outside)
         self._open.append(len(self.tape.calls) - 1)
+        self._given[self._open[-1]] = given
         return self._open[-1]
 
     def leave(self, number: int, out: Any) -> None:
         """Ends it, with what it gave."""
+        if number < 0:
+            return
         self._open.pop()
+        given = self._given.pop(number)
         if self.tape.unknown:
             return
         call, tape = self.tape.calls[number], self.tape
@@ -271,10 +291,11 @@ class Recorder(TorchDispatchMode):
             keys = [storage_key(t) for t in outs if t.is_floating_point()]
             strange = [k for k in keys if k in outside or k not in self._known]
             moves = any(s.key in tape.moves for s in call.spots.values())
-            if strange and moves and not call.by_torch:
+            if moves and not call.by_torch and (strange or self._hides(call, given, outs)):
                 call.opaque = True
                 step = Step(call.function.apply, self._spotted(call), {}, {}, [], True, call.place, whole=True)
                 step.results = {i: self._fresh(t) for i, t in enumerate(outs)}
+                tape.leave_out(range(call.first, call.last))  # the call stands for what was seen inside of it
                 call.first = call.last = len(tape.steps)
                 self._append(step, list(call.spots.values()))
             call.results = tuple(tape.spot(t) for t in outs)
@@ -283,6 +304,15 @@ class Recorder(TorchDispatchMode):
                     self._dies(number, spot)
         except NotMeasured as error:
             tape.unknown = str(error)
+
+    def _hides(self, call: OwnCall, given: Mapping[int, torch.Tensor], outs: Sequence[torch.Tensor]) -> bool:
+        """Whether something inside of a call wrote memory past torch."""
+        self._aside = True
+        try:
+            with torch.utils._python_dispatch._disable_current_modes(), torch.inference_mode(False):
+                return hides(self.tape, call, given, self._held, outs)
+        finally:
+            self._aside = False
 
     def _dies(self, number: int, spot: Spot) -> None:
         """What a call gave that autograd does not know."""
@@ -334,7 +364,7 @@ def recording(module: torch.nn.Module, parameters: Mapping[str, torch.Tensor]) -
         tape.leaves[key] = (name, tape.spot(p.data))
         tape.moves.add(key)
     tape.state = {storage_key(b) for b in _state(module) if b.layout is torch.strided}
-    recorder = Recorder(tape, {id(m): n or type(m).__name__ for n, m in module.named_modules()})
+    recorder = Recorder(tape, {id(m): n or type(m).__name__ for n, m in module.named_modules()}, parameters)
     for p in parameters.values():
         recorder.note(p.detach())
     with listening(recorder), recorder:

@@ -26,7 +26,7 @@ from .wires import Wires
 Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
 MARGIN = 100  # times the change of the gradient when every parameter moves by its last bit
-REPLACED = "given other data in the forward (from its first inputs?); call the module once before the test"
+REPLACED = "given other data in every forward, made of other parameters"
 FLOOR = 16  # last bits of the type that it is computed in
 
 
@@ -55,6 +55,7 @@ class Sample:
         outputs: of the forward, by name.
         longer: whether its inputs have one example more than those that were given.
         tolerance: largest relative error, in place of what was measured.
+        started: parameters that the first call starts from its inputs; the step is the second one.
     """
 
     parameters: Tensors
@@ -77,6 +78,7 @@ class Sample:
     outputs: Outputs = field(default_factory=dict)
     tolerance: float | None = None
     longer: bool = False
+    started: tuple[str, ...] = ()
 
     @cached_property
     def scale(self) -> float:
@@ -175,23 +177,19 @@ def take(
         compiled: gives the gradients of the module as it is used, if that is not how it is run here.
         by_design: names of operators, modules or lines whose gradient is meant not to be the derivative.
     """
-    again()
-    torch.manual_seed(seed)
-    tape = Tape()
-    with recording(module, parameters) as recorder:
-        wires = Wires(recorder)
-        with wires, refused(f"the forward of {type(module).__name__} does not run"):
-            found = module(*args, **kwargs)
-        recorder.settle(module)
-        tape = recorder.tape
-        if moved := [n for n, p in parameters.items() if tape.leaves.get(storage_key(p), ("",))[0] != n]:
-            tape.unknown = tape.unknown or f"{', '.join(moved[:3])}: {REPLACED}"
-        outputs = named_outputs(module, found)
-        spots = {}
-        try:
-            spots = {n: tape.spot(t) for n, t in outputs.items()}
-        except NotMeasured as error:
-            tape.unknown = tape.unknown or str(error)
+    tape, outputs, spots, wires = _recorded(module, parameters, args, kwargs, seed, again)
+    first: tuple[str, ...] = ()
+    if tape.foreign:  # numbers made of other parameters: a start from the first inputs, if a second call has none
+
+        def warm() -> None:
+            again()
+            torch.manual_seed(seed)
+            with refused(f"the forward of {type(module).__name__} does not run"):
+                module(*args, **kwargs)
+
+        first = tuple(sorted(tape.foreign))
+        tape, outputs, spots, wires = _recorded(module, parameters, args, kwargs, seed, warm)
+        first = () if tape.foreign else first
     value = loss(outputs)
     widths = Widths()
     if value.requires_grad:
@@ -200,8 +198,8 @@ def take(
     own = left(module, parameters)
     if compiled is not None:
         own = compiled()
-    leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
-    sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs)
+    leaves = {n: tape.points.get(n, p.detach()).clone().requires_grad_() for n, p in parameters.items()}
+    sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs, started=first)
     sample.width = narrowest({*tape.widths, *widths.seen, *(p.dtype for p in parameters.values())})
     if tape.unknown:
         sample.unknown = tape.unknown
@@ -213,6 +211,34 @@ def take(
     if compiled is None:
         _pair(sample, wires)
     return sample
+
+
+def _recorded(
+    module: torch.nn.Module,
+    parameters: Tensors,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    seed: int,
+    again: Callable[[], None],
+) -> tuple[Tape, Outputs, dict[str, Spot], Wires]:
+    """Runs a forward, and writes down what it does."""
+    again()
+    torch.manual_seed(seed)
+    with recording(module, parameters) as recorder:
+        wires = Wires(recorder)
+        with wires, refused(f"the forward of {type(module).__name__} does not run"):
+            found = module(*args, **kwargs)
+        recorder.settle(module)
+        tape = recorder.tape
+        if moved := [n for n, p in parameters.items() if n not in tape.points and storage_key(p) not in tape.leaves]:
+            tape.unknown = tape.unknown or f"{', '.join(moved[:3])}: {REPLACED}"
+        outputs = named_outputs(module, found)
+        spots = {}
+        try:
+            spots = {n: tape.spot(t) for n, t in outputs.items()}
+        except NotMeasured as error:
+            tape.unknown = tape.unknown or str(error)
+    return tape, outputs, spots, wires
 
 
 def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: int, by_design: Sequence[str]) -> None:

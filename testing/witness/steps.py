@@ -186,11 +186,13 @@ def as_it_is(request: Request) -> list[Sample]:
             n: p for n, p in plain.named_parameters() if p.requires_grad and n not in once
         }
         buffers = {n: b.detach().clone() for n, b in plain.named_buffers()}
+        values = _values(plain)
         loss = request.loss(request.seed)
 
         def again() -> None:
             for p in plain.parameters():
                 p.grad = None
+            _put_back(values)
             for n, b in plain.named_buffers():
                 b.detach().copy_(buffers[n])
 
@@ -239,12 +241,27 @@ def _average(sample: Sample, module: torch.nn.parallel.DistributedDataParallel) 
     sample.__dict__.pop("scale", None)
 
 
+Values = list[tuple[torch.nn.Parameter, Tensor, Tensor]]  # parameters, their memory, what it holds
+
+
+def _values(module: torch.nn.Module) -> Values:
+    plain = [p for p in module.parameters() if type(p.data) is Tensor]  # what is sharded has no memory of its own
+    return [(p, p.data, p.detach().clone()) for p in plain]
+
+
+def _put_back(values: Values) -> None:
+    for p, data, old in values:
+        if p.data_ptr() != data.data_ptr():
+            p.data = data
+        if not torch.equal(p.detach(), old):
+            p.detach().copy_(old)
+
+
 @contextmanager
 def kept(module: torch.nn.Module) -> Iterator[None]:
     """Puts parameters, gradients, buffers, modes and random states back."""
     grads = {p: p.grad for p in module.parameters()}
-    plain = [p for p in module.parameters() if type(p.data) is Tensor]  # what is sharded has no memory of its own
-    values = [(p, p.data, p.detach().clone()) for p in plain]
+    values = _values(module)
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     modes = [(m, m.training) for m in module.modules()]
     with own_run(), random_states(), warnings.catch_warnings(), torch.enable_grad():
@@ -254,11 +271,7 @@ def kept(module: torch.nn.Module) -> Iterator[None]:
         finally:
             for p, g in grads.items():
                 p.grad = g
-            for p, data, old in values:
-                if p.data_ptr() != data.data_ptr():
-                    p.data = data
-                if not torch.equal(p.detach(), old):
-                    p.detach().copy_(old)
+            _put_back(values)
             for b, old in buffers:
                 b.detach().copy_(old)
             for m, mode in modes:

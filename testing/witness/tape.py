@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import linecache
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -225,6 +225,10 @@ class Tape:
         widths: types of the numbers that depend on parameters.
         draws: whether random numbers were drawn.
         kept: results that the module keeps for its next call in place of what it kept before: numbers from then on.
+        begun: what the memory of a parameter held before the forward gave it other numbers.
+        pure: such parameters themselves, whatever lies in their memory.
+        points: the numbers that the forward gave to parameters, and read.
+        foreign: parameters that it gave numbers made of other parameters.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -244,6 +248,10 @@ class Tape:
     autocast: bool = False
     draws: bool = False
     kept: set[tuple[int, int]] = field(default_factory=set)
+    begun: dict[int, torch.Tensor] = field(default_factory=dict)
+    pure: dict[str, Spot] = field(default_factory=dict)
+    points: dict[str, torch.Tensor] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
 
     def spot(self, tensor: torch.Tensor) -> Spot:
         """A tensor as memory."""
@@ -263,6 +271,12 @@ class Tape:
             self.made.get(key),
         )
 
+    def leave_out(self, steps: range) -> None:
+        """Takes the calls of kernels out of some steps, whose numbers stay."""
+        for i in steps:
+            if hasattr(self.steps[i].func, "_schema"):
+                self.steps[i] = replace(self.steps[i], func=_nothing, args=(), kwargs={}, results={}, writes=[])
+
     @property
     def stops(self) -> dict[Stop, list[Cut]]:
         """Where gradients are stopped, with the reads behind each."""
@@ -270,6 +284,10 @@ class Tape:
         for c in self.cuts:
             found.setdefault(c.stop, []).append(c)
         return found
+
+
+def _nothing() -> tuple[()]:
+    return ()
 
 
 def wrapped(tensor: torch.Tensor) -> bool:

@@ -53,7 +53,7 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
         wrong: the parameters whose gradient is wrong.
     """
     tape = sample.tape
-    keys = {name: spot.key for name, spot in tape.leaves.values()}
+    keys = {name: (spot.key, spot.made) for name, spot in tape.leaves.values()}
     readers = _readers(sample)
     bad: dict[Value, tuple[str, torch.Tensor | None, torch.Tensor]] = {}
     for made, (own, true) in sample.wires.items():
@@ -65,7 +65,7 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
     for name in wrong:
         true_gradient = sample.cut.get(name)
         if name in keys and true_gradient is not None:
-            bad[keys[name], None] = (name, sample.own.get(name), true_gradient)
+            bad[keys[name]] = (name, sample.own.get(name), true_gradient)
     roots = [v for v in bad if v not in explained] or list(bad)
     found = [_fault(sample, readers[v], v, *bad[v]) for v in roots if v in readers]
     return max(found, key=lambda f: f.step, default=None)
