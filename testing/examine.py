@@ -25,7 +25,7 @@ from .lawcheck import check_law, of_samples
 from .witness.judge import LAWS, REFERENCE, REMOVED, STOPPED, STRAIGHT, UNSEEN, judge
 from .witness.losses import loss_of
 from .witness.sample import FLOOR, Sample
-from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped
+from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped, kept, trains
 from .witness.widths import EPS
 
 RUNS = ("double", "as_is")
@@ -107,7 +107,10 @@ def examine(
             _expect(laws, plain)
             _check(findings, laws, steps, plain, given=True)
         elif not findings.wrong and not findings.stopped:
-            _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
+            with kept(plain):  # in the modes of the steps, which a module may choose itself (frozen BatchNorm)
+                if training:
+                    trains(plain)
+                _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
         findings.seconds = time.perf_counter() - began
         return findings
 

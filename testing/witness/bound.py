@@ -35,7 +35,7 @@ class Bound:
     """
 
     def __init__(self, tape: Tape, parameters: Mapping[str, torch.Tensor]) -> None:
-        self._tape = tape
+        self._tape, self._parameters = tape, dict(parameters)
         self._names = {id(p): n for n, p in parameters.items()}
         self._at = {n: tape.leaves[storage_key(p)][1] for n, p in parameters.items()}
         self._held = {n: p.detach() for n, p in parameters.items()}  # its memory before, wherever it is now
@@ -77,6 +77,14 @@ class Bound:
         self._tape.dead.pop(key, None)
         self._tape.rounded.pop(key, None)
         self._at[name] = spot
+
+    def settle(self) -> None:
+        """After the forward: what a parameter was given and nobody has read is for the next call."""
+        for name, p in self._parameters.items():
+            before = self._at[name]
+            if (storage_key(p) != before.key or name in self._written) and name not in self._tape.foreign:
+                last = self._tape.begun.get(before.key, self._held[name])
+                self._tape.points.setdefault(name, last.clone())
 
     def _own(self, name: str, key: int) -> bool:
         """Whether a memory holds what was made of a parameter itself, and of no other one."""

@@ -324,6 +324,7 @@ class Recorder(TorchDispatchMode):
 
     def settle(self, module: torch.nn.Module) -> None:
         """After the forward: what was made anew from what it held before is state, not part of a path."""
+        self._bound.settle()
         self.tape.straight |= self._straight.stops
         for stop, cuts in self.tape.stops.items():
             if all(self._straight.codebook(c) for c in cuts if c.entrance) and any(c.entrance for c in cuts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,12 @@ def inner(module: torch.nn.Module) -> torch.nn.Module:
         module = held
 
 
+def trains(module: torch.nn.Module) -> None:
+    """Puts a module into training mode, if it has one: what torch.export gives back has not."""
+    with suppress(NotImplementedError):
+        module.train()
+
+
 def is_wrapped(module: torch.nn.Module) -> bool:
     """Whether a module runs otherwise than its own forward says."""
     return inner(module) is not module or any(m._compiled_call_impl is not None for m in module.modules())
@@ -80,7 +86,7 @@ def in_double(request: Request) -> list[Sample]:
                 _runs(request)
             with lent(module, as_double) as own, _wide(wide):
                 if request.training:
-                    module.train()
+                    trains(module)
                 trained: dict[str, torch.Tensor] = {n: p for n, p in own.parameters.items() if p.requires_grad}
                 given = {n: as_double(p) for n, p in own.parameters.items()}
 
@@ -106,7 +112,7 @@ def _runs(request: Request) -> None:
     module = request.module
     with kept(module), torch.no_grad():
         if request.training:
-            module.train()
+            trains(module)
         with refused(f"the forward of {type(module).__name__} does not run"):
             module(*request.args, **request.kwargs)
 
@@ -180,7 +186,7 @@ def as_it_is(request: Request) -> list[Sample]:
     module, plain = request.module, inner(request.module)
     with kept(plain):
         if request.training:
-            module.train()
+            trains(module)
         once = tied(plain)
         trained: dict[str, torch.Tensor] = {
             n: p for n, p in plain.named_parameters() if p.requires_grad and n not in once
@@ -339,4 +345,4 @@ def longer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
     return pytree.tree_map(grow, (args, kwargs))
 
 
-__all__ = ["Request", "as_it_is", "eagerly", "in_double", "inner", "is_wrapped", "jittered", "kept", "longer"]
+__all__ = ["Request", "as_it_is", "eagerly", "in_double", "inner", "is_wrapped", "jittered", "kept", "longer", "trains"]
