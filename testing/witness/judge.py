@@ -19,6 +19,7 @@ ASIDE = "it gets no gradient (None): no kernel of torch leads from it to what is
 STILL = "its gradient is zero everywhere: nothing that the loss sees depends on it"
 ROUNDING = "its gradient is smaller than the rounding of the others, so that nothing can tell whether it is right"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
+IN_ORDER = "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others"
 REMOVED = "what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be"
 UNSEEN = "the outputs move with it, but the loss does not see how: its gradient is zero, as it should be"
 
@@ -194,15 +195,23 @@ def _operators(sample: Sample, found: Judgement) -> None:
             if f.verdict is AGREES:
                 if f.key in sample.tape.leaves:
                     found.parameters[name].vouched.add(DERIVATIVE)
-            elif f.how == "differences":
-                one = found.parameters[name]
-                one.against.setdefault(DERIVATIVE, f"the backward of {f.operator} is not its derivative")
+            elif f.how != "forward":
+                one, says = found.parameters[name], "is not its derivative"
+                says = "depends on how the gradient lies in memory" if f.how == "layouts" else says
+                one.against.setdefault(DERIVATIVE, f"the backward of {f.operator} {says}")
                 one.error = max(one.error, f.error)
-        if f.verdict is WRONG and f.how == "differences" and (found.fault is None or found.fault.step < f.step):
+                if f.how == "layouts" and REFERENCE not in one.against and IN_ORDER not in found.notes:
+                    found.notes.append(IN_ORDER)
+        if f.verdict is WRONG and names and f.how != "forward" and (found.fault is None or found.fault.step < f.step):
             toward = ", ".join(sorted(names)[:3]) or f"its input {f.input}"
             what, at = f.guess or "it is not the derivative", _written_at(sample, f)
             found.fault = Fault(
-                f"the backward of {f.operator}", f.place, f"{what} (finite differences)", toward, f.step, written=at
+                f"the backward of {f.operator}",
+                f.place,
+                what + " (finite differences)" * (f.how == "differences"),
+                toward,
+                f.step,
+                written=at,
             )
 
 

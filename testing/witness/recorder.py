@@ -13,6 +13,8 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lawful.theory.oracle.lending.holders import same_bits
+
 from .bound import Bound
 from .hidden import hides
 from .listening import REGION, listening
@@ -31,6 +33,7 @@ from .tape import (
     Stop,
     Tape,
     flat,
+    has_memory,
     spots_in,
     storage_key,
 )
@@ -71,9 +74,11 @@ class Recorder(TorchDispatchMode):
         self._held: dict[int, Any] = {}
         self._known: set[int] = set()
         self._open: list[int] = []
+        self._lines: dict[int, torch.Tensor] = {}  # what memory holds that was made here and depends on no parameter
         self._outside: list[int] = []  # memory that no kernel was seen to write first
         self._before_call: dict[int, int] = {}
         self._given: dict[int, dict[int, torch.Tensor]] = {}  # what the memory of its inputs held, for every open call
+        self._shut: set[int] = set()  # calls that compute with tensors without a memory
         self._aside = False  # while a call is run again
         self._of_state: set[int] = set()  # memory that was made from what the module keeps for its next call
         self._straight = Straight(tape)
@@ -103,6 +108,9 @@ class Recorder(TorchDispatchMode):
         if isinstance(tensor, torch.nn.Parameter):
             self._bound.reads(tensor, self.place())
         spot = self.tape.spot(tensor)
+        if spot.key in self._lines and not same_bits(self._lines[spot.key], line := flat(tensor.detach())):
+            self._shut |= set(self._inside())
+            self._numbers(spot, line, self.place())
         if spot.key not in self._known:
             self._known.add(spot.key)
             self._held[spot.key] = tensor.untyped_storage()
@@ -113,7 +121,11 @@ class Recorder(TorchDispatchMode):
 
     def _before(self, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Step:
         def put(value: Any) -> Any:
-            return self.note(value) if isinstance(value, torch.Tensor) else value
+            if not isinstance(value, torch.Tensor):
+                return value
+            if has_memory(value) or (value.requires_grad and not self._inside()):
+                return self.note(value)
+            return value.detach()  # sparse, nested: a constant
 
         for tensor in self._written(func._schema, args, options):
             self._bound.writes(tensor, done=False)
@@ -127,7 +139,12 @@ class Recorder(TorchDispatchMode):
 
     def _after(self, step: Step, args: tuple[Any, ...], options: dict[str, Any], out: Any) -> None:
         tape, reads = self.tape, spots_in((step.args, step.kwargs))
-        outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
+        made = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
+        outs = [t for t in made if has_memory(t)]
+        if len(outs) < len(made) and any(s.key in tape.moves for s in reads):
+            self._without_memory(next(t for t in made if not has_memory(t)))
+        if made and not outs:
+            return
         schema = step.func._schema  # type: ignore[attr-defined]
         if not schema.is_mutable and outs and all(storage_key(t) in self._known for t in outs):
             if step.name == "aten.detach":
@@ -160,6 +177,17 @@ class Recorder(TorchDispatchMode):
             if storage_key(tensor) in tape.state:  # what a module keeps for its next call is a number from now on
                 self._settle(tensor, step)
 
+    def _inside(self) -> list[int]:
+        """The calls of users' operators that are open, outermost first."""
+        return [n for n in self._open if not self.tape.calls[n].by_torch]
+
+    def _without_memory(self, tensor: torch.Tensor) -> None:
+        """A sparse or nested tensor that depends on parameters: an operator that makes one stands for itself."""
+        inside = self._inside()
+        if not inside:
+            self.tape.spot(tensor)  # raises
+        self._shut |= set(inside)
+
     def _is_anew(self, source: list[Spot]) -> bool:
         """Whether values depend on parameters, and not on what the module kept for this call."""
         kept = self.tape.state | self._of_state
@@ -167,14 +195,18 @@ class Recorder(TorchDispatchMode):
 
     def _settle(self, tensor: torch.Tensor, step: Step) -> None:
         """Keeps what a storage holds as numbers: it depends on no parameter."""
-        tape, spot = self.tape, self.tape.spot(tensor)
-        line = flat(tensor.detach())
+        spot, line = self.tape.spot(tensor), flat(tensor.detach())
         if spot.key not in self._known:
             self._fresh(tensor)
-            tape.fixed[spot.key] = line
-            return
-        whole = Spot(spot.key, line.dtype, (line.numel(),), (1,), 0)
-        tape.steps.append(Step(_Numbers(line), (), {}, {0: whole}, [], True, step.place, step.own))
+            self.tape.fixed[spot.key] = self._lines[spot.key] = line
+        else:
+            self._numbers(spot, line, step.place)
+
+    def _numbers(self, spot: Spot, line: torch.Tensor, place: Place) -> None:
+        """From here on a memory holds these numbers, whatever wrote them."""
+        tape, whole = self.tape, Spot(spot.key, line.dtype, (line.numel(),), (1,), 0)
+        self._lines[spot.key] = line
+        tape.steps.append(Step(_Numbers(line), (), {}, {0: whole}, [], True, place, tuple(self._open)))
         tape.made[spot.key] = (len(tape.steps) - 1, 0)
         tape.moves.discard(spot.key)
         tape.rounded.pop(spot.key, None)
@@ -196,6 +228,7 @@ class Recorder(TorchDispatchMode):
         for i, spot in enumerate([*step.results.values(), *filter(None, step.writes)]):
             tape.made[spot.key] = (number, i)
             tape.moves.add(spot.key)
+            self._lines.pop(spot.key, None)
             if hops <= NEAR:
                 tape.rounded[spot.key] = hops
             else:
@@ -239,7 +272,7 @@ class Recorder(TorchDispatchMode):
         for i, a in enumerate(schema.arguments):
             if a.alias_info is not None and a.alias_info.is_write:
                 value = args[i] if i < len(args) else options.get(a.name)
-                found += [t for t in pytree.tree_flatten(value)[0] if isinstance(t, torch.Tensor)]
+                found += [t for t in pytree.tree_flatten(value)[0] if isinstance(t, torch.Tensor) and has_memory(t)]
         return found
 
     # calls of autograd.Function
@@ -252,7 +285,7 @@ class Recorder(TorchDispatchMode):
             spots, kept = {}, []
             given: dict[int, torch.Tensor] = {}
             for i, a in enumerate(args):
-                if isinstance(a, torch.Tensor) and type(a) in (torch.Tensor, torch.nn.Parameter):
+                if isinstance(a, torch.Tensor) and has_memory(a):
                     try:
                         spots[i] = self.note(a)
                         if function.__module__.split(".")[0] != "torch" and spots[i].key not in given:
@@ -289,8 +322,9 @@ class Recorder(TorchDispatchMode):
         try:
             outside = set(self._outside[self._before_call[number] :])
             keys = [storage_key(t) for t in outs if t.is_floating_point()]
-            strange = [k for k in keys if k in outside or k not in self._known]
+            strange = any(k in outside or k not in self._known for k in keys)
             moves = any(s.key in tape.moves for s in call.spots.values())
+            strange = strange or number in self._shut
             if moves and not call.by_torch and (strange or self._hides(call, given, outs)):
                 call.opaque = True
                 step = Step(call.function.apply, self._spotted(call), {}, {}, [], True, call.place, whole=True)

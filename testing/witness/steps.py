@@ -315,6 +315,8 @@ def jittered(
     def change(x: Any, name: str = "") -> Any:
         if not isinstance(x, torch.Tensor):
             return x
+        if x.layout is not torch.strided or x.is_nested:
+            return x.double() if x.is_floating_point() else x
         if x.is_floating_point():
             x = as_double(x)
             if generator is None or "mask" in name:

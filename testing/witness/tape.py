@@ -255,8 +255,9 @@ class Tape:
 
     def spot(self, tensor: torch.Tensor) -> Spot:
         """A tensor as memory."""
-        if tensor.layout is not torch.strided or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-            raise NotMeasured(f"it computes with a {type(tensor).__name__} of layout {tensor.layout}")
+        if not has_memory(tensor):
+            kind = "nested tensor" if tensor.is_nested else f"{type(tensor).__name__} of layout {tensor.layout}"
+            raise NotMeasured(f"it computes with a {kind}")
         if wrapped(tensor):
             raise NotMeasured("it hands values of torch.func to a function with a backward of its own")
         key = storage_key(tensor)
@@ -288,6 +289,12 @@ class Tape:
 
 def _nothing() -> tuple[()]:
     return ()
+
+
+def has_memory(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is numbers in one memory: no sparse one, no nested one, none of another class."""
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return plain and tensor.layout is torch.strided and not tensor.is_nested
 
 
 def wrapped(tensor: torch.Tensor) -> bool:
@@ -329,6 +336,7 @@ __all__ = [
     "Stop",
     "Tape",
     "flat",
+    "has_memory",
     "spots_in",
     "storage_key",
     "wrapped",
