@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from torch.utils import _pytree as pytree
 
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
-from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.oracle.outputs import named_outputs
-from lawful.theory.own_runs import own_run
 from lawful.theory.refusals import ModuleError, refused
 
+from .keeping import Start, kept
 from .losses import LossOf
 from .sample import Gradients, Sample, left, take, tied
 
@@ -191,16 +189,13 @@ def as_it_is(request: Request) -> list[Sample]:
         trained: dict[str, torch.Tensor] = {
             n: p for n, p in plain.named_parameters() if p.requires_grad and n not in once
         }
-        buffers = {n: b.detach().clone() for n, b in plain.named_buffers()}
-        values = _values(plain)
+        start = Start(plain)
         loss = request.loss(request.seed)
 
         def again() -> None:
             for p in plain.parameters():
                 p.grad = None
-            _put_back(values)
-            for n, b in plain.named_buffers():
-                b.detach().copy_(buffers[n])
+            start.put_back()
 
         def own() -> Gradients:
             again()
@@ -245,43 +240,6 @@ def _average(sample: Sample, module: torch.nn.parallel.DistributedDataParallel) 
                 side[name] = total / count
     sample.wires = {}
     sample.__dict__.pop("scale", None)
-
-
-Values = list[tuple[torch.nn.Parameter, Tensor, Tensor]]  # parameters, their memory, what it holds
-
-
-def _values(module: torch.nn.Module) -> Values:
-    plain = [p for p in module.parameters() if type(p.data) is Tensor]  # what is sharded has no memory of its own
-    return [(p, p.data, p.detach().clone()) for p in plain]
-
-
-def _put_back(values: Values) -> None:
-    for p, data, old in values:
-        if p.data_ptr() != data.data_ptr():
-            p.data = data
-        if not torch.equal(p.detach(), old):
-            p.detach().copy_(old)
-
-
-@contextmanager
-def kept(module: torch.nn.Module) -> Iterator[None]:
-    """Puts parameters, gradients, buffers, modes and random states back."""
-    grads = {p: p.grad for p in module.parameters()}
-    values = _values(module)
-    buffers = [(b, b.detach().clone()) for b in module.buffers()]
-    modes = [(m, m.training) for m in module.modules()]
-    with own_run(), random_states(), warnings.catch_warnings(), torch.enable_grad():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            for p, g in grads.items():
-                p.grad = g
-            _put_back(values)
-            for b, old in buffers:
-                b.detach().copy_(old)
-            for m, mode in modes:
-                m.training = mode
 
 
 @contextmanager
