@@ -23,9 +23,10 @@ from lawful.theory.verdict import Verdict
 from .findings import Findings, LawFinding
 from .lawcheck import check_law, of_samples
 from .witness.judge import LAWS, REFERENCE, REMOVED, STOPPED, STRAIGHT, UNSEEN, judge
+from .witness.keeping import kept
 from .witness.losses import loss_of
 from .witness.sample import FLOOR, Sample
-from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped, kept, trains
+from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped, trains
 from .witness.widths import EPS
 
 RUNS = ("double", "as_is")

@@ -88,6 +88,10 @@ def judge(
             found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
         if sample.started and (note := f"{STARTED}: {', '.join(sample.started[:6])}") not in found.notes:
             found.notes.append(note)
+        for name, size in sample.past.items():
+            one = found.parameters[name]
+            one.stops += [s for s in sample.leaving if s not in one.stops]
+            one.error = max(one.error, size)
         _padding(sample, found, padded)
         _operators(sample, found)
         found.notes += [n for n in by_torch(sample.tape) if n not in found.notes]

@@ -5,7 +5,7 @@ This file is long because everything that is written shares what is known about 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from lawful.theory.oracle.lending.holders import same_bits
 from .bound import Bound
 from .hidden import hides
 from .listening import REGION, listening
+from .past import READS_OUT, WHY
 from .places import place_now
 from .straight import Straight
 from .tape import (
@@ -67,8 +68,15 @@ class _Numbers:
 class Recorder(TorchDispatchMode):
     """Writes a `Tape` while the forward runs."""
 
-    def __init__(self, tape: Tape, names: Mapping[int, str], parameters: Mapping[str, torch.Tensor]) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        names: Mapping[int, str],
+        parameters: Mapping[str, torch.Tensor],
+        given: Iterable[torch.Tensor] = (),
+    ) -> None:
         super().__init__()
+        self._given_here = {storage_key(t) for t in given if has_memory(t)} | tape.state
         self.tape, self._names = tape, names
         self._bound = Bound(tape, parameters)
         self._held: dict[int, Any] = {}
@@ -110,6 +118,7 @@ class Recorder(TorchDispatchMode):
         spot = self.tape.spot(tensor)
         if spot.key in self._lines and not same_bits(self._lines[spot.key], line := flat(tensor.detach())):
             self._shut |= set(self._inside())
+            self._passes()
             self._numbers(spot, line, self.place())
         if spot.key not in self._known:
             self._known.add(spot.key)
@@ -117,7 +126,14 @@ class Recorder(TorchDispatchMode):
             self._outside.append(spot.key)
             if spot.key not in self.tape.leaves:
                 self.tape.fixed[spot.key] = flat(tensor.detach())
+                if tensor.is_floating_point() and spot.key not in self._given_here:
+                    self._passes()
         return spot
+
+    def _passes(self) -> None:
+        """Here numbers may have come from outside of torch, or go there."""
+        if not self._open:
+            self.tape.past.append(Stop(self.place(), WHY))
 
     def _before(self, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Step:
         def put(value: Any) -> Any:
@@ -156,6 +172,8 @@ class Recorder(TorchDispatchMode):
         targets = {storage_key(t) for t in written}
         for tensor in written:
             self._bound.writes(tensor, done=True)
+        if step.name == READS_OUT and any(s.key in tape.moves for s in reads):
+            self._passes()
         fresh = {i: t for i, t in enumerate(outs) if storage_key(t) not in targets}
         if step.name == "aten.copy_" and all(map(_whole, written)) and self._is_anew(spots_in(step.args[1:])):
             tape.state -= targets  # nothing is left of what was kept before
@@ -384,12 +402,15 @@ def _state(module: torch.nn.Module) -> list[torch.Tensor]:
 
 
 @contextmanager
-def recording(module: torch.nn.Module, parameters: Mapping[str, torch.Tensor]) -> Iterator[Recorder]:
+def recording(
+    module: torch.nn.Module, parameters: Mapping[str, torch.Tensor], given: Iterable[torch.Tensor] = ()
+) -> Iterator[Recorder]:
     """Inside, everything that runs is written on a tape.
 
     Args:
         module: the module that runs.
         parameters: its trainable parameters by name.
+        given: the tensors among its inputs.
     """
     tape = Tape()
     for name, p in parameters.items():
@@ -399,7 +420,7 @@ def recording(module: torch.nn.Module, parameters: Mapping[str, torch.Tensor]) -
         tape.leaves[key] = (name, tape.spot(p.data))
         tape.moves.add(key)
     tape.state = {storage_key(b) for b in _state(module) if b.layout is torch.strided}
-    recorder = Recorder(tape, {id(m): n or type(m).__name__ for n, m in module.named_modules()}, parameters)
+    recorder = Recorder(tape, {id(m): n or type(m).__name__ for n, m in module.named_modules()}, parameters, given)
     for p in parameters.values():
         recorder.note(p.detach())
     with listening(recorder), recorder:

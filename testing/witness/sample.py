@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from lawful.theory.oracle.lending.storage import SharedMemoryError, shared_names
 from lawful.theory.oracle.outputs import named_outputs
@@ -15,11 +16,13 @@ from lawful.theory.refusals import ModuleError, refused
 
 from .losses import LossOf, Outputs
 from .own_backward import OperatorFinding, operators
+from .past import missed
 from .recorder import recording
 from .replay import Memory, Replayed, replay
 from .stand_ins import stand_ins
-from .stops import sort_stops
+from .stops import sort_stops, undeclared
 from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape, storage_key
+from .torch_design import by_torch
 from .widths import EPS, Widths, narrowest
 from .wires import Wires
 
@@ -55,6 +58,8 @@ class Sample:
         outputs: of the forward, by name.
         longer: whether its inputs have one example more than those that were given.
         tolerance: largest relative error, in place of what was measured.
+        past: parameters whose derivative goes by numbers that leave torch, with the relative size of that.
+        leaving: where numbers leave it.
         started: parameters that the first call starts from its inputs; the step is the second one.
     """
 
@@ -78,6 +83,8 @@ class Sample:
     outputs: Outputs = field(default_factory=dict)
     tolerance: float | None = None
     longer: bool = False
+    past: dict[str, float] = field(default_factory=dict)
+    leaving: list[Stop] = field(default_factory=list)
     started: tuple[str, ...] = ()
 
     @cached_property
@@ -210,7 +217,39 @@ def take(
         sample.unknown = str(error)
     if compiled is None:
         _pair(sample, wires)
+    if sample.width == torch.float64 and not first and compiled is None:
+        _past(sample, module, args, kwargs, loss, seed, again, by_design)
     return sample
+
+
+def _past(
+    sample: Sample,
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    loss: LossOf,
+    seed: int,
+    again: Callable[[], None],
+    by_design: Sequence[str],
+) -> None:
+    """What goes by numbers that leave torch: seen where the loss moves otherwise than all that is on the tape."""
+    tape, stops = sample.tape, undeclared(sample.tape, by_design)
+    if not stops or sample.unknown or sample.excused or tape.straight or tape.points or by_torch(tape):
+        return
+    own = {n: p for n, p in module.named_parameters() if n in sample.parameters}
+
+    def value(point: Mapping[str, torch.Tensor]) -> float:
+        again()
+        with torch.no_grad():
+            for n, p in own.items():
+                p.copy_(point[n])
+        torch.manual_seed(seed)
+        with refused(f"the forward of {type(module).__name__} does not run"):
+            return float(loss(named_outputs(module, module(*args, **kwargs))).detach())
+
+    point = {n: p.detach() for n, p in sample.parameters.items()}
+    sample.past = missed(value, point, sample.true, seed)
+    sample.leaving = stops if sample.past else []
 
 
 def _recorded(
@@ -224,7 +263,8 @@ def _recorded(
     """Runs a forward, and writes down what it does."""
     again()
     torch.manual_seed(seed)
-    with recording(module, parameters) as recorder:
+    given = [t for t in pytree.tree_flatten((args, dict(kwargs)))[0] if isinstance(t, torch.Tensor)]
+    with recording(module, parameters, given) as recorder:
         wires = Wires(recorder)
         with wires, refused(f"the forward of {type(module).__name__} does not run"):
             found = module(*args, **kwargs)

@@ -228,6 +228,7 @@ class Tape:
         begun: what the memory of a parameter held before the forward gave it other numbers.
         pure: such parameters themselves, whatever lies in their memory.
         points: the numbers that the forward gave to parameters, and read.
+        past: where numbers may have left torch, or come back to it.
         foreign: parameters that it gave numbers made of other parameters.
     """
 
@@ -251,6 +252,7 @@ class Tape:
     begun: dict[int, torch.Tensor] = field(default_factory=dict)
     pure: dict[str, Spot] = field(default_factory=dict)
     points: dict[str, torch.Tensor] = field(default_factory=dict)
+    past: list[Stop] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
 
     def spot(self, tensor: torch.Tensor) -> Spot:
