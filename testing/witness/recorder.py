@@ -116,7 +116,8 @@ class Recorder(TorchDispatchMode):
         if isinstance(tensor, torch.nn.Parameter):
             self._bound.reads(tensor, self.place())
         spot = self.tape.spot(tensor)
-        if spot.key in self._lines and not same_bits(self._lines[spot.key], line := flat(tensor.detach())):
+        known = self._lines.get(spot.key)
+        if known is not None and known.device.type != "meta" and not same_bits(known, line := flat(tensor.detach())):
             self._shut |= set(self._inside())
             self._passes()
             self._numbers(spot, line, self.place())
