@@ -17,6 +17,7 @@ from lawful.theory.oracle.lending.holders import same_bits
 
 from .bound import Bound
 from .hidden import hides
+from .hooks import hooks_of
 from .listening import REGION, listening
 from .past import READS_OUT, WHY
 from .places import place_now
@@ -413,7 +414,7 @@ def recording(
         parameters: its trainable parameters by name.
         given: the tensors among its inputs.
     """
-    tape = Tape()
+    tape = Tape(hooks=hooks_of(module, parameters))
     for name, p in parameters.items():
         key = storage_key(p)
         if key in tape.leaves:

@@ -229,6 +229,7 @@ class Tape:
         pure: such parameters themselves, whatever lies in their memory.
         points: the numbers that the forward gave to parameters, and read.
         past: where numbers may have left torch, or come back to it.
+        hooks: on gradients, by the name of the parameter or of the module.
         foreign: parameters that it gave numbers made of other parameters.
     """
 
@@ -253,6 +254,7 @@ class Tape:
     pure: dict[str, Spot] = field(default_factory=dict)
     points: dict[str, torch.Tensor] = field(default_factory=dict)
     past: list[Stop] = field(default_factory=list)
+    hooks: dict[str, list[Place]] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
 
     def spot(self, tensor: torch.Tensor) -> Spot:

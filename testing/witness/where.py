@@ -117,10 +117,20 @@ def _fault(
     elif plain:
         writer = _overwritten(tape, number)
         causes = [f"what it saved was overwritten ({writer})"] if writer else CAUSES[: 3 if tape.draws else 2]
+        causes = [f"{CAUSES[0]} ({hook})"] if (hook := _hook(tape, toward, step)) and not writer else causes
         guess += f"; its own formula is right, so {' or '.join(causes)}"
     inside = [n for n in step.own if not tape.calls[n].by_torch]
     at = _written(sample, inside[0] if inside else None)
     return Fault(_name(sample, number), _outer(sample.tape, step), guess, toward, _end(sample, number), written=at)
+
+
+def _hook(tape: Tape, toward: str, step: Step) -> Place | None:
+    """The hook that a parameter has, or else a module: that of the step first."""
+    if toward in tape.hooks:
+        return tape.hooks[toward][0]
+    parts = {n for n, _ in tape.leaves.values()}
+    of_modules = [n for n in tape.hooks if n not in parts]
+    return next((tape.hooks[n][0] for n in sorted(of_modules, key=lambda n: n != step.place.module)), None)
 
 
 def _overwritten(tape: Tape, number: int) -> Place | None:
