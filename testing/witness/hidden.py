@@ -42,7 +42,7 @@ def hides(
         line = given.get(key)
         line = tape.fixed.get(key) if line is None else line
         if line is None and key in held:
-            line = flat(torch.empty(0, dtype=dtype, device=held[key].device).set_(held[key]))  # type: ignore[call-overload]
+            line = flat(torch.empty(0, dtype=dtype, device=held[key].device).set_(held[key]))
         if line is not None:
             memory.held[key] = (line, Spot(key, line.dtype, (line.numel(),), (1,), 0))
     try:
