@@ -4,6 +4,8 @@ An `autograd.Function`, a `torch.library.custom_op`, a kernel that torch cannot 
 compared, one input at a time and for a random cotangent, with the derivative of what its forward computed.  Where the
 forward is piecewise constant in an input and the backward passes something on, that is a straight-through estimator: no
 gradient, by design.
+
+This file is long because all comparisons of an operator share how it is run alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed."""
+"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed.
+
+This file is long because a step is taken in one go: recorded, differentiated, and compared while the module is lent.
+"""
 
 from __future__ import annotations
 
