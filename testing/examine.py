@@ -23,9 +23,10 @@ from lawful.theory.verdict import Verdict
 from .findings import Findings, LawFinding
 from .lawcheck import check_law, of_samples
 from .witness.judge import LAWS, REFERENCE, REMOVED, STOPPED, STRAIGHT, UNSEEN, judge
+from .witness.keeping import kept
 from .witness.losses import loss_of
 from .witness.sample import FLOOR, Sample
-from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped
+from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped, trains
 from .witness.widths import EPS
 
 RUNS = ("double", "as_is")
@@ -107,7 +108,10 @@ def examine(
             _expect(laws, plain)
             _check(findings, laws, steps, plain, given=True)
         elif not findings.wrong and not findings.stopped:
-            _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
+            with kept(plain):  # in the modes of the steps, which a module may choose itself (frozen BatchNorm)
+                if training:
+                    trains(plain)
+                _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
         findings.seconds = time.perf_counter() - began
         return findings
 

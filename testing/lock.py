@@ -26,7 +26,8 @@ from lawful.theory.typed import typed
 
 from .assertions import quiet
 from .sets import changes, laws_of, renamed, statements
-from .witness.steps import eagerly, inner, kept
+from .witness.keeping import kept
+from .witness.steps import eagerly, inner
 
 LOCK = "laws.lock.json"
 FORMAT = "lawful-lock 1"

@@ -38,6 +38,18 @@ class Kernel(Planted):
         return torch.from_numpy(x.detach().numpy().copy())
 
 
+class Address(Planted):
+    """The same by a kernel that gets addresses, as Triton's do: torch sees only the memory that it is to fill."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, change: Change) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        """Gives what it gets, in memory that was made before."""
+        ctx.change = change
+        out = torch.empty_like(x)
+        out.numpy()[...] = x.detach().numpy()
+        return out
+
+
 def _behind(change: Change) -> Change:
     return lambda x: Planted.apply(x, change)
 
@@ -69,12 +81,14 @@ FAULTS: dict[str, Change] = {
     "averaged over the features": _behind(lambda g: g.mean(-1, keepdim=True).expand_as(g)),
     "averaged over the batch": _behind(lambda g: g.mean(0, keepdim=True).expand_as(g)),
     "a foreign kernel, twice": lambda x: Kernel.apply(x, lambda g: 2 * g),
+    "a kernel by address, a feature missing": lambda x: Address.apply(x, _masked),
     "a part detached": _detached_part,
     "seen by half": _half_seen,
 }
 RIGHT: dict[str, Change] = {
     "right": _behind(lambda g: g),
     "right, a foreign kernel": lambda x: Kernel.apply(x, lambda g: g),
+    "right, a kernel by address": lambda x: Address.apply(x, lambda g: g),
 }
 
 

@@ -21,9 +21,10 @@ from .assertions import conclude, quiet
 from .findings import Findings, LawFinding
 from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
+from .witness.keeping import kept
 from .witness.resemblance import resemblance
 from .witness.sample import FLOOR
-from .witness.steps import inner, kept
+from .witness.steps import inner
 from .witness.widths import EPS
 
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it

@@ -83,7 +83,11 @@ def test_as_it_is_and_as_it_was() -> None:
 def test_a_hook_that_changes_a_gradient_is_found() -> None:
     model = mlp()
     model[0].weight.register_hook(lambda g: 2 * g)
-    with pytest.raises(AssertionError, match=r"2 times too large; .*a hook"):
+    with pytest.raises(AssertionError, match=r"2 times too large; .*a hook changes it \(0\.weight, test_kit_step\.py"):
+        assert_lawful(model, (X,))
+    model = mlp()
+    model[1].register_full_backward_pre_hook(lambda module, g: (g[0] / 2,))
+    with pytest.raises(AssertionError, match=r"a hook changes it \(1, test_kit_step\.py"):
         assert_lawful(model, (X,))
 
 

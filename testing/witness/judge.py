@@ -12,12 +12,14 @@ from .torch_design import by_torch
 from .where import Fault, first_fault
 
 STRAIGHT = "a straight-through estimator: no gradient, by design"
+STARTED = "started by the first call from its inputs, so that the second one is tested"
 STOPPED = "its gradient stops where it is declared to"
 UNREAD = "the forward never reads it in a kernel of torch (item() and numpy() are none)"
 ASIDE = "it gets no gradient (None): no kernel of torch leads from it to what is returned (numpy() and item() are none)"
 STILL = "its gradient is zero everywhere: nothing that the loss sees depends on it"
 ROUNDING = "its gradient is smaller than the rounding of the others, so that nothing can tell whether it is right"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
+IN_ORDER = "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others"
 REMOVED = "what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be"
 UNSEEN = "the outputs move with it, but the loss does not see how: its gradient is zero, as it should be"
 
@@ -84,6 +86,12 @@ def judge(
         _reference(sample, found)
         if sample.longer and not before and any(p.against for p in found.parameters.values()):
             found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
+        if sample.started and (note := f"{STARTED}: {', '.join(sample.started[:6])}") not in found.notes:
+            found.notes.append(note)
+        for name, size in sample.past.items():
+            one = found.parameters[name]
+            one.stops += [s for s in sample.leaving if s not in one.stops]
+            one.error = max(one.error, size)
         _padding(sample, found, padded)
         _operators(sample, found)
         found.notes += [n for n in by_torch(sample.tape) if n not in found.notes]
@@ -191,15 +199,23 @@ def _operators(sample: Sample, found: Judgement) -> None:
             if f.verdict is AGREES:
                 if f.key in sample.tape.leaves:
                     found.parameters[name].vouched.add(DERIVATIVE)
-            elif f.how == "differences":
-                one = found.parameters[name]
-                one.against.setdefault(DERIVATIVE, f"the backward of {f.operator} is not its derivative")
+            elif f.how != "forward":
+                one, says = found.parameters[name], "is not its derivative"
+                says = "depends on how the gradient lies in memory" if f.how == "layouts" else says
+                one.against.setdefault(DERIVATIVE, f"the backward of {f.operator} {says}")
                 one.error = max(one.error, f.error)
-        if f.verdict is WRONG and f.how == "differences" and (found.fault is None or found.fault.step < f.step):
+                if f.how == "layouts" and REFERENCE not in one.against and IN_ORDER not in found.notes:
+                    found.notes.append(IN_ORDER)
+        if f.verdict is WRONG and names and f.how != "forward" and (found.fault is None or found.fault.step < f.step):
             toward = ", ".join(sorted(names)[:3]) or f"its input {f.input}"
             what, at = f.guess or "it is not the derivative", _written_at(sample, f)
             found.fault = Fault(
-                f"the backward of {f.operator}", f.place, f"{what} (finite differences)", toward, f.step, written=at
+                f"the backward of {f.operator}",
+                f.place,
+                what + " (finite differences)" * (f.how == "differences"),
+                toward,
+                f.step,
+                written=at,
             )
 
 

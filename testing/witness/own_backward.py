@@ -4,18 +4,21 @@ An `autograd.Function`, a `torch.library.custom_op`, a kernel that torch cannot 
 compared, one input at a time and for a random cotangent, with the derivative of what its forward computed.  Where the
 forward is piecewise constant in an input and the backward passes something on, that is a straight-through estimator: no
 gradient, by design.
+
+This file is long because all comparisons of an operator share how it is run alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
+from .layouts import out_of_order
 from .replay import Memory, replay, start
 from .resemblance import resemblance
 from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
@@ -37,7 +40,8 @@ class OperatorFinding:
         place: where it was called.
         input: number of the input.
         verdict: one of `AGREES`, `WRONG`, `DESIGN`, `OPEN`.
-        how: `"forward"` for its kernels differentiated, `"differences"` for finite differences.
+        how: `"forward"` for its kernels differentiated, `"differences"` for finite differences, `"layouts"` for a
+            gradient that lies otherwise in memory.
         error: relative size of the error.
         key: the storage of the input.
         call: number of the call on the tape, None for a custom operator.
@@ -132,9 +136,15 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
         return [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
 
     live = [v.clone().requires_grad_() for v in leaves]
-    try:
+    dice = torch.get_rng_state()
+
+    def forward() -> list[torch.Tensor]:
+        torch.set_rng_state(dice)
         with torch.enable_grad():
-            outs = run([v.view_as(v) for v in live])  # an operator may write into what it is given
+            return run([v.clone() for v in live])  # an operator may write into what it is given
+
+    try:
+        outs = forward()
         real = [i for i, t in enumerate(outs) if t.is_floating_point()]
         given = [i for i in real if outs[i].requires_grad] or real
         cotangents = {i: _normal(outs[i], generator) for i in given}
@@ -167,6 +177,11 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
         else:
             verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
         found.append(OperatorFinding(name, thing.place, j, verdict, how, error, spot.key, call, end, guess))
+    if not (isinstance(thing, OwnCall) and not thing.outer):
+        off = out_of_order(forward, live, cotangents, own, 1e-2 if narrow else CLOSE)
+        for j, (error, lies) in off.items():
+            if found[j].verdict is not WRONG:
+                found[j] = replace(found[j], verdict=WRONG, how="layouts", error=error, guess=lies)
     return found
 
 

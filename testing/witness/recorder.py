@@ -5,7 +5,7 @@ This file is long because everything that is written shares what is known about 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,13 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lawful.theory.oracle.lending.holders import same_bits
+
+from .bound import Bound
+from .hidden import hides
+from .hooks import hooks_of
 from .listening import REGION, listening
+from .past import READS_OUT, WHY
 from .places import place_now
 from .straight import Straight
 from .tape import (
@@ -29,6 +35,7 @@ from .tape import (
     Stop,
     Tape,
     flat,
+    has_memory,
     spots_in,
     storage_key,
 )
@@ -62,14 +69,26 @@ class _Numbers:
 class Recorder(TorchDispatchMode):
     """Writes a `Tape` while the forward runs."""
 
-    def __init__(self, tape: Tape, names: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        names: Mapping[int, str],
+        parameters: Mapping[str, torch.Tensor],
+        given: Iterable[torch.Tensor] = (),
+    ) -> None:
         super().__init__()
+        self._given_here = {storage_key(t) for t in given if has_memory(t)} | tape.state
         self.tape, self._names = tape, names
+        self._bound = Bound(tape, parameters)
         self._held: dict[int, Any] = {}
         self._known: set[int] = set()
         self._open: list[int] = []
+        self._lines: dict[int, torch.Tensor] = {}  # what memory holds that was made here and depends on no parameter
         self._outside: list[int] = []  # memory that no kernel was seen to write first
         self._before_call: dict[int, int] = {}
+        self._given: dict[int, dict[int, torch.Tensor]] = {}  # what the memory of its inputs held, for every open call
+        self._shut: set[int] = set()  # calls that compute with tensors without a memory
+        self._aside = False  # while a call is run again
         self._of_state: set[int] = set()  # memory that was made from what the module keeps for its next call
         self._straight = Straight(tape)
         self.regions: list[Stop] = []  # where the no_grad regions begin that are open
@@ -95,19 +114,39 @@ class Recorder(TorchDispatchMode):
 
     def note(self, tensor: torch.Tensor) -> Spot:
         """A tensor that something reads: its memory, kept as it is now if nobody has read it before."""
+        if isinstance(tensor, torch.nn.Parameter):
+            self._bound.reads(tensor, self.place())
         spot = self.tape.spot(tensor)
+        known = self._lines.get(spot.key)
+        if known is not None and known.device.type != "meta" and not same_bits(known, line := flat(tensor.detach())):
+            self._shut |= set(self._inside())
+            self._passes()
+            self._numbers(spot, line, self.place())
         if spot.key not in self._known:
             self._known.add(spot.key)
             self._held[spot.key] = tensor.untyped_storage()
             self._outside.append(spot.key)
             if spot.key not in self.tape.leaves:
                 self.tape.fixed[spot.key] = flat(tensor.detach())
+                if tensor.is_floating_point() and spot.key not in self._given_here:
+                    self._passes()
         return spot
+
+    def _passes(self) -> None:
+        """Here numbers may have come from outside of torch, or go there."""
+        if not self._open:
+            self.tape.past.append(Stop(self.place(), WHY))
 
     def _before(self, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Step:
         def put(value: Any) -> Any:
-            return self.note(value) if isinstance(value, torch.Tensor) else value
+            if not isinstance(value, torch.Tensor):
+                return value
+            if has_memory(value) or (value.requires_grad and not self._inside()):
+                return self.note(value)
+            return value.detach()  # sparse, nested: a constant
 
+        for tensor in self._written(func._schema, args, options):
+            self._bound.writes(tensor, done=False)
         kept_args, kept_options = pytree.tree_map(put, (args, options))
         own = tuple(self._open)
         step = Step(func, kept_args, kept_options, {}, [], torch.is_grad_enabled(), self.place(), own)
@@ -118,7 +157,12 @@ class Recorder(TorchDispatchMode):
 
     def _after(self, step: Step, args: tuple[Any, ...], options: dict[str, Any], out: Any) -> None:
         tape, reads = self.tape, spots_in((step.args, step.kwargs))
-        outs = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
+        made = [t for t in pytree.tree_flatten(out)[0] if isinstance(t, torch.Tensor)]
+        outs = [t for t in made if has_memory(t)]
+        if len(outs) < len(made) and any(s.key in tape.moves for s in reads):
+            self._without_memory(next(t for t in made if not has_memory(t)))
+        if made and not outs:
+            return
         schema = step.func._schema  # type: ignore[attr-defined]
         if not schema.is_mutable and outs and all(storage_key(t) in self._known for t in outs):
             if step.name == "aten.detach":
@@ -128,6 +172,10 @@ class Recorder(TorchDispatchMode):
         if step.name.rpartition(".")[2] in BLIND and all(map(_whole, written)):
             reads = []  # what is written into a part leaves the rest of the memory as it moves
         targets = {storage_key(t) for t in written}
+        for tensor in written:
+            self._bound.writes(tensor, done=True)
+        if step.name == READS_OUT and any(s.key in tape.moves for s in reads):
+            self._passes()
         fresh = {i: t for i, t in enumerate(outs) if storage_key(t) not in targets}
         if step.name == "aten.copy_" and all(map(_whole, written)) and self._is_anew(spots_in(step.args[1:])):
             tape.state -= targets  # nothing is left of what was kept before
@@ -149,6 +197,17 @@ class Recorder(TorchDispatchMode):
             if storage_key(tensor) in tape.state:  # what a module keeps for its next call is a number from now on
                 self._settle(tensor, step)
 
+    def _inside(self) -> list[int]:
+        """The calls of users' operators that are open, outermost first."""
+        return [n for n in self._open if not self.tape.calls[n].by_torch]
+
+    def _without_memory(self, tensor: torch.Tensor) -> None:
+        """A sparse or nested tensor that depends on parameters: an operator that makes one stands for itself."""
+        inside = self._inside()
+        if not inside:
+            self.tape.spot(tensor)  # raises
+        self._shut |= set(inside)
+
     def _is_anew(self, source: list[Spot]) -> bool:
         """Whether values depend on parameters, and not on what the module kept for this call."""
         kept = self.tape.state | self._of_state
@@ -156,14 +215,18 @@ class Recorder(TorchDispatchMode):
 
     def _settle(self, tensor: torch.Tensor, step: Step) -> None:
         """Keeps what a storage holds as numbers: it depends on no parameter."""
-        tape, spot = self.tape, self.tape.spot(tensor)
-        line = flat(tensor.detach())
+        spot, line = self.tape.spot(tensor), flat(tensor.detach())
         if spot.key not in self._known:
             self._fresh(tensor)
-            tape.fixed[spot.key] = line
-            return
-        whole = Spot(spot.key, line.dtype, (line.numel(),), (1,), 0)
-        tape.steps.append(Step(_Numbers(line), (), {}, {0: whole}, [], True, step.place, step.own))
+            self.tape.fixed[spot.key] = self._lines[spot.key] = line
+        else:
+            self._numbers(spot, line, step.place)
+
+    def _numbers(self, spot: Spot, line: torch.Tensor, place: Place) -> None:
+        """From here on a memory holds these numbers, whatever wrote them."""
+        tape, whole = self.tape, Spot(spot.key, line.dtype, (line.numel(),), (1,), 0)
+        self._lines[spot.key] = line
+        tape.steps.append(Step(_Numbers(line), (), {}, {0: whole}, [], True, place, tuple(self._open)))
         tape.made[spot.key] = (len(tape.steps) - 1, 0)
         tape.moves.discard(spot.key)
         tape.rounded.pop(spot.key, None)
@@ -185,6 +248,7 @@ class Recorder(TorchDispatchMode):
         for i, spot in enumerate([*step.results.values(), *filter(None, step.writes)]):
             tape.made[spot.key] = (number, i)
             tape.moves.add(spot.key)
+            self._lines.pop(spot.key, None)
             if hops <= NEAR:
                 tape.rounded[spot.key] = hops
             else:
@@ -228,19 +292,24 @@ class Recorder(TorchDispatchMode):
         for i, a in enumerate(schema.arguments):
             if a.alias_info is not None and a.alias_info.is_write:
                 value = args[i] if i < len(args) else options.get(a.name)
-                found += [t for t in pytree.tree_flatten(value)[0] if isinstance(t, torch.Tensor)]
+                found += [t for t in pytree.tree_flatten(value)[0] if isinstance(t, torch.Tensor) and has_memory(t)]
         return found
 
     # calls of autograd.Function
 
     def enter(self, function: type[torch.autograd.Function], args: tuple[Any, ...]) -> int:
         """Begins a call of an `autograd.Function`; gives its number."""
+        if self._aside:
+            return -1
         with torch.utils._python_dispatch._disable_current_modes(), torch.inference_mode(False):
             spots, kept = {}, []
+            given: dict[int, torch.Tensor] = {}
             for i, a in enumerate(args):
-                if isinstance(a, torch.Tensor) and type(a) in (torch.Tensor, torch.nn.Parameter):
+                if isinstance(a, torch.Tensor) and has_memory(a):
                     try:
                         spots[i] = self.note(a)
+                        if function.__module__.split(".")[0] != "torch" and spots[i].key not in given:
+                            given[spots[i].key] = flat(a.detach())
                     except NotMeasured as error:
                         self.tape.unknown = str(error)
                     kept.append(a.detach().clone())
@@ -256,11 +325,15 @@ class Recorder(TorchDispatchMode):
         self.tape.calls.append(call)
         self._before_call[len(self.tape.calls) - 1] = len(self._outside)
         self._open.append(len(self.tape.calls) - 1)
+        self._given[self._open[-1]] = given
         return self._open[-1]
 
     def leave(self, number: int, out: Any) -> None:
         """Ends it, with what it gave."""
+        if number < 0:
+            return
         self._open.pop()
+        given = self._given.pop(number)
         if self.tape.unknown:
             return
         call, tape = self.tape.calls[number], self.tape
@@ -269,12 +342,14 @@ class Recorder(TorchDispatchMode):
         try:
             outside = set(self._outside[self._before_call[number] :])
             keys = [storage_key(t) for t in outs if t.is_floating_point()]
-            strange = [k for k in keys if k in outside or k not in self._known]
+            strange = any(k in outside or k not in self._known for k in keys)
             moves = any(s.key in tape.moves for s in call.spots.values())
-            if strange and moves and not call.by_torch:
+            strange = strange or number in self._shut
+            if moves and not call.by_torch and (strange or self._hides(call, given, outs)):
                 call.opaque = True
                 step = Step(call.function.apply, self._spotted(call), {}, {}, [], True, call.place, whole=True)
                 step.results = {i: self._fresh(t) for i, t in enumerate(outs)}
+                tape.leave_out(range(call.first, call.last))  # the call stands for what was seen inside of it
                 call.first = call.last = len(tape.steps)
                 self._append(step, list(call.spots.values()))
             call.results = tuple(tape.spot(t) for t in outs)
@@ -283,6 +358,15 @@ class Recorder(TorchDispatchMode):
                     self._dies(number, spot)
         except NotMeasured as error:
             tape.unknown = str(error)
+
+    def _hides(self, call: OwnCall, given: Mapping[int, torch.Tensor], outs: Sequence[torch.Tensor]) -> bool:
+        """Whether something inside of a call wrote memory past torch."""
+        self._aside = True
+        try:
+            with torch.utils._python_dispatch._disable_current_modes(), torch.inference_mode(False):
+                return hides(self.tape, call, given, self._held, outs)
+        finally:
+            self._aside = False
 
     def _dies(self, number: int, spot: Spot) -> None:
         """What a call gave that autograd does not know."""
@@ -294,6 +378,7 @@ class Recorder(TorchDispatchMode):
 
     def settle(self, module: torch.nn.Module) -> None:
         """After the forward: what was made anew from what it held before is state, not part of a path."""
+        self._bound.settle()
         self.tape.straight |= self._straight.stops
         for stop, cuts in self.tape.stops.items():
             if all(self._straight.codebook(c) for c in cuts if c.entrance) and any(c.entrance for c in cuts):
@@ -319,14 +404,17 @@ def _state(module: torch.nn.Module) -> list[torch.Tensor]:
 
 
 @contextmanager
-def recording(module: torch.nn.Module, parameters: Mapping[str, torch.Tensor]) -> Iterator[Recorder]:
+def recording(
+    module: torch.nn.Module, parameters: Mapping[str, torch.Tensor], given: Iterable[torch.Tensor] = ()
+) -> Iterator[Recorder]:
     """Inside, everything that runs is written on a tape.
 
     Args:
         module: the module that runs.
         parameters: its trainable parameters by name.
+        given: the tensors among its inputs.
     """
-    tape = Tape()
+    tape = Tape(hooks=hooks_of(module, parameters))
     for name, p in parameters.items():
         key = storage_key(p)
         if key in tape.leaves:
@@ -334,7 +422,7 @@ def recording(module: torch.nn.Module, parameters: Mapping[str, torch.Tensor]) -
         tape.leaves[key] = (name, tape.spot(p.data))
         tape.moves.add(key)
     tape.state = {storage_key(b) for b in _state(module) if b.layout is torch.strided}
-    recorder = Recorder(tape, {id(m): n or type(m).__name__ for n, m in module.named_modules()})
+    recorder = Recorder(tape, {id(m): n or type(m).__name__ for n, m in module.named_modules()}, parameters, given)
     for p in parameters.values():
         recorder.note(p.detach())
     with listening(recorder), recorder:

@@ -15,7 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from .tape import Cut, NotMeasured, OwnCall, Spot, Step, Tape, spots_in
-from .torch_design import SCALED, by_frequency
+from .torch_design import SCALED, by_frequency, has_formula
 
 Tensors = dict[str, torch.Tensor]
 
@@ -27,10 +27,13 @@ class Memory:
     held: dict[int, tuple[torch.Tensor, Spot]] = field(default_factory=dict)
 
     def put(self, spot: Spot, value: torch.Tensor) -> None:
-        """A new storage."""
+        """A new storage, or a part of one that is known."""
         if value.shape != torch.Size(spot.size):
             raise NotMeasured(f"a result of shape {tuple(value.shape)} was {spot.size} in the forward")
-        self.held[spot.key] = (value, spot)
+        if spot.key in self.held and count(self.held[spot.key][1]) > count(spot):
+            self.write(spot, value)
+        else:
+            self.held[spot.key] = (value, spot)
 
     def read(self, spot: Spot) -> torch.Tensor:
         """The tensor that lies there."""
@@ -165,7 +168,10 @@ def start(tape: Tape, leaves: Mapping[str, torch.Tensor]) -> Memory:
     for key, line in tape.fixed.items():
         memory.held[key] = (line, Spot(key, line.dtype, (line.numel(),), (1,), 0))
     for key, (name, spot) in tape.leaves.items():
-        memory.held[key] = (leaves[name], spot)
+        leaf = leaves[name]
+        memory.held[key] = (leaf + (tape.begun[key] - leaf.detach()) if key in tape.begun else leaf, spot)
+    for name, spot in tape.pure.items():
+        memory.held[spot.key] = (leaves[name], spot)
     return memory
 
 
@@ -174,6 +180,8 @@ Shut = dict[tuple[int, int | None], set[int]]  # the memory that a step, or a ca
 
 def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], torch.Tensor], shut: Shut) -> None:
     step = tape.steps[number]
+    if step.writes and not has_formula(step.func):
+        raise NotMeasured(f"{step.name} writes into memory, and torch has no formula for it ({step.place})")
     unseen = shut.get((-1, step.own[0]) if step.own else (number, None), set())
     dead = _dead(tape, step, unseen)
     written = _targets(step)
@@ -248,7 +256,7 @@ def _called(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             torch.set_rng_state(step.dice)
             return step.func(*args, **kwargs)
     if step.whole:
-        args = tuple(a.view_as(a) if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args)
+        args = tuple(a.clone() if isinstance(a, torch.Tensor) else a for a in args)  # it may write into them
     names = [a.name for a in step.func._schema.arguments] if hasattr(step.func, "_schema") else []
     if "out" in names and step.writes:
         base = step.func.overloadpacket.default  # type: ignore[attr-defined]

@@ -1,4 +1,7 @@
-"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed."""
+"""One step of a module, seen from both sides: the gradients it leaves, and the derivative of what it computed.
+
+This file is long because a step is taken in one go: recorded, differentiated, and compared while the module is lent.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from lawful.theory.oracle.lending.storage import SharedMemoryError, shared_names
 from lawful.theory.oracle.outputs import named_outputs
@@ -15,18 +19,20 @@ from lawful.theory.refusals import ModuleError, refused
 
 from .losses import LossOf, Outputs
 from .own_backward import OperatorFinding, operators
+from .past import missed
 from .recorder import recording
 from .replay import Memory, Replayed, replay
 from .stand_ins import stand_ins
-from .stops import sort_stops
+from .stops import sort_stops, undeclared
 from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape, storage_key
+from .torch_design import by_torch
 from .widths import EPS, Widths, narrowest
 from .wires import Wires
 
 Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
 MARGIN = 100  # times the change of the gradient when every parameter moves by its last bit
-REPLACED = "given other data in the forward (from its first inputs?); call the module once before the test"
+REPLACED = "given other data in every forward, made of other parameters"
 FLOOR = 16  # last bits of the type that it is computed in
 
 
@@ -55,6 +61,9 @@ class Sample:
         outputs: of the forward, by name.
         longer: whether its inputs have one example more than those that were given.
         tolerance: largest relative error, in place of what was measured.
+        past: parameters whose derivative goes by numbers that leave torch, with the relative size of that.
+        leaving: where numbers leave it.
+        started: parameters that the first call starts from its inputs; the step is the second one.
     """
 
     parameters: Tensors
@@ -77,6 +86,9 @@ class Sample:
     outputs: Outputs = field(default_factory=dict)
     tolerance: float | None = None
     longer: bool = False
+    past: dict[str, float] = field(default_factory=dict)
+    leaving: list[Stop] = field(default_factory=list)
+    started: tuple[str, ...] = ()
 
     @cached_property
     def scale(self) -> float:
@@ -175,23 +187,19 @@ def take(
         compiled: gives the gradients of the module as it is used, if that is not how it is run here.
         by_design: names of operators, modules or lines whose gradient is meant not to be the derivative.
     """
-    again()
-    torch.manual_seed(seed)
-    tape = Tape()
-    with recording(module, parameters) as recorder:
-        wires = Wires(recorder)
-        with wires, refused(f"the forward of {type(module).__name__} does not run"):
-            found = module(*args, **kwargs)
-        recorder.settle(module)
-        tape = recorder.tape
-        if moved := [n for n, p in parameters.items() if tape.leaves.get(storage_key(p), ("",))[0] != n]:
-            tape.unknown = tape.unknown or f"{', '.join(moved[:3])}: {REPLACED}"
-        outputs = named_outputs(module, found)
-        spots = {}
-        try:
-            spots = {n: tape.spot(t) for n, t in outputs.items()}
-        except NotMeasured as error:
-            tape.unknown = tape.unknown or str(error)
+    tape, outputs, spots, wires = _recorded(module, parameters, args, kwargs, seed, again)
+    first: tuple[str, ...] = ()
+    if tape.foreign:  # numbers made of other parameters: a start from the first inputs, if a second call has none
+
+        def warm() -> None:
+            again()
+            torch.manual_seed(seed)
+            with refused(f"the forward of {type(module).__name__} does not run"):
+                module(*args, **kwargs)
+
+        first = tuple(sorted(tape.foreign))
+        tape, outputs, spots, wires = _recorded(module, parameters, args, kwargs, seed, warm)
+        first = () if tape.foreign else first
     value = loss(outputs)
     widths = Widths()
     if value.requires_grad:
@@ -200,8 +208,8 @@ def take(
     own = left(module, parameters)
     if compiled is not None:
         own = compiled()
-    leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
-    sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs)
+    leaves = {n: tape.points.get(n, p.detach()).clone().requires_grad_() for n, p in parameters.items()}
+    sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs, started=first)
     sample.width = narrowest({*tape.widths, *widths.seen, *(p.dtype for p in parameters.values())})
     if tape.unknown:
         sample.unknown = tape.unknown
@@ -212,7 +220,68 @@ def take(
         sample.unknown = str(error)
     if compiled is None:
         _pair(sample, wires)
+    if sample.width == torch.float64 and not first and compiled is None:
+        _past(sample, module, args, kwargs, loss, seed, again, by_design)
     return sample
+
+
+def _past(
+    sample: Sample,
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    loss: LossOf,
+    seed: int,
+    again: Callable[[], None],
+    by_design: Sequence[str],
+) -> None:
+    """What goes by numbers that leave torch: seen where the loss moves otherwise than all that is on the tape."""
+    tape, stops = sample.tape, undeclared(sample.tape, by_design)
+    if not stops or sample.unknown or sample.excused or tape.straight or tape.points or by_torch(tape):
+        return
+    own = {n: p for n, p in module.named_parameters() if n in sample.parameters}
+
+    def value(point: Mapping[str, torch.Tensor]) -> float:
+        again()
+        with torch.no_grad():
+            for n, p in own.items():
+                p.copy_(point[n])
+        torch.manual_seed(seed)
+        with refused(f"the forward of {type(module).__name__} does not run"):
+            return float(loss(named_outputs(module, module(*args, **kwargs))).detach())
+
+    point = {n: p.detach() for n, p in sample.parameters.items()}
+    sample.past = missed(value, point, sample.true, seed)
+    sample.leaving = stops if sample.past else []
+
+
+def _recorded(
+    module: torch.nn.Module,
+    parameters: Tensors,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    seed: int,
+    again: Callable[[], None],
+) -> tuple[Tape, Outputs, dict[str, Spot], Wires]:
+    """Runs a forward, and writes down what it does."""
+    again()
+    torch.manual_seed(seed)
+    given = [t for t in pytree.tree_flatten((args, dict(kwargs)))[0] if isinstance(t, torch.Tensor)]
+    with recording(module, parameters, given) as recorder:
+        wires = Wires(recorder)
+        with wires, refused(f"the forward of {type(module).__name__} does not run"):
+            found = module(*args, **kwargs)
+        recorder.settle(module)
+        tape = recorder.tape
+        if moved := [n for n, p in parameters.items() if n not in tape.points and storage_key(p) not in tape.leaves]:
+            tape.unknown = tape.unknown or f"{', '.join(moved[:3])}: {REPLACED}"
+        outputs = named_outputs(module, found)
+        spots = {}
+        try:
+            spots = {n: tape.spot(t) for n, t in outputs.items()}
+        except NotMeasured as error:
+            tape.unknown = tape.unknown or str(error)
+    return tape, outputs, spots, wires
 
 
 def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: int, by_design: Sequence[str]) -> None:

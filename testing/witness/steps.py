@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +14,11 @@ from torch.utils import _pytree as pytree
 
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.lent import lent
-from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.oracle.outputs import named_outputs
-from lawful.theory.own_runs import own_run
 from lawful.theory.refusals import ModuleError, refused
 
+from .keeping import Start, kept
 from .losses import LossOf
 from .sample import Gradients, Sample, left, take, tied
 
@@ -65,6 +63,12 @@ def inner(module: torch.nn.Module) -> torch.nn.Module:
         module = held
 
 
+def trains(module: torch.nn.Module) -> None:
+    """Puts a module into training mode, if it has one: what torch.export gives back has not."""
+    with suppress(NotImplementedError):
+        module.train()
+
+
 def is_wrapped(module: torch.nn.Module) -> bool:
     """Whether a module runs otherwise than its own forward says."""
     return inner(module) is not module or any(m._compiled_call_impl is not None for m in module.modules())
@@ -80,7 +84,7 @@ def in_double(request: Request) -> list[Sample]:
                 _runs(request)
             with lent(module, as_double) as own, _wide(wide):
                 if request.training:
-                    module.train()
+                    trains(module)
                 trained: dict[str, torch.Tensor] = {n: p for n, p in own.parameters.items() if p.requires_grad}
                 given = {n: as_double(p) for n, p in own.parameters.items()}
 
@@ -106,7 +110,7 @@ def _runs(request: Request) -> None:
     module = request.module
     with kept(module), torch.no_grad():
         if request.training:
-            module.train()
+            trains(module)
         with refused(f"the forward of {type(module).__name__} does not run"):
             module(*request.args, **request.kwargs)
 
@@ -180,19 +184,18 @@ def as_it_is(request: Request) -> list[Sample]:
     module, plain = request.module, inner(request.module)
     with kept(plain):
         if request.training:
-            module.train()
+            trains(module)
         once = tied(plain)
         trained: dict[str, torch.Tensor] = {
             n: p for n, p in plain.named_parameters() if p.requires_grad and n not in once
         }
-        buffers = {n: b.detach().clone() for n, b in plain.named_buffers()}
+        start = Start(plain)
         loss = request.loss(request.seed)
 
         def again() -> None:
             for p in plain.parameters():
                 p.grad = None
-            for n, b in plain.named_buffers():
-                b.detach().copy_(buffers[n])
+            start.put_back()
 
         def own() -> Gradients:
             again()
@@ -240,32 +243,6 @@ def _average(sample: Sample, module: torch.nn.parallel.DistributedDataParallel) 
 
 
 @contextmanager
-def kept(module: torch.nn.Module) -> Iterator[None]:
-    """Puts parameters, gradients, buffers, modes and random states back."""
-    grads = {p: p.grad for p in module.parameters()}
-    plain = [p for p in module.parameters() if type(p.data) is Tensor]  # what is sharded has no memory of its own
-    values = [(p, p.data, p.detach().clone()) for p in plain]
-    buffers = [(b, b.detach().clone()) for b in module.buffers()]
-    modes = [(m, m.training) for m in module.modules()]
-    with own_run(), random_states(), warnings.catch_warnings(), torch.enable_grad():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            for p, g in grads.items():
-                p.grad = g
-            for p, data, old in values:
-                if p.data_ptr() != data.data_ptr():
-                    p.data = data
-                if not torch.equal(p.detach(), old):
-                    p.detach().copy_(old)
-            for b, old in buffers:
-                b.detach().copy_(old)
-            for m, mode in modes:
-                m.training = mode
-
-
-@contextmanager
 def eagerly(module: torch.nn.Module) -> Iterator[None]:
     """Compiled forwards run uncompiled."""
     own = [(m, m._compiled_call_impl) for m in module.modules() if m._compiled_call_impl is not None]
@@ -296,6 +273,8 @@ def jittered(
     def change(x: Any, name: str = "") -> Any:
         if not isinstance(x, torch.Tensor):
             return x
+        if x.layout is not torch.strided or x.is_nested:
+            return x.double() if x.is_floating_point() else x
         if x.is_floating_point():
             x = as_double(x)
             if generator is None or "mask" in name:
@@ -326,4 +305,4 @@ def longer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
     return pytree.tree_map(grow, (args, kwargs))
 
 
-__all__ = ["Request", "as_it_is", "eagerly", "in_double", "inner", "is_wrapped", "jittered", "kept", "longer"]
+__all__ = ["Request", "as_it_is", "eagerly", "in_double", "inner", "is_wrapped", "jittered", "longer", "trains"]

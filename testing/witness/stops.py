@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .tape import Cut, Stop, Tape
+from .tape import Cut, Place, Stop, Tape
 
 COMMENT = "lawful: by design"  # on a line that stops gradients
 
@@ -36,7 +36,7 @@ def sort_stops(tape: Tape, by_design: Sequence[str]) -> Stops:
     """
     found = Stops()
     for stop, cuts in tape.stops.items():
-        declared = not stop.sure and _declared(cuts, by_design)
+        declared = not stop.sure and _declared([p for c in cuts for p in (c.stop.place, c.read)], by_design)
         if declared or stop in tape.straight:
             found.meant += cuts
             found.declared |= declared
@@ -47,15 +47,19 @@ def sort_stops(tape: Tape, by_design: Sequence[str]) -> Stops:
     return found
 
 
-def _declared(cuts: Sequence[Cut], by_design: Sequence[str]) -> bool:
-    """Whether `by_design=`, or a comment on the line, says that gradients are meant to stop there."""
-    for c in cuts:
-        for place in (c.stop.place, c.read):
-            if COMMENT in place.code or place.line in by_design:
-                return True
-            if any(place.module == d or place.module.startswith(f"{d}.") for d in by_design):
-                return True
+def undeclared(tape: Tape, by_design: Sequence[str]) -> list[Stop]:
+    """Where numbers may leave torch, without those places of which it is said that it is meant."""
+    return [stop for stop in dict.fromkeys(tape.past) if not _declared([stop.place], by_design)]
+
+
+def _declared(places: Sequence[Place], by_design: Sequence[str]) -> bool:
+    """Whether `by_design=`, or a comment on a line, says that gradients are meant to stop there."""
+    for place in places:
+        if COMMENT in place.code or place.line in by_design:
+            return True
+        if any(place.module == d or place.module.startswith(f"{d}.") for d in by_design):
+            return True
     return "detach" in by_design
 
 
-__all__ = ["COMMENT", "Stops", "sort_stops"]
+__all__ = ["COMMENT", "Stops", "sort_stops", "undeclared"]

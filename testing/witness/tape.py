@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import linecache
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -225,6 +225,12 @@ class Tape:
         widths: types of the numbers that depend on parameters.
         draws: whether random numbers were drawn.
         kept: results that the module keeps for its next call in place of what it kept before: numbers from then on.
+        begun: what the memory of a parameter held before the forward gave it other numbers.
+        pure: such parameters themselves, whatever lies in their memory.
+        points: the numbers that the forward gave to parameters, and read.
+        past: where numbers may have left torch, or come back to it.
+        hooks: on gradients, by the name of the parameter or of the module.
+        foreign: parameters that it gave numbers made of other parameters.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -244,11 +250,18 @@ class Tape:
     autocast: bool = False
     draws: bool = False
     kept: set[tuple[int, int]] = field(default_factory=set)
+    begun: dict[int, torch.Tensor] = field(default_factory=dict)
+    pure: dict[str, Spot] = field(default_factory=dict)
+    points: dict[str, torch.Tensor] = field(default_factory=dict)
+    past: list[Stop] = field(default_factory=list)
+    hooks: dict[str, list[Place]] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
 
     def spot(self, tensor: torch.Tensor) -> Spot:
         """A tensor as memory."""
-        if tensor.layout is not torch.strided or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-            raise NotMeasured(f"it computes with a {type(tensor).__name__} of layout {tensor.layout}")
+        if not has_memory(tensor):
+            kind = "nested tensor" if tensor.is_nested else f"{type(tensor).__name__} of layout {tensor.layout}"
+            raise NotMeasured(f"it computes with a {kind}")
         if wrapped(tensor):
             raise NotMeasured("it hands values of torch.func to a function with a backward of its own")
         key = storage_key(tensor)
@@ -263,6 +276,12 @@ class Tape:
             self.made.get(key),
         )
 
+    def leave_out(self, steps: range) -> None:
+        """Takes the calls of kernels out of some steps, whose numbers stay."""
+        for i in steps:
+            if hasattr(self.steps[i].func, "_schema"):
+                self.steps[i] = replace(self.steps[i], func=_nothing, args=(), kwargs={}, results={}, writes=[])
+
     @property
     def stops(self) -> dict[Stop, list[Cut]]:
         """Where gradients are stopped, with the reads behind each."""
@@ -270,6 +289,16 @@ class Tape:
         for c in self.cuts:
             found.setdefault(c.stop, []).append(c)
         return found
+
+
+def _nothing() -> tuple[()]:
+    return ()
+
+
+def has_memory(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is numbers in one memory: no sparse one, no nested one, none of another class."""
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return plain and tensor.layout is torch.strided and not tensor.is_nested
 
 
 def wrapped(tensor: torch.Tensor) -> bool:
@@ -311,6 +340,7 @@ __all__ = [
     "Stop",
     "Tape",
     "flat",
+    "has_memory",
     "spots_in",
     "storage_key",
     "wrapped",

@@ -1,12 +1,34 @@
-"""Operations of torch itself whose gradient is documented not to be the derivative."""
+"""Operations without a formula for their gradient, and those of torch whose formula is documented to be another one."""
 
 from __future__ import annotations
 
-from .tape import Step, Tape
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._library.custom_ops import OPDEFS
+
+from .tape import PLAIN, Step, Tape
 
 FREQUENCY = ("aten.embedding", "aten._embedding_bag", "aten.embedding_bag")
 SCALED = 3  # which of their arguments is `scale_grad_by_freq`
 FAKE = ("fake_quantize", "obs_fq")  # in the names of what rounds and passes its gradient on
+
+FORMULAS = ("Autograd", "AutogradCPU", "AutogradCUDA", "CompositeImplicitAutograd")
+
+
+def has_formula(function: Callable[..., Any]) -> bool:
+    """Whether torch can differentiate a kernel: its own, and operators with a backward that someone registered."""
+    space = getattr(function, "namespace", None)
+    if space is None or space in PLAIN:
+        return True
+    if function._schema.is_mutable:  # type: ignore[attr-defined]
+        return False  # none can be registered for what writes into its arguments
+    name = function._schema.name  # type: ignore[attr-defined]
+    known = OPDEFS.get(name)
+    if known is not None:
+        return known._backward_fn is not None
+    return any(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in FORMULAS)
 
 
 def by_frequency(step: Step) -> bool:
@@ -27,4 +49,4 @@ def by_torch(tape: Tape) -> list[str]:
     return [f"by design of torch, {text}" for text in dict.fromkeys(said)]
 
 
-__all__ = ["FREQUENCY", "SCALED", "by_frequency", "by_torch"]
+__all__ = ["FREQUENCY", "SCALED", "by_frequency", "by_torch", "has_formula"]

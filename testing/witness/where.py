@@ -53,7 +53,7 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
         wrong: the parameters whose gradient is wrong.
     """
     tape = sample.tape
-    keys = {name: spot.key for name, spot in tape.leaves.values()}
+    keys = {name: (spot.key, spot.made) for name, spot in tape.leaves.values()}
     readers = _readers(sample)
     bad: dict[Value, tuple[str, torch.Tensor | None, torch.Tensor]] = {}
     for made, (own, true) in sample.wires.items():
@@ -65,7 +65,7 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
     for name in wrong:
         true_gradient = sample.cut.get(name)
         if name in keys and true_gradient is not None:
-            bad[keys[name], None] = (name, sample.own.get(name), true_gradient)
+            bad[keys[name]] = (name, sample.own.get(name), true_gradient)
     roots = [v for v in bad if v not in explained] or list(bad)
     found = [_fault(sample, readers[v], v, *bad[v]) for v in roots if v in readers]
     return max(found, key=lambda f: f.step, default=None)
@@ -117,10 +117,20 @@ def _fault(
     elif plain:
         writer = _overwritten(tape, number)
         causes = [f"what it saved was overwritten ({writer})"] if writer else CAUSES[: 3 if tape.draws else 2]
+        causes = [f"{CAUSES[0]} ({hook})"] if (hook := _hook(tape, toward, step)) and not writer else causes
         guess += f"; its own formula is right, so {' or '.join(causes)}"
     inside = [n for n in step.own if not tape.calls[n].by_torch]
     at = _written(sample, inside[0] if inside else None)
     return Fault(_name(sample, number), _outer(sample.tape, step), guess, toward, _end(sample, number), written=at)
+
+
+def _hook(tape: Tape, toward: str, step: Step) -> Place | None:
+    """The hook that a parameter has, or else a module: that of the step first."""
+    if toward in tape.hooks:
+        return tape.hooks[toward][0]
+    parts = {n for n, _ in tape.leaves.values()}
+    of_modules = [n for n in tape.hooks if n not in parts]
+    return next((tape.hooks[n][0] for n in sorted(of_modules, key=lambda n: n != step.place.module)), None)
 
 
 def _overwritten(tape: Tape, number: int) -> Place | None:

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from .recorder import Recorder
 from .replay import count, packed
-from .tape import wrapped
+from .tape import has_memory, wrapped
 
 
 class Wires(TorchFunctionMode):
@@ -42,7 +42,7 @@ class Wires(TorchFunctionMode):
         """Hears what backward sends to a tensor that a step has made as it is."""
         if type(tensor) is not torch.Tensor or tensor.is_leaf or not tensor.requires_grad:
             return
-        if self._tape.unknown or self._recorder.deaf or wrapped(tensor):
+        if self._tape.unknown or self._recorder.deaf or not has_memory(tensor) or wrapped(tensor):
             return
         with torch._C.DisableTorchFunction():
             spot = self._tape.spot(tensor)

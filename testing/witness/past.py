@@ -1,0 +1,69 @@
+"""Numbers that leave torch and come back: `item()`, `numpy()`, a kernel that runs outside of any operator.
+
+No graph shows what they depend on.  Where a forward has some, the derivative of all that is seen is compared with
+finite differences of the whole forward; what is missing there went by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import torch
+
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
+MARGIN = 20  # times the disagreement of two steps
+SEEN = 1e-3  # relative, of a derivative that is missed
+MOST = 24  # parameters that are looked at one by one
+WHY = "a number that leaves torch (item(), numpy(), a kernel of another library)"
+READS_OUT = "aten._local_scalar_dense"
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def missed(
+    value: Callable[[Tensors], float], point: Tensors, derivative: Mapping[str, torch.Tensor | None], seed: int
+) -> dict[str, float]:
+    """The parameters whose derivative is not all that the loss does, with the relative size of what is missing.
+
+    Args:
+        value: the loss at other parameters.
+        point: the parameters.
+        derivative: by each of them, as far as it is seen.
+        seed: of the directions.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    directions = {n: _direction(p, generator) for n, p in point.items()}
+    if not _off(value, point, derivative, directions):
+        return {}
+    found = {}
+    for n in [*point][:MOST]:
+        if gap := _off(value, point, derivative, {n: directions[n]}):
+            found[n] = gap
+    return found
+
+
+def _off(
+    value: Callable[[Tensors], float],
+    point: Tensors,
+    derivative: Mapping[str, torch.Tensor | None],
+    directions: Tensors,
+) -> float:
+    slope = sum(float((g * d).sum()) for n, d in directions.items() if (g := derivative.get(n)) is not None)
+    slopes = []
+    for h in STEPS:
+        one, other = (value({**point, **{n: point[n] + s * h * d for n, d in directions.items()}}) for s in (1.0, -1.0))
+        slopes.append((one - other) / (2 * h))
+    gap, best = min((abs(a - b), b) for a, b in pairwise(slopes))
+    scale = max(abs(best), abs(slope))
+    if not scale or gap > SEEN * scale or abs(best - slope) <= MARGIN * gap + SEEN * scale:
+        return 0.0
+    return abs(best - slope) / scale
+
+
+def _direction(p: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    size = float(p.abs().mean()) or 1.0
+    return size * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
+
+
+__all__ = ["READS_OUT", "WHY", "missed"]
