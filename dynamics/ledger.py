@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lawful.theory.arguments import shown
+from lawful.theory.arguments import plural, shown
 from lawful.theory.extras import needed
 from lawful.theory.laws.law import Law
+from lawful.theory.laws.pages import Printed
 from lawful.theory.typed import typed_methods
 
 from .account import Account
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @typed_methods(skip=("state", "law", "path"))
-class Ledger(Watcher):
+class Ledger(Printed, Watcher):
     """Accounts for what every step of an optimizer does to every law of a model.
 
     Attach it before the loop; it hooks into `optimizer.step`, changes nothing, and needs no other line.
@@ -126,6 +127,11 @@ class Ledger(Watcher):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def gist(self) -> str:
+        """The verdict after so many steps."""
+        return f"{plural(self.steps, 'step')}, {plural(len(self.laws), 'law')}, {self.verdict}"
 
     def __str__(self) -> str:
         from rich.console import Console

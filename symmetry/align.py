@@ -16,6 +16,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.extras import needed
+from lawful.theory.laws.pages import Printed
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
 from lawful.theory.typed import typed
@@ -33,8 +34,8 @@ Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 SWEEPS = 100
 
 
-@dataclass(frozen=True)
-class Alignment(Generic[Model]):
+@dataclass(frozen=True, repr=False)
+class Alignment(Printed, Generic[Model]):
     """A model brought next to another one.
 
     Attributes:
@@ -48,6 +49,11 @@ class Alignment(Generic[Model]):
     elements: dict[str, Element]
     distance: tuple[float, float]
     sweeps: int
+
+    def __str__(self) -> str:
+        before, after = self.distance
+        moved = [f"{name}: {element}" for name, element in self.elements.items()]
+        return "\n".join([*moved, f"distance of the parameters {before:.4g} before and {after:.4g} after"])
 
 
 @typed(ways=ACTING)

@@ -17,6 +17,7 @@ from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.arguments import ArgumentError, of_right_kinds, shown
 from lawful.theory.gauge.contract import View
+from lawful.theory.laws.pages import Printed
 from lawful.theory.parts import base, read
 from lawful.theory.refusals import ModuleError
 from lawful.theory.typed import typed
@@ -60,9 +61,9 @@ class Finding:
         return f"{self.verdict}: {self.smooth} -> {', '.join(self.balance)}: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 @of_right_kinds
-class Audit:
+class Audit(Printed):
     """What a whole map does.
 
     Attributes:

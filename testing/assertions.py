@@ -17,6 +17,7 @@ from lawful.graph.questions.check import COUNTABLE, VERIFIABLE, agreed_losses
 from lawful.graph.questions.count import count
 from lawful.graph.questions.derive import derive
 from lawful.graph.questions.reading import network_of
+from lawful.theory.arguments import Tolerance
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, label
@@ -74,7 +75,7 @@ def assert_lawful(
     axis: Axes | None = None,
     samples: int | None = None,
     seed: int = 0,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     training: bool = True,
     allow_untested: Sequence[str] = (),
     by_design: Sequence[str] = (),

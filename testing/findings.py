@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lawful.theory.arguments import plural
+from lawful.theory.laws.pages import Printed
 from lawful.theory.verdict import Verdict
 
 from .witness.judge import DERIVATIVE, LAWS, REACH, REFERENCE, ParameterFinding
@@ -41,8 +42,8 @@ class LawFinding:
     reason: str = ""
 
 
-@dataclass
-class Findings:
+@dataclass(repr=False)
+class Findings(Printed):
     """The outcome of `assert_lawful` and `assert_step_lawful` on a module.
 
     Attributes:
@@ -112,6 +113,11 @@ class Findings:
     def residual(self) -> float:
         """The largest residual of a law that holds."""
         return max((r.residual for r in self.laws if r.verdict is Verdict.HOLDS), default=0.0)
+
+    @property
+    def gist(self) -> str:
+        """The verdict on the gradients of the model."""
+        return f"{self.model}: {self.verdict}"
 
     @property
     def row(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lawful.graph.questions.derive import derive
+from lawful.theory.arguments import Tolerance
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
@@ -42,7 +43,7 @@ def assert_step_lawful(
     kwargs: Mapping[str, Any] | None = None,
     loss: LossLike = "mse",
     reference_grads: Mapping[str, torch.Tensor] | None = None,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     allow_untested: Sequence[str] = (),
 ) -> Findings:
     """Fails if the `.grad` of a model's parameters cannot be the gradient of a loss of that model.
@@ -136,7 +137,7 @@ def assert_same_step(
     first: Callable[[], object],
     second: Callable[[], object],
     *,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     seed: int = 0,
 ) -> Findings:
     """Fails unless two ways to run one step leave the same gradients: two splits of the same data, for example.

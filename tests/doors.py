@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import functools
 import inspect
@@ -116,6 +117,7 @@ def examples() -> dict[str, Any]:
 def objects() -> dict[str, Any]:
     """Public objects, whose methods are doors too."""
     known = examples()
+    model, x = known["model"], known["args"]
     found = {
         "arch": known["arch"],
         "signal": b.Signal(3),
@@ -134,6 +136,15 @@ def objects() -> dict[str, Any]:
         "flow": known["flow"],
         "flowlaws": lw.flows.laws(known["network"], known["flow"]),
         "loss": lw.losses.Loss("mse"),
+        "parameters": lw.parameter_count(model, args=x),
+        "audit": lw.audit(known["mapping"], model, args=x),
+        "folded": lw.fold(model, args=x),
+        "alignment": lw.align(model, copy.deepcopy(model), args=x),
+        "same": lw.same_function(model, copy.deepcopy(model), args=x),
+        "findings": lw.testing.assert_lawful(model, (x,)),
+        "report": lw.verify(model, args=x),
+        "matches": lw.catalog.for_network(lw.Architecture(NET)),
+        "summary": lw.summary(model, args=x),
     }
     return found
 

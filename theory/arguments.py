@@ -26,6 +26,23 @@ OF_TORCH = {
     "dtype": "a torch.dtype",
 }
 
+
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """A rule for numbers in an annotation: `Annotated[float, Between(0, 1)]` is above one and below the other."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: Any) -> bool:
+        return self.low < value < self.high
+
+    def __str__(self) -> str:
+        return f"above {self.low:g} and below {self.high:g}"
+
+
+Tolerance = typing.Annotated[float, Between(0, 1)]  # of relative residuals: at 0 nothing passes, at 1 everything does
+
 _KNOWN: dict[type, tuple[tuple[str, Any], ...]] = {}
 
 
@@ -92,6 +109,9 @@ def _fits(value: Any, hint: Any, least: float) -> bool:
         options = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ else (Any,))
         return any(_fits(value, h, least) for h in options)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        base, *rules = typing.get_args(hint)
+        return _fits(value, base, least) and all(value in r for r in rules if isinstance(r, Between))
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, h, least) for h in inner)
     if origin is typing.Literal:
@@ -133,6 +153,9 @@ def _expected(hint: Any, least: float) -> str:
     if isinstance(hint, TypeVar):
         return " or ".join(_expected(h, least) for h in hint.__constraints__ or (hint.__bound__,))
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        base, *rules = typing.get_args(hint)
+        return " ".join([_expected(base, least), *(str(r) for r in rules if isinstance(r, Between))])
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_expected(h, least) for h in inner))
     if origin is typing.Literal:
