@@ -116,9 +116,10 @@ def assert_lawful(
         tolerance: largest relative error of a gradient; by default a multiple of its noise, which is measured: how far
             it moves when every parameter moves by its last bit.
         training: run a module in training mode; False keeps its modes.
-        allow_untested: names of parameters, or of modules, that may have no witness.
+        allow_untested: names of parameters, or of modules, that may have no witness.  A name of nothing is warned of.
         by_design: names of operators (`"GradientReversal"`), modules or lines (`"model.py:12"`) whose gradient is meant
             not to be the derivative; `"detach"` for every cut.  A comment `# lawful: by design` says the same.
+            A name that nothing bears which ran is warned of.
         run: `"double"` for float64 only; `"as_is"` for the module's own numbers, with its own forward and
             `loss.backward()`, compiled and averaged as it is.  By default float64, and as it is where the module is
             compiled, wrapped or uses autocast.
@@ -170,6 +171,8 @@ def conclude(found: Findings) -> None:
     """
     __tracebackhide__ = True
     SEEN.append(found)
+    for said in found.stale:
+        warnings.warn(f"{found.model}: {said}", UserWarning, stacklevel=5)  # at the line of the assertion
     if not found.verdict.passed:
         raise AssertionError(str(found))
 

@@ -56,6 +56,7 @@ class Findings(Printed):
         seconds: how long it took.
         vacuous: why laws that were given say nothing.
         silent: parameters of a step that nothing is known of; they may be wrong.
+        stale: what is to be said about exceptions that except nothing.
     """
 
     model: str
@@ -67,6 +68,7 @@ class Findings(Printed):
     seconds: float = 0.0
     vacuous: str = ""
     silent: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> list[ParameterFinding]:
@@ -193,7 +195,9 @@ class Findings(Printed):
             names = ", ".join(map(repr, [*silent][:2]))
             lines.append(f"  if that is meant: allow_untested=[{names}{', ...' if len(silent) > 2 else ''}]")
         lines.append("  witnesses:  " + "; ".join(self._witnesses()))
-        lines += _cut([f"  note:       {n}" for n in self.notes], max(1, LONGEST - len(lines) - 1), "notes")
+        lines += _cut(
+            [f"  note:       {n}" for n in (*self.notes, *self.stale)], max(1, LONGEST - len(lines) - 1), "notes"
+        )
         return lines[:LONGEST]
 
     def _asked(self) -> str:

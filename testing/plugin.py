@@ -159,7 +159,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Shows refusals at the user's own line (`--full-trace` shows every line).
 
-    Puts what the assertions of a test have found into its report, which xdist carries to the summary."""
+    Puts what the assertions of a test have found into its report, which xdist carries to the summary.
+    """
     if call.excinfo is not None and not item.config.getoption("fulltrace") and _is_refusal(call.excinfo.value):
         _shorten(call.excinfo.value)
         call.excinfo = pytest.ExceptionInfo.from_exception(call.excinfo.value)

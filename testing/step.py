@@ -19,6 +19,7 @@ from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .assertions import conclude, quiet
+from .exceptions import stale_untested
 from .findings import Findings, LawFinding
 from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
@@ -66,7 +67,7 @@ def assert_step_lawful(
             process where several average, of a step without the optimization that is under test.
         tolerance: largest relative error; by default a multiple of the last bit of the gradients' type.  Give one where
             the step computes in narrower numbers than it keeps (autocast).
-        allow_untested: names of parameters, or of modules, that may have no gradient.
+        allow_untested: names of parameters, or of modules, that may have no gradient.  A name of nothing is warned of.
 
     Returns:
         What was found; `silent` are the parameters of which neither a law nor the reference says anything.
@@ -98,6 +99,7 @@ def assert_step_lawful(
     values = {n: _whole(p.detach()) for n, p in plain.named_parameters() for n in [_plain(n)]}
     grads_now = {n: None if p.grad is None else _whole(p.grad.detach()) for n, p in trained.items()}
     found = Findings(type(plain).__name__, {n: ParameterFinding(n) for n in trained}, allowed=tuple(allow_untested))
+    found.stale = stale_untested(plain, allow_untested)
     for name, g in grads_now.items():
         one = found.parameters[name]
         if g is None:

@@ -61,19 +61,24 @@ class Door:
             return ()
         return tuple(p for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in LEFT_OUT)
 
-    def wrong(self, data: st.DataObject) -> Callable[[], Any]:
-        """A call with good values of what must be given, and anything for one argument or two."""
+    def with_good(self, **others: Any) -> Callable[[], Any]:
+        """A call with good values of what must be given, and some others."""
         known, blocks = examples(), {"network", "arch"} & {p.name for p in self.parameters}
         values = {p.name: known.get(p.name) for p in self.parameters if p.default is p.empty}
         if not blocks and any(p.name == "args" for p in self.parameters):
             values["args"] = known["args"]
-        values |= SMALL.get(self.name, {})
+        values |= SMALL.get(self.name, {}) | others
+        first = [values.pop(p.name) for p in self.parameters if p.kind is p.POSITIONAL_ONLY]
+        return lambda: self.call(*first, **values)
+
+    def wrong(self, data: st.DataObject) -> Callable[[], Any]:
+        """A call with good values of what must be given, and anything for one argument or two."""
+        others = {}
         for p in data.draw(st.lists(st.sampled_from(self.parameters), min_size=1, max_size=2, unique=True)):
             value = data.draw(WRONG, p.name)
             if not (callable(value) and "Callable" in str(p.annotation)):  # errors of a user's function are the user's
-                values[p.name] = value
-        first = [values.pop(p.name) for p in self.parameters if p.kind is p.POSITIONAL_ONLY]
-        return lambda: self.call(*first, **values)
+                others[p.name] = value
+        return self.with_good(**others)
 
 
 @functools.cache
@@ -104,6 +109,9 @@ def examples() -> dict[str, Any]:
         "tensors": dict(model.named_parameters()),
         "element": found[0].random(),
         "setting": lw.dynamics.predict.Setting(0.1),
+        "generator": found[0],
+        "first": lambda: model(x).square().mean().backward(),
+        "second": lambda: model(x).square().mean().backward(),
         "measure": lambda m: 0.0,
         "invariant": lambda p: p["0.weight"].sum(),
         "name": "net",

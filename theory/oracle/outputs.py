@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+NO_EXAMPLE = "pass example inputs that hold at least one example"
 # What language models return beside their answer: what the next call reads again, and states of inner layers.
 CARRIED = frozenset(
     {
@@ -98,10 +99,7 @@ def why_empty(module: torch.nn.Module, out: Any) -> str:
     tensors = [out] if is_empty(out) else [t for t in (named_items(out) or {}).values() if is_empty(t)]
     if not tensors:
         return ""
-    return (
-        f"{type(module).__name__} gives a tensor without entries, of shape {tuple(tensors[0].shape)}; "
-        "pass example inputs that hold at least one example"
-    )
+    return f"{type(module).__name__} gives a tensor without entries, of shape {tuple(tensors[0].shape)}; {NO_EXAMPLE}"
 
 
-__all__ = ["CARRIED", "named_items", "named_outputs", "outputs_of", "why_empty"]
+__all__ = ["CARRIED", "NO_EXAMPLE", "is_empty", "named_items", "named_outputs", "outputs_of", "why_empty"]
