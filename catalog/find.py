@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable
 
+from lawful.theory.arguments import ArgumentError
 from lawful.theory.typed import typed
 
 from . import shelf
@@ -73,10 +74,13 @@ def search(
         Entries; `nearest` says that nothing fits and these are only near, `understood` how the text was read.
 
     Raises:
-        ValueError: for a kind, block, optimizer or source that no entry has; lists those there are.
+        ValueError: for an empty text, and for a kind, block, optimizer or source that no entry has; lists those there
+            are.
     """
     keep = kept_by(block, kind, optimizer, loss, exact, between, source)
-    if text is None or not text.strip():
+    if text is not None and not text.strip():
+        raise ArgumentError("search: the text is empty; ask a question in words, or leave it out to list all entries")
+    if text is None:
         chosen = [e for e in (*entries(), *shelf.all_entries()) if keep(e)]
         named = Understood(optimizer_key(optimizer) if optimizer else "", loss or "", between)
         return Found(chosen, False, named)

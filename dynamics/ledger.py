@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lawful.theory.arguments import plural, shown
+from lawful.theory.arguments import plural, shown, there_are
 from lawful.theory.extras import needed
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.pages import Printed
@@ -155,5 +155,5 @@ class Ledger(Printed, Watcher):
                 "training mode; run one, or pass laws= or args= to the ledger"
             )
         if name not in self.accounts:
-            raise KeyError(f"no law named {name!r} is watched; there are {', '.join(list(self.accounts)[:8])}")
+            raise KeyError(f"no law named {name!r} is watched; {there_are(self.accounts)}")
         return self.accounts[name]

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import difflib
 import inspect
 import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 LARGEST = 2**40  # beyond every real width, and small enough for products of a few of them to stay finite as floats
 ANY = -math.inf  # the smallest value of numbers that may be any: what was counted or measured
 SHOWN = 70
-NAMES = {bool: "True or False", str: "text", type(None): "None", float: "a number", Any: "anything"}
+NAMES = {bool: "True or False", str: "text", bytes: "bytes", type(None): "None", float: "a number", Any: "anything"}
 OF_TORCH = {
     "Module": "a torch module",
     "Tensor": "a tensor",
@@ -76,6 +77,20 @@ def shown(value: Any) -> str:
 def plural(n: int, one: str, many: str = "") -> str:
     """A number with its noun: `1 family`, `2 families`."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def there_are(names: Iterable[str], most: int = 8) -> str:
+    """The names that there are, the first ones of many: `there are a, b`, `there is a`, `there are none`."""
+    known = list(names)
+    more = f", ... ({len(known):,} in all)" if len(known) > most else ""
+    return f"there {'is' if len(known) == 1 else 'are'} {', '.join(known[:most]) or 'none'}{more}"
+
+
+def near_or_all(name: str, names: Iterable[str]) -> str:
+    """What a name was meant to be, or all that there are."""
+    known = list(names)
+    near = difflib.get_close_matches(name, known, 3)
+    return f"did you mean {' or '.join(near)}?" if near else there_are(known)
 
 
 def a_or_an(noun: str) -> str:
@@ -164,8 +179,12 @@ def _expected(hint: Any, least: float) -> str:
         return f"a tuple of {len(inner)} values"
     if origin in (tuple, collections.abc.Sequence, collections.abc.Iterable, list):
         kind = {tuple: "tuple", list: "list"}.get(origin, "list")
+        if inner[0] is Any:
+            return f"a {kind}"
         return f"a {kind} of values, each {_expected(inner[0], least)}"
     if origin in (collections.abc.Mapping, dict):
+        if all(hint is Any for hint in inner):
+            return "a dict"
         return f"a dict from {_expected(inner[0], least)} to {_expected(inner[1], least)}"
     if origin is collections.abc.Callable or hint is collections.abc.Callable:
         return "a function"

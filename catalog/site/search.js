@@ -113,15 +113,26 @@ function lawfulSearch(data) {
   }
 
   // The optimizers that a question asks about, in its order; see `updates.py`.
-  function named(raw, spans, norms) {
+  function named(raw, spans, norms, breaks) {
     const at = (i, row) => i >= 0 && row.every((w, k) => raw[i + k] === w);
     const compared = raw.some((w) => updates.pairs.includes(w)) ? [...updates.compare, ["and"]] : updates.compare;
-    const cuts = raw.map((_, i) => i).filter((i) => compared.some((row) => at(i, row)));
+    const broken = (one, other) => breaks.some((b) => one[1] <= b && b <= other[0]);
+    const listed = (i) => {
+      const words = raw.slice(spans[i - 1][1], spans[i][0]);
+      return words.every((w) => /^[0-9]+$/.test(w) || updates.listing.includes(w)) && (words.includes("and") || broken(spans[i - 1], spans[i]));
+    };
+    const whole = (i) => !updates.additions.includes(spans[i][2]);
+    const items = spans.flatMap((s, i) => {
+      const midst = i > 0 && i + 1 < spans.length && whole(i - 1) && whole(i + 1) && listed(i + 1);
+      return i > 0 && listed(i) && (whole(i) || (midst && broken(spans[i - 1], s))) ? [s[0]] : [];
+    });
+    const apart = raw.map((_, i) => i).filter((i) => compared.some((row) => at(i, row)));
+    const cuts = [...new Set([...apart, ...items])].sort((a, b) => a - b);
     const out = [];
     for (const span of spans) {
       let [start, end, key] = span;
       const between = out.length ? raw.slice(out.at(-1)[1], start) : ["-"];
-      const joins = between.every((w) => updates.along.includes(w)) && (!between.includes("and") || updates.additions.includes(key));
+      const joins = between.every((w) => updates.along.includes(w)) && (!(between.includes("and") || (out.length && broken(out.at(-1), span))) || updates.additions.includes(key));
       while (start && updates.articles.includes(raw[start - 1])) start--;
       const before = (row) => at(start - row.length, row);
       const denied = !updates.compare.some(before) && updates.without.some(before);
@@ -165,8 +176,12 @@ function lawfulSearch(data) {
       if (Object.hasOwn(phrases, row.join(" ")) || row.every((t) => known.has(t))) return name;
       return name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, " ");
     };
-    let raw = tokens(spelling ? rest.replace(/[A-Za-z0-9]+/g, inParts) : rest);
-    if (spelling) raw = raw.flatMap((w) => spelled(w, corrected));
+    const raw = [], breaks = new Set();
+    for (const part of (spelling ? rest.replace(/[A-Za-z0-9]+/g, inParts) : rest).split(/[,;/&](?![^()]*\))/)) {
+      const words = tokens(part);
+      raw.push(...(spelling ? words.flatMap((w) => spelled(w, corrected)) : words));
+      breaks.add(raw.length);
+    }
     const row = raw.map(stem);
     letters.forEach((t) => terms.set(t, 1));
     for (let i = 0; i < row.length; ) {
@@ -188,7 +203,7 @@ function lawfulSearch(data) {
     for (const [model, implied] of Object.entries(models)) {
       if (terms.has(model)) for (const t of implied) if (!terms.has(t)) terms.set(t, rules.implied);
     }
-    const asked = named(raw, places, spans.filter((s) => s[2].includes("batchnorm")));
+    const asked = named(raw, places, spans.filter((s) => s[2].includes("batchnorm")), [...breaks]);
     if (spelling) {
       for (const t of Object.keys(optimizers)) terms.delete(t);
       for (const [t, k] of Object.entries(optimizers)) if (asked.includes(k)) terms.set(t, 1);
