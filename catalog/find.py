@@ -23,6 +23,7 @@ from .store import by_id, entries
 LIMIT = 20
 NEAREST = 5
 ENOUGH = 0.3  # below this share of what was asked an entry is near, and no answer
+ALIKE, ALIKES = 0.6, 2  # words that look like an unknown one at least so much, and how many of them
 CLOSE = 0.5  # of the best score: what is below it is no answer either
 
 
@@ -118,7 +119,7 @@ def _alike(text: str, keep: Callable[[Entry], bool]) -> list[Entry]:
         w
         for word in tokens(text)
         if word not in stop_words()
-        for w in difflib.get_close_matches(word, index.known_words(), 2, 0.6)
+        for w in difflib.get_close_matches(word, index.known_words(), ALIKES, ALIKE)
     ]
     alike = _scored(Analysis(dict.fromkeys(words, 1.0)), None) if words else []
     found = [e for _, e in alike if keep(e)] or [e for e in entries() if e.kind == "theorem" and keep(e)]

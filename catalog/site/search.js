@@ -233,6 +233,43 @@ function lawfulSearch(data) {
     return said / total - rules.spare * Math.min(spare, rules.spares) + basic + (named ? rules.modelAsked : 0);
   }
 
+  // How much of two words is alike: twice the letters of the longest common runs over all letters, as difflib has it.
+  function likeness(a, b) {
+    let same = 0;
+    const waiting = [[0, a.length, 0, b.length]];
+    while (waiting.length) {
+      const [alo, ahi, blo, bhi] = waiting.pop();
+      let size = 0, i = alo, j = blo, before = [];
+      for (let x = alo; x < ahi; x++) {
+        const row = [];
+        for (let y = blo; y < bhi; y++) {
+          if (a[x] !== b[y]) continue;
+          row[y] = (before[y - 1] || 0) + 1;
+          if (row[y] > size) [size, i, j] = [row[y], x - row[y] + 1, y - row[y] + 1];
+        }
+        before = row;
+      }
+      if (!size) continue;
+      same += size;
+      waiting.push([alo, i, blo, j], [i + size, ahi, j + size, bhi]);
+    }
+    return (2 * same) / (a.length + b.length);
+  }
+
+  // Where no word is known: the terms that look most like the words of the text.
+  function alike(text) {
+    const bound = (n, m) => (2 * Math.min(n, m)) / (n + m);
+    const rows = tokens(text).filter((w) => !stopWords.has(w)).flatMap((word) =>
+      Object.keys(frequency)
+        .filter((other) => bound(word.length, other.length) >= rules.alike)
+        .map((other) => [likeness(other, word), other])
+        .filter(([value]) => value >= rules.alike)
+        .sort(([a, x], [b, y]) => b - a || (x < y ? 1 : -1))
+        .slice(0, rules.alikes)
+    );
+    return new Map(rows.map(([, other]) => [other, 1]));
+  }
+
   // The answers to a text: { entries, nearest, optimizer, corrected, unknown }, best first.
   return function search(text, keep = () => true, limit = 20) {
     const question = analyse(text, true);
@@ -241,13 +278,16 @@ function lawfulSearch(data) {
     const asked = pair ? [pair[1], pair[2]].map((part) => [...analyse(part, false).terms.keys()]) : null;
     const joins = (e) => asked && rules.lawKinds.includes(e.kind) && asked.every((side) => side.length && side.every((t) => e.wires.has(t)));
     const size = (id) => [...id].length;
-    const found = docs
+    const scored = (weight, more) => docs
       .map((e) => [score(e, weight), e])
       .filter(([s]) => s > 0)
-      .map(([s, e]) => [Math.round((s + (joins(e) ? 0.3 : 0)) * 1e9) / 1e9, e])
+      .map(([s, e]) => [Math.round((s + more(e)) * 1e9) / 1e9, e])
       .filter(([, e]) => keep(e))
       .sort(([a, x], [b, y]) => b - a || size(x.id) - size(y.id) || (x.id < y.id ? -1 : 1));
+    let found = scored(weight, (e) => (joins(e) ? 0.3 : 0));
     const good = found.filter(([s]) => s >= Math.max(rules.enough, rules.close * (found.length ? found[0][0] : 0)));
+    if (!found.length) found = scored(weights({ terms: alike(text), joined: new Set() }), () => 0);
+    if (!found.length) found = docs.filter((e) => e.kind === "theorem" && keep(e)).map((e) => [0, e]);
     const answers = good.length ? good.slice(0, limit) : found.slice(0, rules.nearest);
     return { entries: answers.map(([, e]) => e), nearest: !good.length, optimizer: question.optimizers[0] || "", beside: question.optimizers.slice(1), corrected: question.corrected, unknown: question.unknown };
   };
