@@ -50,9 +50,10 @@ class Ledger(Printed, Watcher):
 
     Raises:
         ValueError: if a law reads a parameter that the model does not have or has in another shape, there is no law to
-            watch, the loss is unknown, an optimizer holds no parameter of the model, or they move nothing that is watched (where
-            laws are derived from the first forward pass, at the first step).  A derivation from the first forward pass that finds no law, or is
-            refused, raises nothing: what needs no law is watched, and `health()` says why.
+            watch, the loss is unknown, an optimizer holds no parameter of the model, or they move nothing that is
+            watched (where laws are derived from the first forward pass, at the first step).  A derivation from the
+            first forward pass that finds no law, or is refused, raises nothing: what needs no law is watched, and
+            `health()` says why.
         TypeError: for what is no optimizer.
     """
 

@@ -49,7 +49,7 @@ def search(
 
     asked = [v for v in (words, block, kind, optimizer, loss, exact, source, between) if v is not None]
     if not asked:
-        raise BadInput("there is no question; write words (lawful catalog search does Adam keep norms) or --kind balance")
+        raise BadInput("there is no question; write lawful catalog search does Adam keep norms, or --kind balance")
     try:
         found = search_entries(
             None if words is None else " ".join(words),

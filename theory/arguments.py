@@ -116,7 +116,11 @@ def hints_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
 
 def misfit(value: Any, hint: Any, least: float = 1) -> str:
     """What a value must be, if it does not fit its annotation; empty if it does."""
-    return "" if _fits(value, hint, least) else _expected(hint, least)
+    if _fits(value, hint, least):
+        return ""
+    wanted = _expected(hint, least)
+    endless = isinstance(value, float) and not math.isfinite(value)
+    return wanted.replace("a number", "a finite number", 1) if endless else wanted
 
 
 def _fits(value: Any, hint: Any, least: float) -> bool:
@@ -158,7 +162,7 @@ def _fits(value: Any, hint: Any, least: float) -> bool:
         return type(value) is int and least <= value and (value <= LARGEST or least == ANY)
     if hint is float:
         whole = type(value) is int and abs(value) <= LARGEST
-        return whole or (isinstance(value, float) and (least == ANY or not math.isnan(value)))
+        return whole or (isinstance(value, float) and (least == ANY or math.isfinite(value)))
     if isinstance(hint, type) and getattr(hint, "_is_runtime_protocol", True):  # other protocols say nothing here
         return isinstance(value, hint)
     return True
@@ -204,24 +208,21 @@ def expect_fields(
     self: Any,
     least: Mapping[str, int] = types.MappingProxyType({}),
     kind: type[Exception] = ArgumentError,
-    integers_only: bool = False,
 ) -> None:
     """Checks every field of a dataclass object against its annotation; for `__post_init__`.
 
     Args:
         self: the object.
-        least: smallest value of integer fields where that is not 1; integers inside tuples may be anything.
+        least: smallest value of integer fields where that is not 1, and of integers inside tuples, which else may be
+            anything.
         kind: of the error.
-        integers_only: leave out all fields that are no integers.
 
     Raises:
         Exception: of that kind; names the class, the field and what it must be.
     """
     for name, hint in _field_hints(type(self)):
-        if integers_only and hint is not int:
-            continue
         value = getattr(self, name)
-        low = least.get(name, 1) if hint is int else -LARGEST
+        low = least.get(name, 1 if hint is int else -LARGEST)
         if wanted := misfit(value, hint, low):
             large = f" and at most {LARGEST}" if hint is int and type(value) is int and value > LARGEST else ""
             raise kind(f"{_brief(self)} has the {name} {shown(value)}; it must be {wanted}{large}")

@@ -71,7 +71,8 @@ def _items(
     def listed(i: int) -> bool:
         one, other = spans[i - 1], spans[i]
         words = raw[one[1] : other[0]]
-        return all(w.isdigit() or w in rules["listing"] for w in words) and ("and" in words or _broken(one, other, breaks))
+        joined = "and" in words or _broken(one, other, breaks)
+        return joined and all(w.isdigit() or w in rules["listing"] for w in words)
 
     def whole(i: int) -> bool:
         return spans[i][2] not in rules["additions"]
