@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from .witness.places import Place
-from .witness.tape import Tape
+from .witness.tape import Place, Tape
 
 EVERY_CUT = "detach"
 
