@@ -54,7 +54,7 @@ class Alignment(Printed, Generic[Model]):
 
     def __str__(self) -> str:
         before, after = self.distance
-        moved = [f"{name}: {element}" for name, element in self.elements.items()]
+        moved: list[str] = [f"{name}: {element}" for name, element in self.elements.items()]
         return "\n".join([*moved, f"distance of the parameters {before:.4g} before and {after:.4g} after"])
 
 

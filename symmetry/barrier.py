@@ -46,8 +46,8 @@ class Barriers(Printed, Generic[Model]):
         return f"highest {max(self.before):.4g} before alignment and {max(self.after):.4g} after"
 
     def __str__(self) -> str:
-        both = ("before", self.before), ("after", self.after)
-        lines = (f"{when}: {', '.join(f'{x:.4g}' for x in values)}" for when, values in both)
+        both = {"before": self.before, "after": self.after}
+        lines: list[str] = [f"{when}: {', '.join(f'{x:.4g}' for x in values)}" for when, values in both.items()]
         return "\n".join([str(self.alignment), *lines])
 
     @property
