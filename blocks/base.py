@@ -18,7 +18,7 @@ from lawful.theory.gauge.rules import Rule
 from lawful.theory.typed import typed
 
 from .answers import Asked, outputs_of
-from .nets import Net, Series, Wiring, chain, expect_net, repeat
+from .nets import Net, Series, Wiring, chain, expect_named, expect_net, repeat
 from .signals import ShapeError, Signal, Spec, WidthError, WidthRelation, small_window
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Block(Asked, Net, ABC):
     selects: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        expect_fields(self, self.least, ShapeError, integers_only=not self.portable)
+        expect_fields(self, self.least, ShapeError)
 
     @property
     def kind(self) -> str:
@@ -311,6 +311,10 @@ class Parallel(Net):
 
     branches: tuple[tuple[str, Net], ...]
     join: Block
+
+    def __post_init__(self) -> None:
+        expect_named(self, "branches", self.branches)
+        expect_fields(self, kind=ShapeError)
 
     def carry(self, width: int | None) -> int | None:
         """The number of features that the join writes."""

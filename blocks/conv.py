@@ -19,6 +19,29 @@ from .base import Block, Net, ShapeError, Signal, Spec, Tie, WidthRelation, smal
 from .run import Run
 
 
+def expect_groups(block: Block, groups: int, channels: int, width: int) -> None:
+    """Checks that groups of channels are equally large on both sides.
+
+    Raises:
+        ShapeError: if one of the two is no multiple of the groups.
+    """
+    if channels % groups or width % groups:
+        raise ShapeError(f"{block}: {groups} groups must divide {channels} and {width} channels")
+
+
+def expect_windows(block: Block, *lengths: Sequence[int]) -> None:
+    """Checks that kernel, stride, padding and so on say as many numbers: one for each of one to three axes.
+
+    Raises:
+        ShapeError: says how many each has.
+    """
+    counts = [len(n) for n in lengths]
+    if len(set(counts)) > 1 or not 1 <= counts[0] <= 3:
+        raise ShapeError(
+            f"{block} has windows over {', '.join(map(str, counts))} axes; give one number for each of 1 to 3 axes"
+        )
+
+
 def blank_tap(large: int, small: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
     """Whether some tap of a kernel only ever meets padding.
 
@@ -55,8 +78,7 @@ class _AnyConv(Block):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.channels % self.groups or self.width % self.groups:
-            raise ShapeError(f"{self}: {self.groups} groups must divide {self.channels} and {self.width} channels")
+        expect_groups(self, self.groups, self.channels, self.width)
         if self.tie and self.tie.transposed:
             raise ShapeError(f"{self}: a convolution cannot share a transposed weight; tie it without transposed=True")
 

@@ -145,6 +145,12 @@ class TableRotary(Block):
     summary = "planes rotated by position"
     source = "tran2026, theorem 4.4"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shapes = [tuple(t.tensor.shape) for t in (self.cos, self.sin)]
+        if shapes[0] != shapes[1] or not shapes[0]:
+            raise ShapeError(f"{self} has cosines of shape {shapes[0]} and sines of shape {shapes[1]}; give one shape")
+
     @property
     def rotated(self) -> int:
         """Features of a head that are rotated; they come first."""

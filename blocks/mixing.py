@@ -31,6 +31,12 @@ class MixPositions(Block):
     summary = "fixed weighted sums over positions"
     source = "wire-balance theorem (lawful)"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = tuple(self.weights.tensor.shape)
+        if len(shape) != 2 or not all(shape) or not self.weights.tensor.is_floating_point():
+            raise ShapeError(f"{self} mixes positions by numbers of the shape {shape}; give a matrix of real numbers")
+
     def input_signal(self) -> Signal:
         return Signal(4, (self.weights.tensor.shape[1],))
 

@@ -61,11 +61,30 @@ def expect_net(value: Any, what: str) -> Net:
     raise ShapeError(f"{what} is {shown(value)}; {way_out}")
 
 
+def expect_named(owner: Net, field: str, nets: object) -> None:
+    """Checks that nets have names: a tuple of pairs.  It is quick, since every `>>` makes a series.
+
+    Raises:
+        ShapeError: says what is there instead.
+    """
+    pairs = nets if isinstance(nets, tuple) else (None,)
+    for pair in pairs:
+        if type(pair) is not tuple or len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], Net):
+            way = "write a >> b or chain(a=..., b=...)" if isinstance(owner, Series) else "write parallel(a, b)"
+            raise ShapeError(
+                f"{type(owner).__name__} has the {field} {shown(nets)}; it must be a tuple of pairs, each a name and a "
+                f"block: {way}"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class Series(Net):
     """One net after the other."""
 
     parts: tuple[tuple[str, Net], ...]
+
+    def __post_init__(self) -> None:
+        expect_named(self, "parts", self.parts)
 
     @staticmethod
     def of(*nets: Net) -> Series:

@@ -56,6 +56,15 @@ class Rearrange(Block):
         super().__post_init__()
         if self.move not in MOVES:
             raise ShapeError(f"{self} moves features by {self.move!r}; there are {', '.join(MOVES)}")
+        kept = sorted(i for i in self.order if i >= 0)
+        if kept != list(range(len(self.pieces))) or min(self.order) < -1:
+            raise ShapeError(f"{self}: the order must name each of the {len(self.pieces)} pieces once, and -1 repeats")
+        if self.order.count(-1) != len(self.repeats) or min(self.repeats, default=1) < 1:
+            raise ShapeError(f"{self}: the repeats must give a number of at least 1 for every -1 in the order")
+        if not self.joined or min(self.joined) < 0 or sum(self.joined) != len(self.order):
+            raise ShapeError(f"{self}: joined must say how many of the {len(self.order)} pieces make each new axis")
+        if math.prod(self.pieces) != math.prod(self.reads.shape):
+            raise ShapeError(f"{self}: the pieces have {math.prod(self.pieces)} numbers, and it reads {self.reads}")
 
     def input_signal(self) -> Signal:
         return self.reads

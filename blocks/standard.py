@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from lawful.theory.gauge.rules import Rule, UnitRowsRule
 
 from .base import Block, Net, ShapeError, Signal, Spec
+from .conv import expect_groups, expect_windows
 from .norms import divide
 from .run import Run
 
@@ -52,8 +54,14 @@ class StandardConv(Block):
     centred: bool = True
     frozen: tuple[str, ...] = ()
 
+    least = MappingProxyType({"kernel": 1, "stride": 1, "padding": 0, "dilation": 1})
     summary = "filters of mean 0 and variance 1"
     source = "kunin2021, theorem 1"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_windows(self, self.kernel, self.stride, self.padding, self.dilation)
+        expect_groups(self, self.groups, self.channels, self.width)
 
     @property
     def _shape(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from lawful.theory.gauge.rules import HomogeneousRule, LinearRule, PassRule, Rule
 
 from .base import Block, Net, ShapeError, Signal, Spec
-from .conv import blank_tap
+from .conv import blank_tap, expect_groups, expect_windows
 from .pieces import FREE
 from .run import Run
 
@@ -48,9 +48,14 @@ class UnevenConv(Block):
     output_padding: tuple[int, ...] = ()
     frozen: tuple[str, ...] = ()
 
-    least = MappingProxyType({"padding": 0, "output_padding": 0})
+    least = MappingProxyType({"kernel": 1, "stride": 1, "padding": 0, "dilation": 1, "output_padding": 0})
     summary = "y = W * x + b over channels, windows of any shape"
     source = "marcotte2025, theorem 3.6"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_windows(self, self.kernel, self.stride, self.padding, self.dilation, self.output_padding or self.kernel)
+        expect_groups(self, self.groups, self.channels, self.width)
 
     @property
     def _shape(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable
 
+from lawful.theory.arguments import ArgumentError
 from lawful.theory.typed import typed
 
 from . import shelf
@@ -22,6 +23,7 @@ from .store import by_id, entries
 LIMIT = 20
 NEAREST = 5
 ENOUGH = 0.3  # below this share of what was asked an entry is near, and no answer
+ALIKE, ALIKES = 0.6, 2  # words that look like an unknown one at least so much, and how many of them
 CLOSE = 0.5  # of the best score: what is below it is no answer either
 
 
@@ -73,10 +75,13 @@ def search(
         Entries; `nearest` says that nothing fits and these are only near, `understood` how the text was read.
 
     Raises:
-        ValueError: for a kind, block, optimizer or source that no entry has; lists those there are.
+        ValueError: for an empty text, and for a kind, block, optimizer or source that no entry has; lists those there
+            are.
     """
     keep = kept_by(block, kind, optimizer, loss, exact, between, source)
-    if text is None or not text.strip():
+    if text is not None and not text.strip():
+        raise ArgumentError("search: the text is empty; ask a question in words, or leave it out to list all entries")
+    if text is None:
         chosen = [e for e in (*entries(), *shelf.all_entries()) if keep(e)]
         named = Understood(optimizer_key(optimizer) if optimizer else "", loss or "", between)
         return Found(chosen, False, named)
@@ -114,7 +119,7 @@ def _alike(text: str, keep: Callable[[Entry], bool]) -> list[Entry]:
         w
         for word in tokens(text)
         if word not in stop_words()
-        for w in difflib.get_close_matches(word, index.known_words(), 2, 0.6)
+        for w in difflib.get_close_matches(word, index.known_words(), ALIKES, ALIKE)
     ]
     alike = _scored(Analysis(dict.fromkeys(words, 1.0)), None) if words else []
     found = [e for _, e in alike if keep(e)] or [e for e in entries() if e.kind == "theorem" and keep(e)]

@@ -10,9 +10,10 @@ from typing import Any
 
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.derive import derive
-from lawful.theory.arguments import of_right_kinds
+from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
+from lawful.theory.laws.pages import Printed
 
 from .entry import Entry
 from .find import search
@@ -42,7 +43,7 @@ class Match:
         return f"{self.law.name}: no entry states it" + (f"; near is {self.near.id}" if self.near else "")
 
 
-class Matches(list[Match]):
+class Matches(Printed, list[Match]):
     """The laws of a network with their entries, in the order of the laws.
 
     Attributes:
@@ -54,6 +55,11 @@ class Matches(list[Match]):
         super().__init__(found)
         self.laws = laws
         self.notes = tuple(laws.notes)
+
+    @property
+    def gist(self) -> str:
+        """How many of the laws an entry states."""
+        return f"{sum(m.entry is not None for m in self)} of {plural(len(self), 'law')} stated by entries"
 
     def __str__(self) -> str:
         runs: dict[tuple[str, str], int] = {}

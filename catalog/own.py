@@ -15,7 +15,9 @@ from lawful.graph.questions.check import check
 from lawful.graph.questions.check_report import CheckReport
 from lawful.graph.questions.derive import architecture_of, derive
 from lawful.graph.questions.reading import NetworkLike, network_of
+from lawful.theory.arguments import plural
 from lawful.theory.laws.law import Law
+from lawful.theory.laws.pages import Printed
 from lawful.theory.typed import typed, typed_methods
 
 from .entry import Entry
@@ -29,7 +31,7 @@ ANY_LOSS = "any differentiable loss of the output"
 
 
 @typed_methods()
-class Answer(list[Entry]):
+class Answer(Printed, list[Entry]):
     """What the catalog derived: the laws of a network as entries, and the check of the whole.
 
     Attributes:
@@ -39,6 +41,11 @@ class Answer(list[Entry]):
     def __init__(self, found: Sequence[Entry], report: CheckReport) -> None:
         super().__init__(found)
         self.report = report
+
+    @property
+    def gist(self) -> str:
+        """How many entries, and the verdict on the network."""
+        return f"{plural(len(self), 'entry', 'entries')}, {self.report.outcome}"
 
     def __str__(self) -> str:
         return "\n\n".join([*map(str, self), self.report.summary])

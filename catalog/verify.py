@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lawful.theory.arguments import ArgumentError, plural, shown
+from lawful.theory.laws.pages import Printed
 from lawful.theory.typed import typed
 
 from .entry import Entry
@@ -44,8 +45,8 @@ class Failure:
         return f"{self.id}: {self.reason}"
 
 
-@dataclass(frozen=True)
-class Verified:
+@dataclass(frozen=True, repr=False)
+class Verified(Printed):
     """What came of running the certificates again.
 
     Attributes:

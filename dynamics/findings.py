@@ -51,7 +51,7 @@ def _lawless(ledger: Watcher) -> list[Finding]:
     """A run without laws says why, and is still watched for all of the rest."""
     if ledger.lawless is None:
         return []
-    other = '"cross_entropy"' if ledger.loss == "mse" else '"mse"'
+    other = '"cross_entropy"' if str(ledger.loss) == "mse" else '"mse"'
     text = (
         f"no law is watched, so that gradients and steps are not judged: {ledger.lawless}; another loss may have laws "
         f"(lw.Ledger(..., loss={other})), and assert_lawful judges the gradients without any"

@@ -109,6 +109,24 @@ def expect_trained(parameters: Mapping[str, torch.Tensor], optimizers: Sequence[
         )
 
 
+def expect_of(model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Checks that every optimizer holds a parameter of the model; it may hold those of other models too.
+
+    Raises:
+        ValueError: for the optimizer of another model.
+    """
+    mine = dict(model.named_parameters())
+    known = set(map(id, mine.values()))
+    for i, one in enumerate(optimizers):
+        held = {id(p) for group in one.param_groups for p in group["params"]}
+        if known and held.isdisjoint(known):
+            which = f"optimizer {i} of {len(optimizers)}" if len(optimizers) > 1 else "the optimizer"
+            raise ValueError(
+                f"{which} has {plural(len(held), 'parameter')}, and none of the {len(known)} of the model "
+                f"({next(iter(mine))}, ...); pass the optimizer of this model, made from model.parameters()"
+            )
+
+
 def expect_state(state: object) -> None:
     """Checks that something is the saved account of a ledger.
 

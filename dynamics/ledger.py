@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lawful.theory.arguments import shown
+from lawful.theory.arguments import plural, shown, there_are
 from lawful.theory.extras import needed
 from lawful.theory.laws.law import Law
+from lawful.theory.laws.pages import Printed
 from lawful.theory.typed import typed_methods
 
 from .account import Account
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @typed_methods(skip=("state", "law", "path"))
-class Ledger(Watcher):
+class Ledger(Printed, Watcher):
     """Accounts for what every step of an optimizer does to every law of a model.
 
     Attach it before the loop; it hooks into `optimizer.step`, changes nothing, and needs no other line.
@@ -49,9 +50,10 @@ class Ledger(Watcher):
 
     Raises:
         ValueError: if a law reads a parameter that the model does not have or has in another shape, there is no law to
-            watch, the loss is unknown, or the optimizer moves nothing that is watched (where laws are derived from the
-            first forward pass, at the first step).  A derivation from the first forward pass that finds no law, or is
-            refused, raises nothing: what needs no law is watched, and `health()` says why.
+            watch, the loss is unknown, an optimizer holds no parameter of the model, or they move nothing that is
+            watched (where laws are derived from the first forward pass, at the first step).  A derivation from the
+            first forward pass that finds no law, or is refused, raises nothing: what needs no law is watched, and
+            `health()` says why.
         TypeError: for what is no optimizer.
     """
 
@@ -127,6 +129,11 @@ class Ledger(Watcher):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def gist(self) -> str:
+        """The verdict after so many steps."""
+        return f"{plural(self.steps, 'step')}, {plural(len(self.laws), 'law')}, {self.verdict}"
+
     def __str__(self) -> str:
         from rich.console import Console
 
@@ -149,5 +156,5 @@ class Ledger(Watcher):
                 "training mode; run one, or pass laws= or args= to the ledger"
             )
         if name not in self.accounts:
-            raise KeyError(f"no law named {name!r} is watched; there are {', '.join(list(self.accounts)[:8])}")
+            raise KeyError(f"no law named {name!r} is watched; {there_are(self.accounts)}")
         return self.accounts[name]

@@ -29,6 +29,7 @@ from .given import (
     expect_accounts,
     expect_fit,
     expect_laws,
+    expect_of,
     expect_options,
     expect_state,
     expect_trained,
@@ -117,8 +118,11 @@ class Watcher:
         try:
             if laws is not None:
                 self._watch(laws)
-            elif given or named or hasattr(inside(model), "arch"):
+            elif given or named:
                 self._watch(self._derived(given, named))
+            elif hasattr(inside(model), "arch"):
+                self._begin(self._derived(given, named))
+            expect_of(model, self.optimizers)
             if self.laws:
                 self._meet()
         except BaseException:
@@ -152,6 +156,13 @@ class Watcher:
             value = form.value(plain, sheets)
             self.accounts[name] = Account(form, {n: n for n in form.names}, value, value, form.scale(plain))
         self.weights.watch(self._parameters)
+
+    def _begin(self, laws: Sequence[Law]) -> None:
+        """Watches derived laws, or what needs none where there are none: the training goes on."""
+        if len(laws):
+            self._watch(laws)
+        else:
+            self._watch_without(why_none(laws))
 
     def _watch_without(self, why: str) -> None:
         """Watches what needs no law, of all parameters."""
@@ -199,10 +210,7 @@ class Watcher:
         try:
             with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
                 laws = self._derived(tuple(args), kwargs)
-            if len(laws):
-                self._watch(laws)
-            else:
-                self._watch_without(why_none(laws))
+            self._begin(laws)
         except Exception as error:  # whatever a derivation stumbles over, the training goes on
             self._watch_without(why_refused(error))
         finally:

@@ -41,15 +41,18 @@ def search(
     exact: Annotated[bool | None, typer.Option("--exact/--approximate", help="exact, or up to an epsilon")] = None,
     source: Annotated[str | None, typer.Option(help="part of the source, for example marcotte2025")] = None,
     between: Annotated[tuple[str, str] | None, typer.Option(help="two blocks that a law joins")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="at most so many answers")] = 10,
+    limit: Annotated[int, typer.Option(min=1, help="at most so many answers to words")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """List the entries that answer a question, best first; exit code 1 and the nearest ones if none does."""
     from lawful.catalog import search as search_entries
 
+    asked = [v for v in (words, block, kind, optimizer, loss, exact, source, between) if v is not None]
+    if not asked:
+        raise BadInput("there is no question; write lawful catalog search does Adam keep norms, or --kind balance")
     try:
         found = search_entries(
-            " ".join(words or []),
+            None if words is None else " ".join(words),
             block=block,
             kind=kind,
             optimizer=optimizer,

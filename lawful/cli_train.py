@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "lawful run 1"
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adamax", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam")
 OTHER_LOOPS = ("capturable", "differentiable")  # options for graphs of CUDA, and for steps with gradients
+FAILED = ("unexplained", "undecided")  # verdicts whose exit code is 1
 TYPES = ("float64", "float32", "bfloat16")
 
 
@@ -74,13 +75,13 @@ def train(
     chosen = chosen_loss(loss, classes, data)
     pairs = [(x, as_targets(y, chosen, arch.outputs[0].features)) for x, y in pairs]
     laws = derive(arch, chosen)
-    if not laws:
-        raise BadInput(f"{spec} has no law to watch: {'; '.join(laws.notes) or 'the derivation found none'}")
+    if not laws and figure is not None:
+        raise BadInput(f"{spec} has no law, so that there is nothing to draw; leave --figure out")
     model = arch.to_torch(kind, seed)
     made = _optimizer(optimizer, options, model)
     axis = arch.output_axes[0]
     losses: list[float] = []
-    with Ledger(model, made, laws, every=every) as ledger, _live(as_json) as show:
+    with Ledger(model, made, laws or None, loss=chosen, every=every) as ledger, _live(as_json) as show:
         for x, y in pairs:
             made.zero_grad()
             z = model(x).movedim(axis, -1)
@@ -114,7 +115,7 @@ def train(
     else:
         _print(run)
         console(False).print(f"the account is in {output}; lawful ledger {output} shows it again", highlight=False)
-    finish(run["verdict"] != "unexplained")
+    finish(run["verdict"] not in FAILED)
 
 
 def ledger(
@@ -132,7 +133,7 @@ def ledger(
         print_json(run)
     else:
         _print(run)
-    finish(run["verdict"] != "unexplained")
+    finish(run["verdict"] not in FAILED)
 
 
 def _kind(spec: str) -> type[torch.optim.Optimizer]:
@@ -257,7 +258,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _print(run: dict[str, Any]) -> None:
     terminal = console(False)
-    terminal.print(_table(run))
+    if run["laws"]:
+        terminal.print(_table(run))
     terminal.print(run["health"], highlight=False, markup=False)
 
 

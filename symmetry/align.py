@@ -16,25 +16,28 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.extras import needed
+from lawful.theory.laws.pages import Printed
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
+from lawful.theory.refusals import ModuleError
 from lawful.theory.typed import typed
 
 from .balance import symmetries_of
 from .element import Element
 from .given import ACTING, weights_of
 from .models import write
-from .running import Tensors, tensors_of
+from .running import Setting, Tensors, distance, outputs, tensors_of
 from .symmetries import Symmetries
 from .symmetry import STATISTICS, Symmetry
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 SWEEPS = 100
+ALIKE = 1e-6  # relative difference of outputs of one function, whatever its constants are kept in
 
 
-@dataclass(frozen=True)
-class Alignment(Generic[Model]):
+@dataclass(frozen=True, repr=False)
+class Alignment(Printed, Generic[Model]):
     """A model brought next to another one.
 
     Attributes:
@@ -48,6 +51,11 @@ class Alignment(Generic[Model]):
     elements: dict[str, Element]
     distance: tuple[float, float]
     sweeps: int
+
+    def __str__(self) -> str:
+        before, after = self.distance
+        moved: list[str] = [f"{name}: {element}" for name, element in self.elements.items()]
+        return "\n".join([*moved, f"distance of the parameters {before:.4g} before and {after:.4g} after"])
 
 
 @typed(ways=ACTING)
@@ -84,6 +92,7 @@ def align(
     """
     found = symmetries_of(a, args, kwargs, network)
     first, second = aligned_pair(a, b, found)
+    expect_one_function(a, b, found.setting, seed)
     chosen = [s for s in found if s.kind == "permutation"]
     before = _distance(first, second)
     now, elements, sweeps = matched(first, second, chosen, seed)
@@ -198,6 +207,35 @@ def aligned_pair(a: object, b: object, found: Symmetries) -> tuple[Tensors, Tens
         for m in (a, b)
     )
     return first, second
+
+
+def expect_one_function(a: object, b: object, setting: Setting, seed: int) -> None:
+    """Refuses two modules of which one computes something else with the weights of the other (ReLU, GELU).
+
+    Both run in evaluation mode; tensors, and modules that do not run on the inputs, are not compared.
+
+    Raises:
+        ShapeError: by how much their outputs differ.
+    """
+    if not (isinstance(a, torch.nn.Module) and isinstance(b, torch.nn.Module)):
+        return
+    weights = {n: as_double(t) for n, t in tensors_of(a, setting.aliases).items()}
+    modes = [(part, part.training) for m in (a, b) for part in m.modules()]
+    try:
+        a.eval()
+        b.eval()
+        settings = [Setting(m, setting.args, setting.kwargs, setting.aliases) for m in (a, b)]
+        one, other = (outputs(s, [weights], seed)[0] for s in settings)
+    except (ModuleError, ShapeError, NotImplementedError):
+        return
+    finally:
+        for part, training in modes:
+            part.training = training
+    if [x.shape for x in one] != [x.shape for x in other] or distance(one, other) > ALIKE:
+        raise ShapeError(
+            "with the weights of the first model the second one computes something else than the first; give two "
+            "models of one architecture"
+        )
 
 
 def expect_same(first: Tensors, second: Tensors) -> None:

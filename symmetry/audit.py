@@ -15,6 +15,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.arguments import of_right_kinds
+from lawful.theory.laws.pages import Printed
 from lawful.theory.refusals import ModuleError
 from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
@@ -61,9 +62,9 @@ class Finding:
         return f"{self.verdict}: {self.smooth} -> {', '.join(self.balance)}: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 @of_right_kinds
-class Audit:
+class Audit(Printed):
     """What a whole map does.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from lawful.theory.gauge.contract import Site
 from lawful.theory.gauge.rules import (
     ChosenRule,
+    CurveRule,
     FlattenRule,
     GroupProductRule,
     LinearRule,
@@ -92,6 +93,20 @@ def linear(rule: LinearRule, site: Site, w: int, axis: Axis, signs: bool) -> Ste
     if axis.before == 1 and axis.after % mine == 0:
         return [(x if w == y else y, replace(axis, after=axis.after // mine * other))]
     return None
+
+
+def curved(rule: CurveRule, site: Site, w: int, axis: Axis, signs: bool, size: int) -> Steps:
+    """A factor of a head goes with its head; inside of a head it sees nothing."""
+    p, both, width = site.inner[0], {*site.inputs, *site.outputs}, size // rule.heads
+    if w == p:
+        wide = replace(axis, start=axis.start * width, after=axis.after * width)
+        return None if signs else everywhere(site, wide, both)
+    inside = axis.start == 0 and axis.before % rule.heads == 0
+    if signs or inside or rule.heads == 1:
+        return everywhere(site, axis, both)
+    if axis.start % width or axis.after % width:
+        return None
+    return [*everywhere(site, axis, both), (p, replace(axis, start=axis.start // width, after=axis.after // width))]
 
 
 def recurrent(rule: RecurrentRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from lawful.graph.questions.reading import NetworkLike
+from lawful.theory.arguments import there_are
 from lawful.theory.typed import typed
 
 from .given import ACTING, weights_of
@@ -86,5 +87,5 @@ def _chosen(found: Symmetries, laws: Sequence[str] | None) -> list[Symmetry]:
         return list(lawful.values())
     missing = [n for n in laws if n not in lawful]
     if missing:
-        raise KeyError(f"no symmetry is behind a law {missing[0]!r}; there are {', '.join(list(lawful)[:8])}")
+        raise KeyError(f"no symmetry is behind a law {missing[0]!r}; {there_are(lawful)}")
     return [lawful[n] for n in laws]

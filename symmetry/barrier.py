@@ -11,6 +11,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.extras import needed
+from lawful.theory.laws.pages import Printed
 from lawful.theory.typed import typed
 
 from .align import Alignment, align, expect_same
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 
-@dataclass(frozen=True)
-class Barriers(Generic[Model]):
+@dataclass(frozen=True, repr=False)
+class Barriers(Printed, Generic[Model]):
     """What is measured between two models, before and after alignment.
 
     Attributes:
@@ -38,6 +39,16 @@ class Barriers(Generic[Model]):
     alignment: Alignment[Model]
     before: tuple[float, ...]
     after: tuple[float, ...]
+
+    @property
+    def gist(self) -> str:
+        """The highest point of both lines."""
+        return f"highest {max(self.before):.4g} before alignment and {max(self.after):.4g} after"
+
+    def __str__(self) -> str:
+        both = {"before": self.before, "after": self.after}
+        lines: list[str] = [f"{when}: {', '.join(f'{x:.4g}' for x in values)}" for when, values in both.items()]
+        return "\n".join([str(self.alignment), *lines])
 
     @property
     def heights(self) -> tuple[float, float]:

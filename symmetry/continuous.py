@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import torch
 
@@ -38,44 +39,54 @@ def from_law(law: Law, setting: Setting) -> Symmetry:
     degrees = tuple({abs(m.power) for m in moves} - {Fraction(1)})
     shape = law.shape
 
-    def exponential(s: torch.Tensor) -> Element:
-        if kind == "shift":
-            return Element("shift", remove_means(s, law))
-        if kind == "scale":
-            return Element("scale", torch.exp(remove_means(s, law)))
-        a = _generator(law, s)
-        return Element(
-            "matrix", torch.linalg.matrix_exp(a), {c: torch.linalg.matrix_exp(float(c) * a) for c in degrees}
-        )
-
     if kind == "shift":
         first = law.terms[0].part
         rest = _columns(first)
         shape = (*shape, rest) if rest > 1 and len(shape) < len(law.axis_kinds) + 1 else shape
 
-    def make(generator: torch.Generator) -> Element:
-        def draw() -> torch.Tensor:
-            size = SPREAD / (shape[-1] ** 0.5 if kind == "matrix" and shape else float(widest))
-            return size * torch.randn(shape, generator=generator, dtype=torch.float64)
+    exponential = partial(_exponential, law, kind, degrees)
+    make = partial(_make, exponential, kind, shape, widest)
+    find, prove = partial(_itself, law), partial(_prove, law)
+    return Symmetry(law.name, group, shape, moves, law.axis_kinds, kind, find, "", prove, make, exponential, setting)
 
-        return exponential(draw()) @ exponential(draw()) if kind == "matrix" else exponential(draw())
 
-    name = law.name
-    return Symmetry(
-        name, group, shape, moves, law.axis_kinds, kind, lambda: law, "", _prover(law), make, exponential, setting
+def _itself(law: Law) -> Law:
+    return law
+
+
+def _exponential(law: Law, kind: str, degrees: tuple[Fraction, ...], s: torch.Tensor) -> Element:
+    """The element of a generator."""
+    if kind == "shift":
+        return Element("shift", remove_means(s, law))
+    if kind == "scale":
+        return Element("scale", torch.exp(remove_means(s, law)))
+    a = _generator(law, s)
+    return Element("matrix", torch.linalg.matrix_exp(a), {c: torch.linalg.matrix_exp(float(c) * a) for c in degrees})
+
+
+def _make(
+    exponential: Callable[[torch.Tensor], Element],
+    kind: str,
+    shape: tuple[int, ...],
+    widest: int,
+    generator: torch.Generator,
+) -> Element:
+    """A random element; of matrices a product of two, which need not be symmetric."""
+    size = SPREAD / (shape[-1] ** 0.5 if kind == "matrix" and shape else float(widest))
+    drawn = [
+        exponential(size * torch.randn(shape, generator=generator, dtype=torch.float64))
+        for _ in range(1 + (kind == "matrix"))
+    ]
+    return drawn[0] @ drawn[1] if kind == "matrix" else drawn[0]
+
+
+def _prove(law: Law) -> Proof:
+    return Proof(
+        "Noether",
+        f"the gradient of {law.name} is tangent to the level sets everywhere, so its flow keeps the function",
+        "Noether 1918; the field is linear or constant, so its flow is the group that acts",
+        (law.proof,),
     )
-
-
-def _prover(law: Law) -> Callable[[], Proof]:
-    def prove() -> Proof:
-        return Proof(
-            "Noether",
-            f"the gradient of {law.name} is tangent to the level sets everywhere, so its flow keeps the function",
-            "Noether 1918; the field is linear or constant, so its flow is the group that acts",
-            (law.proof,),
-        )
-
-    return prove
 
 
 def _columns(part: Part) -> int:

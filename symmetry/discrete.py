@@ -15,7 +15,7 @@ import torch
 from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.gauge.contract import Site, View
 from lawful.theory.gauge.diagram import Diagram
-from lawful.theory.gauge.rules import BatchNormRule, FrozenNormRule, GainRule
+from lawful.theory.gauge.rules import AttentionRule, BatchNormRule, FrozenNormRule, GainRule
 from lawful.theory.laws.proof import Proof
 from lawful.theory.laws.statement import Part
 
@@ -45,8 +45,10 @@ def discrete(
     statistics = Statistics(diagram, setting, arch)
     wiring = Wiring(diagram, statistics.held, training)
     found: list[Symmetry] = []
+    moving: set[Place] = set()
     for signs in (False, True):
         for axis, places in _classes(wiring, signs):
+            moving |= set() if signs else set(places)
             moves = tuple(_moves(wiring, places, statistics, signs))
             if not moves or any(_contains(s, moves, axis[1], signs) for s in known):
                 continue
@@ -63,7 +65,21 @@ def discrete(
         else []
     )
     notes += ["dropout draws, so that permutations hold on average only; put the module in eval()"] if noisy else []
-    return found, notes
+    return found, notes + _still(wiring, moving)
+
+
+def _still(wiring: Wiring, moving: set[Place]) -> list[str]:
+    """A note on every attention whose heads have a fixed order, with the block that fixes it."""
+    notes = []
+    for site in wiring.diagram.sites:
+        if not isinstance(site.rule, AttentionRule) or (site.rule.noisy and wiring.draws):
+            continue
+        fixed = [p for p in wiring.heads(site, site.rule) if p[1].count > 1 and p not in moving]
+        if fixed:
+            at = wiring.stopped.get(fixed[0], "")
+            where = at if at not in ("", site.name) else "what it does to their scores"
+            notes.append(f"no permutation of the heads of {site.name} is listed: it is not known to pass {where}")
+    return notes
 
 
 def _contains(symmetry: Symmetry, moves: Sequence[Move], axis: Axis, signs: bool) -> bool:
@@ -133,7 +149,7 @@ def _symmetry(
         moves,
         ("free",),
         what,
-        lambda: None,
+        _no_law,
         FINITE,
         partial(_prove, wiring, start, places, signs),
         partial(_make, axis.count, signs),
@@ -159,7 +175,7 @@ def _exchange(wiring: Wiring, group: Alike, statistics: Statistics, setting: Set
         moves,
         ("free",),
         "permutation",
-        lambda: None,
+        _no_law,
         FINITE,
         partial(_prove_alike, wiring, group),
         partial(_make, len(group.branches), False),
@@ -167,6 +183,10 @@ def _exchange(wiring: Wiring, group: Alike, statistics: Statistics, setting: Set
         setting,
         tuple(map(Stack, stacks)),
     )
+
+
+def _no_law() -> None:
+    """A finite group has no law."""
 
 
 def _prove_alike(wiring: Wiring, group: Alike) -> Proof:

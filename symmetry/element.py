@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType
 
 import torch
 
 from lawful.theory.typed import typed_methods
 
-NOTHING: Mapping[Fraction, torch.Tensor] = MappingProxyType({})
-
 
 @typed_methods(leave=("__init__",))
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Element:
     """An element of a symmetry's group.
 
@@ -27,7 +24,10 @@ class Element:
 
     kind: str
     value: torch.Tensor
-    powers: Mapping[Fraction, torch.Tensor] = field(default_factory=lambda: NOTHING)
+    powers: Mapping[Fraction, torch.Tensor] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Element: {self.kind} of shape {tuple(self.value.shape)}>"
 
     @property
     def inverse(self) -> Element:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from lawful.graph.questions.reading import NetworkLike
+from lawful.theory.arguments import there_are
 from lawful.theory.oracle.modules import as_double
 from lawful.theory.parts import read
 from lawful.theory.typed import typed
@@ -70,7 +71,7 @@ def equalise(
     given = dict(statistics or {})
     for name, value in given.items():
         if name not in chosen:
-            raise KeyError(f"no factor per channel is called {name!r}; there are {', '.join(list(chosen)[:8])}")
+            raise KeyError(f"no factor per channel is called {name!r}; {there_are(chosen)}")
         if tuple(value.shape) != _channels(chosen[name]):
             raise ValueError(f"{name} has channels of shape {_channels(chosen[name])}, got {tuple(value.shape)}")
     every = weights_of(model, found.setting)

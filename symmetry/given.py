@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 
 from lawful.blocks import ShapeError
-from lawful.theory.arguments import ArgumentError
+from lawful.theory.arguments import ArgumentError, near_or_all
 
 from .running import Setting, Tensors, real_shape, tensors_of
 
@@ -76,11 +75,4 @@ def expect_known(what: str, name: str | None, known: Iterable[str]) -> None:
     """
     names = sorted(known)
     if name is not None and name not in names:
-        near = difflib.get_close_matches(name, names, 3)
-        raise ArgumentError(f"no {what} {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else there(names)))
-
-
-def there(names: Sequence[str]) -> str:
-    """The names that there are, the first ones of many."""
-    more = f", ... ({len(names)} in all)" if len(names) > 12 else ""
-    return f"there are {', '.join(names[:12])}{more}" if names else "there are none"
+        raise ArgumentError(f"no {what} {name!r}; {near_or_all(name, names)}")

@@ -6,8 +6,8 @@ gradient, and give a law under momentum only (`theory/flows/skew.py`, where the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, partial
 
 import torch
 
@@ -35,11 +35,7 @@ def rotations(solution: Solution, laws: LawSet, known: Sequence[Symmetry], setti
     skew = Skew(solution.drawn, trained=False)
     trained = {w for wires in Skew(solution.drawn).classes for w in wires}
 
-    @cache
-    def angular() -> dict[str, FlowLaw]:
-        found, _ = momentum_laws(solution, laws, Momentum())
-        return {law.name: law for law in found if law.kind == "angular"}
-
+    angular = Angular(solution, laws)
     contained = [_reads(s.moves) for s in known if s.group == "general linear"]
     for wires in skew.classes:
         turns = skew.rotations(wires[0])
@@ -54,7 +50,7 @@ def rotations(solution: Solution, laws: LawSet, known: Sequence[Symmetry], setti
             moves,
             ("free",) * len(kept) + ("matrix",),
             "matrix",
-            partial(_momentum, angular, wire),
+            partial(angular.of, wire),
             WHY if set(wires) <= trained else STILL,
             partial(_prove, wire, turns, solution, wires),
             partial(_make, kept, turns),
@@ -94,9 +90,22 @@ def _exponential(turns: Rotations, s: torch.Tensor) -> Element:
     return Element("matrix", torch.linalg.matrix_exp(a))
 
 
-def _momentum(angular: Callable[[], dict[str, FlowLaw]], wire: str) -> FlowLaw | None:
-    """The law that training with momentum has on a wire."""
-    return angular().get(f"angular momentum of {wire}")
+class Angular:
+    """The angular momenta of a network, derived when one is asked for."""
+
+    def __init__(self, solution: Solution, laws: LawSet) -> None:
+        self.solution = solution
+        self.laws = laws
+
+    @cached_property
+    def found(self) -> dict[str, FlowLaw]:
+        """By their names."""
+        found, _ = momentum_laws(self.solution, self.laws, Momentum())
+        return {law.name: law for law in found if law.kind == "angular"}
+
+    def of(self, wire: str) -> FlowLaw | None:
+        """The law that training with momentum has on a wire."""
+        return self.found.get(f"angular momentum of {wire}")
 
 
 def _make(kept: tuple[int, ...], turns: Rotations, generator: torch.Generator) -> Element:

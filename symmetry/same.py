@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from lawful.graph.questions.reading import NetworkLike
+from lawful.theory.laws.pages import Printed
 from lawful.theory.parts import read
 from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
@@ -34,8 +35,8 @@ TURNS = 40
 STILL = 1e-8  # logarithm of a factor, from which on nothing moves
 
 
-@dataclass(frozen=True)
-class Same:
+@dataclass(frozen=True, repr=False)
+class Same(Printed):
     """Whether two models compute one function.
 
     Attributes:
@@ -56,6 +57,11 @@ class Same:
 
     def __bool__(self) -> bool:
         return self.verdict.passed
+
+    def __str__(self) -> str:
+        rows = [f"{name}: {element}" for name, element in self.elements.items()]
+        rows.append(f"outputs differ by {self.outputs:.1e}, parameters after that by {self.parameters:.1e}")
+        return "\n".join([*rows, f"one function: {self.verdict}"])
 
 
 @typed(ways=ACTING)

@@ -23,6 +23,7 @@ from lawful.theory.gauge.rules import DiscardRule, LinearRule, TableRule
 from lawful.theory.gauge.solution import Solution
 from lawful.theory.gauge.unseen import as_computed
 from lawful.theory.laws.named import Named
+from lawful.theory.laws.pages import Printed
 from lawful.theory.oracle.verification import refuted
 from lawful.theory.parts import base, is_part
 from lawful.theory.typed import typed_methods
@@ -38,8 +39,10 @@ from .trial import tried
 
 
 @typed_methods()
-class Symmetries(Named[Symmetry]):
+class Symmetries(Printed, Named[Symmetry]):
     """The symmetries of one network, by position and by name.
+
+    Pickled with the network and its example inputs, they are derived again when they are loaded, with their proofs.
 
     Attributes:
         laws: the laws that were derived on the way.
@@ -128,6 +131,14 @@ class Symmetries(Named[Symmetry]):
         return tuple(
             s for s in self if (group is None or s.group == group) and (parameter is None or parameter in s.parameters)
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return symmetries, (self.setting.network, tuple(self.setting.args), dict(self.setting.kwargs))
+
+    def __str__(self) -> str:
+        """Its size, the symmetries and the notes, a line each."""
+        rows = [f"{s.name}: {s.group} of shape {s.shape}, moves {', '.join(s.parameters)}" for s in self]
+        return "\n".join([repr(self)[1:-1], *(f"  {row}" for row in [*rows, *(f"note: {n}" for n in self.notes)])])
 
     def __repr__(self) -> str:
         groups = [s.group for s in self]

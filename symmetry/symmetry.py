@@ -16,6 +16,7 @@ from lawful.blocks import ShapeError
 from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.flows import FlowLaw
 from lawful.theory.laws.law import Law
+from lawful.theory.laws.pages import Printed
 from lawful.theory.laws.proof import Proof
 from lawful.theory.parts import base
 from lawful.theory.typed import typed_methods
@@ -39,8 +40,8 @@ MOVED = (
 VISIBLE = 1e-7  # what a wrong element changes an output by at least, if the test sees it at all
 
 
-@dataclass(frozen=True)
-class Verified:
+@dataclass(frozen=True, repr=False)
+class Verified(Printed):
     """The outcome of trying a symmetry on a network.
 
     Attributes:
@@ -60,9 +61,9 @@ class Verified:
 
 
 @typed_methods(ways=WAYS | ELEMENT, leave=("__init__",))
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 @of_right_kinds
-class Symmetry:
+class Symmetry(Printed):
     """A group of transformations of the parameters under which the network computes the same function.
 
     Attributes:

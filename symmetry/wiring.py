@@ -26,6 +26,7 @@ from lawful.theory.gauge.rules import (
     ChosenRule,
     ComputedRule,
     ConcatRule,
+    CurveRule,
     DiscardRule,
     FlattenRule,
     FrozenNormRule,
@@ -67,6 +68,7 @@ from .axes import (
     Place,
     Steps,
     copied,
+    curved,
     everywhere,
     factor,
     gathered,
@@ -106,6 +108,7 @@ class Wiring:
         self.near: dict[int, list[Site]] = {}
         self.unread: dict[str, str] = {}
         self._on: dict[int, list[tuple[str, Use, int]]] = {}
+        self.stopped: dict[Place, str] = {}  # the block that does not let an axis through
         for site in diagram.sites:
             for w in dict.fromkeys(site.wires):
                 self.near.setdefault(w, []).append(site)
@@ -161,6 +164,8 @@ class Wiring:
                     continue
                 steps = self._through(site, w, axis, signs, {v for v, _ in found})
                 if steps is None:
+                    if not signs:
+                        self.stopped |= dict.fromkeys(found, site.name)
                     return None
                 waiting += steps
             waiting += self._shared(w, axis)
@@ -179,6 +184,8 @@ class Wiring:
             return recurrent(rule, site, w, axis, signs)
         if isinstance(rule, UnitRowsRule):
             return normalised(rule, site, w, axis, signs, (self._size(site.inputs[0]), self._size(site.inner[1])))
+        if isinstance(rule, CurveRule):
+            return curved(rule, site, w, axis, signs, self.diagram.wires[site.inputs[0]].size)
         if w in site.inner:
             return None  # rows of a table, a gain of all heads: nothing else answers
         if isinstance(rule, TableRule | DiscardRule | BilinearRule):
@@ -278,26 +285,40 @@ class Wiring:
     def _attention(self, rule: AttentionRule, site: Site, w: int, axis: Axis, signs: bool) -> Steps:
         q, k, v = site.inputs[:3]
         y = site.outputs[0]
-        if len({q, k, v, y}) < 4 or len(site.inputs) > 3 or rule.sink is not None or axis.start:
+        tables = [x for x in site.inputs[3:] if self.diagram.wires[x].size > 1]  # of scores, a feature for every head
+        apart = any(self.diagram.wires[x].size != rule.heads for x in tables)
+        unread = rule.sink is not None and not rule.buckets
+        if len({q, k, v, y, *tables}) < 4 + len(tables) or apart or unread or axis.start:
             return None
         copies = rule.heads // rule.kv_heads
         if signs:
+            if w in tables:
+                return None
             pair = {q, k} if w in (q, k) else {v, y}
             return [(u, axis) for u in pair] if copies == 1 else None
         if (rule.noisy and self.draws) or not rule.heads_alike:
             return None
-        widths = {x: self.diagram.wires[x].size // (rule.heads if x in (q, y) else rule.kv_heads) for x in (q, k, v, y)}
+        many, few = (q, y, *tables), (k, v)
+        widths = {x: self.diagram.wires[x].size // (rule.heads if x in many else rule.kv_heads) for x in (*many, *few)}
+        if w not in widths:
+            return []  # a number for all heads
         head = widths[w]
-        if axis.before == 1 and axis.count == rule.kv_heads and w in (k, v) and axis.after == head:
+        if axis.before == 1 and axis.count == rule.kv_heads and w in few and axis.after == head:
             pass
-        elif axis.before == 1 and axis.count == rule.kv_heads and w in (q, y) and axis.after == copies * head:
+        elif axis.before == 1 and axis.count == rule.kv_heads and w in many and axis.after == copies * head:
             pass
-        elif w in (q, y) and (axis.before, axis.count, axis.after) == (rule.kv_heads, copies, head):
-            return [(x, Axis(0, rule.kv_heads, copies, widths[x])) for x in (q, y)]
+        elif w in many and (axis.before, axis.count, axis.after) == (rule.kv_heads, copies, head):
+            return [(x, Axis(0, rule.kv_heads, copies, widths[x])) for x in many]
         else:
             return None
-        wide = {x: widths[x] * (copies if x in (q, y) else 1) for x in widths}
+        wide = {x: widths[x] * (copies if x in many else 1) for x in widths}
         return [(x, Axis(0, 1, rule.kv_heads, n)) for x, n in wide.items()]
+
+    def heads(self, site: Site, rule: AttentionRule) -> list[Place]:
+        """The heads of an attention: those with keys of their own, and those that share a key."""
+        y, copies = site.outputs[0], rule.heads // rule.kv_heads
+        width = self.diagram.wires[y].size // rule.heads
+        return [(y, Axis(0, 1, rule.kv_heads, copies * width)), (y, Axis(0, rule.kv_heads, copies, width))]
 
     def starts(self) -> Iterator[Place]:
         """Axes to begin with: every wire, then the heads and groups of what cuts it."""
@@ -307,10 +328,7 @@ class Wiring:
         for site in self.diagram.sites:
             rule = site.rule
             if isinstance(rule, AttentionRule):
-                y, copies = site.outputs[0], rule.heads // rule.kv_heads
-                width = self.diagram.wires[y].size // rule.heads
-                yield y, Axis(0, 1, rule.kv_heads, copies * width)
-                yield y, Axis(0, rule.kv_heads, copies, width)
+                yield from self.heads(site, rule)
             if isinstance(rule, GroupProductRule):
                 y, width = site.outputs[0], self.diagram.wires[site.outputs[0]].size // rule.groups
                 yield y, Axis(0, 1, rule.groups, width)

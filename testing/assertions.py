@@ -17,6 +17,7 @@ from lawful.graph.questions.check import COUNTABLE, VERIFIABLE, agreed_losses
 from lawful.graph.questions.count import count
 from lawful.graph.questions.derive import derive
 from lawful.graph.questions.reading import network_of
+from lawful.theory.arguments import Tolerance
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, label
@@ -74,7 +75,7 @@ def assert_lawful(
     axis: Axes | None = None,
     samples: int | None = None,
     seed: int = 0,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     training: bool = True,
     allow_untested: Sequence[str] = (),
     by_design: Sequence[str] = (),
@@ -115,9 +116,10 @@ def assert_lawful(
         tolerance: largest relative error of a gradient; by default a multiple of its noise, which is measured: how far
             it moves when every parameter moves by its last bit.
         training: run a module in training mode; False keeps its modes.
-        allow_untested: names of parameters, or of modules, that may have no witness.
+        allow_untested: names of parameters, or of modules, that may have no witness.  A name of nothing is warned of.
         by_design: names of operators (`"GradientReversal"`), modules or lines (`"model.py:12"`) whose gradient is meant
             not to be the derivative; `"detach"` for every cut.  A comment `# lawful: by design` says the same.
+            A name that nothing bears which ran is warned of.
         run: `"double"` for float64 only; `"as_is"` for the module's own numbers, with its own forward and
             `loss.backward()`, compiled and averaged as it is.  By default float64, and as it is where the module is
             compiled, wrapped or uses autocast.
@@ -169,6 +171,8 @@ def conclude(found: Findings) -> None:
     """
     __tracebackhide__ = True
     SEEN.append(found)
+    for said in found.stale:
+        warnings.warn(f"{found.model}: {said}", UserWarning, stacklevel=5)  # at the line of the assertion
     if not found.verdict.passed:
         raise AssertionError(str(found))
 

@@ -12,6 +12,7 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
 from lawful.graph.architecture.outputs import losses_of
 from lawful.graph.questions.reading import NetworkLike, network_of
+from lawful.theory.arguments import Tolerance
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, shown
@@ -36,7 +37,7 @@ def assert_conserved(
     axis: Axes = -1,
     samples: int = 4,
     seed: int = 0,
-    tolerance: float = TOLERANCE,
+    tolerance: Tolerance = TOLERANCE,
     training: bool = True,
 ) -> LawReport:
     """Fails unless a function of the parameters is constant along gradient flow.

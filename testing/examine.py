@@ -20,6 +20,7 @@ from lawful.theory.parts import base
 from lawful.theory.refusals import ModuleError, is_own, said
 from lawful.theory.verdict import Verdict
 
+from .exceptions import stale_designs, stale_untested
 from .findings import Findings, LawFinding
 from .lawcheck import check_law, of_samples
 from .witness.judge import LAWS, REFERENCE, REMOVED, STOPPED, STRAIGHT, UNSEEN, judge
@@ -103,6 +104,7 @@ def examine(
         findings = Findings(
             name, judgement.parameters, (), judgement.fault, [*judgement.notes, *notes], tuple(allow_untested)
         )
+        findings.stale = (*stale_untested(plain, allow_untested), *stale_designs([s.tape for s in steps], by_design))
         _excuses(findings)
         if laws is not None:
             _expect(laws, plain)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lawful.theory.arguments import plural
+from lawful.theory.laws.pages import Printed
 from lawful.theory.verdict import Verdict
 
 from .witness.judge import DERIVATIVE, LAWS, REACH, REFERENCE, ParameterFinding
@@ -41,8 +42,8 @@ class LawFinding:
     reason: str = ""
 
 
-@dataclass
-class Findings:
+@dataclass(repr=False)
+class Findings(Printed):
     """The outcome of `assert_lawful` and `assert_step_lawful` on a module.
 
     Attributes:
@@ -55,6 +56,7 @@ class Findings:
         seconds: how long it took.
         vacuous: why laws that were given say nothing.
         silent: parameters of a step that nothing is known of; they may be wrong.
+        stale: what is to be said about exceptions that except nothing.
     """
 
     model: str
@@ -66,6 +68,7 @@ class Findings:
     seconds: float = 0.0
     vacuous: str = ""
     silent: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> list[ParameterFinding]:
@@ -112,6 +115,11 @@ class Findings:
     def residual(self) -> float:
         """The largest residual of a law that holds."""
         return max((r.residual for r in self.laws if r.verdict is Verdict.HOLDS), default=0.0)
+
+    @property
+    def gist(self) -> str:
+        """The verdict on the gradients of the model."""
+        return f"{self.model}: {self.verdict}"
 
     @property
     def row(self) -> str:
@@ -187,7 +195,9 @@ class Findings:
             names = ", ".join(map(repr, [*silent][:2]))
             lines.append(f"  if that is meant: allow_untested=[{names}{', ...' if len(silent) > 2 else ''}]")
         lines.append("  witnesses:  " + "; ".join(self._witnesses()))
-        lines += _cut([f"  note:       {n}" for n in self.notes], max(1, LONGEST - len(lines) - 1), "notes")
+        lines += _cut(
+            [f"  note:       {n}" for n in (*self.notes, *self.stale)], max(1, LONGEST - len(lines) - 1), "notes"
+        )
         return lines[:LONGEST]
 
     def _asked(self) -> str:

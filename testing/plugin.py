@@ -7,7 +7,10 @@ used.
 from __future__ import annotations
 
 import functools
+import linecache
 import sys
+import traceback
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 
 FIXTURES = {"assert_conserved", "assert_lawful", "assert_locked", "assert_step_lawful"}
+BETWEEN = ("lawful", "torch", "contextlib", "functools")  # what stands between the lines of a user
 OUTPUT = "lawful_locked"  # what a process of xdist hands over: entries, and what is wrong with them
 LOCKED = pytest.StashKey[dict[str, Any]]()
 PROBLEMS = pytest.StashKey[list[str]]()
@@ -152,14 +156,57 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Puts what the assertions of a test have found into its report, which xdist carries to the summary."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Shows refusals at the user's own line (`--full-trace` shows every line).
+
+    Puts what the assertions of a test have found into its report, which xdist carries to the summary.
+    """
+    if call.excinfo is not None and not item.config.getoption("fulltrace") and _is_refusal(call.excinfo.value):
+        _shorten(call.excinfo.value)
+        call.excinfo = pytest.ExceptionInfo.from_exception(call.excinfo.value)
     outcome = yield
     module = sys.modules.get("lawful.testing.assertions")
     report = outcome.get_result()
     if module is not None and report.when == "call":
         report.user_properties += [("lawful", found.row) for found in module.SEEN]
         module.SEEN.clear()
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether an error was written by lawful, as the last line that ran shows; a mistake of lawful itself is none."""
+    steps = list(traceback.walk_tb(error.__traceback__))
+    if not steps or not _is_ours(steps[-1][0]):
+        return False
+    frame, line = steps[-1]
+    return linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    return _package(frame) == "lawful"
+
+
+def _is_between(frame: types.FrameType) -> bool:
+    """Whether a line is neither the user's nor that of another library: ours, torch's, or code that was generated."""
+    return _package(frame) in BETWEEN or frame.f_code.co_filename.startswith("<")
+
+
+def _package(frame: types.FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _shorten(error: BaseException) -> None:
+    """Leaves the lines that are the user's, in an error and in those that it came from; one without any is dropped."""
+    steps = [s for s in traceback.walk_tb(error.__traceback__) if not _is_between(s[0])]
+    found = None
+    for frame, line in reversed(steps):
+        found = types.TracebackType(found, frame, frame.f_lasti, line)
+    error.__traceback__ = found
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is None:
+        return
+    _shorten(cause)
+    if cause.__traceback__ is None:
+        error.__cause__ = None
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lawful.graph.questions.derive import derive
+from lawful.theory.arguments import Tolerance
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
@@ -18,6 +19,7 @@ from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .assertions import conclude, quiet
+from .exceptions import stale_untested
 from .findings import Findings, LawFinding
 from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
@@ -43,7 +45,7 @@ def assert_step_lawful(
     kwargs: Mapping[str, Any] | None = None,
     loss: LossLike = "mse",
     reference_grads: Mapping[str, torch.Tensor] | None = None,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     allow_untested: Sequence[str] = (),
 ) -> Findings:
     """Fails if the `.grad` of a model's parameters cannot be the gradient of a loss of that model.
@@ -66,7 +68,7 @@ def assert_step_lawful(
             process where several average, of a step without the optimization that is under test.
         tolerance: largest relative error; by default a multiple of the last bit of the gradients' type.  Give one where
             the step computes in narrower numbers than it keeps (autocast).
-        allow_untested: names of parameters, or of modules, that may have no gradient.
+        allow_untested: names of parameters, or of modules, that may have no gradient.  A name of nothing is warned of.
 
     Returns:
         What was found; `silent` are the parameters of which neither a law nor the reference says anything.
@@ -98,6 +100,7 @@ def assert_step_lawful(
     values = {n: _whole(p.detach()) for n, p in plain.named_parameters() for n in [_plain(n)]}
     grads_now = {n: None if p.grad is None else _whole(p.grad.detach()) for n, p in trained.items()}
     found = Findings(type(plain).__name__, {n: ParameterFinding(n) for n in trained}, allowed=tuple(allow_untested))
+    found.stale = stale_untested(plain, allow_untested)
     for name, g in grads_now.items():
         one = found.parameters[name]
         if g is None:
@@ -137,7 +140,7 @@ def assert_same_step(
     first: Callable[[], object],
     second: Callable[[], object],
     *,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     seed: int = 0,
 ) -> Findings:
     """Fails unless two ways to run one step leave the same gradients: two splits of the same data, for example.

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from lawful.theory.arguments import Tolerance
 from lawful.theory.inputs import inputs_of
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.modules import as_double, perturbed
@@ -44,7 +45,7 @@ def assert_symmetric(
     *,
     samples: int = 2,
     seed: int = 0,
-    tolerance: float = TOLERANCE,
+    tolerance: Tolerance = TOLERANCE,
 ) -> float:
     """Fails unless a direction in the space of the parameters leaves every output of a module as it is.
 

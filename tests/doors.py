@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import functools
 import inspect
@@ -60,19 +61,24 @@ class Door:
             return ()
         return tuple(p for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in LEFT_OUT)
 
-    def wrong(self, data: st.DataObject) -> Callable[[], Any]:
-        """A call with good values of what must be given, and anything for one argument or two."""
+    def with_good(self, **others: Any) -> Callable[[], Any]:
+        """A call with good values of what must be given, and some others."""
         known, blocks = examples(), {"network", "arch"} & {p.name for p in self.parameters}
         values = {p.name: known.get(p.name) for p in self.parameters if p.default is p.empty}
         if not blocks and any(p.name == "args" for p in self.parameters):
             values["args"] = known["args"]
-        values |= SMALL.get(self.name, {})
+        values |= SMALL.get(self.name, {}) | others
+        first = [values.pop(p.name) for p in self.parameters if p.kind is p.POSITIONAL_ONLY]
+        return lambda: self.call(*first, **values)
+
+    def wrong(self, data: st.DataObject) -> Callable[[], Any]:
+        """A call with good values of what must be given, and anything for one argument or two."""
+        others = {}
         for p in data.draw(st.lists(st.sampled_from(self.parameters), min_size=1, max_size=2, unique=True)):
             value = data.draw(WRONG, p.name)
             if not (callable(value) and "Callable" in str(p.annotation)):  # errors of a user's function are the user's
-                values[p.name] = value
-        first = [values.pop(p.name) for p in self.parameters if p.kind is p.POSITIONAL_ONLY]
-        return lambda: self.call(*first, **values)
+                others[p.name] = value
+        return self.with_good(**others)
 
 
 @functools.cache
@@ -103,6 +109,9 @@ def examples() -> dict[str, Any]:
         "tensors": dict(model.named_parameters()),
         "element": found[0].random(),
         "setting": lw.dynamics.predict.Setting(0.1),
+        "generator": found[0],
+        "first": lambda: model(x).square().mean().backward(),
+        "second": lambda: model(x).square().mean().backward(),
         "measure": lambda m: 0.0,
         "invariant": lambda p: p["0.weight"].sum(),
         "name": "net",
@@ -116,6 +125,7 @@ def examples() -> dict[str, Any]:
 def objects() -> dict[str, Any]:
     """Public objects, whose methods are doors too."""
     known = examples()
+    model, x = known["model"], known["args"]
     found = {
         "arch": known["arch"],
         "signal": b.Signal(3),
@@ -134,6 +144,15 @@ def objects() -> dict[str, Any]:
         "flow": known["flow"],
         "flowlaws": lw.flows.laws(known["network"], known["flow"]),
         "loss": lw.losses.Loss("mse"),
+        "parameters": lw.parameter_count(model, args=x),
+        "audit": lw.audit(known["mapping"], model, args=x),
+        "folded": lw.fold(model, args=x),
+        "alignment": lw.align(model, copy.deepcopy(model), args=x),
+        "same": lw.same_function(model, copy.deepcopy(model), args=x),
+        "findings": lw.testing.assert_lawful(model, (x,)),
+        "report": lw.verify(model, args=x),
+        "matches": lw.catalog.for_network(lw.Architecture(NET)),
+        "summary": lw.summary(model, args=x),
     }
     return found
 

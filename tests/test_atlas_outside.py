@@ -48,7 +48,7 @@ def test_what_is_missing_is_a_row(rows: dict) -> None:
     assert (record.status, record.reason) == ("not installed", "no-such-package-of-anyone is not installed")
     with pytest.raises(NotInstalled):
         outside.outside_model("absent/model")
-    with pytest.raises(NotBuilt, match="nearest names are torch/mlp"):
+    with pytest.raises(NotBuilt, match=r"did you mean .*torch/mlp"):
         outside.outside_model("torch/mpl")
 
 

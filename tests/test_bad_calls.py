@@ -153,11 +153,16 @@ def trained() -> lw.Ledger:
 
 def test_who_is_refused_leaves_no_hooks_and_the_rest_is_seen_at_the_first_step() -> None:
     net, other = small(3, 4, 2), torch.optim.SGD(small(3, 4, 2).parameters(), 0.1)
+    one = torch.optim.SGD([*net.parameters(), *small(2, 2, 2).parameters()], 0.1)  # also of another model
+    lw.Ledger(net, one, args=X).close()
     said(lambda: lw.Ledger(net, other, args=X))
     assert not net._forward_pre_hooks and not other._optimizer_step_pre_hooks
-    ledger = lw.Ledger(net, other)
+    assert "optimizer 1 of 2 has 4 parameters, and none of the 4" in said(lambda: lw.Ledger(net, [one, other]))
+    assert not one._optimizer_step_pre_hooks
+    beside = torch.optim.SGD([net[2].bias], 0.1)  # type: ignore[list-item]
+    ledger = lw.Ledger(net, beside)
     net(X).sum().backward()
-    assert "none of the" in said(other.step)
+    assert "none of the" in said(beside.step)
     ledger.close()
 
 

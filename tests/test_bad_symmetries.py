@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -101,3 +102,19 @@ def test_a_question_to_a_watched_model_is_no_training() -> None:
         model(X).square().mean().backward()
         optimizer.step()
     assert ledger.steps == 1 and ledger.verdict in ("ok in part", "rounding in part")
+
+
+def test_models_of_two_architectures_are_not_aligned() -> None:
+    """Shapes alone do not tell them apart."""
+    x = torch.randn(5, 3)
+    nets = [
+        torch.nn.Sequential(torch.nn.Linear(3, 4), act, torch.nn.Linear(4, 2))
+        for act in (torch.nn.ReLU(), torch.nn.Tanh())
+    ]
+    with pytest.raises(ValueError, match="computes something else than the first"):
+        lw.align(*nets, args=x)
+    again = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(4, 2)
+    ).eval()
+    noisy = copy.deepcopy(again).train()
+    assert lw.align(again, noisy, args=x).distance == (0.0, 0.0) and noisy.training

@@ -21,7 +21,16 @@ from lawful.catalog.site.formulas import rendered
 from lawful.catalog.site.names import slug, url
 
 JOINED = ("what happens to the norm of a conv filter followed by batchnorm", "relu between conv and a linear layer")
-READ = ("dead ReLU", "quantization of relu", "CLIP", "scale invariant weights", "learning rate warmup")
+READ = (
+    "dead ReLU",
+    "quantization of relu",
+    "CLIP",
+    "scale invariant weights",
+    "learning rate warmup",
+    "zzzqqq",
+    "blorptastic frobnitz",
+    "atenshun modjule",
+)
 ASKED = [*QUESTIONS, *FRESH, *JOINED, *OPTIMIZERS, *READ]
 HOSTILE = "<script>alert(1)<"
 

@@ -93,3 +93,18 @@ def test_a_run_of_another_loss(lawful, loss: str) -> None:
         code == 0 and run["loss"] == loss and run["verdict"] in ("ok", "rounding", "ok in part", "rounding in part")
     ), err
     assert all(x is not None for x in run["losses"])
+
+
+def test_a_network_without_laws_is_trained_all_the_same(lawful) -> None:
+    arrays("data.npz", False)
+    Path("nets.py").write_text(
+        "from lawful import blocks as b\ndef make():\n    return b.Linear(4, 5) >> b.GELU() >> b.Linear(5, 3)\n"
+    )
+    code, out, _ = lawful("train", "nets.py:make", "--data", "data.npz", "--steps", "3")
+    assert code == 1 and "no law is watched" in out and 'loss="cross_entropy"' in out and "law " not in out[:5]
+    run = json.loads(Path("lawful-run.json").read_text(encoding="utf-8"))
+    assert run["verdict"] == "undecided" and run["laws"] == [] and len(run["losses"]) == 3
+    code, again, _ = lawful("ledger", "lawful-run.json")
+    assert code == 1 and again.strip() in out
+    code, _, said = lawful("train", "nets.py:make", "--data", "data.npz", "--figure", "run.svg")
+    assert code == 2 and "no law, so that there is nothing to draw" in said

@@ -109,3 +109,28 @@ def test_a_complex_input_is_refused_in_one_sentence_with_a_way_out() -> None:
     for ask in (lw.derive, lw.check, lw.symmetries):
         with pytest.raises(ValueError, match=r"complex inputs are not read \(z\); pass torch.view_as_real"):
             ask(Given(), args=(z,))
+
+
+class Mixed(nn.Module):
+    """A complex matrix on what is real or a transform of it, before all parameters."""
+
+    def __init__(self, transform: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.transform = transform
+        self.weight, self.out = nn.Parameter(torch.randn(4, 3, dtype=torch.cfloat)), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.fft.rfft(x)[..., :3] if self.transform else x.to(torch.cfloat)
+        return self.out((x @ self.weight.t()).abs())
+
+
+@pytest.mark.filterwarnings("error:.*complex.*")
+@pytest.mark.parametrize("transform", [False, True])
+def test_complex_numbers_made_of_the_inputs_run_in_the_traced_network(transform: bool) -> None:
+    module, x = Mixed(transform), torch.randn(5, 6 if transform else 3)
+    found = lw.check(module, args=x)
+    assert found.count is not None and found.count.laws == lw.count(module, args=x).laws
+    assert found.lawful or "more than the rules give" in str(found)
+    assert all(r.verdict is lw.Verdict.HOLDS for r in found.report.laws) and found.report.laws
+    assert lw.parameter_count(module, args=x).laws == found.count.laws

@@ -147,8 +147,8 @@ def test_a_composed_network_says_nothing_of_tracing(lawful: Callable) -> None:
         ("nets.py:alone", "returns a module with nothing"),
         ("nets.py:other", "nets.py:other returns a tuple; return an Architecture, an expression of blocks, or (mod"),
         ("torchvision:", "torchvision has no model ''"),
-        ("torchvision:resnet19", "torchvision has no model 'resnet19'; the nearest names are resnet1"),
-        ("timm:resnet_50", "timm has no model 'resnet_50'; the nearest names are resnet"),
+        ("torchvision:resnet19", "torchvision has no model 'resnet19'; did you mean resnet1"),
+        ("timm:resnet_50", "timm has no model 'resnet_50'; did you mean resnet"),
         ("hf:gtp2", "transformers has no model type 'gtp2', and no folder of this name holds a config.json"),
     ],
 )

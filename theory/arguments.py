@@ -7,24 +7,42 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import difflib
 import inspect
 import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 LARGEST = 2**40  # beyond every real width, and small enough for products of a few of them to stay finite as floats
 ANY = -math.inf  # the smallest value of numbers that may be any: what was counted or measured
 SHOWN = 70
-NAMES = {bool: "True or False", str: "text", type(None): "None", float: "a number", Any: "anything"}
+NAMES = {bool: "True or False", str: "text", bytes: "bytes", type(None): "None", float: "a number", Any: "anything"}
 OF_TORCH = {
     "Module": "a torch module",
     "Tensor": "a tensor",
     "Generator": "a torch.Generator",
     "dtype": "a torch.dtype",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """A rule for numbers in an annotation: `Annotated[float, Between(0, 1)]` is above one and below the other."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: Any) -> bool:
+        return self.low < value < self.high
+
+    def __str__(self) -> str:
+        return f"above {self.low:g} and below {self.high:g}"
+
+
+Tolerance = typing.Annotated[float, Between(0, 1)]  # of relative residuals: at 0 nothing passes, at 1 everything does
 
 _KNOWN: dict[type, tuple[tuple[str, Any], ...]] = {}
 
@@ -61,6 +79,20 @@ def plural(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def there_are(names: Iterable[str], most: int = 8) -> str:
+    """The names that there are, the first ones of many: `there are a, b`, `there is a`, `there are none`."""
+    known = list(names)
+    more = f", ... ({len(known):,} in all)" if len(known) > most else ""
+    return f"there {'is' if len(known) == 1 else 'are'} {', '.join(known[:most]) or 'none'}{more}"
+
+
+def near_or_all(name: str, names: Iterable[str]) -> str:
+    """What a name was meant to be, or all that there are."""
+    known = list(names)
+    near = difflib.get_close_matches(name, known, 3)
+    return f"did you mean {' or '.join(near)}?" if near else there_are(known)
+
+
 def a_or_an(noun: str) -> str:
     """A noun with its article: `a str`, `an int`."""
     return f"{'an' if noun[:1].lower() in set('aeiou') else 'a'} {noun}"
@@ -84,7 +116,11 @@ def hints_of(thing: Callable[..., Any] | type) -> dict[str, Any]:
 
 def misfit(value: Any, hint: Any, least: float = 1) -> str:
     """What a value must be, if it does not fit its annotation; empty if it does."""
-    return "" if _fits(value, hint, least) else _expected(hint, least)
+    if _fits(value, hint, least):
+        return ""
+    wanted = _expected(hint, least)
+    endless = isinstance(value, float) and not math.isfinite(value)
+    return wanted.replace("a number", "a finite number", 1) if endless else wanted
 
 
 def _fits(value: Any, hint: Any, least: float) -> bool:
@@ -92,6 +128,9 @@ def _fits(value: Any, hint: Any, least: float) -> bool:
         options = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ else (Any,))
         return any(_fits(value, h, least) for h in options)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        base, *rules = typing.get_args(hint)
+        return _fits(value, base, least) and all(value in r for r in rules if isinstance(r, Between))
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, h, least) for h in inner)
     if origin is typing.Literal:
@@ -123,7 +162,7 @@ def _fits(value: Any, hint: Any, least: float) -> bool:
         return type(value) is int and least <= value and (value <= LARGEST or least == ANY)
     if hint is float:
         whole = type(value) is int and abs(value) <= LARGEST
-        return whole or (isinstance(value, float) and (least == ANY or not math.isnan(value)))
+        return whole or (isinstance(value, float) and (least == ANY or math.isfinite(value)))
     if isinstance(hint, type) and getattr(hint, "_is_runtime_protocol", True):  # other protocols say nothing here
         return isinstance(value, hint)
     return True
@@ -133,6 +172,9 @@ def _expected(hint: Any, least: float) -> str:
     if isinstance(hint, TypeVar):
         return " or ".join(_expected(h, least) for h in hint.__constraints__ or (hint.__bound__,))
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        base, *rules = typing.get_args(hint)
+        return " ".join([_expected(base, least), *(str(r) for r in rules if isinstance(r, Between))])
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_expected(h, least) for h in inner))
     if origin is typing.Literal:
@@ -141,8 +183,12 @@ def _expected(hint: Any, least: float) -> str:
         return f"a tuple of {len(inner)} values"
     if origin in (tuple, collections.abc.Sequence, collections.abc.Iterable, list):
         kind = {tuple: "tuple", list: "list"}.get(origin, "list")
+        if inner[0] is Any:
+            return f"a {kind}"
         return f"a {kind} of values, each {_expected(inner[0], least)}"
     if origin in (collections.abc.Mapping, dict):
+        if all(hint is Any for hint in inner):
+            return "a dict"
         return f"a dict from {_expected(inner[0], least)} to {_expected(inner[1], least)}"
     if origin is collections.abc.Callable or hint is collections.abc.Callable:
         return "a function"
@@ -162,24 +208,21 @@ def expect_fields(
     self: Any,
     least: Mapping[str, int] = types.MappingProxyType({}),
     kind: type[Exception] = ArgumentError,
-    integers_only: bool = False,
 ) -> None:
     """Checks every field of a dataclass object against its annotation; for `__post_init__`.
 
     Args:
         self: the object.
-        least: smallest value of integer fields where that is not 1; integers inside tuples may be anything.
+        least: smallest value of integer fields where that is not 1, and of integers inside tuples, which else may be
+            anything.
         kind: of the error.
-        integers_only: leave out all fields that are no integers.
 
     Raises:
         Exception: of that kind; names the class, the field and what it must be.
     """
     for name, hint in _field_hints(type(self)):
-        if integers_only and hint is not int:
-            continue
         value = getattr(self, name)
-        low = least.get(name, 1) if hint is int else -LARGEST
+        low = least.get(name, 1 if hint is int else -LARGEST)
         if wanted := misfit(value, hint, low):
             large = f" and at most {LARGEST}" if hint is int and type(value) is int and value > LARGEST else ""
             raise kind(f"{_brief(self)} has the {name} {shown(value)}; it must be {wanted}{large}")

@@ -200,9 +200,12 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
     corrected: dict[str, str] = {}
     if known is not None:  # a name that nothing has is read in parts: TransformerEncoderLayer
         rest = re.sub(r"[A-Za-z0-9]+", lambda m: m[0] if _is_known(m[0], known) else CAMEL.sub(" ", m[0]), rest)
-    raw = tokens(rest)
-    if known is not None:
-        raw = [w for word in raw for w in _spelled(word, known, corrected)]
+    raw: list[str] = []
+    breaks = set()
+    for part in re.split(r"[,;/&](?![^()]*\))", rest):
+        words = tokens(part)
+        raw += words if known is None else [w for word in words for w in _spelled(word, known, corrected)]
+        breaks.add(len(raw))
     row = [stem(w) for w in raw]
     terms: dict[str, float] = dict.fromkeys(letters, 1.0)
     unknown = []
@@ -231,7 +234,7 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
             for implied in model["implies"]:
                 terms.setdefault(implied, IMPLIED)
     norms = [(a, b) for a, b, said in spans if "batchnorm" in said]
-    optimizers = tuple(named(raw, updates, norms, data["updates"]))
+    optimizers = tuple(named(raw, updates, norms, data["updates"], breaks))
     if known is not None:  # an entry is found by all that it names, a question asks about these
         terms = {t: w for t, w in terms.items() if t not in keys} | {term(OPTIMIZER, k): 1.0 for k in optimizers}
     losses = tuple(k for k, concept in data["losses"].items() if terms.get(concept, 0) >= 1)

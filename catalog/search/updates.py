@@ -7,14 +7,18 @@ What follows a "without" is not asked about, and the momentum of a BatchNorm is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 Span = tuple[int, int, str]  # the words from, to, and what they name
 
 
 def named(
-    raw: Sequence[str], spans: Sequence[Span], norms: Sequence[tuple[int, int]], rules: Mapping[str, Any]
+    raw: Sequence[str],
+    spans: Sequence[Span],
+    norms: Sequence[tuple[int, int]],
+    rules: Mapping[str, Any],
+    breaks: Collection[int] = (),
 ) -> list[str]:
     """Keys of the optimizers that a question asks about, in its order.
 
@@ -23,9 +27,10 @@ def named(
         spans: where an optimizer is named.
         norms: where a BatchNorm is named.
         rules: `updates` of the thesaurus.
+        breaks: words before which a comma or a slash stands.
     """
-    cuts = _cuts(raw, rules)
-    left_out = _left_out(raw, spans, rules)
+    cuts = sorted({*_cuts(raw, rules), *_items(raw, spans, rules, breaks)})
+    left_out = _left_out(raw, spans, rules, breaks)
     found: dict[str, None] = {}
     for begin, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
         inside = [s for s in spans if begin <= s[0] < end and not _of_norm(raw, s, norms, rules)]
@@ -50,13 +55,44 @@ def _cuts(raw: Sequence[str], rules: Mapping[str, Any]) -> list[int]:
     return [i for i in range(len(raw)) if any(_at(raw, i, row) for row in rows)]
 
 
-def _left_out(raw: Sequence[str], spans: Sequence[Span], rules: Mapping[str, Any]) -> list[Span]:
+def _broken(one: Span, other: Span, breaks: Collection[int]) -> bool:
+    """Whether a comma or a slash stands between two names."""
+    return any(one[1] <= b <= other[0] for b in breaks)
+
+
+def _items(
+    raw: Sequence[str], spans: Sequence[Span], rules: Mapping[str, Any], breaks: Collection[int]
+) -> Iterator[int]:
+    """Where an optimizer begins that is another one of a list: "SGD, Adam and Lion", "SGD, momentum, Adam".
+
+    What others are used with ("SGD, weight decay") is one by itself only in the midst of such a list.
+    """
+
+    def listed(i: int) -> bool:
+        one, other = spans[i - 1], spans[i]
+        words = raw[one[1] : other[0]]
+        joined = "and" in words or _broken(one, other, breaks)
+        return joined and all(w.isdigit() or w in rules["listing"] for w in words)
+
+    def whole(i: int) -> bool:
+        return spans[i][2] not in rules["additions"]
+
+    for i in range(1, len(spans)):
+        midst = i + 1 < len(spans) and whole(i - 1) and whole(i + 1) and listed(i + 1)
+        if listed(i) and (whole(i) or (midst and _broken(spans[i - 1], spans[i], breaks))):
+            yield spans[i][0]
+
+
+def _left_out(
+    raw: Sequence[str], spans: Sequence[Span], rules: Mapping[str, Any], breaks: Collection[int]
+) -> list[Span]:
     """What the question says to be without: behind a "without", and what a "or" joins to that, or set to 0."""
     found: list[Span] = []
     for span in spans:
         start, end, key = span
         between = raw[found[-1][1] : start] if found else ["-"]
-        joined = all(w in rules["along"] for w in between) and ("and" not in between or key in rules["additions"])
+        apart = "and" in between or bool(found and _broken(found[-1], span, breaks))
+        joined = all(w in rules["along"] for w in between) and (not apart or key in rules["additions"])
         while start and raw[start - 1] in rules["articles"]:
             start -= 1
         both = any(_at(raw, start - len(row), row) for row in rules["compare"])

@@ -9,7 +9,7 @@ from ..bibliography import sources
 from ..entry import Entry
 from ..facets import on_wires
 from ..fates import OPTIMIZERS
-from ..find import CLOSE, ENOUGH, NEAREST
+from ..find import ALIKE, ALIKES, CLOSE, ENOUGH, NEAREST
 from ..record import LAW_KINDS
 from ..search import analysis, ranking
 from ..search.documents import document
@@ -35,6 +35,8 @@ RULES = {
     "enough": ENOUGH,
     "close": CLOSE,
     "nearest": NEAREST,
+    "alike": ALIKE,
+    "alikes": ALIKES,
     "lawKinds": LAW_KINDS,
 }
 

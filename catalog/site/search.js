@@ -113,15 +113,26 @@ function lawfulSearch(data) {
   }
 
   // The optimizers that a question asks about, in its order; see `updates.py`.
-  function named(raw, spans, norms) {
+  function named(raw, spans, norms, breaks) {
     const at = (i, row) => i >= 0 && row.every((w, k) => raw[i + k] === w);
     const compared = raw.some((w) => updates.pairs.includes(w)) ? [...updates.compare, ["and"]] : updates.compare;
-    const cuts = raw.map((_, i) => i).filter((i) => compared.some((row) => at(i, row)));
+    const broken = (one, other) => breaks.some((b) => one[1] <= b && b <= other[0]);
+    const listed = (i) => {
+      const words = raw.slice(spans[i - 1][1], spans[i][0]);
+      return words.every((w) => /^[0-9]+$/.test(w) || updates.listing.includes(w)) && (words.includes("and") || broken(spans[i - 1], spans[i]));
+    };
+    const whole = (i) => !updates.additions.includes(spans[i][2]);
+    const items = spans.flatMap((s, i) => {
+      const midst = i > 0 && i + 1 < spans.length && whole(i - 1) && whole(i + 1) && listed(i + 1);
+      return i > 0 && listed(i) && (whole(i) || (midst && broken(spans[i - 1], s))) ? [s[0]] : [];
+    });
+    const apart = raw.map((_, i) => i).filter((i) => compared.some((row) => at(i, row)));
+    const cuts = [...new Set([...apart, ...items])].sort((a, b) => a - b);
     const out = [];
     for (const span of spans) {
       let [start, end, key] = span;
       const between = out.length ? raw.slice(out.at(-1)[1], start) : ["-"];
-      const joins = between.every((w) => updates.along.includes(w)) && (!between.includes("and") || updates.additions.includes(key));
+      const joins = between.every((w) => updates.along.includes(w)) && (!(between.includes("and") || (out.length && broken(out.at(-1), span))) || updates.additions.includes(key));
       while (start && updates.articles.includes(raw[start - 1])) start--;
       const before = (row) => at(start - row.length, row);
       const denied = !updates.compare.some(before) && updates.without.some(before);
@@ -165,8 +176,12 @@ function lawfulSearch(data) {
       if (Object.hasOwn(phrases, row.join(" ")) || row.every((t) => known.has(t))) return name;
       return name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, " ");
     };
-    let raw = tokens(spelling ? rest.replace(/[A-Za-z0-9]+/g, inParts) : rest);
-    if (spelling) raw = raw.flatMap((w) => spelled(w, corrected));
+    const raw = [], breaks = new Set();
+    for (const part of (spelling ? rest.replace(/[A-Za-z0-9]+/g, inParts) : rest).split(/[,;/&](?![^()]*\))/)) {
+      const words = tokens(part);
+      raw.push(...(spelling ? words.flatMap((w) => spelled(w, corrected)) : words));
+      breaks.add(raw.length);
+    }
     const row = raw.map(stem);
     letters.forEach((t) => terms.set(t, 1));
     for (let i = 0; i < row.length; ) {
@@ -188,7 +203,7 @@ function lawfulSearch(data) {
     for (const [model, implied] of Object.entries(models)) {
       if (terms.has(model)) for (const t of implied) if (!terms.has(t)) terms.set(t, rules.implied);
     }
-    const asked = named(raw, places, spans.filter((s) => s[2].includes("batchnorm")));
+    const asked = named(raw, places, spans.filter((s) => s[2].includes("batchnorm")), [...breaks]);
     if (spelling) {
       for (const t of Object.keys(optimizers)) terms.delete(t);
       for (const [t, k] of Object.entries(optimizers)) if (asked.includes(k)) terms.set(t, 1);
@@ -218,6 +233,43 @@ function lawfulSearch(data) {
     return said / total - rules.spare * Math.min(spare, rules.spares) + basic + (named ? rules.modelAsked : 0);
   }
 
+  // How much of two words is alike: twice the letters of the longest common runs over all letters, as difflib has it.
+  function likeness(a, b) {
+    let same = 0;
+    const waiting = [[0, a.length, 0, b.length]];
+    while (waiting.length) {
+      const [alo, ahi, blo, bhi] = waiting.pop();
+      let size = 0, i = alo, j = blo, before = [];
+      for (let x = alo; x < ahi; x++) {
+        const row = [];
+        for (let y = blo; y < bhi; y++) {
+          if (a[x] !== b[y]) continue;
+          row[y] = (before[y - 1] || 0) + 1;
+          if (row[y] > size) [size, i, j] = [row[y], x - row[y] + 1, y - row[y] + 1];
+        }
+        before = row;
+      }
+      if (!size) continue;
+      same += size;
+      waiting.push([alo, i, blo, j], [i + size, ahi, j + size, bhi]);
+    }
+    return (2 * same) / (a.length + b.length);
+  }
+
+  // Where no word is known: the terms that look most like the words of the text.
+  function alike(text) {
+    const bound = (n, m) => (2 * Math.min(n, m)) / (n + m);
+    const rows = tokens(text).filter((w) => !stopWords.has(w)).flatMap((word) =>
+      Object.keys(frequency)
+        .filter((other) => bound(word.length, other.length) >= rules.alike)
+        .map((other) => [likeness(other, word), other])
+        .filter(([value]) => value >= rules.alike)
+        .sort(([a, x], [b, y]) => b - a || (x < y ? 1 : -1))
+        .slice(0, rules.alikes)
+    );
+    return new Map(rows.map(([, other]) => [other, 1]));
+  }
+
   // The answers to a text: { entries, nearest, optimizer, corrected, unknown }, best first.
   return function search(text, keep = () => true, limit = 20) {
     const question = analyse(text, true);
@@ -226,13 +278,16 @@ function lawfulSearch(data) {
     const asked = pair ? [pair[1], pair[2]].map((part) => [...analyse(part, false).terms.keys()]) : null;
     const joins = (e) => asked && rules.lawKinds.includes(e.kind) && asked.every((side) => side.length && side.every((t) => e.wires.has(t)));
     const size = (id) => [...id].length;
-    const found = docs
+    const scored = (weight, more) => docs
       .map((e) => [score(e, weight), e])
       .filter(([s]) => s > 0)
-      .map(([s, e]) => [Math.round((s + (joins(e) ? 0.3 : 0)) * 1e9) / 1e9, e])
+      .map(([s, e]) => [Math.round((s + more(e)) * 1e9) / 1e9, e])
       .filter(([, e]) => keep(e))
       .sort(([a, x], [b, y]) => b - a || size(x.id) - size(y.id) || (x.id < y.id ? -1 : 1));
+    let found = scored(weight, (e) => (joins(e) ? 0.3 : 0));
     const good = found.filter(([s]) => s >= Math.max(rules.enough, rules.close * (found.length ? found[0][0] : 0)));
+    if (!found.length) found = scored(weights({ terms: alike(text), joined: new Set() }), () => 0);
+    if (!found.length) found = docs.filter((e) => e.kind === "theorem" && keep(e)).map((e) => [0, e]);
     const answers = good.length ? good.slice(0, limit) : found.slice(0, rules.nearest);
     return { entries: answers.map(([, e]) => e), nearest: !good.length, optimizer: question.optimizers[0] || "", beside: question.optimizers.slice(1), corrected: question.corrected, unknown: question.unknown };
   };

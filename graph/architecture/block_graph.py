@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -11,7 +10,7 @@ import networkx as nx
 
 from lawful.blocks import Block, Net, ShapeError, Signal, Spec, WidthError
 from lawful.blocks.signals import DeclarationError
-from lawful.theory.arguments import misfit, plural, shown
+from lawful.theory.arguments import misfit, near_or_all, plural, shown, there_are
 from lawful.theory.gauge.contract import EPSILON
 from lawful.theory.gauge.diagram import Parameter
 from lawful.theory.typed import typed_methods
@@ -142,8 +141,7 @@ class BlockGraph:
             raise self._no_node(name) from None
 
     def _no_node(self, name: object) -> ShapeError:
-        near = difflib.get_close_matches(str(name), self._order, 3) or self._order[:8]
-        return ShapeError(f"no node is called {shown(name)}; there are {', '.join(near)}")
+        return ShapeError(f"no node is called {shown(name)}; {near_or_all(str(name), self._order)}")
 
     @property
     def nodes(self) -> list[str]:
@@ -181,7 +179,7 @@ class BlockGraph:
         names = list(self.parameters)
         for prefix in prefixes:
             if not any(n.startswith(prefix) for n in names):
-                raise ShapeError(f"no parameter begins with {prefix!r}; there are {', '.join(names[:8])}")
+                raise ShapeError(f"no parameter begins with {prefix!r}; {there_are(names)}")
         replaced: dict[int, Block] = {}
         for n in self._order:
             block = self.block(n)

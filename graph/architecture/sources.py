@@ -190,6 +190,8 @@ def _table(value: torch.Tensor, signal: Signal) -> torch.Tensor:
         hot = (flat[..., None] == torch.arange(signal.features)).to(torch.float64)
         return torch.where(hot.sum(-1, keepdim=True) > 0, hot, float("nan"))
     moved = value.movedim(1, -1) if signal.channels_first else value
+    if moved.is_complex():  # both parts, as further positions
+        moved = torch.stack([moved.real, moved.imag], 1)
     return moved.reshape(len(value), -1, signal.features)
 
 

@@ -13,6 +13,7 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.theory.arguments import of_right_kinds
 from lawful.theory.files import expect_writable
+from lawful.theory.laws.pages import Printed
 from lawful.theory.losses import LossError, LossLike
 from lawful.theory.oracle.exact.certificate import certificate_of
 from lawful.theory.oracle.exact.checker import MALFORMED, Proved, Refused, check, same
@@ -38,9 +39,9 @@ CLOSE = 1e-10
 
 
 @typed_methods(leave=("__init__",))
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 @of_right_kinds
-class Certificate:
+class Certificate(Printed):
     """Everything that proves a number of laws: network, polynomial, laws, prime, point and minors.
 
     Attributes:
@@ -48,6 +49,16 @@ class Certificate:
     """
 
     content: Mapping[str, Any]
+
+    @property
+    def gist(self) -> str:
+        """What it claims, which `check` proves."""
+        n, m = self.at_least, self.at_most
+        return f"claims {n if n == m else f'from {n} to {m}'} independent laws; check() proves it"
+
+    def __str__(self) -> str:
+        named = [f"  {k}: {v}" for k, v in self.content.items() if isinstance(v, (str, int, float))]
+        return "\n".join([f"certificate that {self.gist}", *named])
 
     @property
     def at_least(self) -> int:

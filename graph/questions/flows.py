@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.arguments import shown
+from lawful.theory.arguments import Tolerance, shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.flows import (
     Flow,
@@ -105,7 +105,7 @@ def verify(
     axis: Axes = -1,
     samples: int = 4,
     seed: int = 0,
-    tolerance: float = TOLERANCE,
+    tolerance: Tolerance = TOLERANCE,
 ) -> Report:
     """Checks that the derivative of every law along a flow vanishes, in float64 at random states.
 

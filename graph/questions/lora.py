@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from lawful.blocks import Add, Block, Linear, Net, Scale, ShapeError
-from lawful.theory.arguments import shown
+from lawful.theory.arguments import shown, there_are
 from lawful.theory.typed import typed
 
 from ..architecture.architecture import Architecture
@@ -65,9 +65,7 @@ def targeted(
     hit = [n for n in frozen.nodes if isinstance(frozen.block(n), Linear) and (not parts or any(p in n for p in parts))]
     if not hit:
         linear = [n for n in frozen.nodes if isinstance(frozen.block(n), Linear)]
-        raise ShapeError(
-            f"no Linear has {' or '.join(parts) or 'a name'} in its name; there are {', '.join(linear[:8])}"
-        )
+        raise ShapeError(f"no Linear has {' or '.join(parts) or 'a name'} in its name; {there_are(linear)}")
     return frozen, hit
 
 

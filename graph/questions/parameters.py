@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from lawful.blocks import ShapeError
-from lawful.theory.arguments import of_right_kinds
+from lawful.theory.arguments import of_right_kinds, plural
+from lawful.theory.laws.pages import Printed
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.counting import CLEAR_GAP, Count, count_fields, expect_known
 from lawful.theory.oracle.exact.program import NotPolynomialError
@@ -48,9 +49,9 @@ class Family:
     laws: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 @of_right_kinds
-class ParameterCount:
+class ParameterCount(Printed):
     """How many parameters a network has, and what the redundant ones are.
 
     At a generic point, `dimension + fibre = parameters`, `brackets + laws = fibre` and `gauge + unexplained = fibre`.
@@ -110,6 +111,13 @@ class ParameterCount:
     def accidental(self) -> int:
         """Laws that no gauge explains."""
         return self.laws - self.derived
+
+    @property
+    def gist(self) -> str:
+        """The two numbers that it is about."""
+        return (
+            f"{self.dimension:,} of {self.parameters:,} parameters matter, {plural(self.laws, 'law')}, {self.verdict}"
+        )
 
     def __str__(self) -> str:
         rows = [

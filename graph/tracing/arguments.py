@@ -106,7 +106,7 @@ class Arguments:
 
     def _data(self, value: Data) -> Found:
         low, example = self._low, value.example
-        tokens = not example.is_floating_point()
+        tokens = not (example.is_floating_point() or example.is_complex())
         kind = "raw" if example.ndim < 2 or example.shape[0] != low.batch else "tokens" if tokens else "numbers"
         shape = tuple(int(n) for n in example.shape[1:]) or (1,)
         signal = Signal(shape[-1], shape[:-1])

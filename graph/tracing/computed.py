@@ -128,7 +128,8 @@ def computed(low: Context, node: Node, signal: Signal) -> Stream:
             with double(), dropout_off():
                 (value,) = evaluate(tensors)
             value = value.reshape(value.shape[0], *signal.shape)
-            return value if signal.tokens or value.is_floating_point() else value.double()  # a count, used as a number
+            numbers = value.is_floating_point() or value.is_complex()
+            return value if signal.tokens or numbers else value.double()  # a count, used as a number
         except (RuntimeError, LookupError) as error:
             raise Unprepared(str(error)) from error
 

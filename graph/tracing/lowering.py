@@ -231,6 +231,8 @@ class Lowering(Context):
                 self.computed[s.port[0]] = node, kind
                 return s
             except NotUnderstood as error:
+                if node.meta["val"].is_complex():  # no input of the network is complex
+                    raise
                 self.notes.append(f"{self.place(node).op} of the inputs is read as if it could be anything: {error}")
         self.data.append((node, kind))
         return self.builder.add_input(signal, self.batch)

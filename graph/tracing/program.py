@@ -17,6 +17,7 @@ from lawful.theory.oracle.lending.holders import LendingError
 from lawful.theory.oracle.lending.lent import lent, refuse_unready
 from lawful.theory.oracle.lending.storage import SharedMemoryError, same_memory, shared_names, shares_memory
 from lawful.theory.oracle.modules import as_double
+from lawful.theory.oracle.outputs import NO_EXAMPLE, is_empty
 
 from .calls import Call, FlatCall, Outputs, read_call
 from .empties import without_empty
@@ -239,6 +240,10 @@ def _read(
     found = reorder(flat.graph, flat.detached, found)
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)
+    if not outputs and (empty := [(n, t) for n, t in zip(call.names, examples, strict=True) if is_empty(t)]):
+        name, tensor = empty[0]
+        shape = tuple(tensor.shape)
+        raise TraceError(f"{type(module).__name__} reads {name} of shape {shape}, which is empty; {NO_EXAMPLE}")
     if not outputs:
         raise TraceError(
             f"{type(module).__name__} gives no tensor of real numbers that depends on its inputs or parameters; "

@@ -9,6 +9,7 @@ import torch
 from torch.fx import Node
 
 from lawful.blocks import Block
+from lawful.theory.arguments import ArgumentError
 
 from .arrange import aligned, exact, focus
 from .context import HANDLERS, Context
@@ -92,12 +93,21 @@ def register_op(operation: Any) -> Callable[[Callable[..., Value]], Callable[...
         operation: the operation, `torch.ops.mylib.scaled_tanh`, or its name, `"mylib::scaled_tanh"`.  One that tracing
             knows already is read by the new function from then on.
 
+    Raises:
+        ValueError: for a name that no operation of torch has, so that the function would never be called.
+        TypeError: for something that is no operation and no name.
+
     Example:
         @lw.register_op(torch.ops.mylib.scaled_tanh)
         def scaled_tanh(call, x, scale):
             return call(blocks.Pointwise("tanh"), call(blocks.Scale(scale), x, feature=None), feature=None)
     """
     name = operation_name(operation)
+    if name not in HANDLERS and not _exists(name):
+        raise ArgumentError(
+            f"register_op: torch has no operation {name!r}; import or define what makes it before, and write its name "
+            "as torch.ops has it, 'mylib::scaled_tanh'"
+        )
 
     def register(function: Callable[..., Value]) -> Callable[..., Value]:
         def handler(low: Context, node: Node, *args: Any, **kwargs: Any) -> Value:
@@ -107,6 +117,15 @@ def register_op(operation: Any) -> Callable[[Callable[..., Value]], Callable[...
         return function
 
     return register
+
+
+def _exists(name: str) -> bool:
+    """Whether torch has an operation of this name."""
+    home, _, local = name.rpartition(".") if "." in name else ("aten", "", name)
+    found: Any = torch.ops
+    for part in (*home.split("."), local):
+        found = getattr(found, part, None)
+    return found is not None
 
 
 def operation_name(operation: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import re
@@ -15,7 +14,9 @@ from typing import Any
 
 import torch
 
-from .built import Built, NotBuilt, NotInstalled, awaken, listed, said
+from lawful.theory.arguments import near_or_all
+
+from .built import Built, NotBuilt, NotInstalled, awaken, said
 from .stubs import declare_torchvision
 from .vision import quiet
 
@@ -52,8 +53,7 @@ def outside_model(
     """
     row = _rows().get(name)
     if row is None:
-        near = listed(difflib.get_close_matches(name, outside_names(), 4, 0.4))
-        raise NotBuilt(f"the list of the atlas has no model {name!r}; the nearest names are {near}")
+        raise NotBuilt(f"the list of the atlas has no model {name!r}; {near_or_all(name, outside_names())}")
     package = row["package"]
     try:
         number = importlib.metadata.version(package)

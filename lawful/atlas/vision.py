@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,9 @@ from unittest.mock import patch
 
 import torch
 
-from .built import BATCH, Built, NotBuilt, awaken, listed, said, without_caches
+from lawful.theory.arguments import near_or_all
+
+from .built import BATCH, Built, NotBuilt, awaken, said, without_caches
 from .stubs import declare_torchvision
 
 SIDES = (64, 96, 128, 160, 192, 224, 256)  # image sizes tried for a small instance, the smallest that runs is taken
@@ -97,8 +98,7 @@ class _Sizes:
 
 def _known(name: str, names: tuple[str, ...], source: str) -> None:
     if name not in names:
-        near = listed(difflib.get_close_matches(name, names, 4, 0.5))
-        raise NotBuilt(f"{source} has no model {name!r}; the nearest names are {near}")
+        raise NotBuilt(f"{source} has no model {name!r}; {near_or_all(name, names)}")
 
 
 def _built(make: Maker, native: Size, option: str, family: str, full: bool, training: bool) -> Built:

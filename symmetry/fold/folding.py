@@ -18,7 +18,8 @@ from lawful.symmetry.reach import readers_of
 from lawful.symmetry.running import copied, distance, outputs, tensors_of
 from lawful.symmetry.symmetries import Symmetries, symmetries
 from lawful.symmetry.symmetry import TOLERANCE
-from lawful.theory.arguments import of_right_kinds
+from lawful.theory.arguments import of_right_kinds, plural
+from lawful.theory.laws.pages import Printed
 from lawful.theory.typed import typed
 
 from .batchnorm import batchnorms
@@ -33,9 +34,9 @@ MAKERS = {"norms": norms, "batchnorm": batchnorms, "values": values, "scales": s
 KINDS = tuple(MAKERS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 @of_right_kinds
-class Folded:
+class Folded(Printed):
     """A model after folding.
 
     Attributes:
@@ -49,6 +50,17 @@ class Folded:
     done: tuple[str, ...]
     refused: dict[str, str]
     error: float
+
+    @property
+    def gist(self) -> str:
+        """How much was folded."""
+        more = f", {len(self.refused)} refused" if self.refused else ""
+        return f"{plural(len(self.done), 'fold')}{more}, outputs change by {self.error:.1e}"
+
+    def __str__(self) -> str:
+        done = [f"folded: {d}" for d in self.done] or ["nothing was folded"]
+        refused = [f"refused: {what}: {why}" for what, why in self.refused.items()]
+        return "\n".join([*done, *refused, f"outputs change by {self.error:.1e}"])
 
 
 @typed(ways=FOLDING)

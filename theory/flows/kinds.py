@@ -11,6 +11,7 @@ from numbers import Real
 
 import torch
 
+from ..arguments import there_are
 from ..oracle.composed import solve
 from ..typed import typed_methods
 from .base import Flow, Layout, State
@@ -111,8 +112,7 @@ class Mirror(Flow):
         """
         for pattern in self._read:
             if not any(fnmatchcase(name, pattern) for name in layout.shapes):
-                known = ", ".join(list(layout.shapes)[:8])
-                raise FlowError(f"the potential of {pattern!r} fits no trainable parameter; there are {known}")
+                raise FlowError(f"the potential of {pattern!r} fits no trainable parameter; {there_are(layout.shapes)}")
 
     def generic(self, theta: torch.Tensor, layout: Layout) -> torch.Tensor:
         """The point with positive entries where a potential wants them.

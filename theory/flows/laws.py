@@ -11,6 +11,7 @@ import torch
 from ..arguments import expect_counted, expect_text, of_right_kinds, plural
 from ..laws.law import as_parameters
 from ..laws.named import Named
+from ..laws.pages import Printed
 from ..laws.statement import ramp_like
 from ..parts import base, with_parts
 from ..typed import typed_methods
@@ -107,7 +108,7 @@ class FlowLaw:
 
 
 @typed_methods(skip=("loss", "independent"))
-class FlowLaws(Named[FlowLaw]):
+class FlowLaws(Printed, Named[FlowLaw]):
     """The laws of one network under one flow.
 
     Attributes:

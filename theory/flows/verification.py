@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.func import grad, jvp, vmap
 
+from ..arguments import there_are
 from ..laws.law import Law
 from ..oracle.signal import Potential, Sampler
 from ..oracle.verification import TOLERANCE, LawReport, Report
@@ -71,8 +72,9 @@ def check_laws(
             raise FlowError(f"{law!r} is no law; pass those of lawful.flows.laws or lawful.derive")
         for name in map(base, law.parameters):
             if name not in layout.shapes:
-                known = ", ".join(list(layout.shapes)[:8])
-                raise FlowError(f"{law.name} reads {name!r}, which is no trainable parameter; there are {known}")
+                raise FlowError(
+                    f"{law.name} reads {name!r}, which is no trainable parameter; {there_are(layout.shapes)}"
+                )
     motions = list(_motions(flow, layout, draw, samples, seed))
     return Report(tuple(_judge(law, motions, tolerance, seed) for law in read))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..arguments import there_are
 from ..gauge.families import is_matrix, skew_axes
 from ..parts import read
 
@@ -38,8 +39,7 @@ def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> to
         tensor = read(part.parameter, params)
     except KeyError:
         raise KeyError(
-            f"no parameter {part.parameter!r}; there are {', '.join(sorted(params)[:8])}; "
-            "pass the module the law was derived from"
+            f"no parameter {part.parameter!r}; {there_are(sorted(params))}; pass the module the law was derived from"
         ) from None
     if tensor.numel() != math.prod(part.view.shape):
         raise ValueError(

@@ -8,7 +8,7 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import LARGEST, of_right_kinds, shown
+from ..arguments import LARGEST, of_right_kinds, shown, there_are
 from ..parts import base
 from ..typed import typed_methods
 from .leak import Leak
@@ -212,8 +212,5 @@ def named_tensors(params: object, names: Sequence[str] | None = None) -> dict[st
         )
     for n in names or ():
         if n not in found:
-            raise KeyError(
-                f"no parameter {n!r}; there are {', '.join(sorted(found)[:8])}; "
-                "pass the module the law was derived from"
-            )
+            raise KeyError(f"no parameter {n!r}; {there_are(sorted(found))}; pass the module the law was derived from")
     return found

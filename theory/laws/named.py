@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar, overload
+
+from ..arguments import near_or_all
 
 
 class Family(Protocol):
@@ -52,9 +53,7 @@ class Named(Sequence[T]):
                 if law.name == key:
                     return law
             names = [law.name for law in self._laws]
-            near = difflib.get_close_matches(key, names, 3)
-            there = f"there are {', '.join(names[:8])}" if names else "there are none"
-            raise KeyError(f"no law named {key!r}; " + (f"did you mean {' or '.join(near)}?" if near else there))
+            raise KeyError(f"no law named {key!r}; {near_or_all(key, names)}")
         try:
             return self._laws[key]
         except IndexError:

@@ -8,6 +8,22 @@ from html import escape
 CELL = "text-align:left;vertical-align:top;padding:0.2em 0.6em"
 
 
+class Printed:
+    """A result whose whole text is what `print` shows: notebooks show it as well, and a prompt one line."""
+
+    @property
+    def gist(self) -> str:
+        """What one line says of it."""
+        return str(self).strip().splitlines()[-1]
+
+    def __repr__(self) -> str:
+        more = "; print it for the whole" if "\n" in str(self).strip() else ""
+        return f"<{type(self).__name__}: {self.gist}{more}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
     """An HTML table.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..arguments import plural
 from ..typed import typed_methods
@@ -16,6 +17,8 @@ SHOWN = 10  # steps that are printed below one
 @dataclass(frozen=True, repr=False)
 class Proof:
     """One application of a theorem.
+
+    A pickled one has its whole text; its hypotheses were checked in the process that derived it and are not again.
 
     Attributes:
         theorem: name of the theorem or rule.
@@ -30,6 +33,12 @@ class Proof:
     source: str = ""
     steps: tuple[Proof, ...] = ()
     check: Callable[[], bool] | None = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Proof, (self.theorem, self.claim, self.source, self.steps)
+
+    def __deepcopy__(self, memo: object) -> Proof:
+        return self  # nothing of it changes
 
     def walk(self) -> Iterator[Proof]:
         """The step and all steps below it, from the leaves up."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+NO_EXAMPLE = "pass example inputs that hold at least one example"
 # What language models return beside their answer: what the next call reads again, and states of inner layers.
 CARRIED = frozenset(
     {
@@ -82,6 +83,8 @@ def named_outputs(module: torch.nn.Module, out: Any) -> dict[str, torch.Tensor]:
         TypeError: if there is none.
     """
     found, left = outputs_of(out)
+    if not found and (empty := why_empty(module, out)):
+        raise TypeError(empty)
     if not found:
         kinds = f" ({', '.join(left)})" if left else ""
         raise TypeError(
@@ -91,4 +94,12 @@ def named_outputs(module: torch.nn.Module, out: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-__all__ = ["CARRIED", "named_items", "named_outputs", "outputs_of"]
+def why_empty(module: torch.nn.Module, out: Any) -> str:
+    """What is said about an output that is a tensor without entries, as of a batch of no examples; else nothing."""
+    tensors = [out] if is_empty(out) else [t for t in (named_items(out) or {}).values() if is_empty(t)]
+    if not tensors:
+        return ""
+    return f"{type(module).__name__} gives a tensor without entries, of shape {tuple(tensors[0].shape)}; {NO_EXAMPLE}"
+
+
+__all__ = ["CARRIED", "NO_EXAMPLE", "is_empty", "named_items", "named_outputs", "outputs_of", "why_empty"]

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from ..arguments import ArgumentError, of_right_kinds, plural, shown
+from ..arguments import ArgumentError, Tolerance, misfit, of_right_kinds, plural, shown
 from ..laws.law import Law
 from ..losses import LossLike
 from ..parts import is_part, with_parts
@@ -177,6 +177,8 @@ def verify(
     """
     if type(samples) is not int or samples < 1:
         raise ArgumentError(f"verify: samples is {shown(samples)}; it must be an integer of at least 1")
+    if wanted := misfit(tolerance, Tolerance):
+        raise ArgumentError(f"verify: tolerance is {shown(tolerance)}; it must be {wanted}")
     if not isinstance(network, torch.nn.Module | Differentiable):
         raise ArgumentError(f"verify: the network is {shown(network)}; expected an architecture or a torch module")
     if isinstance(network, torch.nn.Module) and not isinstance(network, Differentiable):

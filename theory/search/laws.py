@@ -7,6 +7,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from ..arguments import of_right_kinds, plural
+from ..laws.pages import Printed
 from .monomials import Monomial
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 Polynomial = dict[Monomial, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 @of_right_kinds
-class PolynomialLaws:
+class PolynomialLaws(Printed):
     """All conserved polynomials up to some degree.
 
     That none is missing is certain: a rank modulo a prime never exceeds the rank over Q, so the search can only find
