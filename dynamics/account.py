@@ -46,6 +46,7 @@ class Account:
         leak: the worst `<grad h, g>` so far, relative to the largest it could be, and its step.
         leak_first: the first step at which it was more than rounding.
         tolerance: what the same number may be by rounding, at its step.
+        booked: the last step that was booked.
         judged: steps whose slope was compared with what it must be; where a norm's epsilon was not measured it is not.
         history: step, mean squared value, relative change and relative remainder.
         stale_step: the first step whose momentum buffer was not the one that the step before had left.
@@ -65,6 +66,7 @@ class Account:
     scale: Tensor
     causes: dict[str, Tensor] = field(default_factory=dict)
     steps: int = 0
+    booked: int = 0
     remainder: Tensor = field(init=False)
     bound: Tensor = field(init=False)
     judged: int = 0
@@ -115,7 +117,7 @@ class Account:
             self.broken = step
         self._book({cause: value - self.last})
         self.bound = self.bound + EVALUATION * self.scale
-        self.last = value
+        self.last, self.booked = value, step
         self.slope = self.carried = None
 
     def close(self, value: Tensor, step: int, exact: Precision, floor: float) -> None:
@@ -156,7 +158,7 @@ class Account:
         finite = bool(torch.isfinite(value).all()) and math.isfinite(ratio) and bool(torch.isfinite(left).all())
         if not finite and self.broken is None:
             self.broken = step
-        self.last = value
+        self.last, self.booked = value, step
         self.steps += 1
         size = self.norm
         change = float(torch.linalg.vector_norm(self.change)) / size
@@ -174,7 +176,7 @@ class Account:
     def state(self) -> dict[str, Any]:
         """All numbers, to resume a run."""
         tensors = ("first", "last", "scale", "remainder", "bound", "doubt", "slope", "carried", "slopes")
-        plain = ("steps", "judged", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first", "stale_step")
+        plain = ("steps", "booked", "judged", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first", "stale_step")
         out: dict[str, Any] = {n: getattr(self, n) for n in (*tensors, *plain)}
         return {**out, "causes": dict(self.causes), "history": list(self.history)}
 

@@ -148,7 +148,7 @@ def silent(ledger: Watcher) -> list[Finding]:
     names = tuple(
         n
         for n, p in ledger.parameters.items()
-        if id(p) in held and n not in fixed and ledger.last_watched - ledger.notes.last.get(n, 0) >= SILENT
+        if id(p) in held and n not in fixed and ledger.notes.looked.get(n, 0) - ledger.notes.last.get(n, 0) >= SILENT
     )
     text = f"no gradient for {SILENT} steps or more, the layer has stopped learning"
     return [Finding("silent", names, text, fault=False)] if names else []

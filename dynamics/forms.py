@@ -22,6 +22,8 @@ from .grams import LARGE, diagonal, full
 from .sharded import Placements, Shards
 from .sheets import THETA, Reading, Sheets
 
+ROWS = 32  # so many rows that are multiplied with each other cost what reading them does
+
 Vector = Mapping[str, torch.Tensor]
 Combination = Mapping[str, Mapping[str, float]]  # by parameter, the multiples of the tensors of a step
 
@@ -64,6 +66,11 @@ class Forms:
         if shards is not None:
             self._cuts = self._fitting(shards)
         self.readings = self._reading(point)
+
+    def effort(self, point: Vector) -> float:
+        """About what evaluating the law costs: the numbers that it reads, times what a product of rows adds to it."""
+        rows = 0 if self._matrix is None else max(t.part.dims[self._matrix] for t in self.law.terms)
+        return (1 + rows / ROWS) * sum(point[n].numel() for n in self.names) or 1.0
 
     def _reading(self, point: Vector) -> list[tuple[str, Reading]]:
         """What the law reads of the sums along rows and columns of its parameters; empty if these are not enough."""

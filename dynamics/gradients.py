@@ -8,7 +8,7 @@ another point than its step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -66,9 +66,9 @@ class GradientWatch:
         always: bool = False,
     ) -> None:
         self._shards, self._held, self._always = shards, held, always
-        self.idle = False  # the next step is not watched
         self._spending = spending
         self._parameters = dict(parameters)
+        self._aimed: Collection[str] = self._parameters.keys()  # what is watched in the next step
         self._copy_gradients = self._copy_weights = always or not shared
         self._shared = shared
         self.beginning: Callable[[bool | None], None] = lambda carried: None
@@ -83,9 +83,13 @@ class GradientWatch:
             if p.requires_grad and p.is_leaf
         ]
 
+    def aim(self, names: Collection[str]) -> None:
+        """Says which parameters are watched in the next step."""
+        self._aimed = names
+
     def keep(self) -> None:
         """Takes the gradients as they are now for what backward wrote: call it right before clipping."""
-        for n, p in self._parameters.items():
+        for n, p in self._watched():
             if p.grad is not None:
                 self._versions[n] = self._version(n)
                 self._raw[n] = local(p.grad, p).clone()
@@ -96,7 +100,7 @@ class GradientWatch:
             handle.remove()
 
     def _note(self, name: str, p: Tensor) -> None:
-        if self.idle or p.grad is None or p.grad.is_sparse:
+        if name not in self._aimed or p.grad is None or p.grad.is_sparse:
             return
         with self._spending():
             self._written.add(name)
@@ -123,15 +127,15 @@ class GradientWatch:
 
     def _ends(self) -> None:
         self._running, self._written = False, set()
-        if self._shared and not self.idle:
+        if self._shared:
             with self._spending(), torch.no_grad():
-                for n, p in self._parameters.items():
+                for n, p in self._watched():
                     if p.grad is not None and not p.grad.is_sparse:
                         self._take(n, p)
 
     def _carried(self) -> bool | None:
         """At the beginning of a backward pass: whether it adds to earlier gradients; None if these were changed."""
-        for n, p in self._parameters.items():
+        for n, p in self._watched():
             if n in self._written or p.grad is None or not self._held(p) or not bool(local(p.grad).any()):
                 continue
             changed = n in self._versions and self._version(n)[0] != self._versions[n][0]
@@ -172,6 +176,9 @@ class GradientWatch:
         said = torch.tensor(answers, dtype=torch.int32, device=device)
         torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
         return [bool(x) for x in said.tolist()]
+
+    def _watched(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        return ((n, p) for n, p in self._parameters.items() if n in self._aimed)
 
     def _version(self, name: str) -> Version:
         p = self._parameters[name]

@@ -275,8 +275,11 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
     if faults and not counts[UNEXPLAINED]:
         lines[0] += f"; but {plural(faults, 'fault')} that no law sees: {UNEXPLAINED}"
     if ledger.every > 1:
-        why = ", so that watching costs at most 5 % of the time; every=1 watches all" if ledger.every_measured else ""
-        lines.append(f"every {ledger.every}. step is watched{why}.")
+        turns = (
+            f"laws take turns, each is watched at about every {ledger.every}. step, so that watching costs at most 5 % "
+            "of the time; every=1 watches all at all steps."
+        )
+        lines.append(turns if ledger.every_measured else f"every {ledger.every}. step is watched.")
     if counts[OK]:
         lines.append("ok: every change of these laws has a cause, nothing is left over.")
     if counts[ROUNDING]:
