@@ -20,7 +20,7 @@ from lawful.theory.laws.statement import Part
 from lawful.theory.parts import base, read
 
 LARGE = 2**16  # entries of a tensor in float32 or less that is not read in float64: that would cost more than training
-PIECE = 2**16  # entries of a piece
+PIECE = 2**17  # entries of a piece
 GRADIENT, BUFFER, ALTERED, WHOLE, THETA = "gradient", "buffer", "altered", "whole", "theta"
 
 
