@@ -24,10 +24,12 @@ class Precision:
     Attributes:
         gradient: error of a product of gradient and law, relative to the largest it could be.
         unit: rounding of a stored parameter.
+        rate: rounding of what a step is multiplied with, and weights that decay (a learning rate that is a tensor).
     """
 
     gradient: float
     unit: float
+    rate: float = 0.0
 
 
 @dataclass
@@ -138,7 +140,8 @@ class Account:
         root = 2 * made.size.sqrt() if self.form.quadratic else torch.ones_like(made.size)
         reach = made.reach + floor * root
         loss = exact.gradient * reach
-        stored = torch.minimum(2 * exact.unit * made.size, made.pace) + DIRECT * exact.unit * made.pace
+        unit = max(exact.unit, exact.rate)
+        stored = torch.minimum(2 * unit * made.size, made.pace) + DIRECT * unit * made.pace
         own = (EVALUATION + (COARSE * exact.unit if exact.unit > EVALUATION else 0)) * made.size
         bound = made.share * loss + made.carry * self.doubt + stored + own
         self.bound = self.bound + bound
@@ -148,7 +151,8 @@ class Account:
             self.stale_step = step
         self.doubt = made.keep * self.doubt + made.take * loss + DIRECT * exact.unit * made.pace
         self.slope, self.carried = made.slope, made.carried
-        self.judged += made.judged
+        # a law that holds all the same, although a part of it is left alone, is judged
+        self.judged += made.judged and (made.apart is None or bool((made.apart.abs() <= loss).all()))
         ratio = float((made.leak.abs() / reach.clamp(min=1e-300)).max()) if reach.numel() else 0.0
         if self.leak_first is None and ratio > exact.gradient:
             self.leak_first = step

@@ -22,7 +22,8 @@ class Finding:
 
     Attributes:
         kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
-            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`, `no law`.
+            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`,
+            `within backward`, `no law`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.

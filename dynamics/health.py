@@ -17,7 +17,7 @@ from lawful.theory.parts import base
 
 from .account import Account
 from .findings import Finding, clipped, known, silent
-from .step import NORM, OUTSIDE
+from .step import FROZEN, NORM, OUTSIDE
 
 if TYPE_CHECKING:
     from .watcher import Watcher
@@ -81,15 +81,14 @@ def verdict(account: Account, low: bool) -> str:
 
 def judge(ledger: Watcher) -> Judgement:
     """Verdicts, findings and words for a run."""
-    low = max(ledger.precision.gradient, ledger.precision.unit) > PRECISE
+    low = max(ledger.precision.gradient, ledger.precision.unit, ledger.precision.rate) > PRECISE
     verdicts = {n: verdict(a, low) for n, a in ledger.accounts.items()}
     still = {n for n, p in ledger.parameters.items() if not p.requires_grad}
     undecided = [
         n
         for n, a in ledger.accounts.items()
-        if verdicts[n] == UNEXPLAINED and a.broken is None and still & set(map(base, a.form.law.parameters))
+        if verdicts[n] == NOT_WATCHED and FROZEN in a.causes and still & set(map(base, a.form.law.parameters))
     ]
-    verdicts.update(dict.fromkeys(undecided, NOT_WATCHED))
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
     findings = [
@@ -230,6 +229,12 @@ def _outside(ledger: Watcher) -> list[Finding]:
 
 
 def _unaccounted(ledger: Watcher) -> list[Finding]:
+    if ledger.within is not None:
+        text = (
+            f"step {ledger.within} was the first that was made while backward ran (in hooks, one optimizer per "
+            "parameter), when not all gradients are there: such steps are booked as not watched"
+        )
+        return [Finding("within backward", (), text, fault=False)]
     if not ledger.unaccounted:
         return []
     text = (

@@ -93,6 +93,8 @@ class Watcher:
         self._grads: dict[str, Tensor] = {}
         self._seen = Seen()
         self._floor = 0.0
+        self._still: set[str] = set()
+        self.within: int | None = None  # the first step that was made while backward ran
         self._wanted: dict[str, tuple[bool, bool]] = {}
         self._own: Sheets | None = None  # of the weights as they are
         self._aimed: dict[str, nn.Parameter] = {}  # what is watched in the next step
@@ -295,9 +297,13 @@ class Watcher:
         self.steps += 1
         if not self._pace.due(self.steps):
             return
+        if torch._C._current_graph_task_id() >= 0:
+            self.within = self.within or self.steps
+            return
         grads, groups = self._gradients_now(self._aimed)
         self._seen = self._gradients.seen(grads)
         self.notes.note(self._seen, self._aimed, self.steps)
+        self._still = {n for n, p in self._aimed.items() if not p.requires_grad} | set(self._seen.dropped)
         held = {id(p) for o in self.optimizers for group in o.param_groups for p in group["params"]}
         mine = {id(p): n for n, p in self._parameters.items()}
         every = ((mine.get(id(p), n), p) for n, p in self.model.named_parameters())
@@ -322,7 +328,7 @@ class Watcher:
         others = self._gradients_now([n for n in read if n not in self._aimed])[0]
         largest = self.notes.largest(read, {**grads, **others}, self._shards, self.steps)
         self._floor = max(largest.values(), default=0.0)
-        self.precision = precision(self._parameters.values(), self._norms.compute)
+        self.precision = precision(self._parameters.values(), self._norms.compute, self.optimizers)
         if not self._turn:
             return
         self._noise = {n for n in grads if largest[n] <= NOISE * self.precision.gradient * self._floor}
@@ -337,8 +343,8 @@ class Watcher:
 
     def _account_for(self, theta: Mapping[str, Tensor], grads: Mapping[str, Tensor], moves: Mapping[str, Move]) -> None:
         """What a step must do to every law."""
-        seen = self._seen
-        made = Material(theta, grads, moves, seen.altered, seen.displaced, self._noise, self._wanted, self._own)
+        altered, displaced = self._seen.altered, self._seen.displaced
+        made = Material(theta, grads, moves, altered, displaced, self._noise, self._still, self._wanted, self._own)
         for name, account in self._turn.items():
             exact = account.form.law.exact
             account.pending = outcome(
