@@ -23,7 +23,7 @@ class Finding:
     Attributes:
         kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
             `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`,
-            `within backward`, `no law`.
+            `within backward`, `alternating`, `no law`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.
@@ -42,6 +42,7 @@ def known(ledger: Watcher) -> list[Finding]:
         *_missing(ledger),
         *_twice(ledger),
         *_edited(ledger),
+        *_dropped(ledger),
         *_uncleared(ledger),
         *_thawed(ledger),
         *_apart(ledger),
@@ -97,6 +98,17 @@ def _edited(ledger: Watcher) -> list[Finding]:
         names = others if len(others) < len(fixed) else tuple(fixed)
         out.append(Finding("edited", names, f"{text} (an average that leaves some out?)"))
     return out
+
+
+def _dropped(ledger: Watcher) -> list[Finding]:
+    """Gradients that backward wrote and no optimizer saw: for good, or in some steps, as loops that alternate do."""
+    notes = ledger.notes
+    lost = tuple(n for n in notes.dropped if n not in notes.last or notes.looked[n] - notes.last[n] >= SILENT)
+    text = "backward wrote a gradient, which was taken away before the step: the parameter does not train"
+    some = tuple(n for n in notes.dropped if n not in lost)
+    seldom = "in some steps its gradient was taken away before the step: laws that read it are not judged there"
+    out = [Finding("gradient", lost, text)] if lost else []
+    return [*out, Finding("alternating", some, seldom, fault=False)] if some else out
 
 
 def _uncleared(ledger: Watcher) -> list[Finding]:

@@ -23,6 +23,7 @@ class GradientNotes:
         missing: those that had a gradient at a step and are in no group of an optimizer, and the first such step.
         last: the last step in which a parameter had a gradient.
         looked: the last step in which it was looked at.
+        dropped: parameters whose gradient backward wrote and somebody took away, and the first such step.
         scaled: the multiples of single gradients in the last three steps.
         clipped: the common multiples of the last ten steps, as far as there were some, with the norms that they left.
         uncleared: the first step that found the gradients of the one before.
@@ -31,6 +32,7 @@ class GradientNotes:
     def __init__(self) -> None:
         self.edited: dict[str, int] = {}
         self.mended: dict[str, int] = {}
+        self.dropped: dict[str, int] = {}
         self.apart: dict[str, int] = {}
         self.missing: dict[str, int] = {}
         self.last: dict[str, int] = {}
@@ -72,6 +74,8 @@ class GradientNotes:
         self.looked |= dict.fromkeys(names, step)
         for n in seen.edited:
             self.edited.setdefault(n, step)
+        for n in seen.dropped:
+            self.dropped.setdefault(n, step)
         for n in seen.mended:
             self.mended.setdefault(n, step)
         others = {n: x for n, x in self.scaled.items() if n not in names}

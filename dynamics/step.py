@@ -206,7 +206,7 @@ def outcome(
         epsilon = found.slopes[g] - must[g] + tilt
     norm = torch.zeros_like(tilt) if epsilon is None else epsilon
     apart = None
-    if moves and not made.still.isdisjoint(names):  # the others train as in a network that has no such law
+    if not made.still.isdisjoint(names):  # the others train as in a network that has no such law
         apart = found.slopes[g] - must[g] + tilt - norm
     causes = {c: _sum(part, lambda i: 0.5 * step[i] - must[i], must[0]) for c, part in vectors.parts.items()}
     if made.displaced:
