@@ -27,6 +27,7 @@ UNDECIDED = "undecided"  # there is no law
 NOT_WATCHED = "not watched"  # no step of the law was accounted for yet
 ORDER = (OK, ROUNDING, APPROXIMATE, NOT_WATCHED, UNEXPLAINED)
 COARSE = 1e-3  # products of gradients that are known no better than this
+ALIKE = 0.3  # how far the changes of a law may be from one multiple of it that decay would make
 PRECISE = 1e-10  # a remainder below this part of the law is none
 
 
@@ -217,8 +218,7 @@ def _outside(ledger: Watcher) -> list[Finding]:
     if not names:
         return []
     decays = any(float(g.get("weight_decay", 0) or 0) for o in ledger.optimizers for g in o.param_groups)
-    shrunk = bool(moved) and all(float((a.causes[OUTSIDE] * a.last).sum()) <= 0 for a in moved)
-    if decays and shrunk:
+    if decays and moved and all(map(_shrunk, moved)):
         text = "shrink between the steps as well as by weight_decay: decay is applied twice"
         return [Finding("decay", names, text)]
     perhaps = tuple(n for n in seen.rewritten if sure and n not in names and n not in seen.strayed)
@@ -226,6 +226,14 @@ def _outside(ledger: Watcher) -> list[Finding]:
     maybe = [Finding("outside", perhaps, text, fault=False)] if perhaps else []
     text = "changed between the steps, not by the optimizer"
     return [Finding("outside", names, text if sure or len(names) == 1 else f"one of these {text}", fault=False), *maybe]
+
+
+def _shrunk(account: Account) -> bool:
+    """Whether what happened outside made all scalars of a law smaller by about one factor, as decay does."""
+    change, law = account.causes[OUTSIDE], account.last
+    factor = float((change * law).sum() / law.square().sum().clamp(min=1e-300))
+    misfit = torch.linalg.vector_norm(change - factor * law)
+    return factor < 0 and bool(misfit <= ALIKE * torch.linalg.vector_norm(change))
 
 
 def _unaccounted(ledger: Watcher) -> list[Finding]:
