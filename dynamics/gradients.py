@@ -130,7 +130,7 @@ class GradientWatch:
         engine.queue_callback(lambda: engine.queue_callback(self._ends))
         carried = self._carried()
         if carried is False:  # what earlier passes wrote is thrown away
-            self._versions, self._prints, self._raw, self._weights = {}, {}, {}, {}
+            self.forget()
         self.beginning(carried)
 
     def _ends(self) -> None:
@@ -174,8 +174,12 @@ class GradientWatch:
                 found.displaced = {}
         self._copy_gradients = self._always or some
         self._copy_weights = self._always or (unknown and other) or bool(found.displaced)
-        self._raw, self._weights, self._versions, self._prints = {}, {}, {}, {}
+        self.forget()
         return found
+
+    def forget(self) -> None:
+        """Lets go of what backward wrote."""
+        self._raw, self._weights, self._versions, self._prints = {}, {}, {}, {}
 
     def _agreed(self, *answers: bool) -> list[bool]:
         """What some process says, all say: they have to go the same way."""

@@ -20,6 +20,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossLike, expect_loss
 from lawful.theory.own_runs import is_own_run
+from lawful.theory.parts import base
 from lawful.theory.typed import typed_methods
 
 from .account import Account, Precision
@@ -94,6 +95,7 @@ class Watcher:
         self._seen = Seen()
         self._floor = 0.0
         self._still: set[str] = set()
+        self._void = False
         self.within: int | None = None  # the first step that was made while backward ran
         self._wanted: dict[str, tuple[bool, bool]] = {}
         self._own: Sheets | None = None  # of the weights as they are
@@ -123,7 +125,7 @@ class Watcher:
             if laws is not None:
                 self._watch(laws)
             elif given or named or hasattr(inside(model), "arch"):
-                self._watch(self._derived(given, named))
+                self._watch(self._real(self._derived(given, named)))
             if self.laws:
                 self._meet()
         except BaseException:
@@ -227,7 +229,7 @@ class Watcher:
             with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
                 laws = self._derived(tuple(args), kwargs)
             if len(laws):
-                self._watch(laws)
+                self._watch(self._real(laws))
             else:
                 self._watch_without(why_none(laws))
         except Exception as error:  # whatever a derivation stumbles over, the training goes on
@@ -254,6 +256,12 @@ class Watcher:
             # a number beside other outputs is the loss that the model computed itself (nanoGPT, transformers)
             losses = ["mse" if o.features == 1 else self.loss for o in arch.outputs]
             return derive(model, losses, args=args, kwargs=kwargs)
+
+    def _real(self, laws: LawSet) -> Sequence[Law]:
+        """Derived laws without those of complex parameters, whose steps are not followed; all if there are no others."""
+        held = watched(self.model, laws) if len(laws) else {}
+        some = [law for law in laws if not any(held[base(n)].is_complex() for n in law.parameters)]
+        return some or laws
 
     def _backward_begins(self, carried: bool | None) -> None:
         self.notes.begins(carried)
@@ -301,6 +309,10 @@ class Watcher:
             self.within = self.within or self.steps
             return
         grads, groups = self._gradients_now(self._aimed)
+        self._void = self._is_void()
+        if self._void:
+            self._gradients.forget()
+            return
         self._seen = self._gradients.seen(grads)
         self.notes.note(self._seen, self._aimed, self.steps)
         self._still = {n for n, p in self._aimed.items() if not p.requires_grad} | set(self._seen.dropped)
@@ -365,6 +377,11 @@ class Watcher:
         torch.distributed.all_reduce(x)
         return x / processes()
 
+    def _is_void(self) -> bool:
+        """Whether a scaler tells a fused step to do nothing, since gradients are not finite."""
+        said = (getattr(o, "found_inf", None) for o in self.optimizers)
+        return any(isinstance(x, Tensor) and bool(x) for x in said)
+
     def _is_held(self, parameter: Tensor) -> bool:
         """Whether some optimizer moves a parameter."""
         return any(p is parameter for o in self.optimizers for group in o.param_groups for p in group["params"])
@@ -392,7 +409,9 @@ class Watcher:
         sheets = self._own = self._sheets(plain)
         for account in self._turn.values():
             value = account.form.value(plain, sheets)
-            if account.pending is None:
+            if self._void and torch.equal(value, account.last):
+                account.booked = self.steps
+            elif account.pending is None:
                 account.moved(value, UNWATCHED, self.steps)
             else:
                 account.close(value, self.steps, exact, self._floor)
