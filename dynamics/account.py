@@ -180,8 +180,8 @@ class Account:
     def state(self) -> dict[str, Any]:
         """All numbers, to resume a run."""
         tensors = ("first", "last", "scale", "remainder", "bound", "doubt", "slope", "carried", "slopes")
-        plain = ("steps", "booked", "judged", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first", "stale_step")
-        out: dict[str, Any] = {n: getattr(self, n) for n in (*tensors, *plain)}
+        plain = ("steps", "booked", "judged", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first")
+        out: dict[str, Any] = {n: getattr(self, n) for n in (*tensors, *plain, "stale_step")}
         return {**out, "causes": dict(self.causes), "history": list(self.history)}
 
     def load(self, state: dict[str, Any]) -> None:

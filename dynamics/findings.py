@@ -101,9 +101,9 @@ def _edited(ledger: Watcher) -> list[Finding]:
 
 
 def _dropped(ledger: Watcher) -> list[Finding]:
-    """Gradients that backward wrote and no optimizer saw: for good, or in some steps, as loops that alternate do."""
+    """Gradients that backward wrote and no optimizer saw: they come back in loops that alternate, and else are lost."""
     notes = ledger.notes
-    lost = tuple(n for n in notes.dropped if n not in notes.last or notes.looked[n] - notes.last[n] >= SILENT)
+    lost = tuple(n for n, first in notes.dropped.items() if notes.last.get(n, 0) < first < notes.looked[n] - 1)
     text = "backward wrote a gradient, which was taken away before the step: the parameter does not train"
     some = tuple(n for n in notes.dropped if n not in lost)
     seldom = "in some steps its gradient was taken away before the step: laws that read it are not judged there"

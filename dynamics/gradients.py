@@ -1,9 +1,9 @@
 """What backward wrote, before clipping, unscaling or anything else changed it: watched, and copied only where needed.
 
 A hook notes the version of every gradient when backward has written it, and a few entries.  Where the optimizer later
-finds others, somebody changed the gradient in between, and from then on the hook keeps a copy of what backward wrote (one
-extra copy of the gradients; of a small model it always keeps one).  The same for the weights: SAM takes its gradient at
-another point than its step.
+finds others, somebody changed the gradient in between, and from then on the hook keeps a copy of what backward wrote
+(one extra copy of the gradients; of a small model it always keeps one).  The same for the weights: SAM takes its
+gradient at another point than its step.
 """
 
 from __future__ import annotations

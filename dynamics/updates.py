@@ -140,7 +140,9 @@ def _moment(group: Group, state: State, theta: Tensor, g: Tensor, decay: float) 
     buffer = state.get("exp_avg")
     move = Move(sign * (1 - beta), beta, buffer=buffer, keep=beta, take=sign * (1 - beta), load=(1 - beta) * decay)
     signed = _signed(sign, g, theta, decay)
-    return move, (1 - beta) * signed if buffer is None else torch.lerp(buffer.to(signed.dtype), signed, 1 - beta), signed
+    if buffer is None:
+        return move, (1 - beta) * signed, signed
+    return move, torch.lerp(buffer.to(signed.dtype), signed, 1 - beta), signed
 
 
 def _second(group: Group, state: State, signed: Tensor) -> Tensor:

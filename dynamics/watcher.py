@@ -258,7 +258,7 @@ class Watcher:
             return derive(model, losses, args=args, kwargs=kwargs)
 
     def _real(self, laws: LawSet) -> Sequence[Law]:
-        """Derived laws without those of complex parameters, whose steps are not followed; all if there are no others."""
+        """Derived laws without those of complex parameters, whose steps are not followed; all if none is left."""
         held = watched(self.model, laws) if len(laws) else {}
         some = [law for law in laws if not any(held[base(n)].is_complex() for n in law.parameters)]
         return some or laws

@@ -54,4 +54,5 @@ def test_sums_along_lines(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, c
     vectors = [x.double(), 1.5 * x.double() - 2 * y.double(), torch.zeros(40, 30).double()]
     rtol = 1e-12 if dtype == torch.float64 else 1e-5
     for found, wanted in ((plain, vectors), (absolute, [v.abs() for v in vectors])):
-        torch.testing.assert_close(found, torch.stack([v.sum(0 if columns else 1) for v in wanted]), rtol=rtol, atol=1e-4)
+        sums = torch.stack([v.sum(0 if columns else 1) for v in wanted])
+        torch.testing.assert_close(found, sums, rtol=rtol, atol=1e-4)

@@ -176,12 +176,10 @@ def lost(run: Run, i: int) -> None:
     run["fc2.weight"].grad = None
 
 
-@pytest.mark.parametrize(
-    ("edit", "named", "steps"), [(enlarged, {"fc3.weight", "fc3.bias"}, 9), (lost, {"fc2.weight"}, 27)]
-)
-def test_what_only_looks_like_an_idiom_is_a_fault(edit: Loop, named: set[str], steps: int) -> None:
+@pytest.mark.parametrize(("edit", "named"), [(enlarged, {"fc3.weight", "fc3.bias"}), (lost, {"fc2.weight"})])
+def test_what_only_looks_like_an_idiom_is_a_fault(edit: Loop, named: set[str]) -> None:
     run = Run(MLP(), sgd)
-    for i in range(steps):
+    for i in range(9):
         between(edit)(run, i)
     assert run.ledger.verdict == "unexplained"
     assert {n for f in run.ledger.findings() if f.fault for n in f.parameters} == named, run.ledger.health()

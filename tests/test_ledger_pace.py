@@ -68,7 +68,8 @@ def test_every_law_has_its_turn_within_the_budget(
     assert max(spent[200:]) <= 1.02 * largest, "no step costs more than its budget, one law, or the fixed part ask for"
     for i in range(len(efforts)):
         seen = [step for step, turn in enumerate(turns) if i in turn]
-        assert all(step + 1 in seen for step in seen[first::2] if step + 1 < len(turns)), "two steps in a row, so that a stale buffer is seen"
+        pairs = [step for step in seen[first::2] if step + 1 < len(turns)]
+        assert all(step + 1 in seen for step in pairs), "two steps in a row, so that a stale buffer is seen"
         assert 0.4 <= len(seen) * one.every / len(turns) <= 2.5
 
 
