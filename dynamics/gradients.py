@@ -210,11 +210,12 @@ class GradientWatch:
 
     def _compare(self, found: Seen, grads: Mapping[str, Tensor], changed: set[str]) -> None:
         names = [n for n in grads if n in self._raw]
+        # written to, and the same numbers: clipping that did nothing, a scale that was taken back
+        other = [(float(n in changed and not torch.equal(grads[n], self._raw[n])),) for n in names]
+        changed = {n for n, (x,) in zip(names, self._sums(names, other), strict=True) if x > 0}
+        if not changed:
+            return
         if self._shards is None:
-            # written to, and the same numbers: clipping that did nothing, a scale that was taken back
-            changed = {n for n in changed if not torch.equal(grads[n], self._raw[n])}
-            if not changed:
-                return
             found.mended = tuple(
                 n for n in changed if bool(grads[n].isfinite().all()) and not bool(self._raw[n].isfinite().all())
             )
