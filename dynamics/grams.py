@@ -68,7 +68,8 @@ def full(
         Three tensors of shape `(vectors, blocks * rows * rows)` in float64; zero for products of the first vector that
         are not asked for, and for those with a step that has nothing of it.
     """
-    made, lengths = [], []
+    made: list[Tensor] = []
+    lengths: list[Tensor] = []
     for coefficient, vectors in terms:
         blocks = [[(w, _blocks(r, matrix)) for w, r in vector] for vector in vectors]
         like = next(r for vector in blocks for _, r in vector)
