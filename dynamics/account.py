@@ -24,10 +24,12 @@ class Precision:
     Attributes:
         gradient: error of a product of gradient and law, relative to the largest it could be.
         unit: rounding of a stored parameter.
+        rate: rounding of what a step is multiplied with, and weights that decay (a learning rate that is a tensor).
     """
 
     gradient: float
     unit: float
+    rate: float = 0.0
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Account:
         leak: the worst `<grad h, g>` so far, relative to the largest it could be, and its step.
         leak_first: the first step at which it was more than rounding.
         tolerance: what the same number may be by rounding, at its step.
+        booked: the last step that was booked.
         judged: steps whose slope was compared with what it must be; where a norm's epsilon was not measured it is not.
         history: step, mean squared value, relative change and relative remainder.
         stale_step: the first step whose momentum buffer was not the one that the step before had left.
@@ -65,6 +68,7 @@ class Account:
     scale: Tensor
     causes: dict[str, Tensor] = field(default_factory=dict)
     steps: int = 0
+    booked: int = 0
     remainder: Tensor = field(init=False)
     bound: Tensor = field(init=False)
     judged: int = 0
@@ -115,7 +119,7 @@ class Account:
             self.broken = step
         self._book({cause: value - self.last})
         self.bound = self.bound + EVALUATION * self.scale
-        self.last = value
+        self.last, self.booked = value, step
         self.slope = self.carried = None
 
     def close(self, value: Tensor, step: int, exact: Precision, floor: float) -> None:
@@ -136,7 +140,8 @@ class Account:
         root = 2 * made.size.sqrt() if self.form.quadratic else torch.ones_like(made.size)
         reach = made.reach + floor * root
         loss = exact.gradient * reach
-        stored = torch.minimum(2 * exact.unit * made.size, made.pace) + DIRECT * exact.unit * made.pace
+        unit = max(exact.unit, exact.rate)
+        stored = torch.minimum(2 * unit * made.size, made.pace) + DIRECT * unit * made.pace
         own = (EVALUATION + (COARSE * exact.unit if exact.unit > EVALUATION else 0)) * made.size
         bound = made.share * loss + made.carry * self.doubt + stored + own
         self.bound = self.bound + bound
@@ -146,7 +151,8 @@ class Account:
             self.stale_step = step
         self.doubt = made.keep * self.doubt + made.take * loss + DIRECT * exact.unit * made.pace
         self.slope, self.carried = made.slope, made.carried
-        self.judged += made.judged
+        # a law that holds all the same, although a part of it is left alone, is judged
+        self.judged += made.judged and (made.apart is None or bool((made.apart.abs() <= loss).all()))
         ratio = float((made.leak.abs() / reach.clamp(min=1e-300)).max()) if reach.numel() else 0.0
         if self.leak_first is None and ratio > exact.gradient:
             self.leak_first = step
@@ -156,7 +162,7 @@ class Account:
         finite = bool(torch.isfinite(value).all()) and math.isfinite(ratio) and bool(torch.isfinite(left).all())
         if not finite and self.broken is None:
             self.broken = step
-        self.last = value
+        self.last, self.booked = value, step
         self.steps += 1
         size = self.norm
         change = float(torch.linalg.vector_norm(self.change)) / size
@@ -174,8 +180,8 @@ class Account:
     def state(self) -> dict[str, Any]:
         """All numbers, to resume a run."""
         tensors = ("first", "last", "scale", "remainder", "bound", "doubt", "slope", "carried", "slopes")
-        plain = ("steps", "judged", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first", "stale_step")
-        out: dict[str, Any] = {n: getattr(self, n) for n in (*tensors, *plain)}
+        plain = ("steps", "booked", "judged", "leak", "leak_step", "leak_first", "tolerance", "broken", "off_first")
+        out: dict[str, Any] = {n: getattr(self, n) for n in (*tensors, *plain, "stale_step")}
         return {**out, "causes": dict(self.causes), "history": list(self.history)}
 
     def load(self, state: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ class Finding:
 
     Attributes:
         kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
-            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`, `no law`.
+            `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`,
+            `within backward`, `alternating`, `no law`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.
@@ -41,6 +42,7 @@ def known(ledger: Watcher) -> list[Finding]:
         *_missing(ledger),
         *_twice(ledger),
         *_edited(ledger),
+        *_dropped(ledger),
         *_uncleared(ledger),
         *_thawed(ledger),
         *_apart(ledger),
@@ -98,6 +100,17 @@ def _edited(ledger: Watcher) -> list[Finding]:
     return out
 
 
+def _dropped(ledger: Watcher) -> list[Finding]:
+    """Gradients that backward wrote and no optimizer saw: they come back in loops that alternate, and else are lost."""
+    notes = ledger.notes
+    lost = tuple(n for n, first in notes.dropped.items() if notes.last.get(n, 0) < first < notes.looked[n] - 1)
+    text = "backward wrote a gradient, which was taken away before the step: the parameter does not train"
+    some = tuple(n for n in notes.dropped if n not in lost)
+    seldom = "in some steps its gradient was taken away before the step: laws that read it are not judged there"
+    out = [Finding("gradient", lost, text)] if lost else []
+    return [*out, Finding("alternating", some, seldom, fault=False)] if some else out
+
+
 def _uncleared(ledger: Watcher) -> list[Finding]:
     if ledger.notes.uncleared is None:
         return []
@@ -148,7 +161,7 @@ def silent(ledger: Watcher) -> list[Finding]:
     names = tuple(
         n
         for n, p in ledger.parameters.items()
-        if id(p) in held and n not in fixed and ledger.last_watched - ledger.notes.last.get(n, 0) >= SILENT
+        if id(p) in held and n not in fixed and ledger.notes.looked.get(n, 0) - ledger.notes.last.get(n, 0) >= SILENT
     )
     text = f"no gradient for {SILENT} steps or more, the layer has stopped learning"
     return [Finding("silent", names, text, fault=False)] if names else []

@@ -7,7 +7,8 @@ a direction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -18,9 +19,11 @@ from lawful.theory.laws.law import Law
 from lawful.theory.laws.statement import Part, Term, identity_like
 from lawful.theory.parts import base, read
 
-from .grams import LARGE, diagonal, full
+from .grams import LARGE, Sum, diagonal, full, lines
 from .sharded import Placements, Shards
 from .sheets import THETA, Reading, Sheets
+
+ROWS = 32  # so many rows that are multiplied with each other cost what reading them does
 
 Vector = Mapping[str, torch.Tensor]
 Combination = Mapping[str, Mapping[str, float]]  # by parameter, the multiples of the tensors of a step
@@ -58,6 +61,9 @@ class Forms:
         self.shifted = any(p.offset for t in law.terms for p in (t.part, t.partner) if p is not None)
         matrices = [i for i, kind in enumerate(law.axis_kinds) if kind == "matrix"]
         simple = all(t.partner is None and not t.off_diagonal for t in law.terms)
+        free = set(law.axis_kinds) <= {"free"}
+        alone = all(math.prod(t.part.view.shape) == math.prod(t.part.sizes) for t in law.terms)
+        self._line = simple and not self.quadratic and free and alone
         self._gram = simple and self.quadratic and set(law.axis_kinds) <= {"free", "matrix"} and len(matrices) <= 1
         self._matrix = matrices[0] if matrices else None
         self._cuts: dict[str, Placements] | None = None
@@ -65,11 +71,17 @@ class Forms:
             self._cuts = self._fitting(shards)
         self.readings = self._reading(point)
 
+    def effort(self, point: Vector) -> float:
+        """About what evaluating the law costs: the numbers that it reads, times what a product of rows adds to it."""
+        rows = 0 if self._matrix is None else max(t.part.dims[self._matrix] for t in self.law.terms)
+        return (1 + rows / ROWS) * sum(point[n].numel() for n in self.names) or 1.0
+
     def _reading(self, point: Vector) -> list[tuple[str, Reading]]:
         """What the law reads of the sums along rows and columns of its parameters; empty if these are not enough."""
-        if self.shards is not None or not self._gram or self._matrix is not None:
+        if self.shards is not None or not (self._gram or self._line) or self._matrix is not None:
             return []
-        found = [(t.part.parameter, Reading.of(t.part, read(t.part.parameter, point))) for t in self.law.terms]
+        of = Reading.of if self.quadratic else Reading.along
+        found = [(t.part.parameter, of(t.part, read(t.part.parameter, point))) for t in self.law.terms]
         known = [(name, one) for name, one in found if one is not None]
         return known if len(known) == len(found) else []
 
@@ -111,7 +123,8 @@ class Forms:
             sheets: their products, where other laws need them too.
         """
         if self.readings and sheets is not None:
-            return self._read(sheets, [{n: {THETA: 1.0} for n in self.names}], {}).slopes[0] / 2
+            found = self._read(sheets, [{n: {THETA: 1.0} for n in self.names}], {})
+            return found.slopes[0] / 2 if self.quadratic else found.slopes[0]
         if self._gram or self.shards is not None:
             found = self.products([point], {})
             return 0.5 * found.slopes[0] if self.quadratic else found.slopes[0]
@@ -155,10 +168,32 @@ class Forms:
         """
         if self.readings:
             return self._read(sheets, vectors, step)
+        if self._gram and self._matrix is not None and self.shards is None:
+            return self._full(
+                lambda name, i: [(w, sheets.tensors[name][kind]) for kind, w in vectors[i].get(name, {}).items()],
+                len(vectors),
+                step,
+                value,
+            )
         return self.products([{n: sheets.vector(n, v.get(n, {})) for n in self.names} for v in vectors], step, value)
+
+    def _lines(self, sheets: Sheets, vectors: Sequence[Combination]) -> Products:
+        """The sums of a linear law."""
+        plain, absolute = [], []
+        for t, (name, reading) in zip(self.law.terms, self.readings, strict=True):
+            own = {kind: read(name, {base(name): x.detach()}) for kind, x in sheets.tensors[base(name)].items()}
+            flat = {kind: x.reshape(x.shape[0], -1) for kind, x in own.items()}
+            sums = lines([[(w, flat[k]) for k, w in v.get(base(name), {}).items()] for v in vectors], reading.columns)
+            a = float(t.coefficient)
+            plain.append(a * reading.read(sums[0]))
+            absolute.append(abs(a) * reading.read(sums[1]))
+        slopes = sum(plain[1:], plain[0])
+        return Products(slopes, torch.zeros_like(slopes), sum(absolute[1:], absolute[0]))
 
     def _read(self, sheets: Sheets, vectors: Sequence[Combination], step: Mapping[int, float]) -> Products:
         """All products from those of the tensors."""
+        if not self.quadratic:
+            return self._lines(sheets, vectors)
         out: list[torch.Tensor] = []
         weights = [step.get(i, 0.0) for i in range(len(vectors))]
         for t, (name, reading) in zip(self.law.terms, self.readings, strict=True):
@@ -195,15 +230,42 @@ class Forms:
     def _grams(
         self, vectors: Sequence[Vector], step: Mapping[int, float], value: torch.Tensor | None = None
     ) -> Products:
-        parts, own = [], value is None
+        if self._matrix is not None:
+            return self._full(lambda name, i: [(1.0, vectors[i][name])], len(vectors), step, value)
+        parts = []
         for t, direct in zip(self.law.terms, self.plain.terms, strict=True):
             rows = [self._rows(direct.part if i else t.part, v) for i, v in enumerate(vectors)]
-            found = diagonal(rows, step) if self._matrix is None else full(rows, step, self._matrix, own)
-            parts.append((float(t.coefficient), found))
+            parts.append((float(t.coefficient), diagonal(rows, step)))
         slopes, steps = (sum((c * x[i] for c, x in parts), 0 * parts[0][1][i]) for i in (0, 1))
+        return Products(slopes, steps, sum((abs(c) * x[2] for c, x in parts), 0 * slopes))
+
+    def _full(
+        self, vectors: Callable[[str, int], Sum], count: int, step: Mapping[int, float], value: torch.Tensor | None
+    ) -> Products:
+        """All pairs of rows.
+
+        Args:
+            vectors: what a parameter has in a vector.
+            count: of the vectors.
+            step: the multiple of every vector in the step.
+            value: of the law at the first vector, where it is known.
+        """
+        terms = []
+        for t, direct in zip(self.law.terms, self.plain.terms, strict=True):
+            name = base(t.part.parameter)
+            sums = [
+                [(w, self._rows(direct.part if i else t.part, {name: x})) for w, x in vectors(name, i)]
+                for i in range(count)
+            ]
+            terms.append((float(t.coefficient), sums))
+        assert self._matrix is not None
+        found = full(terms, step, self._matrix, value is None)
+        slopes, steps, sizes = found
         if value is not None:
             slopes[0] = 2 * value
-        return Products(slopes, steps, sum((abs(c) * x[2] for c, x in parts), 0 * slopes))
+            if 0 in step:
+                steps[0] = sum((w * slopes[i] for i, w in step.items()), torch.zeros_like(value))
+        return Products(slopes, steps, sizes)
 
     def _by_derivatives(self, vectors: Sequence[Vector], step: Mapping[int, float]) -> Products:
         exact = [self._exact(v) for v in vectors]

@@ -10,6 +10,8 @@ from torch import Tensor
 from .gradients import Seen
 from .sharded import Shards
 
+LEADING = 4  # gradients that are read at every watched step to know how large gradients are
+
 
 class GradientNotes:
     """Keeps what was seen.
@@ -20,6 +22,8 @@ class GradientNotes:
         apart: those whose gradients differ between the processes, and the first such step.
         missing: those that had a gradient at a step and are in no group of an optimizer, and the first such step.
         last: the last step in which a parameter had a gradient.
+        looked: the last step in which it was looked at.
+        dropped: parameters whose gradient backward wrote and somebody took away, and the first such step.
         scaled: the multiples of single gradients in the last three steps.
         clipped: the common multiples of the last ten steps, as far as there were some, with the norms that they left.
         uncleared: the first step that found the gradients of the one before.
@@ -28,17 +32,21 @@ class GradientNotes:
     def __init__(self) -> None:
         self.edited: dict[str, int] = {}
         self.mended: dict[str, int] = {}
+        self.dropped: dict[str, int] = {}
         self.apart: dict[str, int] = {}
         self.missing: dict[str, int] = {}
         self.last: dict[str, int] = {}
+        self.looked: dict[str, int] = {}
         self.scaled: dict[str, list[float]] = {}
         self.clipped: list[tuple[float, float]] = []
         self.uncleared: int | None = None
         self._fresh = self._left = False
+        self._tops: dict[str, float] = {}  # the largest entries of gradients, when they were looked at
 
     def resume(self, names: Iterable[str], step: int, edited: Mapping[str, int]) -> None:
         """Goes on after a step of an earlier run."""
         self.edited, self.last = dict(edited), dict.fromkeys(names, step)
+        self.looked = dict(self.last)
 
     def begins(self, carried: bool | None) -> None:
         """A backward pass begins: are the gradients of a step that was made already still there?"""
@@ -55,13 +63,23 @@ class GradientNotes:
             if p.grad is not None and p.requires_grad and id(p) not in held:
                 self.missing.setdefault(n, step)
 
-    def note(self, seen: Seen, step: int) -> None:
-        """What somebody did to the gradients of a step."""
+    def note(self, seen: Seen, names: Collection[str], step: int) -> None:
+        """What somebody did to the gradients of a step.
+
+        Args:
+            seen: what was seen.
+            names: of the gradients that were looked at.
+            step: its number.
+        """
+        self.looked |= dict.fromkeys(names, step)
         for n in seen.edited:
             self.edited.setdefault(n, step)
+        for n in seen.dropped:
+            self.dropped.setdefault(n, step)
         for n in seen.mended:
             self.mended.setdefault(n, step)
-        self.scaled = {n: [*self.scaled.get(n, [])[-2:], x] for n, x in seen.scaled.items()}
+        others = {n: x for n, x in self.scaled.items() if n not in names}
+        self.scaled = others | {n: [*self.scaled.get(n, [])[-2:], x] for n, x in seen.scaled.items()}
         if self._left and self.uncleared is None:
             self.uncleared = step
 
@@ -80,20 +98,36 @@ class GradientNotes:
             if not d == 0:
                 self.apart.setdefault(n, step)
 
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """The parameters whose gradients had the largest entries."""
+        return tuple(sorted(self._tops, key=lambda n: -self._tops[n])[:LEADING])
+
     def largest(
-        self, grads: Mapping[str, Tensor], multiple: float, shards: Shards | None, step: int
+        self, names: Collection[str], grads: Mapping[str, Tensor], shards: Shards | None, step: int
     ) -> dict[str, float]:
-        """The largest entry of each gradient; notes which are there, and how clipping left their norm."""
-        largest = {n: _largest(g) for n, g in grads.items()}
+        """The largest entry of every gradient, as far as it is known; notes which are there.
+
+        Args:
+            names: the parameters that are looked at.
+            grads: the gradients of those of them that have one.
+            shards: where they lie.
+            step: its number.
+        """
+        tops = {n: _largest(g) for n, g in grads.items()}
         if shards is not None:
-            largest = dict(zip(largest, shards.most(list(largest.values())), strict=True))
-        self.last |= {n: step for n, top in largest.items() if top != 0}
+            tops = dict(zip(tops, shards.most(list(tops.values())), strict=True))
+        self.last |= {n: step for n, top in tops.items() if top != 0}
+        self._tops = {n: top for n, top in self._tops.items() if n not in names} | tops
+        return self._tops
+
+    def clip(self, grads: Mapping[str, Tensor], multiple: float) -> None:
+        """How clipping left the norm of all gradients of a step."""
         if multiple != 1:
             norm = sum(float(g.square().sum()) for g in grads.values()) ** 0.5
             self.clipped = [*self.clipped[-9:], (multiple, norm)]
         else:
             self.clipped = []
-        return largest
 
 
 def _largest(x: Tensor) -> float:

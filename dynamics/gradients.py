@@ -1,14 +1,14 @@
 """What backward wrote, before clipping, unscaling or anything else changed it: watched, and copied only where needed.
 
-A hook notes the version of every gradient when backward has written it.  Where the optimizer later finds another
-version, somebody changed the gradient in between, and from then on the hook keeps a copy of what backward wrote (one
-extra copy of the gradients; of a small model it always keeps one).  The same for the weights: SAM takes its gradient at
-another point than its step.
+A hook notes the version of every gradient when backward has written it, and a few entries.  Where the optimizer later
+finds others, somebody changed the gradient in between, and from then on the hook keeps a copy of what backward wrote
+(one extra copy of the gradients; of a small model it always keeps one).  The same for the weights: SAM takes its
+gradient at another point than its step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .sharded import Shards, local, version
 
-Version = tuple[tuple[int, int] | None, tuple[int, int], int]
+Version = tuple[tuple[int, int, int] | None, tuple[int, int], int]
+KEPT = 8  # entries of a gradient that are kept beside its version, which the unscaling of a scaler does not count up
 NOISE = 16  # a difference of so many units of rounding, relative to the gradient, is no change
 
 
@@ -33,6 +34,7 @@ class Seen:
         multiple: the common multiple (clipping by norm, unscaling).
         scaled: multiples of single parameters, where others are as backward wrote them.
         mended: parameters whose gradient was not finite when backward wrote it, and is now.
+        dropped: those whose gradient backward wrote and somebody took away, so that the optimizer leaves them alone.
     """
 
     altered: dict[str, Tensor] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Seen:
     multiple: float = 1.0
     scaled: dict[str, float] = field(default_factory=dict)
     mended: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 class GradientWatch:
@@ -66,15 +69,16 @@ class GradientWatch:
         always: bool = False,
     ) -> None:
         self._shards, self._held, self._always = shards, held, always
-        self.idle = False  # the next step is not watched
         self._spending = spending
         self._parameters = dict(parameters)
+        self._aimed: Collection[str] = self._parameters.keys()  # what is watched in the next step
         self._copy_gradients = self._copy_weights = always or not shared
         self._shared = shared
         self.beginning: Callable[[bool | None], None] = lambda carried: None
         self._running = False  # a backward pass
         self._written: set[str] = set()  # by this pass
         self._versions: dict[str, Version] = {}
+        self._prints: dict[str, Tensor] = {}
         self._raw: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._handles = [
@@ -83,11 +87,15 @@ class GradientWatch:
             if p.requires_grad and p.is_leaf
         ]
 
+    def aim(self, names: Collection[str]) -> None:
+        """Says which parameters are watched in the next step."""
+        self._aimed = names
+
     def keep(self) -> None:
         """Takes the gradients as they are now for what backward wrote: call it right before clipping."""
-        for n, p in self._parameters.items():
+        for n, p in self._watched():
             if p.grad is not None:
-                self._versions[n] = self._version(n)
+                self._mark(n, local(p.grad, p))
                 self._raw[n] = local(p.grad, p).clone()
 
     def close(self) -> None:
@@ -96,7 +104,7 @@ class GradientWatch:
             handle.remove()
 
     def _note(self, name: str, p: Tensor) -> None:
-        if self.idle or p.grad is None or p.grad.is_sparse:
+        if name not in self._aimed or p.grad is None or p.grad.is_sparse:
             return
         with self._spending():
             self._written.add(name)
@@ -105,9 +113,10 @@ class GradientWatch:
                 self._take(name, p)
 
     def _take(self, name: str, p: Tensor) -> None:
-        self._versions[name] = self._version(name)
-        if self._copy_gradients and p.grad is not None:
-            self._raw[name] = local(p.grad, p).clone()
+        if p.grad is not None:
+            self._mark(name, local(p.grad, p))
+            if self._copy_gradients:
+                self._raw[name] = local(p.grad, p).clone()
         if self._copy_weights:
             self._weights[name] = local(p).clone()
 
@@ -119,22 +128,25 @@ class GradientWatch:
         engine = torch.autograd.Variable._execution_engine
         # one more turn: what DDP and FSDP do at the end of the pass is asked for by then, and done before
         engine.queue_callback(lambda: engine.queue_callback(self._ends))
-        self.beginning(self._carried())
+        carried = self._carried()
+        if carried is False:  # what earlier passes wrote is thrown away
+            self.forget()
+        self.beginning(carried)
 
     def _ends(self) -> None:
         self._running, self._written = False, set()
-        if self._shared and not self.idle:
+        if self._shared:
             with self._spending(), torch.no_grad():
-                for n, p in self._parameters.items():
+                for n, p in self._watched():
                     if p.grad is not None and not p.grad.is_sparse:
                         self._take(n, p)
 
     def _carried(self) -> bool | None:
         """At the beginning of a backward pass: whether it adds to earlier gradients; None if these were changed."""
-        for n, p in self._parameters.items():
+        for n, p in self._watched():
             if n in self._written or p.grad is None or not self._held(p) or not bool(local(p.grad).any()):
                 continue
-            changed = n in self._versions and self._version(n)[0] != self._versions[n][0]
+            changed = n in self._versions and self._changed(n, local(p.grad, p))
             return None if changed else True
         return False
 
@@ -145,11 +157,12 @@ class GradientWatch:
             grads: the gradients that the optimizer is about to use.
         """
         self._running, self._written = False, set()  # a pass that broke off has no end
-        changed = [n for n in grads if n in self._versions and self._version(n)[0] != self._versions[n][0]]
+        changed = [n for n in grads if n in self._versions and self._changed(n, grads[n])]
         moved = [n for n in grads if n in self._versions and self._version(n)[1:] != self._versions[n][1:]]
         lost = any(n not in self._raw for n in changed) or any(n not in self._weights for n in moved)
         some, other, unknown = self._agreed(bool(changed), bool(moved), lost)
         found = Seen(unknown=unknown)
+        found.dropped = tuple(n for n in self._versions if self._parameters[n].grad is None)
         if not unknown:
             if some:
                 self._compare(found, grads, set(changed))
@@ -161,8 +174,12 @@ class GradientWatch:
                 found.displaced = {}
         self._copy_gradients = self._always or some
         self._copy_weights = self._always or (unknown and other) or bool(found.displaced)
-        self._raw, self._weights, self._versions = {}, {}, {}
+        self.forget()
         return found
+
+    def forget(self) -> None:
+        """Lets go of what backward wrote."""
+        self._raw, self._weights, self._versions, self._prints = {}, {}, {}, {}
 
     def _agreed(self, *answers: bool) -> list[bool]:
         """What some process says, all say: they have to go the same way."""
@@ -173,12 +190,31 @@ class GradientWatch:
         torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
         return [bool(x) for x in said.tolist()]
 
+    def _watched(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        return ((n, p) for n, p in self._parameters.items() if n in self._aimed)
+
     def _version(self, name: str) -> Version:
         p = self._parameters[name]
-        return (None if p.grad is None else version(p.grad), version(p), local(p).data_ptr())
+        mine = None if p.grad is None else (*version(p.grad), local(p.grad).data_ptr())
+        return (mine, version(p), local(p).data_ptr())
+
+    def _mark(self, name: str, grad: Tensor) -> None:
+        self._versions[name], self._prints[name] = self._version(name), _print(grad).clone()
+
+    def _changed(self, name: str, grad: Tensor) -> bool:
+        """Whether a gradient is not what it was when its version was noted."""
+        if self._version(name)[0] != self._versions[name][0]:
+            return True
+        now, before = _print(grad), self._prints[name]
+        return not bool(((now == before) | (now.isnan() & before.isnan())).all())
 
     def _compare(self, found: Seen, grads: Mapping[str, Tensor], changed: set[str]) -> None:
         names = [n for n in grads if n in self._raw]
+        # written to, and the same numbers: clipping that did nothing, a scale that was taken back
+        other = [(float(n in changed and not torch.equal(grads[n], self._raw[n])),) for n in names]
+        changed = {n for n, (x,) in zip(names, self._sums(names, other), strict=True) if x > 0}
+        if not changed:
+            return
         if self._shards is None:
             found.mended = tuple(
                 n for n in changed if bool(grads[n].isfinite().all()) and not bool(self._raw[n].isfinite().all())
@@ -208,7 +244,9 @@ class GradientWatch:
                 rest = grads[n] - own * self._raw[n]
                 if self._shards is None and _dot(rest, rest) <= unit**2 * max(size, own**2 * squares[n]):
                     found.scaled[n] = own
-            if n in changed and (turned or (grown and len(changed) < len(dots))):
+            # an orthogonal projection (gradient centralisation, a mask) does neither, whatever single entries do
+            projected = abs(free * dots[n] - size) <= unit * size
+            if n in changed and not projected and (turned or (grown and len(changed) < len(dots))):
                 edited.append(n)
             else:
                 found.altered[n] = rests[n]
@@ -217,6 +255,11 @@ class GradientWatch:
     def _sums(self, names: Sequence[str], numbers: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
         """Numbers of each gradient, added up over the processes that have parts of it; replicas count once."""
         return list(numbers) if self._shards is None else self._shards.sums(names, numbers)
+
+
+def _print(grad: Tensor) -> Tensor:
+    flat = grad.reshape(-1) if grad.is_contiguous() else grad.flatten()[:0]
+    return flat[:: max(1, flat.numel() // KEPT)]
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

@@ -13,7 +13,9 @@ from torch import Tensor
 
 LARGE = 2**16  # entries of a tensor in float32 or less that is not read in float64: that would cost more than training
 PIECE = 2**17  # entries of a piece
-BLOCKS = 2**19  # the same for products of matrices, which read every number many times
+BLOCKS = 2**16  # the same for products of matrices
+
+Sum = Sequence[tuple[float, Tensor]]  # of multiples of tensors
 
 
 def diagonal(rows: Sequence[Tensor], step: Mapping[int, float]) -> tuple[Tensor, Tensor, Tensor]:
@@ -51,42 +53,90 @@ def diagonal(rows: Sequence[Tensor], step: Mapping[int, float]) -> tuple[Tensor,
 
 
 def full(
-    rows: Sequence[Tensor], step: Mapping[int, float], matrix: int, own: bool = True
+    terms: Sequence[tuple[float, Sequence[Sum]]], step: Mapping[int, float], matrix: int, own: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same for all pairs of rows along one axis, symmetric; the squares are products of the norms of two rows.
 
     Args:
-        rows: the vectors, each of shape `(axes of the law..., summed, rest)`.
+        terms: the coefficient of every term of a law, and the vectors as multiples of tensors, each of shape
+            `(axes of the law..., summed, rest)`.
         step: the multiple of every vector in the step.
         matrix: the axis of the law whose rows are paired.
-        own: also the products of the first vector with itself.
+        own: also the products of the first vector with itself, and with the step.
 
     Returns:
-        Three tensors of shape `(vectors, blocks * rows * rows)` in float64; zero for the products of the first vector
-        with itself if these are not asked for, and with a step that has nothing of it.
+        Three tensors of shape `(vectors, blocks * rows * rows)` in float64; zero for products of the first vector that
+        are not asked for, and for those with a step that has nothing of it.
     """
-    kind, k = _type(rows), len(rows)
-    blocks = [r.movedim(matrix, -3) for r in rows]
-    blocks = [b.reshape(-1, *b.shape[-3:]) for b in blocks]  # block, row, summed, rest
-    n, length = blocks[0].shape[1], max(1, blocks[0][:1].numel())
-    run = max(1, BLOCKS // length)
-    found = blocks[0].new_zeros(3, k, blocks[0].shape[0], n, n, dtype=torch.float64)
-    for start in range(0, blocks[0].shape[0], run):
-        cut = slice(start, start + run)
-        pieces = [b[cut].flatten(2).to(kind) for b in blocks]  # a view, also where rows lie side by side in memory
-        moved = None
-        for w, piece in ((w, pieces[i]) for i, w in step.items() if w):
-            moved = w * piece if moved is None else moved.add_(piece, alpha=w)
-        for i, piece in enumerate(pieces):
-            if i or own:
-                found[0, i, cut] = pieces[0] @ piece.mT
-            if moved is not None and (i or 0 in step):
-                found[1, i, cut] = moved @ piece.mT
-            norms = piece.square().sum(-1).sqrt().double()
-            found[2, i, cut] = norms[..., :, None] * norms[..., None, :]
-    found[:2] += found[:2].mT.clone()
-    one, two, three = found.flatten(2)
-    return one, two, three
+    made: list[Tensor] = []
+    lengths: list[Tensor] = []
+    for coefficient, vectors in terms:
+        blocks = [[(w, _blocks(r, matrix)) for w, r in vector] for vector in vectors]
+        like = next(r for vector in blocks for _, r in vector)
+        kind, (count, n) = _type([r for vector in blocks for _, r in vector]), like.shape[:2]
+        if not made:
+            made = [like.new_zeros(len(vectors), count, n, n, dtype=torch.float64) for _ in range(2)]
+        norms = like.new_zeros(len(vectors), count, n, dtype=torch.float64)
+        run = max(1, BLOCKS // max(1, like[:1].numel()))
+        for cut in (slice(start, start + run) for start in range(0, count, run)):
+            pieces = [_sum([(w, r[cut].flatten(2)) for w, r in vector], kind) for vector in blocks]
+            moved = _sum([(w, piece) for i, w in step.items() if (piece := pieces[i]) is not None], kind)
+            for i, piece in enumerate(pieces):
+                if piece is None:
+                    continue
+                if (i or own) and pieces[0] is not None:
+                    made[0][i, cut].add_(pieces[0] @ piece.mT, alpha=coefficient)
+                if moved is not None and (i or (own and 0 in step)):
+                    made[1][i, cut].add_(moved @ piece.mT, alpha=coefficient)
+                norms[i, cut] = torch.linalg.vector_norm(piece, dim=-1)
+        lengths.append(abs(coefficient) ** 0.5 * norms)
+    every = torch.stack(lengths, -1)
+    slopes, steps = (x + x.mT for x in made)
+    return slopes.flatten(1), steps.flatten(1), (every @ every.mT).flatten(1)
+
+
+def lines(vectors: Sequence[Sum], columns: bool) -> tuple[Tensor, Tensor]:
+    """Sums of entries, and of their absolute values, along every row or every column of a matrix.
+
+    Args:
+        vectors: as multiples of tensors, each a matrix.
+        columns: a sum for every column.
+
+    Returns:
+        Two tensors of shape `(vectors, rows or columns)` in float64.
+    """
+    like = next(r for vector in vectors for _, r in vector)
+    kind, (n, m) = _type([r for vector in vectors for _, r in vector]), like.shape
+    plain, absolute = (like.new_zeros(len(vectors), m if columns else n, dtype=torch.float64) for _ in range(2))
+    for cut in _cuts(like, 0):
+        for i, vector in enumerate(vectors):
+            piece = _sum([(w, r[cut]) for w, r in vector], kind)
+            if piece is None:
+                continue
+            for out, x in ((plain, piece), (absolute, piece.abs())):
+                if columns:
+                    out[i] += x.sum(0)
+                else:
+                    out[i, cut] = x.sum(1)
+    return plain, absolute
+
+
+def _blocks(rows: Tensor, matrix: int) -> Tensor:
+    """Rows along one axis, by the other axes: shape `(block, row, summed, rest)`."""
+    moved = rows.movedim(matrix, -3)
+    return moved.reshape(-1, *moved.shape[-3:])
+
+
+def _sum(parts: Sum, kind: torch.dtype) -> Tensor | None:
+    """A sum of multiples, None for none; a tensor itself where it is that."""
+    out = None
+    for i, (weight, x) in enumerate(parts):
+        piece = x.to(kind)
+        if out is None:
+            out = piece if weight == 1 else weight * piece
+        else:
+            out = out.add(piece, alpha=weight) if i == 1 else out.add_(piece, alpha=weight)
+    return out
 
 
 def _type(rows: Sequence[Tensor]) -> torch.dtype:

@@ -17,7 +17,7 @@ from lawful.theory.parts import base
 
 from .account import Account
 from .findings import Finding, clipped, known, silent
-from .step import NORM, OUTSIDE
+from .step import FROZEN, NORM, OUTSIDE
 
 if TYPE_CHECKING:
     from .watcher import Watcher
@@ -27,6 +27,7 @@ UNDECIDED = "undecided"  # there is no law
 NOT_WATCHED = "not watched"  # no step of the law was accounted for yet
 ORDER = (OK, ROUNDING, APPROXIMATE, NOT_WATCHED, UNEXPLAINED)
 COARSE = 1e-3  # products of gradients that are known no better than this
+ALIKE = 0.3  # how far the changes of a law may be from one multiple of it that decay would make
 PRECISE = 1e-10  # a remainder below this part of the law is none
 
 
@@ -81,15 +82,14 @@ def verdict(account: Account, low: bool) -> str:
 
 def judge(ledger: Watcher) -> Judgement:
     """Verdicts, findings and words for a run."""
-    low = max(ledger.precision.gradient, ledger.precision.unit) > PRECISE
+    low = max(ledger.precision.gradient, ledger.precision.unit, ledger.precision.rate) > PRECISE
     verdicts = {n: verdict(a, low) for n, a in ledger.accounts.items()}
     still = {n for n, p in ledger.parameters.items() if not p.requires_grad}
     undecided = [
         n
         for n, a in ledger.accounts.items()
-        if verdicts[n] == UNEXPLAINED and a.broken is None and still & set(map(base, a.form.law.parameters))
+        if verdicts[n] == NOT_WATCHED and FROZEN in a.causes and still & set(map(base, a.form.law.parameters))
     ]
-    verdicts.update(dict.fromkeys(undecided, NOT_WATCHED))
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
     findings = [
@@ -218,8 +218,7 @@ def _outside(ledger: Watcher) -> list[Finding]:
     if not names:
         return []
     decays = any(float(g.get("weight_decay", 0) or 0) for o in ledger.optimizers for g in o.param_groups)
-    shrunk = bool(moved) and all(float((a.causes[OUTSIDE] * a.last).sum()) <= 0 for a in moved)
-    if decays and shrunk:
+    if decays and moved and all(map(_shrunk, moved)):
         text = "shrink between the steps as well as by weight_decay: decay is applied twice"
         return [Finding("decay", names, text)]
     perhaps = tuple(n for n in seen.rewritten if sure and n not in names and n not in seen.strayed)
@@ -229,7 +228,21 @@ def _outside(ledger: Watcher) -> list[Finding]:
     return [Finding("outside", names, text if sure or len(names) == 1 else f"one of these {text}", fault=False), *maybe]
 
 
+def _shrunk(account: Account) -> bool:
+    """Whether what happened outside made all scalars of a law smaller by about one factor, as decay does."""
+    change, law = account.causes[OUTSIDE], account.last
+    factor = float((change * law).sum() / law.square().sum().clamp(min=1e-300))
+    misfit = torch.linalg.vector_norm(change - factor * law)
+    return factor < 0 and bool(misfit <= ALIKE * torch.linalg.vector_norm(change))
+
+
 def _unaccounted(ledger: Watcher) -> list[Finding]:
+    if ledger.within is not None:
+        text = (
+            f"step {ledger.within} was the first that was made while backward ran (in hooks, one optimizer per "
+            "parameter), when not all gradients are there: such steps are booked as not watched"
+        )
+        return [Finding("within backward", (), text, fault=False)]
     if not ledger.unaccounted:
         return []
     text = (
@@ -275,8 +288,11 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
     if faults and not counts[UNEXPLAINED]:
         lines[0] += f"; but {plural(faults, 'fault')} that no law sees: {UNEXPLAINED}"
     if ledger.every > 1:
-        why = ", so that watching costs at most 5 % of the time; every=1 watches all" if ledger.every_measured else ""
-        lines.append(f"every {ledger.every}. step is watched{why}.")
+        turns = (
+            f"laws take turns, each is watched at about every {ledger.every}. step, so that watching costs at most 5 % "
+            "of the time; every=1 watches all at all steps."
+        )
+        lines.append(turns if ledger.every_measured else f"every {ledger.every}. step is watched.")
     if counts[OK]:
         lines.append("ok: every change of these laws has a cause, nothing is left over.")
     if counts[ROUNDING]:

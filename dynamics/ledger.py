@@ -42,7 +42,8 @@ class Ledger(Printed, Watcher):
         args: example inputs for the derivation.
         kwargs: example keyword inputs.
         every: watch every k-th step.  If not given: every step of a model with up to a million watched numbers; of a
-            larger one so many that watching takes at most 5 % of the time, which `health()` says.
+            larger one the laws take turns, so many at a step that watching takes at most 5 % of the time, which
+            `health()` says.
         sample: watch only so many laws, drawn with `seed`.
         seed: of the draw.
         like: the optimizer of torch that an optimizer of your own is meant to be (`torch.optim.Adam`), with the same
@@ -60,7 +61,7 @@ class Ledger(Printed, Watcher):
     def account(self, law: str | Law | Row) -> dict[str, Tensor]:
         """Every scalar of a law: `change`, one tensor for every cause, and `remainder`, in the shape of the law."""
         one = self._account(law)
-        shape = one.form.law.value(self._plain()).shape
+        shape = one.form.law.value(self._plain(self._parameters)).shape
         parts = {"change": one.change, **one.ordered(), "remainder": one.remainder}
         return {name: x.reshape(shape) for name, x in parts.items()}
 

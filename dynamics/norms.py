@@ -41,13 +41,12 @@ class NormWatch:
 
     def __init__(self, model: nn.Module, spending: Callable[[], AbstractContextManager[None]]) -> None:
         self.spending = spending
-        self.idle = False  # the next step is not watched
+        self.idle = False  # nothing is watched in the next step
         self.compute: torch.dtype | None = None
         self._model = model
         self._gradients: GradientWatch | None = None
         self._taps: dict[str, Tap] = {}
         self._handles: list[Any] = []
-        self._whole = True  # no backward pass was left out since the gradients were empty
 
     def watch(self, laws: Iterable[Law], gradients: GradientWatch) -> None:
         """Begins to measure at the norms that some laws speak of."""
@@ -79,13 +78,20 @@ class NormWatch:
             network.taps = Unsaved({n: tap.beside for n, tap in places.items()})  # type: ignore[assignment]
             self._handles.append(_Untap(network))
 
+    def aim(self, laws: Iterable[Law]) -> None:
+        """Says which laws are watched in the next step."""
+        sites = {k.site for law in laws for k in law.leaks or ()}
+        self.idle = not sites
+        for site, tap in self._taps.items():
+            tap.idle = sites.isdisjoint((site, *tap.sites))
+
     def autocast(self) -> None:
         """Notes the type that autocast computes in, at a forward pass."""
         inner = [t.form.inner for t in self._taps.values() if t.form is not None and t.form.inner is not None]
         self.compute = _autocast() or next(iter(inner), None)
-        self._whole = self._whole and not self.idle
         for tap in self._taps.values():
             tap.calls = 0
+            tap.whole = tap.whole and not tap.idle
 
     def _within(self, module: nn.Module, args: Any) -> None:
         """The same inside of the model."""
@@ -95,12 +101,10 @@ class NormWatch:
 
     def begins(self, carried: bool | None) -> None:
         """A backward pass begins: what earlier ones left counts only if their gradients are still there."""
-        if carried is False:
-            self._whole = True
+        if carried is not True:
             for tap in self._taps.values():
-                tap.total = None
-        elif carried is None:
-            self._whole = False
+                tap.whole = carried is False and not tap.idle
+                tap.total = None if carried is False else tap.total
 
     def arrived(self) -> None:
         """Backward has reached a norm."""
@@ -114,13 +118,13 @@ class NormWatch:
             law: a law that holds up to it.
             multiple: what the gradients were multiplied with since backward.
         """
-        if law.leaks is None or not self._whole:
+        if law.leaks is None:
             return None
         products: dict[str, Tensor] = {}
         used = []
         for leak in law.leaks:
             tap = self._taps.get(leak.site)
-            if tap is None or not tap.knows(law.leaks):
+            if tap is None or not tap.whole or not tap.knows(law.leaks):
                 return None
             if tap not in used:  # of several calls of one module the products are added already
                 used.append(tap)
@@ -130,7 +134,7 @@ class NormWatch:
 
     def share(self, shards: Callable[[Tensor], Tensor] | None) -> None:
         """Averages what the processes measured, as their gradients are averaged."""
-        taps = list(dict.fromkeys(self._taps.values()))
+        taps = [tap for tap in dict.fromkeys(self._taps.values()) if not tap.idle]
         if shards is None or not taps:
             return
         whole = torch.cat([tap.read() for tap in taps])
@@ -170,6 +174,8 @@ class Tap:
         self.heads = leading.pop() if len(leading) == 1 and not channels else None
         self.length = self.size if channels else self.heads or 1
         self.sites: list[str] = []
+        self.idle = False  # no law that speaks of it is watched in the next step
+        self.whole = True  # no backward pass was left out since the gradients were empty
         self.calls = 0
         self.total: Tensor | None = None
         self.ever = False
@@ -221,9 +227,9 @@ class Tap:
         """Whether this pass is watched; counts it."""
         if self.watch.idle or not out.requires_grad or not torch.is_grad_enabled():
             return False
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():  # all norms or none: a graph for every turn would be too many
             return True
-        if is_own_run():
+        if self.idle or is_own_run():
             return False
         if torch._C._current_graph_task_id() < 0:
             self.calls += 1  # not those that a checkpoint makes again in backward

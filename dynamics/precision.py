@@ -15,14 +15,19 @@ from .account import Precision
 GRADIENT = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 
 
-def precision(parameters: Iterable[Tensor], compute: torch.dtype | None) -> Precision:
+def precision(
+    parameters: Iterable[Tensor], compute: torch.dtype | None, optimizers: Iterable[torch.optim.Optimizer] = ()
+) -> Precision:
     """How precisely the steps of a model are known.
 
     Args:
         parameters: its parameters.
         compute: the type that autocast computes in, None without it.
+        optimizers: the optimizers, whose settings may be tensors.
     """
     types = {p.dtype for p in parameters}
     coarse = max(types, key=lambda t: torch.finfo(t).eps)
     inner = max({coarse, compute or coarse}, key=lambda t: torch.finfo(t).eps)
-    return Precision(GRADIENT.get(inner, 0.3), torch.finfo(coarse).eps / 2)
+    settings = [x for o in optimizers for group in o.param_groups for k, x in group.items() if k != "params"]
+    rates = [torch.finfo(x.dtype).eps / 2 for x in settings if isinstance(x, Tensor) and x.is_floating_point()]
+    return Precision(GRADIENT.get(inner, 0.3), torch.finfo(coarse).eps / 2, max(rates, default=0.0))

@@ -92,7 +92,7 @@ def explain(ledger: Watcher, account: Account) -> str:
         shares = f"{unseen:.3g} of it in steps that were not watched, of the rest {shares}"
     lines = [
         f"{law.name} ({law.text})",
-        f"moved by {row.change:.3g} in {ledger.last_watched} steps, {abs(row.change) / account.norm:.1e} of its size: "
+        f"moved by {row.change:.3g} in {account.booked} steps, {abs(row.change) / account.norm:.1e} of its size: "
         f"{shares}; remainder {row.relative:.0e} of the law: {row.verdict}.",
     ]
     lines += _sentences(ledger, account, row)

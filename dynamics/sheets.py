@@ -20,7 +20,7 @@ from lawful.theory.laws.statement import Part
 from lawful.theory.parts import base, read
 
 LARGE = 2**16  # entries of a tensor in float32 or less that is not read in float64: that would cost more than training
-PIECE = 2**16  # entries of a piece
+PIECE = 2**17  # entries of a piece
 GRADIENT, BUFFER, ALTERED, WHOLE, THETA = "gradient", "buffer", "altered", "whole", "theta"
 
 
@@ -58,6 +58,22 @@ class Reading:
         index = index.flatten(-2).reshape(-1, index.shape[-2] * index.shape[-1])
         plain = index.shape[1] == 1 and torch.equal(index[:, 0], torch.arange(length, device=index.device))
         return Reading(columns, None if plain else index)
+
+    @staticmethod
+    def along(part: Part, parameter: Tensor) -> Reading | None:
+        """The reading of a part of a linear law; None where its scalars are no sums of whole rows or columns."""
+        if part.offset or part.ramp or parameter.ndim == 0 or parameter.numel() == 0:
+            return None
+        n, m = parameter.shape[0], parameter.numel() // parameter.shape[0]
+        places = torch.arange(parameter.numel(), device=parameter.device).reshape(parameter.shape)
+        entries = part.read(places).flatten(-2)
+        entries = entries.reshape(-1, entries.shape[-1])
+        for columns, length, line in ((True, n, entries % m), (False, m, entries // m)):
+            index = line[:, :1].clone()
+            if entries.shape[1] == length and bool((line == index).all()):
+                lines = torch.arange(n * m // length, device=index.device)
+                return Reading(columns, None if torch.equal(index[:, 0], lines) else index)
+        return None
 
     def read(self, sums: Tensor) -> Tensor:
         """The scalars of the law, in the last axis, from the sums of a parameter in the last axis."""

@@ -10,6 +10,7 @@ buffer or a wrong optimizer stays over as the remainder.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,8 +23,10 @@ from .updates import Move
 
 STEP, MOMENTUM, DECAY, PRECONDITIONER = "step size", "momentum", "decay", "preconditioner"
 GROUPS, CLIPPING, SHARPNESS, EPSILON, RULE = "parameter groups", "clipping", "sharpness", "epsilon", "update rule"
-NORM, OUTSIDE, UNWATCHED = "norm epsilon", "outside the optimizer", "steps not watched"
-CAUSES = (STEP, DECAY, MOMENTUM, PRECONDITIONER, EPSILON, NORM, CLIPPING, GROUPS, SHARPNESS, RULE, OUTSIDE, UNWATCHED)
+NORM, FROZEN = "norm epsilon", "frozen part"
+OUTSIDE, UNWATCHED = "outside the optimizer", "steps not watched"
+_OPTIMIZER = (STEP, DECAY, MOMENTUM, PRECONDITIONER, EPSILON, NORM, CLIPPING, GROUPS, SHARPNESS, RULE)
+CAUSES = (*_OPTIMIZER, FROZEN, OUTSIDE, UNWATCHED)
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Material:
         altered: what clipping and the like changed in the gradients, where they were changed.
         displaced: where the gradient was taken minus where the step is made (SAM), where these differ.
         noise: parameters whose gradient is nothing but rounding, which a preconditioner may blow up to any size.
+        still: parameters that are left alone in this step, by their own wish or by that of the loop.
         wanted: which sums of products laws read, see `Sheets`.
         before: the products of the weights with themselves.
     """
@@ -47,6 +51,7 @@ class Material:
     altered: Mapping[str, Tensor] = field(default_factory=dict)
     displaced: Mapping[str, Tensor] = field(default_factory=dict)
     noise: Collection[str] = ()
+    still: AbstractSet[str] = frozenset()
     wanted: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
     before: Sheets | None = None
 
@@ -75,6 +80,7 @@ class Outcome:
         slope: the slope of the buffer after the step, None if it has to be read anew.
         carried: the part of it that the epsilon of norms made.
         judged: whether the slope of the gradient is known by other means than the gradient.
+        apart: what a part of the law that is left alone makes of that slope, None if all parts train.
         keep: what the step keeps of the buffer.
         take: what it adds of the gradient to it.
         weights: `<grad h, theta>`, which a penalty in the loss would add to the slope of the gradient.
@@ -91,6 +97,7 @@ class Outcome:
     slope: Tensor | None
     carried: Tensor | None
     judged: bool
+    apart: Tensor | None
     keep: float
     take: float
     weights: Tensor
@@ -198,6 +205,9 @@ def outcome(
     if not judged:
         epsilon = found.slopes[g] - must[g] + tilt
     norm = torch.zeros_like(tilt) if epsilon is None else epsilon
+    apart = None
+    if not made.still.isdisjoint(names):  # the others train as in a network that has no such law
+        apart = found.slopes[g] - must[g] + tilt - norm
     causes = {c: _sum(part, lambda i: 0.5 * step[i] - must[i], must[0]) for c, part in vectors.parts.items()}
     if made.displaced:
         causes[SHARPNESS] = push * tilt
@@ -205,7 +215,9 @@ def outcome(
         causes[NORM] = -push * norm - carry * old
         if MOMENTUM in causes:
             causes[MOMENTUM] = causes[MOMENTUM] + carry * old
-    must[g] = must[g] - tilt + norm
+    if apart is not None:
+        causes[FROZEN] = -push * apart
+    must[g] = must[g] - tilt + norm + (0.0 if apart is None else apart)
     reach, leak = _reach(form, found.sizes, g), found.slopes[g] - must[g]
     stale = torch.zeros_like(leak) if v is None else found.slopes[v] - must[v]
     keep, take = _common(moves, lambda m: m.keep), _common(moves, lambda m: m.take)
@@ -223,6 +235,7 @@ def outcome(
         slope=ahead,
         carried=None if ahead is None else (keep or 0.0) * old + (take or 0.0) * norm,
         judged=judged,
+        apart=apart,
         keep=keep or 0.0,
         take=abs(take or 0.0),
         weights=found.slopes[raw],

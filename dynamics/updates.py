@@ -40,6 +40,7 @@ class Move:
         extra: further parts of the step by cause, measured as they are.
         measured: `whole` is what the step does, seen after it.
         known: the equations of the optimizer are known.
+        dots: what `products` gives, where it is known.
     """
 
     gradient: float
@@ -55,6 +56,7 @@ class Move:
     extra: dict[str, Tensor] = field(default_factory=dict)
     measured: bool = False
     known: bool = True
+    dots: tuple[float, float] | None = None
 
     def linear(self, theta: Tensor, g: Tensor) -> Tensor:
         """The linear part at rate 1."""
@@ -67,13 +69,18 @@ class Move:
         """The product of the whole with the linear part, and the square of the linear part."""
         if self.whole is None:
             return 0.0, 0.0
+        if self.dots is not None:
+            return self.dots
         line = self.linear(theta, g).reshape(-1)
-        return float(torch.dot(self.whole.reshape(-1), line)), float(torch.dot(line, line))
+        return _dot(self.whole, line), _dot(line, line)
 
     def fit(self, product: float, size: float) -> None:
         """Sets the rate to the multiple of the linear part that comes closest to the whole."""
         if self.whole is not None:
             self.rate = product / size if size > 0 else 0.0
+
+
+Rule = Callable[[Group, State, Tensor, Tensor], Move]
 
 
 def move_of(
@@ -108,7 +115,7 @@ def _defaults(kind: type[torch.optim.Optimizer]) -> dict[str, Any]:
     return {k: v for k, v in group.items() if k != "params"}
 
 
-def rule_of(optimizer: torch.optim.Optimizer) -> Callable[[Group, State, Tensor, Tensor], Move] | None:
+def rule_of(optimizer: torch.optim.Optimizer) -> Rule | None:
     """The equations of an optimizer: those of the torch class whose `step` it runs, None for another."""
     step = inspect.unwrap(type(optimizer).step)
     return next((rule for kind, rule in RULES.items() if inspect.unwrap(kind.step) is step), None)
@@ -133,14 +140,17 @@ def _moment(group: Group, state: State, theta: Tensor, g: Tensor, decay: float) 
     buffer = state.get("exp_avg")
     move = Move(sign * (1 - beta), beta, buffer=buffer, keep=beta, take=sign * (1 - beta), load=(1 - beta) * decay)
     signed = _signed(sign, g, theta, decay)
-    moment = (1 - beta) * signed
-    return move, moment if buffer is None else moment.add_(buffer, alpha=beta), signed
+    if buffer is None:
+        return move, (1 - beta) * signed, signed
+    return move, torch.lerp(buffer.to(signed.dtype), signed, 1 - beta), signed
 
 
 def _second(group: Group, state: State, signed: Tensor) -> Tensor:
     beta = float(group["betas"][1])
-    square = (signed * signed).mul_(1 - beta)
-    return square if "exp_avg_sq" not in state else square.add_(state["exp_avg_sq"], alpha=beta)
+    if "exp_avg_sq" not in state:
+        return (signed * signed).mul_(1 - beta)
+    out: Tensor = (beta * state["exp_avg_sq"]).addcmul_(signed, signed, value=1 - beta)
+    return out
 
 
 def _adam(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
@@ -152,7 +162,12 @@ def _adam(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
         second = torch.maximum(second, state["max_exp_avg_sq"])
     one, two = (1 - float(b) ** step for b in group["betas"])
     move.decay = rate * decay if decoupled else 0.0
-    return _divided(move, moment.mul_(rate / one), second.div_(two).sqrt_(), float(group["eps"]))
+    size = _dot(moment, moment)
+    # rate m / one / (sqrt(s / two) + eps), its constants drawn out
+    _divided(move, moment, second.sqrt_(), float(group["eps"]) * math.sqrt(two), rate * math.sqrt(two) / one)
+    assert move.whole is not None
+    move.dots = _dot(move.whole, moment), size  # the moment is the linear part
+    return move
 
 
 def _adamax(group: Group, state: State, theta: Tensor, g: Tensor) -> Move:
@@ -250,13 +265,17 @@ def _signed(sign: float, g: Tensor, theta: Tensor, decay: float) -> Tensor:
     return signed.add(theta, alpha=decay) if decay else signed
 
 
-def _divided(move: Move, top: Tensor, root: Tensor, eps: float) -> Move:
-    """The step `top / (root + eps)`; what eps does to it is a cause of its own."""
-    if not eps:
-        move.whole = _ratio(top, root)
+def _divided(move: Move, top: Tensor, root: Tensor, eps: float, factor: float = 1.0) -> Move:
+    """The step `factor top / (root + eps)`; what eps does to it is a cause of its own.  Root may be written over."""
+    if not (root.numel() and bool(root.amin() > 0)):
+        move.whole = factor * _ratio(top, root)
+        if eps:
+            move.extra["epsilon"] = factor * top / (root + eps) - move.whole
         return move
-    move.whole = top / (root + eps)
-    return _epsilon(move, _ratio(top, root))
+    move.whole = (top / root).mul_(factor)
+    if eps:
+        move.extra["epsilon"] = (move.whole / root.add_(eps)).mul_(-eps)
+    return move
 
 
 def _epsilon(move: Move, without: Tensor) -> Move:
@@ -271,6 +290,10 @@ def _ratio(top: Tensor, bottom: Tensor) -> Tensor:
     return (top / bottom).masked_fill_(bottom == 0, 0.0)
 
 
+def _dot(a: Tensor, b: Tensor) -> float:
+    return float(torch.dot(a.reshape(-1), b.reshape(-1)))
+
+
 def _sign(group: Group) -> float:
     return -1.0 if group.get("maximize") else 1.0
 
@@ -279,7 +302,7 @@ def _steps(state: State) -> float:
     return float(state.get("step", 0)) + 1
 
 
-RULES: dict[type[torch.optim.Optimizer], Callable[[Group, State, Tensor, Tensor], Move]] = {
+RULES: dict[type[torch.optim.Optimizer], Rule] = {
     torch.optim.SGD: _sgd,
     torch.optim.Adam: _adam,
     torch.optim.AdamW: _adam,

@@ -6,7 +6,7 @@ This file is long because all hooks of a step share one state: what is seen befo
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossLike, expect_loss
 from lawful.theory.own_runs import is_own_run
+from lawful.theory.parts import base
 from lawful.theory.typed import typed_methods
 
 from .account import Account, Precision
@@ -94,8 +95,14 @@ class Watcher:
         self._grads: dict[str, Tensor] = {}
         self._seen = Seen()
         self._floor = 0.0
+        self._still: set[str] = set()
+        self._void = False
+        self.within: int | None = None  # the first step that was made while backward ran
         self._wanted: dict[str, tuple[bool, bool]] = {}
         self._own: Sheets | None = None  # of the weights as they are
+        self._aimed: dict[str, nn.Parameter] = {}  # what is watched in the next step
+        self._turn: dict[str, Account] = {}  # the accounts of its laws
+        self._line: list[str] = []
         self._shared = False
         self._shards: Shards | None = None
         self._noise: set[str] = set()
@@ -119,7 +126,7 @@ class Watcher:
             if laws is not None:
                 self._watch(laws)
             elif given or named:
-                self._watch(self._derived(given, named))
+                self._watch(self._real(self._derived(given, named)))
             elif hasattr(inside(model), "arch"):
                 self._begin(self._derived(given, named))
             expect_of(model, self.optimizers)
@@ -147,20 +154,23 @@ class Watcher:
         self._parameters = watched(self.model, chosen)
         expect_fit(chosen, self._parameters)
         self.lawless = None
-        self._attach()
-        plain = self._plain()
+        self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
+        plain = self._plain(self._parameters)
         forms = {law.name: Forms(law, plain, self._shards) for law in chosen}
         self._wanted = wanted(one for form in forms.values() for one in form.readings)
         sheets = self._own = self._sheets(plain)
         for name, form in forms.items():
             value = form.value(plain, sheets)
             self.accounts[name] = Account(form, {n: n for n in form.names}, value, value, form.scale(plain))
-        self.weights.watch(self._parameters)
+        place = {id(p): i for i, p in enumerate(self.model.parameters())}
+        first = {n: min(place.get(id(self._parameters[m]), 0) for m in form.names) for n, form in forms.items()}
+        self._line = sorted(self.accounts, key=lambda n: first[n])  # laws that share a parameter take turns together
+        self._attach([forms[n].effort(plain) for n in self._line])
 
     def _begin(self, laws: Sequence[Law]) -> None:
         """Watches derived laws, or what needs none where there are none: the training goes on."""
         if len(laws):
-            self._watch(laws)
+            self._watch(self._real(laws))
         else:
             self._watch_without(why_none(laws))
 
@@ -172,8 +182,7 @@ class Watcher:
         self._parameters = {n: p for n, p in self.model.named_parameters() if not nn.parameter.is_lazy(p)}
         if not self._parameters:
             return
-        self._attach()
-        self.weights.watch(self._parameters)
+        self._attach([1.0])
         if self._resumed is not None:
             state, self._resumed = self._resumed, None
             self._resume(state)
@@ -183,19 +192,39 @@ class Watcher:
         self.steps = state["steps"]
         self._pace.resume(self.steps)
         self.notes.resume(self._parameters, self.steps, state["edited"])
+        self._aim()
 
-    def _attach(self) -> None:
-        """Watches the gradients of the parameters."""
+    def _attach(self, efforts: Sequence[float]) -> None:
+        """Watches the gradients of the parameters.
+
+        Args:
+            efforts: what the laws cost, in the order in which they take turns.
+        """
         self._shared = processes() > 1
         self._shards = Shards(self._parameters) if is_sharded(self._parameters) else None
         one = local(next(iter(self._parameters.values())))
-        self._pace.fit(sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
+        self._pace.fit(efforts, sum(p.numel() for p in self._parameters.values()), one.device, self._shared)
         small = self._pace.small
         self._gradients = GradientWatch(
             self._parameters, self._pace.spending, self._shared, self._shards, self._is_held, small
         )
         self._gradients.beginning = self._backward_begins
         self._norms.watch([law for law in self.laws if not law.exact], self._gradients)
+        self.weights.watch(self._parameters)
+        self._aim()
+
+    def _aim(self) -> None:
+        """Says what is watched in the next step."""
+        due = self._pace.due(self.steps + 1)
+        turn = [self._line[i] for i in self._pace.turn] if due and self.accounts else []
+        self._turn = {n: self.accounts[n] for n in turn}
+        some = {n for account in self._turn.values() for n in account.form.names}
+        self._aimed = {n: p for n, p in self._parameters.items() if n in some or (due and not self.accounts)}
+        assert self._gradients is not None
+        self._gradients.aim(self._aimed)
+        self._norms.aim([account.form.law for account in self._turn.values()])
+        if due:
+            self.weights.note(self._aimed)
 
     def _forward(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         if is_own_run():  # a question of lawful tells nothing about training
@@ -235,6 +264,12 @@ class Watcher:
             # a number beside other outputs is the loss that the model computed itself (nanoGPT, transformers)
             losses = ["mse" if o.features == 1 else self.loss for o in arch.outputs]
             return derive(model, losses, args=args, kwargs=kwargs)
+
+    def _real(self, laws: LawSet) -> Sequence[Law]:
+        """Derived laws without those of complex parameters, whose steps are not followed; all if none is left."""
+        held = watched(self.model, laws) if len(laws) else {}
+        some = [law for law in laws if not any(held[base(n)].is_complex() for n in law.parameters)]
+        return some or laws
 
     def _backward_begins(self, carried: bool | None) -> None:
         self.notes.begins(carried)
@@ -278,32 +313,45 @@ class Watcher:
         self.steps += 1
         if not self._pace.due(self.steps):
             return
-        grads, groups = self._gradients_now()
+        if torch._C._current_graph_task_id() >= 0:
+            self.within = self.within or self.steps
+            return
+        grads, groups = self._gradients_now(self._aimed)
+        self._void = self._is_void()
+        if self._void:
+            self._gradients.forget()
+            return
         self._seen = self._gradients.seen(grads)
-        self.notes.note(self._seen, self.steps)
+        self.notes.note(self._seen, self._aimed, self.steps)
+        self._still = {n for n, p in self._aimed.items() if not p.requires_grad} | set(self._seen.dropped)
         held = {id(p) for o in self.optimizers for group in o.param_groups for p in group["params"]}
         mine = {id(p): n for n, p in self._parameters.items()}
         every = ((mine.get(id(p), n), p) for n, p in self.model.named_parameters())
         self.notes.look(every, held, self.steps)
         self.weights.before(self.steps)
-        late, plain = self._pace.last < self.steps - 1, self._plain()
-        if late or self.weights.changed(self.steps, self._shards is not None):
+        plain, changed = self._plain(self._aimed), self.weights.changed(self.steps, self._shards is not None)
+        late = {n: account.booked < self.steps - 1 for n, account in self._turn.items()}
+        if changed or any(late.values()):
             sheets = self._own = self._sheets(plain)
-            for account in self.accounts.values():
-                value = account.form.value(plain, sheets)
-                account.moved(value, UNWATCHED if late else OUTSIDE, self.steps)
+            for n, account in self._turn.items():
+                if changed or late[n]:
+                    account.moved(account.form.value(plain, sheets), UNWATCHED if late[n] else OUTSIDE, self.steps)
         if self._shared:
-            self.notes.compare(grads, self._parameters, self._shards, self.steps)
+            self.notes.compare(grads, self._aimed, self._shards, self.steps)
         if self._seen.unknown:
             self.unaccounted.append(self.steps)
             return
         self._of_norms()
-        largest = self.notes.largest(grads, self._seen.multiple, self._shards, self.steps)
+        if len(self._aimed) == len(self._parameters):
+            self.notes.clip(grads, self._seen.multiple)
+        read = dict.fromkeys([*self._aimed, *self.notes.leading])
+        others = self._gradients_now([n for n in read if n not in self._aimed])[0]
+        largest = self.notes.largest(read, {**grads, **others}, self._shards, self.steps)
         self._floor = max(largest.values(), default=0.0)
-        self.precision = precision(self._parameters.values(), self._norms.compute)
-        if not self.accounts:
+        self.precision = precision(self._parameters.values(), self._norms.compute, self.optimizers)
+        if not self._turn:
             return
-        self._noise = {n for n, top in largest.items() if top <= NOISE * self.precision.gradient * self._floor}
+        self._noise = {n for n in grads if largest[n] <= NOISE * self.precision.gradient * self._floor}
         moves = {n: move_of(*groups[n], self._parameters[n], g, self.like) for n, g in grads.items()}
         if any(m.measured for m in moves.values()):
             self._before = {n: p.clone() for n, p in plain.items()}
@@ -315,9 +363,9 @@ class Watcher:
 
     def _account_for(self, theta: Mapping[str, Tensor], grads: Mapping[str, Tensor], moves: Mapping[str, Move]) -> None:
         """What a step must do to every law."""
-        seen = self._seen
-        made = Material(theta, grads, moves, seen.altered, seen.displaced, self._noise, self._wanted, self._own)
-        for name, account in self.accounts.items():
+        altered, displaced = self._seen.altered, self._seen.displaced
+        made = Material(theta, grads, moves, altered, displaced, self._noise, self._still, self._wanted, self._own)
+        for name, account in self._turn.items():
             exact = account.form.law.exact
             account.pending = outcome(
                 account.form, made, account.last, account.slope, account.carried, None if exact else self._epsilon[name]
@@ -325,7 +373,7 @@ class Watcher:
 
     def _of_norms(self) -> None:
         """What the epsilon of norms makes of the gradients of this step."""
-        laws = [law for law in self.laws if not law.exact]
+        laws = [account.form.law for account in self._turn.values() if not account.form.law.exact]
         self._norms.share(self._mean if self._shared else None)
         self._epsilon = {law.name: self._norms.slopes(law, self._seen.multiple) for law in laws}
         for law in laws:
@@ -336,6 +384,11 @@ class Watcher:
         """The mean over the processes."""
         torch.distributed.all_reduce(x)
         return x / processes()
+
+    def _is_void(self) -> bool:
+        """Whether a scaler tells a fused step to do nothing, since gradients are not finite."""
+        said = (getattr(o, "found_inf", None) for o in self.optimizers)
+        return any(isinstance(x, Tensor) and bool(x) for x in said)
 
     def _is_held(self, parameter: Tensor) -> bool:
         """Whether some optimizer moves a parameter."""
@@ -352,32 +405,35 @@ class Watcher:
                 self._book()
         self.notes.stepped()
         self._pace.stepped(self.steps)
-        self._norms.idle = self._gradients.idle = not self._pace.due(self.steps + 1)
+        with self._pace.spending():
+            self._aim()
 
     def _book(self) -> None:
         """Puts the step into the accounts."""
         if self._before:
             self._measure()
         self.weights.after(self.steps)
-        exact, plain = self.precision, self._plain()
+        exact, plain = self.precision, self._plain(self._aimed)
         sheets = self._own = self._sheets(plain)
-        for account in self.accounts.values():
+        for account in self._turn.values():
             value = account.form.value(plain, sheets)
-            if account.pending is None:
+            if self._void and torch.equal(value, account.last):
+                account.booked = self.steps
+            elif account.pending is None:
                 account.moved(value, UNWATCHED, self.steps)
             else:
                 account.close(value, self.steps, exact, self._floor)
         if not self.not_finite and (self.lawless or any(a.broken is not None for a in self.accounts.values())):
-            bad = {n: float(not bool(torch.isfinite(p).all())) for n, p in self._plain().items()}
+            plain = self._plain(self._parameters)
+            bad = {n: float(not bool(torch.isfinite(p).all())) for n, p in plain.items()}
             if self._shards is not None:
                 bad = dict(zip(bad, self._shards.most(list(bad.values())), strict=True))
             self.not_finite = tuple(n for n, x in bad.items() if x)
         self._before, self._moves, self._grads = {}, {}, {}
-        self.weights.note()
 
     def _measure(self) -> None:
         """The account of an optimizer whose equations are not known: its step is what it did."""
-        grads, after = self._grads, self._plain()
+        grads, after = self._grads, self._plain(self._aimed)
         for n, move in self._moves.items():
             before = self._before[n]
             if not move.measured:
@@ -396,12 +452,14 @@ class Watcher:
         for n, move in moves.items():
             move.fit(found[n][0], found[n][1])
 
-    def _gradients_now(self) -> tuple[dict[str, Tensor], dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]]]:
+    def _gradients_now(
+        self, names: Iterable[str]
+    ) -> tuple[dict[str, Tensor], dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]]]:
         """The gradients that the optimizers see, and the group of each parameter."""
         home = {id(p): (o, group) for o in self.optimizers for group in o.param_groups for p in group["params"]}
         grads: dict[str, Tensor] = {}
         groups: dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]] = {}
-        for n, p in self._parameters.items():
+        for n, p in ((n, self._parameters[n]) for n in names):
             if id(p) in home and p.grad is not None:
                 g = local(p.grad, p)
                 scale = getattr(home[id(p)][0], "grad_scale", None)
@@ -409,8 +467,8 @@ class Watcher:
                 grads[n], groups[n] = g if scale is None else g / scale.to(g.dtype), home[id(p)]
         return grads, groups
 
-    def _plain(self) -> dict[str, Tensor]:
-        return {n: local(p) for n, p in self._parameters.items()}
+    def _plain(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+        return {n: local(p) for n, p in parameters.items()}
 
     def _sheets(self, plain: Mapping[str, Tensor]) -> Sheets:
         """The products of the weights with themselves."""
@@ -466,17 +524,17 @@ class Watcher:
         self._resumed = None
         expect_accounts(state, self.accounts)
         self._resume(state)
-        late = state.get("last", self.steps) < self.steps
-        plain = self._plain()
+        plain = self._plain(self._parameters)
         sheets = self._own = self._sheets(plain)
         for name, one in state["accounts"].items():
             account = self.accounts[name]
             now = account.form.value(plain, sheets)  # the model may have been loaded after this account was opened
             account.load(dict(one))
+            late = account.booked < self.steps
             near = 1e-6 * float(account.scale.max())
             if late or not torch.allclose(account.last, now, rtol=0, atol=near, equal_nan=True):
                 account.moved(now, UNWATCHED if late else OUTSIDE, self.steps)
-        self.weights.note()
+        self.weights.note(self._aimed)
 
     def close(self) -> None:
         """Takes all hooks away; what was recorded stays."""

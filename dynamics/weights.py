@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class Weights:
         self.thawed: dict[str, int] = {}
         self.strayed: dict[str, int] = {}
         self._parameters: Mapping[str, nn.Parameter] = {}
+        self._aimed: Mapping[str, nn.Parameter] = {}  # what is watched in the next step
         self._versions: dict[str, tuple[tuple[int, int], int]] = {}
         self._prints = Prints({})
         self._frozen = Frozen(model, held)
@@ -41,14 +42,15 @@ class Weights:
         self._parameters = parameters
         self.note()
 
-    def note(self) -> None:
-        """Keeps what the weights are now."""
+    def note(self, names: Collection[str] | None = None) -> None:
+        """Keeps what the weights are now: those that are watched in the next step, None for all."""
+        self._aimed = {n: p for n, p in self._parameters.items() if names is None or n in names}
         self._versions = self._now()
-        self._prints = Prints(self._parameters)
+        self._prints = Prints(self._aimed)
 
     def before(self, step: int) -> None:
         """Right before a step: which weights should stand still in it, and what moved that is frozen?"""
-        still = {n: p for n, p in self._parameters.items() if not p.requires_grad and p.grad is not None}
+        still = {n: p for n, p in self._aimed.items() if not p.requires_grad and p.grad is not None}
         self._still = {n: local(p).clone() for n, p in still.items()}
         self._look(step, inside=False)
 
@@ -67,14 +69,14 @@ class Weights:
             sharded: every process sees its own part, and all of them have to go the same way.
         """
         touched = [n for n, now in self._now().items() if now != self._versions[n]]
-        moved = self._prints.changed(self._parameters)
+        moved = self._prints.changed(self._aimed)
         if not self._prints.whole:
             self.rewritten |= dict.fromkeys(touched, step)
         self.outside |= dict.fromkeys(moved, step)
         return bool(touched) or (bool(moved) and not sharded)
 
     def _now(self) -> dict[str, tuple[tuple[int, int], int]]:
-        return {n: (version(p), local(p).data_ptr()) for n, p in self._parameters.items()}
+        return {n: (version(p), local(p).data_ptr()) for n, p in self._aimed.items()}
 
     def _look(self, step: int, inside: bool) -> None:
         """What requires no gradient and is not what it was, in a step or before it."""

@@ -34,8 +34,25 @@ def test_pieces_add_up(monkeypatch: pytest.MonkeyPatch, name: str, dtype: torch.
     close(slopes, [2 * (exact[0] * u).sum(-1) for u in exact])
     close(steps, [2 * (moved * u).sum(-1) for u in exact])
     close(squares, [(u * u).sum(-1) for u in exact])
-    slopes, steps, sizes = grams.full(rows, STEP, 1)
+    monkeypatch.setattr(grams, "BLOCKS", piece)
+    halves = [[(0.25, r), (0.75, r)] for r in rows]
+    slopes, steps, sizes = grams.full([(1.5, [[(1.0, r)] for r in rows]), (-0.5, halves)], STEP, 1)
     close(slopes, [exact[0] @ u.mT + u @ exact[0].mT for u in exact])
     close(steps, [moved @ u.mT + u @ moved.mT for u in exact])
     norms = [u.norm(dim=-1) for u in exact]
-    close(sizes, [n[..., None] * n[..., None, :] for n in norms])
+    close(sizes / 2, [n[..., None] * n[..., None, :] for n in norms])
+
+
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_sums_along_lines(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, columns: bool) -> None:
+    monkeypatch.setattr(grams, "PIECE", 64)
+    monkeypatch.setattr(grams, "LARGE", 100)
+    g = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(40, 30, generator=g).to(dtype) for _ in range(2))
+    plain, absolute = grams.lines([[(1.0, x)], [(0.5, x), (-2.0, y), (1.0, x)], []], columns)
+    vectors = [x.double(), 1.5 * x.double() - 2 * y.double(), torch.zeros(40, 30).double()]
+    rtol = 1e-12 if dtype == torch.float64 else 1e-5
+    for found, wanted in ((plain, vectors), (absolute, [v.abs() for v in vectors])):
+        sums = torch.stack([v.sum(0 if columns else 1) for v in wanted])
+        torch.testing.assert_close(found, sums, rtol=rtol, atol=1e-4)
