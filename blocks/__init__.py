@@ -42,6 +42,7 @@ from . import (
     whole,
     windows,
 )
+from .along import Along
 from .attention import DotProductAttention
 from .base import (
     Block,
@@ -215,6 +216,7 @@ __all__ = [
     "AddNumbers",
     "Affine",
     "Aggregate",
+    "Along",
     "AveragePool1d",
     "AveragePool2d",
     "AveragePool3d",

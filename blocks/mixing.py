@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
 
-from lawful.theory.gauge.rules import PassRule, PositionMixRule, Rule
+from lawful.theory.gauge.rules import PositionMixRule, Rule, along_rule
 
 from .base import Block, ShapeError, Signal
 from .numbers import Numbers
@@ -22,7 +23,7 @@ class MixPositions(Block):
     Args:
         weights: `A`, shape `(positions of y, positions of x)`.
 
-    Law: that of a sum over positions, `S_out = S_in`; constants pass where every row of `A` adds up to 1.
+    Law: that of a sum over positions, `S_out = S_in`; constants pass where all rows of `A` have one sum.
     """
 
     weights: Numbers
@@ -42,9 +43,8 @@ class MixPositions(Block):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         rows = self.weights.tensor.sum(1)
-        known = rows.device.type != "meta"
-        alike = known and bool((rows - 1).abs().max() < 1e-9)
-        return PassRule(weights="uniform", keeps_constants=alike, mixes=True, repeats=True)
+        alike = rows.device.type != "meta" and bool((rows - rows[0]).abs().max() < 1e-9)
+        return along_rule(None, Fraction(float(rows[0])).limit_denominator(10**6) if alike else None)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return self.weights.on(x[0]) @ x[0]

@@ -1,6 +1,7 @@
 """One rule per primitive block: the rows of the gauge calculus."""
 
 from ..contract import Blind, Rule, Use
+from .along import along_rule
 from .attention import AttentionRule
 from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
@@ -89,4 +90,5 @@ __all__ = [
     "UnitRowsRule",
     "Use",
     "WholeRule",
+    "along_rule",
 ]
