@@ -13,6 +13,7 @@ from ..context import Context, handles
 from ..layout import COPIES, Atom
 from ..steps.arithmetic import as_stream
 from ..steps.attention import mixed
+from ..steps.contraction import any_product
 from ..steps.formed import Formed
 from ..steps.maps import dense
 from ..steps.scores import masked, product, with_bias
@@ -81,10 +82,12 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
         and isinstance(b, (Data, Stream))
         and not (isinstance(a, Data) and isinstance(b, Data))
     ):
-        try:
-            return product(low, node, a, b)
-        except NotUnderstood:
-            return weighed(low, node, a, b)
+        for step in (product, weighed) if a.shape[-1] > 1 else ():
+            try:
+                return step(low, node, a, b)
+            except NotUnderstood:
+                continue
+        return any_product(low, node, a, b)
     return product(low, node, a, b)
 
 

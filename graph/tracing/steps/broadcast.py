@@ -43,6 +43,8 @@ def joined(low: Context, node: Node, block: Add | Product | Larger, a: Value, b:
     if _fills(y) > _fills(x):
         x, y = y, x
     label = type(block).__name__.lower()
+    if _apart(x, y):
+        return _outer(low, node, block, x, y)
     try:
         x, y = aligned(low, node, x, y)
     except BothRepeated:
@@ -50,11 +52,45 @@ def joined(low: Context, node: Node, block: Add | Product | Larger, a: Value, b:
             x, y = y, x
         x, y = aligned(low, node, spread_out(low, node, x, _lengths(x, y)), y)
     except OneFactor:
-        if not isinstance(block, Product):
-            raise
-        return _weighed(low, node, x, y)
+        if isinstance(block, Product) and len(x.feature_dims) == 1:
+            return _weighed(low, node, x, y)
+        x, y = aligned(low, node, x, spread_out(low, node, y, _lengths(x, y)))
     (out,) = low.emit(node, block, [x, y], label=label)
     return out.arranged(x.dims)
+
+
+def _apart(x: Stream, y: Stream) -> bool:
+    """Whether the features of two streams lie along different dimensions, each repeated along those of the other."""
+    rank = max(len(x.dims), len(y.dims))
+    homes = [[d - len(s.dims) for d in s.feature_dims] for s in (x, y)]
+    pads = [((),) * (rank - len(s.dims)) + s.dims for s in (x, y)]
+    whole = all(a.axis == s.feature_axis for s, own in zip((x, y), homes, strict=True) for d in own for a in s.dims[d])
+    bare = all(a.axis == COPIES for dims, other in zip(pads, homes[::-1], strict=True) for d in other for a in dims[d])
+    return all(homes) and not set(homes[0]) & set(homes[1]) and whole and bare and min(map(min, homes)) > -rank
+
+
+def _outer(low: Context, node: Node, block: Add | Product | Larger, x: Stream, y: Stream) -> Stream:
+    """What is made of every feature of one stream with every feature of another: pairs are features."""
+    lengths = _lengths(x, y)
+    rank = len(lengths)
+    homes = [[d - len(s.dims) + rank for d in s.feature_dims] for s in (x, y)]
+    pairs = homes[0] + homes[1]
+    others = [d for d in range(rank) if d not in pairs]
+    whole = [lengths[d] for d in others] + [math.prod(lengths[d] for d in pairs)]
+    flat = []
+    for s in (x, y):
+        dims = ((),) * (rank - len(s.dims)) + s.dims
+        every = [dims[d] or (Atom(COPIES, lengths[d]),) for d in pairs]
+        opened = s.arranged((*(dims[d] for d in others), tuple(a for d in every for a in d if a.size > 1)))
+        flat.append(spread_out(low, node, opened, whole if s.batched or lengths[0] == 1 else [1, *whole[1:]]))
+    a, b = aligned(low, node, *flat)
+    (out,) = low.emit(node, block, [a, b], label=type(block).__name__.lower())
+    dims = dict(zip(others, a.dims, strict=False))
+    stride = whole[-1]
+    for d in pairs:
+        stride //= lengths[d]
+        dims[d] = (Atom(out.feature_axis, lengths[d], stride),) if lengths[d] > 1 else ()
+    return out.arranged(tuple(dims[d] for d in range(rank)))
 
 
 def _lengths(x: Stream, y: Stream) -> list[int]:
@@ -108,11 +144,11 @@ def with_numbers(low: Context, node: Node, s: Stream, b: Fixed, kind: Any) -> St
         t = t.to(torch.float64) if t.dtype != torch.bool or kind is TimesNumbers else t
     try:
         pairs = spread(s.dims, canonical(tuple(t.shape)))
-    except NotUnderstood:  # numbers along an axis of copies: these become positions
-        found = s.feature_dims
-        if not any(a.axis == COPIES for d in s.dims for a in d) or len(found) > 1:
+    except NotUnderstood:  # numbers along axes that are copied, or are none yet: these become positions
+        lengths = torch.broadcast_shapes(s.shape, t.shape)
+        if s.shape_batch < lengths[0] == low.batch:
             raise
-        s = exact(low, node, s, found[0] if found else len(s.dims) - 1)
+        s = spread_out(low, node, s, lengths)
         pairs = spread(s.dims, canonical(tuple(t.shape)))
     shape = [1] * (len(s.signal.shape) + 1)
     axes: dict[int, list[tuple[Atom, Atom]]] = {}
