@@ -160,6 +160,8 @@ class Lowering(Context):
 
     def _shown(self, node: Node, value: Value) -> Value:
         """Scores and weights of attention as a tensor, where it can be written down."""
+        if isinstance(value, (list, tuple)) and any(isinstance(v, Scores) for v in value):
+            return type(value)(self._shown(node, v) for v in value)
         if not isinstance(value, Scores):
             return value
         before = set(self.reasons) | set(self.narrow)

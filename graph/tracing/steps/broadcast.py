@@ -93,7 +93,7 @@ def _outer(low: Context, node: Node, block: Add | Product | Larger, x: Stream, y
     return out.arranged(tuple(dims[d] for d in range(rank)))
 
 
-def _lengths(x: Stream, y: Stream) -> list[int]:
+def _lengths(x: Stream, y: Stream | Weight) -> list[int]:
     """The shape of two tensors that broadcast against each other."""
     rank = max(len(x.dims), len(y.dims))
     return [max(pair) for pair in zip(*((1,) * (rank - len(s.dims)) + s.shape for s in (x, y)), strict=True)]
@@ -146,8 +146,6 @@ def with_numbers(low: Context, node: Node, s: Stream, b: Fixed, kind: Any) -> St
         pairs = spread(s.dims, canonical(tuple(t.shape)))
     except NotUnderstood:  # numbers along axes that are copied, or are none yet: these become positions
         lengths = torch.broadcast_shapes(s.shape, t.shape)
-        if s.shape_batch < lengths[0] == low.batch:
-            raise
         s = spread_out(low, node, s, lengths)
         pairs = spread(s.dims, canonical(tuple(t.shape)))
     shape = [1] * (len(s.signal.shape) + 1)
@@ -194,8 +192,15 @@ def _is_whole(s: Stream, covered: dict[int, list[Atom]]) -> bool:
     return set(covered) == {s.feature_axis} and math.prod(a.size for a in covered[s.feature_axis]) == s.signal.features
 
 
+def _wide_enough(low: Context, node: Node, s: Stream, w: Weight) -> Stream:
+    """A stream that has all axes of a parameter: those that it lacks are positions."""
+    lengths = _lengths(s, w)
+    return s if list(s.shape) == lengths else spread_out(low, node, s, lengths)
+
+
 def plus_parameter(low: Context, node: Node, s: Stream, w: Weight) -> Value:
     """A stream plus a parameter."""
+    s = _wide_enough(low, node, s, w)
     order, covered = _covered(s, w)
     if not covered and s.signal.features > 1:
         return _one_shift(low, node, s, w)
@@ -219,6 +224,7 @@ def _one_shift(low: Context, node: Node, s: Stream, w: Weight) -> Value:
 
 def times_parameter(low: Context, node: Node, s: Stream, w: Weight, offset: float) -> Value:
     """A stream times a parameter."""
+    s = _wide_enough(low, node, s, w)
     order, covered = _covered(s, w)
     if _is_whole(s, covered):
         name = arranged_name(w, order)
