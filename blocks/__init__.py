@@ -94,7 +94,7 @@ from .heads import HeadAffine, HeadNorm, HeadNormCore
 from .joins import Add, Blend, Concat, ConcatPositions, ConcatTokens, Larger, Mixture, Product, Split
 from .linear import Affine, Embedding, Linear, Table
 from .mixer import TokenMLP
-from .mixing import MixPositions, WeighPositions
+from .mixing import MixFeatures, MixPositions, WeighPositions
 from .mixture import MixtureOfExperts, Router
 from .normalised import SpectralLinear, StandardisedConv2d, UnitConv2d, UnitLinear, WeightNormLinear
 from .norms import (
@@ -285,6 +285,7 @@ __all__ = [
     "MaxPool3d",
     "Maxout",
     "MergeNeighbours",
+    "MixFeatures",
     "MixPositions",
     "Mixture",
     "MixtureOfExperts",

@@ -21,17 +21,20 @@ class Along(Operation):
     Args:
         operation: its name.
         writes: the signal that it writes, with the features that it reads.
-        power: its degree; None for a linear map.
+        power: its degree, 0 for a function that has none; None for a linear map.
         total: what comes out of a constant one at every position, None where that is no constant.
+        gaps: whether it leaves some positions unread, or gives zeros at some.
         call: computes the output; it is no plain data, so an architecture with such a block cannot be written as JSON.
 
-    Law: `S_out = S_in` for a linear map, `S_out = p S_in`, diagonal, for one of degree p (wire-balance theorem).
+    Law: `S_out = S_in` for a linear map, `S_out = p S_in`, diagonal, for one of degree p, `S = 0` for any other
+        (wire-balance theorem).
     """
 
     operation: str
     writes: tuple[Signal, ...]
     power: Fraction | None = None
     total: Fraction | None = None
+    gaps: bool = False
     call: Call | None = field(default=None, compare=False)
 
     reads = 1

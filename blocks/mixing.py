@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import torch
 
-from lawful.theory.gauge.rules import PositionMixRule, Rule, along_rule
+from lawful.theory.gauge.rules import FixedMapRule, PositionMixRule, Rule, along_rule
 
 from .base import Block, ShapeError, Signal
 from .numbers import Numbers
@@ -48,6 +48,38 @@ class MixPositions(Block):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return self.weights.on(x[0]) @ x[0]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MixFeatures(Block):
+    """`y = A x` over the features of x, shape `(batch, ..., features)`, with a fixed matrix `A`: bases, filter banks.
+
+    Args:
+        weights: `A`, shape `(features of y, features of x)`.
+
+    Law: `S_out = S_in = c I` (wire-balance theorem); laws that depend on the numbers of `A` are not listed.
+    """
+
+    weights: Numbers
+
+    portable = False
+    summary = "fixed sums of features"
+    source = "wire-balance theorem (lawful)"
+
+    def input_signal(self) -> Signal:
+        return Signal(self.weights.tensor.shape[1])
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        s, (out, features) = signals[0], self.weights.tensor.shape
+        if s.features != features or (s.channels_first and s.space) or s.tokens:
+            raise ShapeError(f"{self} reads {features} features, last, but gets {s}; change one of the two")
+        return (replace(s.with_features(int(out)), channels_first=False),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return FixedMapRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0] @ self.weights.on(x[0]).transpose(0, 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -19,7 +19,7 @@ from .run import Run
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StandardConv(Block):
-    """A convolution by filters `(w - mean w) / sqrt(var w + epsilon)`, with any window (weight standardisation).
+    """A convolution by filters `(w - mean w) / sqrt(var w + epsilon)`, or by `w / ||w||`, with any window.
 
     Its rule lets multiples of the identity through; with groups, a multiple of its own for every group would pass too,
     which is not listed.
@@ -33,9 +33,11 @@ class StandardConv(Block):
         dilation: distance of the window's entries.
         groups: blocks of channels that are mapped apart.
         epsilon: what is added to the variance; above 0 the laws of the lengths hold approximately.
+        centred: whether it is weight standardisation; else filters have length 1 (the directions of weight norm).
         frozen: local names of parameters that training does not move.
 
-    Law: the sum of the entries of every filter, and `||w_j||^2` (Qiao et al. 2019, section 3; Brock et al. 2021).
+    Law: `||w_j||^2`, and with `centred` the sum of the entries of every filter (Qiao et al. 2019, section 3; Brock et
+        al. 2021).
     """
 
     channels: int
@@ -46,9 +48,10 @@ class StandardConv(Block):
     dilation: tuple[int, ...]
     groups: int = 1
     epsilon: float = 0.0
+    centred: bool = True
     frozen: tuple[str, ...] = ()
 
-    summary = "filters of mean 0 and variance 1"
+    summary = "filters of mean 0 and variance 1, or of length 1"
     source = "kunin2021, theorem 1"
 
     @property
@@ -76,7 +79,7 @@ class StandardConv(Block):
         return UnitRowsRule(
             names["weight"],
             self._shape,
-            centred=True,
+            centred=self.centred,
             keeps_constants=not any(self.padding),
             mixes=prod(self.kernel) > 1,
             epsilon=self.epsilon,
@@ -84,8 +87,11 @@ class StandardConv(Block):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         w = p["weight"].flatten(1)
-        w = w - w.mean(-1, keepdim=True)
-        w = divide(w, -1, self.epsilon).reshape(p["weight"].shape)
+        if self.centred:
+            w = divide(w - w.mean(-1, keepdim=True), -1, self.epsilon)
+        else:
+            w = w / torch.sqrt((w * w).sum(-1, keepdim=True))
+        w = w.reshape(p["weight"].shape)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x[0], w, None, self.stride, self.padding, self.dilation, self.groups)
 
@@ -93,4 +99,5 @@ class StandardConv(Block):
     def examples(cls, signal: Signal) -> Sequence[Net]:
         if signal.tokens or not signal.channels_first or len(signal.space) != 2 or signal.features < 2:
             return ()
-        return [cls(signal.features, 2, (3, 3), (1, 1), (1, 1), (1, 1))]
+        window = ((3, 3), (1, 1), (1, 1), (1, 1))
+        return [cls(signal.features, 2, *window), cls(signal.features, 2, *window, centred=False)]

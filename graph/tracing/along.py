@@ -61,7 +61,7 @@ def along(low: Context, node: Node, s: Stream, call: Traced, example: torch.Tens
                     power = None if linear else seen.power()
                 except Exception:  # numbers of another kind are asked for
                     return None
-                if linear or power:
+                if linear or power is not None:
                     return _emitted(low, node, s, seen, shape, power, seen.total())
     return None
 
@@ -110,9 +110,10 @@ class _Seen:
         return True
 
     def power(self) -> Fraction | None:
-        """The degree in which it answers positive factors of single features; None if it does not."""
+        """The degree in which it answers positive factors of single features, 0 for none; None if it mixes them."""
         n = self._stream.signal.features
         found: Fraction | None = None
+        homogeneous = True
         for x in self._points():
             factors = torch.exp(self._random(n))
             order = torch.randperm(n, generator=self._generator)
@@ -122,10 +123,14 @@ class _Seen:
             if found is None:
                 ratio = math.log(float(self._plain(2 * x).norm() / y.norm())) / math.log(2)
                 found = Fraction(ratio).limit_denominator(DENOMINATOR)
-            alike = _same(self._plain(x[..., order]), y[..., order]) and self._apart(x, y)
-            if not alike or not _same(self._plain(x * factors), y * factors ** float(found)):
+            others = self._plain(torch.cat([x[..., :1], 1.7 * x[..., 1:].flip(0)], -1))
+            alone = _same(others[..., :1], y[..., :1]) and _same(self._plain(x[..., order]), y[..., order])
+            if not (alone and self._apart(x, y)):
                 return None
-        return found
+            homogeneous &= _same(self._plain(x * factors), y * factors ** float(found))
+        if homogeneous:
+            return found or None  # no rule of ours says that every scale of its own is unseen
+        return Fraction(0)
 
     def _apart(self, x: torch.Tensor, y: torch.Tensor) -> bool:
         """Whether it treats every example alike and by itself."""
@@ -134,6 +139,18 @@ class _Seen:
         mixed = x.clone()
         mixed[1:] = x[1:].flip(0) * 1.7
         return _same(self._plain(mixed)[:1], y[:1]) and _same(self._plain(x.flip(0)), y.flip(0))
+
+    def gaps(self) -> bool:
+        """Whether some places of what it gives are always 0, or some of what it reads are not read."""
+        given, read = [], []
+        for x in self._points()[:2]:
+            with torch.enable_grad():
+                x = x.requires_grad_()
+                y = self._plain(x)
+                (slope,) = torch.autograd.grad((y * self._random(*y.shape)).sum(), x)
+            given.append(y.detach().abs().amax(-1))
+            read.append(slope.abs().amax(-1))
+        return any(bool((torch.stack(t).amax(0) <= CLOSE * t[0].amax()).any()) for t in (given, read))
 
     def total(self) -> Fraction | None:
         """What comes out of a constant one at every position on top of the rest: one number, else None."""
@@ -162,7 +179,7 @@ def _emitted(
     name = low.place(node).op
     space = tuple(n for i, n in enumerate(shape) if i and i not in seen.home)
     signal = Signal(s.signal.features, space)
-    block = Along(name, (signal,), power, total, lambda x, p: seen.run(x[0]))
+    block = Along(name, (signal,), power, total, seen.gaps(), lambda x, p: seen.run(x[0]))
     (y,) = low.emit(node, block, [s], label=name.partition(".")[0])
     rest = iter(canonical((s.shape_batch, *space)))
     dims: list[Dim] = [() if i in seen.home else next(rest) for i in range(len(shape))]

@@ -58,7 +58,7 @@ def fused(
     return mixed(low, node, replace(scores, done="softmax", dropout=dropout), v)
 
 
-@handles("matmul", "bmm")
+@handles("matmul", "bmm", "mm")
 def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     """A product of two tensors: a linear map, scores, or values mixed by weights."""
     a, b = matched(low, node, a, b)
@@ -92,7 +92,9 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
 
 
 def _turned_mix(low: Context, node: Node, b: Fixed, a: Stream) -> Value:
-    """`x B` for numbers: the same over the positions of the transposed tensor."""
+    """`x B` for numbers: a fixed map of the features, or of the positions of the transposed tensor."""
+    if b.tensor.ndim == 2 and a.feature_dims == [len(a.dims) - 1]:
+        return dense(low, node, a, b, None, out=1, inn=0)
     if b.tensor.ndim != 2 or len(a.dims) != 3:
         raise NotUnderstood("a product with numbers that mixes no positions alone")
     y = weighed(low, node, Fixed(b.tensor.t()), a.arranged((a.dims[0], a.dims[2], a.dims[1])))

@@ -18,7 +18,7 @@ from ..steps.formed import Formed
 from ..steps.maps import dense, plus_bias
 from ..steps.parameters import bias_name, is_repeated, unsqueezed
 from ..steps.positions import padded, per_axis
-from ..steps.reparametrised import Standard, standard_conv
+from ..steps.reparametrised import Directed, Standard, directed_conv, standard_conv
 from ..values import Combined, Lazy, NotUnderstood, Stream, Value, Weight
 
 _CONVS: dict[tuple[int, bool], type[Block]] = {
@@ -106,7 +106,7 @@ def _conv(
         return plus_bias(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
     if isinstance(weight, Formed) or is_repeated(weight):
         return _formed_conv(low, node, x, weight, bias, (stride, padding, extra, groups, dilation, transposed))
-    if not isinstance(weight, (Weight, Standard)) or (isinstance(weight, Standard) and transposed):
+    if not isinstance(weight, (Weight, Standard, Directed)) or (transposed and not isinstance(weight, Weight)):
         raise NotUnderstood("a convolution whose kernel is computed")
     shape = weight.shape
     rank = len(shape) - 2
@@ -126,6 +126,8 @@ def _conv(
     s = exact(low, node, low.stream(before, node, channels_first=True), 1, first=True)
     if isinstance(weight, Standard):
         return standard_conv(low, node, s, weight, bias, (step, border, hole), groups)
+    if isinstance(weight, Directed):
+        return directed_conv(low, node, s, weight, bias, (step, border, hole), groups)
     name = arranged_name(weight, [a for d in weight.dims for a in d])
     names = {"weight": name} | bias_name(bias, width)
     even = all(len(set(t)) == 1 for t in (kernel, step, hole, border, more))

@@ -24,6 +24,8 @@ from .sinks import with_sink
 
 def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
     """Tensors side by side: features, or positions."""
+    if len(parts) == 1:
+        return parts[0]
     rank = len(node.meta["val"].shape)
     dim %= rank
     vectors = joined_vectors(parts)
@@ -44,10 +46,10 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     streams = [low.stream(v, node, known or None) for v in parts]
     examples = [s for s in streams if s.shape_batch > 1] or streams[:1]
     lead = next((s for s in examples if s.feature_dims), examples[0])  # one feature by itself lies nowhere
-    beside = _beside(low, node, streams, dim) if len(streams) > 1 else None
+    beside = _beside(low, node, streams, dim)
     if beside is not None:
         return beside
-    headed = by_heads(low, node, streams, dim) if len(streams) > 1 else None
+    headed = by_heads(low, node, streams, dim)
     if headed is not None:
         return headed
     found = lead.feature_home
@@ -63,8 +65,6 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     if feature not in (0, rank - 1) and not channels:
         return _reordered(low, node, streams, dim, [*(i for i in range(rank) if i != feature), feature])
     whole = [exact(low, node, s, feature, channels) for s in streams]
-    if len(whole) == 1:
-        return whole[0]
     if dim == feature:
         (y,) = low.emit(node, Concat(), whole, label="cat")
         return y

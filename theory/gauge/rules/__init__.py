@@ -7,7 +7,7 @@ from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
-from .factors import FixedGainRule
+from .factors import FixedGainRule, FixedMapRule
 from .joins import AddRule, ConcatRule, DotRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
@@ -48,6 +48,7 @@ __all__ = [
     "DiscardRule",
     "DotRule",
     "FixedGainRule",
+    "FixedMapRule",
     "FlattenRule",
     "FrozenNormRule",
     "GainRule",
