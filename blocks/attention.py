@@ -38,6 +38,7 @@ class DotProductAttention(MaskedScores):
         dropout: probability with which each weight is dropped in training; the weights of a query then no longer sum
             to 1.
         factors: fixed numbers that multiply the weights, shape `(queries, keys)` or `(heads, queries, keys)`: a decay.
+        blank: whether a query that sees no key gets zeros, as fused kernels have it, and not what is no number.
 
     Law: `Q^T Q - K^T K` and `V^T V - O O^T` per head (Marcotte et al. 2025, corollary 3.9; Tran et al. 2026,
     theorem 4.3).
@@ -49,6 +50,7 @@ class DotProductAttention(MaskedScores):
     sink: str = "none"
     dropout: float = 0.0
     factors: Numbers | None = None
+    blank: bool = False
     frozen: tuple[str, ...] = ()
 
     summary = "softmax(q k^T) v per head"
@@ -92,7 +94,7 @@ class DotProductAttention(MaskedScores):
             power=DEGREE.get(self.scores, 0) if plain else 0,
             linear=self.scores == "linear" and plain and not self.dropout and self.heads_alike,
             unseen=softmax and self.sink == "none" and not self.cap,
-            normalised=softmax and self.sink == "none" and not self.dropout and self.factors is None,
+            normalised=self._normalised(inputs[0].space[-1], inputs[1].space[-1]),
             noisy=self.dropout > 0,
             buckets=self.row_sets(inputs[0].space[-1], inputs[1].space[-1]),
             sink=names.get("sink") if not self.cap else None,
@@ -101,6 +103,15 @@ class DotProductAttention(MaskedScores):
             masked=self.masked,
             heads_alike=self.heads_alike,
         )
+
+    def _normalised(self, queries: int, keys: int) -> bool:
+        """Whether the weights of every query sum to 1."""
+        if self.scores != "softmax" or self.sink != "none" or self.dropout or self.factors is not None:
+            return False
+        seen = self.visible(queries, keys)
+        if self.mask is not None:
+            seen = seen & (self.mask.tensor != -math.inf)
+        return not self.blank or bool(seen.any(-1).all())
 
     @property
     def heads_alike(self) -> bool:
@@ -135,8 +146,10 @@ class DotProductAttention(MaskedScores):
             if self.sink != "none":
                 sink = p["sink"] if self.sink == "learned" else scores.new_zeros(self.heads)
                 scores = torch.cat([scores, sink[:, None, None].expand(*scores.shape[:-1], 1)], -1)
-            e = torch.exp(scores - scores.detach().amax(-1, keepdim=True))
-            weights = e / e.sum(-1, keepdim=True)
+            top = scores.detach().amax(-1, keepdim=True)
+            e = torch.exp(scores - (top.masked_fill(top == -math.inf, 0) if self.blank else top))
+            total = e.sum(-1, keepdim=True)
+            weights = e / (total.masked_fill(total == 0, 1) if self.blank else total)
             return weights if self.sink == "none" else weights[..., :-1]
         if self.scores == "sigmoid":
             scores = torch.sigmoid(scores)

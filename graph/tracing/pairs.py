@@ -92,6 +92,7 @@ class _Pairs:
         self._detached = detached
         self._moving = moving
         self._pairs: dict[Node, Any] = {}  # complex nodes as pairs
+        self._reals: dict[Node, Node] = {}  # complex nodes that are real numbers
         self._at: Node = next(iter(graph.nodes))
 
     def run(self, outputs: Sequence[Any]) -> list[Any]:
@@ -140,7 +141,11 @@ class _Pairs:
         if name == "abs":
             return self._call(aten.linalg_vector_norm.default, self._pair(first), 2, [-1])
         if name in ("to", "_to_copy"):
-            return self._pair(first) if _complex(first) else self._from_real(first)
+            if _complex(first):
+                return self._pair(first)
+            real = torch.empty((), dtype=node.meta["val"].dtype).real.dtype
+            self._reals[node] = self._call(aten.to.dtype, first, real)
+            return self._from_real(self._reals[node])
         if name == "complex":
             return self._stacked(first, node.args[1])
         if name == "polar":
@@ -216,6 +221,8 @@ class _Pairs:
 
     def _bilinear(self, of: Callable[[Any, Any], Node], a: Any, b: Any) -> Node:
         """What is linear in two tensors, by their real and imaginary parts."""
+        if a in self._reals or b in self._reals:
+            a, b = self._reals.get(a, a), self._reals.get(b, b) if a not in self._reals else b
         if not (_complex(a) and _complex(b)):
             parts = [(self._part(a, i), b) if _complex(a) else (a, self._part(b, i)) for i in (0, 1)]
             return self._stacked(*(of(x, y) for x, y in parts))

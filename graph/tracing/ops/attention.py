@@ -55,7 +55,8 @@ def fused(
         scores = with_bias(scores, Bias(fixed=torch.zeros(n, m).masked_fill(hidden, -math.inf)))
     if mask is not None:
         scores = masked(low, node, scores, mask)
-    return mixed(low, node, replace(scores, done="softmax", dropout=dropout), v)
+    blank = all(b.data is None for b in scores.biases)
+    return mixed(low, node, replace(scores, done="softmax", dropout=dropout, blank=blank), v)
 
 
 @handles("matmul", "bmm", "mm")
@@ -71,7 +72,7 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
         y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
         return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
-    if isinstance(a, Scores) and a.done and not isinstance(b, Scores):
+    if isinstance(a, Scores) and not isinstance(b, (Scores, Weight)):
         return mixed(low, node, a, b)
     if isinstance(a, Fixed):
         return weighed(low, node, a, b)

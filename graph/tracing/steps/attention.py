@@ -155,6 +155,8 @@ def _block(
     scale = scores.scale if scores.scale != 1 else 1.0
     options |= sink_options(scores)[0]
     options |= {"scale": scale, "cap": scores.cap, "dropout": scores.dropout}
+    if scores.blank and "mask" in options:
+        options["blank"] = True
     if scores.factors:
         options["factors"] = Numbers(math.prod(scores.factors[1:], start=scores.factors[0]).expand(-1, n, m))
     return DotProductAttention(heads, groups, scores=softmaxed, **options), reads
