@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from lawful.blocks import (
 from ..arguments import restored
 from ..arrange import aligned, exact, joined_features, spread, spread_out
 from ..context import Context
-from ..layout import COPIES, Atom, Dim, canonical, merged
+from ..layout import COPIES, Atom, Dim, canonical, merged, view
 from ..sources import arranged_name, source
 from ..values import BothRepeated, Fixed, NotUnderstood, OneFactor, Stream, Value, Weight
 from .features import opened
@@ -192,15 +193,39 @@ def _is_whole(s: Stream, covered: dict[int, list[Atom]]) -> bool:
     return set(covered) == {s.feature_axis} and math.prod(a.size for a in covered[s.feature_axis]) == s.signal.features
 
 
-def _wide_enough(low: Context, node: Node, s: Stream, w: Weight) -> Stream:
-    """A stream that has all axes of a parameter: those that it lacks are positions."""
+def _widened(low: Context, node: Node, s: Stream, w: Weight, met: Callable[[Stream, Weight], Value]) -> Value:
+    """What becomes of a stream and a parameter that has axes which the stream lacks: these are features as well.
+
+    Args:
+        low: the program.
+        node: the call.
+        s: the stream.
+        w: the parameter.
+        met: what is done to the two, once the stream has all axes.
+    """
     lengths = _lengths(s, w)
-    return s if list(s.shape) == lengths else spread_out(low, node, s, lengths)
+    rank = len(lengths)
+    dims, own = ((),) * (rank - len(s.dims)) + s.dims, ((),) * (rank - len(w.dims)) + w.dims
+    homes = [d - len(s.dims) + rank for d in s.feature_dims]
+    new = [d for d in range(rank) if not dims[d] and lengths[d] > 1]
+    pairs = sorted(homes + new)
+    whole = all(own[d] for d in pairs) and all(a.axis == s.feature_axis for d in homes for a in dims[d])
+    if not whole or 0 in pairs:
+        return met(spread_out(low, node, s, lengths), w)
+    others = [d for d in range(rank) if d not in pairs]
+    last = tuple(a for d in pairs for a in (dims[d] or (Atom(COPIES, lengths[d]),)))
+    wide = [lengths[d] for d in others] + [math.prod(lengths[d] for d in pairs)]
+    flat = spread_out(low, node, s.arranged((*(dims[d] for d in others), last)), wide)
+    y = met(flat, w.arranged((*(own[d] for d in others), merged(a for d in pairs for a in own[d]))))
+    back = dict(zip(others, y.dims, strict=False))
+    back |= dict(zip(pairs, view(y.dims[-1:], [lengths[d] for d in pairs]), strict=True))
+    return y.arranged(tuple(back[d] for d in range(rank)))
 
 
 def plus_parameter(low: Context, node: Node, s: Stream, w: Weight) -> Value:
     """A stream plus a parameter."""
-    s = _wide_enough(low, node, s, w)
+    if list(s.shape) != _lengths(s, w):
+        return _widened(low, node, s, w, lambda t, v: plus_parameter(low, node, t, v))
     order, covered = _covered(s, w)
     if not covered and s.signal.features > 1:
         return _one_shift(low, node, s, w)
@@ -224,7 +249,8 @@ def _one_shift(low: Context, node: Node, s: Stream, w: Weight) -> Value:
 
 def times_parameter(low: Context, node: Node, s: Stream, w: Weight, offset: float) -> Value:
     """A stream times a parameter."""
-    s = _wide_enough(low, node, s, w)
+    if list(s.shape) != _lengths(s, w):
+        return _widened(low, node, s, w, lambda t, v: times_parameter(low, node, t, v, offset))
     order, covered = _covered(s, w)
     if _is_whole(s, covered):
         name = arranged_name(w, order)
