@@ -156,7 +156,7 @@ class Lowering(Context):
     def _with_origin(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
         """As `_handled`; what is lazy knows the call it comes from."""
         out = self._handled(node, handler, args, kwargs)
-        return replace(out, origin=(node, tuple(args), kwargs)) if isinstance(out, Lazy) else out
+        return replace(out, origin=(node, tuple(args), dict(kwargs))) if isinstance(out, Lazy) else out
 
     def _shown(self, node: Node, value: Value) -> Value:
         """Scores and weights of attention as a tensor, where it can be written down."""

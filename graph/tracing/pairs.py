@@ -162,10 +162,10 @@ class _Pairs:
     def _moved(self, node: Node, name: str) -> Any:
         """A move or a sum along the axes before those of the pairs."""
         rank = len(_first(node).meta["val"].shape) + (name in LONGER)
-        args = [map_arg(a, self._pair) for a in node.args]
+        args: list[Any] = [map_arg(a, self._pair) for a in node.args]
         if name in SIZED:
-            target = aten.expand.default if name == "expand" else aten.reshape.default
-            return self._call(target, args[0], [*(int(n) for n in node.meta["val"].shape), 2])
+            shaped: Any = aten.expand.default if name == "expand" else aten.reshape.default
+            return self._call(shaped, args[0], [*(int(n) for n in node.meta["val"].shape), 2])
         if name == "permute":
             return self._call(node.target, args[0], [*(d % rank for d in args[1]), rank])
         if name == "repeat":
@@ -188,7 +188,7 @@ class _Pairs:
             packet = getattr(aten, name)
             return self._call(packet.dim, args[0], list(range(rank)))
         kwargs |= {n: self._axis(n, defaults[n], rank) for n in asked if n in defaults}
-        target = node.target if known else getattr(aten, name).default
+        target: Any = node.target if known else getattr(aten, name).default
         return self._call(target, *plain, **kwargs)
 
     @staticmethod

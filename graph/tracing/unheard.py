@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch.fx import Node
@@ -34,7 +35,8 @@ def unheard(program: Program, module: torch.nn.Module, nodes: Collection[Node]) 
         for _ in range(POINTS):
             values = {n: perturbed(as_double(p.detach()), generator) for n, p in own_parameters(module).items()}
             inputs = draw_inputs(program, batch_of(program), generator)
-            leaves, env = {}, {}
+            leaves: dict[Node, torch.Tensor] = {}
+            env: dict[Node, Any] = {}
             try:
                 for node in calls(program, values, inputs, env):
                     if node in left:

@@ -86,12 +86,12 @@ def _outer(low: Context, node: Node, block: Add | Product | Larger, x: Stream, y
         flat.append(spread_out(low, node, opened, whole if s.batched or lengths[0] == 1 else [1, *whole[1:]]))
     a, b = aligned(low, node, *flat)
     (out,) = low.emit(node, block, [a, b], label=type(block).__name__.lower())
-    dims = dict(zip(others, a.dims, strict=False))
+    lying = dict(zip(others, a.dims, strict=False))
     stride = whole[-1]
     for d in pairs:
         stride //= lengths[d]
-        dims[d] = (Atom(out.feature_axis, lengths[d], stride),) if lengths[d] > 1 else ()
-    return out.arranged(tuple(dims[d] for d in range(rank)))
+        lying[d] = (Atom(out.feature_axis, lengths[d], stride),) if lengths[d] > 1 else ()
+    return out.arranged(tuple(lying[d] for d in range(rank)))
 
 
 def _lengths(x: Stream, y: Stream | Weight) -> list[int]:

@@ -136,10 +136,10 @@ def any_product(low: Context, node: Node, a: Value, b: Value) -> Value:
         names.append("".join(letters[i] for i in kept))
     out = f"{lead}yz"
     if size(values[0].dims[-1]) == 1:  # an outer product
-        return written_product(low, node, *values, (names[0], names[1]), out)
+        return written_product(low, node, values[0], values[1], (names[0], names[1]), out)
     for step in (mixed_positions, written_product):
         try:
-            return step(low, node, *values, (names[0], names[1]), out)
+            return step(low, node, values[0], values[1], (names[0], names[1]), out)
         except (NotUnderstood, Tangled):
             continue
     raise NotUnderstood("a product of two tensors that mixes no positions alone")
