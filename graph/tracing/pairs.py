@@ -119,7 +119,7 @@ class _Pairs:
 
     def _rewritten(self, node: Node) -> Any:
         """What stands in the place of a call: real numbers, or pairs for complex ones."""
-        name = name_of(node) or ("getitem" if node.target is operator.getitem else node.target.__name__)  # type: ignore[union-attr]
+        name = name_of(node) or ("getitem" if node.target is operator.getitem else node.target.__name__)
         try:
             new = self._known(node, name)
         except (IndexError, TypeError, RuntimeError):  # arguments of a form that nobody foresaw

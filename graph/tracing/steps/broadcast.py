@@ -1,4 +1,7 @@
-"""Sums and products of a stream with another one, with fixed numbers, or with a parameter."""
+"""Sums and products of a stream with another one, with fixed numbers, or with a parameter.
+
+This file is long because all three ways to broadcast share how two shapes are brought together.
+"""
 
 from __future__ import annotations
 
