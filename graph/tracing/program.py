@@ -1,4 +1,7 @@
-"""What a torch module computes, as a flat graph of ATen calls."""
+"""What a torch module computes, as a flat graph of ATen calls.
+
+This file is long because what a program holds stands beside the one place that reads it off an export.
+"""
 
 from __future__ import annotations
 
