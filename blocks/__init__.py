@@ -42,6 +42,7 @@ from . import (
     whole,
     windows,
 )
+from .along import Along
 from .attention import DotProductAttention
 from .base import (
     Block,
@@ -93,7 +94,7 @@ from .heads import HeadAffine, HeadNorm, HeadNormCore
 from .joins import Add, Blend, Concat, ConcatPositions, ConcatTokens, Larger, Mixture, Product, Split
 from .linear import Affine, Embedding, Linear, Table
 from .mixer import TokenMLP
-from .mixing import MixPositions, WeighPositions
+from .mixing import MixFeatures, MixPositions, WeighPositions
 from .mixture import MixtureOfExperts, Router
 from .normalised import SpectralLinear, StandardisedConv2d, UnitConv2d, UnitLinear, WeightNormLinear
 from .norms import (
@@ -215,6 +216,7 @@ __all__ = [
     "AddNumbers",
     "Affine",
     "Aggregate",
+    "Along",
     "AveragePool1d",
     "AveragePool2d",
     "AveragePool3d",
@@ -283,6 +285,7 @@ __all__ = [
     "MaxPool3d",
     "Maxout",
     "MergeNeighbours",
+    "MixFeatures",
     "MixPositions",
     "Mixture",
     "MixtureOfExperts",

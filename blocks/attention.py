@@ -15,6 +15,7 @@ from lawful.theory.gauge.rules import AttentionRule, Rule
 from .base import Net, Parallel, ShapeError, Signal, Spec, WidthRelation
 from .linear import Linear
 from .masks import MaskedScores
+from .numbers import Numbers
 from .run import Run
 
 SCORES = ("softmax", "linear", "relu", "relu2", "sigmoid")
@@ -36,6 +37,8 @@ class DotProductAttention(MaskedScores):
         sink: `none`, `zero` (one more score of 0 under the softmax) or `learned` (one per head, a parameter).
         dropout: probability with which each weight is dropped in training; the weights of a query then no longer sum
             to 1.
+        factors: fixed numbers that multiply the weights, shape `(queries, keys)` or `(heads, queries, keys)`: a decay.
+        blank: whether a query that sees no key gets zeros, as fused kernels have it, and not what is no number.
 
     Law: `Q^T Q - K^T K` and `V^T V - O O^T` per head (Marcotte et al. 2025, corollary 3.9; Tran et al. 2026,
     theorem 4.3).
@@ -46,6 +49,8 @@ class DotProductAttention(MaskedScores):
     cap: float = 0.0
     sink: str = "none"
     dropout: float = 0.0
+    factors: Numbers | None = None
+    blank: bool = False
     frozen: tuple[str, ...] = ()
 
     summary = "softmax(q k^T) v per head"
@@ -87,9 +92,9 @@ class DotProductAttention(MaskedScores):
             self.heads,
             self.kv_heads,
             power=DEGREE.get(self.scores, 0) if plain else 0,
-            linear=self.scores == "linear" and plain and not self.dropout,
+            linear=self.scores == "linear" and plain and not self.dropout and self.heads_alike,
             unseen=softmax and self.sink == "none" and not self.cap,
-            normalised=softmax and self.sink == "none" and not self.dropout,
+            normalised=self._normalised(inputs[0].space[-1], inputs[1].space[-1]),
             noisy=self.dropout > 0,
             buckets=self.row_sets(inputs[0].space[-1], inputs[1].space[-1]),
             sink=names.get("sink") if not self.cap else None,
@@ -98,6 +103,21 @@ class DotProductAttention(MaskedScores):
             masked=self.masked,
             heads_alike=self.heads_alike,
         )
+
+    def _normalised(self, queries: int, keys: int) -> bool:
+        """Whether the weights of every query sum to 1."""
+        if self.scores != "softmax" or self.sink != "none" or self.dropout or self.factors is not None:
+            return False
+        seen = self.visible(queries, keys)
+        if self.mask is not None:
+            seen = seen & (self.mask.tensor != -math.inf)
+        return not self.blank or bool(seen.any(-1).all())
+
+    @property
+    def heads_alike(self) -> bool:
+        """Whether fixed numbers are the same for all heads, so that heads may change places."""
+        t = None if self.factors is None else self.factors.tensor
+        return super().heads_alike and (t is None or t.ndim < 3 or bool((t == t[:1]).all()))
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         copies = self.heads // self.kv_heads
@@ -110,6 +130,7 @@ class DotProductAttention(MaskedScores):
             scores = self.cap * torch.tanh(scores / self.cap)
         mask = self.visible(*scores.shape[-2:]).to(scores.device)
         weights = self._weights(scores, mask, p, run)
+        weights = weights if self.factors is None else weights * self.factors.on(weights)
         if self.dropout and run.training:
             kept = run.gate(weights)
             kept = (torch.rand_like(weights) >= self.dropout).to(weights) if kept is None else kept
@@ -125,8 +146,10 @@ class DotProductAttention(MaskedScores):
             if self.sink != "none":
                 sink = p["sink"] if self.sink == "learned" else scores.new_zeros(self.heads)
                 scores = torch.cat([scores, sink[:, None, None].expand(*scores.shape[:-1], 1)], -1)
-            e = torch.exp(scores - scores.detach().amax(-1, keepdim=True))
-            weights = e / e.sum(-1, keepdim=True)
+            top = scores.detach().amax(-1, keepdim=True)
+            e = torch.exp(scores - (top.masked_fill(top == -math.inf, 0) if self.blank else top))
+            total = e.sum(-1, keepdim=True)
+            weights = e / (total.masked_fill(total == 0, 1) if self.blank else total)
             return weights if self.sink == "none" else weights[..., :-1]
         if self.scores == "sigmoid":
             scores = torch.sigmoid(scores)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
 
-from lawful.theory.gauge.rules import PassRule, PositionMixRule, Rule
+from lawful.theory.gauge.rules import FixedMapRule, PositionMixRule, Rule, along_rule
 
 from .base import Block, ShapeError, Signal
 from .numbers import Numbers
@@ -22,7 +23,7 @@ class MixPositions(Block):
     Args:
         weights: `A`, shape `(positions of y, positions of x)`.
 
-    Law: that of a sum over positions, `S_out = S_in`; constants pass where every row of `A` adds up to 1.
+    Law: that of a sum over positions, `S_out = S_in`; constants pass where all rows of `A` have one sum.
     """
 
     weights: Numbers
@@ -48,12 +49,43 @@ class MixPositions(Block):
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
         rows = self.weights.tensor.sum(1)
-        known = rows.device.type != "meta"
-        alike = known and bool((rows - 1).abs().max() < 1e-9)
-        return PassRule(weights="uniform", keeps_constants=alike, mixes=True, repeats=True)
+        alike = rows.device.type != "meta" and bool((rows - rows[0]).abs().max() < 1e-9)
+        return along_rule(None, Fraction(float(rows[0])).limit_denominator(10**6) if alike else None)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return self.weights.on(x[0]) @ x[0]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MixFeatures(Block):
+    """`y = A x` over the features of x, shape `(batch, ..., features)`, with a fixed matrix `A`: bases, filter banks.
+
+    Args:
+        weights: `A`, shape `(features of y, features of x)`.
+
+    Law: `S_out = S_in = c I` (wire-balance theorem); laws that depend on the numbers of `A` are not listed.
+    """
+
+    weights: Numbers
+
+    portable = False
+    summary = "fixed sums of features"
+    source = "wire-balance theorem (lawful)"
+
+    def input_signal(self) -> Signal:
+        return Signal(self.weights.tensor.shape[1])
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        s, (out, features) = signals[0], self.weights.tensor.shape
+        if s.features != features or (s.channels_first and s.space) or s.tokens:
+            raise ShapeError(f"{self} reads {features} features, last, but gets {s}; change one of the two")
+        return (replace(s.with_features(int(out)), channels_first=False),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return FixedMapRule()
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return x[0] @ self.weights.on(x[0]).transpose(0, 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

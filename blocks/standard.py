@@ -21,7 +21,7 @@ from .run import Run
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StandardConv(Block):
-    """A convolution by filters `(w - mean w) / sqrt(var w + epsilon)`, with any window (weight standardisation).
+    """A convolution by filters `(w - mean w) / sqrt(var w + epsilon)`, or by `w / ||w||`, with any window.
 
     Its rule lets multiples of the identity through; with groups, a multiple of its own for every group would pass too,
     which is not listed.
@@ -99,7 +99,7 @@ class StandardConv(Block):
         if self.centred:
             w = divide(w - w.mean(-1, keepdim=True), -1, self.epsilon)
         else:
-            w = w / w.norm(dim=-1, keepdim=True)
+            w = w / torch.sqrt((w * w).sum(-1, keepdim=True))
         w = w.reshape(p["weight"].shape)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x[0], w, None, self.stride, self.padding, self.dilation, self.groups)

@@ -35,10 +35,12 @@ from .observe import backward_hooks, watch
 from .opaque import ONLY_CHOICES
 from .overlaps import REASON, make_opaque, sectors
 from .program import Program, export_program
+from .purity import name_of
 from .quarantine import Quarantine
 from .rebuilt import inputs_of, rebuilt
 from .regions import Region
 from .running import with_noise
+from .unheard import unheard
 from .values import NotUnderstood, Stream
 
 NOT_COMPARED = "not compared"  # how the summary of a comparison that could not be made begins
@@ -50,6 +52,7 @@ OWN_BACKWARD = (
 COMPLEX = (
     "complex inputs are not read ({}); pass torch.view_as_real(x), and join it by torch.view_as_complex in forward"
 )
+UNHEARD = "{}: no output moves with it; laws that hold because of that are not listed"
 COMPARABLE = 300_000_000  # parameters that are compared in float64
 
 
@@ -120,6 +123,11 @@ def _attempt(
         notes.append("the inputs are one example, without an axis of examples")
     facts = [*program.limits, *unreached(arch, program), *of_numbers(program)]
     said = [*map(Fact, facts), *left_over(arch, sizes), *one_step(arch), *special(arch, module)]
+    cut = {name: node for name, (node, _) in low.reasons.items() if name_of(node) == "detach" and name in arch.graph}
+    silent = unheard(program, module, set(cut.values())) if cut and check else set()
+    low.behind |= {name for name, node in cut.items() if node in silent}
+    low.reasons = {name: why for name, why in low.reasons.items() if name not in low.behind}
+    said += [Fact(UNHEARD.format(program.place(node))) for node in silent]
     limits = list(dict.fromkeys([*said, *map(Fact, found.limits)]))
     prepare = inputs_of(low)
     arch.trace = Trace(

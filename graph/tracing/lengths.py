@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import torch
 
-from lawful.blocks import GRU, LSTM, RNN, Discard, Table
+from lawful.blocks import GRU, LSTM, RNN, Along, Discard, Table
 from lawful.theory.arguments import plural
 from lawful.theory.parts import base, is_part
 
@@ -104,6 +104,13 @@ def special(arch: Architecture, module: torch.nn.Module) -> list[str]:
     if fresh:
         names = ", ".join(f"{n}.running_mean".lstrip(".") for n in fresh[:MOST]) + " and others" * (len(fresh) > MOST)
         notes.append(f"{names}: zeros, as before any training; laws that hold for zeros only are not listed")
+    for name in arch.nodes:
+        block = arch.block(name)
+        if isinstance(block, Along) and block.gaps:
+            what = (
+                "does not read, or gives zeros at, some places: laws of parameters that meet only these are not listed"
+            )
+            notes.append(f"{name} {what}")
     return notes
 
 

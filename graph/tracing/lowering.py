@@ -28,7 +28,7 @@ from .steps.entrywise import entrywise
 from .steps.formed import grid
 from .steps.forming import formed
 from .unfinished import finished
-from .values import Data, Fixed, Lazy, NotUnderstood, Stream, Value, Weight
+from .values import Data, Fixed, Lazy, NotUnderstood, Scores, Stream, Value, Weight
 
 VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
@@ -108,6 +108,8 @@ class Lowering(Context):
         if rank < 2:  # one number for every example, or a loss: a single feature
             s = s.arranged((*s.dims, *((),) * (2 - rank)))
         found = s.feature_dims
+        alone = [d for d in found if all(a.axis == s.feature_axis for a in s.dims[d])]  # the others are pixels too
+        found = alone if len(alone) == 1 else found
         feature = found[0] if len(found) == 1 and found[0] > 0 else len(s.dims) - 1
         try:
             y = exact(self, node, s, feature, first=feature == 1 and len(s.dims) > 2)
@@ -139,12 +141,35 @@ class Lowering(Context):
             return opaque_call(self, node, args, kwargs, "no gradient comes back through it")
         handler = next((HANDLERS[n] for n in names_of(node) if n in HANDLERS), _unknown)
         try:
-            out = self._handled(node, handler, args, kwargs)
-            return replace(out, origin=(node, tuple(args), kwargs)) if isinstance(out, Lazy) else out
+            return self._with_origin(node, handler, args, kwargs)
         except (NotUnderstood, Tangled) as error:
+            plain = [self._shown(node, a) for a in args]  # what waits for one thing may be a tensor for another
+            if any(a is not b for a, b in zip(args, plain, strict=True)):
+                try:
+                    return self._with_origin(node, handler, plain, kwargs)
+                except (NotUnderstood, Tangled):
+                    pass
             return opaque_call(self, node, args, kwargs, str(error))
         except Exception:  # arguments that a handler does not foresee
             return opaque_call(self, node, args, kwargs, "its arguments are of a form that no rule follows")
+
+    def _with_origin(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
+        """As `_handled`; what is lazy knows the call it comes from."""
+        out = self._handled(node, handler, args, kwargs)
+        return replace(out, origin=(node, tuple(args), dict(kwargs))) if isinstance(out, Lazy) else out
+
+    def _shown(self, node: Node, value: Value) -> Value:
+        """Scores and weights of attention as a tensor, where it can be written down."""
+        if isinstance(value, (list, tuple)) and any(isinstance(v, Scores) for v in value):
+            return type(value)(self._shown(node, v) for v in value)
+        if not isinstance(value, Scores):
+            return value
+        before = set(self.reasons) | set(self.narrow)
+        try:
+            out = self.stream(value, node)
+        except (NotUnderstood, Tangled):
+            return value
+        return out if before >= set(self.reasons) | set(self.narrow) else value
 
     def _handled(self, node: Node, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Value:
         """What a handler makes of a call, in which sums of parameters are taken apart."""

@@ -11,6 +11,7 @@ from torch.fx import Node
 
 from lawful.blocks import Block, Moved, Opaque, Signal, Whole
 
+from .along import along
 from .arguments import Arguments
 from .computed import resized
 from .degrees import Equation, equations
@@ -64,6 +65,10 @@ def opaque_call(
         each = [lambda x, p, i=i: call(x, p)[i] for i in range(len(kinds))]
         gives = node.meta["val"]
         return tuple(_one(low, node, arguments, reason, f, t, measure) for f, t in zip(each, gives, strict=True))
+    if plain and not many and not cut and measure and len(arguments.reads) == 1 and not arguments.names:
+        alone = along(low, node, arguments.reads[0], lambda x: call([x], {}), node.meta["val"])
+        if alone is not None:
+            return alone
     if plain and not cut and known is None and measure:
         known = measured_of(node, arguments, call)
     return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known, cut=cut)
@@ -80,6 +85,10 @@ def _one(
 ) -> Stream:
     """One of the outputs of a call that gives numbers and where they were found."""
     real = gives.is_floating_point()
+    if real and measure and len(arguments.reads) == 1 and not arguments.names:
+        alone = along(low, node, arguments.reads[0], lambda x: call([x], {}), gives)
+        if alone is not None:
+            return alone
     known = measured_of(node, arguments, call, gives) if real and measure and not arguments.mixed else None
     out: Stream = emit_opaque(
         low,

@@ -1,4 +1,7 @@
-"""What a torch module computes, as a flat graph of ATen calls."""
+"""What a torch module computes, as a flat graph of ATen calls.
+
+This file is long because what a program holds stands beside the one place that reads it off an export.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from .exported import Exported
 from .exporting import export, on_meta, quietly
 from .flatten import Flattener, Value
 from .noise import as_placeholders, drawn_example
+from .pairs import in_pairs
 from .places import Place, place_of
 from .products import reorder
 from .refusals import drawn_from, moving_state, refuse_open_shapes, refuse_writes
@@ -237,6 +241,7 @@ def _read(
 
     without_empty(flat.graph, found)
     noise = as_placeholders(flat.graph)
+    found = in_pairs(flat.graph, flat.detached, _dependent(flat.graph, {*inputs, *placed}), found)
     found = reorder(flat.graph, flat.detached, found)
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)

@@ -88,14 +88,14 @@ def program_forward(program: Program) -> Forward:
 
     def forward(parameters: Tensors, inputs: Inputs) -> tuple[torch.Tensor, ...]:
         env: dict[Node, Any] = {}
-        for _ in _calls(program, parameters, inputs, env):
+        for _ in calls(program, parameters, inputs, env):
             pass
         return tuple(env[node] for _, node in program.outputs)
 
     return forward
 
 
-def _calls(program: Program, parameters: Tensors, inputs: Inputs, env: dict[Node, Any]) -> Iterator[Node]:
+def calls(program: Program, parameters: Tensors, inputs: Inputs, env: dict[Node, Any]) -> Iterator[Node]:
     """Every call of the exported graph, once its value is in `env`."""
     env |= {node: parameters[n] for node, n in program.parameters.items()}
     env |= {node: as_double(b) for node, (_, b) in program.buffers.items()}
@@ -118,7 +118,7 @@ def first_not_a_number(program: Program, parameters: Tensors, inputs: Inputs) ->
     env: dict[Node, Any] = {}
     try:
         with torch.no_grad():
-            for node in _calls(program, parameters, inputs, env):
+            for node in calls(program, parameters, inputs, env):
                 if any(t.isnan().any() for t in _pytree.tree_leaves(env[node]) if isinstance(t, torch.Tensor)):
                     return str(place_of(node))
     except Exception:  # a kernel that knows no float64

@@ -234,6 +234,8 @@ class Scores(Lazy):
         done: the function that made them weights, empty before.
         dropout: probability with which each weight is dropped.
         sink: the parameter that holds one more score for every head, `zero` for a score of 0, empty for none.
+        blank: whether a query that sees no key gets zeros.
+        factors: fixed numbers that multiply the weights, shape `(heads or 1, queries or 1, keys or 1)`.
     """
 
     q: Stream
@@ -245,6 +247,13 @@ class Scores(Lazy):
     done: str = ""
     dropout: float = 0.0
     sink: str = ""
+    blank: bool = False
+    factors: tuple[torch.Tensor, ...] = field(default=(), repr=False)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing was done to the products but a scale."""
+        return not (self.done or self.biases or self.cap or self.factors)
 
     @property
     def shape(self) -> tuple[int, ...]:

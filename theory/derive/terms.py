@@ -51,8 +51,7 @@ def _mixed_terms(solution: Solution, family: Family) -> tuple[Term, ...]:
     terms = []
     for entity, a in family.support:
         (w, b), label = entity
-        dims = len(solution.layouts.algebras[w].boxes[b].dims)
-        for sign, part in _parts(solution, w, b, (-1,) * dims if "j" not in label else (0,) * dims):
+        for sign, part in _parts(solution, w, b, tuple(0 if kind == "j" else -1 for kind in label)):
             terms.append(Term(Fraction(a) * sign, part, off_diagonal="j" in label))
     plain: dict[Part, Fraction] = {}
     for t in terms:

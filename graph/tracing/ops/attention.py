@@ -13,6 +13,7 @@ from ..context import Context, handles
 from ..layout import COPIES, Atom
 from ..steps.arithmetic import as_stream
 from ..steps.attention import mixed
+from ..steps.contraction import any_product
 from ..steps.formed import Formed
 from ..steps.maps import dense
 from ..steps.scores import masked, product, with_bias
@@ -54,10 +55,11 @@ def fused(
         scores = with_bias(scores, Bias(fixed=torch.zeros(n, m).masked_fill(hidden, -math.inf)))
     if mask is not None:
         scores = masked(low, node, scores, mask)
-    return mixed(low, node, replace(scores, done="softmax", dropout=dropout), v)
+    blank = all(b.data is None for b in scores.biases)
+    return mixed(low, node, replace(scores, done="softmax", dropout=dropout, blank=blank), v)
 
 
-@handles("matmul", "bmm")
+@handles("matmul", "bmm", "mm")
 def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     """A product of two tensors: a linear map, scores, or values mixed by weights."""
     a, b = matched(low, node, a, b)
@@ -70,7 +72,7 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
         y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
         return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
-    if isinstance(a, Scores) and a.done and not isinstance(b, Scores):
+    if isinstance(a, Scores) and not isinstance(b, (Scores, Weight)):
         return mixed(low, node, a, b)
     if isinstance(a, Fixed):
         return weighed(low, node, a, b)
@@ -81,15 +83,19 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
         and isinstance(b, (Data, Stream))
         and not (isinstance(a, Data) and isinstance(b, Data))
     ):
-        try:
-            return product(low, node, a, b)
-        except NotUnderstood:
-            return weighed(low, node, a, b)
+        for step in (product, weighed) if a.shape[-1] > 1 else ():
+            try:
+                return step(low, node, a, b)
+            except NotUnderstood:
+                continue
+        return any_product(low, node, a, b)
     return product(low, node, a, b)
 
 
 def _turned_mix(low: Context, node: Node, b: Fixed, a: Stream) -> Value:
-    """`x B` for numbers: the same over the positions of the transposed tensor."""
+    """`x B` for numbers: a fixed map of the features, or of the positions of the transposed tensor."""
+    if b.tensor.ndim == 2 and a.feature_dims == [len(a.dims) - 1]:
+        return dense(low, node, a, b, None, out=1, inn=0)
     if b.tensor.ndim != 2 or len(a.dims) != 3:
         raise NotUnderstood("a product with numbers that mixes no positions alone")
     y = weighed(low, node, Fixed(b.tensor.t()), a.arranged((a.dims[0], a.dims[2], a.dims[1])))

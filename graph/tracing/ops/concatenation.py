@@ -9,9 +9,9 @@ from torch.fx import Node
 from ..context import Context, handles
 from ..layout import view
 from ..steps.concatenation import cat
-from ..steps.planes import complex_rotated, halves_rotated
+from ..steps.planes import halves_rotated
 from ..steps.scans import selective_scan
-from ..values import NotUnderstood, Stream, Value
+from ..values import Stream, Value
 
 handles("cat", "concat")(cat)
 
@@ -30,12 +30,3 @@ def stack(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Val
     opened = [low.stream(v, node) for v in parts]
     opened = [s.arranged((*s.dims[:dim], (), *s.dims[dim:])) for s in opened]
     return cat(low, node, opened, dim)
-
-
-@handles("view_as_real")
-def parts_of_complex(low: Context, node: Node, x: Value) -> Value:
-    """Real and imaginary parts on a new axis: of a rotation written in complex numbers."""
-    turned = complex_rotated(low, node)
-    if turned is None:
-        raise NotUnderstood("complex numbers that are no rotation by position")
-    return turned

@@ -15,7 +15,7 @@ from ..sources import arranged_name
 from ..steps.applied import apply
 from ..steps.arithmetic import distributed
 from ..steps.formed import Formed
-from ..steps.maps import plus_bias
+from ..steps.maps import dense, plus_bias
 from ..steps.parameters import bias_name, is_repeated, unsqueezed
 from ..steps.positions import padded, per_axis
 from ..steps.reparametrised import Directed, Standard, directed_conv, standard_conv
@@ -121,6 +121,9 @@ def _conv(
         if around is not None:
             before = padded(low, node, low.stream(x, node, channels_first=True), around)
     border, more = per_axis(padding, rank), per_axis(extra, rank)
+    if isinstance(weight, Weight) and isinstance(before, Stream) and groups == 1 and len(before.dims[0]) > 1:
+        if set(kernel) == set(step) == {1} and not (any(border) or any(more) or transposed):
+            return _pixelwise(low, node, before, weight, bias)
     s = exact(low, node, low.stream(before, node, channels_first=True), 1, first=True)
     if isinstance(weight, Standard):
         return standard_conv(low, node, s, weight, bias, (step, border, hole), groups)
@@ -140,6 +143,12 @@ def _conv(
             channels, width, kernel, step, border, hole, groups, "bias" in names, transposed, more if transposed else ()
         )
     return low.emit(node, block, [s], names)[0]
+
+
+def _pixelwise(low: Context, node: Node, s: Stream, weight: Weight, bias: Value) -> Stream:
+    """A kernel of one pixel where examples and windows share an axis: a linear map of the channels."""
+    y = dense(low, node, s.arranged((s.dims[0], *s.dims[2:], s.dims[1])), weight.arranged(weight.dims[:2]), bias, 0, 1)
+    return y.arranged((y.dims[0], y.dims[-1], *y.dims[1:-1]))
 
 
 def _formed_conv(low: Context, node: Node, x: Value, weight: Value, bias: Value, geometry: tuple[Any, ...]) -> Stream:

@@ -12,7 +12,7 @@ from lawful.theory.oracle.composed import DEFAULT
 
 from ..arrange import exact
 from ..context import Context, handles
-from ..layout import Atom, size
+from ..layout import Atom, merged, size, view
 from ..steps.arithmetic import add, mul
 from ..steps.norms import gained, over_features
 from ..steps.reparametrised import standardised
@@ -84,7 +84,13 @@ def group_norm(
     epsilon: float = 1e-5,
     *rest: Any,
 ) -> Value:
-    """GroupNorm over groups of channels and all positions."""
+    """GroupNorm over groups of channels and all positions, or at every position that counts as an example."""
+    if isinstance(x, Stream) and len(x.dims[0]) > 1:
+        if len(x.dims) > 2:
+            raise NotUnderstood("groups that are normalised window by window")
+        parts = x.arranged((x.dims[0], *view(x.dims[1:], [groups, x.shape[1] // groups])))
+        y = over_features(low, node, parts, 1, epsilon, True)
+        return gained(low, node, y.arranged((y.dims[0], merged((*y.dims[1], *y.dims[2])))), weight, bias)
     s = exact(low, node, low.stream(x, node, channels_first=True), 1, first=True)
     (y,) = low.emit(node, GroupNormCore(s.signal.features, groups, epsilon), [s])
     return gained(low, node, y.arranged(s.dims), weight, bias)
@@ -105,8 +111,8 @@ def instance_norm(
     *rest: Any,
 ) -> Value:
     """InstanceNorm."""
-    if not use_input:
-        raise NotUnderstood("InstanceNorm with fixed statistics")
+    if not use_input or (isinstance(x, Stream) and len(x.dims[0]) > 1):
+        raise NotUnderstood("InstanceNorm with fixed statistics, or window by window")
     s = exact(low, node, low.stream(x, node, channels_first=True), 1, first=True)
     (y,) = low.emit(node, InstanceNormCore(s.signal.features, epsilon), [s])
     return gained(low, node, y.arranged(s.dims), weight, bias)

@@ -204,6 +204,8 @@ def _is_zero(node: Any) -> bool:
 def cell_(low: Context, node: Node, x: Value, state: Value, *params: Value) -> Value:
     """One step of a recurrent layer: a layer over one token that begins at the state before."""
     params = tuple(p for p in params if p is not None)
+    if isinstance(x, Stream) and len(x.dims[0]) > 1:
+        raise NotUnderstood("a cell for every position of an example")
     names, hidden = _names(params)
     states = list(state) if isinstance(state, (tuple, list)) else [state]
     kind = _kind(node)

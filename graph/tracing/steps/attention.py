@@ -14,7 +14,7 @@ from ..arrange import exact, facing
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, Tangled, shape, size, view
 from ..values import HIDES, MASK, OF_ALL, Bias, NotUnderstood, Scores, Stream, Value
-from .scores import heads_of
+from .scores import heads_of, order_of, scored
 from .sinks import sink_options
 
 LARGEST = 10**7  # numbers in the values that show the weights of attention
@@ -65,7 +65,7 @@ def mixed(low: Context, node: Node, scores: Scores, value: Value) -> Stream:
 
 
 def shown(low: Context, node: Node, scores: Scores) -> Stream:
-    """The weights of attention themselves: what mixes values that tell every key apart.
+    """The weights of attention themselves: what mixes values that tell every key apart, in any order of dimensions.
 
     Raises:
         NotUnderstood: for so many keys that such values would not fit into memory.
@@ -76,7 +76,10 @@ def shown(low: Context, node: Node, scores: Scores) -> Stream:
     table = torch.eye(m, dtype=torch.float64).repeat(1, heads)
     (v,) = low.emit(node, Given(Numbers(table), Signal(heads * m, (m,))), [], label="keys")
     outer: Dim = (Atom(v.feature_axis, heads, m),) if heads > 1 else ()
-    return mixed(low, node, scores, v.arranged(((), outer, (Atom(1, m),), (Atom(v.feature_axis, m),))))
+    order = order_of(scores)
+    natural = scores.arranged(scored(scores.q, scores.k))
+    y = mixed(low, node, natural, v.arranged(((), outer, (Atom(1, m),), (Atom(v.feature_axis, m),))))
+    return y.arranged(tuple(y.dims[i] for i in order))
 
 
 class _cut:
@@ -163,6 +166,10 @@ def _block(
     scale = scores.scale if scores.scale != 1 else 1.0
     options |= sink_options(scores)[0]
     options |= {"scale": scale, "cap": scores.cap, "dropout": scores.dropout}
+    if scores.blank and "mask" in options:
+        options["blank"] = True
+    if scores.factors:
+        options["factors"] = Numbers(math.prod(scores.factors[1:], start=scores.factors[0]).expand(-1, n, m))
     return DotProductAttention(heads, groups, scores=softmaxed, **options), reads
 
 

@@ -1,8 +1,12 @@
-"""Sums and products of a stream with another one, with fixed numbers, or with a parameter."""
+"""Sums and products of a stream with another one, with fixed numbers, or with a parameter.
+
+This file is long because all three ways to broadcast share how two shapes are brought together.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,7 +32,7 @@ from lawful.blocks import (
 from ..arguments import restored
 from ..arrange import aligned, exact, joined_features, spread, spread_out
 from ..context import Context
-from ..layout import COPIES, Atom, Dim, canonical, merged
+from ..layout import COPIES, Atom, Dim, canonical, merged, view
 from ..sources import arranged_name, source
 from ..values import BothRepeated, Fixed, NotUnderstood, OneFactor, Stream, Value, Weight
 from .features import opened
@@ -43,6 +47,8 @@ def joined(low: Context, node: Node, block: Add | Product | Larger, a: Value, b:
     if _fills(y) > _fills(x):
         x, y = y, x
     label = type(block).__name__.lower()
+    if _apart(x, y):
+        return _outer(low, node, block, x, y)
     try:
         x, y = aligned(low, node, x, y)
     except BothRepeated:
@@ -50,14 +56,48 @@ def joined(low: Context, node: Node, block: Add | Product | Larger, a: Value, b:
             x, y = y, x
         x, y = aligned(low, node, spread_out(low, node, x, _lengths(x, y)), y)
     except OneFactor:
-        if not isinstance(block, Product):
-            raise
-        return _weighed(low, node, x, y)
+        if isinstance(block, Product) and len(x.feature_dims) == 1:
+            return _weighed(low, node, x, y)
+        x, y = aligned(low, node, x, spread_out(low, node, y, _lengths(x, y)))
     (out,) = low.emit(node, block, [x, y], label=label)
     return out.arranged(x.dims)
 
 
-def _lengths(x: Stream, y: Stream) -> list[int]:
+def _apart(x: Stream, y: Stream) -> bool:
+    """Whether the features of two streams lie along different dimensions, each repeated along those of the other."""
+    rank = max(len(x.dims), len(y.dims))
+    homes = [[d - len(s.dims) for d in s.feature_dims] for s in (x, y)]
+    pads = [((),) * (rank - len(s.dims)) + s.dims for s in (x, y)]
+    whole = all(a.axis == s.feature_axis for s, own in zip((x, y), homes, strict=True) for d in own for a in s.dims[d])
+    bare = all(a.axis == COPIES for dims, other in zip(pads, homes[::-1], strict=True) for d in other for a in dims[d])
+    return all(homes) and not set(homes[0]) & set(homes[1]) and whole and bare and min(map(min, homes)) > -rank
+
+
+def _outer(low: Context, node: Node, block: Add | Product | Larger, x: Stream, y: Stream) -> Stream:
+    """What is made of every feature of one stream with every feature of another: pairs are features."""
+    lengths = _lengths(x, y)
+    rank = len(lengths)
+    homes = [[d - len(s.dims) + rank for d in s.feature_dims] for s in (x, y)]
+    pairs = homes[0] + homes[1]
+    others = [d for d in range(rank) if d not in pairs]
+    whole = [lengths[d] for d in others] + [math.prod(lengths[d] for d in pairs)]
+    flat = []
+    for s in (x, y):
+        dims = ((),) * (rank - len(s.dims)) + s.dims
+        every = [dims[d] or (Atom(COPIES, lengths[d]),) for d in pairs]
+        opened = s.arranged((*(dims[d] for d in others), tuple(a for d in every for a in d if a.size > 1)))
+        flat.append(spread_out(low, node, opened, whole if s.batched or lengths[0] == 1 else [1, *whole[1:]]))
+    a, b = aligned(low, node, *flat)
+    (out,) = low.emit(node, block, [a, b], label=type(block).__name__.lower())
+    lying = dict(zip(others, a.dims, strict=False))
+    stride = whole[-1]
+    for d in pairs:
+        stride //= lengths[d]
+        lying[d] = (Atom(out.feature_axis, lengths[d], stride),) if lengths[d] > 1 else ()
+    return out.arranged(tuple(lying[d] for d in range(rank)))
+
+
+def _lengths(x: Stream, y: Stream | Weight) -> list[int]:
     """The shape of two tensors that broadcast against each other."""
     rank = max(len(x.dims), len(y.dims))
     return [max(pair) for pair in zip(*((1,) * (rank - len(s.dims)) + s.shape for s in (x, y)), strict=True)]
@@ -108,11 +148,9 @@ def with_numbers(low: Context, node: Node, s: Stream, b: Fixed, kind: Any) -> St
         t = t.to(torch.float64) if t.dtype != torch.bool or kind is TimesNumbers else t
     try:
         pairs = spread(s.dims, canonical(tuple(t.shape)))
-    except NotUnderstood:  # numbers along an axis of copies: these become positions
-        found = s.feature_dims
-        if not any(a.axis == COPIES for d in s.dims for a in d) or len(found) > 1:
-            raise
-        s = exact(low, node, s, found[0] if found else len(s.dims) - 1)
+    except NotUnderstood:  # numbers along axes that are copied, or are none yet: these become positions
+        lengths = torch.broadcast_shapes(s.shape, t.shape)
+        s = spread_out(low, node, s, lengths)
         pairs = spread(s.dims, canonical(tuple(t.shape)))
     shape = [1] * (len(s.signal.shape) + 1)
     axes: dict[int, list[tuple[Atom, Atom]]] = {}
@@ -158,8 +196,39 @@ def _is_whole(s: Stream, covered: dict[int, list[Atom]]) -> bool:
     return set(covered) == {s.feature_axis} and math.prod(a.size for a in covered[s.feature_axis]) == s.signal.features
 
 
+def _widened(low: Context, node: Node, s: Stream, w: Weight, met: Callable[[Stream, Weight], Value]) -> Value:
+    """What becomes of a stream and a parameter that has axes which the stream lacks: these are features as well.
+
+    Args:
+        low: the program.
+        node: the call.
+        s: the stream.
+        w: the parameter.
+        met: what is done to the two, once the stream has all axes.
+    """
+    lengths = _lengths(s, w)
+    rank = len(lengths)
+    dims, own = ((),) * (rank - len(s.dims)) + s.dims, ((),) * (rank - len(w.dims)) + w.dims
+    homes = [d - len(s.dims) + rank for d in s.feature_dims]
+    new = [d for d in range(rank) if not dims[d] and lengths[d] > 1]
+    pairs = sorted(homes + new)
+    whole = all(own[d] for d in pairs) and all(a.axis == s.feature_axis for d in homes for a in dims[d])
+    if not whole or 0 in pairs:
+        return met(spread_out(low, node, s, lengths), w)
+    others = [d for d in range(rank) if d not in pairs]
+    last = tuple(a for d in pairs for a in (dims[d] or (Atom(COPIES, lengths[d]),)))
+    wide = [lengths[d] for d in others] + [math.prod(lengths[d] for d in pairs)]
+    flat = spread_out(low, node, s.arranged((*(dims[d] for d in others), last)), wide)
+    y = met(flat, w.arranged((*(own[d] for d in others), merged(a for d in pairs for a in own[d]))))
+    back = dict(zip(others, y.dims, strict=False))
+    back |= dict(zip(pairs, view(y.dims[-1:], [lengths[d] for d in pairs]), strict=True))
+    return y.arranged(tuple(back[d] for d in range(rank)))
+
+
 def plus_parameter(low: Context, node: Node, s: Stream, w: Weight) -> Value:
     """A stream plus a parameter."""
+    if list(s.shape) != _lengths(s, w):
+        return _widened(low, node, s, w, lambda t, v: plus_parameter(low, node, t, v))
     order, covered = _covered(s, w)
     if not covered and s.signal.features > 1:
         return _one_shift(low, node, s, w)
@@ -183,6 +252,8 @@ def _one_shift(low: Context, node: Node, s: Stream, w: Weight) -> Value:
 
 def times_parameter(low: Context, node: Node, s: Stream, w: Weight, offset: float) -> Value:
     """A stream times a parameter."""
+    if list(s.shape) != _lengths(s, w):
+        return _widened(low, node, s, w, lambda t, v: times_parameter(low, node, t, v, offset))
     order, covered = _covered(s, w)
     if _is_whole(s, covered):
         name = arranged_name(w, order)

@@ -11,7 +11,7 @@ from lawful.blocks import Concat, ConcatPositions, ConcatTokens
 
 from ..arrange import exact, relength, straight
 from ..context import Context
-from ..layout import COPIES
+from ..layout import COPIES, merged, view
 from ..values import Fixed, NotUnderstood, Stream, Value
 from .features import opened
 from .headwise import by_heads
@@ -24,6 +24,8 @@ from .sinks import with_sink
 
 def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
     """Tensors side by side: features, or positions."""
+    if len(parts) == 1:
+        return parts[0]
     rank = len(node.meta["val"].shape)
     dim %= rank
     vectors = joined_vectors(parts)
@@ -44,13 +46,15 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     streams = [low.stream(v, node, known or None) for v in parts]
     examples = [s for s in streams if s.shape_batch > 1] or streams[:1]
     lead = next((s for s in examples if s.feature_dims), examples[0])  # one feature by itself lies nowhere
-    beside = _beside(low, node, streams, dim) if len(streams) > 1 else None
+    beside = _beside(low, node, streams, dim)
     if beside is not None:
         return beside
-    headed = by_heads(low, node, streams, dim) if len(streams) > 1 else None
+    headed = by_heads(low, node, streams, dim)
     if headed is not None:
         return headed
     found = lead.feature_home
+    if len(found) > 1 and dim and dim not in found and 0 not in found:
+        return _of_heads(low, node, streams, dim, found)
     feature = found[0] if len(found) == 1 else dim if dim in found else rank - 1
     home = next((i for i, d in enumerate(lead.dims) if d and {a.axis for a in d} == {0}), 0)
     if home and dim != home and feature != home:
@@ -61,8 +65,6 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     if feature not in (0, rank - 1) and not channels:
         return _reordered(low, node, streams, dim, [*(i for i in range(rank) if i != feature), feature])
     whole = [exact(low, node, s, feature, channels) for s in streams]
-    if len(whole) == 1:
-        return whole[0]
     if dim == feature:
         (y,) = low.emit(node, Concat(), whole, label="cat")
         return y
@@ -72,6 +74,27 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     else:
         (y,) = low.emit(node, ConcatPositions(axis), whole, label="cat")
     return y
+
+
+def _of_heads(low: Context, node: Node, streams: Sequence[Stream], dim: int, homes: Sequence[int]) -> Value:
+    """Tensors side by side along positions, whose features lie along several dimensions: these are one meanwhile.
+
+    Raises:
+        NotUnderstood: for features in another order, or beside positions on one dimension.
+    """
+    rank = len(streams[0].dims)
+    others = [i for i in range(rank) if i not in homes]
+    moved = []
+    for s in streams:
+        whole = tuple(a for d in homes for a in s.dims[d])
+        if any(a.axis != s.feature_axis for a in whole) or whole != s.feature_atoms:
+            raise NotUnderstood("positions and features of heads are put side by side")
+        moved.append(s.arranged((*(s.dims[i] for i in others), merged(whole))))
+    y = cat(low, node, moved, others.index(dim))
+    dims = dict(zip(others, y.dims, strict=False))
+    lengths = [streams[0].shape[d] for d in homes]
+    dims |= dict(zip(homes, view(y.dims[-1:], lengths), strict=True))
+    return y.arranged(tuple(dims[i] for i in range(rank)))
 
 
 def _reordered(low: Context, node: Node, streams: Sequence[Stream], dim: int, order: Sequence[int]) -> Value:

@@ -12,12 +12,12 @@ from lawful.blocks import Concat
 
 from ..arrange import exact
 from ..context import Context
-from ..layout import Atom, Dims, size
+from ..layout import Atom, Dims, Tangled, size
 from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
 from .arithmetic import mul, times
 from .pieces import piece
 from .positions import reduced
-from .scores import scored
+from .scores import order_of
 from .weighed import weighed
 
 MANY = 16  # heads whose products are written out one by one
@@ -117,6 +117,34 @@ def mixed_positions(low: Context, node: Node, a: Value, b: Value, names: tuple[s
     raise refusal
 
 
+def any_product(low: Context, node: Node, a: Value, b: Value) -> Value:
+    """A product of matrices, one for every example, head or window, as a contraction like any other.
+
+    Raises:
+        NotUnderstood: for parameters, and for products that no step takes.
+    """
+    rank = max(len(a.shape), len(b.shape))
+    if not all(isinstance(v, (Stream, Data)) for v in (a, b)) or min(len(a.shape), len(b.shape)) < 2:
+        raise NotUnderstood("a product of two tensors that mixes no positions alone")
+    lead = string.ascii_letters[: rank - 2]
+    values, names = [], []
+    for v, last in ((a, "yx"), (b, "xz")):
+        v = low.stream(v, node, channels_first=False)
+        letters = lead[rank - len(v.dims) :] + last
+        kept = [i for i, n in enumerate(v.shape) if n > 1 or letters[i] in last or i == 0]
+        values.append(v.arranged(tuple(v.dims[i] for i in kept)))
+        names.append("".join(letters[i] for i in kept))
+    out = f"{lead}yz"
+    if size(values[0].dims[-1]) == 1:  # an outer product
+        return written_product(low, node, values[0], values[1], (names[0], names[1]), out)
+    for step in (mixed_positions, written_product):
+        try:
+            return step(low, node, values[0], values[1], (names[0], names[1]), out)
+        except (NotUnderstood, Tangled):
+            continue
+    raise NotUnderstood("a product of two tensors that mixes no positions alone")
+
+
 def _mixed_by_heads(
     low: Context, node: Node, a: Value, b: Value, names: tuple[str, str], out: str, lead: Sequence[str]
 ) -> Stream:
@@ -153,19 +181,23 @@ def products_of(low: Context, node: Node, scores: Scores) -> Stream:
     """Products of queries and keys that no attention reads: written out, and summed over the features of a head.
 
     Raises:
-        NotUnderstood: for scores with masks, biases or caps, in another order, and for so many that they do not fit.
+        NotUnderstood: for scores with masks, biases or caps, and for so many that they do not fit.
     """
     q, k = scores.q, scores.k
     lead, n, m = len(q.dims) - 2, q.shape[-2], k.shape[-2]
-    plain = not (scores.done or scores.biases or scores.cap) and scores.dims == scored(q, k)
-    if not plain or len(k.dims) != len(q.dims) or math.prod((*q.shape[:-1], m, q.shape[-1])) > LARGEST * low.batch:
+    order = order_of(scores)
+    if (
+        not scores.plain
+        or len(k.dims) != len(q.dims)
+        or math.prod((*q.shape[:-1], m, q.shape[-1])) > LARGEST * low.batch
+    ):
         raise NotUnderstood("scores of attention are used as numbers")
     x = q.arranged((*q.dims[:lead], q.dims[-2], (), q.dims[-1]))
     y = k.arranged((*k.dims[:lead], (), k.dims[-2], k.dims[-1]))
     z = reduced(low, node, mul(low, node, x, y), [lead + 2], False, False)
     z = times(low, node, z, scores.scale)
     assert isinstance(z, Stream) and z.shape[-2:] == (n, m)
-    return z
+    return z.arranged(tuple(z.dims[i] for i in order))
 
 
 def _placed(low: Context, node: Node, value: Value, letters: str, order: str) -> Value:

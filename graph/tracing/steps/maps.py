@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch.fx import Node
 
-from lawful.blocks import Linear
+from lawful.blocks import Linear, MixFeatures, Numbers
 
 from ..arrange import focus
 from ..context import Context
 from ..layout import Atom, size
-from ..values import Combined, NotUnderstood, Stream, Value, Weight
+from ..values import Combined, Fixed, NotUnderstood, Stream, Value, Weight
 from .applied import apply
 from .arithmetic import add, distributed
 from .formed import Formed
@@ -46,6 +47,8 @@ def dense(low: Context, node: Node, x: Value, weight: Value, bias: Value, out: i
             return dense(low, node, z, w, None, int(turned), int(not turned))
 
         return _with_bias(low, node, apply(low, node, s, weight, leaf, len(s.dims) - 1, turned=out == 1), bias)
+    if isinstance(weight, Fixed) and len(weight.shape) == 2 and weight.tensor.is_floating_point():
+        return _with_bias(low, node, _fixed_map(low, node, x, weight.tensor if out == 0 else weight.tensor.t()), bias)
     if not isinstance(weight, Weight) or len(weight.dims) != 2:
         raise NotUnderstood("a linear map whose weight is computed")
     name, transposed = matrix_name(weight, weight.dims[out], weight.dims[inn])
@@ -61,6 +64,14 @@ def dense(low: Context, node: Node, x: Value, weight: Value, bias: Value, out: i
     if plain:
         return y
     return plus_bias(low, node, y, bias)
+
+
+def _fixed_map(low: Context, node: Node, x: Value, matrix: torch.Tensor) -> Stream:
+    """A linear map of the last dimension by numbers."""
+    s = focus(low, node, low.stream(x, node, channels_first=False), -1)
+    (y,) = low.emit(node, MixFeatures(Numbers(matrix)), [s], label="mix")
+    width = y.signal.features
+    return y.arranged((*s.dims[:-1], (Atom(y.feature_axis, width),) if width > 1 else ()))
 
 
 def _with_bias(low: Context, node: Node, y: Stream, bias: Value) -> Stream:

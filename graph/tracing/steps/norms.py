@@ -89,6 +89,8 @@ def written_out(low: Context, node: Node) -> Value | None:
                 (y,) = low.emit(node, Scale(size(own) ** -0.5), [y], label="length")
                 return y.arranged(s.dims)
             if size(own) != s.signal.features or any(a.axis != s.feature_axis for a in own):
+                if len(s.feature_dims) > 1 and dim not in s.feature_dims:
+                    return None  # a length over positions of every feature of a head
                 s = focus(low, node, s, dim)
             (y,) = low.emit(node, L2Norm(s.signal.features, epsilon), [s])
             return y.arranged(s.dims)

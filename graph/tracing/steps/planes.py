@@ -1,4 +1,4 @@
-"""Rotary position written out by halves: `cat(a cos - b sin, b cos + a sin)`, by neighbours, or in complex numbers."""
+"""Rotary position written out by halves: `cat(a cos - b sin, b cos + a sin)`, or by neighbours."""
 
 from __future__ import annotations
 
@@ -74,25 +74,6 @@ def halves_rotated(low: Context, node: Node, parts: Sequence[Any], neighbours: b
     natural = [i * 2 + k for k in range(2) for i in range(n // 2)]  # neighbours that become halves
     other = [k * (n // 2) + i for i in range(n // 2) for k in range(2)]
     return Shuffled(stream=y, order=tuple(natural if a.neighbours else other), dim=len(y.dims) - 1)
-
-
-def complex_rotated(low: Context, node: Node) -> Stream | None:
-    """`view_as_real(view_as_complex(x) e^(i a))`: the rotation of neighbours, with planes on an axis of their own."""
-    product = plain(node.args[0])
-    if not isinstance(product, Node) or name_of(product) != "mul":
-        return None
-    for one, two in (product.args[:2], product.args[1::-1]):
-        inside, turn = plain(one), low.env.get(two) if isinstance(two, Node) else None
-        if not isinstance(inside, Node) or name_of(inside) != "view_as_complex" or not isinstance(turn, Fixed):
-            continue
-        x = low.env.get(inside.args[0])  # type: ignore[arg-type]
-        if not isinstance(x, Stream) or not turn.tensor.is_complex():
-            return None
-        dims = x.dims
-        flat = x.arranged((*dims[:-2], merged((*dims[-2], *dims[-1]))))
-        cos, sin = (t.repeat_interleave(2, -1) for t in (turn.tensor.real, turn.tensor.imag))
-        return rotary(low, node, flat, cos, sin, True).arranged(dims)
-    return None
 
 
 def _combined(low: Context, node: Any, sign: int) -> dict[_Half, _Factor] | None:

@@ -96,6 +96,26 @@ def scored(q: Stream, k: Stream) -> Dims:
     return (*out, (Atom(2, n),) if n > 1 else (), (Atom(3, m),) if m > 1 else ())
 
 
+def order_of(scores: Scores) -> list[int]:
+    """Where the dimensions of scores stand in their natural order: batch and windows, heads, queries, keys.
+
+    Raises:
+        NotUnderstood: if they are more than put in another order.
+    """
+    natural = scored(scores.q, scores.k)
+    left = list(range(len(natural)))
+    order = []
+    for d in scores.dims:
+        found = next((i for i in left if natural[i] == d), None)
+        if found is None:
+            raise NotUnderstood("scores of attention are cut or joined")
+        left.remove(found)
+        order.append(found)
+    if left:
+        raise NotUnderstood("scores of attention are cut or joined")
+    return order
+
+
 def with_bias(scores: Scores, bias: Bias) -> Scores:
     """Scores with one more sum."""
     return replace(scores, biases=(*scores.biases, bias))
@@ -113,7 +133,10 @@ def hidden_keys(scores: Scores, mask: Value, fill: float | None, hides: bool) ->
     Returns:
         None for numbers that hide nothing.
     """
-    if fill is None or fill > LOW:
+    weights = fill == 0 and (scores.done or scores.plain or scores.factors)
+    if weights and isinstance(mask, Fixed) and mask.known:
+        return _weighed(scores, (mask.tensor != hides).to(torch.float64))
+    if fill is None or fill > LOW or scores.done or scores.factors:
         return None
     if isinstance(mask, Data):
         return with_bias(scores, Bias(data=mask, hides=hides))
@@ -129,16 +152,35 @@ def scaled(low: Context, node: Node, scores: Scores, other: Value) -> Value:
     warmed = None if scores.done or c is not None else temperature(low, node, scores)
     if warmed is not None:
         return warmed
+    factor = (
+        torch.tensor(c, dtype=torch.float64) if c is not None else other.tensor if isinstance(other, Fixed) else None
+    )
     if scores.done or c is None:
-        raise NotUnderstood("scores of attention are multiplied by something that is no number")
+        return _weighed(scores, factor)
     if any(b.fixed is None or not bool(((b.fixed == 0) | (b.fixed == -math.inf)).all()) for b in scores.biases):
         raise NotUnderstood("scores of attention are scaled after a sum")
     return replace(scores, scale=scores.scale * c, cap=scores.cap * c)
 
 
+def _weighed(scores: Scores, factor: torch.Tensor | None) -> Scores:
+    """Weights times fixed numbers, or scores that are the weights themselves.
+
+    Raises:
+        NotUnderstood: for factors that depend on something, and for scores that are no weights yet.
+    """
+    if factor is None or factor.device.type == "meta" or not (scores.done or not (scores.biases or scores.cap)):
+        raise NotUnderstood("scores of attention are multiplied by something that is no number")
+    t = fixed_bias(scores, factor.to(torch.float64))
+    if t.shape[0] > 1:
+        raise NotUnderstood("weights of attention are multiplied by numbers that differ between windows")
+    return replace(scores, factors=(*scores.factors, t[0]))
+
+
 def on_scores(low: Context, node: Node, scores: Scores) -> Value:
     """A function of single scores: a soft cap, or weights without softmax."""
     name = str(node.target).split(".")[1]
+    if scores.factors:
+        raise NotUnderstood("a function of weights of attention")
     if name == "tanh" and not scores.biases and not scores.cap:
         return replace(scores, cap=1.0)
     if name in ("relu", "sigmoid") and not scores.done and not scores.biases:
@@ -148,7 +190,7 @@ def on_scores(low: Context, node: Node, scores: Scores) -> Value:
 
 def biased(low: Context, node: Node, scores: Scores, other: Value, alpha: float) -> Value:
     """Scores plus a mask or a bias."""
-    if alpha != 1 or scores.done:
+    if alpha != 1 or scores.done or scores.factors:
         raise NotUnderstood("a sum with the weights of attention")
     return masked(low, node, scores, other)
 
@@ -239,6 +281,6 @@ def _relative(low: Context, node: Node, scores: Scores, rows: Rows) -> Bias:
 
 def softmaxed(low: Context, node: Node, scores: Scores, dim: int) -> Value:
     """Softmax over the keys."""
-    if scores.done or (scores.dims[dim] != (Atom(3, scores.shape[dim]),) and scores.shape[dim] > 1):
+    if scores.done or scores.factors or (scores.dims[dim] != (Atom(3, scores.shape[dim]),) and scores.shape[dim] > 1):
         raise NotUnderstood("a softmax of scores over something that is no key")
     return replace(scores, done="softmax")

@@ -16,13 +16,16 @@ from ..purity import name_of
 from ..sources import arranged_name
 from ..values import Data, NotUnderstood, Stream, Value, Weight
 from .arithmetic import add, mul
+from .concatenation import cat
 from .maps import dense
 from .patterns import plain
 from .pieces import piece
 
+MANY = 64  # positions with a map of their own that are written out one by one
+
 
 def every_expert(low: Context, node: Node, x: Value, w: Weight, inn: int, out: int) -> Stream:
-    """`y[e, ..., o] = sum_i x[e, ..., i] w[e, i, o]`: what all experts make of one input, or each of its own.
+    """`y[e, ..., o] = sum_i x[e, ..., i] w[e, i, o]`: what experts make of one input, or each of its group or position.
 
     Args:
         low: the program.
@@ -33,7 +36,7 @@ def every_expert(low: Context, node: Node, x: Value, w: Weight, inn: int, out: i
         out: the other one.
 
     Raises:
-        NotUnderstood: if experts are neither copies nor groups of features.
+        NotUnderstood: if experts are neither copies nor groups of features nor positions, or too many positions.
     """
     if not isinstance(x, (Stream, Data)) or len(w.dims) != 3:
         raise NotUnderstood("a map of its own for every position or head")
@@ -45,7 +48,8 @@ def every_expert(low: Context, node: Node, x: Value, w: Weight, inn: int, out: i
         (y,) = low.emit(node, Linear(size(w.dims[inn]), many * width, False), [s], {"weight": name})
         rest = s.dims[:-1]
     else:
-        if not _outer(s, 0):
+        apart = {a.axis for a in s.dims[0]}.isdisjoint({0, s.feature_axis})
+        if not _outer(s, 0) and not (apart and 1 < many <= MANY and len(s.dims) > 2):
             raise NotUnderstood("a map of its own for every position or head")
         parts = []
         for e in range(many):
@@ -53,6 +57,10 @@ def every_expert(low: Context, node: Node, x: Value, w: Weight, inn: int, out: i
             matrix = piece(low, node, w, 0, [1] * many, e, gone=True)
             part = dense(low, node, own, matrix, None, out=out - 1, inn=inn - 1)
             parts.append(exact(low, node, part, len(part.dims) - 1))
+        if apart:
+            lying = [p.arranged((*p.dims[:-1], (), p.dims[-1])) for p in parts]
+            y = cat(low, node, lying, len(lying[0].dims) - 2)
+            return y.arranged((y.dims[-2], *y.dims[:-2], y.dims[-1]))
         rest = parts[0].dims[:-1]
         (y,) = low.emit(node, Concat(), parts, label="cat")
     axis = y.feature_axis

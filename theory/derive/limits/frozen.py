@@ -10,6 +10,7 @@ from ...gauge.contract import Site
 from ...gauge.rules import (
     AddRule,
     ConcatRule,
+    FixedMapRule,
     FlattenRule,
     FrozenNormRule,
     GainRule,
@@ -46,6 +47,8 @@ def fixed_number_limits(solution: Solution) -> Iterator[str]:
             shut = isinstance(solution.drawn.writer[x].rule, (PointwiseRule, SoftmaxRule))
             if few and not shut and not (rule.every and not live and _by_feature(solution, site)):
                 yield f"{site.name} adds fixed numbers: laws that depend on their values are not listed"
+        if isinstance(rule, FixedMapRule):
+            yield f"{site.name} multiplies by a fixed matrix: laws that depend on its values are not listed"
         if isinstance(rule, FrozenNormRule):
             unseen = solution.directions.moving(site.outputs[0]) or solution.directions.still(site.outputs[0])
             if live or unseen:

@@ -1,12 +1,13 @@
 """One rule per primitive block: the rows of the gauge calculus."""
 
 from ..contract import Blind, Rule, Use
+from .along import along_rule
 from .attention import AttentionRule
 from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
-from .factors import FixedGainRule
+from .factors import FixedGainRule, FixedMapRule
 from .joins import AddRule, ConcatRule, DotRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
@@ -47,6 +48,7 @@ __all__ = [
     "DiscardRule",
     "DotRule",
     "FixedGainRule",
+    "FixedMapRule",
     "FlattenRule",
     "FrozenNormRule",
     "GainRule",
@@ -89,4 +91,5 @@ __all__ = [
     "UnitRowsRule",
     "Use",
     "WholeRule",
+    "along_rule",
 ]

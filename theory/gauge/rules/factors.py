@@ -1,4 +1,4 @@
-"""The rule of fixed factors that differ from feature to feature."""
+"""The rules of fixed factors that differ from feature to feature, and of fixed matrices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 
-from ..algebra import Algebra
+from ..algebra import Algebra, Nothing, Scalar
 from ..contract import Blind, Rule, Site
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
@@ -74,6 +74,33 @@ class FixedGainRule(Rule):
         never = Subspace(tuple({k: 1} for k in directions.keys(y) if not factors[k[0]]))
         known = divided(directions.absent(x), factors)
         return [known.join(never) if never else known]
+
+    def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
+        return degrees[0]
+
+
+@dataclass(frozen=True)
+class FixedMapRule(Rule):
+    """A fixed matrix on the features: `S_out = S_in = c I`; what follows its own singular directions is not listed."""
+
+    @property
+    def statement(self) -> str:
+        return "fixed matrix: S_out = S_in = c I; t = 0 through it"
+
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
+        for w in site.wires:
+            layouts.meet(w, Scalar(layouts.size(w)))
+        if any(not layouts.layout(w).count for w in site.wires):
+            for w in site.wires:
+                layouts.meet(w, Nothing(layouts.size(w)))
+
+    def balance(self, balance: BalancePass, site: Site) -> None:
+        balance.require(
+            {
+                balance.key(w, 0, balance.layout(w).boxes[0].constant): sign
+                for w, sign in ((site.inputs[0], 1), (site.outputs[0], -1))
+            }
+        )
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]
