@@ -107,17 +107,6 @@ def standard_conv(low: Context, node: Node, s: Stream, w: Standard, bias: Value,
     return y
 
 
-def directed_conv(low: Context, node: Node, s: Stream, w: Directed, bias: Value, window: Window, groups: int) -> Stream:
-    """A convolution by weight-normalised kernels: by their directions, with a gain and a bias behind it."""
-    shape = w.shape
-    names = {"weight": arranged_name(w.v, [a for d in w.v.dims for a in d])}
-    block = StandardConv(shape[1] * groups, shape[0], shape[2:], *window, groups, centred=False)
-    (y,) = low.emit(node, block, [s], names, label="direction")
-    own = {"weight": arranged_name(w.g, [a for d in w.g.dims for a in d])} | bias_name(bias, shape[0])
-    (z,) = low.emit(node, Affine(shape[0], True, "bias" in own), [y], own, label="length")
-    return z
-
-
 def joined_vectors(parts: Sequence[Value]) -> Joined | None:
     """What a concatenation of vectors gives, if nothing in it depends on data."""
     if all(isinstance(p, (Weight, Fixed)) and len(p.shape) == 1 for p in parts):
