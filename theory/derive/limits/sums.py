@@ -35,7 +35,7 @@ from ...gauge.rules import (
 )
 from ...gauge.solution import Solution
 from ...gauge.subspace import VectorKey
-from .beside import beside_limits
+from .beside import beside_limits, may_turn
 from .combined import combined_limits
 
 # blocks that see every change of what they read, or whose changes are followed
@@ -150,13 +150,29 @@ def _uses(site: Site) -> set[str]:
 
 
 def _joined_twice(solution: Solution, carried: Carried) -> Iterator[str]:
-    """Shared maps of what holds one feature twice: a matrix may mix the columns that read it."""
+    """Shared maps of what holds one feature twice, or of sums that are never there: a matrix may mix these columns."""
     shared = {name for name, uses in solution.uses.items() if len(uses) > 1}
-    for site in solution.drawn.sites:
+    for i, site in enumerate(solution.drawn.sites):
         if isinstance(site.rule, LinearRule) and site.rule.weight in shared:
             hit = [k for row in carried.roots.of(site.inputs[0]).values() for k in row]
             if len(hit) != len(set(hit)):
                 yield f"{site.name} reads one feature twice by a shared weight: laws that mix the two are not listed"
+            elif _lacks_sums(solution, site.inputs[0]):
+                if any(may_turn(solution, i, w) for w in _beside_wire(solution, site.rule.weight, site.inputs[0])):
+                    what = "reads sums that are never there by a shared weight"
+                    yield f"{site.name} {what}: laws that mix its columns are not listed"
+
+
+def _lacks_sums(solution: Solution, wire: int) -> bool:
+    """Whether some sum of several features of a wire is never there."""
+    return any(len(u) > 1 or any("d" in label for _, label in u) for u in solution.directions.absent(wire).vectors)
+
+
+def _beside_wire(solution: Solution, weight: str, wire: int) -> set[int]:
+    """The other wires that act on the axis of a weight that a wire acts on."""
+    uses = solution.uses[weight]
+    at = {i for use in uses for i, axis in enumerate(use.axes) if wire in {w for w, _ in axis}}
+    return {w for use in uses for i, axis in enumerate(use.axes) if i in at for w, _ in axis} - {wire}
 
 
 def never_negative(diagram: Diagram) -> set[int]:
