@@ -82,6 +82,10 @@ class Carried:
         groups = dict.fromkeys(_inputs(layout, box, rule.groups) for box in range(len(layout.boxes)))
         return {g: {((("group", root[0]), root[1]), g): a} for g in groups}
 
+    def reads(self, site: Site) -> set[tuple[Root, VectorKey]]:
+        """The sectors of roots that a map reads."""
+        return {found for row in self._pull(site).values() for found in row}
+
     def _groups(self) -> list[list[Site]]:
         """The maps that read a root in common and have one geometry."""
         graph: networkx.Graph[Hashable] = networkx.Graph()

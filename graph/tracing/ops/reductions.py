@@ -22,8 +22,8 @@ from ..purity import name_of
 from ..steps.arithmetic import add, times
 from ..steps.experts import mixture_of_experts
 from ..steps.features import opened
+from ..steps.formed import is_weight
 from ..steps.maps import dense
-from ..steps.parameters import is_repeated
 from ..steps.patterns import plain
 from ..steps.positions import reduced
 from ..steps.side_by_side import stacked, summed_stack, weighed_sum
@@ -130,18 +130,19 @@ def _summed_weight(
 
     A map of the same matrix elsewhere is then another use of one and the same kind.
     """
-    if not isinstance(x, Weight) or is_repeated(x) or not dims:
+    if not is_weight(x) or not dims:
         return None
-    rank = len(x.dims)
+    rank = len(x.shape)
     asked = {d % rank for d in dims}
     long = [i for i in range(rank) if x.shape[i] > 1]
-    if len(long) != 2 or len(asked.intersection(long)) != 1:
+    if len(long) != 2 or len(asked.intersection(long)) != 1 or (rank > 2 and not isinstance(x, Weight)):
         return None
     (out,), (inn,) = ([i for i in long if (i in asked) == gone] for gone in (False, True))
     count = x.shape[inn]
     numbers = torch.full((count,), 1 / count if mean else 1.0, dtype=torch.float64)
-    matrix = x.arranged((x.dims[out], x.dims[inn]))
-    y = dense(low, node, Fixed(numbers), matrix, None, out=0, inn=1)
+    matrix = x.arranged((x.dims[out], x.dims[inn])) if isinstance(x, Weight) else x
+    turned = not isinstance(x, Weight) and out == 1
+    y = dense(low, node, Fixed(numbers), matrix, None, out=int(turned), inn=int(not turned))
     left = [y.dims[-1] if i == out else () for i in range(rank)]
     return y.arranged(tuple(d for i, d in enumerate(left) if keep or i not in asked))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...gauge.boxes import OFF
 from ...gauge.contract import Site
 from ...gauge.layouts import Layouts
-from ...gauge.rewrites_parts import copied
+from ...gauge.rewrites_copies import copied
 from ...gauge.roots import adds_constants, is_function
 from ...gauge.rules import (
     AddRule,

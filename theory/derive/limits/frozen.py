@@ -22,6 +22,7 @@ from ...gauge.rules import (
     PointwiseRule,
     ProductRule,
     SoftmaxRule,
+    SourceRule,
     TokensRule,
     Use,
 )
@@ -43,7 +44,7 @@ def fixed_number_limits(solution: Solution) -> Iterator[str]:
         if isinstance(rule, OffsetRule):
             x = site.inputs[0]
             few = rule.rows - live < solution.layouts.size(x) or site.outputs[0] in averages
-            shut = isinstance(solution.drawn.writer[x].rule, (PointwiseRule, SoftmaxRule))
+            shut = isinstance(solution.drawn.writer[x].rule, (PointwiseRule, SoftmaxRule, SourceRule))
             if few and not shut and not (rule.every and not live and _by_feature(solution, site)):
                 yield f"{site.name} adds fixed numbers: laws that depend on their values are not listed"
         if isinstance(rule, FrozenNormRule):
