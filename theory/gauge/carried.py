@@ -82,9 +82,17 @@ class Carried:
         groups = dict.fromkeys(_inputs(layout, box, rule.groups) for box in range(len(layout.boxes)))
         return {g: {((("group", root[0]), root[1]), g): a} for g in groups}
 
-    def reads(self, site: Site) -> set[tuple[Root, VectorKey]]:
-        """The sectors of roots that a map reads."""
-        return {found for row in self._pull(site).values() for found in row}
+    def reads(self, site: Site) -> list[tuple[Root, VectorKey]]:
+        """The sectors of roots that a map reads, each as often as it reads it."""
+        return [found for row in self._pull(site).values() for found in row]
+
+    def meeting(self, name: str) -> set[str]:
+        """The maps whose changes arrive together with those of one, and may cancel them: itself among them."""
+        members = self.members(name)
+        ends = self._ends[members[0].name] if members else []
+        own = {i for i, s in enumerate(members) if s.name == name}
+        rows = [{i for i, _ in row} for _, _, found in ends for row in found.values()]
+        return {name}.union(*({members[i].name for i in row} for row in rows if own & row))
 
     def _groups(self) -> list[list[Site]]:
         """The maps that read a root in common and have one geometry."""

@@ -139,10 +139,13 @@ def _summed_weight(
         return None
     (out,), (inn,) = ([i for i in long if (i in asked) == gone] for gone in (False, True))
     count = x.shape[inn]
-    numbers = torch.full((count,), 1 / count if mean else 1.0, dtype=torch.float64)
+    numbers = torch.full((1, count), 1 / count if mean else 1.0, dtype=torch.float64)
     matrix = x.arranged((x.dims[out], x.dims[inn])) if isinstance(x, Weight) else x
     turned = not isinstance(x, Weight) and out == 1
-    y = dense(low, node, Fixed(numbers), matrix, None, out=int(turned), inn=int(not turned))
+    try:
+        y = dense(low, node, Fixed(numbers), matrix, None, out=int(turned), inn=int(not turned))
+    except NotUnderstood:
+        return None
     left = [y.dims[-1] if i == out else () for i in range(rank)]
     return y.arranged(tuple(d for i, d in enumerate(left) if keep or i not in asked))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from ...gauge.rules import (
     AddRule,
     AttentionRule,
     BilinearRule,
+    ComputedRule,
     ConcatRule,
     FixedGainRule,
     FlattenRule,
@@ -60,8 +62,10 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     loose = Carried(solution.directions, solution.drawn, loose=True)
     for site in solution.drawn.sites:
         known = {s.name for s in carried.members(site.name)}
-        others = [s for s in loose.members(site.name) if s.name not in known and s.name != site.name]
-        if any(not loose.reads(site).isdisjoint(loose.reads(s)) for s in others):
+        met = loose.meeting(site.name) - known
+        others = [s for s in loose.members(site.name) if s.name in met]
+        read = Counter(found for s in others for found in loose.reads(s))
+        if any(read[found] > 1 for s in others if s.name == site.name for found in loose.reads(s)):
             yield f"{site.name} reads what differs from its other inputs by constants: laws of these are not listed"
     for site in solution.drawn.sites:
         if isinstance(site.rule, LinearRule) and site.rule.blank:
@@ -119,12 +123,23 @@ def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
         if isinstance(site.rule, LinearRule):
             shared.setdefault(site.rule.weight, []).append(site)
     for sites in shared.values():
+        if not any(solution.shifts.live(s.inputs[0]) for s in sites):  # what is always one number moves with no other
+            sites = [s for s in sites if not _is_constant(solution, s.inputs[0])]
         if sum(carried.goes_on(s.outputs[0]) for s in sites) < 2:
             continue
         for reader, port, found in carried.ends_of([s.outputs[0] for s in sites]):
             if any(len({i for i, _ in row}) > 1 for row in found.values()):
                 name = carried.last_sum(reader.inputs[port]) or reader.name
                 yield f"{name} adds one shared map of several wires: laws of the differences of these are not listed"
+
+
+def _is_constant(solution: Solution, wire: int) -> bool:
+    """Whether a wire carries the same numbers whatever the input is."""
+    before = solution.drawn.writer[wire]
+    if not isinstance(before.rule, ComputedRule):
+        return False
+    known = len(solution.directions.absent(wire).vectors) + len(solution.directions.fixed(wire))
+    return known == len(solution.directions.keys(wire))
 
 
 def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
