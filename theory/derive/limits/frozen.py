@@ -95,8 +95,11 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     """
     if _sees_everything(solution, site):
         return False
-    if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
+    if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or len(use.axes) > 2:
         return True
+    if use.groups > 1:
+        gain = use.groups == solution.diagram.parameters[use.parameter].size  # one number for each feature
+        return not gain or _gain_matters(solution, site)
     if any(solution.directions.moving(w) for w in site.outputs):
         return True  # what nothing reads of its outputs, it may kill of its inputs
     if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > solution.layouts.size(
