@@ -173,14 +173,21 @@ class Carried:
         written = {(i, k) for i, s in enumerate(members) for k in self._directions.keys(s.outputs[0])}
         if written - seen:
             return True  # differences that a sum of neighbours does not see, or terms that cancel
-        if any(self._together(reader, port, found) for reader, port, found in ends):
+        if any(self._together(*end, members) for end in ends):
             return True
         return self._related(members)
 
-    def _together(self, reader: Site, port: int, found: Arrived) -> bool:
-        """Whether a direction that a reader does not see mixes what several maps write (classes in two parts)."""
-        unseen = self._directions.unseen(reader, port).vectors
-        return any(len({i for key in u for i, _ in found.get(key, {})}) > 1 for u in unseen)
+    def _together(self, reader: Site, port: int, found: Arrived, members: list[Site]) -> bool:
+        """Whether a direction that a reader does not see mixes what several maps write (classes in two parts).
+
+        Several sectors of one map are mixed by the reader itself, unless they come on several ways.
+        """
+        for u in self._directions.unseen(reader, port).vectors:
+            met = {at for key in u for at in found.get(key, {})}
+            mixed = len(met) > 1 and any(self._mixing.get(members[i].outputs[0]) for i, _ in met)
+            if mixed or len({i for i, _ in met}) > 1:
+                return True
+        return False
 
     def _related(self, members: list[Site]) -> bool:
         """Whether sectors of what some map reads are one sector of a root, or a root lacks some."""
