@@ -17,6 +17,7 @@ from .diagram import Diagram, Parameter, Wire
 from .rewrites import Rewrite, is_factor
 from .rules import (
     AddRule,
+    ComputedRule,
     ConcatRule,
     LinearRule,
     PassRule,
@@ -216,7 +217,8 @@ def _twice_in_a_sum(diagram: Diagram) -> Iterator[_Twice]:
                 continue
             for first, term, names in known:
                 x, v = (diagram.wires[s.inputs[0]] for s in (first, site))
-                if first.rule == rule and (x.tokens, x.positions) == (v.tokens, v.positions):
+                same = first.rule == rule and (x.tokens, x.positions) == (v.tokens, v.positions)
+                if same and not _hides(diagram, first.inputs[0], site.inputs[0]):
                     rest = list(terms)
                     rest.remove(term)
                     rest.remove(w)
@@ -225,6 +227,14 @@ def _twice_in_a_sum(diagram: Diagram) -> Iterator[_Twice]:
                     return
             if factor == 1:
                 known.append((site, w, between))
+
+
+def _hides(diagram: Diagram, x: int, v: int) -> bool:
+    """Whether the sum of two wires would hide one that other maps read too, behind what never changes."""
+    for one, other in ((x, v), (v, x)):
+        if isinstance(diagram.writer[one].rule, ComputedRule) and len(diagram.readers[other]) > 1:
+            return True
+    return False
 
 
 def _terms(diagram: Diagram, total: Site) -> tuple[list[int], frozenset[str]]:
