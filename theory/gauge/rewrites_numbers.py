@@ -117,7 +117,7 @@ def _number(diagram: Diagram, rule: Rule, outputs: tuple[int, ...]) -> Fraction 
     if not isinstance(rule, ComputedRule) or len(outputs) != 1:
         return None
     (span,) = rule.spans
-    if span.starts != (0,) or span.still != (0,) or span.fixed is None:
+    if not span.constant or span.fixed is None:
         return None
     (factor,), total = span.fixed
     return Fraction(total) / (factor * diagram.wires[outputs[0]].size)

@@ -174,8 +174,9 @@ def _joined_twice(solution: Solution, carried: Carried) -> Iterator[str]:
             hit = [k for row in carried.roots.of(site.inputs[0]).values() for k in row]
             if len(hit) != len(set(hit)):
                 yield f"{site.name} reads one feature twice by a shared weight: laws that mix the two are not listed"
-            elif _lacks_sums(solution, site.inputs[0]):
-                if any(may_turn(solution, i, w) for w in _beside_wire(solution, site.rule.weight, site.inputs[0])):
+            elif _lacks_sums(solution, site.inputs[0]) and not solution.layouts.algebras[site.inputs[0]].count:
+                others = _beside_wire(solution, site.rule.weight, site.inputs[0])
+                if all(may_turn(solution, i, w) or _lacks_sums(solution, w) for w in others):
                     what = "reads sums that are never there by a shared weight"
                     yield f"{site.name} {what}: laws that mix its columns are not listed"
 
