@@ -82,9 +82,9 @@ class Carried:
         groups = dict.fromkeys(_inputs(layout, box, rule.groups) for box in range(len(layout.boxes)))
         return {g: {((("group", root[0]), root[1]), g): a} for g in groups}
 
-    def reads(self, site: Site) -> list[tuple[Root, VectorKey]]:
-        """The sectors of roots that a map reads, each as often as it reads it."""
-        return [found for row in self._pull(site).values() for found in row]
+    def reads(self, site: Site) -> list[dict[tuple[Root, VectorKey], Number]]:
+        """What each sector of what a map reads is of sectors of roots."""
+        return list(self._pull(site).values())
 
     def meeting(self, name: str) -> set[str]:
         """The maps whose changes arrive together with those of one, and may cancel them: itself among them."""
@@ -196,18 +196,18 @@ class Carried:
             hit = [k for row in pull.values() for k in row]
             if len(hit) != len(set(hit)) or not all(pull.values()):
                 return True
-            if any(root[1] != site.inputs[0] and self._absent(root) for root in roots_of(pull)):
+            if any(root[1] != site.inputs[0] and self.absent(root) for root in roots_of(pull)):
                 return True
         return False
 
-    def _absent(self, root: Root) -> tuple[Vector, ...]:
+    def absent(self, root: Root) -> tuple[Vector, ...]:
         """What a root never has; of a function of a wire nothing is known."""
         return () if root[0] not in ("", AVERAGED) else self._directions.absent(root[1]).vectors
 
     def _keys(self, root: Root, pulls: Sequence[Pull]) -> list[VectorKey]:
         """The sectors of a root that its readers, or what it never has, speak of."""
         read = [k for pull in pulls for row in pull.values() for found, k in row if found == root]
-        return list(dict.fromkeys([*read, *(k for u in self._absent(root) for k in u)]))
+        return list(dict.fromkeys([*read, *(k for u in self.absent(root) for k in u)]))
 
     def moves(self, name: str) -> list[Move]:
         """The free change of every sector of a map's weight."""
@@ -228,7 +228,7 @@ class Carried:
             for at, (reader, port, found) in enumerate(ends):
                 unseen = self._directions.unseen(reader, port).vectors
                 for sector in sectors:
-                    never = self._absent(sector[0])
+                    never = self.absent(sector[0])
                     for key in self._directions.keys(reader.inputs[port]):
                         row: ShiftRow = {
                             Open("carried absent", name, (at, key, sector[0], i)): -u[sector[1]]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ...gauge.carried import Carried, roots_of
 from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
 from ...gauge.layouts import Layouts
+from ...gauge.linalg import Equations
 from ...gauge.roots import Root, is_function
 from ...gauge.rules import (
     AddRule,
@@ -64,12 +64,25 @@ def sum_limits(solution: Solution) -> Iterator[str]:
         known = {s.name for s in carried.members(site.name)}
         met = loose.meeting(site.name) - known
         others = [s for s in loose.members(site.name) if s.name in met]
-        read = Counter(found for s in others for found in loose.reads(s))
-        if any(read[found] > 1 for s in others if s.name == site.name for found in loose.reads(s)):
+        if any(s.name == site.name for s in others) and _dependent(loose, others):
             yield f"{site.name} reads what differs from its other inputs by constants: laws of these are not listed"
     for site in solution.drawn.sites:
         if isinstance(site.rule, LinearRule) and site.rule.blank:
             yield f"{site.name} has taps that only meet padding: the laws of these entries are not listed"
+
+
+def _dependent(carried: Carried, sites: Sequence[Site]) -> bool:
+    """Whether some combination of what maps read is always 0."""
+    rows = [row for site in sites for row in carried.reads(site)]
+    known: Equations[tuple[Root, VectorKey]] = Equations()
+    for root in dict.fromkeys(root for row in rows for root, _ in row):
+        for u in carried.absent(root):
+            known.require({(root, key): a for key, a in u.items()})
+    for row in rows:
+        if not known.reduce(row):
+            return True
+        known.require(row)
+    return False
 
 
 def _kind(solution: Solution, site: Site) -> tuple | None:
