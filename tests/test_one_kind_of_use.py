@@ -162,3 +162,15 @@ def test_sums_that_are_never_there_before_a_shared_weight_are_named() -> None:
     laws = lw.derive(module, args=(x,))
     assert Referee(module, (x,), ("mse",), (-1,)).count(0).laws > laws.exact_independent
     assert any("sums that are never there by a shared weight" in note for note in laws.gaps)
+
+
+def test_what_a_frozen_map_never_writes_of_a_centred_input_is_named() -> None:
+    """The input is a multiple of (1, -1), so that one direction of what the frozen map writes is read and no other."""
+
+    def forward(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        h = F.linear(x - x.mean(-1, keepdim=True), m.w)
+        return F.linear(h, m.a[:, None] * m.b)
+
+    module, x = Plain(forward, "w:2,2 a:3 b:2", "w"), torch.randn(5, 2, dtype=torch.float64)
+    laws = lw.derive(module, "cross_entropy", args=(x,))
+    assert laws.exact_independent == 2 and any("w is frozen" in note for note in laws.gaps)

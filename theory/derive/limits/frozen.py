@@ -27,6 +27,7 @@ from ...gauge.rules import (
     Use,
 )
 from ...gauge.solution import Solution
+from ...gauge.subspace import key_dimension
 from .paths import averaged
 
 # readers through which another constant can answer for a frozen one
@@ -102,8 +103,8 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
         return not gain or _gain_matters(solution, site)
     if any(solution.directions.moving(w) for w in site.outputs):
         return True  # what nothing reads of its outputs, it may kill of its inputs
-    if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > solution.layouts.size(
-        site.inputs[0]
+    if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > _present(
+        solution, site.inputs[0]
     ):
         # What it writes has directions that are never there, which a trained map may read, also behind a norm.
         if _read_alone(solution, site.outputs[0]):
@@ -111,6 +112,13 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
     sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
     return all(blocks) or any(block > sizes[1 - i] for i, block in enumerate(blocks))
+
+
+def _present(solution: Solution, wire: int) -> int:
+    """How many directions of a wire are ever there."""
+    layout = solution.layouts.algebras[wire]
+    never = solution.directions.absent(wire).vectors
+    return layout.size - sum(key_dimension(layout, next(iter(u))) if len(u) == 1 else 1 for u in never)
 
 
 def _sees_everything(solution: Solution, site: Site) -> bool:
