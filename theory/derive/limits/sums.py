@@ -12,6 +12,7 @@ from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
 from ...gauge.layouts import Layouts
 from ...gauge.linalg import Equations
+from ...gauge.rewrites_numbers import ONE
 from ...gauge.roots import Root, is_function
 from ...gauge.rules import (
     AddRule,
@@ -51,6 +52,7 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _shared_maps(solution, carried)
     yield from _overlaps(solution, carried)
     yield from _joined_twice(solution, carried)
+    yield from _vectors_beside_copies(solution)
     yield from _gains_added(solution, carried)
     yield from _repeated_positions(solution)
     yield from _factors_of_runs(solution)
@@ -192,6 +194,17 @@ def _joined_twice(solution: Solution, carried: Carried) -> Iterator[str]:
                 if all(may_turn(solution, i, w) or _lacks_sums(solution, w) for w in others):
                     what = "reads sums that are never there by a shared weight"
                     yield f"{site.name} {what}: laws that mix its columns are not listed"
+
+
+def _vectors_beside_copies(solution: Solution) -> Iterator[str]:
+    """Vectors that are matrices elsewhere, in a network that copies features: differences of columns may be fixed."""
+    sites = solution.drawn.sites
+    if any(isinstance(s.rule, RepeatRule) or len(set(s.inputs)) < len(s.inputs) for s in sites):
+        for site in sites:
+            before = solution.drawn.writer.get(site.inputs[0]) if isinstance(site.rule, LinearRule) else None
+            if before is not None and before.rule == ONE and isinstance(site.rule, LinearRule):
+                what = f"{site.rule.weight} is a vector here and a matrix there, beside copies of features"
+                yield f"{what}: laws of their differences are not listed"
 
 
 def _lacks_sums(solution: Solution, wire: int) -> bool:
