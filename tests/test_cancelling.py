@@ -220,12 +220,6 @@ NOTED: dict[str, tuple[Forward, str, tuple[int, ...], str]] = {
         "by constants",
     ),
     "a bias that is rolled": (lambda m, x: F.linear(x, m.w, m.b.roll(1)), "w:4,3 b:4", (5, 3), "degrees only"),
-    "the mean of equal rows": (
-        lambda m, x: F.linear(x, m.w) + m.b.expand(6, 4).mean(0),
-        "w:4,3 b:4",
-        (5, 3),
-        "degrees",
-    ),
 }
 
 

@@ -173,6 +173,19 @@ def test_many_copies_never_contradict_their_networks(arch: lw.Architecture, loss
     _never_contradicts(arch, loss)
 
 
+def test_a_copy_keeps_which_frozen_maps_are_wider_than_what_they_read() -> None:
+    """A frozen 5 x 2 matrix leaves directions that it never writes; its copy of 2 x 2 had none, and was complete."""
+
+    def low(features: int, width: int) -> b.Net:
+        return b.Linear(features, 1, False) >> b.Linear(1, width, False)
+
+    maps = [b.parallel(b.frozen(b.Linear(m, n, False)), low(m, n)) for m, n in ((2, 5), (5, 7))]
+    arch = lw.Architecture(b.Linear(3, 2, False) >> maps[0] >> maps[1] >> b.Linear(7, 3, False) >> b.Linear(3, 3))
+    assert lw.count(arch, "cross_entropy").laws == 16
+    found = lw.check(arch, "cross_entropy", countable=0)
+    assert not found.complete and found.count is not None and found.count.laws == 16
+
+
 class Packed(torch.nn.Module):
     """A recurrent layer on sequences of their own lengths, which are numbers and no parameters."""
 

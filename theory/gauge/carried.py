@@ -82,6 +82,18 @@ class Carried:
         groups = dict.fromkeys(_inputs(layout, box, rule.groups) for box in range(len(layout.boxes)))
         return {g: {((("group", root[0]), root[1]), g): a} for g in groups}
 
+    def reads(self, site: Site) -> list[dict[tuple[Root, VectorKey], Number]]:
+        """What each sector of what a map reads is of sectors of roots."""
+        return list(self._pull(site).values())
+
+    def meeting(self, name: str) -> set[str]:
+        """The maps whose changes arrive together with those of one, and may cancel them: itself among them."""
+        members = self.members(name)
+        ends = self._ends[members[0].name] if members else []
+        own = {i for i, s in enumerate(members) if s.name == name}
+        rows = [{i for i, _ in row} for _, _, found in ends for row in found.values()]
+        return {name}.union(*({members[i].name for i in row} for row in rows if own & row))
+
     def _groups(self) -> list[list[Site]]:
         """The maps that read a root in common and have one geometry."""
         graph: networkx.Graph[Hashable] = networkx.Graph()
@@ -161,14 +173,21 @@ class Carried:
         written = {(i, k) for i, s in enumerate(members) for k in self._directions.keys(s.outputs[0])}
         if written - seen:
             return True  # differences that a sum of neighbours does not see, or terms that cancel
-        if any(self._together(reader, port, found) for reader, port, found in ends):
+        if any(self._together(*end, members) for end in ends):
             return True
         return self._related(members)
 
-    def _together(self, reader: Site, port: int, found: Arrived) -> bool:
-        """Whether a direction that a reader does not see mixes what several maps write (classes in two parts)."""
-        unseen = self._directions.unseen(reader, port).vectors
-        return any(len({i for key in u for i, _ in found.get(key, {})}) > 1 for u in unseen)
+    def _together(self, reader: Site, port: int, found: Arrived, members: list[Site]) -> bool:
+        """Whether a direction that a reader does not see mixes what several maps write (classes in two parts).
+
+        Several sectors of one map are mixed by the reader itself, unless they come on several ways.
+        """
+        for u in self._directions.unseen(reader, port).vectors:
+            met = {at for key in u for at in found.get(key, {})}
+            mixed = len(met) > 1 and any(self._mixing.get(members[i].outputs[0]) for i, _ in met)
+            if mixed or len({i for i, _ in met}) > 1:
+                return True
+        return False
 
     def _related(self, members: list[Site]) -> bool:
         """Whether sectors of what some map reads are one sector of a root, or a root lacks some."""
@@ -177,18 +196,18 @@ class Carried:
             hit = [k for row in pull.values() for k in row]
             if len(hit) != len(set(hit)) or not all(pull.values()):
                 return True
-            if any(root[1] != site.inputs[0] and self._absent(root) for root in roots_of(pull)):
+            if any(root[1] != site.inputs[0] and self.absent(root) for root in roots_of(pull)):
                 return True
         return False
 
-    def _absent(self, root: Root) -> tuple[Vector, ...]:
+    def absent(self, root: Root) -> tuple[Vector, ...]:
         """What a root never has; of a function of a wire nothing is known."""
         return () if root[0] not in ("", AVERAGED) else self._directions.absent(root[1]).vectors
 
     def _keys(self, root: Root, pulls: Sequence[Pull]) -> list[VectorKey]:
         """The sectors of a root that its readers, or what it never has, speak of."""
         read = [k for pull in pulls for row in pull.values() for found, k in row if found == root]
-        return list(dict.fromkeys([*read, *(k for u in self._absent(root) for k in u)]))
+        return list(dict.fromkeys([*read, *(k for u in self.absent(root) for k in u)]))
 
     def moves(self, name: str) -> list[Move]:
         """The free change of every sector of a map's weight."""
@@ -209,7 +228,7 @@ class Carried:
             for at, (reader, port, found) in enumerate(ends):
                 unseen = self._directions.unseen(reader, port).vectors
                 for sector in sectors:
-                    never = self._absent(sector[0])
+                    never = self.absent(sector[0])
                     for key in self._directions.keys(reader.inputs[port]):
                         row: ShiftRow = {
                             Open("carried absent", name, (at, key, sector[0], i)): -u[sector[1]]

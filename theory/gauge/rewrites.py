@@ -177,7 +177,7 @@ def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
                 w = branch.inputs[0]  # x + a (W x + b) = a (I / a + W) x + a b
                 branch = sites[place[w]]
             rule = branch.rule
-            if not isinstance(rule, (LinearRule, GainRule)) or len(readers[w]) > 1 or rule.offset:
+            if not isinstance(rule, (LinearRule, GainRule)) or len(readers[w]) > 1:
                 continue
             (start, times), (same, by) = (origin.get(x, (x, Fraction(1))) for x in (skip, branch.inputs[0]))
             if start != same or not by or not factor or not _keeps_positions(rule):
@@ -187,7 +187,7 @@ def merge_linear_skips(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
                 continue
             rest = list(site.inputs)
             rest.remove(skip)
-            sites[place[w]] = replace(branch, rule=replace(rule, offset=times / by / factor))
+            sites[place[w]] = replace(branch, rule=replace(rule, offset=rule.offset + times / by / factor))
             sites[i] = replace(site, inputs=tuple(rest), rule=site.rule if len(rest) > 1 else PassRule())
             notes.append(Rewrite(branch.name, f"with the skip into {site.name} it is the one linear map I + W"))
             break

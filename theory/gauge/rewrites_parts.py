@@ -1,16 +1,14 @@
-"""Rewrites of maps next to cuts and joins of features, and of activations of copies.
+"""Rewrites of maps next to cuts and joins of features.
 
 *Parts of maps*: `V` of features that are put side by side is a sum of maps of its columns, and features of `U` that are
 taken apart are those of maps of its rows.  Side by side or not, maps of one wire into one sum are one wire together.
-*Activations first*: what is done to copies of a feature alike is done to the feature before it is copied.
-*Norms first*: the mean and the size of features are those of as many copies of each.
+*Shared maps*: `W u + W v` is the one map `W (u + v)`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..parts import viewed
@@ -19,12 +17,10 @@ from .diagram import Diagram, Parameter, Wire
 from .rewrites import Rewrite, is_factor
 from .rules import (
     AddRule,
+    ComputedRule,
     ConcatRule,
-    HomogeneousRule,
     LinearRule,
-    NormRule,
     PassRule,
-    PointwiseRule,
     RepeatRule,
     SumFeaturesRule,
 )
@@ -101,7 +97,7 @@ def _columns(diagram: Diagram, join: Site, site: Site) -> Diagram:
         names = (name, *([rule.bias] if rule.bias and not i else []))
         made.append(Site(f"{site.name}[{i}]", own, (w,), (len(wires) - 1,), None, site.inner, names))
     total = Site(f"{site.name} sum", AddRule(), tuple(s.outputs[0] for s in made), site.outputs)
-    return _replaced(diagram, wires, parameters, {join.name: [], site.name: [*made, total]})
+    return replaced(diagram, wires, parameters, {join.name: [], site.name: [*made, total]})
 
 
 def _rows(diagram: Diagram, cut: Site, site: Site) -> Diagram:
@@ -118,12 +114,13 @@ def _rows(diagram: Diagram, cut: Site, site: Site) -> Diagram:
         own = replace(rule, weight=name, shape_=shape, bias=bias)
         names = (name, *([bias] if bias else []))
         made.append(Site(f"{site.name}[{i}]", own, site.inputs, (w,), None, site.inner, names))
-    return _replaced(diagram, list(diagram.wires), parameters, {cut.name: [], site.name: made})
+    return replaced(diagram, list(diagram.wires), parameters, {cut.name: [], site.name: made})
 
 
-def _replaced(
+def replaced(
     diagram: Diagram, wires: list[Wire], parameters: dict[str, Parameter], drawn: dict[str, list[Site]]
 ) -> Diagram:
+    """A diagram with other wires and parameters, in which other sites stand for some, by their names."""
     sites = [s for site in diagram.sites for s in drawn.get(site.name, [site])]
     return replace(diagram, wires=tuple(wires), sites=tuple(sites), parameters=parameters)
 
@@ -157,168 +154,112 @@ def one_by_one(diagram: Diagram, site: Site) -> Diagram | None:
             made.append(Site(f"{site.name}[{i}]", AddRule(), terms, (w,)))
         if len(after) > 1:
             made.append(Site(f"{site.name} join", ConcatRule(), after, (y,)))
-    return _replaced(diagram, wires, diagram.parameters, {site.name: made})
+    return replaced(diagram, wires, diagram.parameters, {site.name: made})
 
 
 def shared_maps(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """Draws `W u + a W v` as the one map `W (u + a v)`."""
     notes = []
     while found := next(_twice_in_a_sum(diagram), None):
-        total, first, second, factor, between = found
-        notes.append(Rewrite(second.name, f"with {first.name} it is one map of a sum"))
-        wires, x = list(diagram.wires), first.inputs[0]
-        made, v = [], second.inputs[0]
-        if factor != 1:
+        notes.append(Rewrite(found.second.name, f"with {found.first.name} it is one map of a sum"))
+        wires, x = list(diagram.wires), found.first.inputs[0]
+        made, v = [], found.second.inputs[0]
+        if found.factor != 1:
             wires.append(replace(wires[v], name=f"{wires[v].name} scaled"))
-            made.append(Site(f"{second.name} scaled", PassRule(factor=factor), (v,), (len(wires) - 1,)))
+            made.append(Site(f"{found.second.name} scaled", PassRule(factor=found.factor), (v,), (len(wires) - 1,)))
             v = len(wires) - 1
         wires.append(replace(wires[x], name=f"{wires[x].name} sum"))
-        made.append(Site(f"{first.name} sum", AddRule(), (x, v), (len(wires) - 1,)))
-        one = replace(first, inputs=(len(wires) - 1,), function=None)
-        rest = [w for w in total.inputs if w not in (first.outputs[0], between)]
-        last = replace(total, inputs=(one.outputs[0], *rest), rule=total.rule if rest else PassRule())
-        gone = {first.name, second.name, *_factors_after(diagram, second, total)}
-        sites = [s for s in diagram.sites if s.name not in gone]
-        at = next(i for i, s in enumerate(sites) if s.name == total.name)
+        made.append(Site(f"{found.first.name} sum", AddRule(), (x, v), (len(wires) - 1,)))
+        one = replace(found.first, inputs=(len(wires) - 1,), function=None)
+        inputs = (one.outputs[0], *found.rest)
+        last = replace(found.total, inputs=inputs, rule=found.total.rule if found.rest else PassRule())
+        sites = [s for s in diagram.sites if s.name not in found.gone]
+        at = next(i for i, s in enumerate(sites) if s.name == found.total.name)
         sites[at : at + 1] = [*made, one, last]
         diagram = replace(diagram, wires=tuple(wires), sites=tuple(sites))
     return diagram, notes
 
 
-def _factors_after(diagram: Diagram, site: Site, total: Site) -> list[str]:
-    """The fixed factors between a map and a sum."""
-    found = []
-    while (after := diagram.readers[site.outputs[0]][0][0]).name != total.name:
-        found.append(after.name)
-        site = after
-    return found
+@dataclass(frozen=True)
+class _Twice:
+    """A sum with two terms by one map.
+
+    Attributes:
+        total: the sum.
+        first: the map of the first of them.
+        second: that of the other.
+        factor: what the other is multiplied by.
+        rest: what else is added.
+        gone: the maps, and what stands between them and the sum, by name.
+    """
+
+    total: Site
+    first: Site
+    second: Site
+    factor: Fraction
+    rest: tuple[int, ...]
+    gone: frozenset[str]
 
 
-def _twice_in_a_sum(diagram: Diagram) -> Iterator[tuple[Site, Site, Site, Fraction, int]]:
-    """Sums with two terms by one map, the second of them times a factor: the sum, the maps, the factor, the term."""
-    writer = diagram.writer
+def _twice_in_a_sum(diagram: Diagram) -> Iterator[_Twice]:
+    """Sums, also of sums that nothing else reads, with two terms by one map, the second of them times a factor."""
     for total in diagram.sites:
         if not isinstance(total.rule, AddRule):
             continue
-        known: list[tuple[Site, int]] = []
-        for w in total.inputs:
-            factor, site = Fraction(1), writer[w]
-            while is_factor(site.rule) and isinstance(site.rule, PassRule) and len(diagram.readers[w]) == 1:
-                factor *= site.rule.factor
-                site = writer[site.inputs[0]]
-                if len(diagram.readers[site.outputs[0]]) != 1:
-                    break
+        terms, sums = _terms(diagram, total)
+        known: list[tuple[Site, int, frozenset[str]]] = []
+        for w in terms:
+            site, factor, between = _behind_factors(diagram, w)
             rule = site.rule
             if not isinstance(rule, LinearRule) or rule.bias or rule.lookup or rule.rows or rule.groups > 1:
                 continue
             if len(diagram.readers[site.outputs[0]]) != 1 or len(diagram.readers[w]) != 1:
                 continue
-            for first, _ in known:
+            for first, term, names in known:
                 x, v = (diagram.wires[s.inputs[0]] for s in (first, site))
-                if first.rule == rule and (x.tokens, x.positions) == (v.tokens, v.positions):
-                    yield total, first, site, factor, w
+                same = first.rule == rule and (x.tokens, x.positions) == (v.tokens, v.positions)
+                if same and not _hides(diagram, first.inputs[0], site.inputs[0]):
+                    rest = list(terms)
+                    rest.remove(term)
+                    rest.remove(w)
+                    gone = names | between | {site.name, first.name} | sums
+                    yield _Twice(total, first, site, factor, tuple(rest), gone)
                     return
             if factor == 1:
-                known.append((site, w))
+                known.append((site, w, between))
 
 
-def activate_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
-    """Draws an activation of copies as copies of an activation."""
-    notes = []
-    while found := next(_copies_activated(diagram), None):
-        site, before = found
-        notes.append(Rewrite(site.name, "copies of a feature are activated alike"))
-        wires, sites = list(diagram.wires), []
-        x, y = site.inputs[0], site.outputs[0]
-        made: list[Site] = []
-        inner = []
-        for i, w in enumerate(before.inputs):
-            inner.append(len(wires))
-            wires.append(replace(wires[y], name=f"{wires[y].name}[{i}]", size=wires[w].size))
-            name = site.name if len(before.inputs) == 1 else f"{site.name}[{i}]"
-            made.append(replace(site, name=name, inputs=(w,), outputs=(inner[-1],)))
-        made.append(replace(before, name=f"{before.name} after {site.name}", inputs=tuple(inner), outputs=(y,)))
-        alone = len(diagram.readers[x]) == 1
-        for each in diagram.sites:
-            if each is site:
-                sites += made
-            elif each is not before or not alone:
-                sites.append(each)
-        diagram = replace(diagram, wires=tuple(wires), sites=tuple(sites))
-    return diagram, notes
+def _hides(diagram: Diagram, x: int, v: int) -> bool:
+    """Whether the sum of two wires would hide one that other maps read too, behind what never changes."""
+    for one, other in ((x, v), (v, x)):
+        if isinstance(diagram.writer[one].rule, ComputedRule) and len(diagram.readers[other]) > 1:
+            return True
+    return False
 
 
-def _copies_activated(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
-    """Activations of copies, or of features that copies are among, with what copies or joins them."""
-    writer = diagram.writer
-
-    for site in diagram.sites:
-        rule = site.rule
-        one = isinstance(rule, PointwiseRule) and rule.alike
-        if isinstance(rule, HomogeneousRule):
-            one = (rule.alike or rule.negative is not None) and not (rule.noisy or rule.mixes or rule.slope)
-        before = writer.get(site.inputs[0]) if one else None
-        if before is None or diagram.wires[site.inputs[0]].positions != diagram.wires[site.outputs[0]].positions:
-            continue
-        if any(diagram.wires[w].positions != diagram.wires[site.inputs[0]].positions for w in before.inputs):
-            continue
-        if copied(before, writer):
-            yield site, before
-
-
-def copied(site: Site | None, writer: Mapping[int, Site]) -> bool:
-    """Whether copies of features come out of a site, maybe among others."""
-    while site is not None and site.rule == PassRule():
-        site = writer.get(site.inputs[0])
-    if site is None:
-        return False
-    if isinstance(site.rule, ConcatRule) and not site.rule.cut:
-        return any(copied(writer.get(w), writer) for w in site.inputs)
-    return isinstance(site.rule, RepeatRule)
+def _terms(diagram: Diagram, total: Site) -> tuple[list[int], frozenset[str]]:
+    """What a sum adds up, through the sums in it that nothing else reads, and the names of these."""
+    terms: list[int] = []
+    names: set[str] = set()
+    waiting = list(total.inputs)[::-1]
+    while waiting:
+        w = waiting.pop()
+        site = diagram.writer[w]
+        places = {diagram.wires[v].positions for v in (*site.inputs, w)}
+        if isinstance(site.rule, AddRule) and len(diagram.readers[w]) == len(places) == 1:
+            names.add(site.name)
+            waiting += site.inputs[::-1]
+        else:
+            terms.append(w)
+    return terms, frozenset(names)
 
 
-def normalise_first(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
-    """Draws a norm of as many copies of every feature as copies of a norm."""
-    notes = []
-    while found := next(_copies_normalised(diagram), None):
-        site, before = found
-        notes.append(Rewrite(site.name, "as many copies of each feature have one mean and one size"))
-        wires, (y,) = list(diagram.wires), site.outputs
-        parts = tuple(dict.fromkeys(before.inputs))
-
-        def added(like: int, size: int, wires: list[Wire] = wires) -> int:
-            wires.append(replace(wires[like], name=f"{wires[like].name} once", size=size))
-            return len(wires) - 1
-
-        made: list[Site] = []
-        whole = parts[0]
-        if len(parts) > 1:
-            whole = added(site.inputs[0], sum(wires[w].size for w in parts))
-            made.append(Site(f"{before.name} once", ConcatRule(), parts, (whole,)))
-        normed = added(y, wires[whole].size)
-        made.append(replace(site, inputs=(whole,), outputs=(normed,)))
-        once = {parts[0]: normed}
-        if len(parts) > 1:
-            once = {w: added(y, wires[w].size) for w in parts}
-            made.append(Site(f"{before.name} apart", ConcatRule(cut=True), (normed,), tuple(once.values())))
-        copies = tuple(once[w] for w in before.inputs)
-        made.append(replace(before, name=f"{before.name} after {site.name}", inputs=copies, outputs=(y,)))
-        diagram = _replaced(diagram, wires, diagram.parameters, {site.name: made})
-        if not diagram.readers[before.outputs[0]]:
-            diagram = _replaced(diagram, list(diagram.wires), diagram.parameters, {before.name: []})
-    return diagram, notes
-
-
-def _copies_normalised(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
-    """Norms of as many copies of each feature, with what copies or joins them."""
-    writer = diagram.writer
-    for site in diagram.sites:
-        if not isinstance(site.rule, NormRule) or site.rule.groups > 1:
-            continue
-        before = writer.get(site.inputs[0])
-        if before is None or len({diagram.wires[w].positions for w in (*before.inputs, *site.inputs)}) > 1:
-            continue
-        joins = isinstance(before.rule, ConcatRule) and not before.rule.cut
-        times = set(Counter(before.inputs).values())
-        if isinstance(before.rule, RepeatRule) or (joins and len(times) == 1 and times != {1}):
-            yield site, before
+def _behind_factors(diagram: Diagram, w: int) -> tuple[Site, Fraction, frozenset[str]]:
+    """What is multiplied by fixed factors that nothing else reads, their product, and their names."""
+    factor, site = Fraction(1), diagram.writer[w]
+    names: set[str] = set()
+    while is_factor(site.rule) and isinstance(site.rule, PassRule) and len(diagram.readers[site.outputs[0]]) == 1:
+        factor *= site.rule.factor
+        names.add(site.name)
+        site = diagram.writer[site.inputs[0]]
+    return site, factor, frozenset(names)

@@ -290,7 +290,9 @@ def onward(directions: Directions, diagram: Diagram, site: Site, port: int) -> l
     def same(factor: Number = 1) -> Push:
         return {k: {k: factor} for k in keys}
 
-    if isinstance(rule, AddRule) and one_place(diagram, site):
+    wires = diagram.wires
+    before, after = ((wires[w].tokens, wires[w].positions) for w in (x, site.outputs[0]))
+    if isinstance(rule, AddRule) and before == after:  # what is added to all positions alike stays where it is
         return [(site.outputs[0], same())]
     if is_factor(rule) and isinstance(rule, PassRule):
         return [(site.outputs[0], same(rule.factor))]

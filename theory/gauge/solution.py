@@ -30,10 +30,12 @@ from .rewrites import (
     merge_repeated,
     scale_rows,
 )
+from .rewrites_copies import activate_first, normalise_first
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rewrites_dots import inner_products
+from .rewrites_numbers import draw_numbers, join_numbers
 from .rewrites_offsets import join_offsets, join_skips
-from .rewrites_parts import activate_first, map_parts, normalise_first, one_by_one, shared_maps
+from .rewrites_parts import map_parts, one_by_one, shared_maps
 from .rewrites_positions import draw_token_mixers, join_positions
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
@@ -63,7 +65,7 @@ class Solution:
         self.rewrites: list[Rewrite] = []
         self.gauge_rows: list[SectorRow] = []  # those that became laws, which proofs refer to
         self.field_rows: list[FieldRow] = []
-        for redraw in (one_way_round, straighten):
+        for redraw in (one_way_round, straighten, draw_numbers):
             self.diagram, notes = redraw(self.diagram)
             self.rewrites += notes
         self.drawn, notes = merge_repeated(self.diagram)
@@ -77,6 +79,7 @@ class Solution:
             activate_first,
             normalise_first,
             shared_maps,
+            join_numbers,
             cut_first,
             merge_cuts,
             join_what_was_cut,

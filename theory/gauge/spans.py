@@ -48,6 +48,11 @@ class Span:
         return tuple(k for k in self.still if k in alone)
 
     @property
+    def constant(self) -> bool:
+        """Whether all features are always one and the same number, and not 0."""
+        return self.starts == (0,) and self.still == (0,) and self.fixed is not None
+
+    @property
     def free(self) -> bool:
         """Whether nothing is missing."""
         return self.known and not (self.still or self.absent or self.fixed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.derive.ranks import full_rank, vectors_on
 from lawful.theory.gauge.families import gather, has_off_diagonal, is_matrix
-from lawful.theory.gauge.rules import NormRule, OffsetRule, SimilarityRule, UnitRowsRule
+from lawful.theory.gauge.rules import AddRule, LinearRule, NormRule, OffsetRule, SimilarityRule, UnitRowsRule
 from lawful.theory.gauge.solution import Solution
 
 from ..block_graph import BlockGraph
@@ -56,7 +56,8 @@ def comparisons(arch: BlockGraph) -> dict[Key, Comparison]:
     """All comparisons of widths with numbers of vectors, by what they compare and a wire.
 
     A law of full matrices has as many independent scalars as the vectors on its wire allow; vectors that do not span a
-    wire before a norm keep their span; a map that is narrower than what it reads loses directions.
+    wire before a norm keep their span; a map that is narrower than what it reads loses directions, and a frozen one
+    that is wider leaves some that it never writes.
     """
     solution = Solution(diagram(arch, "mse"), lax=True)
     families = list(_of_families(arch, solution))
@@ -72,7 +73,7 @@ def comparisons(arch: BlockGraph) -> dict[Key, Comparison]:
         if isinstance(s.rule, OffsetRule) and w < len(ports)
     )
     rows = [(0, Comparison("rows of fixed numbers", p[0], arch.signals[p].features, n, (p,))) for p, n in fixed]
-    found = [*_of_classes(arch, special), *families, *rows]
+    found = [*_of_classes(arch, special), *families, *rows, *_of_frozen(arch, solution)]
     return {(c.what, port, i): c for i, c in found for port in c.ports}
 
 
@@ -96,6 +97,24 @@ def _of_classes(arch: BlockGraph, special: set[Port]) -> Iterator[tuple[int, Com
         size, wires = arch.signals[root].features, tuple(members[root])
         what = "vectors on all wires of this width"
         yield 0, Comparison(what, root[0], size, sum(found.values()), wires, bool(special & set(wires)))
+
+
+def _of_frozen(arch: BlockGraph, solution: Solution) -> Iterator[tuple[int, Comparison]]:
+    """Two for every frozen map: what it writes against what it reads, alone and with the maps that are added to it."""
+    ports, drawn = list(arch.signals), solution.drawn
+    for site in drawn.sites:
+        rule = site.rule
+        if not isinstance(rule, LinearRule) or not solution.diagram.parameters[rule.weight].frozen:
+            continue
+        x, y = site.inputs[0], site.outputs[0]
+        if x >= len(ports) or y >= len(ports):
+            continue
+        port, (size, read) = ports[y], (drawn.wires[w].size for w in (y, x))
+        yield 0, Comparison("features that its frozen map reads", port[0], size, read, (port,))
+        added = {w for r, _ in drawn.readers[y] if isinstance(r.rule, AddRule) for w in r.inputs} - {y}
+        beside = [drawn.writer[w] for w in sorted(added)]
+        read += sum(drawn.wires[s.inputs[0]].size for s in beside if isinstance(s.rule, LinearRule))
+        yield 0, Comparison("features that all maps there read", port[0], size, read, (port,))
 
 
 def _of_families(arch: BlockGraph, solution: Solution) -> Iterator[tuple[int, Comparison]]:

@@ -22,11 +22,13 @@ from ..purity import name_of
 from ..steps.arithmetic import add, times
 from ..steps.experts import mixture_of_experts
 from ..steps.features import opened
+from ..steps.formed import is_weight
+from ..steps.maps import dense
 from ..steps.patterns import plain
 from ..steps.positions import reduced
 from ..steps.side_by_side import stacked, summed_stack, weighed_sum
 from ..steps.totals import over_examples
-from ..values import NotUnderstood, Stream, Value
+from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 
 FACTORS = 16  # features at most whose product is taken factor by factor
 
@@ -34,7 +36,8 @@ FACTORS = 16  # features at most whose product is taken factor by factor
 @handles("sum.dim_IntList", "mean.dim")
 def reduce(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep: bool = False, **options: Any) -> Value:
     """A mean or a sum over positions."""
-    whole = _summed_stack(low, node, dims, keep)
+    mean = "mean" in str(node.target)
+    whole = _summed_stack(low, node, dims, keep) or _summed_weight(low, node, x, dims, keep, mean)
     if whole is not None:
         return whole
     if dims and "sum" in str(node.target):
@@ -44,7 +47,6 @@ def reduce(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep:
         products = _weighed(low, node, dims, keep) if len(dims) == 1 else None
         if products is not None:
             return products
-    mean = "mean" in str(node.target)
     return over_examples(low, node, x, dims, keep, mean) or reduced(low, node, x, dims, keep, mean)
 
 
@@ -119,6 +121,33 @@ def _summed_stack(low: Context, node: Node, dims: Sequence[int] | None, keep: bo
     if name_of(node) == "mean":
         y = times(low, node, y, 1 / len(parts))
     return y.arranged((*y.dims[:at], (), *y.dims[at:])) if keep else y
+
+
+def _summed_weight(
+    low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep: bool, mean: bool
+) -> Stream | None:
+    """The sum of the rows or columns of a matrix of parameters: what it makes of ones; None for any other sum.
+
+    A map of the same matrix elsewhere is then another use of one and the same kind.
+    """
+    if not is_weight(x) or not dims:
+        return None
+    rank = len(x.shape)
+    asked = {d % rank for d in dims}
+    long = [i for i in range(rank) if x.shape[i] > 1]
+    if len(long) != 2 or len(asked.intersection(long)) != 1 or (rank > 2 and not isinstance(x, Weight)):
+        return None
+    (out,), (inn,) = ([i for i in long if (i in asked) == gone] for gone in (False, True))
+    count = x.shape[inn]
+    numbers = torch.full((1, count), 1 / count if mean else 1.0, dtype=torch.float64)
+    matrix = x.arranged((x.dims[out], x.dims[inn])) if isinstance(x, Weight) else x
+    turned = not isinstance(x, Weight) and out == 1
+    try:
+        y = dense(low, node, Fixed(numbers), matrix, None, out=int(turned), inn=int(not turned))
+    except NotUnderstood:
+        return None
+    left = [y.dims[-1] if i == out else () for i in range(rank)]
+    return y.arranged(tuple(d for i, d in enumerate(left) if keep or i not in asked))
 
 
 @handles("amax", "max.dim")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
 from torch.fx import Node
 
 from lawful.blocks import Block, Identity, LeakyReLU, ReLU, Scale
+from lawful.theory.gauge.rewrites import is_factor
+from lawful.theory.gauge.rules import HomogeneousRule, PassRule
 
 from ..context import Context
 from ..values import Lazy, NotUnderstood, Stream, Value, number
@@ -45,11 +48,35 @@ class Positive(Lazy):
 
 
 def gated(low: Context, node: Node, x: Value, gate: Positive) -> Stream | None:
-    """`x (x > 0)`; None for a product with the gate of something else."""
-    if isinstance(x, Stream) and x == gate.of:
-        (y,) = low.emit(node, ReLU(), [x], label="gate")
-        return y.arranged(x.dims)
-    return None
+    """`f(x) (x > 0)`, where `f` is a multiple of x above 0; None for a product with the gate of something else."""
+    slope = _slope_above(low, x, gate.of) if isinstance(x, Stream) else None
+    if slope is None:
+        return None
+    (y,) = low.emit(node, ReLU(), [gate.of], label="gate")
+    if slope != 1:
+        (y,) = low.emit(node, Scale(float(slope)), [y], label="gate")
+    return y.arranged(gate.of.dims)
+
+
+def _slope_above(low: Context, y: Stream, x: Stream) -> Fraction | None:
+    """The number that `y` is of `x` where `x` is above 0, None where it is something else."""
+    port, made = y.port, []
+    while port != x.port:
+        block, reads = low.builder.blocks.get(port[0]), low.builder.reads.get(port[0], [])
+        if block is None or len(reads) != 1 or block.outputs != 1:
+            return None
+        rule = block.rule(low.builder.names[port[0]], [low.builder.signals[reads[0]]], [low.builder.signals[port]])
+        made.append(rule)
+        port = reads[0]
+    value = Fraction(1)
+    for rule in reversed(made):
+        if isinstance(rule, PassRule) and is_factor(rule):
+            value *= rule.factor
+        elif isinstance(rule, HomogeneousRule) and rule.negative is not None and rule.power == 1 and not rule.noisy:
+            value *= 1 if value > 0 else Fraction(rule.negative)
+        else:
+            return None
+    return value if value and y.dims == x.dims else None
 
 
 def chosen(low: Context, node: Node, gate: Positive, a: Value, b: Value) -> Stream:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...gauge.boxes import OFF
 from ...gauge.contract import Site
 from ...gauge.layouts import Layouts
-from ...gauge.rewrites_parts import copied
+from ...gauge.rewrites_copies import copied
 from ...gauge.roots import adds_constants, is_function
 from ...gauge.rules import (
     AddRule,
@@ -133,12 +133,12 @@ def _differences_of_copies(solution: Solution) -> Iterator[str]:
         one = (site.inputs if isinstance(site.rule, RepeatRule) else site.outputs)[0]
         if solution.layouts.size(one) == 1 and not solution.layouts.is_cut(many):
             continue
-        if beside(solution.layouts, site) and _may_turn(solution, i, many):
+        if beside(solution.layouts, site) and may_turn(solution, i, many):
             what = "are added to" if isinstance(site.rule, RepeatRule) else "are read by others too"
             yield f"{site.name}: its copies {what}: laws that mix their differences are not listed"
 
 
-def _may_turn(solution: Solution, place: int, wire: int) -> bool:
+def may_turn(solution: Solution, place: int, wire: int) -> bool:
     """Whether a wire would carry matrices off the diagonal, were it not for a site."""
     sites = [s for i, s in enumerate(solution.drawn.sites) if i != place]
     free = Layouts(solution.drawn.with_sites(sites), solution.lax)

@@ -23,10 +23,12 @@ from ...gauge.rules import (
     PointwiseRule,
     ProductRule,
     SoftmaxRule,
+    SourceRule,
     TokensRule,
     Use,
 )
 from ...gauge.solution import Solution
+from ...gauge.subspace import key_dimension
 from .paths import averaged
 
 # readers through which another constant can answer for a frozen one
@@ -44,7 +46,7 @@ def fixed_number_limits(solution: Solution) -> Iterator[str]:
         if isinstance(rule, OffsetRule):
             x = site.inputs[0]
             few = rule.rows - live < solution.layouts.size(x) or site.outputs[0] in averages
-            shut = isinstance(solution.drawn.writer[x].rule, (PointwiseRule, SoftmaxRule))
+            shut = isinstance(solution.drawn.writer[x].rule, (PointwiseRule, SoftmaxRule, SourceRule))
             if few and not shut and not (rule.every and not live and _by_feature(solution, site)):
                 yield f"{site.name} adds fixed numbers: laws that depend on their values are not listed"
         if isinstance(rule, FixedMapRule):
@@ -97,12 +99,15 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     """
     if _sees_everything(solution, site):
         return False
-    if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or use.groups > 1 or len(use.axes) > 2:
+    if not site.inputs or any(solution.shifts.live(w) for w in site.inputs) or len(use.axes) > 2:
         return True
+    if use.groups > 1:
+        gain = use.groups == solution.diagram.parameters[use.parameter].size  # one number for each feature
+        return not gain or _gain_matters(solution, site)
     if any(solution.directions.moving(w) for w in site.outputs):
         return True  # what nothing reads of its outputs, it may kill of its inputs
-    if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > solution.layouts.size(
-        site.inputs[0]
+    if isinstance(site.rule, LinearRule) and solution.layouts.size(site.outputs[0]) > _present(
+        solution, site.inputs[0]
     ):
         # What it writes has directions that are never there, which a trained map may read, also behind a norm.
         if _read_alone(solution, site.outputs[0]):
@@ -110,6 +115,13 @@ def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:
     blocks = [solution.layouts.off_diagonal(axis[0][0]) for axis in use.axes]
     sizes = [solution.layouts.size(axis[0][0]) for axis in use.axes]
     return all(blocks) or any(block > sizes[1 - i] for i, block in enumerate(blocks))
+
+
+def _present(solution: Solution, wire: int) -> int:
+    """How many directions of a wire are ever there."""
+    layout = solution.layouts.algebras[wire]
+    never = solution.directions.absent(wire).vectors
+    return layout.size - sum(key_dimension(layout, next(iter(u))) if len(u) == 1 else 1 for u in never)
 
 
 def _sees_everything(solution: Solution, site: Site) -> bool:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ...gauge.carried import Carried, roots_of
 from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
 from ...gauge.layouts import Layouts
+from ...gauge.linalg import Equations
+from ...gauge.rewrites_numbers import ONE
 from ...gauge.roots import Root, is_function
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
     BilinearRule,
+    ComputedRule,
     ConcatRule,
     FixedGainRule,
     FlattenRule,
@@ -35,7 +38,7 @@ from ...gauge.rules import (
 )
 from ...gauge.solution import Solution
 from ...gauge.subspace import VectorKey
-from .beside import beside_limits
+from .beside import beside_limits, may_turn
 from .combined import combined_limits
 
 # blocks that see every change of what they read, or whose changes are followed
@@ -49,6 +52,7 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _shared_maps(solution, carried)
     yield from _overlaps(solution, carried)
     yield from _joined_twice(solution, carried)
+    yield from _vectors_beside_copies(solution)
     yield from _gains_added(solution, carried)
     yield from _repeated_positions(solution)
     yield from _factors_of_runs(solution)
@@ -59,11 +63,28 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _computed_weights(solution)
     loose = Carried(solution.directions, solution.drawn, loose=True)
     for site in solution.drawn.sites:
-        if loose.members(site.name) != carried.members(site.name):
+        known = {s.name for s in carried.members(site.name)}
+        met = loose.meeting(site.name) - known
+        others = [s for s in loose.members(site.name) if s.name in met]
+        if any(s.name == site.name for s in others) and _dependent(loose, others):
             yield f"{site.name} reads what differs from its other inputs by constants: laws of these are not listed"
     for site in solution.drawn.sites:
         if isinstance(site.rule, LinearRule) and site.rule.blank:
             yield f"{site.name} has taps that only meet padding: the laws of these entries are not listed"
+
+
+def _dependent(carried: Carried, sites: Sequence[Site]) -> bool:
+    """Whether some combination of what maps read is always 0."""
+    rows = [row for site in sites for row in carried.reads(site)]
+    known: Equations[tuple[Root, VectorKey]] = Equations()
+    for root in dict.fromkeys(root for row in rows for root, _ in row):
+        for u in carried.absent(root):
+            known.require({(root, key): a for key, a in u.items()})
+    for row in rows:
+        if not known.reduce(row):
+            return True
+        known.require(row)
+    return False
 
 
 def _kind(solution: Solution, site: Site) -> tuple | None:
@@ -117,12 +138,23 @@ def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
         if isinstance(site.rule, LinearRule):
             shared.setdefault(site.rule.weight, []).append(site)
     for sites in shared.values():
+        if not any(solution.shifts.live(s.inputs[0]) for s in sites):  # what is always one number moves with no other
+            sites = [s for s in sites if not _is_constant(solution, s.inputs[0])]
         if sum(carried.goes_on(s.outputs[0]) for s in sites) < 2:
             continue
         for reader, port, found in carried.ends_of([s.outputs[0] for s in sites]):
             if any(len({i for i, _ in row}) > 1 for row in found.values()):
                 name = carried.last_sum(reader.inputs[port]) or reader.name
                 yield f"{name} adds one shared map of several wires: laws of the differences of these are not listed"
+
+
+def _is_constant(solution: Solution, wire: int) -> bool:
+    """Whether a wire carries the same numbers whatever the input is."""
+    before = solution.drawn.writer[wire]
+    if not isinstance(before.rule, ComputedRule):
+        return False
+    known = len(solution.directions.absent(wire).vectors) + len(solution.directions.fixed(wire))
+    return known == len(solution.directions.keys(wire))
 
 
 def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
@@ -150,13 +182,41 @@ def _uses(site: Site) -> set[str]:
 
 
 def _joined_twice(solution: Solution, carried: Carried) -> Iterator[str]:
-    """Shared maps of what holds one feature twice: a matrix may mix the columns that read it."""
+    """Shared maps of what holds one feature twice, or of sums that are never there: a matrix may mix these columns."""
     shared = {name for name, uses in solution.uses.items() if len(uses) > 1}
-    for site in solution.drawn.sites:
+    for i, site in enumerate(solution.drawn.sites):
         if isinstance(site.rule, LinearRule) and site.rule.weight in shared:
             hit = [k for row in carried.roots.of(site.inputs[0]).values() for k in row]
             if len(hit) != len(set(hit)):
                 yield f"{site.name} reads one feature twice by a shared weight: laws that mix the two are not listed"
+            elif _lacks_sums(solution, site.inputs[0]) and not solution.layouts.algebras[site.inputs[0]].count:
+                others = _beside_wire(solution, site.rule.weight, site.inputs[0])
+                if all(may_turn(solution, i, w) or _lacks_sums(solution, w) for w in others):
+                    what = "reads sums that are never there by a shared weight"
+                    yield f"{site.name} {what}: laws that mix its columns are not listed"
+
+
+def _vectors_beside_copies(solution: Solution) -> Iterator[str]:
+    """Vectors that are matrices elsewhere, in a network that copies features: differences of columns may be fixed."""
+    sites = solution.drawn.sites
+    if any(isinstance(s.rule, RepeatRule) or len(set(s.inputs)) < len(s.inputs) for s in sites):
+        for site in sites:
+            before = solution.drawn.writer.get(site.inputs[0]) if isinstance(site.rule, LinearRule) else None
+            if before is not None and before.rule == ONE and isinstance(site.rule, LinearRule):
+                what = f"{site.rule.weight} is a vector here and a matrix there, beside copies of features"
+                yield f"{what}: laws of their differences are not listed"
+
+
+def _lacks_sums(solution: Solution, wire: int) -> bool:
+    """Whether some sum of several features of a wire is never there."""
+    return any(len(u) > 1 or any("d" in label for _, label in u) for u in solution.directions.absent(wire).vectors)
+
+
+def _beside_wire(solution: Solution, weight: str, wire: int) -> set[int]:
+    """The other wires that act on the axis of a weight that a wire acts on."""
+    uses = solution.uses[weight]
+    at = {i for use in uses for i, axis in enumerate(use.axes) if wire in {w for w, _ in axis}}
+    return {w for use in uses for i, axis in enumerate(use.axes) if i in at for w, _ in axis} - {wire}
 
 
 def never_negative(diagram: Diagram) -> set[int]:

@@ -80,9 +80,24 @@ class ComputedRule(Rule):
         for w in site.inputs:
             layouts.meet(w, Nothing(layouts.size(w)))
         for w, span in zip(site.outputs, self.spans, strict=True):
+            if span.constant and layouts.size(w) > 1:
+                layouts.centred(w)
+                if layouts.is_cut(w):
+                    layouts.meet(w, Nothing(layouts.size(w)))
+                continue
             sizes = [stop - start for start, stop in pairwise((*span.starts, layouts.size(w)))]
             # Every S leaves 0 as it is.
             layouts.meet(w, side_by_side([Full(n) if k in span.zeros else Nothing(n) for k, n in enumerate(sizes)]))
+
+    @property
+    def tells_mean(self) -> bool:
+        return any(span.constant for span in self.spans)
+
+    def balance(self, balance: BalancePass, site: Site) -> None:
+        for w, span in zip(site.outputs, self.spans, strict=True):
+            n = sum(box.size for box in balance.layout(w).boxes)
+            if span.constant and n > 1 and not balance.is_cut(w):  # of one number everywhere S may do all that kills 1
+                balance.require({balance.key(w, 0, "c"): 1, balance.key(w, 0, "j"): n - 1})
 
     def silent(self, directions: DirectionPass, site: Site) -> Sequence[Subspace]:
         out = []
