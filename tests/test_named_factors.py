@@ -46,12 +46,6 @@ NAMED: dict[str, tuple[Callable, Shapes, tuple[str, ...], str]] = {
     ),
     "one over a sum": (scaled, {"a": (4, 3), "o": (2, 4)}, (), "reads bounded numbers"),
     "one factor in several products": (several, {"a": (3, 3), "o": (2, 2)}, (), "one factor in several"),
-    "a gain that is a matrix": (
-        lambda m, x: (F.linear(x, m.a) * m.v).relu() @ m.v.view(-1, 1),
-        {"a": (4, 3), "v": (4,)},
-        (),
-        "a gain here and a matrix there",
-    ),
     "copies of one number added": (
         lambda m, x: F.linear(x, m.a) + F.linear(x, m.b) @ torch.ones(1, 2),
         {"a": (2, 3), "b": (1, 3)},

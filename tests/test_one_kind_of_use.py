@@ -80,6 +80,14 @@ CASES: dict[str, tuple[Forward, str, str, tuple[int, ...], str, int]] = {
         "mse",
         3,
     ),
+    "a gain that is a matrix": (
+        lambda m, x: F.relu(F.linear(x, m.a) * m.v) @ m.v.view(-1, 1),
+        "a:4,3 v:4",
+        "",
+        (6, 3),
+        "mse",
+        4,
+    ),
     "a mean beside a linear map": (
         lambda m, x: F.linear(F.linear(F.linear(x, m.u), m.w), m.v, m.u.mean(0)),
         "u:2,4 w:2,2 v:4,2",
