@@ -167,7 +167,7 @@ class Watcher:
         self._line = sorted(self.accounts, key=lambda n: first[n])  # laws that share a parameter take turns together
         self._attach([forms[n].effort(plain) for n in self._line])
 
-    def _begin(self, laws: Sequence[Law]) -> None:
+    def _begin(self, laws: LawSet) -> None:
         """Watches derived laws, or what needs none where there are none: the training goes on."""
         if len(laws):
             self._watch(self._real(laws))
