@@ -1,6 +1,7 @@
 """The user's own module, not a copy of it, decides what its laws are, and is left as it was to the bit."""
 
 import re
+from contextlib import suppress
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from own_modules import NOTED, REFUSED, SAME, Mlp, X, changed, everything, made,
 from torch import nn
 
 import lawful as lw
+from lawful.blocks import ShapeError
 from lawful.graph.tracing.errors import TraceError
 from lawful.theory.refusals import ModuleError
 from lawful.theory.verdict import Verdict
@@ -179,6 +181,19 @@ def test_the_module_is_given_back_when_its_run_fails(where, left_alone):
     with pytest.raises(ModuleError, match=r"\(KeyError: 'late'\); run it by itself first") as found:
         laws.verify(module, args=(X,))
     assert isinstance(found.value.__cause__, KeyError) and "\n" not in str(found.value)
+
+
+def shrinks(m, x):
+    m.up.weight.data.mul_(0.9)
+    m.down.weight.data = m.down.weight.data.clamp(-0.1, 0.1)
+    return m.down(F.relu(m.up(x)))
+
+
+@pytest.mark.parametrize("ask", [lw.derive, lw.count, lw.verify, lw.check, lw.symmetries])
+def test_what_a_forward_writes_into_its_parameters_is_put_back_whatever_is_asked(ask, left_alone):
+    module = left_alone(made(shrinks))
+    with suppress(TraceError, ModuleError, ShapeError):
+        ask(module, args=(X,))
 
 
 def keeps(m, x):

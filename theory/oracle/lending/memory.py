@@ -16,7 +16,7 @@ class Memory:
 
     Args:
         module: the module.
-        change: makes copies of numbers; without it they stay.
+        change: makes copies of numbers; without it they stay, and what a forward writes into them is undone.
         shared: names of parameters that are the memory of another one, with the name of that.
     """
 
@@ -35,6 +35,7 @@ class Memory:
         self.before = [(t, t.data, t.grad if t.is_leaf else None, t._version) for t in tensors.values()]
         self._change = change
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._kept: list[tuple[torch.Tensor, torch.Tensor]] = []  # a write into .data leaves no other trace
 
     def exchange(self) -> None:
         """Puts copies in the place of all numbers."""
@@ -43,6 +44,7 @@ class Memory:
             if t.is_leaf:
                 t.grad = None
         if self._change is None:
+            self._kept = [(old, old.clone()) for _, old in own if old.device.type != "meta"]
             return
         places: dict[tuple[Any, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for t, old in own:
@@ -81,6 +83,9 @@ class Memory:
 
     def give_back(self) -> None:
         """Puts the module's own numbers and gradients back."""
+        for old, kept in self._kept:
+            if not same_bits(old, kept):
+                old.copy_(kept)
         for t, old, grad, version in self.before:
             t.data = old
             if t.is_leaf:
