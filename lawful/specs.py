@@ -11,9 +11,9 @@
                                           or `(module, args, kwargs)`
     arch.json                             a file that `Architecture.to_json` wrote
 
-No character in a spec means anything to a shell.  Option values are literals: integers, floats, `true`, `false`, names,
-lists of them with commas (`widths=3,` is a list of one), and lists of lists with slashes (`stages=8,8/16,16`).  Only a
-`.py` spec runs code: the file that it names.
+No character in a spec means anything to a shell.  Options may be joined by commas too (`layers=2,width=64`).  Their
+values are literals: integers, floats, `true`, `false`, names, lists of them with commas (`widths=3,` is a list of one),
+and lists of lists with slashes (`stages=8,8/16,16`).  Only a `.py` spec runs code: the file that it names.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
+import re
 import runpy
 import sys
 import traceback
@@ -55,7 +56,7 @@ def expect_form(spec: str) -> str:
     head, _, rest = spec.partition(":")
     path = spec.rpartition(":")[0]
     if head == "family":
-        name, *options = rest.split(":")
+        name, *options = _parts(rest)
         known = _family_names()
         if name not in known:
             near = difflib.get_close_matches(name, known, 3)
@@ -131,7 +132,7 @@ def families() -> dict[str, Callable[..., Architecture]]:
 
 
 def _family(text: str) -> Architecture:
-    name, *options = text.split(":")
+    name, *options = _parts(text)
     known = families()
     allowed = inspect.signature(known[name]).parameters
     hints = typing.get_type_hints(known[name])
@@ -208,9 +209,15 @@ def _published(spec: str, small: bool = False) -> Architecture:
     return _traced(spec, built.module, built.args, built.kwargs)
 
 
+def _parts(text: str) -> list[str]:
+    """What a spec joins: a comma before the next `key=` separates options as a colon does."""
+    head, *rest = text.split(":")
+    return [head, *(part for word in rest for part in re.split(r",(?=[A-Za-z_]\w*=)", word))]
+
+
 def _options(spec: str) -> tuple[str, bool, dict[str, Any]]:
     """The name of a published model, whether it is in training mode, and the options of its maker."""
-    source, name, *words = spec.split(":")
+    source, name, *words = _parts(spec)
     training, values = False, {}
     for word in words:
         key, equals, value = word.partition("=")

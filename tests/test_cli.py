@@ -196,6 +196,7 @@ def test_a_json_file(lawful) -> None:
         ("family:mlp:widths", "option 'widths' of family mlp has no value"),
         ("family:mlp:depth=3", "no option 'depth'; it has widths, activation, bias"),
         ("family:mlp:widths=3,2:widths=3,2", "option 'widths' of family mlp is given twice"),
+        ("family:mlp:widths=3,4,2,bias=1", "option 'bias' of family mlp has 1, expected bool"),
         ("family:mlp:widths=3,x,2", "option 'widths' of family mlp has 'x', expected int"),
         ("family:mlp:widths=3,4.5,2", "has 4.5, expected int"),
         ("family:mlp:widths=3,true,2", "has True, expected int"),
