@@ -239,7 +239,7 @@ def test_bad_specs_give_one_line_and_exit_code_2(lawful, command: str, spec: str
         (("derive",), "Missing argument"),
         (("derive", MLP, "--nope"), "No such option"),
         (("derive", MLP, "--loss", "nope"), "no loss 'nope'; there are mse, cross_entropy"),
-        (("derive", MLP, "--proof", "nope"), "no law named 'nope'; there are balance of fc1"),
+        (("derive", MLP, "--proof", "nope"), "no law named 'nope'; there is balance of fc1"),
         (("verify", MLP, "--samples", "0"), "greater than or equal to 1"),
         (("verify", MLP, "--seed", "x"), "should be a valid integer"),
         (("catalog",), "Missing command"),
