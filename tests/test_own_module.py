@@ -196,6 +196,15 @@ def test_what_a_forward_writes_into_its_parameters_is_put_back_whatever_is_asked
         ask(module, args=(X,))
 
 
+def draws(m, x):
+    return m.down(F.dropout(F.relu(m.up(x)), 0.3, m.training))
+
+
+@pytest.mark.parametrize("ask", [lw.derive, lw.count, lw.verify, lw.check, lw.symmetries])
+def test_random_states_are_what_they_were_whatever_is_asked(ask, left_alone):
+    ask(left_alone(made(draws)), args=(X,))
+
+
 def keeps(m, x):
     m.kept, m.calls, m.text = m.up(x), m.calls + 1, f"{len(x)} rows"
     return plain(m, x)

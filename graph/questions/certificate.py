@@ -19,7 +19,6 @@ from lawful.theory.oracle.exact.certificate import certificate_of
 from lawful.theory.oracle.exact.checker import MALFORMED, Proved, Refused, check, same
 from lawful.theory.oracle.exact.evaluate import evaluate
 from lawful.theory.oracle.exact.program import FROZEN, NotPolynomialError, Program
-from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.refusals import refused
 from lawful.theory.typed import typed_methods
 
@@ -179,7 +178,7 @@ def certificate(
         ShapeError: as for `lawful.derive`, and for networks that cannot be written as JSON.
     """
     arch = architecture_of(network, tuple(args), kwargs)
-    with random_states(), refused("the network cannot be certified", "certify the part without it", ShapeError):
+    with refused("the network cannot be certified", "certify the part without it", ShapeError):
         found = potential_of(arch, loss)
         potential = found.program
     if unwritten := [n for n in arch.nodes if not arch.block(n).portable]:

@@ -19,7 +19,6 @@ from lawful.theory.flows import Flow, FlowError, GradientFlow, as_flow
 from lawful.theory.losses import LossError, LossLike, parse
 from lawful.theory.oracle.counting import CLEAR_GAP, DOUBTFUL_GAP, ContradictionError, Count, count_fields, span_of
 from lawful.theory.oracle.lending.lent import lent
-from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import Axes, ClassAxes, Inputs
 from lawful.theory.oracle.signal import potential_steady
@@ -111,7 +110,7 @@ def count(
         if isinstance(built, Architecture) and not (len(args) or kwargs):
             expect_fits(built, counted_examples(built), "a count")
         if exact:
-            with random_states(), refused("the network cannot be counted exactly", FLOATS, ShapeError):
+            with refused("the network cannot be counted exactly", FLOATS, ShapeError):
                 arch = architecture_of(network, args, kwargs)
                 found = count_exactly(arch, loss, seed=seed, known=known, progress=progress)
                 return _of_one_run(network, arch, found) if isinstance(network, torch.nn.Module) else found
@@ -127,8 +126,7 @@ def count(
         inputs: Inputs = (tuple(args), dict(kwargs or {}))
         if not isinstance(network, Network):
             axis = class_axes(network, loss, inputs, axis)
-        with random_states():
-            return _count_any_module(network, loss, inputs, axis, counted)
+        return _count_any_module(network, loss, inputs, axis, counted)
 
 
 def _size(network: object) -> int:

@@ -15,6 +15,7 @@ from lawful.theory.arguments import shown
 from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossError, expect_loss
 from lawful.theory.oracle.lending.complexes import real_parts
+from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.lending.transforms import no_transform_left
 from lawful.theory.typed import typed
 
@@ -68,7 +69,8 @@ def question(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator for what is asked of a network, its first argument: what callers hand in is read and checked.
 
-    The function itself gets an architecture or a torch module, `args` as a tuple and `kwargs` as a dict.
+    The function itself gets an architecture or a torch module, `args` as a tuple and `kwargs` as a dict.  Random states
+    are afterwards what they were.
 
     Args:
         skip: further arguments that the function checks itself, beside the axis.
@@ -103,7 +105,7 @@ def question(
                     raise ShapeError(
                         f"{function.__name__}: an architecture brings its own inputs; leave out args= and kwargs="
                     )
-            with real_parts(values[first]), no_transform_left():
+            with real_parts(values[first]), no_transform_left(), random_states():
                 return checked(*bound.args, **bound.kwargs)
 
         return ask
