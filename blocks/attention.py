@@ -108,10 +108,9 @@ class DotProductAttention(MaskedScores):
         """Whether the weights of every query sum to 1."""
         if self.scores != "softmax" or self.sink != "none" or self.dropout or self.factors is not None:
             return False
-        seen = self.visible(queries, keys)
-        if self.mask is not None:
-            seen = seen & (self.mask.tensor != -math.inf)
-        return not self.blank or bool(seen.any(-1).all())
+        if not self.blank or self.mask is None:
+            return not self.blank or self.all_see(queries, keys)
+        return bool((self.visible(queries, keys) & (self.mask.tensor != -math.inf)).any(-1).all())
 
     @property
     def heads_alike(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,9 +53,7 @@ class Aggregate(Block):
         return (s,)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        weights = self.weights(inputs[0].space[0])
-        constant = bool((weights.sum(1) - 1).abs().max() < 1e-9)  # passes where the weights of every node sum to 1
-        alike = int(torch.linalg.matrix_rank(weights)) < len(weights)  # two nodes with the same neighbours, say
+        constant, alike = _seen(self, inputs[0].space[0])
         return PassRule(weights="uniform", keeps_constants=constant, mixes=True, repeats=alike)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
@@ -84,6 +83,14 @@ class Aggregate(Block):
         if len(signal.space) != 1 or signal.channels_first or signal.tokens or signal.space[0] < 3:
             return ()
         return [cls(k) for k in KINDS]
+
+
+@functools.lru_cache(maxsize=64)  # a graph of thousands of nodes is looked at once, not for every layer
+def _seen(block: Aggregate, nodes: int) -> tuple[bool, bool]:
+    """Whether every node's weights sum to 1, and whether they are dependent (two nodes with the same neighbours)."""
+    weights = block.weights(nodes)
+    pivots = torch.linalg.lu_factor_ex(weights)[0].diagonal().abs()
+    return bool((weights.sum(1) - 1).abs().max() < 1e-9), bool(pivots.min() < 1e-9 * pivots.max())
 
 
 def GCN(features: int, width: int, bias: bool = True) -> Net:

@@ -133,6 +133,11 @@ class MaskedScores(Block):
             seen &= offset.abs() < self.window
         return seen
 
+    def all_see(self, queries: int, keys: int) -> bool:
+        """Whether every query sees some key by its place: the last query stands at the last key."""
+        before = queries - keys  # how far the first query stands before the first key
+        return before <= 0 or not (self.causal or 0 < self.window <= before)
+
     def table_rows(self, queries: int, keys: int) -> torch.Tensor:
         """The row of the table of biases for every query and key: integers of shape `(queries, keys)`."""
         if self.index is not None:

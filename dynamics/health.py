@@ -311,7 +311,8 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
             f"{did:.0e} of a law); at most {left:.0e} is left over."
         )
     if verdicts and (unread := ledger.unread):
-        lines.append(f"no law reads {_some(unread)}: `assert_lawful` judges their gradients.")
+        other = "a training with another loss may have more (loss=), and " if ledger.loss == "mse" else ""
+        lines.append(f"no law that is watched reads {_some(unread)}: {other}`assert_lawful` judges their gradients.")
     if verdicts and (alone := _alone(ledger)):
         text = "a wrong factor on the whole gradient of one of them is not seen by any law; `assert_lawful` sees it."
         lines.append(f"no law joins {_some(alone)} to other parameters: {text}")

@@ -290,7 +290,7 @@ def _file(path: Path, function: str) -> Architecture:
 
 def _module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[str, Any]]:
     """A module of the user's with what its forward reads."""
-    from torch import nn
+    from torch import Tensor, nn
 
     from lawful.theory.arguments import a_or_an
 
@@ -304,6 +304,8 @@ def _module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[s
             return module, tuple(args), {}
         case (nn.Module() as module, tuple() | list() as args, dict() as kwargs):
             return module, tuple(args), kwargs
+        case (nn.Module() as module, Tensor() as x):
+            return module, (x,), {}
         case (nn.Module(), *rest):
             kinds = ", ".join(type(x).__name__ for x in rest) or "nothing"
             raise BadInput(

@@ -30,7 +30,10 @@ from .witness.steps import inner
 from .witness.widths import EPS
 
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it
-OTHER = "a loss with a term of the weights (a penalty), or another loss than the laws were derived for, looks the same"
+OTHER = (
+    "a loss with a term of the weights (a penalty), another loss than the laws were derived for, or gradients whose "
+    "numbers were clipped one by one (clip_grad_value_) look the same"
+)
 STALE = "a sum with the gradients of an earlier step (zero_grad() was left out), or a step in between, looks the same"
 ROUNDED = "as much as rounding in float32 inside of the forward makes; pass tolerance= if there is none"
 

@@ -94,13 +94,13 @@ def test_what_no_law_reads_is_named_and_not_called_fine() -> None:
     for _ in range(3):
         step(model, optimizer)
     assert ledger.verdict == "ok in part" and {row.verdict for row in ledger.rows()} == {"ok"}
-    assert "no law reads 0.weight, 0.bias: `assert_lawful` judges their gradients" in str(ledger)
+    assert "no law that is watched reads 0.weight, 0.bias: `assert_lawful` judges their gradients" in str(ledger)
     whole = network(nn.ReLU())
     optimizer = optim.SGD(whole.parameters(), 0.1)
     ledger = lw.Ledger(whole, optimizer, loss="cross_entropy")
-    assert "no law reads" not in ledger.health()  # nothing is derived yet
+    assert "no law that is watched reads" not in ledger.health()  # nothing is derived yet
     step(whole, optimizer)
-    assert ledger.verdict == "ok" and "no law reads" not in str(ledger)
+    assert ledger.verdict == "ok" and "no law that is watched reads" not in str(ledger)
 
 
 @pytest.mark.parametrize("way", ["data", "no_grad"])

@@ -45,7 +45,7 @@ def bare():
     return Net()
 
 def wrong():
-    return Net(), torch.randn(2, 3)
+    return Net(), 3
 
 def alone():
     return (Net(),)
@@ -142,7 +142,7 @@ def test_a_composed_network_says_nothing_of_tracing(lawful: Callable) -> None:
         ("nets.py:bare", "nets.py:bare returns a Net without inputs; write a function that returns (module, (x,))"),
         (
             "nets.py:wrong",
-            "nets.py:wrong returns a module with Tensor; return (module, (x,))",
+            "nets.py:wrong returns a module with int; return (module, (x,))",
         ),
         ("nets.py:alone", "returns a module with nothing"),
         ("nets.py:other", "nets.py:other returns a tuple; return an Architecture, an expression of blocks, or (mod"),

@@ -41,8 +41,8 @@ def norms(found: Symmetries, now: Tensors) -> Steps:
             ]
             why = f"{', '.join(tied)} is tied, and its other use would change" if tied else readers_of(found, norm)
             if others:
-                why = "it is read by " + ", ".join(f"{s.name} ({s.rule.statement})" for s in others)
-            yield f"gain of {norm}", why
+                why = f"it is read by {', '.join(s.name for s in others)}, and only a linear map can take it"
+            yield f"gain of {norm or base(rule.gain)}", why
             continue
         yield _norm(found, known[norm], rule, readers, now)
 
