@@ -63,6 +63,10 @@ def count(
 ) -> Count:
     """Counts the independent laws of a network by brute force, without the engine.
 
+    An epsilon of a norm is read as it stands, so that laws which only hold up to an epsilon (`law.exact` is False) are
+    not among those counted: `derive(...).exact_independent` is the number to compare with.  `check` reads every epsilon
+    as 0 for its count.
+
     Args:
         network: an architecture, an expression of blocks or a spec (activation patterns are then those of other random
             points, so that the laws counted hold for all parameters), or a module with example inputs in `args` (its
