@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 import torch
 from torch import Tensor
@@ -40,7 +41,8 @@ class GradientNotes:
         self.scaled: dict[str, list[float]] = {}
         self.clipped: list[tuple[float, float]] = []
         self.uncleared: int | None = None
-        self._fresh = self._left = False
+        self._fresh: AbstractSet[int] = frozenset()  # optimizers that stepped since the last pass began
+        self._left: AbstractSet[int] = frozenset()  # those that find gradients again with which they stepped
         self._tops: dict[str, float] = {}  # the largest entries of gradients, when they were looked at
 
     def resume(self, names: Iterable[str], step: int, edited: Mapping[str, int]) -> None:
@@ -48,14 +50,27 @@ class GradientNotes:
         self.edited, self.last = dict(edited), dict.fromkeys(names, step)
         self.looked = dict(self.last)
 
-    def begins(self, carried: bool | None) -> None:
-        """A backward pass begins: are the gradients of a step that was made already still there?"""
-        self._left = carried is not False and (self._fresh or self._left)
-        self._fresh = False
+    def begins(self, carried: AbstractSet[int]) -> None:
+        """A backward pass begins: are the gradients of a step that was made already still there?
 
-    def stepped(self) -> None:
-        """A step was made with the gradients that are there."""
-        self._fresh = True
+        Args:
+            carried: the optimizers whose parameters have gradients.
+        """
+        self._left = carried & (self._fresh | self._left)
+        self._fresh = frozenset()
+
+    def stepped(self, movers: AbstractSet[int]) -> None:
+        """A step was made by these optimizers with the gradients that are there."""
+        self._fresh = self._fresh | movers
+
+    def met(self, name: str, step: int) -> None:
+        """A parameter that seemed to have no gradient has one, at a step that is not watched."""
+        self.last[name] = step
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """Parameters that had no gradient when they were looked at; they may have one where nobody looks."""
+        return tuple(n for n, step in self.looked.items() if self.last.get(n, 0) < step)
 
     def look(self, parameters: Iterable[tuple[str, Tensor]], held: Collection[int], step: int) -> None:
         """Which parameters have a gradient that no optimizer takes; afterwards a loop may have cleared it."""
@@ -63,13 +78,14 @@ class GradientNotes:
             if p.grad is not None and p.requires_grad and id(p) not in held:
                 self.missing.setdefault(n, step)
 
-    def note(self, seen: Seen, names: Collection[str], step: int) -> None:
+    def note(self, seen: Seen, names: Collection[str], step: int, movers: AbstractSet[int]) -> None:
         """What somebody did to the gradients of a step.
 
         Args:
             seen: what was seen.
             names: of the gradients that were looked at.
             step: its number.
+            movers: the optimizers that make it.
         """
         self.looked |= dict.fromkeys(names, step)
         for n in seen.edited:
@@ -80,7 +96,7 @@ class GradientNotes:
             self.mended.setdefault(n, step)
         others = {n: x for n, x in self.scaled.items() if n not in names}
         self.scaled = others | {n: [*self.scaled.get(n, [])[-2:], x] for n, x in seen.scaled.items()}
-        if self._left and self.uncleared is None:
+        if self._left & movers and self.uncleared is None:
             self.uncleared = step
 
     def compare(

@@ -75,6 +75,7 @@ class GradientWatch:
         self._copy_gradients = self._copy_weights = always or not shared
         self._shared = shared
         self.beginning: Callable[[bool | None], None] = lambda carried: None
+        self.running: Callable[[], None] = lambda: None  # called wherever backward writes, watched or not
         self._running = False  # a backward pass
         self._written: set[str] = set()  # by this pass
         self._versions: dict[str, Version] = {}
@@ -104,6 +105,7 @@ class GradientWatch:
             handle.remove()
 
     def _note(self, name: str, p: Tensor) -> None:
+        self.running()
         if name not in self._aimed or p.grad is None or p.grad.is_sparse:
             return
         with self._spending():
@@ -128,7 +130,7 @@ class GradientWatch:
         engine = torch.autograd.Variable._execution_engine
         # one more turn: what DDP and FSDP do at the end of the pass is asked for by then, and done before
         engine.queue_callback(lambda: engine.queue_callback(self._ends))
-        carried = self._carried()
+        carried = self.carried(self._held)
         if carried is False:  # what earlier passes wrote is thrown away
             self.forget()
         self.beginning(carried)
@@ -141,10 +143,14 @@ class GradientWatch:
                     if p.grad is not None and not p.grad.is_sparse:
                         self._take(n, p)
 
-    def _carried(self) -> bool | None:
-        """At the beginning of a backward pass: whether it adds to earlier gradients; None if these were changed."""
+    def carried(self, held: Callable[[Tensor], bool]) -> bool | None:
+        """At the beginning of a backward pass: whether it adds to earlier gradients; None if these were changed.
+
+        Args:
+            held: which parameters count.
+        """
         for n, p in self._watched():
-            if n in self._written or p.grad is None or not self._held(p) or not bool(local(p.grad).any()):
+            if n in self._written or p.grad is None or not held(p) or not bool(local(p.grad).any()):
                 continue
             changed = n in self._versions and self._changed(n, local(p.grad, p))
             return None if changed else True

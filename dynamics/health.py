@@ -91,7 +91,7 @@ def judge(ledger: Watcher) -> Judgement:
         if verdicts[n] == NOT_WATCHED and FROZEN in a.causes and still & set(map(base, a.form.law.parameters))
     ]
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
-    good = [ledger.accounts[n] for n, v in verdicts.items() if v != UNEXPLAINED]
+    good = [ledger.accounts[n] for n, v in verdicts.items() if v not in (UNEXPLAINED, NOT_WATCHED)]  # the judged ones
     findings = [
         *known(ledger),
         *_broken(ledger, bad, good),

@@ -35,7 +35,7 @@ class Ledger(Printed, Watcher):
 
     Args:
         model: the model, wrapped or not (`torch.compile`, DDP, PEFT).
-        optimizer: its optimizer; several if they share the parameters and all step once per iteration.
+        optimizer: its optimizer; several if they share the parameters, and step together or take turns.
         laws: the laws to watch.  Derived if not given: at once with `args` or `kwargs`, else from the inputs of the
             first forward pass.
         loss: the loss of that derivation (see `lw.derive`).  `"mse"` gives the laws that hold under every loss.

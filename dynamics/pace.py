@@ -29,6 +29,7 @@ class Pace:
         measured: that follows from what watching costs.
         turn: the laws of the present turn, as places in the list of `fit`.
         last: the last step that was watched.
+        rounds: steps of an iteration in which optimizers take turns; all of them are watched, or none.
     """
 
     def __init__(self, every: int | None) -> None:
@@ -37,6 +38,7 @@ class Pace:
         self.measured = False
         self.small = True
         self.last = 0
+        self.rounds = 1
         self.turn: tuple[int, ...] = ()
         self._efforts: list[float] = []
         self._place = 0  # of the law whose turn is next
@@ -69,7 +71,7 @@ class Pace:
 
     def due(self, step: int) -> bool:
         """Whether the laws of the turn are watched at a step."""
-        return self._begin <= step <= self._end if self.measured else (step - 1) % self.every == 0
+        return self._begin <= step <= self._end if self.measured else (step - 1) // self.rounds % self.every == 0
 
     def resume(self, step: int) -> None:
         """Goes on after a step of an earlier run."""
@@ -125,7 +127,7 @@ class Pace:
             turn.append(i)
         self._place = (turn[-1] + 1) % len(self._efforts)
         self.turn = tuple(sorted(turn))
-        self._begin, self._end = begin, begin + RUN - 1
+        self._begin, self._end = begin, begin + RUN * self.rounds - 1
 
     def _agreed(self, amount: float, begin: int) -> tuple[float, int]:
         """How much is watched at a time, and from which step on; the slowest process decides."""

@@ -6,7 +6,7 @@ This file is long because all hooks of a step share one state: what is seen befo
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +44,7 @@ from .names import watched
 from .norms import NormWatch
 from .pace import Pace
 from .precision import precision
+from .rounds import Rounds
 from .sharded import Shards, is_sharded, local
 from .sheets import THETA, Sheets, wanted
 from .step import OUTSIDE, UNWATCHED, Material, outcome
@@ -89,7 +90,8 @@ class Watcher:
         self.lawless: str | None = None  # why there is no law to watch
         self._sample, self._seed = sample, seed
         self._parameters: dict[str, nn.Parameter] = {}
-        self._waiting: set[int] = set()
+        self._rounds = Rounds(len(self.optimizers))
+        self._apart: set[str] = set()  # parameters that only optimizers of other rounds move
         self._before: dict[str, Tensor] = {}
         self._moves: dict[str, Move] = {}
         self._grads: dict[str, Tensor] = {}
@@ -209,6 +211,7 @@ class Watcher:
             self._parameters, self._pace.spending, self._shared, self._shards, self._is_held, small
         )
         self._gradients.beginning = self._backward_begins
+        self._gradients.running = self._rounds.ran
         self._norms.watch([law for law in self.laws if not law.exact], self._gradients)
         self.weights.watch(self._parameters)
         self._aim()
@@ -272,19 +275,19 @@ class Watcher:
         return some or laws
 
     def _backward_begins(self, carried: bool | None) -> None:
-        self.notes.begins(carried)
-        self._norms.begins(carried)
+        assert self._gradients is not None
+        some: set[int] = set()
+        if carried is not False:
+            some = {i for i in range(len(self.optimizers)) if self._gradients.carried(self._holds({i})) is not False}
+        self.notes.begins(some)
+        self._norms.begins(None if carried and self._rounds.number > 1 else carried)  # whose gradients are carried?
 
     # one step of the optimizers
 
     def _about_to_step(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
         closure = (args[1] if len(args) > 1 else None) or kwargs.get("closure")
-        if self._waiting:
-            return None
-        self._pace.settle()
         if closure is None:
-            with self._pace.spending():
-                self._open()
+            self._enter(index)
             return None
         pending = True
 
@@ -293,15 +296,27 @@ class Watcher:
             out = closure(*a, **k)
             if pending:
                 pending = False
-                self._pace.settle()
-                with self._pace.spending():
-                    self._open()
+                self._enter(index)
             return out
 
         return ((args[0], then, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": then})
 
+    def _enter(self, index: int) -> None:
+        """An optimizer is about to step: in the round that is open, or in one of its own."""
+        if self._rounds.joins(index):
+            return
+        self._pace.settle()
+        if self._rounds.waiting:  # backward has run again, and the others had no part in the round
+            for account in self._turn.values():
+                account.pending = None
+            self._before, self._moves, self._grads = {}, {}, {}
+            self._rounds.break_off()
+            self._over()
+        with self._pace.spending():
+            self._open(index)
+
     @torch.no_grad()
-    def _open(self) -> None:
+    def _open(self, index: int) -> None:
         """Right before the step: what will it do?"""
         if self._gradients is None:
             if self.lawless is None:
@@ -309,12 +324,25 @@ class Watcher:
             return
         if self.accounts:
             self._meet()
-        self._waiting = set(range(len(self.optimizers)))
+        self._rounds.open(index)
+        self._pace.rounds = self._rounds.number
         self.steps += 1
+        changed, self._rounds.changed = self._rounds.changed, False
+        moves = self._holds(self._rounds.movers)
+        some = self._parameters if len(self._rounds.movers) < len(self.optimizers) else {}
+        held = self._holds(range(len(self.optimizers)))
+        self._apart = {n for n, p in some.items() if held(p) and not moves(p)}
         if not self._pace.due(self.steps):
+            for n in self.notes.doubtful:
+                grad = self._parameters[n].grad
+                if n not in self._apart and grad is not None and bool(local(grad).any()):
+                    self.notes.met(n, self.steps)
             return
         if torch._C._current_graph_task_id() >= 0:
             self.within = self.within or self.steps
+            return
+        if changed:
+            self._gradients.forget()
             return
         grads, groups = self._gradients_now(self._aimed)
         self._void = self._is_void()
@@ -322,8 +350,11 @@ class Watcher:
             self._gradients.forget()
             return
         self._seen = self._gradients.seen(grads)
-        self.notes.note(self._seen, self._aimed, self.steps)
-        self._still = {n for n, p in self._aimed.items() if not p.requires_grad} | set(self._seen.dropped)
+        self._seen.dropped = tuple(n for n in self._seen.dropped if n not in self._apart)
+        looked = [n for n in self._aimed if n not in self._apart]
+        self.notes.note(self._seen, looked, self.steps, self._rounds.movers)
+        self._still = {n for n, p in self._aimed.items() if not p.requires_grad or n in self._apart}
+        self._still |= set(self._seen.dropped)
         held = {id(p) for o in self.optimizers for group in o.param_groups for p in group["params"]}
         mine = {id(p): n for n, p in self._parameters.items()}
         every = ((mine.get(id(p), n), p) for n, p in self.model.named_parameters())
@@ -344,7 +375,7 @@ class Watcher:
         self._of_norms()
         if len(self._aimed) == len(self._parameters):
             self.notes.clip(grads, self._seen.multiple)
-        read = dict.fromkeys([*self._aimed, *self.notes.leading])
+        read = dict.fromkeys(n for n in [*self._aimed, *self.notes.leading] if n not in self._apart)
         others = self._gradients_now([n for n in read if n not in self._aimed])[0]
         largest = self.notes.largest(read, {**grads, **others}, self._shards, self.steps)
         self._floor = max(largest.values(), default=0.0)
@@ -366,6 +397,8 @@ class Watcher:
         altered, displaced = self._seen.altered, self._seen.displaced
         made = Material(theta, grads, moves, altered, displaced, self._noise, self._still, self._wanted, self._own)
         for name, account in self._turn.items():
+            if self._apart.issuperset(account.form.names):
+                continue
             exact = account.form.law.exact
             account.pending = outcome(
                 account.form, made, account.last, account.slope, account.carried, None if exact else self._epsilon[name]
@@ -394,16 +427,25 @@ class Watcher:
         """Whether some optimizer moves a parameter."""
         return any(p is parameter for o in self.optimizers for group in o.param_groups for p in group["params"])
 
+    def _holds(self, indices: Iterable[int]) -> Callable[[Tensor], bool]:
+        """Whether one of some optimizers moves a parameter."""
+        held = {id(p) for i in indices for group in self.optimizers[i].param_groups for p in group["params"]}
+        return lambda parameter: id(parameter) in held
+
     @torch.no_grad()
     def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Right after the step: what did it do?"""
-        self._waiting.discard(index)
-        if self._waiting or self._gradients is None:
-            return
+        self._rounds.stepped(index)
+        if not self._rounds.waiting and self._gradients is not None:
+            self._over()
+
+    @torch.no_grad()
+    def _over(self) -> None:
+        """All optimizers of the round have stepped."""
         if self._pace.due(self.steps):
             with self._pace.spending():
                 self._book()
-        self.notes.stepped()
+        self.notes.stepped(self._rounds.movers)
         self._pace.stepped(self.steps)
         with self._pace.spending():
             self._aim()
@@ -417,7 +459,8 @@ class Watcher:
         sheets = self._own = self._sheets(plain)
         for account in self._turn.values():
             value = account.form.value(plain, sheets)
-            if self._void and torch.equal(value, account.last):
+            alone = self._apart.issuperset(account.form.names)
+            if (self._void or alone) and torch.equal(value, account.last):
                 account.booked = self.steps
             elif account.pending is None:
                 account.moved(value, UNWATCHED, self.steps)
@@ -456,7 +499,8 @@ class Watcher:
         self, names: Iterable[str]
     ) -> tuple[dict[str, Tensor], dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]]]:
         """The gradients that the optimizers see, and the group of each parameter."""
-        home = {id(p): (o, group) for o in self.optimizers for group in o.param_groups for p in group["params"]}
+        movers = [self.optimizers[i] for i in sorted(self._rounds.movers)]
+        home = {id(p): (o, group) for o in movers for group in o.param_groups for p in group["params"]}
         grads: dict[str, Tensor] = {}
         groups: dict[str, tuple[torch.optim.Optimizer, Mapping[str, Any]]] = {}
         for n, p in ((n, self._parameters[n]) for n in names):
