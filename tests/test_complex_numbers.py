@@ -164,3 +164,57 @@ def test_complex_numbers_made_of_the_inputs_run_in_the_traced_network(transform:
     assert found.lawful or "more than the rules give" in str(found)
     assert all(r.verdict is lw.Verdict.HOLDS for r in found.report.laws) and found.report.laws
     assert lw.parameter_count(module, args=x).laws == found.count.laws
+
+
+class Abs(torch.autograd.Function):
+    """The absolute value of complex numbers, whose backward turns them the wrong way."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z.abs()
+
+    @staticmethod
+    def backward(ctx, g):
+        (z,) = ctx.saved_tensors
+        return g * z.conj() / z.abs()
+
+
+class Polar(torch.autograd.Function):
+    """Complex numbers of real angles, with a backward of half the size."""
+
+    @staticmethod
+    def forward(ctx, angle):
+        z = torch.polar(torch.ones_like(angle), angle)
+        ctx.save_for_backward(z)
+        return z
+
+    @staticmethod
+    def backward(ctx, g):
+        (z,) = ctx.saved_tensors
+        return 0.5 * (g * (1j * z).conj()).real
+
+
+class Wrong(nn.Module):
+    """A map, complex features whose backward is wrong, and a map."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.a, self.w, self.o = kind, nn.Linear(3, 4), nn.Parameter(torch.randn(4)), nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.a(x)
+        if self.kind == "polar":
+            z = Polar.apply(h[:, :2]) * h[:, 2:]
+            y: torch.Tensor = self.o(z.real + 2 * z.imag)
+            return y
+        z = torch.view_as_complex(h.reshape(-1, 2, 2)) * torch.view_as_complex(self.w.reshape(2, 2))
+        y = self.o(Abs.apply(z))
+        return y
+
+
+@pytest.mark.parametrize(("kind", "words"), [("abs", "complex conjugate"), ("polar", "the backward of Polar")])
+def test_a_wrong_backward_of_complex_numbers_is_found_and_named(kind, words):
+    with pytest.raises(AssertionError, match=words):
+        lw.testing.assert_lawful(Wrong(kind), (torch.randn(3, 3),), "mse")

@@ -52,6 +52,7 @@ MODULES = {
     "runs that are written": (written, X),
     "a logarithm": (lambda s, x: torch.log(F.linear(x, s.a).abs() + 1) @ s.b.t(), X),
     "a backward that breaks": (changed_behind, X),
+    "no derivative": (lambda s, x: F.linear(torch.heaviside(F.linear(x, s.a), x.new_zeros(())), s.b), X),
 }
 QUESTIONS: dict[str, Callable] = {
     "count": lambda m, x: lw.count(m, args=(x,)),

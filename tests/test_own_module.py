@@ -76,6 +76,18 @@ def test_a_check_of_one_run_decides_nothing_about_calls_that_refute_it(name):
     assert not len(found.laws) and "other calls of the module need not have" in str(found)
 
 
+def test_a_count_is_undecided_where_the_state_of_the_module_breaks_its_laws_at_the_next_call():
+    def carried(m, x):
+        h = torch.relu(m.up(x))
+        y = m.down(h + m.memory)
+        m.memory = 0.9 * m.memory + 0.1 * h.mean(0).detach()
+        return y
+
+    found = lw.count(made(carried, lambda m: m.register_buffer("memory", torch.zeros(4))), args=(X,))
+    assert found.laws and found.verdict is Verdict.UNDECIDED
+    assert "other calls of the module need not have" in found.method
+
+
 def test_a_check_of_one_run_holds_where_no_other_call_refutes_it():
     module = made(lambda m, x: m.down(torch.relu(m.up(x)) * (2 if x.abs().max() > 3 else 1)))
     found = lw.check(module, args=(X,))

@@ -73,7 +73,8 @@ def count(
             real activations at one random
             point).  A module that cannot be differentiated often enough as it runs (dropout in training, recurrent
             kernels), or whose units are dead or linear at most points, is traced, and `method` says so.  Of a module
-            that is traced and may take other branches at other calls, the count is undecided.
+            that is traced and may take other branches at other calls, or whose own state makes it another function
+            at the next call, the count is undecided.
         loss: the loss of every output (see `derive`).
         args: example inputs of a module; only shapes and dtypes are used, except for masks.
         kwargs: example keyword inputs of a module, likewise.
@@ -153,7 +154,8 @@ def _count_any_module(
         raise
     except Exception as error:  # no derivatives, another batch inside vmap, random numbers: whatever torch refuses
         return _count_traced(network, loss, inputs, error, **counted)
-    return _settled(network, loss, inputs, found, doubt, **counted) if doubt else found
+    found = _settled(network, loss, inputs, found, doubt, **counted) if doubt else found
+    return _of_one_state(network, inputs, found)
 
 
 def _looking(
@@ -344,6 +346,19 @@ def _of_one_run(module: torch.nn.Module, arch: Architecture, found: Count) -> Co
     """The count of a module by its trace, which says nothing about other branches than those that were traced."""
     found = _with_unread(module, found)
     if isinstance(module, Network) or arch.trace is None or not arch.trace.branches or not found.verdict.passed:
+        return found
+    return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {ONE_RUN}")
+
+
+def _of_one_state(module: torch.nn.Module, inputs: Inputs, found: Count) -> Count:
+    """The count of a module as it runs, whose own state may make another function of it at the next call."""
+    if isinstance(module, Network) or not found.laws or not found.verdict.passed:
+        return found
+    try:
+        trace = architecture_of(module, *inputs).trace
+    except Exception:  # a module that cannot be traced was counted as it runs, which needs no trace
+        return found
+    if trace is None or trace.comparison is None or not trace.comparison.moving:
         return found
     return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {ONE_RUN}")
 

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from .layouts import out_of_order
 from .replay import Memory, replay, start
-from .resemblance import resemblance
+from .resemblance import inner, resemblance
 from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the differences
@@ -218,7 +218,7 @@ def _pull(
     outs: Sequence[torch.Tensor], cotangents: dict[int, torch.Tensor], live: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     """What a backward sends to every input; zeros where it sends nothing."""
-    total = [(outs[i] * w).sum() for i, w in cotangents.items() if outs[i].requires_grad]
+    total = [(outs[i] * w.conj()).real.sum() for i, w in cotangents.items() if outs[i].requires_grad]
     if not total or not live:
         return [torch.zeros_like(v) for v in live]
     grads = torch.autograd.grad(sum(total[1:], start=total[0]), list(live), allow_unused=True)
@@ -253,10 +253,10 @@ def _compared(own: torch.Tensor, true: torch.Tensor, bound: float) -> tuple[str,
 Run = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
 
 
-def _value(run: Run, values: Sequence[torch.Tensor], cotangents: dict[int, torch.Tensor]) -> torch.Tensor:
+def _value(run: Run, values: Sequence[torch.Tensor], cotangents: dict[int, torch.Tensor]) -> float:
     with torch.no_grad():
         outs = run([v.clone() for v in values])
-    return sum(((outs[i] * w).sum() for i, w in cotangents.items()), start=torch.zeros((), dtype=torch.float64))
+    return sum(inner(w, outs[i]) for i, w in cotangents.items())
 
 
 def _piecewise(
@@ -275,7 +275,7 @@ def _piecewise(
     for scale in (0.3, 1.0, 3.0, 10.0):
         moved = list(leaves)
         moved[j] = leaves[j] + scale * _normal(leaves[j], generator)
-        if float((_value(run, moved, cotangents) - here).abs()) > 1e-9 * (1 + float(here.abs())):
+        if abs(_value(run, moved, cotangents) - here) > 1e-9 * (1 + abs(here)):
             return True
     return False
 
@@ -290,7 +290,7 @@ def _by_differences(
 ) -> tuple[str, float, str]:
     """The backward for one input against central differences along a random direction, with the error of these."""
     direction = _normal(leaves[j], generator)
-    slope = float((own * direction).sum())
+    slope = inner(own, direction)
     found = []
     size = float(leaves[j].abs().mean()) or 1.0
     for h in STEPS:
@@ -299,7 +299,7 @@ def _by_differences(
             moved = list(leaves)
             moved[j] = leaves[j] + sign * h * size * direction
             ends.append(_value(run, moved, cotangents))
-        found.append(float(ends[0] - ends[1]) / (2 * h * size))
+        found.append((ends[0] - ends[1]) / (2 * h * size))
     gaps = [(abs(a - b), b) for a, b in pairwise(found)]
     gap, best = min(gaps)
     scale = max(abs(best), abs(slope), 1e-6 * float(own.norm()))

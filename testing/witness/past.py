@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import torch
 
+from .resemblance import inner
+
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
 MARGIN = 20  # times the disagreement of two steps
 SEEN = 1e-3  # relative, of a derivative that is missed
@@ -49,7 +51,7 @@ def _off(
     derivative: Mapping[str, torch.Tensor | None],
     directions: Tensors,
 ) -> float:
-    slope = sum(float((g * d).sum()) for n, d in directions.items() if (g := derivative.get(n)) is not None)
+    slope = sum(inner(g, d) for n, d in directions.items() if (g := derivative.get(n)) is not None)
     slopes = []
     for h in STEPS:
         one, other = (value({**point, **{n: point[n] + s * h * d for n, d in directions.items()}}) for s in (1.0, -1.0))

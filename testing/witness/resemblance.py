@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 
 
+def inner(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The inner product of two gradients; a complex number is two real ones, as in torch's gradients."""
+    return float((one.conj() * other).real.sum())
+
+
 def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     """A guess at what is wrong with a gradient, from how it resembles the right one."""
     if own is None:
@@ -14,8 +19,7 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
         return "missing: it is zero everywhere"
     if not norm:
         return "not zero, where the derivative is"
-    factor = float((own * true).sum()) / norm**2
-
+    factor = inner(own, true) / norm**2
     gap = float((own - true).norm())
 
     def near(other: torch.Tensor) -> bool:
@@ -23,6 +27,8 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
 
     if near(-true):
         return "the sign is wrong"
+    if own.is_complex() and near(true.conj()):
+        return "the complex conjugate of the right one"
     if near(factor * true):
         if factor < 0:
             return f"{factor:.4g} times what it should be"
@@ -57,4 +63,4 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     return f"a part of it is missing or wrong ({100 * gap / norm:.2g}% of its size)"
 
 
-__all__ = ["resemblance"]
+__all__ = ["inner", "resemblance"]

@@ -339,11 +339,13 @@ def point_of(
 
     Raises:
         LossError: for losses that do not fit the outputs.
+        ModuleError: for an operation that torch has no derivative of.
     """
     leaves = {n: p.detach().clone().requires_grad_() for n, p in parameters.items()}
     value = random_loss(forward(leaves, inputs), loss, generator, axis)
     if leaves and value.requires_grad:
-        grads: tuple[torch.Tensor | None, ...] = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+        with refused("the backward of the network does not run", "leave out what torch has no derivative of"):
+            grads: tuple[torch.Tensor | None, ...] = torch.autograd.grad(value, [*leaves.values()], allow_unused=True)
     else:  # everything is frozen or detached: the gradient is zero
         grads = (None,) * len(leaves)
     gradient = {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(leaves.items(), grads, strict=True)}
