@@ -72,6 +72,11 @@ class MixFeatures(Block):
     summary = "fixed sums of features"
     source = "wire-balance theorem (lawful)"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weights.tensor.ndim != 2 or not self.weights.tensor.numel():
+            raise ShapeError(f"{self} has weights of shape {tuple(self.weights.tensor.shape)}; give a matrix")
+
     def input_signal(self) -> Signal:
         return Signal(self.weights.tensor.shape[1])
 

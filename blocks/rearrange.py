@@ -57,7 +57,7 @@ class Rearrange(Block):
         if self.move not in MOVES:
             raise ShapeError(f"{self} moves features by {self.move!r}; there are {', '.join(MOVES)}")
         kept = sorted(i for i in self.order if i >= 0)
-        if kept != list(range(len(self.pieces))) or min(self.order) < -1:
+        if kept != list(range(len(self.pieces))) or min(self.order, default=0) < -1:
             raise ShapeError(f"{self}: the order must name each of the {len(self.pieces)} pieces once, and -1 repeats")
         if self.order.count(-1) != len(self.repeats) or min(self.repeats, default=1) < 1:
             raise ShapeError(f"{self}: the repeats must give a number of at least 1 for every -1 in the order")

@@ -218,3 +218,49 @@ class Wrong(nn.Module):
 def test_a_wrong_backward_of_complex_numbers_is_found_and_named(kind, words):
     with pytest.raises(AssertionError, match=words):
         lw.testing.assert_lawful(Wrong(kind), (torch.randn(3, 3),), "mse")
+
+
+class Made(nn.Module):
+    """A function of the complex numbers that two real layers make, or parameters beside them."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.a, self.b = kind, nn.Linear(4, 4), nn.Linear(4, 4)
+        self.nu, self.theta = nn.Parameter(torch.rand(4)), nn.Parameter(torch.rand(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = torch.complex(self.a(x), self.b(x))
+        if self.kind == "mH":
+            return (z @ z.mH).real
+        if self.kind == "conj":
+            return (z.conj() * (1 + 2j) * z).real + z.conj().imag
+        if self.kind == "resolved":
+            return ((z * 1j).conj().resolve_conj() * (2 + 1j)).imag
+        return ((-self.nu.exp() + 1j * self.theta) * z).real
+
+
+@pytest.mark.parametrize("kind", ["mH", "conj", "resolved"])
+def test_lazily_conjugated_tensors_are_run_again_by_the_kit(kind: str) -> None:
+    unused = ["nu", "theta"]
+    lw.testing.assert_lawful(Made(kind), (torch.randn(3, 4),), "mse", allow_untested=unused)
+
+
+def test_a_function_of_parameters_may_be_the_real_part_of_complex_ones() -> None:
+    found = lw.derive(Made("function"), args=torch.randn(3, 4))
+    assert not any("fault of lawful" in g for g in found.gaps), found.gaps
+
+
+def test_a_stack_of_rows_of_tables_is_taken_apart_as_it_was_put_together() -> None:
+    class Tables(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.re, self.im, self.out = nn.Embedding(4, 2), nn.Embedding(4, 2), nn.Linear(2, 1)
+
+        def forward(self, i: torch.Tensor) -> torch.Tensor:
+            z = torch.complex(self.re(i[:, 0]), self.im(i[:, 0]))
+            return self.out((z * z.conj()).real)
+
+    torch.manual_seed(0)
+    found = lw.check(Tables(), args=torch.randint(0, 4, (3, 2)))
+    assert "fault of lawful" not in str(found) and found.report.verdict is Verdict.HOLDS, found

@@ -47,8 +47,8 @@ class Memory:
             line = _recast(line, spot.dtype)
         start = spot.offset - (where.offset if line.dtype == where.dtype else 2 * where.offset)
         if spot.size and count(spot) == line.numel() and not start and packed(spot):
-            return line.reshape(spot.size)
-        return line.as_strided(spot.size, spot.stride, start)
+            return _turned(line.reshape(spot.size), spot)
+        return _turned(line.as_strided(spot.size, spot.stride, start), spot)
 
     def write(self, spot: Spot, value: torch.Tensor) -> None:
         """Writes a part of a storage, or the whole."""
@@ -64,7 +64,7 @@ class Memory:
         # not as_strided_scatter: its derivative by what is around the part comes out zero (torch 2.13)
         order = torch.arange(line.numel(), device=line.device)
         part = order.as_strided(spot.size, spot.stride, spot.offset - where.offset).reshape(-1)
-        line = line.index_copy(0, part, value.reshape(-1))
+        line = line.index_copy(0, part, _turned(value, spot).reshape(-1))
         at = Spot(spot.key, spot.dtype, (line.numel(),), (1,), where.offset)
         self.held[spot.key] = (line, at)
 
@@ -86,11 +86,18 @@ def packed(spot: Spot) -> bool:
 
 def _line(value: torch.Tensor, where: Spot) -> torch.Tensor:
     """A dense tensor as the numbers lie in memory."""
+    value = _turned(value, where)
     if not where.size:
         return value.reshape(1)
     order = sorted(range(len(where.size)), key=lambda i: (-where.stride[i], -where.size[i]))
     out = value.permute(order).contiguous().reshape(-1)
     return out.clone() if out.storage_offset() else out
+
+
+def _turned(value: torch.Tensor, spot: Spot) -> torch.Tensor:
+    """From the numbers in memory to those of a lazily conjugated or negated tensor there, or back."""
+    value = value.conj_physical() if spot.conjugate else value
+    return -value if spot.negative else value
 
 
 def _recast(line: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -69,6 +69,8 @@ class Spot:
         offset: of its first number.
         alive: whether autograd knew where it came from.
         made: the step that wrote the storage last, and which of its results it was; None before the forward.
+        conjugate: whether it is the conjugate of what lies there (`z.mH` is a view).
+        negative: whether it is the negative of what lies there (`z.conj().imag` is a view).
     """
 
     key: int
@@ -78,11 +80,13 @@ class Spot:
     offset: int
     alive: bool = True
     made: tuple[int, int] | None = None
+    conjugate: bool = False
+    negative: bool = False
 
     @property
     def geometry(self) -> tuple[object, ...]:
         """How it lies in its storage."""
-        return self.dtype, self.size, self.stride, self.offset
+        return self.dtype, self.size, self.stride, self.offset, self.conjugate, self.negative
 
 
 @dataclass
@@ -274,6 +278,8 @@ class Tape:
             int(tensor.storage_offset()),
             alive,
             self.made.get(key),
+            tensor.is_conj(),
+            tensor.is_neg(),
         )
 
     def leave_out(self, steps: range) -> None:

@@ -73,7 +73,7 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
         (y,) = low.emit(node, ConcatTokens(), whole, label="cat")
     else:
         (y,) = low.emit(node, ConcatPositions(axis), whole, label="cat")
-    return y
+    return y if feature else y.arranged((y.dims[-1], *y.dims[1:-1]))  # no batch: features came first
 
 
 def _of_heads(low: Context, node: Node, streams: Sequence[Stream], dim: int, homes: Sequence[int]) -> Value:

@@ -47,9 +47,9 @@ def piece(low: Context, node: Node, x: Value, dim: int, widths: list[int], which
     if any(a.axis == 0 for a in atoms) and size(atoms) > 1:
         raise NotUnderstood("single examples of a batch are used")
     if widths[which] == 1 and len(x.signal.space) == 1 and not x.signal.channels_first and len(x.dims) == 3:
-        s = exact(low, node, x, 2)
+        s = exact(low, node, x, 1 if dim == 2 else 2)  # features lie where the tokens do not
         (y,) = low.emit(node, SelectToken(start), [s], label="token")
-        return y if gone else y.arranged((y.dims[0], (), y.dims[1]))
+        return y if gone else y.arranged((*y.dims[:dim], (), *y.dims[dim:]))
     out = _positions(low, node, x, dim, (start, start + widths[which], 1))
     return out.arranged(out.dims[:dim] + out.dims[dim + 1 :]) if gone else out
 
