@@ -74,8 +74,9 @@ class MixFeatures(Block):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.weights.tensor.ndim != 2 or not self.weights.tensor.numel():
-            raise ShapeError(f"{self} has weights of shape {tuple(self.weights.tensor.shape)}; give a matrix")
+        shape = tuple(self.weights.tensor.shape)
+        if len(shape) != 2 or not all(shape) or not self.weights.tensor.is_floating_point():
+            raise ShapeError(f"{self} mixes features by numbers of the shape {shape}; give a matrix of real numbers")
 
     def input_signal(self) -> Signal:
         return Signal(self.weights.tensor.shape[1])

@@ -582,7 +582,7 @@ def test_bad_input() -> None:
         laws[0].value(arch.random_parameters(torch.Generator()))
     with pytest.raises(f.FlowError, match="pass flow="):
         f.verify(arch, list(laws))
-    with pytest.raises(f.FlowError, match=r"reads '0.weight', which is no trainable parameter; there are 0.bias"):
+    with pytest.raises(f.FlowError, match=r"reads '0.weight', which is no trainable parameter; there is 0.bias"):
         f.verify(lw.Architecture(b.Affine(2, gain=False) >> b.Tanh()), laws)
     with pytest.raises(f.FlowError, match="'law' is no law"):
         f.verify(arch, ["law"], MOMENTUM)  # type: ignore[list-item]

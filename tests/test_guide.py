@@ -90,6 +90,7 @@ def test_the_tables_are_complete() -> None:
         "CutRule",
         "DiscardRule",
         "DotRule",
+        "FixedMapRule",
         "GroupProductRule",
         "MovedRule",
         "OpaqueRule",
@@ -99,6 +100,7 @@ def test_the_tables_are_complete() -> None:
         "ScalarGainRule",
         "TurnRule",
         "WholeRule",
+        "along_rule",
     }
     assert set(rules.__all__) - named - left_out - {"Rule", "OPAQUE", "Blind", "Use"} == set()
 

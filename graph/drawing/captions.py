@@ -43,6 +43,7 @@ FAMILY_OF = {
     "HeadGainRule": "gain",
     "ScalarGainRule": "gain",
     "FixedGainRule": "gain",
+    "FixedMapRule": "linear",
     "HomogeneousRule": "homogeneous",
     "ScanRule": "homogeneous",
     "ChosenRule": "homogeneous",
