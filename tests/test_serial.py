@@ -156,7 +156,9 @@ def test_a_class_that_only_has_a_registered_name_is_refused() -> None:
 
 @pytest.mark.parametrize("epsilon", [float("inf"), 1e300])
 def test_nothing_is_written_that_could_not_be_read(epsilon: float) -> None:
-    with pytest.raises(b.ShapeError, match=r"nodes\[1\]\.config\.epsilon is .*, expected a number|must be a finite number"):
+    with pytest.raises(
+        b.ShapeError, match=r"nodes\[1\]\.config\.epsilon is .*, expected a number|must be a finite number"
+    ):
         to_json(Architecture(b.Linear(3, 4) >> b.LayerNormCore(4, epsilon)))
 
 
