@@ -25,14 +25,18 @@ def stale_untested(module: torch.nn.Module, names: Sequence[str]) -> tuple[str, 
 
 
 def stale_designs(tapes: Sequence[Tape], names: Sequence[str]) -> tuple[str, ...]:
-    """What is to be said about names in `by_design=` that no operator, module or line has that changes a gradient."""
-    known: set[str] = {EVERY_CUT} if any(tape.stops for tape in tapes) else set()
+    """What is to be said about names in `by_design=` that nothing has of all that they can except.
+
+    That are operators with a backward of their own, stops, and places where numbers leave torch.
+    """
+    known: set[str] = {EVERY_CUT} if any(tape.stops or tape.past for tape in tapes) else set()
     for tape in tapes:
         own = [call for call in tape.calls if not call.by_torch]
         known.update(call.function.__name__ for call in own)
         known.update(_names_of(call.place for call in own))
         cuts = [cut for some in tape.stops.values() for cut in some]
         known.update(_names_of(place for cut in cuts for place in (cut.stop.place, cut.read)))
+        known.update(_names_of(stop.place for stop in tape.past))
     return tuple(
         f"by_design has {name!r}, and nothing of this name stops or changes a gradient in this step{_near(name, known)}"
         for name in names

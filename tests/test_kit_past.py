@@ -55,6 +55,26 @@ def test_what_goes_by_numbers_outside_of_torch_is_asked_about(kind: type[Net]) -
     assert line.startswith("test_kit_past.py:") and assert_lawful(kind(), X, by_design=[line]).verdict.passed
 
 
+class Inside(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = Scaled()
+
+    def middle(self, h):
+        return self.scale(h)
+
+
+class Scaled(nn.Module):
+    def forward(self, h):
+        return h / h.abs().max().item()
+
+
+@pytest.mark.parametrize("name", ["detach", "scale"])
+def test_any_name_of_such_a_place_excepts_it(name: str) -> None:
+    found = assert_lawful(Inside(), X, by_design=[name])  # a name that excepts nothing is warned of
+    assert found.verdict.passed and not found.stale
+
+
 class Subtracted(Net):
     def middle(self, h):
         return (h - h.max().item()).softmax(-1)

@@ -79,11 +79,29 @@ def test_gates_that_compare_are_not_moved(gate: str, seed: int) -> None:
     torch.testing.assert_close(moved(x), model(x), rtol=1e-9, atol=1e-9)
 
 
-def test_an_embedding_that_renormalises_is_refused_in_one_sentence() -> None:
-    model = nn.Sequential(nn.Embedding(5, 3, max_norm=1.0), nn.Linear(3, 2))
-    with pytest.raises(ValueError, match="max_norm") as refused:
-        assert_lawful(model, args=torch.randint(0, 5, (4,)), loss="mse")
-    assert "\n" not in str(refused.value)
+class Renormed(nn.Module):
+    """A table that `max_norm` changes in the forward, with a gradient that may be `size` times the right one."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.last, self.size = nn.Embedding(5, 3, max_norm=0.3), nn.Linear(3, 2), size
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        h = self.table(ids)
+        if self.size != 1:
+            h.register_hook(lambda grad: self.size * grad)
+        return self.last(h)
+
+
+def test_an_embedding_that_renormalises_is_judged_at_the_numbers_it_makes() -> None:
+    model, ids = Renormed(1), torch.tensor([0, 3, 3, 1])
+    before = model.table.weight.detach().clone()
+    found = assert_lawful(model, args=ids, loss="mse")
+    assert found.verdict.passed and any("embedding_renorm_" in note for note in found.notes)
+    torch.testing.assert_close(model.table.weight.detach(), before, rtol=0, atol=0)
+    with pytest.raises(AssertionError, match=r"table\.weight"):
+        assert_lawful(Renormed(1.5), args=ids, loss="mse")
 
 
 class Looked(nn.Module):

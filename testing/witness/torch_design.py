@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._library.custom_ops import OPDEFS
 
 from .tape import PLAIN, Step, Tape
 
@@ -18,14 +17,17 @@ FORMULAS = ("Autograd", "AutogradCPU", "AutogradCUDA", "CompositeImplicitAutogra
 
 
 def has_formula(function: Callable[..., Any]) -> bool:
-    """Whether torch can differentiate a kernel: its own, and operators with a backward that someone registered."""
+    """Whether torch can differentiate a kernel: its own, and operators with a backward that someone registered.
+
+    A `torch.library.custom_op` has a kernel for autograd in any case, and only its definition tells of a backward.
+    """
     space = getattr(function, "namespace", None)
     if space is None or space in PLAIN:
         return True
     if function._schema.is_mutable:  # type: ignore[attr-defined]
         return False  # none can be registered for what writes into its arguments
     name = function._schema.name  # type: ignore[attr-defined]
-    known = OPDEFS.get(name)
+    known = torch.library._maybe_get_opdef(name)
     if known is not None:
         return known._backward_fn is not None
     return any(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in FORMULAS)
