@@ -150,12 +150,12 @@ CASES: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, int]] = {
     "correlation by Fourier transforms": (
         Net(correlation, Q=(4, 3), K=(4, 3), V=(4, 3), O=(2, 4)),
         (torch.randn(3, 6, 3),),
-        5,
+        12,
         12,
     ),
     "messages by index_add": (two(lambda m, x: messages(m, x, added)), (torch.randn(3, 3),), 3, 3),
     "messages by scatter_add": (two(lambda m, x: messages(m, x, scattered)), (torch.randn(3, 3),), 3, 3),
-    "messages by scatter_reduce": (two(lambda m, x: messages(m, x, reduced)), (torch.randn(3, 3),), 1, 3),
+    "messages by scatter_reduce": (two(lambda m, x: messages(m, x, reduced)), (torch.randn(3, 3),), 3, 3),
     "a gate of signs": (two(lambda m, x: (x @ m.A.t() > 0).float() @ m.B.t()), (ROWS,), 9, 9),
     "the root of a unit that is off": (
         two(lambda m, x: torch.sqrt(torch.relu(x @ m.A.t()).abs()) @ m.B.t()),

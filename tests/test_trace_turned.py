@@ -179,3 +179,27 @@ def test_messages_of_a_graph_without_a_batch(how: str, given: bool) -> None:
     laws = lw.derive(module, args=args)
     assert (laws.exact_independent, laws.notes) == (4, ())
     assert lw.verify(module, laws, args=args).verdict is lw.Verdict.HOLDS
+
+
+class Padded(nn.Module):
+    """Positions that are padded while they stand behind the features."""
+
+    def __init__(self, grid: tuple[int, ...], around: tuple[int, ...]) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.grid, self.around = grid, around
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x).relu().transpose(1, 2).unflatten(2, self.grid)
+        y = nn.functional.pad(y, self.around).flatten(2)
+        return self.last(y.transpose(1, 2).square())
+
+
+@pytest.mark.parametrize(("grid", "around"), [((4,), (1, 0)), ((2, 2), (0, 1, 1, 0))])
+def test_positions_behind_the_features_are_padded(grid: tuple[int, ...], around: tuple[int, ...]) -> None:
+    module, x = Padded(grid, around), torch.randn(2, 4, 3)
+    arch = lw.trace(module, x)
+    laws = lw.derive(arch)
+    assert not arch.trace.opaque and not arch.trace.narrow
+    assert laws.independent == lw.count(module, args=(x,)).laws == 4
+    assert laws.verify(module, args=(x,)).verdict is lw.Verdict.HOLDS

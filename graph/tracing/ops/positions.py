@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from lawful.blocks import Add, Concat, PixelShuffle, PixelUnshuffle, Positions, Split
+from lawful.blocks import PixelShuffle, PixelUnshuffle, Positions
 
-from ..arrange import joined_features
 from ..context import Context, handles
 from ..steps.concatenation import padded_features
-from ..steps.features import along_features, opened, picked
+from ..steps.features import along_features, picked
 from ..steps.positions import Walled, image, moved, padded
 from ..steps.weighed import weighed
 from ..values import Fixed, NotUnderstood, Value
@@ -81,8 +80,6 @@ def flip(low: Context, node: Node, x: Value, dims: Sequence[int]) -> Value:
     return out
 
 
-FEATURES = 16  # at most that are summed one by one
-
 _MODES = {
     "upsample_nearest": "nearest",
     "upsample_bilinear": "bilinear",
@@ -131,15 +128,8 @@ def channel_shuffle(low: Context, node: Node, x: Value, groups: int) -> Value:
 
 @handles("cumsum")
 def cumsum(low: Context, node: Node, x: Value, dim: int, **options: Any) -> Value:
-    """Sums of all positions so far, or of a few features."""
+    """Sums of all positions so far; those of features have laws that no sum of wires shows."""
     s = low.stream(x, node)
-    if s.feature_dims == [dim % len(s.dims)] and s.signal.features <= FEATURES:
-        s = opened(low, node, s, dim)
-        parts = low.emit(node, Split((1,) * s.signal.features), [s], label="split")
-        sums = [parts[0]]
-        for part in parts[1:]:
-            sums += low.emit(node, Add(), [sums[-1], part], label="add")
-        return joined_features(s, low.emit(node, Concat(), sums, label="cumsum")[0], dim)
     if dim % len(s.dims) != 1 or len(s.dims) != 3:
         raise NotUnderstood("sums so far along other axes than that of positions")
     n = s.shape[1]

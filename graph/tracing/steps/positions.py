@@ -68,9 +68,11 @@ def moved(low: Context, node: Node, x: Value, dim: int, operation: str, numbers:
         opened = s.arranged(((), *s.dims))
         y = moved(low, node, opened, 1, operation, numbers)
         return y.arranged(y.dims[1:])
-    s, axis = _along(low, node, s, dim)
-    (y,) = low.emit(node, Positions(operation, numbers, axis), [s], label=operation)
-    return y
+    s, order = _laid(low, node, s)
+    if dim not in order:
+        raise NotUnderstood("features or examples are moved")
+    (y,) = low.emit(node, Positions(operation, numbers, order.index(dim)), [s], label=operation)
+    return _as_laid(s, y, order)
 
 
 def _indices(n: int, operation: str, numbers: tuple[int, ...]) -> list[int]:
@@ -81,16 +83,27 @@ def _indices(n: int, operation: str, numbers: tuple[int, ...]) -> list[int]:
     return axis.flip(0).tolist() if operation == "flip" else [i % n for i in numbers]
 
 
-def _along(low: Context, node: Node, x: Value, dim: int) -> tuple[Stream, int]:
-    """A stream as it is traced, and which of its position axes a dimension is."""
-    s = low.stream(x, node)
-    dim %= len(s.dims)
+def _laid(low: Context, node: Node, s: Stream) -> tuple[Stream, list[int]]:
+    """A stream whose position axes are dimensions of the traced tensor, and which dimension each of them is.
+
+    Raises:
+        NotUnderstood: if examples and positions share a dimension.
+    """
     found = s.feature_dims
     feature = found[0] if len(found) == 1 and found[0] > 0 else len(s.dims) - 1
-    if dim == feature or dim == 0:
-        raise NotUnderstood("features or examples are moved")
     s = exact(low, node, s, feature, first=s.signal.channels_first and feature == 1)
-    return s, [i for i in range(1, len(s.dims)) if i != s.feature_axis].index(dim)
+    home = next((i for i, d in enumerate(s.dims) if any(a.axis == 0 for a in d)), 0)
+    if any(a.axis for a in s.dims[home]):
+        raise NotUnderstood("examples and positions are moved together")
+    return s, [i for i in range(len(s.dims)) if i not in (feature, home)]
+
+
+def _as_laid(s: Stream, y: Stream, order: Sequence[int]) -> Stream:
+    """What a block wrote that changed lengths of position axes only, arranged as what it read (see `_laid`)."""
+    dims = list(s.dims)
+    for i, axis in zip(order, own_axes(y), strict=True):
+        dims[i] = y.dims[axis]
+    return y.arranged(tuple(dims))
 
 
 def reduced(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep: bool, mean: bool) -> Value:
@@ -145,14 +158,12 @@ def padded(low: Context, node: Node, s: Stream, around: Sequence[int]) -> Stream
     rank = len(s.dims)
     pairs = [tuple(around[i : i + 2]) for i in range(0, len(around), 2)]
     by_dim = {rank - 1 - i: p for i, p in enumerate(pairs) if any(p)}
-    found = s.feature_dims
-    feature = found[0] if len(found) == 1 and found[0] > 0 else rank - 1
-    if feature in by_dim or 0 in by_dim:
+    s, order = _laid(low, node, s)
+    if not by_dim.keys() <= set(order):
         raise NotUnderstood("features or examples are padded")
-    s = exact(low, node, s, feature, first=s.signal.channels_first and feature == 1)
-    axes = [i for i in range(1, rank) if i != s.feature_axis]
-    numbers = tuple(n for i in reversed(axes) for n in by_dim.get(i, (0, 0)))
-    return low.emit(node, Positions("pad", numbers), [s], label="pad")[0]
+    numbers = tuple(n for i in reversed(order) for n in by_dim.get(i, (0, 0)))
+    (y,) = low.emit(node, Positions("pad", numbers), [s], label="pad")
+    return _as_laid(s, y, order)
 
 
 def per_axis(value: Any, rank: int) -> tuple[int, ...]:
