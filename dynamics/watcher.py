@@ -383,14 +383,14 @@ class Watcher:
         if not self._turn:
             return
         self._noise = {n for n in grads if largest[n] <= NOISE * self.precision.gradient * self._floor}
-        moves = {n: move_of(*groups[n], self._parameters[n], g, self.like) for n, g in grads.items()}
-        if any(m.measured for m in moves.values()):
+        steps = {n: move_of(*groups[n], self._parameters[n], g, self.like) for n, g in grads.items()}
+        if any(m.measured for m in steps.values()):
             self._before = {n: p.clone() for n, p in plain.items()}
-            self._moves = moves
+            self._moves = steps
             self._grads = {n: g.clone() for n, g in grads.items()}  # a closure or a rule of its own may change them
             return
-        self._fit(moves, plain, grads)
-        self._account_for(plain, grads, moves)
+        self._fit(steps, plain, grads)
+        self._account_for(plain, grads, steps)
 
     def _account_for(self, theta: Mapping[str, Tensor], grads: Mapping[str, Tensor], moves: Mapping[str, Move]) -> None:
         """What a step must do to every law."""

@@ -32,6 +32,7 @@ def test_there_are_many_and_each_is_made_of_good_values() -> None:
         "chain",
         "mean_of",
         "parallel",
+        "MixFeatures",
         "MixPositions",
         "Piecewise",
     }

@@ -42,7 +42,7 @@ def norms(found: Symmetries, now: Tensors) -> Steps:
             why = f"{', '.join(tied)} is tied, and its other use would change" if tied else readers_of(found, norm)
             if others:
                 why = f"it is read by {', '.join(s.name for s in others)}, and only a linear map can take it"
-            yield f"gain of {norm or base(rule.gain)}", why
+            yield f"gain of {norm or base(site.rule.gain)}", why
             continue
         yield _norm(found, known[norm], rule, readers, now)
 
