@@ -355,10 +355,10 @@ class Watcher:
         self.notes.note(self._seen, looked, self.steps, self._rounds.movers)
         self._still = {n for n, p in self._aimed.items() if not p.requires_grad or n in self._apart}
         self._still |= set(self._seen.dropped)
-        held = {id(p) for o in self.optimizers for group in o.param_groups for p in group["params"]}
+        owned = {id(p) for o in self.optimizers for group in o.param_groups for p in group["params"]}
         mine = {id(p): n for n, p in self._parameters.items()}
         every = ((mine.get(id(p), n), p) for n, p in self.model.named_parameters())
-        self.notes.look(every, held, self.steps)
+        self.notes.look(every, owned, self.steps)
         self.weights.before(self.steps)
         plain, changed = self._plain(self._aimed), self.weights.changed(self.steps, self._shards is not None)
         late = {n: account.booked < self.steps - 1 for n, account in self._turn.items()}

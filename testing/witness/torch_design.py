@@ -27,7 +27,7 @@ def has_formula(function: Callable[..., Any]) -> bool:
     if function._schema.is_mutable:  # type: ignore[attr-defined]
         return False  # none can be registered for what writes into its arguments
     name = function._schema.name  # type: ignore[attr-defined]
-    known = torch.library._maybe_get_opdef(name)
+    known = torch.library._maybe_get_opdef(name)  # type: ignore[attr-defined]
     if known is not None:
         return known._backward_fn is not None
     return any(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in FORMULAS)
