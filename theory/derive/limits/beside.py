@@ -1,7 +1,4 @@
-"""What lies side by side on one wire: maps of one wire, parts of one map, copies, terms of sums.
-
-This file is long because these limits all walk back from a wire to the maps whose sum it is.
-"""
+"""What lies side by side on one wire: maps of one wire, parts of one map, copies, terms of sums."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ from ...gauge.roots import adds_constants, is_function
 from ...gauge.rules import (
     AddRule,
     AttentionRule,
-    BatchNormRule,
     BilinearRule,
     ConcatRule,
     DiscardRule,
@@ -25,25 +21,18 @@ from ...gauge.rules import (
     FixedGainRule,
     GainRule,
     HomogeneousRule,
-    LargerRule,
     LinearRule,
-    NormRule,
-    OffsetRule,
     OutputRule,
     PassRule,
-    PointwiseRule,
     ProductRule,
     ReorderRule,
     RepeatRule,
     ScanRule,
-    SoftmaxRule,
     SumFeaturesRule,
     TableRule,
 )
 from ...gauge.rules.copies import beside
 from ...gauge.solution import Solution
-from ...gauge.subspace import key_dimension, vector_keys
-from ..ranks import vectors_on
 
 # blocks that see every change of what they read, or whose changes are followed
 FOLLOWING = (AddRule, ConcatRule, DiscardRule, FixedGainRule, OutputRule, PassRule, RepeatRule, SumFeaturesRule)
@@ -55,9 +44,6 @@ def beside_limits(solution: Solution) -> Iterator[str]:
     yield from _differences_of_copies(solution)
     yield from _copies_changed(solution)
     yield from _related_features(solution)
-    yield from _summed_products(solution)
-    yield from _forms_of_one(solution)
-    yield from _squares_of_few(solution)
 
 
 def _side_by_side(solution: Solution) -> Iterator[str]:
@@ -82,7 +68,7 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
         if cut and isinstance(writer[site.inputs[0]].rule, LinearRule):
             ends = {w: site.inputs[0] for w in parts if any(_keeps_sums(s) for s, _ in solution.drawn.readers[w])}
         elif not cut and any(_turns(s) for s, _ in solution.drawn.readers[site.outputs[0]]):
-            made = {w: _source(writer, w) for w in parts}
+            made = {w: source(writer, w) for w in parts}
             maps = {w: s for w, s in made.items() if isinstance(s.rule, (LinearRule, TableRule))}
             ends = {w: next(iter(s.inputs), -1) for w, s in maps.items()}
             summed = [_weights(writer, w) for w in parts]
@@ -116,7 +102,7 @@ def _tied(writer: Mapping[int, Site], wires: Sequence[int]) -> bool:
 
 def _shifts(writer: Mapping[int, Site], w: int) -> set[str]:
     """The parameters that are added to what a map writes on a wire."""
-    site = _source(writer, w)
+    site = source(writer, w)
     if isinstance(site.rule, (AddRule, RepeatRule, ReorderRule)):
         return set().union(*(_shifts(writer, x) for x in site.inputs))
     if isinstance(site.rule, TableRule):
@@ -145,7 +131,7 @@ def may_turn(solution: Solution, place: int, wire: int) -> bool:
     return bool(free.off_diagonal(wire))
 
 
-def _source(writer: Mapping[int, Site], w: int) -> Site:
+def source(writer: Mapping[int, Site], w: int) -> Site:
     """What writes a wire, behind moves of positions."""
     while isinstance(writer[w].rule, PassRule):
         w = writer[w].inputs[0]
@@ -154,7 +140,7 @@ def _source(writer: Mapping[int, Site], w: int) -> Site:
 
 def _weights(writer: Mapping[int, Site], w: int) -> set[str]:
     """The weights of the maps whose sum a wire is, up to fixed factors: real and imaginary parts share theirs."""
-    site = _source(writer, w)
+    site = source(writer, w)
     if isinstance(site.rule, (AddRule, FixedGainRule)):
         return set().union(*(_weights(writer, x) for x in site.inputs))
     return {site.rule.weight} if isinstance(site.rule, LinearRule) else set()
@@ -181,7 +167,7 @@ def _related_features(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, GainRule) and _scanned(solution, site.outputs[0]):
             continue
         heads = isinstance(site.rule, AttentionRule)  # keys and values that heads share are followed
-        read = [w for w in site.inputs if not (heads and isinstance(_source(writer, w).rule, RepeatRule))]
+        read = [w for w in site.inputs if not (heads and isinstance(source(writer, w).rule, RepeatRule))]
         if any(roots.related(w) for w in read):
             yield f"{site.name} reads features that others give: laws of their relations are not listed"
 
@@ -197,136 +183,7 @@ def _doubled(writer: Mapping[int, Site], w: int) -> bool:
     site = writer.get(w)
     if site is None or not isinstance(site.rule, ConcatRule) or site.rule.cut:
         return False
-    return len({_source(writer, x).outputs for x in site.inputs}) < len(site.inputs)
-
-
-def _summed_products(solution: Solution) -> Iterator[str]:
-    """Sums over features of products of maps: a bilinear form, which any matrix leaves alone with its inverse.
-
-    Two classes under cross-entropy are seen through their difference alone, which is such a sum.
-    """
-    writer = solution.drawn.writer
-    for site in solution.drawn.sites:
-        y, rule = site.outputs[0] if site.outputs else -1, site.rule
-        square = isinstance(rule, HomogeneousRule) and rule.power == 2 and not rule.mixes
-        if isinstance(rule, ProductRule) or square:
-            summed = any(isinstance(r.rule, SumFeaturesRule) for r, _ in solution.drawn.readers[y])  # named below
-            if not summed and _seen(solution, y) == 1 < solution.layouts.size(y) and _multiplies_maps(writer, site):
-                yield f"{site.name} is seen as one sum of products: laws that mix its features are not listed"
-        elif isinstance(rule, LargerRule) and solution.directions.moving(y):
-            yield f"{site.name} hands on what nothing sees: laws that shift all its inputs are not listed"
-        elif isinstance(rule, SumFeaturesRule) and rule.copies > 1:
-            made = _source(writer, site.inputs[0])
-            product = isinstance(made.rule, ProductRule) or (isinstance(made.rule, GainRule) and made.rule.gain)
-            if product and _multiplies_maps(writer, made):
-                yield f"{site.name} sums products of features: laws that mix these features are not listed"
-
-
-def _multiplies_maps(writer: Mapping[int, Site], product: Site) -> bool:
-    """Whether all factors, up to fixed numbers, may be mixed: none is a function of single features, or normalised."""
-    single = (BatchNormRule, HomogeneousRule, NormRule, PointwiseRule, ScanRule, SoftmaxRule)
-    for w in product.inputs:
-        while isinstance(writer[w].rule, (FixedGainRule, OffsetRule, PassRule)):
-            w = writer[w].inputs[0]
-        if isinstance(writer[w].rule, single):
-            return False
-    return True
-
-
-def _seen(solution: Solution, w: int) -> int:
-    """How many directions of a wire its readers see move."""
-    layout, unseen = solution.layouts.algebras[w], solution.directions.moving(w)
-    return sum(key_dimension(layout, k) for k in vector_keys(layout) if not unseen.contains({k: 1}))
-
-
-def _forms_of_one(solution: Solution) -> Iterator[str]:
-    """Inner products of linear maps of one wire: only the symmetric part of that form is seen."""
-    writer = solution.drawn.writer
-    for site in solution.drawn.sites:
-        if isinstance(site.rule, DotRule) and len(set(site.inputs)) > 1:
-            one, other = (_linear_in(writer, w) for w in site.inputs)
-            if not one.isdisjoint(other):
-                yield f"{site.name} multiplies two maps of one wire: laws of what is not symmetric are not listed"
-
-
-def _squares_of_few(solution: Solution) -> Iterator[str]:
-    """Squares, or inner products with shared maps, of vectors that span less than their wire: the span never changes.
-
-    What is seen are inner products of the vectors, so that each moves by a combination of all of them.
-    """
-    writer = solution.drawn.writer
-    squares: set[int] = set()
-    for site in solution.drawn.sites:
-        if isinstance(site.rule, AddRule) and sum(_before(writer, w) in squares for w in site.inputs) > 1:
-            yield f"{site.name} adds sums of squares up: laws of the space that their vectors span are not listed"
-        read = _squared(writer, site)
-        if not read:
-            continue
-        squares.update(site.outputs)
-        parts = [_parts(writer, w) for w in read]
-        wires = parts[0].union(*parts)
-        shared = len(parts) == 1 or not _drawn_by(writer, parts[0]).isdisjoint(_drawn_by(writer, parts[1]))
-        size = solution.layouts.size(read[0]) // (site.rule.heads if isinstance(site.rule, AttentionRule) else 1)
-        found = sum(vectors_on(solution, w) for w in wires)
-        free = any(isinstance(r.rule, (OutputRule, PointwiseRule)) for w in wires for r, _ in solution.drawn.readers[w])
-        if shared and 0 < found < size and not free:  # what comes back from a free reader may be any vector
-            what = f"{site.name} reads inner products in {size} features of vectors that span {found} of them at most"
-            yield f"{what}: laws of their space are not listed"
-
-
-def _before(writer: Mapping[int, Site], w: int) -> int:
-    """The wire that fixed factors and moves of positions make one of."""
-    while isinstance(writer[w].rule, (FixedGainRule, PassRule)):
-        w = writer[w].inputs[0]
-    return w
-
-
-def _squared(writer: Mapping[int, Site], site: Site) -> list[int]:
-    """What a site takes inner products of: two wires, or one with itself; none for another site."""
-    if isinstance(site.rule, AttentionRule):
-        return list(site.inputs[:2])
-    if isinstance(site.rule, DotRule):
-        return list(dict.fromkeys(site.inputs))
-    if isinstance(site.rule, SumFeaturesRule) and site.rule.copies > 1:
-        made = writer[_before(writer, site.inputs[0])]
-        if isinstance(made.rule, HomogeneousRule) and made.rule.power == 2 and not made.rule.mixes:
-            return list(made.inputs)
-        if isinstance(made.rule, ProductRule):
-            return list(dict.fromkeys(made.inputs))
-    return []
-
-
-def _parts(writer: Mapping[int, Site], w: int) -> set[int]:
-    """The wires as wide as one that it is a sum of, with itself."""
-    found, waiting = set(), [w]
-    while waiting:
-        w = waiting.pop()
-        rule = writer[w].rule
-        if w not in found:
-            found.add(w)
-            shift = isinstance(rule, GainRule) and rule.gain is None
-            if shift or isinstance(rule, (AddRule, FixedGainRule, PassRule)):
-                waiting += writer[w].inputs
-    return found
-
-
-def _drawn_by(writer: Mapping[int, Site], wires: set[int]) -> set[object]:
-    """The weights of the maps that write some wires, and the wires that no map writes."""
-    made = [(w, writer[w].rule) for w in wires]
-    return {rule.weight if isinstance(rule, LinearRule) else w for w, rule in made}
-
-
-def _linear_in(writer: Mapping[int, Site], w: int) -> set[int]:
-    """The wires that one is made of by linear maps, with itself."""
-    found, waiting = set(), [w]
-    while waiting:
-        w = waiting.pop()
-        if w not in found:
-            found.add(w)
-            site = writer.get(w)
-            if site and isinstance(site.rule, (AddRule, ConcatRule, FixedGainRule, GainRule, LinearRule, PassRule)):
-                waiting += site.inputs
-    return found
+    return len({source(writer, x).outputs for x in site.inputs}) < len(site.inputs)
 
 
 def _meets(solution: Solution, w: int) -> frozenset[str]:

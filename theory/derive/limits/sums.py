@@ -40,6 +40,7 @@ from ...gauge.solution import Solution
 from ...gauge.subspace import VectorKey
 from .beside import beside_limits, may_turn
 from .combined import combined_limits
+from .forms import form_limits
 
 # blocks that see every change of what they read, or whose changes are followed
 CLOSED = (AddRule, GainRule, HomogeneousRule, LinearRule, NormRule, PointwiseRule, ProductRule, SoftmaxRule, SourceRule)
@@ -60,6 +61,7 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     yield from _both_sides(solution, carried)
     yield from beside_limits(solution)
     yield from combined_limits(solution)
+    yield from form_limits(solution)
     yield from _computed_weights(solution)
     loose = Carried(solution.directions, solution.drawn, loose=True)
     for site in solution.drawn.sites:
