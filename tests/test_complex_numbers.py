@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -59,17 +61,24 @@ def module() -> Complex:
 
 
 def test_a_law_reads_complex_parameters_as_their_real_and_imaginary_parts() -> None:
-    model = module()
-    (law,) = [w for w in lw.derive(model, args=(torch.randn(5, 2),)) if set(map(base, w.parameters)) == {"a", "b"}]
+    """What reads the real part of real data is two networks, and a law joins the two."""
+    model, x = module(), torch.randn(5, 2)
+    laws = lw.derive(model, args=(x,))
+    assert laws.exact_independent == lw.count(model, args=(x,)).laws == 15
+    found = [w for w in laws if set(map(base, w.parameters)) == {"a", "b"}]
+    assert [w.count for w in found] == [3, 3, 4]
     a, b = model.a.detach(), model.b.detach()
-    wanted = (a.mH @ a).real - (b @ b.mH).real
-    scale = 1 if law.value(model).trace() * wanted.trace() > 0 else -1
-    for given in (model, model.state_dict(), dict(model.named_parameters())):
-        assert torch.allclose(law.value(given), scale * wanted)
-    gradient = law.gradient(model, index=(0, 0))
-    first = torch.tensor([1.0, 0.0])
-    assert torch.allclose(gradient["a"], scale * 2 * a * first)
-    assert torch.allclose(gradient["b"], -scale * 2 * b * first[:, None])
+    for law, part in zip(found, ("real", "imag"), strict=False):
+        one, two = getattr(a, part), getattr(b, part)
+        wanted = one.mT @ one - two @ two.mT
+        scale = 1 if law.value(model).trace() * wanted.trace() > 0 else -1
+        for given in (model, model.state_dict(), dict(model.named_parameters())):
+            assert torch.allclose(law.value(given), scale * wanted)
+        unit = 1 + 0j if part == "real" else 1j
+        gradient = law.gradient(model, index=(0, 0))
+        first = torch.tensor([1.0, 0.0])
+        assert torch.allclose(gradient["a"], scale * 2 * unit * one * first)
+        assert torch.allclose(gradient["b"], -scale * 2 * unit * two * first[:, None])
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
@@ -264,3 +273,34 @@ def test_a_stack_of_rows_of_tables_is_taken_apart_as_it_was_put_together() -> No
     torch.manual_seed(0)
     found = lw.check(Tables(), args=torch.randint(0, 4, (3, 2)))
     assert "fault of lawful" not in str(found) and found.report.verdict is Verdict.HOLDS, found
+
+
+class Parts(nn.Module):
+    """A real function of the complex numbers that two maps make, and a map."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.out, self.function = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 2), function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.out(self.function(torch.complex(self.a(x), self.b(x))))
+        return y
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda z: z.to(torch.float64), lambda z: (z + 2j).real, lambda z: (1j * z).imag, lambda z: (z / 2j).imag],
+    ids=["cast", "sum with a number", "product with a number", "quotient by a number"],
+)
+def test_the_parts_of_complex_numbers_are_read_by_themselves(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """A cast to real numbers was refused, and numbers of Python made an unknown function of both parts."""
+    net, x = Parts(function).double(), torch.randn(5, 3, dtype=torch.float64)
+    laws = lw.derive(net, args=(x,))
+    assert laws.notes == () and laws.exact_independent == lw.count(net, args=(x,)).laws == 26
+    assert laws.verify(net, args=(x,)).verdict is Verdict.HOLDS
+
+
+def test_a_complex_exponential_turns_constants_into_factors() -> None:
+    laws = lw.derive(Parts(lambda z: z.exp().real), args=(torch.randn(5, 3),))
+    assert any("turns constants into factors" in note for note in laws.notes)

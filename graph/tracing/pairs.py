@@ -93,6 +93,7 @@ class _Pairs:
         self._moving = moving
         self._pairs: dict[Node, Any] = {}  # complex nodes as pairs
         self._reals: dict[Node, Node] = {}  # complex nodes that are real numbers
+        self._parts: dict[Node, Sequence[Any]] = {}  # pairs whose real and imaginary parts are there by themselves
         self._at: Node = next(iter(graph.nodes))
 
     def run(self, outputs: Sequence[Any]) -> list[Any]:
@@ -142,17 +143,18 @@ class _Pairs:
             return self._call(aten.linalg_vector_norm.default, self._pair(first), 2, [-1])
         if name in ("to", "_to_copy"):
             if _complex(first):
-                return self._pair(first)
+                return self._pair(first) if _complex(node) else self._part(first, 0)
             real = torch.empty((), dtype=node.meta["val"].dtype).real.dtype
             self._reals[node] = self._call(aten.to.dtype, first, real)
             return self._from_real(self._reals[node])
         if name == "complex":
             return self._stacked(first, node.args[1])
         if name == "polar":
-            parts = [self._call(f, node.args[1]) for f in (aten.cos.default, aten.sin.default)]
-            return self._stacked(*(self._call(aten.mul.Tensor, first, part) for part in parts))
+            return self._polar(first, node.args[1])
+        if name == "exp":
+            return self._polar(self._call(aten.exp.default, self._part(first, 0)), self._part(first, 1))
         if name in ("add", "sub") and not node.kwargs:
-            return self._call(node.target, *(self._operand(a) for a in node.args))
+            return self._added(node)
         if name in ("mul", "div"):
             return self._product(node.args[0], node.args[1], name == "div")
         if name in CONTRACTIONS:
@@ -212,12 +214,24 @@ class _Pairs:
     def _product(self, a: Any, b: Any, quotient: bool) -> Any:
         """A product of two tensors or numbers; a quotient by a real one."""
         target = aten.div.Tensor if quotient else aten.mul.Tensor
-        if isinstance(b, complex) or isinstance(a, complex) or (quotient and _complex(b)):
+        if isinstance(a, complex) or (quotient and _complex(b)):
             return None
+        if isinstance(b, complex):
+            b, quotient = 1 / b if quotient else b, False
+            re, im = self._part(a, 0), self._part(a, 1)
+            turned = [self._sum(re, b.real, im, -b.imag), self._sum(re, b.imag, im, b.real)]
+            return self._stacked(*turned)
         if quotient or not isinstance(b, Node):
             below = self._call(aten.unsqueeze.default, b, -1) if isinstance(b, Node) else b
             return self._call(target, self._pair(a), below)
         return self._bilinear(lambda x, y: self._call(target, x, y), a, b)
+
+    def _sum(self, x: Node, a: float, y: Node, b: float) -> Node:
+        """`a x + b y` of real tensors and numbers."""
+        terms = [v if c == 1 else self._call(aten.mul.Tensor, v, c) for v, c in ((x, a), (y, b)) if c]
+        if not terms:
+            return self._call(aten.zeros_like.default, x)
+        return terms[0] if len(terms) == 1 else self._call(aten.add.Tensor, *terms)
 
     def _bilinear(self, of: Callable[[Any, Any], Node], a: Any, b: Any) -> Node:
         """What is linear in two tensors, by their real and imaginary parts."""
@@ -237,23 +251,39 @@ class _Pairs:
         args, kwargs = map_arg((node.args, dict(node.kwargs)), self._pair)
         return self._call(target, *args, val=_pytree.tree_map(_real, node.meta["val"]), **kwargs)
 
-    def _operand(self, value: Any) -> Any:
-        """A term of a sum as pairs."""
-        if not isinstance(value, Node):
-            raise TypeError("a number is added to complex ones")
-        return self._pair(value) if _complex(value) else self._from_real(value)
+    def _added(self, node: Node) -> Node:
+        """A sum or a difference, of the parts that are there."""
+        one, other = node.args
+        if not isinstance(one, Node):
+            raise TypeError("the first term of a sum is a number")
+        if isinstance(other, Node):
+            return self._call(node.target, *(self._pair(v) if _complex(v) else self._from_real(v) for v in node.args))
+        number = complex(other)  # type: ignore[arg-type]
+        re, im = self._parts[self._from_real(one)] if not _complex(one) else (self._part(one, 0), self._part(one, 1))
+        terms = ((re, number.real), (im, number.imag))
+        return self._stacked(*(self._call(node.target, v, n) if n else v for v, n in terms))
 
     def _from_real(self, value: Any) -> Node:
         """Real numbers as pairs."""
         return self._stacked(value, self._call(aten.zeros_like.default, value))
 
+    def _polar(self, size: Any, angle: Any) -> Node:
+        """Pairs of sizes and angles."""
+        turns = [self._call(f, angle) for f in (aten.cos.default, aten.sin.default)]
+        return self._stacked(*(self._call(aten.mul.Tensor, size, turn) for turn in turns))
+
     def _part(self, value: Any, which: int) -> Node:
         """The real or the imaginary part."""
-        return self._call(aten.select.int, self._pair(value), len(value.meta["val"].shape), which)
+        pair = self._pair(value)
+        if pair in self._parts:
+            return self._parts[pair][which]
+        return self._call(aten.select.int, pair, len(value.meta["val"].shape), which)
 
     def _stacked(self, *parts: Any) -> Node:
         """Pairs of two real tensors."""
-        return self._call(aten.stack.default, list(parts), len(parts[0].meta["val"].shape))
+        pair = self._call(aten.stack.default, list(parts), len(parts[0].meta["val"].shape))
+        self._parts[pair] = parts
+        return pair
 
     def _pair(self, value: Any) -> Any:
         """A complex node as pairs; anything else as it is."""
