@@ -268,3 +268,36 @@ def test_blank_queries_and_factors_are_what_the_block_says() -> None:
         torch.allclose(got, F.scaled_dot_product_attention(q, k, v, attn_mask=mask).nan_to_num())
         and not got[:, 1].any()
     )
+
+
+@pytest.mark.parametrize(
+    ("function", "derived", "counted"),
+    [
+        (lambda h: h.prod(1), 1, 4),
+        (lambda h: h.exp().prod(1), 0, 4),
+        (lambda h: h.cumprod(1)[:, -1], 0, 4),
+        (lambda h: h.logsumexp(1), 0, 0),
+        (lambda h: h.std(1), 8, 8),
+        (lambda h: h.median(1).values, 4, 4),
+    ],
+    ids=["product", "product of exponentials", "running product", "log of a sum", "spread", "median"],
+)
+def test_products_along_positions_are_no_functions_of_features_alone(
+    function: Callable[[torch.Tensor], torch.Tensor], derived: int, counted: int
+) -> None:
+    """A factor of one position is a factor of the product: laws of that are named, and were missing without a note."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.out = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.out(function(self.a(x)))
+            return y
+
+    net, x = Net(), torch.randn(5, 4, 3)
+    laws = lw.derive(net, args=(x,))
+    assert (laws.exact_independent, lw.count(net, args=(x,)).laws) == (derived, counted)
+    assert bool(laws.notes) == (derived < counted)

@@ -61,7 +61,7 @@ def along(low: Context, node: Node, s: Stream, call: Traced, example: torch.Tens
                     power = None if linear else seen.power()
                 except Exception:  # numbers of another kind are asked for
                     return None
-                if linear or power is not None:
+                if linear or (power is not None and not seen.turns()):
                     return _emitted(low, node, s, seen, shape, power, seen.total())
     return None
 
@@ -152,14 +152,35 @@ class _Seen:
             read.append(slope.abs().amax(-1))
         return any(bool((torch.stack(t).amax(0) <= CLOSE * t[0].amax()).any()) for t in (given, read))
 
+    def turns(self) -> bool:
+        """Whether a factor or a constant, of all positions or of one, becomes a factor or a constant of everything.
+
+        Products, logarithms and sums of exponentials do that; laws that join the two are of no rule here.
+        """
+        x = self._points()[0]
+        y = self._plain(x)
+        one = torch.zeros(x.shape[1:-1], dtype=x.dtype).flatten()
+        one[0] = 1.0
+        for where in (one.reshape(*x.shape[1:-1], 1), torch.ones(*x.shape[1:-1], 1, dtype=x.dtype)):
+            scaled, shifted = self._plain(x * (1 + where * 0.7)), self._plain(x + where * 0.7 * x.abs().max())
+            constants = (scaled - y,)  # of a factor; a constant of a constant is `total`
+            factors = (shifted / y, scaled / y) if bool((where == 0).any()) else (shifted / y,)
+            for t, still in (*((t, 0.0) for t in constants), *((t, 1.0) for t in factors)):
+                level = t.mean()
+                moved = float((level - still).abs()) > CLOSE
+                if moved and bool(t.isfinite().all()) and float((t - level).abs().max()) <= CLOSE * float(level.abs()):
+                    return True
+        return False
+
     def total(self) -> Fraction | None:
         """What comes out of a constant one at every position on top of the rest: one number, else None."""
-        x = self._points()[0]
-        t = self._random(x.shape[-1])
-        more, size = self._plain(x + t) - self._plain(x), float(t.norm())
-        number = Fraction(float((more.flatten(0, -2).mean(0) @ t) / (t @ t))).limit_denominator(10**6)
-        close = float((more - float(number) * t).abs().max()) <= CLOSE * size
-        return number if close else None
+        numbers = set()
+        for x in self._points():
+            t = self._random(x.shape[-1]) * x.abs().max()
+            more, size = self._plain(x + t) - self._plain(x), float(t.norm())
+            number = Fraction(float((more.flatten(0, -2).mean(0) @ t) / (t @ t))).limit_denominator(10**6)
+            numbers.add(number if float((more - float(number) * t).abs().max()) <= CLOSE * size else None)
+        return numbers.pop() if len(numbers) == 1 else None
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -14,36 +14,33 @@ from .norms import whole_boxes
 from .pointwise import HomogeneousRule, PassRule
 
 
+class _Differences(Rule):
+    """What sees no constant of all positions, beside whatever else a rule says."""
+
+    def shift(self, shifts: ShiftPass, site: Site) -> None:
+        shifts.require_uniform(site.inputs[0])
+        shifts.emit(site.outputs[0], {})
+
+    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
+        return unseen_constants(directions, site, super().blind(directions, site))
+
+
 @dataclass(frozen=True)
-class LinearAlongRule(PassRule):
+class LinearAlongRule(_Differences, PassRule):
     """A fixed linear map of the positions that takes a constant to zero (differences): no constant is seen."""
 
     @property
     def statement(self) -> str:
         return "acts on spectator axes, and takes constants to zero: S_out = S_in, t_out = 0"
 
-    def shift(self, shifts: ShiftPass, site: Site) -> None:
-        shifts.require_uniform(site.inputs[0])
-        shifts.emit(site.outputs[0], {})
-
-    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
-        return unseen_constants(directions, site, super().blind(directions, site))
-
 
 @dataclass(frozen=True)
-class SpreadRule(HomogeneousRule):
+class SpreadRule(_Differences, HomogeneousRule):
     """A homogeneous function of the positions of one feature that sees no constant (a standard deviation)."""
 
     @property
     def statement(self) -> str:
         return f"{super().statement}; constants are not seen"
-
-    def shift(self, shifts: ShiftPass, site: Site) -> None:
-        shifts.require_uniform(site.inputs[0])
-        shifts.emit(site.outputs[0], {})
-
-    def blind(self, directions: DirectionPass, site: Site) -> Sequence[Blind]:
-        return unseen_constants(directions, site, super().blind(directions, site))
 
 
 @dataclass(frozen=True)
