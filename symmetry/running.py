@@ -18,7 +18,7 @@ from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.modules import as_double, fresh_inputs
-from lawful.theory.oracle.outputs import named_outputs
+from lawful.theory.oracle.outputs import named_outputs, whole_numbers
 from lawful.theory.parts import base
 from lawful.theory.refusals import refused
 
@@ -105,7 +105,8 @@ def outputs(setting: Setting, changes: Sequence[Mapping[str, torch.Tensor]], see
         seed: of the inputs and of what the network draws.
 
     Returns:
-        A list of outputs for every change, those of all inputs one after the other.
+        A list of outputs for every change, those of all inputs one after the other; codes and choices, which are
+        integers, are compared like any other.
 
     Raises:
         ShapeError: for a module without example inputs.
@@ -137,6 +138,7 @@ def outputs(setting: Setting, changes: Sequence[Mapping[str, torch.Tensor]], see
                 with refused(f"{type(network).__name__} does not run on random inputs like the examples"):
                     result = network(*positional, **named)
                 out += [t.detach().clone() for t in named_outputs(network, result).values()]
+                out += [t.detach().to(torch.float64) for t in whole_numbers(result)]
             found.append(out)
     return found
 

@@ -21,7 +21,7 @@ from .running import Setting, Tensors, distance, outputs, tensors_of
 from .symmetry import TOLERANCE, Symmetry
 
 JOINT = 100 * TOLERANCE  # rounding of all elements one after the other
-ROUNDS = 12  # trials where something may be compared
+ROUNDS = 12  # trials where something may be compared: a gate or a choice changes its mind at some examples only
 LARGEST = 50_000_000  # parameters of an architecture that is drawn at random for a trial
 
 
@@ -45,16 +45,16 @@ def tried(
         return list(found), []
     generator = torch.Generator().manual_seed(seed)
     _, start = of_model(setting, None, generator)
-    rounds = ROUNDS if stopped else 1  # a gate that compares with a number changes its mind at some examples only
 
     def worst(symmetries: Sequence[Symmetry], bound: float) -> float:
         error = 0.0
-        for i in range(rounds):
+        for i in range(ROUNDS):
             now: Tensors = dict(start)
             for s in list(symmetries) * (1 + i % 3):  # larger elements too
                 now |= s.changed(now, s.random(generator))
-            error = max(error, distance(*outputs(setting, [start, now], seed + i)))
-            if not error <= bound:
+            one, other = outputs(setting, [start, now], seed + i)
+            error = max(error, distance(one, other))
+            if not error <= bound or not (stopped or any(map(_whole, one))):
                 break
         return error
 
@@ -73,6 +73,11 @@ def tried(
             why = f": a gradient may be stopped at {stopped[0]}" if stopped else ""
             notes.append(f"{s.name} is no symmetry of the function, whose outputs change by {error:.0e}{why}")
     return kept, notes
+
+
+def _whole(output: torch.Tensor) -> bool:
+    """Whether an output is codes or choices: whole numbers, which answer to no small change."""
+    return output.numel() > 0 and bool((output == output.round()).all())
 
 
 def _stops(rule: object) -> bool:

@@ -58,6 +58,15 @@ def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     return tensors, tuple(left)
 
 
+def whole_numbers(out: Any) -> list[torch.Tensor]:
+    """The tensors of integers and truth values in what a module gave: codes, choices, masks; not what is `CARRIED`."""
+    inside = named_items(out)
+    if inside is not None:
+        return [t for key, value in inside.items() if key not in CARRIED for t in whole_numbers(value)]
+    whole = isinstance(out, torch.Tensor) and not (out.is_floating_point() or out.is_complex())
+    return [out] if whole else []
+
+
 def is_empty(value: Any) -> bool:
     """Whether something is a tensor without entries; nothing is asked of sizes that depend on values."""
     return isinstance(value, torch.Tensor) and any(type(n) is int and n == 0 for n in value.shape)
@@ -102,4 +111,13 @@ def why_empty(module: torch.nn.Module, out: Any) -> str:
     return f"{type(module).__name__} gives a tensor without entries, of shape {tuple(tensors[0].shape)}; {NO_EXAMPLE}"
 
 
-__all__ = ["CARRIED", "NO_EXAMPLE", "is_empty", "named_items", "named_outputs", "outputs_of", "why_empty"]
+__all__ = [
+    "CARRIED",
+    "NO_EXAMPLE",
+    "is_empty",
+    "named_items",
+    "named_outputs",
+    "outputs_of",
+    "whole_numbers",
+    "why_empty",
+]
