@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
 from typing import Any
 
 import torch
 
-from lawful.theory.gauge.rules import FixedMapRule, PositionMixRule, Rule, along_rule
+from lawful.theory.gauge.rules import FixedMapRule, PositionMixRule, Rule, Runs, along_rule
 
 from .base import Block, ShapeError, Signal
 from .numbers import Numbers
 from .run import Run
+
+MOST_PARTS, MOST_RUNS = 160, 400  # of the features that a fixed matrix joins, before they are taken for one
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +66,8 @@ class MixFeatures(Block):
     Args:
         weights: `A`, shape `(features of y, features of x)`.
 
-    Law: `S_out = S_in = c I` (wire-balance theorem); laws that depend on the numbers of `A` are not listed.
+    Law: `S_out = S_in = c I` on every part of the features that the entries of `A` join (wire-balance theorem); laws
+    that depend on the numbers of `A` are not listed.
     """
 
     weights: Numbers
@@ -88,10 +92,38 @@ class MixFeatures(Block):
         return (replace(s.with_features(int(out)), channels_first=False),)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return FixedMapRule()
+        return FixedMapRule(_joined(self.weights.tensor))
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] @ self.weights.on(x[0]).transpose(0, 1)
+
+
+def _joined(matrix: torch.Tensor) -> tuple[Runs, Runs] | None:
+    """The parts of features that the entries of a matrix join; None where they are one, many, or not known."""
+    if matrix.device.type == "meta":
+        return None
+    joined = matrix != 0
+    read, given = (torch.full((n,), -1) for n in reversed(matrix.shape))
+    for count in range(MOST_PARTS):
+        left = [bool((side < 0).any()) for side in (read, given)]
+        if not any(left):
+            found: tuple[Runs, Runs] = (_runs(read), _runs(given))
+            return found if count > 1 and max(map(len, found)) <= MOST_RUNS else None
+        of_read, of_given = torch.zeros(len(read), dtype=torch.bool), torch.zeros(len(given), dtype=torch.bool)
+        start = int((read if left[0] else given).argmin())
+        (of_read if left[0] else of_given)[start] = True
+        before = -1
+        while before < (now := int(of_read.sum() + of_given.sum())):
+            before = now
+            of_given |= joined[:, of_read].any(1)
+            of_read |= joined[of_given].any(0)
+        read[of_read] = given[of_given] = count
+    return None
+
+
+def _runs(parts: torch.Tensor) -> Runs:
+    """Length and part of every run of features."""
+    return tuple((len(list(run)), part) for part, run in groupby(parts.tolist()))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -214,6 +214,13 @@ def side_by_side(parts: Sequence[Algebra]) -> Algebra:
 
 
 @lru_cache(maxsize=1024)
+def Parts(runs: tuple[tuple[int, int], ...], zero: frozenset[int] = frozenset()) -> Algebra:
+    """One factor for all features of a part, none for the parts in `zero`; `runs` are lengths, each with its part."""
+    boxes = tuple(Box.of((n,), "" if part in zero else "c") for n, part in runs)
+    return Algebra(boxes, tuple(part for _, part in runs))
+
+
+@lru_cache(maxsize=1024)
 def Blocks(k: int, algebra: Algebra) -> Algebra:
     """`k` independent blocks, each from `algebra`: heads, groups."""
     return Algebra(

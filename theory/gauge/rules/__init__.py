@@ -7,7 +7,7 @@ from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
-from .factors import FixedGainRule, FixedMapRule
+from .factors import FixedGainRule, FixedMapRule, Runs
 from .joins import AddRule, ConcatRule, DotRule, PlacesRule, ProductRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
@@ -75,6 +75,7 @@ __all__ = [
     "RepeatRule",
     "RotaryRule",
     "Rule",
+    "Runs",
     "ScalarGainRule",
     "ScanRule",
     "SelectiveScanRule",

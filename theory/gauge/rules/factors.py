@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 
-from ..algebra import Algebra, Nothing, Scalar
+from ..algebra import Algebra, Parts
 from ..contract import Blind, Rule, Site
 from ..linalg import Number
 from ..passes import BalancePass, DirectionPass, LayoutPass, ShiftPass
@@ -79,31 +79,72 @@ class FixedGainRule(Rule):
         return degrees[0]
 
 
+Runs = tuple[tuple[int, int], ...]  # length and part of every run of features
+
+
 @dataclass(frozen=True)
 class FixedMapRule(Rule):
-    """A fixed matrix on the features: `S_out = S_in = c I`; what follows its own singular directions is not listed."""
+    """A fixed matrix on the features: `S_out = S_in = c I` on every part of the features that its entries join.
+
+    What follows its own singular directions is not listed.
+
+    Attributes:
+        parts: the features that it reads and those that it gives, as runs with the number of their part; empty where
+            all are one part.
+    """
+
+    parts: tuple[Runs, Runs] | None = None
 
     @property
     def statement(self) -> str:
-        return "fixed matrix: S_out = S_in = c I; t = 0 through it"
+        joined = " on every part that its entries join" if self.parts else ""
+        return f"fixed matrix: S_out = S_in = c I{joined}; t = 0 through it"
+
+    def runs(self, layouts: LayoutPass | BalancePass, site: Site) -> list[Runs]:
+        """The parts of what it reads and of what it gives."""
+        if self.parts is not None:
+            return list(self.parts)
+        return [((layouts.layout(w).size, 0),) for w in site.wires]
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
-        for w in site.wires:
-            layouts.meet(w, Scalar(layouts.size(w)))
-        if any(not layouts.layout(w).count for w in site.wires):
-            for w in site.wires:
-                layouts.meet(w, Nothing(layouts.size(w)))
+        runs = self.runs(layouts, site)
+        for w, parts in zip(site.wires, runs, strict=True):
+            layouts.meet(w, Parts(parts))
+        found = [_without_factor(layouts.layout(w), parts) for w, parts in zip(site.wires, runs, strict=True)]
+        zero = frozenset().union(*found)
+        if zero:
+            for w, parts in zip(site.wires, runs, strict=True):
+                layouts.meet(w, Parts(parts, zero))
 
     def balance(self, balance: BalancePass, site: Site) -> None:
-        balance.require(
-            {
-                balance.key(w, 0, balance.layout(w).boxes[0].constant): sign
-                for w, sign in ((site.inputs[0], 1), (site.outputs[0], -1))
-            }
-        )
+        first: dict[int, Sector | None] = {}
+        for w, parts in zip(site.wires, self.runs(balance, site), strict=True):
+            layout, seen = balance.layout(w), set()
+            for box, part in enumerate(_part_of_boxes(layout, parts)):
+                if part in seen:
+                    continue
+                seen.add(part)
+                key = balance.key(w, box, layout.boxes[box].constant)
+                if part in first:
+                    balance.require({first[part]: 1, key: -1})
+                else:
+                    first[part] = key
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0]
+
+
+def _part_of_boxes(layout: Algebra, runs: Runs) -> list[int]:
+    """The part of every box of a wire, which is cut at least as finely."""
+    ends = list(accumulate(n for n, _ in runs))
+    stops = accumulate(box.size for box in layout.boxes)
+    return [runs[bisect_left(ends, stop)][1] for stop in stops]
+
+
+def _without_factor(layout: Algebra, runs: Runs) -> set[int]:
+    """The parts that cannot be scaled on a wire."""
+    boxes = zip(layout.boxes, _part_of_boxes(layout, runs), strict=True)
+    return {part for box, part in boxes if box.constant not in box.labels}
 
 
 def divided(space: Subspace, factors: Sequence[Fraction]) -> Subspace:
