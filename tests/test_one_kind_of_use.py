@@ -137,14 +137,6 @@ CASES: dict[str, tuple[Forward, str, str, tuple[int, ...], str, int]] = {
         3,
     ),
     "gates of other functions": (layered(other_gate), "u:2,3 a:2,2 b:2,2 v:2,2", "", (5, 3), "mse", 9),
-    "running sums": (
-        layered(lambda m, h: F.relu(h).cumsum(-1)),
-        "u:3,2 v:2,3",
-        "",
-        (5, 2),
-        "mse",
-        1,
-    ),
 }
 
 
