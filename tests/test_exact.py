@@ -111,6 +111,7 @@ def test_brackets_do_not_depend_on_how_many_are_computed_at_a_time(monkeypatch: 
         assert np.array_equal(fields.brackets(level, 5), expected)
 
 
+@pytest.mark.nightly
 def test_narrow_deep_networks_need_long_brackets() -> None:
     """Brackets of six fields reach 268 dimensions of a VGG-11 with two channels, brackets of eight all 281."""
     arch = lw.families.vgg11().shrink()

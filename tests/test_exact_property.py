@@ -15,7 +15,7 @@ from lawful.blocks import Run
 from lawful.theory.verdict import Verdict
 
 LARGEST = 40  # trainable scalars
-EXAMPLES = max(8, settings().max_examples // 25)  # about a second each: 12 by default, 200 at night
+EXAMPLES = max(6, settings().max_examples // 40)  # about a second each: 7 by default, 125 at night
 
 Draw = st.DrawFn
 

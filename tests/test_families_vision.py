@@ -76,7 +76,6 @@ PUBLISHED: dict[str, tuple[Make, int]] = {
 
 # One small member of every line of networks, which the oracle counts in seconds.
 MEMBERS: dict[str, Make] = {
-    "vgg": lambda: f.vgg([[64], [128]], hidden=64, space=(16, 16)),
     "vgg with BatchNorm": lambda: f.vgg([[64], [128]], hidden=64, space=(16, 16), batch_norm=True),
     "resnet": lambda: f.resnet((1, 1), stem="cifar", space=(32, 32)),
     "bottlenecks": lambda: f.resnet((1,), bottleneck=True, space=(32, 32)),
@@ -85,15 +84,16 @@ MEMBERS: dict[str, Make] = {
     "preact": lambda: f.preact_resnet((2,), stem="cifar", space=(32, 32)),
     "preact without norm": lambda: f.preact_resnet((1,), norm="none", stem="cifar", space=(32, 32)),
     "wide": lambda: f.preact_resnet((1, 1), bottleneck=False, widen=2, stem="cifar", space=(32, 32), dropout=0.3),
-    "densenet": lambda: f.densenet((2,), space=(64, 64)),
     "densenet with a transition": lambda: f.densenet((1, 1), stem="cifar", space=(32, 32)),
     "efficientnet": lambda: f.efficientnet(stages=((1, 3, 1, 16, 1), (6, 5, 2, 24, 2))),
     "unet": lambda: f.unet(depth=1),
-    "unet with BatchNorm": lambda: f.unet(depth=1, batch_norm=True),
     "mixer": f.mlp_mixer,
 }
 # Longer than about 15 seconds, and the published sizes.
 LONG: dict[str, Make] = {
+    "vgg": lambda: f.vgg([[64], [128]], hidden=64, space=(16, 16)),
+    "densenet": lambda: f.densenet((2,), space=(64, 64)),
+    "unet with BatchNorm": lambda: f.unet(depth=1, batch_norm=True),
     "two stages of mobilenet_v2": lambda: f.mobilenet_v2(stages=((1, 8, 1, 1), (6, 16, 2, 2))),
     "two stages of mobilenet_v3": lambda: f.mobilenet_v3(((3, 16, 16, 1, 0, 2), (5, 72, 24, 1, 1, 1)), 64),
     "group norm": lambda: f.resnet(
