@@ -189,7 +189,15 @@ class GroupNormCore(Block):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class InstanceNormCore(_Norm):
-    """Every channel of every example to mean 0, variance 1 over its positions."""
+    """Every channel of every example to mean 0, variance 1 over its positions.
+
+    Args:
+        features: number of channels.
+        epsilon: added to the variance.
+        centre: whether the mean is removed; without, the mean square becomes 1, as of the queries and keys of XCiT.
+    """
+
+    centre: bool = True
 
     summary = "channels to mean 0, variance 1 over the positions"
     source = "kunin2021, theorem 1"
@@ -203,7 +211,7 @@ class InstanceNormCore(_Norm):
         return super().output(*signals)
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return NormRule(centre=True, groups=self.features, local=False, epsilon=self.epsilon)
+        return NormRule(centre=self.centre, groups=self.features, local=False, epsilon=self.epsilon)
 
     def width_minimum(self, port: int) -> int:
         return 2  # it normalises over positions, not over its features
@@ -211,7 +219,8 @@ class InstanceNormCore(_Norm):
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         y = x[0].movedim(run.axis, 1)
         z = y.flatten(2)
-        z = divide(z - z.mean(-1, keepdim=True), -1, self.epsilon, z)
+        centred = z - z.mean(-1, keepdim=True) if self.centre else z
+        z = divide(centred, -1, self.epsilon, z if self.centre else None)
         return z.reshape(y.shape).movedim(1, run.axis)
 
     @classmethod

@@ -174,7 +174,8 @@ def of_block(block: Any, x: Tensor, axis: int) -> Tensor | None:
             size = size.expand(*size.shape[:-1], y.shape[-1] // block.heads).flatten(-2).movedim(-1, axis)
         else:
             groups = block.groups if isinstance(block, GroupNormCore) else y.shape[1]
-            size = _size(y.reshape(y.shape[0], groups, -1), (2,), True).repeat_interleave(y.shape[1] // groups, 1)
+            centre = isinstance(block, GroupNormCore) or block.centre
+            size = _size(y.reshape(y.shape[0], groups, -1), (2,), centre).repeat_interleave(y.shape[1] // groups, 1)
             size = size.reshape(*y.shape[:2], *[1] * (y.ndim - 2)).movedim(1, axis)
     else:
         return None

@@ -59,8 +59,10 @@ def turned(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
         feature: the dimension.
     """
     wanted, found = s.dims[feature], s.feature_dims
-    if not wanted and len(found) == 1 and found[0] and s.dims[found[0]] == s.feature_atoms:
-        single = [axis for axis in own_axes(s) if s.signal.shape[axis - 1] == 1]  # a feature by itself was turned
+    if not wanted and len(found) == 1 and found[0] and s.dims[found[0]] == s.feature_atoms:  # one feature was turned
+        if all(s.signal.shape[axis - 1] > 1 for axis in own_axes(s)):
+            s = exact(low, node, s, found[0], first=s.signal.channels_first and found[0] == 1)
+        single = [axis for axis in own_axes(s) if s.signal.shape[axis - 1] == 1]
         return _swapped(low, node, s, single[0]) if single else None
     held = any(a.axis in (0, COPIES, s.feature_axis) for a in wanted)
     if held or not wanted or len(found) != 1 or s.dims[found[0]] != s.feature_atoms or not found[0]:
@@ -258,8 +260,15 @@ def aligned(low: Context, node: Node, a: Stream, b: Stream) -> tuple[Stream, Str
     return a.arranged(dims_a), wanted
 
 
-def spread_out(low: Context, node: Node, s: Stream, lengths: Sequence[int]) -> Stream:
+def spread_out(low: Context, node: Node, s: Stream, lengths: Sequence[int], home: int = -1) -> Stream:
     """A stream that is repeated to a shape that it broadcasts to: its copies are positions and features of their own.
+
+    Args:
+        low: the program.
+        node: the call.
+        s: the stream.
+        lengths: the shape.
+        home: the dimension whose copies are features where it has none of its own.
 
     Raises:
         NotUnderstood: if it would be repeated for examples.
@@ -269,7 +278,7 @@ def spread_out(low: Context, node: Node, s: Stream, lengths: Sequence[int]) -> S
     if all(a.axis == COPIES for a in whole.dims[0]) and whole.dims[0]:
         raise NotUnderstood("what is the same for every example is repeated along an axis of positions")
     found = whole.feature_home
-    feature = found[0] if len(found) == 1 and found[0] > 0 else len(dims) - 1
+    feature = found[0] if len(found) == 1 and found[0] > 0 else home % len(dims)
     return exact(low, node, whole, feature, first=s.signal.channels_first and feature == 1)
 
 

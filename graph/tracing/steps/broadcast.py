@@ -54,7 +54,9 @@ def joined(low: Context, node: Node, block: Add | Product | Larger, a: Value, b:
     except BothRepeated:
         if y.batched and not x.batched:
             x, y = y, x
-        x, y = aligned(low, node, spread_out(low, node, x, _lengths(x, y)), y)
+        home = [d - len(y.dims) for d in y.feature_dims]
+        at = home[0] if len(home) == 1 and not x.feature_dims else -1
+        return joined(low, node, block, spread_out(low, node, x, _lengths(x, y), at), y)
     except OneFactor:
         if isinstance(block, Product) and len(x.feature_dims) == 1:
             return _weighed(low, node, x, y)

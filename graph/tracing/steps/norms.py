@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch.fx import Node
 
-from lawful.blocks import Affine, Block, HeadNormCore, L2Norm, LayerNormCore, RMSNormCore, Scale
+from lawful.blocks import Affine, Block, HeadNormCore, InstanceNormCore, L2Norm, LayerNormCore, RMSNormCore, Scale
 from lawful.blocks.norms import GUARD
 
 from ..arrange import focus
 from ..context import Context
-from ..layout import size, view
+from ..layout import COPIES, size, view
 from ..values import Stream, Value
 from .parameters import bias_name
 from .patterns import beside_pattern, layer_pattern, length_pattern, rms_pattern
@@ -60,6 +61,19 @@ def _normed(
     return y.arranged(s.dims)
 
 
+def _over_positions(
+    low: Context, node: Node, s: Stream, dims: Sequence[int], epsilon: float, centre: bool
+) -> Stream | None:
+    """A norm over all positions of an example, for every feature by itself; None for any other."""
+    own = [a for d in dims for a in s.dims[d]]
+    space = [a for d in s.dims for a in d if a.axis not in (0, s.feature_axis)]
+    every = math.prod(a.size for a in own) == s.signal.positions > 1
+    if not every or sorted(map(id, own)) != sorted(map(id, space)) or any(a.axis == COPIES for a in own):
+        return None
+    (y,) = low.emit(node, InstanceNormCore(s.signal.features, epsilon, centre), [s])
+    return y.arranged(s.dims)
+
+
 def written_out(low: Context, node: Node) -> Value | None:
     """The norm that a product or quotient is the end of, if it is one."""
     for pattern, centre in ((rms_pattern, False), (layer_pattern, True)):
@@ -67,6 +81,9 @@ def written_out(low: Context, node: Node) -> Value | None:
         if found is not None:
             x, epsilon, dims = found
             s = low.stream(low.env[x], node, channels_first=False)
+            alone = _over_positions(low, node, s, [d % len(s.dims) for d in dims], epsilon, centre)
+            if alone is not None:
+                return alone
             if [d % len(s.dims) for d in dims] == s.feature_dims and len(dims) == 1:
                 return _normed(low, node, s, dims[0] % len(s.dims), epsilon, centre)
             if [d % len(s.dims) for d in dims] == [len(s.dims) - 1]:
@@ -81,6 +98,11 @@ def written_out(low: Context, node: Node) -> Value | None:
     if found is not None:
         x, epsilon, dims = found
         s = low.stream(low.env[x], node, channels_first=False)
+        if epsilon <= GUARD:
+            alone = _over_positions(low, node, s, [d % len(s.dims) for d in dims], 0.0, False)
+            if alone is not None:
+                (y,) = low.emit(node, Scale(s.signal.positions**-0.5), [alone], label="length")
+                return y.arranged(s.dims)
         if len(dims) == 1:
             dim = dims[0] % len(s.dims)
             own, every = s.dims[dim], s.feature_atoms
