@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.fx import Node
@@ -19,14 +20,16 @@ from torch.fx import Node
 from lawful.blocks import Along, Signal
 
 from .layout import COPIES, Atom, Dim, canonical
-from .measured import CLOSE, DENOMINATOR, MOST, SCALES
+from .measured import CLOSE, DENOMINATOR, SCALES
 from .values import Stream
 
 if TYPE_CHECKING:
     from .context import Context
 
 Traced = Callable[[torch.Tensor], torch.Tensor]
-WIDE = 10**6  # entries times features that are tried at most
+MOST = 4_000_000  # entries that are read and given at most
+LARGE = 250_000  # entries above which fewer points are tried
+FEW = (1.0, 1e-3, 1e6, 1e-6)
 
 
 def along(low: Context, node: Node, s: Stream, call: Traced, example: torch.Tensor) -> Stream | None:
@@ -42,8 +45,7 @@ def along(low: Context, node: Node, s: Stream, call: Traced, example: torch.Tens
     plain = example.is_floating_point() and example.ndim and s.batched
     if not plain or s.signal.tokens or not s.dims[0] or [a.axis for a in s.dims[0]] != [0]:
         return None
-    entries = s.shape_batch * math.prod(s.signal.shape)
-    if max(entries, example.numel()) > MOST or entries * s.signal.features > WIDE * 16:
+    if max(s.shape_batch * math.prod(s.signal.shape), example.numel()) > MOST:
         return None
     own = s.feature_dims
     whole = all(len(s.dims[d]) == 1 for d in own)
@@ -55,15 +57,24 @@ def along(low: Context, node: Node, s: Stream, call: Traced, example: torch.Tens
         home = [found[own.index(d)] for d in order]
         if shape[0] == s.shape_batch and [shape[d] for d in home] == [s.shape[d] for d in order]:
             seen = _Seen(s, call, home)
-            with torch.random.fork_rng(devices=[]):
-                try:
-                    linear = seen.linear()
-                    power = None if linear else seen.power()
-                except Exception:  # numbers of another kind are asked for
-                    return None
-                if linear or (power is not None and not seen.turns()):
-                    return _emitted(low, node, s, seen, shape, power, seen.total())
+            key = ("along", node.target, node.args[1:], node.kwargs, s.signal, s.dims) if _alone(node) else None
+            kind = low.kinds[key] if key in low.kinds else low.kinds.setdefault(key or node, seen.kind())
+            return None if kind is None else _emitted(low, node, s, seen, shape, kind)
     return None
+
+
+def _alone(node: Node) -> bool:
+    """Whether a call reads one tensor and plain data, so that others like it do the same."""
+    return node.all_input_nodes == [node.args[0]] and not node.kwargs
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a call is seen to be: its degree, what comes out of a constant, and whether it leaves positions out."""
+
+    power: Fraction | None
+    total: Fraction | None
+    gaps: bool
 
 
 class _Seen:
@@ -96,16 +107,35 @@ class _Seen:
 
     def _points(self) -> list[torch.Tensor]:
         s = self._stream
-        return [c * self._random(s.shape_batch, *s.signal.space, s.signal.features) for c in SCALES]
+        shape = (s.shape_batch, *s.signal.space, s.signal.features)
+        return [c * self._random(*shape) for c in (SCALES if math.prod(shape) <= LARGE else FEW)]
+
+    def kind(self) -> _Kind | None:
+        """What the call is; None for one of no such kind."""
+        with torch.random.fork_rng(devices=[]):
+            try:
+                linear = self.linear()
+                power = None if linear else self.power()
+            except Exception:  # numbers of another kind are asked for
+                return None
+            if linear or (power is not None and not self.turns()):
+                return _Kind(power, self.total(), self.gaps())
+        return None
 
     def linear(self) -> bool:
         """Whether it commutes with matrices on the features, takes sums to sums, and examples by themselves."""
         n = self._stream.signal.features
         for x in self._points():
-            m, z = self._random(n, n), float(x.abs().max()) * self._random(*x.shape)
+            z = float(x.abs().max()) * self._random(*x.shape)
+            orders = [torch.randperm(n, generator=self._generator) for _ in range(2)]
+            factors = self._random(2, n)
             y = self._plain(x)
+
+            def mixed(t: torch.Tensor, orders: Any = orders, factors: Any = factors) -> torch.Tensor:
+                return factors[0] * t[..., orders[0]] + factors[1] * t[..., orders[1]]
+
             sums = _same(self._plain(x + z), y + self._plain(z))
-            if not (sums and _same(self._plain(x @ m), y @ m) and self._apart(x, y)):
+            if not (sums and _same(self._plain(mixed(x)), mixed(y)) and self._apart(x, y)):
                 return False
         return True
 
@@ -193,14 +223,13 @@ def _emitted(
     s: Stream,
     seen: _Seen,
     shape: Sequence[int],
-    power: Fraction | None,
-    total: Fraction | None,
+    kind: _Kind,
 ) -> Stream:
     """The block of such a call, and what it gives."""
     name = low.place(node).op
     space = tuple(n for i, n in enumerate(shape) if i and i not in seen.home)
     signal = Signal(s.signal.features, space)
-    block = Along(name, (signal,), power, total, seen.gaps(), lambda x, p: seen.run(x[0]))
+    block = Along(name, (signal,), kind.power, kind.total, kind.gaps, lambda x, p: seen.run(x[0]))
     (y,) = low.emit(node, block, [s], label=name.partition(".")[0])
     rest = iter(canonical((s.shape_batch, *space)))
     dims: list[Dim] = [() if i in seen.home else next(rest) for i in range(len(shape))]

@@ -65,9 +65,11 @@ def turned(low: Context, node: Node, s: Stream, feature: int) -> Stream | None:
         single = [axis for axis in own_axes(s) if s.signal.shape[axis - 1] == 1]
         return _swapped(low, node, s, single[0]) if single else None
     held = any(a.axis in (0, COPIES, s.feature_axis) for a in wanted)
-    if held or not wanted or len(found) != 1 or s.dims[found[0]] != s.feature_atoms or not found[0]:
+    if held or not wanted or not found or any(a.axis != s.feature_axis for d in found for a in s.dims[d]):
         return None
     if len(wanted) > 1 or wanted[0].size != s.signal.shape[wanted[0].axis - 1]:
+        if len(found) > 1 or s.dims[found[0]] != s.feature_atoms:
+            return None
         s = exact(low, node, s, found[0], first=s.signal.channels_first and found[0] == 1)
         wanted = s.dims[feature]
     return _swapped(low, node, s, wanted[0].axis)

@@ -64,6 +64,7 @@ class Context(ABC):
         notes: what a reader of the laws should know.
         batch: length of the batch that was traced.
         unfelt: calls that nothing reads which feels a gradient.
+        kinds: what calls are seen to be in numbers, by what decides it.
     """
 
     def __init__(self, program: Program) -> None:
@@ -79,6 +80,7 @@ class Context(ABC):
         self.notes: list[str] = []
         self.batch = next((int(i.example.shape[0]) for i in program.inputs if i.example.ndim), 1)
         self.unfelt = unfelt(program.graph, [node for _, node in program.outputs], program.detached)
+        self.kinds: dict[Any, Any] = {}
         self._seen: dict[Any, tuple[Stream, ...]] = {}
 
     @abstractmethod

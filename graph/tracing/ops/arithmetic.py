@@ -58,6 +58,18 @@ def div(low: Context, node: Node, a: Value, b: Value) -> Value:
     raise NotUnderstood("a quotient")
 
 
+@handles("addcmul")
+def plus_product(low: Context, node: Node, x: Value, a: Value, b: Value, *, value: float = 1) -> Value:
+    """`x + value a b`."""
+    return add(low, node, x, mul(low, node, a, b), value)
+
+
+@handles("addcdiv")
+def plus_quotient(low: Context, node: Node, x: Value, a: Value, b: Value, *, value: float = 1) -> Value:
+    """`x + value a / b`."""
+    return add(low, node, x, div(low, node, a, b), value)
+
+
 @handles("lerp.Tensor", "lerp.Scalar")
 def lerp(low: Context, node: Node, a: Value, b: Value, g: Value) -> Value:
     """`a + g (b - a)`."""

@@ -12,7 +12,8 @@ from torch.fx import Node
 from lawful.blocks import PixelShuffle, PixelUnshuffle, Positions
 
 from ..context import Context, handles
-from ..steps.concatenation import padded_features
+from ..steps.arithmetic import plus
+from ..steps.concatenation import padded_features, padded_heads
 from ..steps.features import along_features, picked
 from ..steps.positions import Walled, image, moved, padded
 from ..steps.weighed import weighed
@@ -35,9 +36,13 @@ def pad(low: Context, node: Node, x: Value, around: Sequence[int], *rest: Any) -
     if len(set(at)) == 1 and along_features(s, at[0]):
         side = 2 * (len(s.dims) - 1 - at[0])
         return padded_features(low, node, s, at[0], around[side], around[side + 1], value)
-    if value:
-        raise NotUnderstood(f"padding by {mode} {value}")
-    return padded(low, node, low.stream(x, node), tuple(around))
+    if len(set(at)) == 1 and at[0] in s.feature_dims:
+        side = 2 * (len(s.dims) - 1 - at[0])
+        return padded_heads(low, node, s, at[0], around[side], around[side + 1], value)
+    if not value:
+        return padded(low, node, s, tuple(around))
+    y = padded(low, node, plus(low, node, s, -value), tuple(around))  # zeros around what lacks the constant
+    return plus(low, node, y, value)
 
 
 def _mirrored(low: Context, node: Node, x: Value, around: Sequence[int], mode: str) -> Value:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from lawful.blocks import GlobalMaxPool, GroupMax, Product, Split
+from lawful.blocks import GlobalMaxPool, GroupMax, Pointwise, Product, Split
 
 from ..arguments import Arguments
 from ..arrange import exact, joined_features, reordered
@@ -19,7 +19,7 @@ from ..context import Context, handles
 from ..layout import Dim
 from ..opaque import ONLY_CHOICES, emit_opaque
 from ..purity import name_of
-from ..steps.arithmetic import add, times
+from ..steps.arithmetic import add, mul, times
 from ..steps.experts import mixture_of_experts
 from ..steps.features import opened
 from ..steps.formed import is_weight
@@ -81,6 +81,31 @@ def finite_sum(
 ) -> Value:
     """A sum of numbers, all of which are."""
     return reduce(low, node, x, dims, keep) if dims else of_everything(low, node, x)
+
+
+@handles("var.correction", "var.dim")
+def variance(low: Context, node: Node, x: Value, dims: Any = None, *rest: Any, **options: Any) -> Stream:
+    """A variance over features: the mean of what is left of each square without the mean."""
+    s = low.stream(x, node)
+    rank, keep = len(s.dims), bool(options.get("keepdim", rest[1] if len(rest) > 1 else False))
+    asked = sorted(d % rank for d in dims) if dims else list(range(rank))
+    if not set(asked) & set(s.feature_dims):
+        raise NotUnderstood("a variance over positions alone")  # which treats every feature by itself
+    count = math.prod(s.shape[d] for d in asked)
+    less = options.get("correction", 1) if "correction" in str(node.target) else int(rest[0] if rest else True)
+    centre = add(low, node, s, times(low, node, reduced(low, node, s, asked, True, True), -1.0))
+    square = reduced(low, node, mul(low, node, centre, centre), asked, keep, True)
+    y = times(low, node, square, count / (count - float(1 if less is None else less)))
+    assert isinstance(y, Stream)
+    return y
+
+
+@handles("std.correction", "std.dim")
+def deviation(low: Context, node: Node, x: Value, dims: Any = None, *rest: Any, **options: Any) -> Stream:
+    """The root of a variance over features."""
+    y = variance(low, node, x, dims, *rest, **options)
+    (root,) = low.emit(node, Pointwise("sqrt"), [y], label="sqrt")
+    return root.arranged(y.dims)
 
 
 @handles("prod.dim_int")

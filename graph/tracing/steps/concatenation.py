@@ -11,9 +11,9 @@ from lawful.blocks import Concat, ConcatPositions, ConcatTokens
 
 from ..arrange import exact, relength, straight
 from ..context import Context
-from ..layout import COPIES, merged, view
+from ..layout import COPIES, Atom, merged, view
 from ..values import Fixed, NotUnderstood, Stream, Value
-from .features import opened
+from .features import opened, picked
 from .headwise import by_heads
 from .planes import halves_rotated
 from .reparametrised import joined_vectors
@@ -123,6 +123,33 @@ def _beside(low: Context, node: Node, streams: Sequence[Stream], dim: int) -> St
     plain = len(first.signal.space) == 1 and not first.signal.channels_first
     (y,) = low.emit(node, ConcatTokens() if plain else ConcatPositions(axis), list(streams), label="cat")
     return relength(first, y, dim)
+
+
+def padded_heads(low: Context, node: Node, s: Stream, dim: int, before: int, after: int, value: float) -> Stream:
+    """Fixed numbers beside the features of every head.
+
+    Raises:
+        NotUnderstood: for features that are cut into something else than heads.
+    """
+    own, new = s.feature_dims, s.signal.features
+    if len(own) != 2 or any(len(s.dims[d]) != 1 for d in own) or min(before, after) < 0:
+        raise NotUnderstood("padding of a part of the features")
+    (other,) = (d for d in own if d != dim)
+    (head,), (one,) = s.dims[other], s.dims[dim]
+    if head.size * one.size != new:
+        raise NotUnderstood("padding of a part of the features")
+    dims = list(s.dims)
+    dims[other], dims[dim] = (), (Atom(s.feature_axis, new),)
+    longer = padded_features(low, node, s.arranged(tuple(dims)), dim, 0, 1, value)
+    index: list[int] = []
+    for h in range(head.size):
+        inside = [h * head.stride + i * one.stride for i in range(one.size)]
+        index += [new] * before + inside + [new] * after
+    y = picked(low, node, longer, dim, index)
+    wide = before + one.size + after
+    dims = list(y.dims)
+    dims[other], dims[dim] = (Atom(y.feature_axis, head.size, wide),), (Atom(y.feature_axis, wide),)
+    return y.arranged(tuple(dims))
 
 
 def padded_features(low: Context, node: Node, s: Stream, dim: int, before: int, after: int, value: float) -> Stream:
