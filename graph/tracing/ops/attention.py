@@ -74,6 +74,11 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
         return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
     if isinstance(a, Scores) and not isinstance(b, (Scores, Weight)):
         return mixed(low, node, a, b)
+    if isinstance(b, Scores) and b.done and isinstance(a, (Stream, Data)):  # `v^T a^T` is `(a v)^T`
+        try:
+            return _transposed(mixed(low, node, _transposed(b), _transposed(low.stream(a, node, channels_first=False))))
+        except NotUnderstood:
+            pass
     if isinstance(a, Fixed):
         return weighed(low, node, a, b)
     if isinstance(b, Fixed) and isinstance(a, Stream):
@@ -90,6 +95,11 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
                 continue
         return any_product(low, node, a, b)
     return product(low, node, a, b)
+
+
+def _transposed(value: Value) -> Value:
+    """A value whose last two dimensions have changed places."""
+    return value.arranged((*value.dims[:-2], value.dims[-1], value.dims[-2]))
 
 
 def _turned_mix(low: Context, node: Node, b: Fixed, a: Stream) -> Value:

@@ -14,8 +14,9 @@ from ..steps.attention import mixed
 from ..steps.contraction import mixed_positions, reordered_dims, same_order, spelled, summed_alone, written_product
 from ..steps.maps import dense
 from ..steps.scores import product
+from ..steps.selected import chosen_rows
 from ..steps.side_by_side import every_expert, stacked, summed_stack, weighed_sum
-from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
+from ..values import Data, Fixed, NotUnderstood, Scores, Stream, Value, Weight
 
 
 @handles("einsum")
@@ -25,6 +26,8 @@ def einsum(low: Context, node: Node, equation: str, operands: Sequence[Value], *
     Raises:
         NotUnderstood: for diagonals, and where no rule covers one of the steps.
     """
+    if any(isinstance(v, Fixed) for v in operands) and (rows := chosen_rows(low, node)) is not None:
+        return rows
     names, out = spelled(equation, [len(v.shape) for v in operands])
     values = list(operands)
     for k, letters in enumerate(names):

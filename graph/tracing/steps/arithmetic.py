@@ -21,7 +21,7 @@ from .norms import written_out
 from .parameters import combined
 from .pointwise import Positive, gated
 from .rotary import rotated
-from .scores import biased, scaled
+from .scores import biased, scaled, scored
 
 
 def add(low: Context, node: Node, a: Value, b: Value, alpha: float = 1) -> Value:
@@ -88,7 +88,11 @@ def _first(w: Weight) -> bool | None:
 def mul(low: Context, node: Node, a: Value, b: Value) -> Value:
     """`a b`."""
     if isinstance(a, Scores) or isinstance(b, Scores):
-        return scaled(low, node, a, b) if isinstance(a, Scores) else scaled(low, node, b, a)
+        scores, other = (a, b) if isinstance(a, Scores) else (b, a)
+        try:
+            return scaled(low, node, scores, other)
+        except NotUnderstood:
+            return _on_queries(low, node, scores, other)
     if not isinstance(a, (Stream, Data)) and isinstance(b, (Stream, Data)):
         a, b = b, a
     b = one_for_all(a, b) if isinstance(b, Fixed) else b
@@ -115,6 +119,21 @@ def mul(low: Context, node: Node, a: Value, b: Value) -> Value:
     if isinstance(b, Moved):
         return times_parameter(low, node, low.stream(a, node, _first(b.weight)), b.weight, b.offset)
     return joined(low, node, Product(), a, b)
+
+
+def _on_queries(low: Context, node: Node, scores: Scores, other: Value) -> Scores:
+    """Scores times what is the same for all keys, as a factor of the queries.
+
+    Raises:
+        NotUnderstood: for any other factor, and for scores that are weights already.
+    """
+    natural = scores.plain and scores.dims == scored(scores.q, scores.k)
+    if not natural or not isinstance(other, (Weight, Stream)) or (other.shape and other.shape[-1] > 1):
+        raise NotUnderstood("scores of attention are multiplied by something that is no number")
+    q = joined(low, node, Product(), scores.q, low.stream(other, node))
+    if scored(q, scores.k) != scores.dims:
+        raise NotUnderstood("queries that are cut by their factor")
+    return replace(scores, q=q)
 
 
 def times(low: Context, node: Node, a: Value, c: float) -> Value:
