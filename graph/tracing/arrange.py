@@ -277,10 +277,14 @@ def spread_out(low: Context, node: Node, s: Stream, lengths: Sequence[int], home
     """
     dims = ((),) * (len(lengths) - len(s.dims)) + s.dims
     whole = s.arranged(tuple(d or ((Atom(COPIES, n),) if n > 1 else ()) for d, n in zip(dims, lengths, strict=True)))
-    if all(a.axis == COPIES for a in whole.dims[0]) and whole.dims[0]:
+    alone = bool(whole.dims[0]) and all(a.axis == COPIES for a in whole.dims[0])
+    if alone and s.batched:
         raise NotUnderstood("what is the same for every example is repeated along an axis of positions")
     found = whole.feature_home
     feature = found[0] if len(found) == 1 and found[0] > 0 else home % len(dims)
+    if alone:  # no examples: the first axis is one of positions
+        y = exact(low, node, whole.arranged(((), *whole.dims)), feature + 1)
+        return y.arranged(y.dims[1:])
     return exact(low, node, whole, feature, first=s.signal.channels_first and feature == 1)
 
 

@@ -142,7 +142,8 @@ def _conv(
         block = UnevenConv(
             channels, width, kernel, step, border, hole, groups, "bias" in names, transposed, more if transposed else ()
         )
-    return low.emit(node, block, [s], names)[0]
+    (y,) = low.emit(node, block, [s], names)
+    return y.arranged((s.dims[0], *y.dims[1:]))  # what is made of numbers alone is the same for every example
 
 
 def _pixelwise(low: Context, node: Node, s: Stream, weight: Weight, bias: Value) -> Stream:

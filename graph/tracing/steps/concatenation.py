@@ -26,7 +26,7 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     """Tensors side by side: features, or positions."""
     if len(parts) == 1:
         return parts[0]
-    rank = len(node.meta["val"].shape)
+    rank = len(parts[0].shape)
     dim %= rank
     vectors = joined_vectors(parts)
     if vectors is not None:
@@ -52,6 +52,9 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     headed = by_heads(low, node, streams, dim)
     if headed is not None:
         return headed
+    if lead.dims[0] and not any(s.batched for s in streams):  # no examples: the first axis is one of positions
+        y = cat(low, node, [s.arranged(((), *s.dims)) for s in streams], dim + 1)
+        return y.arranged(y.dims[1:])
     found = lead.feature_home
     if len(found) > 1 and dim and dim not in found and 0 not in found:
         return _of_heads(low, node, streams, dim, found)
@@ -73,7 +76,7 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
         (y,) = low.emit(node, ConcatTokens(), whole, label="cat")
     else:
         (y,) = low.emit(node, ConcatPositions(axis), whole, label="cat")
-    return y if feature else y.arranged((y.dims[-1], *y.dims[1:-1]))  # no batch: features came first
+    return y
 
 
 def _of_heads(low: Context, node: Node, streams: Sequence[Stream], dim: int, homes: Sequence[int]) -> Value:
