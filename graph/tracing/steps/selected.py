@@ -101,7 +101,7 @@ def _made_of(low: Context, node: Node) -> tuple[Weight, Callable[[torch.Tensor],
                     done[n] = held.tensor.double() if held.tensor.is_floating_point() else held.tensor
                 else:
                     args = torch.fx.map_arg(n.args, value)
-                    done[n] = n.target(*args, **torch.fx.map_arg(n.kwargs, value))  # type: ignore[operator]
+                    done[n] = n.target(*args, **torch.fx.map_arg(n.kwargs, value))
             return done[n]
 
         return value(node)  # type: ignore[no-any-return]
