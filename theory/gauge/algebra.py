@@ -56,7 +56,7 @@ class Algebra:
     def _hash(self) -> int:
         return hash((self.boxes, self.ties))
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Width of the wire."""
         return sum(b.size for b in self.boxes)
@@ -104,24 +104,27 @@ class Algebra:
 
     def cut(self, edges: Iterable[int]) -> Algebra:
         """The same algebra with boxes cut at the given positions."""
-        out = self
-        for p in edges:
-            out = out._cut_once(p)
-        return out
-
-    def _cut_once(self, position: int) -> Algebra:
-        start = 0
-        for i, box in enumerate(self.boxes):
-            if start < position < start + box.size:
-                pieces, groups = cut_box(box, position - start)
-                fresh = max(self.ties) + 1
-                ties = [self.ties[i] if g == groups[0] else fresh + g for g in groups]
-                return Algebra(
-                    self.boxes[:i] + tuple(pieces) + self.boxes[i + 1 :],
-                    self.ties[:i] + tuple(ties) + self.ties[i + 1 :],
-                )
-            start += box.size
-        return self
+        left = sorted(set(edges).difference(self.edges()), reverse=True)
+        boxes: list[Box] = []
+        ties: list[int] = []
+        todo = list(zip(self.boxes, self.ties, strict=True))[::-1]
+        start, fresh = 0, max(self.ties, default=-1) + 1
+        while todo and left:
+            box, tie = todo.pop()
+            while left and left[-1] <= start:  # a cut before it has cut here too
+                left.pop()
+            if not left or start + box.size <= left[-1]:
+                boxes.append(box)
+                ties.append(tie)
+                start += box.size
+                continue
+            pieces, groups = cut_box(box, left[-1] - start)
+            own = [tie if g == groups[0] else fresh + g for g in groups]
+            fresh = max(fresh, *(g + 1 for g in own))
+            todo += list(zip(pieces, own, strict=True))[::-1]
+        boxes += [box for box, _ in todo[::-1]]
+        ties += [tie for _, tie in todo[::-1]]
+        return Algebra(tuple(boxes), tuple(ties)) if len(boxes) > len(self.boxes) else self
 
     def __repr__(self) -> str:
         """The name a reader would use, as it can be typed where there is one."""
@@ -160,13 +163,19 @@ def _clashing_edges(left: Algebra, right: Algebra) -> list[int]:
 
 
 def _join_ties(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
-    group = list(range(len(a)))
+    above = list(range(len(a)))
+
+    def root(i: int) -> int:
+        while above[i] != i:
+            above[i] = i = above[above[i]]
+        return i
+
     for ties in (a, b):
         first: dict[int, int] = {}
         for i, t in enumerate(ties):
-            old, new = group[i], group[first.setdefault(t, i)]
-            group = [new if g == old else g for g in group]
-    return tuple(group)
+            one, other = root(i), root(first.setdefault(t, i))
+            above[max(one, other)] = min(one, other)
+    return tuple(map(root, range(len(a))))
 
 
 @lru_cache(maxsize=1024)

@@ -60,8 +60,10 @@ class Balance:
             for label in sorted(box.labels):
                 if self._centring or "x" not in label:
                     self.equations.declare(Sector(w, b, label))
-        for tie in set(algebra.ties) if len(algebra.boxes) > 1 else ():
-            tied = [b for b, t in enumerate(algebra.ties) if t == tie]
+        groups: dict[int, list[int]] = {}
+        for b, tie in enumerate(algebra.ties):
+            groups.setdefault(tie, []).append(b)
+        for tied in groups.values():
             keys = [self.key(w, b, algebra.boxes[b].constant) for b in tied]
             for key in keys[1:]:
                 self.require({keys[0]: 1, key: -1})  # a box without a scalar part forces zero on the others

@@ -52,7 +52,7 @@ class Box:
     def _hash(self) -> int:
         return hash((self.dims, self.labels))
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of indices."""
         return math.prod(self.dims)
