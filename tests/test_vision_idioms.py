@@ -192,28 +192,28 @@ class Tables(nn.Module):
 
 
 CASES = {
-    "cross covariance": (CrossCovariance(), (4, 5, 3), 19, 20),
-    "separable": (Separable(), (3, 2, 3, 5), 7, 7),
-    "focal": (Focal(), (3, 2, 3, 4), 6, 7),
-    "mean square": (RootMeanSquare(False), (3, 2, 3, 3), 3, 3),
-    "variance": (RootMeanSquare(True), (3, 2, 3, 3), 6, 6),
-    "values before weights": (Turned(), (3, 3, 2, 3), 18, 18),
-    "one-hot lookups": (OneHot(), (3, 4, 3), 18, 18),
-    "deviation of groups": (Evolved(2), (3, 2, 2, 3), 2, 2),
-    "deviation of features": (Evolved(0), (3, 2, 2, 3), 1, 2),
-    "a constant beside heads": (Padded(), (3, 4, 3), 4, 10),
-    "global response": (Global(), (3, 2, 3, 2), 1, 1),
-    "maps of pixels": (Mixed(), (3, 2, 2, 3), 1, 2),
-    "a constant around an image": (Walled(), (3, 2, 3, 3), 0, 0),
-    "positions of a batch": (Made(), (3, 6, 3), 8, 8),
-    "tables": (Tables(), (3, 5, 4), 0, 8),
+    "cross covariance": (CrossCovariance, (4, 5, 3), 19, 20),
+    "separable": (Separable, (3, 2, 3, 5), 7, 7),
+    "focal": (Focal, (3, 2, 3, 4), 6, 7),
+    "mean square": (lambda: RootMeanSquare(False), (3, 2, 3, 3), 3, 3),
+    "variance": (lambda: RootMeanSquare(True), (3, 2, 3, 3), 6, 6),
+    "values before weights": (Turned, (3, 3, 2, 3), 18, 18),
+    "one-hot lookups": (OneHot, (3, 4, 3), 18, 18),
+    "deviation of groups": (lambda: Evolved(2), (3, 2, 2, 3), 2, 2),
+    "deviation of features": (lambda: Evolved(0), (3, 2, 2, 3), 1, 2),
+    "a constant beside heads": (Padded, (3, 4, 3), 4, 10),
+    "global response": (Global, (3, 2, 3, 2), 1, 1),
+    "maps of pixels": (Mixed, (3, 2, 2, 3), 1, 2),
+    "a constant around an image": (Walled, (3, 2, 3, 3), 0, 0),
+    "positions of a batch": (Made, (3, 6, 3), 8, 8),
+    "tables": (Tables, (3, 5, 4), 0, 8),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_products_and_norms_along_positions(name: str) -> None:
-    net, shape, derived, counted = CASES[name]
-    x = torch.randn(shape)
+    make, shape, derived, counted = CASES[name]
+    net, x = make(), torch.randn(shape)
     arch = lw.trace(net, x)
     assert not arch.trace.opaque and not arch.trace.narrow
     laws = lw.derive(arch)

@@ -8,7 +8,7 @@ power.  Sizes from tiny to huge are tried, so that what is linear between fixed 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -109,10 +109,11 @@ class _Seen:
     def _random(self, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self._generator, dtype=torch.float64, device="cpu")
 
-    def _points(self) -> list[torch.Tensor]:
+    def _points(self) -> Iterator[torch.Tensor]:
         s = self._stream
         shape = (s.shape_batch, *s.signal.space, s.signal.features)
-        return [c * self._random(*shape) for c in (SCALES if math.prod(shape) <= LARGE else FEW)]
+        for c in SCALES if math.prod(shape) <= LARGE else FEW:
+            yield c * self._random(*shape)
 
     def kind(self) -> _Kind | None:
         """What the call is; None for one of no such kind."""
@@ -191,7 +192,7 @@ class _Seen:
 
         Products, logarithms and sums of exponentials do that; laws that join the two are of no rule here.
         """
-        x = self._points()[0]
+        x = next(self._points())
         y = self._plain(x)
         one = torch.zeros(x.shape[1:-1], dtype=x.dtype).flatten()
         one[0] = 1.0

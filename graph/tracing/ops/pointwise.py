@@ -40,7 +40,7 @@ from ..steps.pointwise import mapped
 from ..steps.routed import Kept, chosen_sigmoid, chosen_softmax, softmax_of_chosen
 from ..steps.scores import on_scores, softmaxed
 from ..steps.sinks import Sunk, dropped, sink_softmax
-from ..values import Combined, NotUnderstood, Scores, Stream, Value, Weight
+from ..values import Combined, NotUnderstood, Scores, Stream, Value, Weight, number
 
 _PLAIN: dict[str, Block] = {
     "relu": ReLU(),
@@ -134,6 +134,9 @@ def _one_sided(low: Context, node: Node, x: Value, least: Any, most: Any) -> Val
 @handles("clamp.Tensor")
 def clamped(low: Context, node: Node, x: Value, least: Any = None, most: Any = None) -> Value:
     """Clamping between tensors: the larger of it and one, the smaller of that and the other."""
+    bounds = [None if v is None else number(v) for v in (least, most)]
+    if [v is None for v in bounds] == [v is None for v in (least, most)]:
+        return clamp(low, node, x, *bounds)
     if least is not None:
         x = joined(low, node, Larger(), x, least)
     return x if most is None else joined(low, node, Larger(smaller=True), x, most)
