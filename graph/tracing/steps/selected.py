@@ -100,11 +100,12 @@ def _made_of(low: Context, node: Node) -> tuple[Weight, Callable[[torch.Tensor],
                 if isinstance(held, Fixed):
                     done[n] = held.tensor.double() if held.tensor.is_floating_point() else held.tensor
                 else:
-                    args = torch.fx.map_arg(n.args, value)
-                    done[n] = n.target(*args, **torch.fx.map_arg(n.kwargs, value))
+                    target: Callable[..., Any] = n.target  # type: ignore[assignment]
+                    done[n] = target(*torch.fx.map_arg(n.args, value), **torch.fx.map_arg(n.kwargs, value))
             return done[n]
 
-        return value(node)  # type: ignore[no-any-return]
+        found: torch.Tensor = value(node)
+        return found
 
     return weight, run
 
