@@ -80,3 +80,56 @@ def test_laws_where_wires_meet(name: str) -> None:
     assert (laws.exact_independent, lw.count(module, "mse", args=x).laws) == (count, count)
     assert not any("follows from the rules" in note for note in laws.notes)
     assert lw.verify(module, laws, args=(x,)).verdict is not Verdict.VIOLATED
+
+
+SIGNS = torch.tensor([1.0, -1.0, 1.0])
+
+
+def signed(m, x):
+    h = F.linear(x, m.w) * SIGNS
+    return h, F.linear(h, m.v)
+
+
+def inverse(m, x):
+    h = F.leaky_relu(F.linear(x, m.w), 0.1)
+    return F.linear(h * h * m.g / h**2, m.v)
+
+
+def one_position(m, x):
+    return F.linear(((x + m.t) * m.g)[:, 0], m.w)
+
+
+NAMED = {
+    "signs before two readers": (signed, "w:3,3 v:2,3", (6, 3), ["cross_entropy", "mse"], 1, "equal factors"),
+    "a feature over itself": (inverse, "w:3,3 v:2,3 g:3", (6, 3), "mse", 15, "divides by what it multiplies"),
+    "a bias and a sum of rows": (
+        lambda m, x: F.linear(F.linear(x, m.w, m.b), m.v, m.v.sum(1)),
+        "w:4,2 b:4 v:3,4",
+        (6, 3, 2),
+        "mse",
+        10,
+        "one shared map of several wires",
+    ),
+    "a scaled table of which one row is read": (one_position, "t:3,3 g:1 w:2,3", (6, 3, 3), "mse", 7, "nothing reads"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_is_missing_there_is_named(name: str) -> None:
+    forward, shapes, shape, loss, count, note = NAMED[name]
+    module, x = Plain(forward, shapes), torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    laws = lw.derive(module, loss, args=x)
+    assert lw.count(module, loss, args=x).laws == count > laws.exact_independent
+    assert note in " ".join(laws.gaps)
+
+
+@pytest.mark.parametrize("normed", [False, True])
+def test_signs_before_what_does_not_see_a_sum_need_no_word(normed: bool) -> None:
+    def forward(m, x):
+        h = F.linear(x, m.w) * SIGNS
+        return F.linear(F.layer_norm(h, (3,), eps=0.0), m.v) if normed else h
+
+    module, x = Plain(forward, "w:3,3 v:2,3"), torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    laws = lw.derive(module, "cross_entropy", args=x)
+    assert not laws.gaps
+    assert laws.exact_independent == lw.count(module, "cross_entropy", args=x).laws
