@@ -133,3 +133,24 @@ def test_signs_before_what_does_not_see_a_sum_need_no_word(normed: bool) -> None
     laws = lw.derive(module, "cross_entropy", args=x)
     assert not laws.gaps
     assert laws.exact_independent == lw.count(module, "cross_entropy", args=x).laws
+
+
+ROWS = {
+    "a square matrix": (lambda m, x: F.linear(F.linear(F.linear(x, m.w), m.w), m.v), "w:2,2 v:1,2", 2, True),
+    "a matrix and its transpose": (lambda m, x: F.linear(F.linear(x, m.w), m.w.t()), "w:2,3", 3, True),
+    "rows that no input reaches": (
+        lambda m, x: F.linear(F.linear(F.linear(x, m.w), m.w.t()), m.v),
+        "w:3,2 v:1,2",
+        2,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_matrix_twice_in_a_row_needs_a_word_where_laws_are_missing(name: str) -> None:
+    forward, shapes, width, complete = ROWS[name]
+    module, x = Plain(forward, shapes), torch.randn(9, width, generator=torch.Generator().manual_seed(1))
+    laws = lw.derive(module, "mse", args=x)
+    assert (laws.exact_independent == lw.count(module, "mse", args=x).laws) is complete
+    assert bool(laws.gaps) is not complete
