@@ -137,7 +137,7 @@ class Balance:
                 if key is not None:
                     row[key] = row.get(key, 0) + sign
             if scalar and set(label) <= {"c"}:
-                row[scalar[0]] = scalar[1]
+                row[scalar[0]] = row.get(scalar[0], 0) + scalar[1]  # it may be one of the wires itself
             self.require(row)
 
     def copied(self, many: Sequence[tuple[int, int]], few: int, groups: int, copies: int) -> None:

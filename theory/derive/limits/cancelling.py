@@ -1,16 +1,20 @@
-"""Sums whose terms cancel: what only they read does not move."""
+"""Sums whose terms cancel, and products whose factors do: what only they read does not move."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
+from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
 from ...gauge.linalg import Number
 from ...gauge.rewrites import is_factor
-from ...gauge.rules import AddRule, PassRule
+from ...gauge.roots import one_place
+from ...gauge.rules import AddRule, FixedGainRule, GainRule, HomogeneousRule, PassRule, ProductRule, ScalarGainRule
 
 MOST = 32  # terms: longer sums are residual streams
+
+Powers = dict[int, Number]  # of every wire that a wire is a product of, feature by feature and but for trained factors
 
 
 def cancelling_limits(diagram: Diagram) -> Iterator[str]:
@@ -22,6 +26,35 @@ def cancelling_limits(diagram: Diagram) -> Iterator[str]:
                 factors[w] = factors.get(w, 0) + factor
             if not all(factors.values()):
                 yield f"{site.name} adds what cancels: what does not move before it is not listed"
+    yield from _divided_by_itself(diagram)
+
+
+def _divided_by_itself(diagram: Diagram) -> Iterator[str]:
+    """Products in which the powers of a factor add up to 0: `h / |h|` is a sign, which does not move."""
+    known: dict[int, Powers] = {}
+    for site in diagram.sites:
+        if len(site.outputs) == 1:
+            powers = _powers(diagram, site, known)
+            if powers is not None and not all(powers.values()):
+                yield f"{site.name} divides by what it multiplies: what does not move before it is not listed"
+            known[site.outputs[0]] = {w: p for w, p in powers.items() if p} if powers else {site.outputs[0]: 1}
+
+
+def _powers(diagram: Diagram, site: Site, known: Mapping[int, Powers]) -> Powers | None:
+    """The powers of what a site multiplies, with those that are 0; None where it does something else."""
+    rule = site.rule
+    before = [known.get(w, {w: 1}) for w in site.inputs]
+    if isinstance(rule, HomogeneousRule) and not rule.mixes:
+        return {w: rule.power * p for w, p in before[0].items()}
+    if isinstance(rule, ProductRule) and one_place(diagram, site):
+        out: Powers = {}
+        for powers in before:
+            for w, p in powers.items():
+                out[w] = out.get(w, 0) + p
+        return out
+    factor = isinstance(rule, PassRule) and is_factor(rule)
+    gain = isinstance(rule, GainRule) and rule.gain is not None and rule.bias is None and not rule.offset
+    return dict(before[0]) if factor or gain or isinstance(rule, (FixedGainRule, ScalarGainRule)) else None
 
 
 def _terms(diagram: Diagram, wire: int, factor: Fraction) -> list[tuple[int, Fraction]]:

@@ -1,4 +1,7 @@
-"""Shapes of a network that have laws which the rules do not see, found by following its wires."""
+"""Shapes of a network that have laws which the rules do not see, found by following its wires.
+
+This file is long because every such shape has a walk of its own, and all walks are of one kind.
+"""
 
 from __future__ import annotations
 
@@ -57,16 +60,33 @@ def path_limits(diagram: Diagram) -> Iterator[str]:
 
 
 def _maps_in_a_row(diagram: Diagram) -> Iterator[str]:
-    """A shared matrix applied to its own result has laws that are no polynomials of degree two."""
-    written: dict[int, str] = {}
+    """A shared matrix applied to its own result has laws that are no polynomials of degree two.
+
+    None where the first application reads inputs that can be anything and that nothing else reads, and writes no more
+    features: then every direction of the matrix moves by itself.  One feature on either side, what stands beside the
+    two, or rows that no input reaches leave some that do not.
+    """
+    written: dict[int, tuple[str, bool]] = {}  # the weight, and whether its first application reads all of an input
     for site in diagram.sites:
         if isinstance(site.rule, LinearRule):
-            if written.get(site.inputs[0]) == site.rule.weight:
-                again = f"{site.name} applies {site.rule.weight} a second time in a row"
-                yield f"{again}: laws of degree above two are not listed"
-            written |= dict.fromkeys(site.outputs, site.rule.weight)
+            before = written.get(site.inputs[0], ("", False))
+            again = before[0] == site.rule.weight
+            if again and not before[1]:
+                what = f"{site.name} applies {site.rule.weight} a second time in a row"
+                yield f"{what}: laws of degree above two are not listed"
+            spans = before[1] if again else _reads_all(diagram, site)
+            written |= dict.fromkeys(site.outputs, (site.rule.weight, spans))
         elif isinstance(site.rule, PassRule) and site.inputs[0] in written:
             written[site.outputs[0]] = written[site.inputs[0]]
+
+
+def _reads_all(diagram: Diagram, site: Site) -> bool:
+    """Whether a map alone reads an input that can be anything, and makes several features, no more than it reads."""
+    x, rule = site.inputs[0], site.rule
+    read, made = (diagram.wires[w].size for w in (x, site.outputs[0]))
+    free = x in diagram.writer and isinstance(diagram.writer[x].rule, SourceRule)
+    plain = isinstance(rule, LinearRule) and rule.groups == 1 and not rule.lookup and not rule.mixes
+    return free and plain and 1 < made <= read and len(diagram.readers[x]) == 1
 
 
 # what values read off a table stay values of single entries through

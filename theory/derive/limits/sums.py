@@ -7,6 +7,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ...gauge.boxes import OFF
 from ...gauge.carried import Carried, roots_of
 from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
@@ -18,7 +19,6 @@ from ...gauge.rules import (
     AddRule,
     AttentionRule,
     BilinearRule,
-    ComputedRule,
     ConcatRule,
     FixedGainRule,
     FlattenRule,
@@ -37,10 +37,11 @@ from ...gauge.rules import (
     TurnRule,
 )
 from ...gauge.solution import Solution
-from ...gauge.subspace import VectorKey
+from ...gauge.subspace import VectorKey, ones
 from .beside import beside_limits, may_turn
 from .combined import combined_limits
 from .forms import form_limits
+from .shared import shared_limits
 
 # blocks that see every change of what they read, or whose changes are followed
 CLOSED = (AddRule, GainRule, HomogeneousRule, LinearRule, NormRule, PointwiseRule, ProductRule, SoftmaxRule, SourceRule)
@@ -50,7 +51,7 @@ def sum_limits(solution: Solution) -> Iterator[str]:
     """Reasons why laws of weighted sums, cuts and copies may be missing, one sentence each."""
     carried = solution.shifts.carried
     yield from _unlike_maps(solution, carried)
-    yield from _shared_maps(solution, carried)
+    yield from shared_limits(solution, carried)
     yield from _overlaps(solution, carried)
     yield from _joined_twice(solution, carried)
     yield from _vectors_beside_copies(solution)
@@ -131,32 +132,6 @@ def _unlike_maps(solution: Solution, carried: Carried) -> Iterator[str]:
             if any(len(row) > 1 for row in meeting):
                 name = carried.last_sum(reader.inputs[port]) or reader.name
                 yield f"{name} adds unlike linear maps of one wire: laws of their differences are not listed"
-
-
-def _shared_maps(solution: Solution, carried: Carried) -> Iterator[str]:
-    """One shared map of several wires in a sum: it acts on their sum."""
-    shared: dict[str, list[Site]] = {}
-    for site in solution.drawn.sites:
-        if isinstance(site.rule, LinearRule):
-            shared.setdefault(site.rule.weight, []).append(site)
-    for sites in shared.values():
-        if not any(solution.shifts.live(s.inputs[0]) for s in sites):  # what is always one number moves with no other
-            sites = [s for s in sites if not _is_constant(solution, s.inputs[0])]
-        if sum(carried.goes_on(s.outputs[0]) for s in sites) < 2:
-            continue
-        for reader, port, found in carried.ends_of([s.outputs[0] for s in sites]):
-            if any(len({i for i, _ in row}) > 1 for row in found.values()):
-                name = carried.last_sum(reader.inputs[port]) or reader.name
-                yield f"{name} adds one shared map of several wires: laws of the differences of these are not listed"
-
-
-def _is_constant(solution: Solution, wire: int) -> bool:
-    """Whether a wire carries the same numbers whatever the input is."""
-    before = solution.drawn.writer[wire]
-    if not isinstance(before.rule, ComputedRule):
-        return False
-    known = len(solution.directions.absent(wire).vectors) + len(solution.directions.fixed(wire))
-    return known == len(solution.directions.keys(wire))
 
 
 def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
@@ -332,4 +307,8 @@ def _may_mix(solution: Solution, place: int) -> bool:
     sites = list(solution.drawn.sites)
     sites[place] = replace(sites[place], rule=PassRule())
     free = Layouts(solution.drawn.with_sites(sites), solution.lax)
-    return bool(free.off_diagonal(sites[place].inputs[0]))
+    labels = {label for box in free.algebras[sites[place].inputs[0]].boxes for label in box.labels}
+    y = sites[place].outputs[0]
+    if labels <= {"c", "j"} and solution.directions.moving(y).contains(ones(solution.layouts.algebras[y])):
+        return False  # what no reader sees of 1 gives linear laws, which say all of 11^T
+    return any(OFF & set(label) for label in labels)

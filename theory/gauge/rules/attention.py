@@ -126,10 +126,9 @@ class AttentionRule(Rule):
                 }
                 labels |= {pair.gathered(s) for s in wide.boxes[pair.many].labels if set(pair.copies(s)) <= {"c"}}
                 for label in sorted(labels):
-                    terms: dict[MatrixKey | None, Number] = {
-                        balance.key(many, pair.many, pair.spread(label)): 1,
-                        balance.key(few, pair.few, label): -sign,
-                    }
+                    terms: dict[MatrixKey | None, Number] = {balance.key(many, pair.many, pair.spread(label)): 1}
+                    other = balance.key(few, pair.few, label)  # the same where one wire is both queries and keys
+                    terms[other] = terms.get(other, 0) - sign
                     if self.power and set(label[pair.at :]) <= {"c"}:
                         head = pair.many * self.heads // len(wide.boxes) if len(wide.boxes) > 1 else 0
                         terms[Factor(site.name, f"{head}{label[: pair.at]}")] = -power

@@ -82,7 +82,8 @@ class ComputedRule(Rule):
         for w, span in zip(site.outputs, self.spans, strict=True):
             if span.constant and layouts.size(w) > 1:
                 layouts.centred(w)
-                if layouts.is_cut(w):
+                boxes = layouts.layout(w).boxes
+                if len(boxes) > 1 or len(boxes[0].dims) > 1:  # what kills 1 is said for features along one axis
                     layouts.meet(w, Nothing(layouts.size(w)))
                 continue
             sizes = [stop - start for start, stop in pairwise((*span.starts, layouts.size(w)))]

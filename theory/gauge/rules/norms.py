@@ -76,7 +76,8 @@ class NormRule(Rule):
     def balance(self, balance: BalancePass, site: Site) -> None:
         x, y = site.inputs[0], site.outputs[0]
         if not self.scale:
-            if max(len(balance.layout(w).boxes) for w in (x, y)) > 1:
+            boxes = [balance.layout(w).boxes for w in (x, y)]
+            if any(len(own) > 1 or len(own[0].dims) > 1 for own in boxes):
                 _one_factor(balance, x, y)  # parts of a wire have a mean in common
                 return
             balance.centre(x, y)

@@ -46,7 +46,7 @@ class PositionMixRule(Rule):
         for box, label in sorted({*balance.keys(x), *balance.keys(y), *constants}):
             row: dict[MatrixKey | None, Number] = {balance.key(y, box, label): 1, balance.key(x, box, label): -1}
             if (box, label) in constants:
-                row[factors[0]] = -1
+                row[factors[0]] = row.get(factors[0], 0) - 1  # one wire may be both A and x
             balance.require(row)
 
     def _sum(self, directions: DirectionPass, a: int) -> Number | None:
