@@ -49,8 +49,36 @@ class Gated(nn.Module):
         return self.o(x)
 
 
+class Members(nn.Module):
+    """An ensemble whose members have matrices of their own in one tensor, as they are trained in model-based RL."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.b = nn.Parameter(torch.randn(3, 2, 4)), nn.Parameter(torch.randn(3, 1, 4))
+        self.v, self.c = nn.Parameter(torch.randn(3, 4, 1)), nn.Parameter(torch.randn(3, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.relu(torch.baddbmm(self.b, x.unsqueeze(0).expand(3, -1, -1), self.w))
+        return torch.baddbmm(self.c, h, self.v).squeeze(-1).t()
+
+
+class Columns(nn.Module):
+    """Every column of a table by sines and a matrix of its own, before a network reads them all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f, self.w = nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(3, 4, 2))
+        self.b, self.o = nn.Parameter(torch.randn(3, 2)), nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        v = self.f * x[..., None]
+        h = (torch.cat([v.cos(), v.sin()], -1)[..., None, :] @ self.w).squeeze(-2) + self.b
+        return self.o(h.relu().flatten(1))
+
+
 EDGES = torch.tensor([[0, 1, 2, 3, 4, 0, 2], [1, 2, 3, 4, 0, 2, 4]])
 CASES = [(Crossed, ((4, 5),), 11), (Hidden, ((9, 3), (9, 2), (9,)), 10), (Gated, ((5, 3), EDGES), 12)]
+CASES += [(Members, ((9, 2),), 12), (Columns, ((9, 3),), 6)]
 
 
 @pytest.mark.parametrize(("maker", "given", "count"), CASES, ids=[c[0].__name__ for c in CASES])
