@@ -73,12 +73,27 @@ class Columns(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         v = self.f * x[..., None]
         h = (torch.cat([v.cos(), v.sin()], -1)[..., None, :] @ self.w).squeeze(-2) + self.b
-        return self.o(h.relu().flatten(1))
+        return self.o(nn.functional.leaky_relu(h).flatten(1))
+
+
+class Remembering(nn.Module):
+    """Attention with learned keys and values beside those of the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.o = nn.Linear(4, 12, bias=False), nn.Linear(4, 4, bias=False)
+        self.m = nn.Parameter(torch.randn(2, 2, 3, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (t.unflatten(-1, (2, 2)).transpose(1, 2) for t in self.qkv(x).chunk(3, -1))
+        k, v = (torch.cat([m.expand(len(x), -1, -1, -1), t], -2) for m, t in zip(self.m, (k, v), strict=True))
+        y = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.o(y.transpose(1, 2).flatten(2))
 
 
 EDGES = torch.tensor([[0, 1, 2, 3, 4, 0, 2], [1, 2, 3, 4, 0, 2, 4]])
 CASES = [(Crossed, ((4, 5),), 11), (Hidden, ((9, 3), (9, 2), (9,)), 10), (Gated, ((5, 3), EDGES), 12)]
-CASES += [(Members, ((9, 2),), 12), (Columns, ((9, 3),), 6)]
+CASES += [(Members, ((9, 2),), 12), (Columns, ((9, 3),), 6), (Remembering, ((4, 3, 4),), 12)]
 
 
 @pytest.mark.parametrize(("maker", "given", "count"), CASES, ids=[c[0].__name__ for c in CASES])
