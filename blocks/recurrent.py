@@ -27,7 +27,7 @@ class _Recurrent(Block):
     x of shape `(batch, tokens, features)` to h of `(batch, tokens, hidden)`, `h_0 = 0`.  `weight_ih` is
     `(gates * hidden, features)`, `weight_hh` is `(gates * hidden, hidden)`, both biases are `(gates * hidden,)`.
     With `given` the next port (two of them behind LSTMs, for h and c) has the initial state, of shape
-    `(batch, 1, hidden)`.
+    `(batch, 1, hidden)`.  Positions before the tokens have a sequence each: nodes of a graph.
     """
 
     features: int
@@ -59,11 +59,12 @@ class _Recurrent(Block):
 
     def output(self, *signals: Signal) -> Sequence[Signal]:
         self.expect(signals[0], self.features)
-        if len(signals[0].space) != 1 or signals[0].channels_first:
+        if not signals[0].space or signals[0].channels_first:
             raise ShapeError(f"{self} reads tokens but gets {signals[0]}")
+        state = Signal(self.hidden, (*signals[0].space[:-1], 1))
         for s in signals[1:]:
-            if s != Signal(self.hidden, (1,)):
-                raise ShapeError(f"{self} begins at a state of {Signal(self.hidden, (1,))} but gets {s}")
+            if s != state:
+                raise ShapeError(f"{self} begins at a state of {state} but gets {s}")
         return (signals[0].with_features(self.hidden),) * self.outputs
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:

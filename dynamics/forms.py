@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 
 from lawful.theory.laws.law import Law
-from lawful.theory.laws.statement import Part, Term, identity_like
+from lawful.theory.laws.statement import Part, Term
 from lawful.theory.parts import base, read
 
 from .grams import LARGE, Sum, diagonal, full, lines
@@ -288,7 +288,7 @@ class Forms:
         if part.offset:  # of the identity every process adds what it has
             own = layout.padded(torch.ones_like(vector[name]), cut)
             own = read(part.parameter, {name: own})
-            out = out + plain.read(float(part.offset) * identity_like(own) * own)
+            out = out + plain.read(float(part.offset) * part.identity_like(own) * own)
         return out
 
     def _derivative(self, law: Law, at: Vector, along: Vector) -> torch.Tensor:

@@ -14,6 +14,7 @@ from lawful.theory.inputs import object_items
 from lawful.theory.oracle.lending.randomness import Dice
 from lawful.theory.oracle.outputs import outputs_of
 
+from .cells import PlainCells
 from .choices import AllRows
 from .errors import TraceError
 
@@ -226,5 +227,6 @@ class FlatCall(torch.nn.Module):
             return tuple(seen[-1].tensors.values())
 
         axes = tuple(None if i in self.call.shared else 0 for i in range(len(tensors)))
-        every = torch.func.vmap(one, in_dims=axes)(*tensors)
+        with PlainCells():
+            every = torch.func.vmap(one, in_dims=axes)(*tensors)
         return Outputs(dict(zip(seen[-1].tensors, every, strict=True)), seen[-1].left)

@@ -104,6 +104,24 @@ def _sized(argument: Any, old: int, new: int) -> Any:
     return argument
 
 
+def inserted(low: Context, node: Node, target: Any, *args: Any) -> Data:
+    """What a call gives on what is made of the inputs, as one that stands before another call in the program.
+
+    Args:
+        low: the program.
+        node: the call that needs it.
+        target: the operation.
+        args: nodes and plain data.
+    """
+    with low.program.graph.inserting_before(node):
+        new = low.program.graph.call_function(target, args)
+    new.meta = dict(node.meta)
+    with torch.no_grad():
+        new.meta["val"] = target(*map_arg(args, lambda n: n.meta["val"]))
+    data = low.env[new] = Data(new)
+    return data
+
+
 def computed(low: Context, node: Node, signal: Signal) -> Stream:
     """A block that runs what stands before a node, on the network's own inputs.
 

@@ -43,7 +43,7 @@ class Part:
     def read(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor with the law's axes first, then what is summed, then the rest as one axis each."""
         if self.offset:
-            tensor = tensor + float(self.offset) * identity_like(tensor)
+            tensor = tensor + float(self.offset) * self.identity_like(tensor)
         if self.ramp:
             tensor = tensor * ramp_like(tensor)
         x = tensor.reshape(self.view.shape).permute(self.view.order).reshape(*self.sizes, -1)
@@ -56,6 +56,21 @@ class Part:
         lead = [self.dims[i] for _, i in kept]
         return x.reshape(*lead, math.prod(self.dims[i] for i in summed), -1)
 
+    def identity_like(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The weight of the identity map with the shape of a tensor that is read as a gain, a matrix or a convolution.
+
+        A row of a table that is read as a gain, `b[0:1]`, has two axes and is no matrix.
+        """
+        import torch
+
+        if tensor.ndim == 1 or len(self.view.shape) == 1:
+            return torch.ones_like(tensor)
+        out = torch.zeros_like(tensor)
+        centre = tuple(n // 2 for n in tensor.shape[2:])
+        for i in range(tensor.shape[0]):
+            out[(i, i % tensor.shape[1], *centre)] = 1
+        return out
+
 
 def ramp_like(tensor: torch.Tensor) -> torch.Tensor:
     """Uneven weights for the entries of a tensor."""
@@ -63,19 +78,6 @@ def ramp_like(tensor: torch.Tensor) -> torch.Tensor:
 
     i = torch.arange(tensor.numel(), dtype=torch.float64, device=tensor.device)
     return (1.5 + torch.cos(i * i)).to(tensor.dtype).reshape(tensor.shape)
-
-
-def identity_like(tensor: torch.Tensor) -> torch.Tensor:
-    """The weight of the identity map with the shape of a gain, a matrix or a convolution."""
-    import torch
-
-    if tensor.ndim == 1:
-        return torch.ones_like(tensor)
-    out = torch.zeros_like(tensor)
-    centre = tuple(n // 2 for n in tensor.shape[2:])
-    for i in range(tensor.shape[0]):
-        out[(i, i % tensor.shape[1], *centre)] = 1
-    return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .statement import Part, Statement, identity_like
+from .statement import Part, Statement
 from .style import TEXT
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def arrays(law: Statement, params: Mapping[str, torch.Tensor]) -> dict[str, torc
     for part in dict.fromkeys(p for t in law.terms for p in (t.part, t.partner) if p is not None):
         tensor = params[part.parameter]
         if part.offset:
-            tensor = tensor + float(part.offset) * identity_like(tensor)
+            tensor = tensor + float(part.offset) * part.identity_like(tensor)
         name, plain = matrix_name(part)
         if not plain:
             tensor = tensor.reshape(part.view.shape).permute(part.view.order)

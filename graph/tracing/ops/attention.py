@@ -67,8 +67,8 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
         a, b = (as_stream(low, node, v) if isinstance(v, Combined) else v for v in (a, b))
     if isinstance(b, (Weight, Combined, Formed)) and len(b.shape) == 2 and not isinstance(a, (Scores, Weight)):
         return dense(low, node, a, b, None, out=1, inn=0)
-    if isinstance(b, Weight) and len(b.dims) == 3 and isinstance(a, (Stream, Data)) and len(a.shape) == 3:
-        return every_expert(low, node, a, b, inn=1, out=2)
+    if isinstance(b, Weight) and len(b.dims) == 3 and isinstance(a, (Stream, Data)) and len(a.shape) >= 3:
+        return _every_matrix(low, node, a, b)
     if isinstance(a, Weight) and len(a.dims) == 2 and isinstance(b, Stream) and len(b.dims) == 3:
         y = dense(low, node, b.arranged((b.dims[0], b.dims[2], b.dims[1])), a, None, out=0, inn=1)
         return y.arranged((y.dims[0], y.dims[2], y.dims[1]))
@@ -100,6 +100,14 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
 def _transposed(value: Value) -> Value:
     """A value whose last two dimensions have changed places."""
     return value.arranged((*value.dims[:-2], value.dims[-1], value.dims[-2]))
+
+
+def _every_matrix(low: Context, node: Node, a: Stream | Data, w: Weight) -> Value:
+    """A matrix of its own for every index of the axis before the last two, whatever stands before it."""
+    s = low.stream(a, node, channels_first=False)
+    at = len(s.dims) - 3
+    y = every_expert(low, node, s.arranged((s.dims[at], *s.dims[:at], *s.dims[at + 1 :])), w, inn=1, out=2)
+    return y.arranged((*y.dims[1 : at + 1], y.dims[0], *y.dims[at + 1 :]))
 
 
 def _turned_mix(low: Context, node: Node, b: Fixed, a: Stream) -> Value:

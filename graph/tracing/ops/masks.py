@@ -16,10 +16,11 @@ from ..context import Context, handles
 from ..steps.arithmetic import add, mul
 from ..steps.composed import composed
 from ..steps.features import along_features, opened
+from ..steps.masked import by_data
 from ..steps.pointwise import Positive, chosen
 from ..steps.routed import hidden_below
 from ..steps.scores import SMALL, hidden_keys
-from ..values import Fixed, NotUnderstood, Rows, Scores, Stream, Value, number
+from ..values import Data, Fixed, NotUnderstood, Rows, Scores, Stream, Value, number
 
 
 @handles("masked_fill.Scalar", "masked_fill.Tensor")
@@ -37,6 +38,8 @@ def masked_fill(low: Context, node: Node, x: Value, mask: Value, value: Value) -
         return mul(low, node, x, Fixed((added == 0).to(added))) if c == 0 else add(low, node, x, Fixed(added))
     if isinstance(x, Stream) and isinstance(mask, Stream):
         return composed(low, node, "some entries are replaced")
+    if isinstance(x, Stream) and isinstance(mask, Data):
+        return by_data(low, node, mask, value, x)
     seen = hidden_keys(x, mask, c, hides=True) if isinstance(x, Scores) else None
     if seen is None:
         raise NotUnderstood("some entries are replaced")
@@ -67,6 +70,8 @@ def where(low: Context, node: Node, mask: Value, a: Value, b: Value) -> Value:
         seen = hidden_keys(x, mask, number(fill), hides=x is b) if isinstance(x, Scores) else None
         if seen is not None:
             return seen
+    if isinstance(mask, Data):
+        return by_data(low, node, mask, a, b)
     raise NotUnderstood("a choice between two tensors")
 
 

@@ -204,8 +204,6 @@ def _is_zero(node: Any) -> bool:
 def cell_(low: Context, node: Node, x: Value, state: Value, *params: Value) -> Value:
     """One step of a recurrent layer: a layer over one token that begins at the state before."""
     params = tuple(p for p in params if p is not None)
-    if isinstance(x, Stream) and len(x.dims[0]) > 1:
-        raise NotUnderstood("a cell for every position of an example")
     names, hidden = _names(params)
     states = list(state) if isinstance(state, (tuple, list)) else [state]
     kind = _kind(node)
@@ -216,14 +214,18 @@ def cell_(low: Context, node: Node, x: Value, state: Value, *params: Value) -> V
     options = {"cell": True} if kind == "lstm" else {}
     block = _KINDS[kind](token.signal.features, hidden, len(params) == 4, given=given, **options)
     found = low.emit(node, block, [token, *first], names)
-    flat = tuple(s.arranged((s.dims[0], s.dims[2])) for s in found)
+    rows = (*token.dims[0], *(token.dims[1] if len(token.dims) > 3 else ()))
+    flat = tuple(s.arranged((rows, s.dims[-1])) for s in found)
     return flat if kind == "lstm" else flat[0]
 
 
 def _one(low: Context, node: Node, x: Value) -> Stream:
-    """A tensor `(examples, features)` as one token."""
+    """A tensor `(examples, features)` as one token, with positions in the place of what is no example."""
     s = low.stream(x, node, channels_first=False)
     if len(s.dims) != 2:
         raise NotUnderstood("a cell on a single example without a batch axis")
-    examples = s.dims[0] if s.dims[0] and s.dims[0][0].axis != COPIES else ()
-    return exact(low, node, s.arranged((examples, (), s.dims[1])), 2)
+    rows = s.dims[0] if s.dims[0] and s.dims[0][0].axis != COPIES else ()
+    examples = tuple(a for a in rows[:1] if a.axis == 0)
+    positions = rows[len(examples) :]
+    dims = (examples, positions, (), s.dims[1]) if positions else (examples, (), s.dims[1])
+    return exact(low, node, s.arranged(dims), len(dims) - 1)

@@ -7,24 +7,32 @@ from typing import Any
 
 from torch.fx import Node
 
+from lawful.theory.oracle.double import WIDE
+
+from ..computed import inserted
 from ..context import Context, handles
 from ..layout import COPIES, Atom, merged, size, view
+from ..purity import aten
 from ..steps.features import along_features, picked
 from ..steps.pieces import _positions, piece
 from ..steps.sinks import Sunk, keys_alone
-from ..values import NotUnderstood, Stream, Value
+from ..values import Data, NotUnderstood, Stream, Value
 
 
-@handles("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "type_as", "_conj", "nan_to_num")
+@handles("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "_conj", "nan_to_num")
 def same(low: Context, node: Node, x: Value, *rest: Any, **options: Any) -> Value:
     """What changes nothing that a law sees; numbers that are none are seen by the comparison with the module."""
     return x
 
 
-@handles("to", "_to_copy", "float", "double", "half", "bfloat16")
+@handles("to", "_to_copy", "float", "double", "half", "bfloat16", "type_as")
 def cast(low: Context, node: Node, x: Value, *rest: Any, **options: Any) -> Value:
-    """Casts between types of real numbers."""
+    """Casts between types of real numbers; what is made of the inputs is cast by a call that reads no parameter."""
     out = node.meta["val"]
+    if isinstance(x, Data):
+        data = inserted(low, node, aten.to.dtype, x.node, WIDE.get(out.dtype, out.dtype))
+        node.replace_all_uses_with(data.node)
+        return data
     given = node.args[0].meta["val"] if isinstance(node.args[0], Node) else out
     if not out.is_floating_point():
         raise NotUnderstood("a cast to integers")

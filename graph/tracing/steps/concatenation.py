@@ -12,7 +12,8 @@ from lawful.blocks import Concat, ConcatPositions, ConcatTokens
 from ..arrange import exact, relength, straight
 from ..context import Context
 from ..layout import COPIES, Atom, merged, view
-from ..values import Fixed, NotUnderstood, Stream, Value
+from ..sources import source
+from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 from .features import opened, picked
 from .headwise import by_heads
 from .planes import halves_rotated
@@ -26,7 +27,8 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     """Tensors side by side: features, or positions."""
     if len(parts) == 1:
         return parts[0]
-    rank = len(parts[0].shape)
+    first = next((v for v in parts if isinstance(v, Stream)), None)
+    rank = len(node.meta["val"].shape) if first is None else len(first.dims)
     dim %= rank
     vectors = joined_vectors(parts)
     if vectors is not None:
@@ -41,7 +43,6 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     mixed = side_by_side(low, node, parts, dim, cat)
     if mixed is not None:
         return mixed
-    first = next((v for v in parts if isinstance(v, Stream)), None)
     known = first is not None and first.signal.channels_first
     streams = [low.stream(v, node, known or None) for v in parts]
     examples = [s for s in streams if s.shape_batch > 1] or streams[:1]
@@ -57,7 +58,7 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
         return y.arranged(y.dims[1:])
     found = lead.feature_home
     if len(found) > 1 and dim and dim not in found and 0 not in found:
-        return _of_heads(low, node, streams, dim, found)
+        return _of_heads(low, node, parts, streams, dim, found)
     feature = found[0] if len(found) == 1 else dim if dim in found else rank - 1
     home = next((i for i, d in enumerate(lead.dims) if d and {a.axis for a in d} == {0}), 0)
     if home and dim != home and feature != home:
@@ -79,8 +80,12 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
     return y
 
 
-def _of_heads(low: Context, node: Node, streams: Sequence[Stream], dim: int, homes: Sequence[int]) -> Value:
+def _of_heads(
+    low: Context, node: Node, parts: Sequence[Value], streams: Sequence[Stream], dim: int, homes: Sequence[int]
+) -> Value:
     """Tensors side by side along positions, whose features lie along several dimensions: these are one meanwhile.
+
+    A parameter beside them, such as keys that are learned, is a table whose rows hold the features of all heads.
 
     Raises:
         NotUnderstood: for features in another order, or beside positions on one dimension.
@@ -88,7 +93,11 @@ def _of_heads(low: Context, node: Node, streams: Sequence[Stream], dim: int, hom
     rank = len(streams[0].dims)
     others = [i for i in range(rank) if i not in homes]
     moved = []
-    for s in streams:
+    for part, s in zip(parts, streams, strict=True):
+        if isinstance(part, Weight):
+            flat = merged(a for d in homes for a in part.dims[d])
+            moved.append(source(low, node, part.arranged((*(part.dims[i] for i in others), flat)), -1))
+            continue
         whole = tuple(a for d in homes for a in s.dims[d])
         if any(a.axis != s.feature_axis for a in whole) or whole != s.feature_atoms:
             raise NotUnderstood("positions and features of heads are put side by side")

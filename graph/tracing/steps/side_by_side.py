@@ -16,7 +16,6 @@ from ..purity import name_of
 from ..sources import arranged_name
 from ..values import Data, NotUnderstood, Stream, Value, Weight
 from .arithmetic import add, mul
-from .concatenation import cat
 from .maps import dense
 from .patterns import plain
 from .pieces import piece
@@ -57,10 +56,6 @@ def every_expert(low: Context, node: Node, x: Value, w: Weight, inn: int, out: i
             matrix = piece(low, node, w, 0, [1] * many, e, gone=True)
             part = dense(low, node, own, matrix, None, out=out - 1, inn=inn - 1)
             parts.append(exact(low, node, part, len(part.dims) - 1))
-        if apart:
-            lying = [p.arranged((*p.dims[:-1], (), p.dims[-1])) for p in parts]
-            y = cat(low, node, lying, len(lying[0].dims) - 2)
-            return y.arranged((y.dims[-2], *y.dims[:-2], y.dims[-1]))
         rest = parts[0].dims[:-1]
         (y,) = low.emit(node, Concat(), parts, label="cat")
     axis = y.feature_axis
