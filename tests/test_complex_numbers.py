@@ -303,4 +303,4 @@ def test_the_parts_of_complex_numbers_are_read_by_themselves(function: Callable[
 
 def test_a_complex_exponential_turns_constants_into_factors() -> None:
     laws = lw.derive(Parts(lambda z: z.exp().real), args=(torch.randn(5, 3),))
-    assert any("turns constants into factors" in note for note in laws.notes)
+    assert any("makes factors of constants" in note for note in laws.notes)

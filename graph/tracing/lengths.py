@@ -72,8 +72,8 @@ def left_over(arch: Architecture, sizes: Mapping[str, int]) -> list[str]:
         if is_part(name) and not parameter.frozen:
             read[base(name)] = read.get(base(name), 0) + parameter.size
     return [
-        f"{plural(sizes[name] - n, 'entry', 'entries')} of {name}: in no part of it that is read; "
-        "that nothing there moves is not listed"
+        f"{plural(sizes[name] - n, 'entry', 'entries')} of {name}: no part of it that is read has them; "
+        "they never change, and are not listed as laws"
         for name, n in read.items()
         if n < sizes[name]
     ]
@@ -85,7 +85,8 @@ def one_step(arch: Architecture) -> list[str]:
     for node in arch.nodes:
         block = arch.block(node)
         if isinstance(block, (GRU, LSTM, RNN)) and not block.given and math.prod(arch.signals[node, 0].space) == 1:
-            found.append(f"{node} runs for one step from zeros: that its recurrent weights never move is not listed")
+            what = "runs for one step from zeros, so that its recurrent weights never change"
+            found.append(f"{node} {what}: these laws are not listed")
     return found
 
 

@@ -21,7 +21,8 @@ def cancelling_limits(diagram: Diagram) -> Iterator[str]:
             for w, factor in _terms(diagram, site.outputs[0], Fraction(1)):
                 factors[w] = factors.get(w, 0) + factor
             if not all(factors.values()):
-                yield f"{site.name} adds what cancels: what does not move before it is not listed"
+                what = "adds terms that cancel each other"
+                yield f"{site.name} {what}: parameters that only these terms read never change, and are not listed"
 
 
 def _terms(diagram: Diagram, wire: int, factor: Fraction) -> list[tuple[int, Fraction]]:
