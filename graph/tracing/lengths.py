@@ -99,12 +99,13 @@ def special(arch: Architecture, module: torch.nn.Module) -> list[str]:
     """
     frozen = {base(name) for name, parameter in arch.parameters.items() if parameter.frozen}
     own = [n for n, p in module.named_parameters() if n in frozen and _is_special(p)]
-    what = "zeros or equal ones among the frozen numbers; laws that hold for these numbers only are not listed"
+    what = "frozen, with zeros or equal numbers in it; laws that hold for such numbers only are not listed"
     notes = [f"{', '.join(own[:MOST])}{' and others' if len(own) > MOST else ''}: {what}"] if own else []
     fresh = [n for n, m in module.named_modules() if not m.training and _is_new(m)]
     if fresh:
         names = ", ".join(f"{n}.running_mean".lstrip(".") for n in fresh[:MOST]) + " and others" * (len(fresh) > MOST)
-        notes.append(f"{names}: zeros, as before any training; laws that hold for zeros only are not listed")
+        what = "all zeros, as before any training; laws that hold for zeros only are not listed"
+        notes.append(f"{names}: {what}")
     for name in arch.nodes:
         block = arch.block(name)
         if isinstance(block, Along) and block.gaps:
