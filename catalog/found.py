@@ -72,7 +72,7 @@ class Found(list[Entry]):
     def _repr_html_(self) -> str:
         items = "".join(item(e, self.understood.optimizer) for e in self)
         said = escape(str(self.understood))
-        near = f"<p>Nothing in the catalog answers this. {escape(HOLDS)}. The nearest entries are:</p>"
+        near = f"<p>Nothing in the catalog answers this; {escape(HOLDS)}. The nearest entries are:</p>"
         near = near if self.nearest else ""
         return f'<div class="lawful-found">{f"<p>{said}</p>" if said else ""}{near}<ol>{items}</ol></div>'
 
