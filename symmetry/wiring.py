@@ -150,19 +150,21 @@ class Wiring:
             through: blocks that are known to let it pass (what they join or cut changes places as well).
         """
         found: set[Place] = set()
+        on: dict[int, list[Axis]] = {}  # the axes that were found on every wire
         waiting = list(starts)
         while waiting:
             w, axis = waiting.pop()
             if (w, axis) in found:
                 continue
-            if any(v == w and other.overlaps(axis) for v, other in found):
+            if any(other.overlaps(axis) for other in on.get(w, ())):
                 return None
             found.add((w, axis))
+            on.setdefault(w, []).append(axis)
             tried.add((w, axis))
             for site in self.near.get(w, []):
                 if site.name in through:
                     continue
-                steps = self._through(site, w, axis, signs, {v for v, _ in found})
+                steps = self._through(site, w, axis, signs, on.keys())
                 if steps is None:
                     if not signs:
                         self.stopped |= dict.fromkeys(found, site.name)
