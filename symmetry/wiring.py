@@ -9,7 +9,7 @@ This file is long because what blocks do to an axis is decided in one place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -180,7 +180,7 @@ class Wiring:
                 if other is not use and i < len(other.axes):
                     yield from ((v, axis) for v, _ in other.axes[i])
 
-    def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: set[int]) -> Steps:
+    def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: Collection[int]) -> Steps:
         rule = site.rule
         if isinstance(rule, RecurrentRule):
             return recurrent(rule, site, w, axis, signs)
