@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from lawful.theory.arguments import expect_fields
-from lawful.theory.refusals import ShapeError
+from lawful.theory.refusals import ShapeError as ShapeError
 
 
 class DeclarationError(ShapeError):
