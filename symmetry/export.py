@@ -5,6 +5,8 @@
 - Git Re-Basin: the permutation of every axis of every parameter (Ainsworth et al. 2022);
 - Torch-Pruning: groups of modules whose channels go together (Fang et al. 2023);
 - rotations: R1 of the residual stream and R2 of the values (QuaRot, SpinQuant).
+
+This file is long because all forms of one derivation stand side by side.
 """
 
 from __future__ import annotations
