@@ -1,4 +1,7 @@
-"""Shapes of a network that have laws which the rules do not see, found by following its wires."""
+"""Shapes of a network that have laws which the rules do not see, found by following its wires.
+
+This file is long because all kinds that only depend on how blocks are joined stand side by side.
+"""
 
 from __future__ import annotations
 
