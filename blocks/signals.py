@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from lawful.theory.arguments import expect_fields
-
-
-class ShapeError(ValueError):
-    """Blocks that do not fit; says where, both sides and what to do."""
+from lawful.theory.refusals import ShapeError as ShapeError
 
 
 class DeclarationError(ShapeError):

@@ -14,6 +14,11 @@ from .fates import OPTIMIZERS
 from .html import item
 from .page import short
 
+HOLDS = (  # what can be asked, where something else was
+    "it holds conservation laws of blocks and of published networks, theorems and claims of papers on them, and what "
+    f"these do to them: {', '.join(OPTIMIZERS.values())}"
+)
+
 
 @dataclass(frozen=True)
 class Understood:
@@ -67,15 +72,18 @@ class Found(list[Entry]):
     def _repr_html_(self) -> str:
         items = "".join(item(e, self.understood.optimizer) for e in self)
         said = escape(str(self.understood))
-        near = "<p>Nothing in the catalog answers this; the nearest entries are:</p>" if self.nearest else ""
+        near = f"<p>Nothing in the catalog answers this; {escape(HOLDS)}. The nearest entries are:</p>"
+        near = near if self.nearest else ""
         return f'<div class="lawful-found">{f"<p>{said}</p>" if said else ""}{near}<ol>{items}</ol></div>'
 
 
 def _listing(found: Found) -> str:
     """A list of entries: what each states, and what the optimizer in question does to it."""
     lines = [f"({found.understood})"] if str(found.understood) else []
-    if found.nearest or not found:
-        lines.append("nothing in the catalog answers this; the nearest entries are:" if found else "nothing found")
+    if found.nearest:
+        lines += ["nothing in the catalog answers this", HOLDS, *["the nearest entries are:"][: len(found)]]
+    elif not found:
+        lines.append("nothing found")
     else:
         lines.append(plural(len(found), "entry", "entries"))
     for i, e in enumerate(found, 1):
@@ -86,4 +94,5 @@ def _listing(found: Found) -> str:
         ]
     if found.nearest:
         lines.append("to derive the laws of a network: lw.catalog.ask(network), or lawful catalog ask SPEC")
+        lines.append("to measure what any other optimizer does to them: lw.Ledger around your training loop")
     return "\n".join(lines)

@@ -75,7 +75,7 @@ class Ledger(Printed, Watcher):
 
     def table(self) -> Table:
         """All rows as a table of the package rich; `print(ledger)` shows the same as text."""
-        return table(self.rows(), self.steps)
+        return table(self.rows(), plural(self.steps, "step"))
 
     def explain(self, law: str | Law | Row) -> str:
         """What moved a law, in plain words.

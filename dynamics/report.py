@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .watcher import Watcher
+
+WORDS = ("law", "verdict")  # what a row has besides numbers
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,13 @@ class Row:
         head: dict[str, Any] = {"law": self.law, "change": self.change}
         return {**head, **self.causes, "remainder": self.remainder, "relative": self.relative, "verdict": self.verdict}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Row:
+        """The row that `as_dict` wrote; a number that is none there, as JSON has no NaN, is NaN."""
+        numbers = {k: float(v) if isinstance(v, (int, float)) else math.nan for k, v in data.items() if k not in WORDS}
+        change, remainder, relative = (numbers.pop(n) for n in ("change", "remainder", "relative"))
+        return cls(str(data["law"]), change, numbers, remainder, relative, str(data["verdict"]))
+
 
 def rows(ledger: Watcher) -> list[Row]:
     """A row for every law; all rows have the same causes."""
@@ -62,18 +72,19 @@ def rows(ledger: Watcher) -> list[Row]:
     return out
 
 
-def table(found: Sequence[Row], steps: int) -> Table:
+def table(found: Sequence[Row], title: str) -> Table:
     """Rows as a table of the package rich."""
+    from rich.markup import escape
     from rich.table import Table
 
     causes = list(found[0].causes) if found else []
-    out = Table("law", "change", *causes, "remainder", "of the law", "verdict", title=f"{steps} steps")
+    out = Table("law", "change", *map(escape, causes), "remainder", "of the law", "verdict", title=escape(title))
     colours = {OK: "green", ROUNDING: "green", APPROXIMATE: "yellow", NOT_WATCHED: "yellow", UNEXPLAINED: "bold red"}
     for row in found:
         numbers = [row.change, *row.causes.values(), row.remainder]
-        colour = colours[row.verdict]
+        colour, verdict = colours.get(row.verdict, ""), escape(row.verdict)
         cells = [_number(x) for x in numbers]
-        out.add_row(row.law, *cells, f"{row.relative:.0e}", f"[{colour}]{row.verdict}[/{colour}]")
+        out.add_row(escape(row.law), *cells, f"{row.relative:.0e}", f"[{colour}]{verdict}[/]" if colour else verdict)
     return out
 
 

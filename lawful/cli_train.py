@@ -264,14 +264,7 @@ def _print(run: dict[str, Any]) -> None:
 
 
 def _table(run: dict[str, Any]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+    from lawful.dynamics.report import Row, table
 
-    head = list(run["laws"][0]) if run["laws"] else ["law"]
-    out = Table(*head, title=escape(f"{run['network']}, {run['optimizer']}, {run['steps']} steps"))
-    for row in run["laws"]:
-        cells = [row.get(n) for n in head]
-        out.add_row(
-            *(escape(x) if isinstance(x, str) else "-" if not isinstance(x, int | float) else f"{x:.2g}" for x in cells)
-        )
-    return out
+    title = f"{run['network']}, {run['optimizer']}, {run['steps']} steps"
+    return table([Row.from_dict(row) for row in run["laws"]], title)

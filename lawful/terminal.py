@@ -8,7 +8,8 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -17,6 +18,7 @@ from typer.core import TyperGroup
 
 AsJson = Annotated[bool, typer.Option("--json", help="plain data on stdout instead of tables; errors are JSON as well")]
 
+PATIENCE = 15.0  # seconds between two lines of a command that works, where stderr is no terminal
 PIPE_WIDTH = 160  # of a pipe where COLUMNS does not say another: wide enough for a table
 SPELLED = {"‖": "||", "²": "^2", "Σ": "Sum", "ᵀ": "^T", "η": "eta", "ε": "eps", "γ": "gamma", "β": "beta", "θ": "theta"}
 SPELLED |= {"…": "...", "×": "x", "≈": "~", "–": "-", "—": "-", "·": "*", "→": "->", "≤": "<=", "≥": ">=", "∞": "inf"}
@@ -81,10 +83,26 @@ def console(quiet: bool) -> Console:
 
 @contextmanager
 def status(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says what is being done; silent where stderr is no terminal."""
+    """A line on stderr that says what is being done; in a pipe, a line now and then."""
     terminal = Console(stderr=True, quiet=quiet)
-    with terminal.status(first) as status:
-        yield status.update
+    if quiet or terminal.is_terminal:
+        with terminal.status(first) as status:
+            yield status.update
+        return
+    now, ended = [first], Event()
+
+    def tell() -> None:
+        while not ended.wait(PATIENCE):
+            with suppress(OSError):  # nobody reads any more
+                print(f"lawful: still {now[-1]}", file=sys.stderr, flush=True)
+
+    teller = Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield now.append
+    finally:
+        ended.set()
+        teller.join()
 
 
 def print_json(data: dict[str, Any]) -> None:

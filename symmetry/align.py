@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -33,6 +33,7 @@ from .symmetry import STATISTICS, Symmetry
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 SWEEPS = 100
+MOST = 3  # names that are printed
 ALIKE = 1e-6  # relative difference of outputs of one function, whatever its constants are kept in
 
 
@@ -45,16 +46,24 @@ class Alignment(Printed, Generic[Model]):
         elements: the permutation of every symmetry, by its name.
         distance: of the parameters of the two models, before and after.
         sweeps: how often every permutation was matched.
+        left: the symmetries that are no permutations, and so were not settled: their names by their groups.
     """
 
     model: Model
     elements: dict[str, Element]
     distance: tuple[float, float]
     sweeps: int
+    left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         before, after = self.distance
         moved: list[str] = [f"{name}: {element}" for name, element in self.elements.items()]
+        if self.left and not self.elements:
+            groups = "; ".join(f"{g}: {', '.join(names[:MOST])}" for g, names in self.left.items())
+            moved.append(
+                f"nothing was permuted; symmetries that are no permutations ({groups}) are not matched here: "
+                "lw.same_function says whether they are the difference"
+            )
         return "\n".join([*moved, f"distance of the parameters {before:.4g} before and {after:.4g} after"])
 
 
@@ -103,7 +112,11 @@ def align(
         found.setting.aliases,
         False,
     )
-    return Alignment(model, elements, (before, _distance(first, now)), sweeps)
+    left: dict[str, tuple[str, ...]] = {}
+    for s in found:
+        if s.kind != "permutation":
+            left[s.group] = (*left.get(s.group, ()), s.name)
+    return Alignment(model, elements, (before, _distance(first, now)), sweeps, left)
 
 
 def matched(

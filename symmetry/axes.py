@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from lawful.theory.gauge.contract import Site
@@ -51,7 +52,7 @@ def everywhere(site: Site, axis: Axis, wires: set[int] | None = None) -> list[Pl
     return [(w, axis) for w in (wires or {*site.inputs, *site.outputs})]
 
 
-def factor(site: Site, w: int, axis: Axis, found: set[int]) -> Steps:
+def factor(site: Site, w: int, axis: Axis, found: Collection[int]) -> Steps:
     """One factor of a product carries the sign of its value."""
     y = site.outputs[0]
     if w != y:

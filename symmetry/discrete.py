@@ -46,11 +46,12 @@ def discrete(
     wiring = Wiring(diagram, statistics.held, training)
     found: list[Symmetry] = []
     moving: set[Place] = set()
+    matrices = [s for s in known if s.group in ("general linear", "orthogonal")]
     for signs in (False, True):
         for axis, places in _classes(wiring, signs):
             moving |= set() if signs else set(places)
             moves = tuple(_moves(wiring, places, statistics, signs))
-            if not moves or any(_contains(s, moves, axis[1], signs) for s in known):
+            if not moves or any(_contains(s, moves, axis[1], signs) for s in matrices):
                 continue
             found.append(_symmetry(wiring, axis, places, moves, signs, setting))
     for group in alike(wiring):
@@ -83,9 +84,7 @@ def _still(wiring: Wiring, moving: set[Place]) -> list[str]:
 
 
 def _contains(symmetry: Symmetry, moves: Sequence[Move], axis: Axis, signs: bool) -> bool:
-    """Whether a group of matrices has these permutations or signs among its elements."""
-    if symmetry.group not in ("general linear", "orthogonal"):
-        return False
+    """Whether a group of matrices (general linear, orthogonal) has these permutations or signs among its elements."""
     if not signs and symmetry.shape != (axis.count, axis.count):
         return False
     mine, theirs = (

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lawful.blocks import Run, ShapeError
+from lawful.blocks import Run
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
 from lawful.theory.arguments import shown
@@ -20,7 +20,7 @@ from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.modules import as_double, fresh_inputs
 from lawful.theory.oracle.outputs import named_outputs, whole_numbers
 from lawful.theory.parts import base
-from lawful.theory.refusals import refused
+from lawful.theory.refusals import InputsError, refused
 
 Tensors = dict[str, torch.Tensor]
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -119,8 +119,7 @@ def outputs(setting: Setting, changes: Sequence[Mapping[str, torch.Tensor]], see
     args, kwargs = setting.args, setting.kwargs
     if not args and not kwargs:
         if not isinstance(network, Network):
-            name = type(network).__name__
-            raise ShapeError(f"running a {name} needs example inputs; pass args=(x,) or kwargs={{...}}")
+            raise InputsError("running", network)
         args = tuple(network.arch.random_inputs(BATCH, generator))
     batches = [fresh_inputs(args, kwargs, generator) for _ in range(SAMPLES)]
     found: list[list[torch.Tensor]] = []

@@ -9,7 +9,7 @@ This file is long because what blocks do to an axis is decided in one place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -150,19 +150,21 @@ class Wiring:
             through: blocks that are known to let it pass (what they join or cut changes places as well).
         """
         found: set[Place] = set()
+        on: dict[int, list[Axis]] = {}  # the axes that were found on every wire
         waiting = list(starts)
         while waiting:
             w, axis = waiting.pop()
             if (w, axis) in found:
                 continue
-            if any(v == w and other.overlaps(axis) for v, other in found):
+            if any(other.overlaps(axis) for other in on.get(w, ())):
                 return None
             found.add((w, axis))
+            on.setdefault(w, []).append(axis)
             tried.add((w, axis))
             for site in self.near.get(w, []):
                 if site.name in through:
                     continue
-                steps = self._through(site, w, axis, signs, {v for v, _ in found})
+                steps = self._through(site, w, axis, signs, on.keys())
                 if steps is None:
                     if not signs:
                         self.stopped |= dict.fromkeys(found, site.name)
@@ -178,7 +180,7 @@ class Wiring:
                 if other is not use and i < len(other.axes):
                     yield from ((v, axis) for v, _ in other.axes[i])
 
-    def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: set[int]) -> Steps:
+    def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: Collection[int]) -> Steps:
         rule = site.rule
         if isinstance(rule, RecurrentRule):
             return recurrent(rule, site, w, axis, signs)

@@ -17,7 +17,7 @@ from lawful.theory.oracle.lending.holders import LendingError
 from lawful.theory.oracle.lending.storage import SharedMemoryError
 from lawful.theory.oracle.modules import Axes
 from lawful.theory.parts import base
-from lawful.theory.refusals import ModuleError, is_own, said
+from lawful.theory.refusals import InputsError, ModuleError, is_own, said
 from lawful.theory.verdict import Verdict
 
 from .exceptions import stale_designs, stale_untested
@@ -69,7 +69,7 @@ def examine(
             what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
             raise AssertionError(f"{name} {what}; there is no gradient to test")
         if not args and not kwargs:
-            raise ValueError(f"testing a {name} needs example inputs; pass args=x")
+            raise InputsError("testing", plain)
         if run not in (None, *RUNS):
             raise ValueError(f"run is {run!r}; it is one of {', '.join(map(repr, RUNS))}")
         if any(hasattr(p, "full_tensor") for p in trained.values()):

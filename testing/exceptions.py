@@ -45,12 +45,8 @@ def stale_designs(tapes: Sequence[Tape], names: Sequence[str]) -> tuple[str, ...
 
 
 def _names_of(places: Iterable[Place]) -> set[str]:
-    """What places may be called: their lines, their modules, and the modules around these."""
-    found: set[str] = set()
-    for place in places:
-        parts = place.module.split(".")
-        found |= {place.line, *(".".join(parts[:i]) for i in range(1, len(parts) + 1))}
-    return found - {""}
+    """What places may be called."""
+    return set().union(*(place.names for place in places))
 
 
 def _near(name: str, known: Iterable[str]) -> str:

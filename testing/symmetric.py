@@ -12,7 +12,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.modules import as_double, perturbed
 from lawful.theory.oracle.outputs import named_outputs
-from lawful.theory.refusals import refused
+from lawful.theory.refusals import InputsError, refused
 from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
@@ -84,7 +84,7 @@ def assert_symmetric(
         return float(found.error)
     args, kwargs = inputs_of("assert_symmetric", args, kwargs)
     if not args and not kwargs:
-        raise ValueError(f"testing a {type(module).__name__} needs example inputs; pass args=x")
+        raise InputsError("testing", module)
     plain, random = inner(module), torch.Generator().manual_seed(seed)
     worst, place = 0.0, ""
     seen = False

@@ -60,7 +60,7 @@ def test_what_mixes_two_terms_is_named(name: str) -> None:
     laws = lw.derive(net, args=(X,))
     counted = lw.count(net, args=(X,))
     assert counted.verdict is Verdict.HOLDS and counted.laws > laws.exact_independent
-    assert any("adds products of maps of one wire" in note for note in laws.notes)
+    assert any("adds up products of layers" in note for note in laws.notes)
     assert laws.verify(net, args=(X,)).verdict is Verdict.HOLDS
 
 
@@ -68,5 +68,5 @@ def test_what_mixes_two_terms_is_named(name: str) -> None:
 def test_nothing_is_named_where_nothing_is_missing(name: str) -> None:
     net = Forms(PLAIN[name])
     laws = lw.derive(net, args=(X,))
-    assert not any("products of maps" in note for note in laws.notes)
+    assert not any("products of layers" in note for note in laws.notes)
     assert lw.count(net, args=(X,)).laws == laws.exact_independent

@@ -180,7 +180,7 @@ def test_the_epsilon_of_a_law_is_subtracted() -> None:
         ({"architecture": Architecture(MLP), "laws": []}, "pass one of them"),
         ({"laws": derive(Architecture(MLP), "cross_entropy"), "loss": "mse"}, "for cross_entropy, the loss is mse"),
         ({"laws": derive(Architecture(b.Linear(3, 2) >> b.Linear(2, 3)))}, "reads '0.weight', which is no parameter"),
-        ({"architecture": Architecture(MLP), "args": ()}, r"needs example inputs; pass args=x"),
+        ({"architecture": Architecture(MLP), "args": ()}, r"needs example inputs; pass args=\(x,\)"),
     ],
 )
 def test_unclear_calls_say_what_to_pass(options: dict, message: str) -> None:

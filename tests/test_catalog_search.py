@@ -134,6 +134,15 @@ def test_nothing_found_is_said_and_the_nearest_are_given(text: str) -> None:
     assert "nearest" in str(found) and "ask" in str(found)
 
 
+@pytest.mark.parametrize("text", ["edge of stability", "Muon", "does Muon keep the balance", "neural tangent kernel"])
+def test_what_the_catalog_does_not_hold_is_said_with_what_it_holds(text: str) -> None:
+    found = catalog.search(text)
+    assert found.nearest
+    for said in (str(found), found._repr_html_()):
+        assert "othing in the catalog answers this" in said and "conservation laws" in said and "AdamW, sign" in said
+    assert "lw.Ledger" in str(found), "another optimizer is measured"
+
+
 def test_a_long_question_is_read_in_part() -> None:
     assert catalog.search("attention " * 100_000)
     assert catalog.search("x" * 100_000).nearest

@@ -33,7 +33,7 @@ def test_a_wire_wider_than_its_vectors_stays_wider() -> None:
     assert counted > lw.derive(small).independent, "the vectors span less than the wire in the copy as well"
     found = lw.check(arch)
     assert found.copied and not found.complete and not found.lawful
-    assert "NOT complete" in found.summary or "a finding" in found.summary
+    assert "NOT complete" in found.summary or "not complete" in found.summary
     assert "balance of 0" in found.summary, "the families are named"
 
 
@@ -204,3 +204,20 @@ def test_what_does_not_run_without_its_module_is_derived_and_said() -> None:
     report = lw.check(Packed(), args=(torch.randn(3, 4, 3),))
     assert report.verdict is lw.Verdict.UNDECIDED and not report.complete
     assert "does not run by itself" in str(report) and "Signal(" not in str(report)
+
+
+@pytest.mark.parametrize(
+    ("model", "args"),
+    [
+        (torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2)).eval(), (6, 3)),
+        (torch.nn.Sequential(torch.nn.Embedding(7, 4, padding_idx=0), torch.nn.Linear(4, 2)), (4, 3)),
+    ],
+    ids=["a fresh BatchNorm", "rows for padding"],
+)
+def test_a_list_that_is_right_and_too_short_says_so(model: torch.nn.Module, args: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(args) if args == (6, 3) else torch.randint(0, 7, args)
+    found = lw.check(model, args=x)
+    assert found.verdict is lw.Verdict.UNDECIDED and found.difference > 0
+    assert f"correct but not complete: the count sees {found.difference} more laws than are listed" in found.summary
+    assert f"the list lacks {found.difference} laws" in found.outcome and "finding" not in str(found)

@@ -4,17 +4,19 @@ This file is long because every command is tried for what it prints and how it e
 """
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import lawful as lw
 from lawful import blocks as b
-from lawful import catalog, cli, specs
+from lawful import catalog, cli, specs, terminal
 from lawful.graph.questions import check as check_module
 from lawful.graph.questions import derive as engine
 from lawful.theory.derive.lawset import LawSet
@@ -412,3 +414,24 @@ def test_a_pipe_that_is_gone_has_not_the_code_of_violated(unbuffered):
     ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment, text=True)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_long_command_says_in_a_pipe_that_it_works(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> None:
+    written, seen = [], threading.Event()
+
+    class Pipe(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            if "verifying" in text:
+                seen.set()
+            return len(text)
+
+    monkeypatch.setattr(terminal, "PATIENCE", 0.001)
+    monkeypatch.setattr(sys, "stderr", Pipe())
+    with terminal.status(quiet, "deriving") as say:
+        say("verifying 3 families of laws")
+        assert quiet or seen.wait(60)
+    count = len(written)
+    assert ("lawful: still verifying 3 families of laws" in written) is not quiet
+    assert len(written) == count, "the thread has ended"

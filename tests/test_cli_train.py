@@ -1,13 +1,18 @@
 """`lawful train` and `lawful ledger`: a run, its account, and errors in one line."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
 import numpy
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from lawful import cli
+from lawful.cli_train import _table
+from lawful.dynamics.report import Row, table
 
 MLP = "family:mlp:widths=4,6,3"
 
@@ -108,3 +113,22 @@ def test_a_network_without_laws_is_trained_all_the_same(lawful) -> None:
     assert code == 1 and again.strip() in out
     code, _, said = lawful("train", "nets.py:make", "--data", "data.npz", "--figure", "run.svg")
     assert code == 2 and "no law, so that there is nothing to draw" in said
+
+
+def test_a_run_is_printed_as_its_ledger_is(tmp_path: Path) -> None:
+    """One table for both: the same heads, words and numbers, no `-0`, and NaN where JSON had to write null."""
+    rows = [Row("balance", -0.0, {"step size": 0.0, "decay": -1.25e-9}, 2e-16, 1e-16, "ok")]
+    again = [Row.from_dict(json.loads(json.dumps(r.as_dict()))) for r in rows]
+    assert again == rows
+    run = {"network": "n", "optimizer": "sgd", "steps": 3, "laws": [r.as_dict() for r in rows]}
+    one, other = (_text(t) for t in (table(rows, "n, sgd, 3 steps"), _table(run)))
+    assert one == other and "-0 " not in one and "of the law" in one
+    lost = Row.from_dict({**rows[0].as_dict(), "change": None})
+    assert math.isnan(lost.change) and "nan" in _text(table([lost], ""))
+
+
+def _text(made: Table) -> str:
+    console = Console(width=120)
+    with console.capture() as text:
+        console.print(made)
+    return text.get()

@@ -38,11 +38,11 @@ def test_laws_of_combinations_are_named(name: str, width: int) -> None:
     laws = lw.derive(module, args=x)
     assert laws.independent <= lw.count(module, args=x).laws
     assert any(
-        "same weights side by side" in n or "with other factors" in n or "choose between" in n for n in laws.gaps
+        "with the same weights" in n or "with different factors" in n or "choose between" in n for n in laws.gaps
     )
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_one_combination_is_not(name: str) -> None:
     laws = lw.derive(Two(WHOLE[name], 2), args=torch.randn(6, 2))
-    assert not any("with other factors" in note or "choose between" in note for note in laws.notes)
+    assert not any("with different factors" in note or "choose between" in note for note in laws.notes)

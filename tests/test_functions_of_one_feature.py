@@ -60,7 +60,7 @@ def test_what_is_not_drawn_as_one_is_named(net) -> None:
     arch = lw.Architecture(linear(2, 3) >> net() >> linear(6, 2))
     laws = lw.derive(arch)
     assert laws.independent < lw.count(arch).laws
-    assert any("another function of one feature" in note for note in laws.notes)
+    assert any("another activation of the same feature" in note for note in laws.notes)
 
 
 @pytest.mark.parametrize("net", [lambda: b.GELU() >> b.Abs(), lambda: f("tanh") >> b.Abs(), lambda: f("sqrt")])
@@ -73,6 +73,6 @@ def test_a_slope_that_nothing_reads_is_named() -> None:
     arch = lw.Architecture(b.ReLU() >> b.PReLU() >> linear(4, 3), input=b.Signal(4))
     laws = lw.derive(arch, "cross_entropy")
     assert (laws.independent, lw.count(arch, "cross_entropy").laws) == (4, 5)
-    assert any("its slope, which never moves" in note for note in laws.notes)
+    assert any("its slope for negative ones never changes" in note for note in laws.notes)
     read = lw.Architecture(linear(4, 4) >> b.PReLU() >> linear(4, 3))
     assert not lw.derive(read, "cross_entropy").notes

@@ -232,3 +232,32 @@ def test_an_operator_that_runs_only_once_is_not_trusted() -> None:
 
     with pytest.raises((AssertionError, ValueError)):
         assert_lawful(Model(operator(once, lambda g, x: 2 * x * x * g), 0), (X,), samples=1)
+
+
+@pytest.mark.parametrize("name", ["inner", "inner.last"])
+def test_a_gradient_that_is_meant_is_declared_by_the_module_around_it_too(name: str) -> None:
+    class Last(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return operator(lambda x: x.clone(), lambda g, x: -g)(x)
+
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 3), Last()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.first(x))
+
+    model = nn.Sequential()
+    model.add_module("inner", Inner())
+    found = assert_lawful(model, (torch.randn(5, 3),), by_design=[name])
+    assert found.verdict.passed and not found.stale
+
+
+def test_a_weight_that_no_output_moves_with_is_said_to_be_one() -> None:
+    """A GroupNorm of one channel at one position gives 0 for everything before it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.GroupNorm(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    with pytest.raises(AssertionError, match=r"0\.weight: no output moves with it"):
+        assert_lawful(model, (torch.randn(16, 4),), "mse")
+    assert assert_lawful(model, (torch.randn(16, 4),), "mse", allow_untested=["0.weight"]).verdict.passed

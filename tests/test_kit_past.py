@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lawful.testing import assert_lawful
+from lawful.testing.witness.past import missed
 
 X = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
 
@@ -99,3 +100,13 @@ class Branching(Net):
 @pytest.mark.parametrize("kind", [Subtracted, Constants, Counted, Branching])
 def test_numbers_that_change_no_gradient_are_not_asked_about(kind: type[Net]) -> None:
     assert assert_lawful(kind(), X).verdict.passed
+
+
+def test_a_parameter_behind_many_others_is_found_too() -> None:
+    """Halves that miss nothing are not looked into, so that the last of many is named as the first would be."""
+    point = {f"p{i}": torch.full((2,), 0.5 + 0.01 * i, dtype=torch.float64) for i in range(40)}
+    slopes = {n: 2 * p for n, p in point.items()}
+    slopes["p37"] = 1.5 * slopes["p37"]
+    found = missed(lambda at: float(sum(p.square().sum() for p in at.values())), point, slopes, 0)
+    assert set(found) == {"p37"} and abs(found["p37"] - 1 / 3) < 1e-3
+    assert missed(lambda at: float(at["p0"].square().sum()), {"p0": point["p0"]}, {"p0": slopes["p0"]}, 0) == {}

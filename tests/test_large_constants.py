@@ -55,7 +55,7 @@ class Lengths(nn.Module):
 
 
 def _large(report: lw.CheckReport) -> bool:
-    return any("more than an epsilon" in note for note in report.laws.notes)
+    return any("too much for an epsilon" in note for note in report.laws.notes)
 
 
 @pytest.mark.parametrize("name", WRITTEN)

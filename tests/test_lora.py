@@ -46,7 +46,7 @@ def test_adapters_behind_a_frozen_layer_norm_are_a_finding():
     assert not report.complete
     assert report.count.laws == report.small_laws.independent + 2
     assert any("frozen" in note for note in report.findings)
-    assert "a finding: 2 more laws" in report.summary
+    assert "the count sees 2 more laws" in report.summary
     assert report.verdict is lw.Verdict.UNDECIDED
 
 

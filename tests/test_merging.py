@@ -77,3 +77,13 @@ def test_the_barrier_falls_as_far_as_by_the_published_method(tmp_path: Path) -> 
     pytest.importorskip("matplotlib")
     found.plot(str(tmp_path / "barrier.png"))
     assert (tmp_path / "barrier.png").stat().st_size > 5000
+
+
+def test_what_no_permutation_settles_is_named() -> None:
+    """Between linear layers any matrix may stand: nothing is permuted, and the answer says what is left."""
+    pytest.importorskip("scipy")
+    torch.manual_seed(0)
+    one, other = (nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2)) for _ in range(2))
+    found = lw.align(one, other, torch.randn(4, 3))
+    assert not found.elements and found.left == {"general linear": ("balance of 0",)}
+    assert "nothing was permuted" in str(found) and "general linear: balance of 0" in str(found)

@@ -105,7 +105,7 @@ def test_channels_in_another_order_one_by_one_are_noted() -> None:
     model, x = Channels(lambda h: torch.cat([h[:, i : i + 1] for i in (2, 0, 1)], 1)), torch.randn(5, 2, 4)
     laws = lw.derive(model, args=x)
     assert lw.count(model, args=x).laws == 6 > laws.exact_independent
-    assert any("cuts what one map writes" in note for note in laws.gaps)
+    assert any("splits the output of one layer" in note for note in laws.gaps)
 
 
 @pytest.mark.parametrize("fold", [lambda h: h.mean(1), lambda h: h.max(1).values, lambda h: h.sum(1)])

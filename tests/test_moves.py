@@ -100,24 +100,24 @@ DERIVED: dict[str, tuple[Forward, str, int]] = {
 }
 # name: (forward, parameters, words of the note)
 NOTED: dict[str, tuple[Forward, str, str]] = {
-    "features added to their flip": (last(lambda h: h + h.flip(-1)), "w:3,3 v:3,3", "of one wire that overlap"),
+    "features added to their flip": (last(lambda h: h + h.flip(-1)), "w:3,3 v:3,3", "overlapping parts"),
     "maps side by side, two readers": (
         lambda m, x: of(
             lambda m, h: F.linear(torch.relu(F.linear(h, m.v)), m.c) + F.linear(h, m.d),
             lambda m, x: torch.cat([F.linear(x, m.a), F.linear(x, m.b)], -1),
         )(m, x),
         "a:2,3 b:2,3 v:3,4 c:3,3 d:3,4",
-        "side by side",
+        "joins layers",
     ),
     "copies with a bias": (
         lambda m, x: F.linear(F.linear(x, m.a.repeat_interleave(2, 0), m.b), m.v),
         "a:2,3 b:4 v:3,4",
-        "its copies are added to",
+        "others add something to them",
     ),
     "a norm of which one feature is read": (
         last(lambda h: F.normalize(h, dim=-1) * mask(0, 1, 0)),
         "w:3,3 v:3,3",
-        "normalises features that nothing else reads",
+        "read through their common size only",
     ),
 }
 

@@ -42,10 +42,10 @@ NAMED: dict[str, tuple[Callable, Shapes, tuple[str, ...], str]] = {
         lambda m, x: F.linear(x, m.a) * F.linear(x, m.b),
         {"a": (2, 3), "b": (1, 3)},
         (),
-        "weighs by numbers",
+        "takes a weighted sum",
     ),
     "one over a sum": (scaled, {"a": (4, 3), "o": (2, 4)}, (), "reads bounded numbers"),
-    "one factor in several products": (several, {"a": (3, 3), "o": (2, 2)}, (), "one factor in several"),
+    "one factor in several products": (several, {"a": (3, 3), "o": (2, 2)}, (), "several features by one number"),
     "copies of one number added": (
         lambda m, x: F.linear(x, m.a) + F.linear(x, m.b) @ torch.ones(1, 2),
         {"a": (2, 3), "b": (1, 3)},
@@ -56,7 +56,7 @@ NAMED: dict[str, tuple[Callable, Shapes, tuple[str, ...], str]] = {
         lambda m, x: F.linear(x, m.a) + F.linear(F.linear(x, m.b), m.f),
         {"a": (2, 3), "b": (2, 3), "f": (2, 2)},
         ("f",),
-        "follow its values",
+        "f is frozen, and",
     ),
 }
 PLAIN: dict[str, tuple[Callable, Shapes]] = {
@@ -92,17 +92,17 @@ def products(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 # What a second adversary counted and no note named: (forward, shapes, words of the note).
 FOUND: dict[str, tuple[Callable, Shapes, str]] = {
-    "sums of products": (products, {"a": (3, 3), "b": (3, 3)}, "multiplies two maps of one wire"),
-    "a head by hand": (lambda m, x: (F.linear(x, m.a) * m.v).sum(-1), {"a": (4, 3), "v": (4,)}, "sums products"),
+    "sums of products": (products, {"a": (3, 3), "b": (3, 3)}, "inner product of two layers"),
+    "a head by hand": (lambda m, x: (F.linear(x, m.a) * m.v).sum(-1), {"a": (4, 3), "v": (4,)}, "adds up products"),
     "a clamped weight": (
         lambda m, x: F.linear(F.linear(x, m.a.clamp(min=0)).relu(), m.o),
         {"a": (3, 3), "o": (2, 3)},
-        "is computed of a",
+        "a function of a",
     ),
     "copies behind a pool": (
         lambda m, x: F.linear(torch.cat([F.conv1d(x[:, None], m.a)] * 2, 1).amax(-1), m.o),
         {"a": (2, 1, 2), "o": (2, 4)},
-        "reads copies",
+        "reads several copies",
     ),
     "a weight less its transpose": (lambda m, x: F.linear(x, m.a - m.a.t()), {"a": (3, 3)}, "join its rows with its"),
     "bounds far out": (

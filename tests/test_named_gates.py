@@ -63,7 +63,7 @@ class Gated(nn.Module):
 def test_gates_that_may_stand_on_one_side_are_named(name: str) -> None:
     gate, named = GATES[name]
     laws = lw.derive(Gated(gate), args=(torch.randn(5, 3),))
-    assert any("stand on one side" in note for note in laws.gaps) == named
+    assert any("or off, for every input" in note for note in laws.gaps) == named
 
 
 @pytest.mark.parametrize("index", [slice(None, None, 2), slice(0, 2), [0, 2], slice(1, None)], ids=str)
@@ -73,7 +73,7 @@ def test_some_of_the_features_that_are_centred_together_are_named(index: slice |
         return F.linear(part, torch.ones(4, part.shape[-1]))
 
     laws = lw.derive(Gated(some), args=(torch.randn(5, 3),))
-    assert any("centres features" in note for note in laws.gaps)
+    assert any("subtracts one mean" in note for note in laws.gaps)
 
 
 def test_all_features_that_are_centred_need_no_word() -> None:

@@ -61,10 +61,17 @@ def cancelled() -> nn.Module:
 @pytest.mark.parametrize(
     ("module", "shape", "listed", "counted", "named"),
     [
-        pytest.param(Complex, (4, 4), 3, 4, "sums of maps of the same weights side by side", id="complex"),
-        pytest.param(JoinedPositions, (6, 4, 3), 0, 9, "maps of one wire that cat joins", id="joined positions"),
-        pytest.param(centred_skip, (4, 2), 3, 6, "a map of the differences", id="a skip beside a centring"),
-        pytest.param(cancelled, (4, 2), 14, 15, "adds what cancels", id="an output that is zero"),
+        pytest.param(Complex, (4, 4), 3, 4, "joins sums that are computed with the same weights", id="complex"),
+        pytest.param(
+            JoinedPositions,
+            (6, 4, 3),
+            0,
+            9,
+            "same features, which cat joins",
+            id="joined positions",
+        ),
+        pytest.param(centred_skip, (4, 2), 3, 6, "a layer behind a centring", id="a skip beside a centring"),
+        pytest.param(cancelled, (4, 2), 14, 15, "adds terms that cancel", id="an output that is zero"),
     ],
 )
 def test_named(module: Callable[[], nn.Module], shape: tuple[int, ...], listed: int, counted: int, named: str) -> None:
@@ -80,7 +87,7 @@ def test_heads_mixed_feature_by_feature_are_named() -> None:
     arch = lw.Architecture(net, b.Signal(3))
     laws = lw.derive(arch)
     assert gradient_rank(arch, laws) == laws.independent < lw.count(arch).laws
-    assert any("head by head" in note for note in laws.gaps)
+    assert any("heads mixed, in each feature" in note for note in laws.gaps)
 
 
 def test_two_ways_through_a_shared_map_are_named() -> None:
@@ -90,7 +97,7 @@ def test_two_ways_through_a_shared_map_are_named() -> None:
     arch = lw.Architecture(ways >> b.Pointwise("tanh") >> b.Linear(3, 2), b.Signal(3))
     laws = lw.derive(arch)
     assert lw.count(arch).laws == laws.independent + 1
-    assert any("two ways through" in note for note in laws.gaps)
+    assert any("two paths through" in note for note in laws.gaps)
 
 
 @pytest.mark.parametrize("unit", [b.Identity(), b.Pointwise("tanh")])
@@ -102,7 +109,7 @@ def test_two_ways_through_a_shared_gain_are_named_where_laws_are_missing(unit: b
     laws = lw.derive(arch)
     missing = lw.count(arch).laws - laws.independent
     assert missing == (0 if isinstance(unit, b.Pointwise) else 3)
-    assert bool(missing) == any("two ways through" in note for note in laws.gaps)
+    assert bool(missing) == any("two paths through" in note for note in laws.gaps)
 
 
 class Rows(nn.Module):

@@ -161,7 +161,7 @@ def test_sums_that_are_never_there_before_a_shared_weight_are_named() -> None:
     module, x = Plain(forward, "u:2,3 v:2,3", ""), torch.randn(5, 3, dtype=torch.float64)
     laws = lw.derive(module, args=(x,))
     assert Referee(module, (x,), ("mse",), (-1,)).count(0).laws > laws.exact_independent
-    assert any("sums that are never there by a shared weight" in note for note in laws.gaps)
+    assert any("features of which some sum is always zero" in note for note in laws.gaps)
 
 
 def test_what_a_frozen_map_never_writes_of_a_centred_input_is_named() -> None:

@@ -116,7 +116,7 @@ def test_positions_between_transposes(net: b.Net, mse: int, cross_entropy: int) 
 def test_a_map_of_all_positions_is_named() -> None:
     """A map behind a flattening answers every matrix on the positions: no law of single ones is listed."""
     laws = derive(Architecture(mixer() >> b.Flatten() >> linear(6, 3), b.Signal(2, (3,))))
-    assert any("makes features of positions" in note for note in laws.gaps)
+    assert any("turns positions into features" in note for note in laws.gaps)
 
 
 def test_transposes_of_two_axes_do_not_turn_each_other_back() -> None:

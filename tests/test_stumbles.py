@@ -202,3 +202,23 @@ def test_a_traced_network_too_large_to_count_is_counted_as_its_copy() -> None:
     assert (
         found.lawful and found.copied and "the traced network was not counted; the copy speaks for it" in found.summary
     )
+
+
+WITHOUT_INPUTS: dict[str, Callable[[nn.Module], object]] = {
+    "derive": lw.derive,
+    "verify": lw.verify,
+    "verify with laws": lambda m: lw.verify(m, lw.derive(m, args=X)),
+    "count": lw.count,
+    "check": lw.check,
+    "trace": lw.trace,
+    "symmetries": lw.symmetries,
+    "balance": lw.balance,
+    "assert_lawful": lw.testing.assert_lawful,
+    "assert_symmetric": lambda m: lw.testing.assert_symmetric(m, lambda p: p),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_INPUTS)
+def test_every_question_misses_inputs_in_the_same_words(name: str) -> None:
+    with pytest.raises(b.ShapeError, match=r"a Sequential needs example inputs; pass args=\(x,\) or kwargs=\{\.\.\.\}"):
+        WITHOUT_INPUTS[name](plain())

@@ -202,7 +202,7 @@ def test_a_detached_value_that_changes_nothing_is_not_opaque_and_any_other_is() 
     loud = lw.trace(Between(lambda h: softmax(h, True), (3,), 3), x).trace
     assert quiet is not None and loud is not None
     assert not quiet.opaque and [o.op.partition(".")[0] for o in loud.opaque] == ["detach"]
-    assert any("no output moves with it" in str(note) for note in quiet.limits)
+    assert any("no output changes with it" in str(note) for note in quiet.limits)
 
 
 def test_features_that_become_pixels_of_an_output_leave_its_channels() -> None:

@@ -93,7 +93,7 @@ class Mixture(torch.nn.Module):
 
 
 ROUTERS = {ernie: 11, deepseek: 8, best_groups: 11, without_gradients: 8}
-ONLY = "only choices are made by it"
+ONLY = "it makes choices only"
 
 
 @pytest.mark.parametrize("router", ROUTERS)

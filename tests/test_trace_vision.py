@@ -122,7 +122,7 @@ def test_a_temperature_says_that_its_own_laws_are_missing() -> None:
     arch = lw.Architecture(b.Linear(4, 4, False) >> b.Temperature(2) >> b.Linear(4, 2, False), input=TOKENS)
     laws = lw.derive(arch)
     assert lw.count(arch, known=None).laws == laws.independent + 2  # ||W_h||^2 - 2 p_h of both heads
-    assert any("function of its own" in note for note in laws.notes)
+    assert any("a learned temperature" in note for note in laws.notes)
     assert {r.verdict.value for r in lw.verify(arch, laws).laws} == {"holds"}
 
 

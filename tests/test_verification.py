@@ -10,6 +10,7 @@ import torch
 
 import lawful as lw
 from lawful import blocks as b
+from lawful.graph.architecture import points as drawn_points
 from lawful.theory.laws.law import Law
 from lawful.theory.oracle.measuring import corruptions, measure, vanishing
 from lawful.theory.oracle.verification import Report, verify
@@ -137,3 +138,12 @@ def test_gradients_that_are_no_number_anywhere_accuse_no_law() -> None:
     laws = lw.derive(module, args=args)
     assert [w.kind for w in laws] == ["shift"]
     assert {r.verdict for r in laws.verify(module, args=args).laws} == {Verdict.UNDECIDED}
+
+
+def test_large_examples_are_few_unless_they_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawn_points, "LARGE", 3)
+    assert drawn_points.examples_of(NET) == drawn_points.FEW
+    assert lw.verify(NET).verdict is lw.Verdict.HOLDS
+    assert drawn_points.examples_of(lw.Architecture(b.Linear(3, 4) >> b.BatchNorm(4) >> b.Linear(4, 2))) == 6
+    monkeypatch.undo()
+    assert drawn_points.examples_of(NET) == 6

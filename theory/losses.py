@@ -251,7 +251,8 @@ def read(loss: LossLike, outputs: Sequence[str], also: Sequence[str] = ()) -> tu
 def _no_loss(given: object) -> str:
     """What was given for a loss, and what to write instead."""
     if name := _named(given):
-        return f"{said(given)}; write {name!r}"
+        options = " (label_smoothing, weight and ignore_index change no law)" if name == "cross_entropy" else ""
+        return f"{said(given)}; write {name!r}{options}"
     own = "; a model that returns a loss of its own is for assert_lawful to judge" if callable(given) else ""
     return f"{said(given)}; give the name of one ({', '.join(NAMES)}), or a Loss{own}"
 

@@ -8,6 +8,23 @@ from contextlib import contextmanager
 LONGEST = 160  # characters of an error of somebody else in one of ours
 
 
+class ShapeError(ValueError):
+    """Blocks that do not fit; says where, both sides and what to do."""
+
+
+class InputsError(ShapeError):
+    """A module that is to run without example inputs.
+
+    Args:
+        doing: what needs them ("verifying").
+        module: the module.
+    """
+
+    def __init__(self, doing: str, module: object) -> None:
+        name = type(module).__name__
+        super().__init__(f"{doing} a {name} needs example inputs; pass args=(x,) or kwargs={{...}}")
+
+
 class ModuleError(ValueError):
     """Something of the user's that does not run."""
 

@@ -45,7 +45,7 @@ def diagram(arch: BlockGraph, loss: LossLike, cut: bool = True) -> Diagram:
         except DeclarationError as error:
             raise DeclarationError(f"{n}: {error}") from error
         if n in alone:
-            rule = alone[n] if cut else alone[n].uncut()
+            rule = alone[n] if cut else alone[n].uncut(n)
         # What a traced call computes is no plain data: it is a function of its own.
         function = None if block.call is not None else (block.kind, *block.config().items())
         inner = range(len(wires), len(wires) + len(rule.inner))

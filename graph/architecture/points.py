@@ -14,13 +14,21 @@ from lawful.theory.losses import LossLike
 from lawful.theory.oracle.signal import NEARER, STEADY
 from lawful.theory.oracle.verification import Point, point_of
 
-from .batches import random_inputs
+from .batches import coupled, random_inputs
 from .block_graph import BlockGraph
 from .forward import random_parameters, run_forward
 from .outputs import losses_of, output_sites
 from .patterns import Patterns
 
 EXAMPLES = 6  # in the batch of every point
+LARGE = 1_000_000  # numbers in one example from which on FEW examples are enough
+FEW = 2
+
+
+def examples_of(arch: BlockGraph) -> int:
+    """Examples in the batch of every point: few of large ones, unless examples see each other."""
+    size = sum(s.positions * (1 if s.tokens else s.features) for s in arch.inputs)
+    return FEW if size >= LARGE and not coupled(arch) else EXAMPLES
 
 
 def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norms: bool) -> list[Point]:
@@ -42,11 +50,12 @@ def points(arch: BlockGraph, loss: LossLike, samples: int, seed: int, exact_norm
     # Norms without an epsilon make numbers of any size of what is only rounding (behind units that are all dead).
     divides = any(network.block(n).epsilon == 0 for n in network.nodes)
     generator = torch.Generator().manual_seed(seed)
+    rows = examples_of(network)
     out = []
     for i in range(samples):
         values = random_parameters(network, generator)
-        inputs = random_inputs(network, EXAMPLES, generator)
-        gates = Patterns.of_examples(network, values, EXAMPLES, generator) if i % 2 else None
+        inputs = random_inputs(network, rows, generator)
+        gates = Patterns.of_examples(network, values, rows, generator) if i % 2 else None
         frozen = {n: v for n, v in values.items() if n in frozen_names}
         trainable = {n: v for n, v in values.items() if n not in frozen_names}
 

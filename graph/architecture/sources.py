@@ -223,10 +223,11 @@ def _measured(arch: BlockGraph, group: _Group) -> _Found:
             return _Found({}, (large,))
         notes = []
         if any(not s.known for s in spans.values()):
-            notes.append(f"{names} keeps products with vectors of no simple fractions: laws along them are not listed")
+            text = "never changes along some vectors that are no simple fractions"
+            notes.append(f"{names} {text}: laws along these are not listed")
         own = [affine_dimension(v.flatten(0, 1)) for v in narrow]
         if wide is not narrow and own != [affine_dimension(v.flatten(0, 1)) for v in wide]:
-            text = "takes more values than the example shows: laws of those that never come are not listed"
+            text = "takes more values than the example shows: laws that hold for some of them only are not listed"
             notes.append(f"{names} {text}")
         values = Values(group.ports, narrow, own)
         if _whole_inputs(arch, group):

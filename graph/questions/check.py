@@ -25,7 +25,7 @@ from ..architecture.batches import expect_runs, runs
 from ..architecture.footprint import expect_fits, fits
 from ..architecture.module import Network
 from ..architecture.outputs import losses_of
-from ..architecture.points import EXAMPLES
+from ..architecture.points import examples_of
 from ..architecture.shrinking.likeness import doubts
 from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
 from ..architecture.shrinking.untraced import WAY_OUT, untraced
@@ -86,10 +86,10 @@ def verify(
         laws = derive(arch, asked) if arch else derive(network, asked, args=args, kwargs=kwargs)
     losses = agreed_losses(laws, loss, arch)
     if isinstance(network, Network) and not len(args) and not kwargs:
-        expect_fits(network.arch, EXAMPLES, "verification")
-        args = network.arch.random_inputs(EXAMPLES, torch.Generator().manual_seed(seed))
+        expect_fits(network.arch, examples_of(network.arch), "verification")
+        args = network.arch.random_inputs(examples_of(network.arch), torch.Generator().manual_seed(seed))
     elif isinstance(network, Architecture):
-        expect_fits(network, EXAMPLES, "verification")
+        expect_fits(network, examples_of(network), "verification")
     where: dict[str, Any] = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
     return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
 
@@ -174,7 +174,7 @@ def check(
     if laws is not run:
         subject = replace(subject, reason="; ".join([*filter(None, [subject.reason]), ONE_RUN]))
     found = CheckReport(arch, laws, subject)
-    if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE and fits(arch, EXAMPLES):
+    if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE and fits(arch, examples_of(arch)):
         say(f"verifying {plural(len(laws), 'family', 'families')} of laws")
         found = replace(found, own_report=_verified(arch, laws, seed))
     found = _counted(found, seed, say)

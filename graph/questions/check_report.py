@@ -185,11 +185,10 @@ class CheckReport:
             return
         if not self.decided:
             yield f"the count of {where} is {self.count.verdict}: {self.count.doubt or SMALLER}"
-        elif self.findings:
+        elif self.findings and self.holds:
             yield (
-                f"{plural(self.difference, 'law')} more than the rules give "
-                f"{'is' if self.difference == 1 else 'are'} counted, behind what the notes name: write that part with "
-                "operations that are covered, or take the list as it is: what it says holds"
+                f"the list lacks {plural(self.difference, 'law')} that the count sees, for the reason that a note "
+                "gives: take the list as it is, for what it says holds, or change the part that the note names"
             )
         elif self.rank != self.count.laws and not self.difference:
             yield f"the gradients of the laws of {where} do not show how many are independent: try another seed"
@@ -260,9 +259,11 @@ class CheckReport:
             return f"undecided: the oracle says {self.count.verdict}{why and f': {why}'}"
         families = ", ".join(f"{law.name} ({law.algebra})" for law in self.small_laws) or "none"
         where = f" in the copy, whose families of laws are {families}" if self.copied else ""
+        if self.findings and not self.holds:
+            return f"not complete, and not all that is listed holds{where}"
         if self.findings:
             found = plural(self.difference, "more law")
-            return f"a finding: {found} than the rules give, behind a limit that is named below{where}"
+            return f"correct but not complete: the count sees {found} than are listed, for a reason named below{where}"
         if self.difference:
             more = self.difference > 0
             laws = plural(abs(self.difference), "law")

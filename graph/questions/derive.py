@@ -16,6 +16,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Point
 from lawful.theory.oracle.verification import refuted
+from lawful.theory.refusals import InputsError
 
 from ..architecture.architecture import Architecture
 from ..architecture.diagrams import diagram
@@ -117,7 +118,7 @@ def _read(
             f"expected an architecture or a torch module, got {shown(network)}; use lw.Architecture(blocks)"
         )
     if not args and not kwargs:
-        raise ShapeError(f"tracing a {type(network).__name__} needs example inputs; pass args=(x,) or kwargs={{...}}")
+        raise InputsError("tracing", network)
     from ..tracing import trace_with_point
 
     return trace_with_point(network, args, kwargs, loss=loss)

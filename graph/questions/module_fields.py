@@ -26,6 +26,7 @@ from lawful.theory.oracle.modules import (
     with_tensors,
 )
 from lawful.theory.oracle.outputs import named_outputs
+from lawful.theory.refusals import InputsError
 
 COMBINED = 3  # fields in one random combination
 INPUT_SCALE = 2.5  # of inputs, so that thresholds are seen from both sides and an exponential stays a number
@@ -83,7 +84,7 @@ def module_fields(
         SharedMemoryError: for parameters that overlap in memory.
     """
     if not any(examples):
-        raise ShapeError("counting a module needs example inputs; pass args=(x,)")
+        raise InputsError("counting", module)
     with lent(module):
         fields = _ModuleFields(module, loss, examples, axis, generator, far)
         fields.expect_own()

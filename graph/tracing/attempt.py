@@ -52,7 +52,7 @@ OWN_BACKWARD = (
 COMPLEX = (
     "complex inputs are not read ({}); pass torch.view_as_real(x), and join it by torch.view_as_complex in forward"
 )
-UNHEARD = "{}: no output moves with it; laws that hold because of that are not listed"
+UNHEARD = "{}: no output changes with it; laws that hold because of that are not listed"
 COMPARABLE = 300_000_000  # parameters that are compared in float64
 
 

@@ -71,8 +71,8 @@ def left_over(arch: Architecture, sizes: Mapping[str, int]) -> list[str]:
         if is_part(name) and not parameter.frozen:
             read[base(name)] = read.get(base(name), 0) + parameter.size
     return [
-        f"{plural(sizes[name] - n, 'entry', 'entries')} of {name}: in no part of it that is read; "
-        "that nothing there moves is not listed"
+        f"{plural(sizes[name] - n, 'entry', 'entries')} of {name}: no part of it that is read has them; "
+        "they never change, and are not listed as laws"
         for name, n in read.items()
         if n < sizes[name]
     ]
@@ -84,7 +84,8 @@ def one_step(arch: Architecture) -> list[str]:
     for node in arch.nodes:
         block = arch.block(node)
         if isinstance(block, (GRU, LSTM, RNN)) and not block.given and arch.signals[node, 0].space[-1:] == (1,):
-            found.append(f"{node} runs for one step from zeros: that its recurrent weights never move is not listed")
+            what = "runs for one step from zeros, so that its recurrent weights never change"
+            found.append(f"{node} {what}: these laws are not listed")
     return found
 
 
@@ -97,12 +98,13 @@ def special(arch: Architecture, module: torch.nn.Module) -> list[str]:
     """
     frozen = {base(name) for name, parameter in arch.parameters.items() if parameter.frozen}
     own = [n for n, p in module.named_parameters() if n in frozen and _is_special(p)]
-    what = "zeros or equal ones among the frozen numbers; laws that hold for these numbers only are not listed"
+    what = "frozen, with zeros or equal numbers in it; laws that hold for such numbers only are not listed"
     notes = [f"{', '.join(own[:MOST])}{' and others' if len(own) > MOST else ''}: {what}"] if own else []
     fresh = [n for n, m in module.named_modules() if not m.training and _is_new(m)]
     if fresh:
         names = ", ".join(f"{n}.running_mean".lstrip(".") for n in fresh[:MOST]) + " and others" * (len(fresh) > MOST)
-        notes.append(f"{names}: zeros, as before any training; laws that hold for zeros only are not listed")
+        what = "all zeros, as before any training; laws that hold for zeros only are not listed"
+        notes.append(f"{names}: {what}")
     for name in arch.nodes:
         block = arch.block(name)
         if isinstance(block, Along) and block.gaps:

@@ -30,6 +30,7 @@ from .steps.forming import formed
 from .unfinished import finished
 from .values import Data, Fixed, Lazy, NotUnderstood, Scores, Stream, Value, Weight
 
+TAKEN = "of the inputs is taken for an input of its own, with any values"  # what could not be followed back
 VIEWS = frozenset(
     {"transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "t", "expand", "contiguous", "clone"}
     | {"repeat_interleave", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as", "alias", "swapaxes"}
@@ -228,7 +229,7 @@ class Lowering(Context):
         if example.shape[0] != self.batch and not example.is_complex():  # the same for every example
             sizes = tuple(int(n) for n in example.shape)
             if not given:
-                self.notes.append(f"{self.place(value.node).op} of the inputs is read as if it could be anything")
+                self.notes.append(f"{self.place(value.node).op} {TAKEN}")
             return self.add_input(value.node, Signal(sizes[-1], sizes[:-1]), "single").single
         if example.shape[0] != self.batch:
             raise NotUnderstood("something made of the inputs has no batch axis")
@@ -258,7 +259,7 @@ class Lowering(Context):
             except NotUnderstood as error:
                 if node.meta["val"].is_complex():  # no input of the network is complex
                     raise
-                self.notes.append(f"{self.place(node).op} of the inputs is read as if it could be anything: {error}")
+                self.notes.append(f"{self.place(node).op} {TAKEN}: {error}")
         self.data.append((node, kind))
         return self.builder.add_input(signal, self.batch)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 # why a call that is never felt is named: a choice that the rules take for free may be no free one
-ONLY_CHOICES = "only choices are made by it: laws of choices that never come are not listed"
+ONLY_CHOICES = "it makes choices only: laws that hold because some choices never occur are not listed"
 
 
 def opaque_call(

@@ -17,6 +17,7 @@ from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.lending.transforms import no_transform_left
 from lawful.theory.oracle.modules import Point, tensors_in
 from lawful.theory.own_runs import own_run
+from lawful.theory.refusals import InputsError
 
 from ..architecture.architecture import Architecture
 from . import ops  # noqa: F401  (registers how operations are lowered)
@@ -62,7 +63,7 @@ def trace(
         raise TraceError("trace: inputs are given twice; pass them either as in a call, or as args=")
     args, kwargs = inputs_of("trace", inputs or args, kwargs, TraceError)
     if not (args or kwargs or named):
-        raise TraceError(f"tracing a {type(module).__name__} needs example inputs; pass args=(x,) or kwargs={{...}}")
+        raise InputsError("tracing", module)
     return trace_module(module, args, {**kwargs, **named})
 
 

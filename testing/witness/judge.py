@@ -18,6 +18,7 @@ UNREAD = "the forward never reads it in a kernel of torch (item() and numpy() ar
 ASIDE = "it gets no gradient (None): no kernel of torch leads from it to what is returned (numpy() and item() are none)"
 STILL = "its gradient is zero everywhere: nothing that the loss sees depends on it"
 ROUNDING = "its gradient is smaller than the rounding of the others, so that nothing can tell whether it is right"
+IDLE = "no output moves with it: what follows gives the same for any value of it (as a norm of a single number does)"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
 IN_ORDER = "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others"
 REMOVED = "what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be"
@@ -263,7 +264,8 @@ def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement,
             one.notes.append(UNSEEN)
         elif matrices[name] >= 2 and (zero or not moved):
             still = all(g is None or not float(g.norm()) for g in owns)
-            one.untested = STILL if still else ROUNDING
+            idle = any(name in s.idle for s in known)
+            one.untested = STILL if still else IDLE if idle else ROUNDING
         elif known and read:
             one.notes.append(REMOVED)
         else:

@@ -16,7 +16,7 @@ from .resemblance import inner
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
 MARGIN = 20  # times the disagreement of two steps
 SEEN = 1e-3  # relative, of a derivative that is missed
-MOST = 24  # parameters that are looked at one by one
+MOST = 24  # parameters that are named
 WHY = "a number that leaves torch (item(), numpy(), a kernel of another library)"
 READS_OUT = "aten._local_scalar_dense"
 
@@ -36,12 +36,20 @@ def missed(
     """
     generator = torch.Generator().manual_seed(seed)
     directions = {n: _direction(p, generator) for n, p in point.items()}
-    if not _off(value, point, derivative, directions):
+    whole = _off(value, point, derivative, directions)
+    if not whole:
         return {}
-    found = {}
-    for n in [*point][:MOST]:
-        if gap := _off(value, point, derivative, {n: directions[n]}):
-            found[n] = gap
+    found: dict[str, float] = {}
+    groups = [[*point]]
+    while groups and len(found) < MOST:  # halves that miss nothing are not looked into
+        names = groups.pop()
+        known = len(names) == len(point)
+        gap = whole if known else _off(value, point, derivative, {n: directions[n] for n in names})
+        if gap and len(names) == 1:
+            found[names[0]] = gap
+        elif gap:
+            middle = len(names) // 2
+            groups += [names[middle:], names[:middle]]
     return found
 
 

@@ -57,6 +57,7 @@ class Sample:
         excused: calls of operators whose own backward stands in for the derivative.
         unknown: why there is no derivative to compare with.
         unseen: parameters that the outputs move with, and whose derivative of the loss is zero all the same.
+        idle: parameters that no output moves with, whatever function of the outputs is taken.
         value: the loss.
         outputs: of the forward, by name.
         longer: whether its inputs have one example more than those that were given.
@@ -82,6 +83,7 @@ class Sample:
     excused: frozenset[int] = frozenset()
     unknown: str = ""
     unseen: set[str] = field(default_factory=set)
+    idle: set[str] = field(default_factory=set)
     value: float = 0.0
     outputs: Outputs = field(default_factory=dict)
     tolerance: float | None = None
@@ -322,7 +324,7 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
         other = shaken.get(n)
         if g is not None and other is not None:
             sample.noise[n] = float((g - other).norm())
-    sample.unseen = _unseen(sample, spots, stand_in, generator)
+    sample.unseen, sample.idle = _unseen(sample, spots, stand_in, generator)
 
 
 MOST_STOPS = 16  # that are looked at one by one
@@ -354,24 +356,25 @@ def _unseen(
     spots: dict[str, Spot],
     stand_in: dict[int, Callable[[OwnCall, Memory], None]],
     generator: torch.Generator,
-) -> set[str]:
-    """The parameters without a derivative that some other function of the outputs would give one.
+) -> tuple[set[str], set[str]]:
+    """The parameters without a derivative that another function of the outputs would give one; those that none would.
 
-    Of cross-entropy these are all that add the same number to every class.
+    Of cross-entropy the first are all that add the same number to every class.
     """
     still = [n for n, g in sample.true.items() if g is not None and not sample.moved(n)]
     if not still or not sample.scale:
-        return set()
+        return set(), set()
     outs = replay(sample.tape, sample.parameters, list(spots.values()), stand_in=stand_in).outputs
     probes = [torch.randn(z.shape, generator=generator, dtype=torch.float64).to(z) for z in outs]
     live = [(z * w).sum() for z, w in zip(outs, probes, strict=True) if z.requires_grad and z.ndim]
     if not live:
-        return set()
+        return set(), set()
     leaves = list(sample.parameters.values())
     slopes = torch.autograd.grad(sum(live[1:], start=live[0]), leaves, allow_unused=True)
     grads = dict(zip(sample.parameters, slopes, strict=True))
     size = sum(float(g.norm()) ** 2 for g in grads.values() if g is not None) ** 0.5
-    return {n for n in still if (g := grads[n]) is not None and float(g.norm()) > 1e-6 * size}
+    sizes = {n: 0.0 if (g := grads[n]) is None else float(g.norm()) for n in still}
+    return {n for n, s in sizes.items() if s > 1e-6 * size}, {n for n, s in sizes.items() if s <= 1e-12 * size}
 
 
 def _gradients(

@@ -19,7 +19,7 @@ def stand_ins(
     for number, call in enumerate(tape.calls):
         if call.by_torch or call.opaque or call.last < 0:
             continue
-        if any(d in (call.function.__name__, call.place.module) or d == call.place.line for d in by_design):
+        if not {call.function.__name__, *call.place.names}.isdisjoint(by_design):
             found[number] = _own_instead(set(call.spots))
             continue
         through = {f.input for f in operators if f.verdict is DESIGN and f.operator == call.function.__name__}

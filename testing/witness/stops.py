@@ -54,11 +54,8 @@ def undeclared(tape: Tape, by_design: Sequence[str]) -> list[Stop]:
 
 def _declared(places: Sequence[Place], by_design: Sequence[str]) -> bool:
     """Whether `by_design=`, or a comment on a line, says that gradients are meant to stop there."""
-    for place in places:
-        if COMMENT in place.code or place.line in by_design:
-            return True
-        if any(place.module == d or place.module.startswith(f"{d}.") for d in by_design):
-            return True
+    if any(COMMENT in place.code or not place.names.isdisjoint(by_design) for place in places):
+        return True
     return "detach" in by_design
 
 

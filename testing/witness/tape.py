@@ -43,6 +43,12 @@ class Place:
     number: int = 0
 
     @property
+    def names(self) -> set[str]:
+        """What it may be called: its line, its module, and the modules around that."""
+        parts = self.module.split(".")
+        return {self.line, *(".".join(parts[:i]) for i in range(1, len(parts) + 1))} - {""}
+
+    @property
     def line(self) -> str:
         """`file.py:12`."""
         return f"{self.path.rpartition('/')[2]}:{self.number}" if self.number else ""

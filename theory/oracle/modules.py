@@ -14,7 +14,7 @@ import torch
 
 from ..inputs import object_items
 from ..losses import Loss, LossError, LossLike, read, total
-from ..refusals import refused
+from ..refusals import InputsError, refused
 from .double import double
 from .lending.complexes import real_parts
 from .lending.lent import lent
@@ -128,13 +128,13 @@ def module_points(
     What runs is computed in float64 even where the module casts to narrower numbers (see `double`).
 
     Raises:
-        ValueError: without example inputs, for losses that do not fit the outputs, and for a module whose forward or
-            backward does not run (`ModuleError`).
+        ValueError: without example inputs (`InputsError`), for losses that do not fit the outputs, and for a module
+            whose forward or backward does not run (`ModuleError`).
         TypeError: for a module that gives no tensor of real numbers, or that cannot be given back (see
             `lent`).
     """
     if not args and not kwargs:
-        raise ValueError("verifying on a module needs example inputs; pass args=(x,)")
+        raise InputsError("verifying on", module)
     generator = torch.Generator().manual_seed(seed)
     points = []
     with real_parts(module), lent(module, as_double) as own, double():

@@ -59,7 +59,7 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
             continue
         cut = site.rule.cut
         if not cut and _turned(solution, site.outputs[0]) and _tied(writer, site.inputs):
-            yield f"{site.name} puts maps with one bias side by side: laws that mix the parts are not listed"
+            yield f"{site.name} joins outputs of several layers with one shared bias: laws that mix them are not listed"
         parts = [w for w in dict.fromkeys(site.outputs if cut else site.inputs) if w in turning]
         if cut:  # single features are cut apart where only the diagonal passes, if they never meet again
             met = {w: _meets(solution, w) for w in parts}
@@ -73,13 +73,13 @@ def _side_by_side(solution: Solution) -> Iterator[str]:
             ends = {w: next(iter(s.inputs), -1) for w, s in maps.items()}
             summed = [_weights(writer, w) for w in parts]
             if any(len(a & b) > 1 for a, b in itertools.combinations(summed, 2)):
-                what = "puts sums of maps of the same weights side by side"
+                what = "joins sums that are computed with the same weights"
                 yield f"{site.name} {what}: laws that mix the parts are not listed"
         else:
             continue
         pairs = itertools.combinations(ends, 2)
         if any(ends[a] == ends[b] and turning[a] - turning[b] and turning[b] - turning[a] for a, b in pairs):
-            what = "cuts what one map writes" if cut else "puts maps of one wire, or tables, side by side"
+            what = "splits the output of one layer" if cut else "joins layers that read the same features, or tables"
             yield f"{site.name} {what}: laws that mix the parts are not listed"
 
 
@@ -120,8 +120,8 @@ def _differences_of_copies(solution: Solution) -> Iterator[str]:
         if solution.layouts.size(one) == 1 and not solution.layouts.is_cut(many):
             continue
         if beside(solution.layouts, site) and may_turn(solution, i, many):
-            what = "are added to" if isinstance(site.rule, RepeatRule) else "are read by others too"
-            yield f"{site.name}: its copies {what}: laws that mix their differences are not listed"
+            what = "others add something to them" if isinstance(site.rule, RepeatRule) else "others read them too"
+            yield f"{site.name} has copies of the same features, and {what}: laws that mix them are not listed"
 
 
 def may_turn(solution: Solution, place: int, wire: int) -> bool:
@@ -153,7 +153,7 @@ def _copies_changed(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, (DotRule, HomogeneousRule, ProductRule)):
             pool = isinstance(site.rule, HomogeneousRule) and site.rule.mixes  # others are drawn before what joins them
             if any(copied(writer.get(w), writer) or (pool and _doubled(writer, w)) for w in site.inputs):
-                yield f"{site.name} reads copies of one feature: laws of their differences are not listed"
+                yield f"{site.name} reads several copies of one feature: laws that compare these copies are not listed"
 
 
 def _related_features(solution: Solution) -> Iterator[str]:
@@ -169,7 +169,8 @@ def _related_features(solution: Solution) -> Iterator[str]:
         heads = isinstance(site.rule, AttentionRule)  # keys and values that heads share are followed
         read = [w for w in site.inputs if not (heads and isinstance(source(writer, w).rule, RepeatRule))]
         if any(roots.related(w) for w in read):
-            yield f"{site.name} reads features that others give: laws of their relations are not listed"
+            what = "reads features that follow from other features"
+            yield f"{site.name} {what}: laws that hold because of that are not listed"
 
 
 def _scanned(solution: Solution, w: int) -> bool:

@@ -25,7 +25,8 @@ def cancelling_limits(diagram: Diagram) -> Iterator[str]:
             for w, factor in _terms(diagram, site.outputs[0], Fraction(1)):
                 factors[w] = factors.get(w, 0) + factor
             if not all(factors.values()):
-                yield f"{site.name} adds what cancels: what does not move before it is not listed"
+                what = "adds terms that cancel each other"
+                yield f"{site.name} {what}: parameters that only these terms read never change, and are not listed"
     yield from _divided_by_itself(diagram)
 
 
@@ -36,7 +37,8 @@ def _divided_by_itself(diagram: Diagram) -> Iterator[str]:
         if len(site.outputs) == 1:
             powers = _powers(diagram, site, known)
             if powers is not None and not all(powers.values()):
-                yield f"{site.name} divides by what it multiplies: what does not move before it is not listed"
+                what = "divides by what it multiplies"
+                yield f"{site.name} {what}: parameters that only the quotient reads never change, and are not listed"
             known[site.outputs[0]] = {w: p for w, p in powers.items() if p} if powers else {site.outputs[0]: 1}
 
 

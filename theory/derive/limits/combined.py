@@ -29,14 +29,14 @@ def combined_limits(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, LargerRule):
             other = chosen.setdefault(frozenset(site.inputs), site.name)
             if other != site.name and len(set(site.inputs)) > 1:
-                yield f"{site.name} and {other} choose between the same features: laws that mix them are not listed"
+                yield f"{site.name} and {other} choose between the same features: laws that mix these are not listed"
         if not isinstance(site.rule, AddRule) or site.outputs[0] not in carries:
             continue
         for (one, a), (two, b) in itertools.combinations(sorted((_terms(writer, site) or {}).items()), 2):
             ratio, other = ratios.setdefault((one, two), (a / b, site.name))
             if ratio != a / b:
-                what = f"{site.name} adds up what {other} adds up, with other factors"
-                yield f"{what}: laws of these sums are not listed"
+                what = f"{site.name} and {other} add the same terms with different factors"
+                yield f"{what}: laws that join the two sums are not listed"
                 break
 
 

@@ -60,13 +60,14 @@ def factor_limits(solution: Solution) -> Iterator[str]:
         rule = site.rule
         weighed = isinstance(rule, MixtureRule) and not rule.normalised
         if weighed and not _is_answered(solution, site) and _is_free(_weights(solution, site.inputs[0])):
-            yield f"{site.name} weighs by numbers that factors may act on: laws that join the two are not listed"
+            what = "takes a weighted sum whose weights the network computes and nothing normalises"
+            yield f"{site.name} {what}: laws that join the weights with what they multiply are not listed"
         if isinstance(rule, TurnRule):
             before = _before(solution, site.inputs[0])
             if before is not None and isinstance(before.rule, PassRule) and before.rule.repeats:
-                yield f"{site.name} makes features of copies of one number: laws of their differences are not listed"
+                yield f"{site.name} turns copies of one number into features: laws that compare these are not listed"
         if isinstance(rule, ProductRule) and _has_common_factor(solution, site):
-            yield f"{site.name} has one factor in several features: laws that mix the others are not listed"
+            yield f"{site.name} multiplies several features by one number: laws that mix these features are not listed"
         if isinstance(rule, AddRule):
             yield from _beside_fixed_maps(solution, site)
 
@@ -127,7 +128,8 @@ def _beside_fixed_maps(solution: Solution, add: Site) -> Iterator[str]:
     for i, (name, roots) in enumerate(fixed):
         others = [*trained, *(r for k, (_, r) in enumerate(fixed) if k != i)]
         if any(roots & other for other in others):
-            yield f"{name} is fixed, and {add.name} adds trained maps to it: laws that follow its values are not listed"
+            what = f"{name} is frozen, and {add.name} adds the outputs of trained layers to its own"
+            yield f"{what}: laws that depend on its values are not listed"
 
 
 def _roots(solution: Solution, site: Site) -> set[Root]:

@@ -60,14 +60,16 @@ def _summed_products(solution: Solution) -> Iterator[str]:
         if isinstance(rule, ProductRule) or square:
             summed = any(isinstance(r.rule, SumFeaturesRule) for r, _ in solution.drawn.readers[y])  # named below
             if not summed and _seen(solution, y) == 1 < solution.layouts.size(y) and _multiplies_maps(writer, site):
-                yield f"{site.name} is seen as one sum of products: laws that mix its features are not listed"
+                what = "multiplies features, and only one sum of these products is read"
+                yield f"{site.name} {what}: laws that mix the features are not listed"
         elif isinstance(rule, LargerRule) and solution.directions.moving(y):
-            yield f"{site.name} hands on what nothing sees: laws that shift all its inputs are not listed"
+            what = "chooses the larger number, and nothing after it sees when both grow by a constant"
+            yield f"{site.name} {what}: laws that shift all its inputs are not listed"
         elif isinstance(rule, SumFeaturesRule) and rule.copies > 1:
             made = source(writer, site.inputs[0])
             product = isinstance(made.rule, ProductRule) or (isinstance(made.rule, GainRule) and made.rule.gain)
             if product and _multiplies_maps(writer, made):
-                yield f"{site.name} sums products of features: laws that mix these features are not listed"
+                yield f"{site.name} adds up products of features: laws that mix these features are not listed"
 
 
 def _multiplies_maps(writer: Mapping[int, Site], product: Site) -> bool:
@@ -96,7 +98,8 @@ def _forms_of_one(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, DotRule) and len(set(site.inputs)) > 1:
             one, other = (_linear_in(writer, w) for w in site.inputs)
             if not one.isdisjoint(other):
-                yield f"{site.name} multiplies two maps of one wire: laws of what is not symmetric are not listed"
+                what = "takes an inner product of two layers that read the same features"
+                yield f"{site.name} {what}: laws of its antisymmetric part are not listed"
 
 
 def _squares_of_few(solution: Solution) -> Iterator[str]:
@@ -108,7 +111,7 @@ def _squares_of_few(solution: Solution) -> Iterator[str]:
     squares: set[int] = set()
     for site in solution.drawn.sites:
         if isinstance(site.rule, AddRule) and sum(_before(writer, w) in squares for w in site.inputs) > 1:
-            yield f"{site.name} adds sums of squares up: laws of the space that their vectors span are not listed"
+            yield f"{site.name} adds up sums of squares: laws of the space that the squared vectors span are not listed"
         read = _squared(writer, site)
         if not read:
             continue
@@ -120,8 +123,8 @@ def _squares_of_few(solution: Solution) -> Iterator[str]:
         found = sum(vectors_on(solution, w) for w in wires)
         free = any(isinstance(r.rule, (OutputRule, PointwiseRule)) for w in wires for r, _ in solution.drawn.readers[w])
         if shared and 0 < found < size and not free:  # what comes back from a free reader may be any vector
-            what = f"{site.name} reads inner products in {size} features of vectors that span {found} of them at most"
-            yield f"{what}: laws of their space are not listed"
+            what = f"{site.name} takes inner products in {size} dimensions of vectors that span at most {found} of them"
+            yield f"{what}: laws of the space that they span are not listed"
 
 
 def _before(writer: Mapping[int, Site], w: int) -> int:
@@ -193,7 +196,8 @@ def _forms_added(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, AddRule):
             terms = [t for t in _added(writer, site) if isinstance(t[1].rule, FORMS)]
             if any(_mix(writer, one, other) for one, other in itertools.combinations(terms, 2)):
-                yield f"{site.name} adds products of maps of one wire: laws that mix these maps are not listed"
+                what = "adds up products of layers that read the same features"
+                yield f"{site.name} {what}: laws that mix these layers are not listed"
 
 
 def _added(writer: Mapping[int, Site], site: Site) -> list[tuple[Fraction | None, Site]]:

@@ -54,9 +54,9 @@ def fixed_number_limits(solution: Solution) -> Iterator[str]:
         if isinstance(rule, FrozenNormRule):
             unseen = solution.directions.moving(site.outputs[0]) or solution.directions.still(site.outputs[0])
             if live or unseen:
-                yield f"{site.name} has fixed statistics: laws that depend on their values are not listed"
+                yield f"{site.name} normalises by fixed statistics: laws that depend on their values are not listed"
         if isinstance(rule, PointwiseRule) and rule.exponential and live:
-            yield f"{site.name} turns constants into factors: laws that join the two are not listed"
+            yield f"{site.name} makes factors of constants (an exponential): laws that join the two are not listed"
 
 
 def _by_feature(solution: Solution, site: Site) -> bool:
@@ -71,7 +71,7 @@ def frozen_limits(solution: Solution) -> Iterator[str]:
     for site in solution.drawn.sites:
         if isinstance(site.rule, LinearRule) and site.rule.still:
             name = site.rule.weight
-            yield f"{name} has a row for padding that is read and never trained: laws that leave it are not listed"
+            yield f"{name} has a row for padding that is never trained: laws that depend on its values are not listed"
     frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
     matrices: dict[str, None] = {}
     vectors: dict[str, None] = {}
@@ -84,11 +84,11 @@ def frozen_limits(solution: Solution) -> Iterator[str]:
                     matrices[use.parameter] = None
             elif _constant_matters(solution, site) if use.constant else _gain_matters(solution, site):
                 vectors[use.parameter] = None
-    for found, what in ((matrices, "their singular directions"), (vectors, "the complement of their values")):
+    for found in (matrices, vectors):
         if found:
             first, *others = found
             more = f"and {plural(len(others), 'more parameter')} are frozen" if others else "is frozen"
-            yield f"{first} {more}: laws along {what} are not listed"
+            yield f"{first} {more}: laws that depend on {'their' if others else 'its'} values are not listed"
 
 
 def _matrix_matters(solution: Solution, site: Site, use: Use) -> bool:

@@ -30,5 +30,6 @@ def function_limits(solution: Solution) -> Iterator[str]:
                 chain = () if below else (("", 0),)
             found = frozenset(pull[key].items())
             if seen.setdefault((rule.power, x, start, chain), found) != found:
-                yield f"{site.name} is a multiple of another function of one feature: laws of both are not listed"
+                what = "is a multiple of another activation of the same feature"
+                yield f"{site.name} {what}: laws that join the two activations are not listed"
                 break

@@ -36,9 +36,9 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
     for site in diagram.sites:
         rule = site.rule
         if isinstance(rule, ChoiceRule) and not rule.normalised and not isinstance(_behind(diagram, site), SOFT):
-            yield f"{site.name} hands on the largest of what it reads: laws of their sizes are not listed"
+            yield f"{site.name} passes on the largest of its inputs: laws of the sizes of these are not listed"
         if isinstance(rule, PointwiseRule) and rule.far:
-            yield f"{site.name} changes large numbers only: laws that hold between its bounds are not listed"
+            yield f"{site.name} changes large numbers only: laws that hold while none gets that large are not listed"
         unknown = isinstance(rule, WholeRule) and not rule.narrow and len(site.inputs) == 1  # a clamp on one side
         moved = unknown or (isinstance(rule, PointwiseRule) and rule.pieces)
         if not moved and not (isinstance(rule, HomogeneousRule) and rule.negative is not None):
@@ -48,9 +48,11 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
             moved = moved or not _is_positive(before.rule)
             before = diagram.writer.get(before.inputs[0])
         if _one_number(diagram, before):
-            yield f"{site.name} reads multiples of one number: laws of units that are on together are not listed"
+            what = "reads multiples of one number, so that several units are on for the same inputs"
+            yield f"{site.name} {what}: laws of such units are not listed"
         if moved and before is not None and (_has_bound(before.rule) if unknown else _is_bounded(diagram, before)):
-            yield f"{site.name} reads bounded numbers: laws of units that stand on one side always are not listed"
+            what = "reads bounded numbers, so that a unit may be on, or off, for every input"
+            yield f"{site.name} {what}: laws of such units are not listed"
 
 
 def _one_number(diagram: Diagram, site: Site | None) -> bool:

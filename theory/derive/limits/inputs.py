@@ -17,19 +17,23 @@ def computed_limits(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, ComputedRule):
             yield from site.rule.notes
             if site.rule.steps and _switched(solution.drawn, site):
-                yield f"{site.name} takes a few values only: laws of the activation patterns on them are not listed"
+                what = "takes a few values only, so that not every activation pattern occurs"
+                yield f"{site.name} {what}: laws that hold because of that are not listed"
             if not all(span.free for span in site.rule.spans):
                 for reader in _answering(solution.drawn, site):
-                    yield f"{reader.name} reads products of {site.name} that never change: laws of both are not listed"
+                    what = f"reads {site.name}, of which some combinations never change"
+                    yield f"{reader.name} {what}: laws that hold because of that are not listed"
     yield from related(solution.drawn)
     for site in solution.drawn.sites:
         rule = site.rule
         if not isinstance(rule, LinearRule) or rule.lookup:
             continue
         if (rule.mixes or rule.groups > 1) and any(solution.directions.fixed(w) for w in site.inputs):
-            yield f"{site.name} reads sums that never change at several places: laws of its taps are not listed"
+            what = "reads, at several positions, sums of features that never change"
+            yield f"{site.name} {what}: laws of single entries of its kernel are not listed"
         if rule.groups > 1 and any(solution.directions.absent(w) for w in site.inputs):
-            yield f"{site.name} reads directions that are never there, group by group: such laws are not listed"
+            what = "reads, group by group, features of which some sum is always zero"
+            yield f"{site.name} {what}: laws that hold because of that are not listed"
 
 
 def _answering(diagram: Diagram, start: Site) -> Iterator[Site]:

@@ -62,40 +62,44 @@ def _narrow(solution: Solution) -> Iterator[str]:
     """Operations of which only the degrees are known."""
     for site in solution.drawn.sites:
         if isinstance(site.rule, WholeRule) and site.rule.narrow:
-            yield f"{site.name} is known by its degrees only: other laws through it than those of sizes may be missing"
+            what = "is known by its degrees only (how its size follows that of its inputs)"
+            yield f"{site.name} {what}: laws through it, but for those of sizes, may be missing"
         if isinstance(site.rule, PositionMixRule) and site.rule.narrow:
-            yield f"{site.name} mixes positions by weights of the network: laws of single ones may be missing"
+            what = "mixes positions with weights that the network computes"
+            yield f"{site.name} {what}: laws of single positions may be missing"
         if isinstance(site.rule, TurnRule) and site.rule.narrow:
-            yield f"{site.name} makes features of positions: laws of single ones through what reads it may be missing"
+            what = "turns positions into features"
+            yield f"{site.name} {what}: laws of single positions through what reads it may be missing"
         if isinstance(site.rule, ReorderRule):
-            what = "puts features in another order that other blocks keep"
-            yield f"{site.name} {what}: other laws through it than those of sizes may be missing"
+            what = "puts features in another order, and other blocks need the old one"
+            yield f"{site.name} {what}: laws through it, but for those of sizes, may be missing"
         if isinstance(site.rule, CurveRule) and not normed(solution, site.inputs[0]):
-            yield f"{site.name} is a factor that answers sizes by a function of its own: such laws are not listed"
+            what = "multiplies by a function of a parameter, such as a learned temperature"
+            yield f"{site.name} {what}: laws with that function in them are not listed"
 
 
 def _unlike(solution: Solution) -> Iterator[str]:
     """Parameters whose sectors two blocks see in different ways."""
     for name in solution.shifts.admissions.unlike:
-        yield f"{name} is used by blocks that see it cut in different ways: its linear laws are not listed"
+        yield f"{name} is split in different ways by the blocks that use it: its linear laws are not listed"
     for name in (*solution.entangled, *solution.shifts.fields.turned):
         yield f"{name} has laws that join its rows with its columns: these are not listed"
     for name, uses in solution.uses.items():
         rows = any(use.constant and len(use.views[0].shape) == 2 and use.views[0].shape[0] > 1 for use in uses)
         if rows and not all(use.constant for use in uses) and not solution.diagram.parameters[name].frozen:
-            yield f"{name} is a table here and a matrix there: laws that join the two are not listed"
+            yield f"{name} is used both as a table and as a matrix: laws that join the two uses are not listed"
         kinds = {use.constant for use in uses if len(use.axes) == 1}
         if len(kinds) > 1 and not solution.diagram.parameters[name].frozen:
-            yield f"{name} is a gain here and a shift there: laws that join the two are not listed"
+            yield f"{name} is used both as a factor and as a constant: laws that join the two uses are not listed"
         gain = any(not use.constant and len(use.axes) == 1 for use in uses)
         if gain and any(len(use.axes) > 1 for use in uses) and not solution.diagram.parameters[name].frozen:
-            yield f"{name} is a gain here and a matrix there: laws that join the two are not listed"
+            yield f"{name} is used both as a factor and as a matrix: laws that join the two uses are not listed"
         if len({use.offset for use in uses}) > 1:
-            yield f"{name} is used as it is and with a fixed number added: laws that join the two are not listed"
+            yield f"{name} is used both as it is and with a fixed number added: laws that join the two are not listed"
 
 
 def _unwritten(solution: Solution) -> Iterator[str]:
     """Gauges that join sectors of several kinds, of more than one scalar."""
     for w in dict.fromkeys(w for row in solution.unwritten for (w, _), _ in list(row)[:1]):
         name = solution.drawn.wires[w].name
-        yield f"{name} may be mixed head by head in each of its features by itself: these laws are not listed"
+        yield f"{name} may have its heads mixed, in each feature by itself: laws of that are not listed"

@@ -32,6 +32,7 @@ from ...gauge.rules import (
 from ...gauge.solution import Solution
 from ...gauge.subspace import key_dimension, vector_keys
 from ..ranks import rows_on, vectors_on
+from .paths import SIGN
 
 
 def norm_limits(solution: Solution) -> Iterator[str]:
@@ -50,8 +51,8 @@ def _large_constants(solution: Solution) -> Iterator[str]:
     """Norms whose constant is no epsilon: they see every scale."""
     for site in solution.drawn.sites:
         if site.rule.sees_scale(lax=True):
-            what = f"has {site.rule.epsilon:.3g} under or beside its norm, more than an epsilon ({EPSILON:g} at most)"
-            yield f"{site.name} {what}: it sees every scale, and laws that only such a norm has are not listed"
+            what = f"adds {site.rule.epsilon:.3g} to what it divides by, too much for an epsilon ({EPSILON:g} at most)"
+            yield f"{site.name} {what}: it sees the scale of its input, and laws special to that are not listed"
 
 
 def _copies_of_one_number(solution: Solution) -> Iterator[str]:
@@ -61,7 +62,8 @@ def _copies_of_one_number(solution: Solution) -> Iterator[str]:
         before = writer.get(site.inputs[0]) if isinstance(site.rule, BatchNormRule) else None
         if before is not None and isinstance(before.rule, LinearRule) and before.rule.shape_[2:] == ():
             if wires[before.inputs[0]].size == 1 < wires[site.inputs[0]].size:
-                yield f"{site.name} makes one number of multiples of one: laws of their differences are not listed"
+                what = "normalises multiples of one number, which are equal then up to their signs"
+                yield f"{site.name} {what}: laws that compare them are not listed"
 
 
 def _drops(solution: Solution, site: Site) -> bool:
@@ -85,7 +87,8 @@ def _centred_parts(solution: Solution) -> Iterator[str]:
             after += [z for z, _ in solution.drawn.readers[r.outputs[0]]] if r.rule == PassRule() else []
         scaled = solution.layouts.is_cut(site.inputs[0]) and any(isinstance(r.rule, FixedGainRule) for r in after)
         if scaled or any(_drops(solution, r) for r in after):
-            yield f"{site.name} centres features that are cut into parts: laws that mix the parts are not listed"
+            what = "subtracts one mean from features that are used in parts"
+            yield f"{site.name} {what}: laws that mix the parts are not listed"
 
 
 def _thin_wires(solution: Solution) -> Iterator[str]:
@@ -116,10 +119,11 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
         # As many vectors as features still have a determinant, which a map with normalised rows keeps.
         exact = any(isinstance(s.rule, UnitRowsRule) for s in read)
         if sum(vectors_on(solution, w) for w, _ in entities) == 1 and found == 2:
-            yield f"{read[0].name} reads one vector for one row: only a sign is left of the input"
+            what = "normalises multiples of one vector, of which only a sign is left"
+            yield f"{read[0].name} {what}: laws that hold because of that are not listed"
         elif found < size or (exact and found == size):
-            what = f"{read[0].name} reads {size} features that only {found} vectors span"
-            yield f"{what}: laws of their space are not listed"
+            what = f"{read[0].name} normalises {size} features, and the weights around it span only {found} directions"
+            yield f"{what}: laws of the space that they span are not listed"
 
 
 def _unread_of_norms(solution: Solution) -> Iterator[str]:
@@ -135,10 +139,11 @@ def _unread_of_norms(solution: Solution) -> Iterator[str]:
         never = solution.directions.absent(x)
         left = before.size - sum(key_dimension(before, k) for k in vector_keys(before) if never.contains({k: 1}))
         if left < 2 <= before.size and not rule.sees_scale(lax=True):
-            yield f"{site.name} normalises so few features that only a sign is left: nothing before it moves"
+            yield f"{site.name} {SIGN}"
         unread = solution.directions.moving(y)
         if sum(key_dimension(layout, k) for k in vector_keys(layout) if unread.contains({k: 1})) > 1:
-            yield f"{site.name} normalises features that nothing else reads: laws of their space are not listed"
+            what = "normalises features of which several are read through their common size only"
+            yield f"{site.name} {what}: laws of the space that they span are not listed"
 
 
 def _turned(solution: Solution, wire: int) -> bool:
@@ -177,7 +182,7 @@ def _single_rows(solution: Solution) -> Iterator[str]:
             continue
         readers = [r for r, _ in solution.drawn.readers[site.outputs[0]]]
         if all(isinstance(r.rule, LinearRule) for r in readers) and rows_on(solution, site.outputs[0]) == 1:
-            yield f"{site.name} is a gain that one row reads: laws of their ratios are not listed"
+            yield f"{site.name} is a gain before a single row of weights: laws of the ratios of the two are not listed"
 
 
 def _rows_of_what_is_not_there(solution: Solution) -> Iterator[str]:
@@ -186,8 +191,8 @@ def _rows_of_what_is_not_there(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, UnitRowsRule):
             for w in site.inputs:
                 if solution.directions.absent(w) or solution.directions.fixed(w):
-                    what = "normalises rows along directions that never change"
-                    yield f"{site.name} {what}: laws of these parts are not listed"
+                    what = "normalises rows of weights, and its input never changes in some directions"
+                    yield f"{site.name} {what}: laws of the weights along these are not listed"
 
 
 def _unseen_scales(solution: Solution) -> Iterator[str]:
@@ -198,12 +203,14 @@ def _unseen_scales(solution: Solution) -> Iterator[str]:
     for i, site in enumerate(sites):
         rule = site.rule
         if isinstance(rule, AddRule) and all(_looked_up(writer[w]) for w in site.inputs) and invisible(sites, i, True):
-            yield f"{site.name} adds rows of tables whose scale is unseen: laws of the scale of each row are not listed"
+            what = "adds rows of tables, and nothing after it sees how large they are"
+            yield f"{site.name} {what}: laws of the size of each row are not listed"
         hard = isinstance(rule, MixtureRule) and site.inputs[0] in chosen
         sunk = isinstance(rule, AttentionRule) and rule.heads == 1 and not rule.normalised
         mixed = isinstance(rule, TurnRule) and not rule.joined[1]
         if (hard or sunk or mixed) and invisible(sites, i, local=True):
-            yield f"{site.name} scales what readers blind to a scale see: laws of that scale are not listed"
+            what = "gives every token or expert a scale of its own that nothing after it sees"
+            yield f"{site.name} {what}: laws of these scales are not listed"
 
 
 def _looked_up(site: Site) -> bool:

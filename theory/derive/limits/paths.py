@@ -45,6 +45,10 @@ from ...gauge.rules import (
     UnitRowsRule,
 )
 
+# what two places find: a norm of so few features that it is a sign, a function of entries of a table
+SIGN = "normalises so few features that only a sign is left: what is before it never changes, and is not listed"
+OF_ENTRIES = "applies a function to values looked up in a table: laws of single entries, no polynomials, are not listed"
+
 
 def path_limits(diagram: Diagram) -> Iterator[str]:
     """Reasons why laws may be missing that only depend on how the blocks are joined, one sentence each."""
@@ -72,8 +76,8 @@ def _maps_in_a_row(diagram: Diagram) -> Iterator[str]:
             before = written.get(site.inputs[0], ("", False))
             again = before[0] == site.rule.weight
             if again and not before[1]:
-                what = f"{site.name} applies {site.rule.weight} a second time in a row"
-                yield f"{what}: laws of degree above two are not listed"
+                what = f"applies {site.rule.weight} to what {site.rule.weight} has just computed"
+                yield f"{site.name} {what}: laws of degree above two are not listed"
             spans = before[1] if again else _reads_all(diagram, site)
             written |= dict.fromkeys(site.outputs, (site.rule.weight, spans))
         elif isinstance(site.rule, PassRule) and site.inputs[0] in written:
@@ -116,9 +120,10 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
         elif site.inputs and rows.keys() >= set(site.inputs):
             chosen = [rows[w] for w in site.inputs]
             if isinstance(rule, ProductRule) or (isinstance(rule, DotRule) and not chosen[0].isdisjoint(chosen[1])):
-                yield f"{site.name} multiplies values read off a table: laws of single rows of the table are not listed"
+                yield f"{site.name} multiplies values looked up in a table: laws of single rows of it are not listed"
             if isinstance(rule, HomogeneousRule) and rule.mixes and summed.intersection(site.inputs):
-                yield f"{site.name} takes the largest of sums of entries: laws of those that never are are not listed"
+                what = "chooses the largest of sums of entries of tables"
+                yield f"{site.name} {what}: laws of entries that are never chosen are not listed"
             signs = isinstance(rule, HomogeneousRule) and rule.isometric and summed.isdisjoint(site.inputs)
             sigmoid = isinstance(rule, SoftmaxRule) and diagram.wires[site.inputs[0]].size == 2
             if (
@@ -127,10 +132,10 @@ def _products_of_rows(diagram: Diagram) -> Iterator[str]:
                 or signs
                 or (isinstance(rule, HomogeneousRule) and rule.power != 1)
             ):
-                yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
+                yield f"{site.name} {OF_ENTRIES}"
             if isinstance(rule, NormRule) and rule.scale and rule.epsilon and summed.isdisjoint(site.inputs):
                 if len(diagram.readers[site.inputs[0]]) == 1:  # its epsilon makes sizes of rows another function
-                    yield f"{site.name} changes values read off a table: laws of its entries are no polynomials"
+                    yield f"{site.name} {OF_ENTRIES}"
             if isinstance(rule, ROWS):
                 rows |= dict.fromkeys(site.outputs, frozenset().union(*chosen))
             if isinstance(rule, AddRule) or summed.intersection(site.inputs):
@@ -146,7 +151,8 @@ def _copies_added(diagram: Diagram) -> Iterator[str]:
             while isinstance(before.rule, (GainRule, HomogeneousRule)):
                 before = writer[before.inputs[0]]
             if isinstance(before.rule, RepeatRule):
-                yield f"{site.name} adds copies that differ by a gain alone: laws of their differences are not listed"
+                what = "adds copies of the same features, each with a gain of its own"
+                yield f"{site.name} {what}: laws that compare these gains are not listed"
 
 
 # maps through which single positions stay apart until they are averaged
@@ -203,14 +209,18 @@ def _averaged_positions(diagram: Diagram) -> Iterator[str]:
         if name and isinstance(rule, TurnRule):
             yield f"{name} averages the positions that {site.name} mixes: laws of single positions are not listed"
         if name and joined:
-            yield f"{name} averages maps of one wire that {site.name} joins: laws of their differences are not listed"
+            what = f"averages over layers that read the same features, which {site.name} joins"
+            yield f"{name} {what}: laws that compare these layers are not listed"
         if name and isinstance(rule, NormRule) and not rule.local and rule.centre:
-            yield f"{name} averages what {site.name} centres over the positions: laws of that mean are not listed"
+            what = f"averages over positions whose mean {site.name} has subtracted"
+            yield f"{name} {what}: laws of that mean are not listed"
         if name and (pieces or unit or (isinstance(rule, LinearRule) and _every_tap(rule))):
-            yield f"{name} averages all that {site.name} spreads: laws of the differences of its taps are not listed"
+            what = f"averages over all positions to which {site.name} spreads its input"
+            yield f"{name} {what}: laws that compare entries of its kernel are not listed"
         if isinstance(rule, LinearRule) and rule.geometry[:1] == ("transposed conv",) and rule.bias is None:
             if rule.mixes and rule.geometry[1] > 1 and invisible(sites, i, local=True):
-                yield f"{site.name} has a scale for every place in its stride: these laws are not listed"
+                what = "writes positions in turn with different entries of its kernel, and nothing sees their scales"
+                yield f"{site.name} {what}: laws of these scales are not listed"
 
 
 def _maps_of_one_wire(diagram: Diagram, site: Site) -> bool:
@@ -251,16 +261,16 @@ def _skips_into_sums(diagram: Diagram) -> Iterator[str]:
                 branch = writer[branch.inputs[0]]
             if _multiplies(branch.rule):
                 if _multiplies(writer[branch.inputs[0]].rule):
-                    what = f"{site.name} adds to something the product of two gains"
+                    what = f"{site.name} adds features that two gains in a row have multiplied"
                     yield f"{what}: laws of degree above two are not listed"
             if not isinstance(branch.rule, LinearRule):
                 continue
-            source, changed = branch.inputs[0], "a choice of maps" if chosen else ""
+            source, changed = branch.inputs[0], "a part, or a choice, of a layer" if chosen else ""
             while change := _change(writer[source].rule):
                 source, changed = writer[source].inputs[0], changed or change
             if start(source) in starts and changed:
                 what = changed
-                yield f"{site.name} adds to its input {what} of it: laws of the map with the skip in it are not listed"
+                yield f"{site.name} adds a skip to {what}: laws of the two as one layer are not listed"
 
 
 def _shared_paths(diagram: Diagram) -> Iterator[str]:
@@ -284,7 +294,7 @@ def _shared_paths(diagram: Diagram) -> Iterator[str]:
             inner = {name for name, gain in way[1:-1] if gain} if len(between) > 1 else set()
             ends = {(w, name) for name, gain in way if shared[name] > 1 and (not gain or name in inner)}
             for _, name in sorted(ends & seen):
-                yield f"{site.name} adds two ways through {name}: laws that join what stands beside it are not listed"
+                yield f"{site.name} adds two paths through {name}: laws that join other weights on them are not listed"
             seen |= ends
 
 
@@ -298,8 +308,8 @@ def _map(rule: Rule) -> str:
 def _change(rule: Rule) -> str:
     """What stands between a skip and a map beside it that could be drawn as one with it but for that."""
     if isinstance(rule, GainRule) and not rule.gain:
-        return "a map of a shift"
-    return "a map of the differences" if isinstance(rule, NormRule) and not rule.scale else ""
+        return "a layer behind a shift"
+    return "a layer behind a centring" if isinstance(rule, NormRule) and not rule.scale else ""
 
 
 def _multiplies(rule: Rule) -> bool:
@@ -316,10 +326,12 @@ def _fixed_sums(diagram: Diagram) -> Iterator[str]:
     for site in diagram.sites:
         rule = site.rule
         if isinstance(rule, HomogeneousRule) and rule.power > 1 and isinstance(writer[site.inputs[0]].rule, NormRule):
-            yield f"{site.name} squares normalised features, whose sum is fixed: laws of that sum are not listed"
+            what = "takes powers of normalised features, whose squares have a fixed sum"
+            yield f"{site.name} {what}: laws of that sum are not listed"
         if isinstance(rule, SimilarityRule) and rule.scaled:
             if any(not isinstance(r.rule, OutputRule) for r, _ in readers[site.outputs[0]]):
-                yield f"{site.name} has an exponential scale before trained blocks: laws of it are not listed"
+                what = "multiplies by the exponential of a parameter, and trained blocks follow"
+                yield f"{site.name} {what}: laws of that parameter are not listed"
 
 
 def _accidents(diagram: Diagram) -> Iterator[str]:
@@ -332,9 +344,10 @@ def _accidents(diagram: Diagram) -> Iterator[str]:
             if left < 2 and rule.sees_scale(lax=True):
                 yield f"{site.name} normalises so few features that one number is left: laws of it are not listed"
             elif left < 2:
-                yield f"{site.name} normalises so few features that only a sign is left: nothing before it moves"
+                yield f"{site.name} {SIGN}"
         if isinstance(rule, AttentionRule) and rule.keys == 1:
-            yield f"{site.name} has one key, whose weight is fixed: laws of what writes the scores are not listed"
+            what = "attends to a single key, whose attention weight is fixed"
+            yield f"{site.name} {what}: laws of the parameters behind the scores are not listed"
         if isinstance(rule, OutputRule):
             maps, w = 0, site.inputs[0]
             while diagram.wires[w].size == 1 or maps:
@@ -343,7 +356,8 @@ def _accidents(diagram: Diagram) -> Iterator[str]:
                     break
                 maps, w = maps + isinstance(before.rule, LinearRule), before.inputs[0]
             if maps > 2 and isinstance(writer[w].rule, SourceRule) and diagram.wires[w].size == 1:
-                yield "a chain of maps from one number to one number is a single product: its extra laws are not listed"
+                what = "is the end of a chain of layers from one number to one number, which is a single product"
+                yield f"{site.name} {what}: further laws of such a product are not listed"
 
 
 def _factors(diagram: Diagram) -> Iterator[str]:
@@ -361,5 +375,6 @@ def _factors(diagram: Diagram) -> Iterator[str]:
                 w = before.inputs[0]
                 before = writer[w]
                 if maps > 1 and w in starts:
-                    yield f"{site.name} multiplies one number by a product of maps: extra laws of it are not listed"
+                    what = "multiplies one number by a product of layers"
+                    yield f"{site.name} {what}: further laws of this product are not listed"
                     break

@@ -78,10 +78,10 @@ def related(diagram: Diagram) -> Iterator[str]:
                 said.add(ports)
     for ports in sorted((p for p in said if not any(other < p for other in said)), key=sorted):
         names = [repr(_name(diagram, port)) for port in sorted(ports)]
-        outputs = "the output of" if len(names) == 1 else "the outputs of"
+        outputs, any_ = ("the output of", "value") if len(names) == 1 else ("the outputs of", "combination of values")
         yield (
-            f"{outputs} {' and '.join(names)} cannot be any numbers, since fewer numbers of the input decide them all: "
-            "laws that hold only because of that are not listed"
+            f"{outputs} {' and '.join(names)} follow{'s' * (len(names) == 1)} from the inputs alone and cannot take "
+            f"every {any_}: laws that hold only because of that are not listed"
         )
 
 

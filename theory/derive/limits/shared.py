@@ -10,7 +10,7 @@ from ...gauge.rules import AddRule, ComputedRule, LinearRule, PassRule
 from ...gauge.solution import Solution
 from .beside import source
 
-WHAT = "adds one shared map of several wires: laws of the differences of these are not listed"
+WHAT = "adds what one shared layer makes of several inputs: laws that compare these inputs are not listed"
 
 
 def shared_limits(solution: Solution, carried: Carried) -> Iterator[str]:

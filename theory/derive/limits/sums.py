@@ -70,10 +70,10 @@ def sum_limits(solution: Solution) -> Iterator[str]:
         met = loose.meeting(site.name) - known
         others = [s for s in loose.members(site.name) if s.name in met]
         if any(s.name == site.name for s in others) and _dependent(loose, others):
-            yield f"{site.name} reads what differs from its other inputs by constants: laws of these are not listed"
+            yield f"{site.name} reads several inputs that differ by constants only: laws that join these are not listed"
     for site in solution.drawn.sites:
         if isinstance(site.rule, LinearRule) and site.rule.blank:
-            yield f"{site.name} has taps that only meet padding: the laws of these entries are not listed"
+            yield f"{site.name} has entries of its kernel that meet padding only: laws of these entries are not listed"
 
 
 def _dependent(carried: Carried, sites: Sequence[Site]) -> bool:
@@ -131,7 +131,8 @@ def _unlike_maps(solution: Solution, carried: Carried) -> Iterator[str]:
             meeting = [{kinds[i] for i, _ in row} for row in found.values()]
             if any(len(row) > 1 for row in meeting):
                 name = carried.last_sum(reader.inputs[port]) or reader.name
-                yield f"{name} adds unlike linear maps of one wire: laws of their differences are not listed"
+                what = "adds unlike layers that read the same features, or a layer and a skip"
+                yield f"{name} {what}: laws that compare the two are not listed"
 
 
 def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
@@ -144,14 +145,16 @@ def _overlaps(solution: Solution, carried: Carried) -> Iterator[str]:
         pull = carried.roots.of(site.outputs[0])
         before = {root for x in site.inputs for root in roots_of(carried.roots.of(x))}
         if any(sign and (sign, w) not in roots_of(pull) for sign, w in before):
-            yield f"{site.name} adds activations that cancel: laws of the linear map that is left are not listed"
+            what = "adds activations that cancel but for a linear part"
+            yield f"{site.name} {what}: laws of that part are not listed"
         for row in pull.values():
             twice = {r for r, _ in row if not r[0] and sum(r == other for other, _ in row) > 1}
             if any(not isinstance(writer[w].rule, CLOSED) or _uses(writer[w]) & shared for _, w in twice):
-                yield f"{site.name} adds parts of one wire: laws of the differences of their writers are not listed"
+                what = "adds several parts of the same features"
+                yield f"{site.name} {what}: laws that compare the weights behind them are not listed"
         hit = [k for row in pull.values() for k in row]
         if len(hit) != len(set(hit)):
-            yield f"{site.name} adds parts of one wire that overlap: laws that mix its features are not listed"
+            yield f"{site.name} adds overlapping parts of the same features: laws that mix these are not listed"
 
 
 def _uses(site: Site) -> set[str]:
@@ -165,11 +168,11 @@ def _joined_twice(solution: Solution, carried: Carried) -> Iterator[str]:
         if isinstance(site.rule, LinearRule) and site.rule.weight in shared:
             hit = [k for row in carried.roots.of(site.inputs[0]).values() for k in row]
             if len(hit) != len(set(hit)):
-                yield f"{site.name} reads one feature twice by a shared weight: laws that mix the two are not listed"
+                yield f"{site.name} reads one feature twice with a shared weight: laws that mix the two are not listed"
             elif _lacks_sums(solution, site.inputs[0]) and not solution.layouts.algebras[site.inputs[0]].count:
                 others = _beside_wire(solution, site.rule.weight, site.inputs[0])
                 if all(may_turn(solution, i, w) or _lacks_sums(solution, w) for w in others):
-                    what = "reads sums that are never there by a shared weight"
+                    what = "reads, with a shared weight, features of which some sum is always zero"
                     yield f"{site.name} {what}: laws that mix its columns are not listed"
 
 
@@ -180,8 +183,8 @@ def _vectors_beside_copies(solution: Solution) -> Iterator[str]:
         for site in sites:
             before = solution.drawn.writer.get(site.inputs[0]) if isinstance(site.rule, LinearRule) else None
             if before is not None and before.rule == ONE and isinstance(site.rule, LinearRule):
-                what = f"{site.rule.weight} is a vector here and a matrix there, beside copies of features"
-                yield f"{what}: laws of their differences are not listed"
+                what = f"{site.rule.weight} is used as a vector and as a matrix, beside copies of features"
+                yield f"{what}: laws that compare these copies are not listed"
 
 
 def _lacks_sums(solution: Solution, wire: int) -> bool:
@@ -215,7 +218,8 @@ def _both_sides(solution: Solution, carried: Carried) -> Iterator[str]:
         if isinstance(site.rule, BilinearRule):
             first, second = (roots_of(carried.roots.of(x)) for x in site.inputs)
             if first & second:
-                yield f"{site.name} reads one wire on both sides: laws of the skew part of its tensor are not listed"
+                what = "reads the same features on both sides"
+                yield f"{site.name} {what}: laws of the antisymmetric part of its weight are not listed"
 
 
 def _never_negative(solution: Solution) -> Iterator[str]:
@@ -226,9 +230,11 @@ def _never_negative(solution: Solution) -> Iterator[str]:
         if not isinstance(rule, HomogeneousRule) or not positive.issuperset(site.inputs):
             continue
         if rule.negative is not None and len(solution.drawn.readers[site.inputs[0]]) > 1:
-            yield f"{site.name} reads what is never negative, which others read too: laws of both are not listed"
+            what = "changes nothing, as its input is never negative, and others read that input too"
+            yield f"{site.name} {what}: laws that join these readers are not listed"
         if rule.slope:
-            yield f"{site.name} reads what is never negative: its slope, which never moves, is not listed"
+            what = "reads numbers that are never negative"
+            yield f"{site.name} {what}: its slope for negative ones never changes, and is not listed"
 
 
 def _gains_added(solution: Solution, carried: Carried) -> Iterator[str]:
@@ -253,7 +259,8 @@ def _gains_added(solution: Solution, carried: Carried) -> Iterator[str]:
         elif isinstance(rule, AddRule):
             meet = any(_meet(row, behind) for row in roots.of(site.outputs[0]).values())
         if isinstance(rule, AddRule) and meet:
-            yield f"{site.name} adds gains of maps of one wire: laws of pairs of these are not listed"
+            what = "adds layers that read the same features, each with a gain"
+            yield f"{site.name} {what}: laws of pairs of these are not listed"
 
 
 def _meet(row: Iterable[tuple[Root, VectorKey]], behind: Mapping[int, set[Root]]) -> bool:
@@ -272,7 +279,8 @@ def _repeated_positions(solution: Solution) -> Iterator[str]:
         known = repeats.issuperset(site.inputs)
         apart = isinstance(rule, FlattenRule) and rule.before * rule.after > 1
         if known and (apart or isinstance(rule, TurnRule)):
-            yield f"{site.name} tells copies of one position apart: laws of their differences are not listed"
+            what = "treats copies of one position differently"
+            yield f"{site.name} {what}: laws that compare these copies are not listed"
         if isinstance(rule, PassRule) and rule.repeats:
             repeats.update(site.outputs)
         elif known and not rule.mixes and solution.drawn.wires[site.inputs[0]].positions > 1:
@@ -286,7 +294,8 @@ def _factors_of_runs(solution: Solution) -> Iterator[str]:
         if isinstance(rule, FixedGainRule):
             sizes = [abs(a) for _, a in rule.runs]
             if len(sizes) > len(set(sizes)) and _may_mix(solution, i):
-                yield f"{site.name} has equal factors of features that lie apart: laws that mix these are not listed"
+                what = "multiplies features that lie apart by the same fixed number, up to its sign"
+                yield f"{site.name} {what}: laws that mix these features are not listed"
 
 
 def _computed_weights(solution: Solution) -> Iterator[str]:
@@ -298,8 +307,8 @@ def _computed_weights(solution: Solution) -> Iterator[str]:
             while isinstance(made.rule, (FixedGainRule, HomogeneousRule, OffsetRule, PassRule, PointwiseRule)):
                 made, changed = writer[made.inputs[0]], changed or not isinstance(made.rule, PassRule)
             if changed and isinstance(made.rule, TableRule):
-                what = f"multiplies by what is computed of {made.rule.table}"
-                yield f"{site.name} {what}: laws of its rows are not listed"
+                what = f"multiplies by a function of {made.rule.table}"
+                yield f"{site.name} {what}: laws of rows of {made.rule.table} are not listed"
 
 
 def _may_mix(solution: Solution, place: int) -> bool:

@@ -81,14 +81,17 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
     tables = {w for s in sites if isinstance(s.rule, TableRule) for w in s.outputs} - unread
     joined = [s for s in sites if isinstance(s.rule, TokensRule)]
     if ((joined and tables) or _rows_meet(solution, tables)) and not any(isinstance(r, AttentionRule) for r in rules):
-        yield "no block lets tokens see one another: laws of the row of a single token may be missing"
+        what = "has learned tokens or positions, and no attention follows in which they see one another"
+        yield f"{solution.drawn.writer[min(tables)].name} {what}: laws of single rows are not listed"
     taken = [s.name for s in sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
     if taken and joined:
-        yield f"{taken[0]} reads one token of several kinds: laws that move the tokens apart are not listed"
+        what = "reads a single position where tokens of several kinds were joined"
+        yield f"{taken[0]} {what}: laws that move one kind alone are not listed"
     if any(s.inputs[0] in tables for s in joined):
         ordered = [s.name for s in sites if isinstance(s.rule, AttentionRule) and s.rule.ordered]
         if ordered:
-            yield f"{ordered[0]} lets the learned first token see nothing else: laws of that token are not listed"
+            what = "is causal, so that the learned first token sees itself alone"
+            yield f"{ordered[0]} {what}: laws of that token are not listed"
 
 
 def _places_unread(diagram: Diagram) -> Iterator[str]:
@@ -150,4 +153,5 @@ def _mixed_biases(solution: Solution) -> Iterator[str]:
         before = solution.drawn.writer.get(site.inputs[0]) if isinstance(site.rule, TurnRule) else None
         if before is not None and isinstance(before.rule, LinearRule) and before.rule.bias:
             if len(solution.layouts.tokens[site.outputs[0]]) > 1:
-                yield f"{site.name} adds a bias to positions that others tell apart: laws of that bias are not listed"
+                what = "mixes positions behind a bias, and other blocks treat these positions differently"
+                yield f"{site.name} {what}: laws of that bias are not listed"

@@ -71,9 +71,14 @@ class ComputedRule(Rule):
     def statement(self) -> str:
         return "computed of the inputs alone: S = 0, t = 0; some u^T x never change"
 
-    def uncut(self) -> ComputedRule:
-        """The same source where features cannot be cut as its spans ask for: only a note."""
-        note = "what it cannot carry cuts the features in another way than the network: laws along it are not listed"
+    def uncut(self, name: str) -> ComputedRule:
+        """The same source where features cannot be cut as its spans ask for: only a note.
+
+        Args:
+            name: of the source.
+        """
+        what = "never changes in some directions, along which the network splits its features otherwise"
+        note = f"{name} {what}: laws along these directions are not listed"
         return ComputedRule(tuple(Span() for _ in self.spans), (*self.notes, note), self.freedoms, self.steps)
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
