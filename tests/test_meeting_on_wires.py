@@ -108,7 +108,7 @@ NAMED = {
         (6, 3, 2),
         "mse",
         10,
-        "one shared map of several wires",
+        "what one shared layer makes of several inputs",
     ),
     "a scaled table of which one row is read": (one_position, "t:3,3 g:1 w:2,3", (6, 3, 3), "mse", 7, "nothing reads"),
 }
