@@ -259,11 +259,12 @@ def _read(file: Path) -> dict[str, Any]:
 def _print(run: dict[str, Any]) -> None:
     terminal = console(False)
     if run["laws"]:
-        terminal.print(_table(run))
+        terminal.print(ledger_table(run))
     terminal.print(run["health"], highlight=False, markup=False)
 
 
-def _table(run: dict[str, Any]) -> Table:
+def ledger_table(run: dict[str, Any]) -> Table:
+    """The account of a run as it was written, as the table that `lw.Ledger` prints."""
     from lawful.dynamics.report import Row, table
 
     title = f"{run['network']}, {run['optimizer']}, {run['steps']} steps"

@@ -113,9 +113,9 @@ def align(
         False,
     )
     left: dict[str, tuple[str, ...]] = {}
-    for s in found:
-        if s.kind != "permutation":
-            left[s.group] = (*left.get(s.group, ()), s.name)
+    for other in found:
+        if other.kind != "permutation":
+            left[other.group] = (*left.get(other.group, ()), other.name)
     return Alignment(model, elements, (before, _distance(first, now)), sweeps, left)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lawful import cli
-from lawful.cli_train import _table
+from lawful.cli_train import ledger_table
 from lawful.dynamics.report import Row, table
 
 MLP = "family:mlp:widths=4,6,3"
@@ -121,7 +121,7 @@ def test_a_run_is_printed_as_its_ledger_is(tmp_path: Path) -> None:
     again = [Row.from_dict(json.loads(json.dumps(r.as_dict()))) for r in rows]
     assert again == rows
     run = {"network": "n", "optimizer": "sgd", "steps": 3, "laws": [r.as_dict() for r in rows]}
-    one, other = (_text(t) for t in (table(rows, "n, sgd, 3 steps"), _table(run)))
+    one, other = (_text(t) for t in (table(rows, "n, sgd, 3 steps"), ledger_table(run)))
     assert one == other and "-0 " not in one and "of the law" in one
     lost = Row.from_dict({**rows[0].as_dict(), "change": None})
     assert math.isnan(lost.change) and "nan" in _text(table([lost], ""))

@@ -100,7 +100,7 @@ def one_position(m, x):
 
 
 NAMED = {
-    "signs before two readers": (signed, "w:3,3 v:2,3", (6, 3), ["cross_entropy", "mse"], 1, "equal factors"),
+    "signs before two readers": (signed, "w:3,3 v:2,3", (6, 3), ["cross_entropy", "mse"], 1, "the same fixed number"),
     "a feature over itself": (inverse, "w:3,3 v:2,3 g:3", (6, 3), "mse", 15, "divides by what it multiplies"),
     "a bias and a sum of rows": (
         lambda m, x: F.linear(F.linear(x, m.w, m.b), m.v, m.v.sum(1)),

@@ -329,6 +329,7 @@ def pair(probe: str, output: torch.Tensor, w: torch.Tensor, axis: int) -> torch.
     """
     if probe == "shift":
         w = w - w.mean(axis, keepdim=True)
+        output = output - output.narrow(axis, 0, 1)  # what is equal is 0, and no sum of w that is 0 but for rounding
     elif probe in ("scale", "batch"):
         square = (output * output).sum(axis, keepdim=True)
         output = output / torch.sqrt(torch.where(square == 0, 1.0, square))

@@ -36,7 +36,7 @@ def lstm_cell(
     x: Tensor, states: Sequence[Tensor], w: Tensor, u: Tensor, b: Tensor | None = None, c: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """`torch.lstm_cell`."""
-    i, f, g, o = sum(_sums(x, states[0], w, u, b, c)).chunk(4, -1)  # type: ignore[union-attr]
+    i, f, g, o = sum(_sums(x, states[0], w, u, b, c)).chunk(4, -1)
     memory = torch.sigmoid(f) * states[1] + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(memory), memory
 

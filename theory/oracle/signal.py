@@ -21,12 +21,14 @@ SAMPLES = 16  # of which each has to be steady
 def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) -> bool:
     """Whether the fields are more than rounding.
 
-    They are rounding where they are small beside the function, where they are gone at a point nearby, and where those
-    in float32 are larger by far (outputs that are equal, say, times weights that add up to zero).
+    They are rounding where the function is 0 (differences of outputs that are equal), where they are small beside it,
+    where they are gone at a point nearby, and where those in float32 are larger by far.
     """
     data = sample(8)
     slope, value = vmap(grad_and_value(potential), (None, 0))(theta, data)
     size = value.abs().median()
+    if not bool(value.any()):
+        return False
     if float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size):
         return False
     if float(slope.norm(dim=1).max()) <= 1e-6 * _size_in_single(potential, theta, data):

@@ -317,7 +317,8 @@ def _may_mix(solution: Solution, place: int) -> bool:
     sites[place] = replace(sites[place], rule=PassRule())
     free = Layouts(solution.drawn.with_sites(sites), solution.lax)
     labels = {label for box in free.algebras[sites[place].inputs[0]].boxes for label in box.labels}
-    y = sites[place].outputs[0]
-    if labels <= {"c", "j"} and solution.directions.moving(y).contains(ones(solution.layouts.algebras[y])):
-        return False  # what no reader sees of 1 gives linear laws, which say all of 11^T
+    x, y = sites[place].inputs[0], sites[place].outputs[0]
+    unread = solution.directions.moving(y).contains(ones(solution.layouts.algebras[y]))
+    if labels <= {"c", "j"} and (unread or solution.directions.absent(x).contains(ones(solution.layouts.algebras[x]))):
+        return False  # what no reader sees of 1, or what never has it, gives linear laws, which say all of 11^T
     return any(OFF & set(label) for label in labels)
