@@ -149,7 +149,7 @@ def test_inputs_in_lists_are_drawn() -> None:
 
 
 def test_logits_that_are_equal_are_no_field() -> None:
-    """Weights that add up to zero but for rounding made a steady field of size 1e-16: 4 laws of 46 parameters, with HOLDS."""
+    """Weights that add up to zero but for rounding made a steady field of 1e-16: a wrong count with HOLDS."""
     net = Plain(lambda s, x: F.linear(F.leaky_relu(F.linear(x, s.w), 0.1), s.v.expand((3, 4))), w=(4, 2), v=(4,))
     found = lw.count(net, "cross_entropy", args=(X,))
     assert (found.laws, found.verdict) == (12, Verdict.VACUOUS)
