@@ -112,8 +112,8 @@ def awq(found: Symmetries) -> list[dict[str, Any]]:
     What an embedding writes is not among them, since these tools divide rows, and its features are columns; nor are
     channels that a reader has in another order (behind a flip, a roll, an index or a channel shuffle), since these
     tools multiply column `i` by the factor of row `i`. A map whose module has several of its own (experts in one
-    tensor, an LSTM) is named by its parameter; a parameter of the model itself, which lies in no module, has no name
-    here, and its entry is left out.
+    tensor, an LSTM) or none (a bare parameter of the model), is named by its parameter: a consumer that is left out
+    would change the function, so tools that know modules only have to be taught it.
 
     >>> import lawful as lw
     >>> awq(lw.symmetries(lw.families.mlp([3, 4, 2])))
@@ -123,19 +123,14 @@ def awq(found: Symmetries) -> list[dict[str, Any]]:
     return [
         {"smooth_layer": s.smooth, "balance_layers": list(s.balance)}
         for s in scalings(found)
-        if s.ordered and s.smooth not in tables and _in_modules(found, s)
+        if s.ordered and s.smooth not in tables
     ]
-
-
-def _in_modules(found: Symmetries, scaling: Scaling) -> bool:
-    """Whether all that a map names lies in some module: a bare parameter of the model would be taken for one."""
-    return not any(n in found.sizes and "." not in n for n in (scaling.smooth, *scaling.balance))
 
 
 @typed(ways=WAYS)
 def smoothquant(found: Symmetries) -> list[list[Any]]:
     """Mappings for SmoothQuant: the readers of every norm, and the norm; in one order of the channels, as for `awq`."""
-    return [[list(s.balance), s.smooth] for s in scalings(found) if s.norm and s.ordered and _in_modules(found, s)]
+    return [[list(s.balance), s.smooth] for s in scalings(found) if s.norm and s.ordered]
 
 
 @typed(ways={"mappings": "pass what lawful.export.awq gave"})

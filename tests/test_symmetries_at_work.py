@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 import lawful as lw
@@ -319,24 +318,3 @@ def test_a_parallel_block_moved_by_everything_is_recognised(dtype: torch.dtype) 
     done = least_norm(dict(model.named_parameters()), [s for s in found if s.lawful])
     assert done.sweeps < 60 and not done.left
     assert gap(model, lw.balance(model, network=found), x) < (1e-12 if dtype is torch.float64 else 1e-5)
-
-
-class Bare(nn.Module):
-    """Weights that lie in no module, before a module."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.base, self.out = nn.Parameter(torch.randn(5, 4)), nn.Parameter(torch.randn(3, 5))
-        self.up, self.down = nn.Linear(3, 6), nn.Linear(6, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = F.linear(F.linear(x, self.base).relu(), self.out)
-        return self.down(self.up(h.relu()).relu())
-
-
-def test_maps_of_modules_leave_bare_parameters_out() -> None:
-    """`base` and `out` are parameters: a tool would look for modules of these names, or scale half of a pair."""
-    torch.manual_seed(0)
-    found = lw.symmetries(Bare(), args=torch.randn(5, 4))
-    assert len(found.where(group="positive diagonal")) == 3
-    assert lw.export.awq(found) == [{"smooth_layer": "up", "balance_layers": ["down"]}]

@@ -13,13 +13,14 @@ from lawful.blocks import Block, Moved, Opaque, Signal, Whole
 
 from .along import along
 from .arguments import Arguments
+from .arrange import exact
 from .computed import resized
 from .degrees import Equation, equations
 from .felt import STEPS
 from .layout import COPIES, Dims, canonical
-from .measured import measured
+from .measured import Call, measured
 from .purity import name_of
-from .values import Stream, Value
+from .values import NotUnderstood, Stream, Value
 
 if TYPE_CHECKING:
     from .context import Context
@@ -33,6 +34,43 @@ def opaque_call(
     low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any], reason: str, measure: bool = True
 ) -> Value:
     """The call of a node as an opaque block with a port for every stream that it reads; its degrees are measured."""
+    arguments, slots, call = _planned(low, node, args, kwargs)
+    still = node in low.program.detached
+    many = isinstance(node.meta["val"], (list, tuple))
+    kinds = [t.is_floating_point() or t.is_complex() for t in _several(node.meta["val"])]
+    name = low.place(node).op.partition(".")[0]
+    inner = node in low.unfelt
+    cut = still or inner or name == "detach" or name in STEPS
+    plain = all(kinds) and not still and not inner and not arguments.mixed
+    known = equations(name, slots, args, len(kinds)) if plain else None
+    reason = ONLY_CHOICES if inner else reason
+    if many and any(kinds) and not all(kinds) and not cut:
+        each = [lambda x, p, i=i: call(x, p)[i] for i in range(len(kinds))]
+        gives = node.meta["val"]
+        return tuple(_one(low, node, arguments, reason, f, t, measure) for f, t in zip(each, gives, strict=True))
+    if plain and not many and not cut and measure and len(arguments.reads) == 1 and not arguments.names:
+        alone = along(low, node, arguments.reads[0], lambda x: call([x], {}), node.meta["val"])
+        if alone is not None:
+            return alone
+        (whole,) = arguments.reads
+        for d in whole.feature_dims[::-1] if len(whole.feature_dims) > 1 else ():  # the others may be positions as well
+            try:
+                apart = exact(low, node, whole, d)
+            except NotUnderstood:
+                continue
+            moved, _, at = _planned(low, node, [apart if a is whole else a for a in args], kwargs)
+            alone = along(low, node, moved.reads[0], lambda x, at=at: at([x], {}), node.meta["val"])
+            if alone is not None:
+                return alone
+    if plain and not cut and known is None and measure:
+        known = measured_of(node, arguments, call)
+    return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known, cut=cut)
+
+
+def _planned(
+    low: Context, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Arguments, dict[str, list[str]], Call]:
+    """What a call reads, which of it every argument takes, and the call from the tensors of that."""
     arguments = Arguments(low, node)
     slots: dict[str, list[str]] = {}
     plans, named = [], {}
@@ -53,25 +91,7 @@ def opaque_call(
             values = list(resized(node, values, low.batch, arguments.batch(x)))
             return target(*values, **{k: f(x, p) for k, f in named.items()})
 
-    many = isinstance(node.meta["val"], (list, tuple))
-    kinds = [t.is_floating_point() or t.is_complex() for t in _several(node.meta["val"])]
-    name = low.place(node).op.partition(".")[0]
-    inner = node in low.unfelt
-    cut = still or inner or name == "detach" or name in STEPS
-    plain = all(kinds) and not still and not inner and not arguments.mixed
-    known = equations(name, slots, args, len(kinds)) if plain else None
-    reason = ONLY_CHOICES if inner else reason
-    if many and any(kinds) and not all(kinds) and not cut:
-        each = [lambda x, p, i=i: call(x, p)[i] for i in range(len(kinds))]
-        gives = node.meta["val"]
-        return tuple(_one(low, node, arguments, reason, f, t, measure) for f, t in zip(each, gives, strict=True))
-    if plain and not many and not cut and measure and len(arguments.reads) == 1 and not arguments.names:
-        alone = along(low, node, arguments.reads[0], lambda x: call([x], {}), node.meta["val"])
-        if alone is not None:
-            return alone
-    if plain and not cut and known is None and measure:
-        known = measured_of(node, arguments, call)
-    return emit_opaque(low, node, arguments.reads, reason, call, names=arguments.names, known=known, cut=cut)
+    return arguments, slots, call
 
 
 def _one(
