@@ -112,10 +112,10 @@ def align(
         found.setting.aliases,
         False,
     )
-    left: dict[str, tuple[str, ...]] = {}
-    for other in found:
-        if other.kind != "permutation":
-            left[other.group] = (*left.get(other.group, ()), other.name)
+    named: dict[str, list[str]] = {}
+    for group, name in [(s.group, s.name) for s in found if s.kind != "permutation"]:
+        named.setdefault(group, []).append(name)
+    left = {group: tuple(names) for group, names in named.items()}
     return Alignment(model, elements, (before, _distance(first, now)), sweeps, left)
 
 

@@ -49,7 +49,7 @@ def opaque_call(
         gives = node.meta["val"]
         return tuple(_one(low, node, arguments, reason, f, t, measure) for f, t in zip(each, gives, strict=True))
     if plain and not many and not cut and measure and len(arguments.reads) == 1 and not arguments.names:
-        alone = along(low, node, arguments.reads[0], lambda x: call([x], {}), node.meta["val"])
+        alone = along(low, node, arguments.reads[0], _of_one(call), node.meta["val"])
         if alone is not None:
             return alone
         (whole,) = arguments.reads
@@ -59,7 +59,7 @@ def opaque_call(
             except NotUnderstood:
                 continue
             moved, _, at = _planned(low, node, [apart if a is whole else a for a in args], kwargs)
-            alone = along(low, node, moved.reads[0], lambda x, at=at: at([x], {}), node.meta["val"])
+            alone = along(low, node, moved.reads[0], _of_one(at), node.meta["val"])
             if alone is not None:
                 return alone
     if plain and not cut and known is None and measure:
@@ -94,6 +94,11 @@ def _planned(
     return arguments, slots, call
 
 
+def _of_one(call: Call) -> Callable[[torch.Tensor], Any]:
+    """A call of one tensor."""
+    return lambda x: call([x], {})
+
+
 def _one(
     low: Context,
     node: Node,
@@ -106,7 +111,7 @@ def _one(
     """One of the outputs of a call that gives numbers and where they were found."""
     real = gives.is_floating_point()
     if real and measure and len(arguments.reads) == 1 and not arguments.names:
-        alone = along(low, node, arguments.reads[0], lambda x: call([x], {}), gives)
+        alone = along(low, node, arguments.reads[0], _of_one(call), gives)
         if alone is not None:
             return alone
     known = measured_of(node, arguments, call, gives) if real and measure and not arguments.mixed else None
