@@ -39,7 +39,7 @@ $(VENV)/.with-%: $(VENV)/.torch pyproject.toml setup.py
 demo: $(VENV)/.with-demo  ## derive, prove, verify and count the laws of two networks, and train them
 	@$(BIN)/lawful demo
 
-test: $(VENV)/.with-test  ## the tests, up to 300 drawn examples for each property, the same every time
+test: $(VENV)/.with-test  ## the tests, up to 200 drawn examples for each property, the same every time
 	HYPOTHESIS_PROFILE=ci $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 survey: $(VENV)/.with-test  ## 300 plain modules, the same every time, against a referee: nothing may be false

@@ -76,10 +76,10 @@ REACH = sorted(set(b.kinds()) - {"Identity"})
 
 @functools.cache
 def drawn() -> set[str]:
-    """The kinds of blocks in the first 600 networks."""
+    """The kinds of blocks in the first 300 networks."""
     seen: set[str] = set()
 
-    @settings(max_examples=600, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(architectures())
     def collect(arch):
         seen.update(kinds(arch))

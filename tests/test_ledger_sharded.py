@@ -18,9 +18,10 @@ CASES = [
 ]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("how", "heads"),
-    [("tensor parallel", 2), *(pytest.param("fsdp", heads, marks=pytest.mark.nightly) for heads in (1, 2))],
+    [("tensor parallel", 2), ("fsdp", 1), ("fsdp", 2)],
 )
 def test_two_processes_give_the_values_of_one(tmp_path: Path, how: str, heads: int) -> None:
     with socket.socket() as s:

@@ -64,7 +64,8 @@ def test_small_models_have_no_opaque_operation_and_true_laws(name: str) -> None:
         # attention biases by fixed pairs, q, k and v apart behind batch normalisation
         pytest.param("levit_128s", 224, {}, marks=pytest.mark.nightly),
         ("eva02_tiny_patch14_224", 56, {"depth": 1}),  # a bias of three parts, rotation of all tokens but the first
-        ("vit_tiny_r_s16_p8_224", 64, {"depth": 1}),  # standardised kernels, padding that looks like a batch size
+        # standardised kernels, padding that looks like a batch size
+        pytest.param("vit_tiny_r_s16_p8_224", 64, {"depth": 1}, marks=pytest.mark.nightly),
         ("naflexvit_base_patch16_siglip", 64, {"depth": 1, "embed_dim": 48, "num_heads": 3}),  # learned queries
     ],
 )
