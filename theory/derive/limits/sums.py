@@ -33,6 +33,7 @@ from ...gauge.rules import (
     RepeatRule,
     SoftmaxRule,
     SourceRule,
+    SumFeaturesRule,
     TableRule,
     TurnRule,
 )
@@ -206,7 +207,9 @@ def never_negative(diagram: Diagram) -> set[int]:
         rule = site.rule
         known = bool(site.inputs) and positive.issuperset(site.inputs)
         keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
-        keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0)
+        keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0) or isinstance(rule, SumFeaturesRule)
+        keeps = keeps or (isinstance(rule, NormRule) and not rule.centre)  # what it divides by is positive
+        keeps = keeps or (isinstance(rule, FixedGainRule) and all(a >= 0 for _, a in rule.runs))
         if (known and keeps) or rule.positive:
             positive.update(site.outputs)
     return positive
