@@ -58,7 +58,6 @@ PUBLISHED: dict[str, tuple[Make, int]] = {
     "convnext_small": (f.convnext_small, 50_223_688),
     "convnext_base": (f.convnext_base, 88_591_464),
     # Ronneberger et al. 2015 (31.0M), and the same with BatchNorm for colour images and one class
-    "unet": (f.unet, 31_030_658),
     "unet_bn": (lambda: f.unet(channels=3, classes=1, batch_norm=True), 31_037_633),
     "vit_tiny": (lambda: f.vit(width=192, heads=3, hidden=768), 5_717_416),
     "vit_small": (lambda: f.vit(width=384, heads=6, hidden=1536), 22_050_664),
@@ -77,20 +76,21 @@ PUBLISHED: dict[str, tuple[Make, int]] = {
 # One small member of every line of networks, which the oracle counts in seconds.
 MEMBERS: dict[str, Make] = {
     "vgg with BatchNorm": lambda: f.vgg([[64], [128]], hidden=64, space=(16, 16), batch_norm=True),
-    "resnet": lambda: f.resnet((1, 1), stem="cifar", space=(32, 32)),
     "bottlenecks": lambda: f.resnet((1,), bottleneck=True, space=(32, 32)),
     "resnext": lambda: f.resnet((1,), bottleneck=True, groups=32, group_width=4, stem="cifar", space=(32, 32)),
     "no norm": lambda: f.resnet((1,), norm="none", stem="cifar", space=(32, 32)),
     "preact": lambda: f.preact_resnet((2,), stem="cifar", space=(32, 32)),
     "preact without norm": lambda: f.preact_resnet((1,), norm="none", stem="cifar", space=(32, 32)),
-    "wide": lambda: f.preact_resnet((1, 1), bottleneck=False, widen=2, stem="cifar", space=(32, 32), dropout=0.3),
     "densenet with a transition": lambda: f.densenet((1, 1), stem="cifar", space=(32, 32)),
-    "efficientnet": lambda: f.efficientnet(stages=((1, 3, 1, 16, 1), (6, 5, 2, 24, 2))),
     "unet": lambda: f.unet(depth=1),
     "mixer": f.mlp_mixer,
 }
 # Longer than about 15 seconds, and the published sizes.
 LONG: dict[str, Make] = {
+    "resnet": lambda: f.resnet((1, 1), stem="cifar", space=(32, 32)),
+    "efficientnet": lambda: f.efficientnet(stages=((1, 3, 1, 16, 1), (6, 5, 2, 24, 2))),
+    "unet": (f.unet, 31_030_658),
+    "wide": lambda: f.preact_resnet((1, 1), bottleneck=False, widen=2, stem="cifar", space=(32, 32), dropout=0.3),
     "vgg": lambda: f.vgg([[64], [128]], hidden=64, space=(16, 16)),
     "densenet": lambda: f.densenet((2,), space=(64, 64)),
     "unet with BatchNorm": lambda: f.unet(depth=1, batch_norm=True),
