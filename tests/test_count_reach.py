@@ -155,6 +155,12 @@ def test_logits_that_are_equal_are_no_field() -> None:
     assert (found.laws, found.verdict) == (12, Verdict.VACUOUS)
 
 
+def test_outputs_that_are_zero_and_move_are_counted() -> None:
+    """A surrogate: its value is 0 everywhere, its gradient is that of the layer."""
+    net = Plain(lambda s, x: (lambda y: y - y.detach())(F.linear(x, s.w).tanh()), w=(3, 2))
+    assert lw.count(net, args=(X,)).verdict is not Verdict.VACUOUS
+
+
 def test_overlapping_parts_are_not_counted_as_several_parameters() -> None:
     net = Plain(lambda s, x: F.linear(x, torch.matrix_exp(s.a - s.a.t())), a=(2, 2))
     assert lw.count(lw.trace(net, X)).verdict is Verdict.UNDECIDED

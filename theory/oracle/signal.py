@@ -14,6 +14,7 @@ Sampler = Callable[[int], Any]
 
 NEARBY = 1e-9  # relative: a field hardly changes over this distance
 NEARER = 1e-13  # relative: rounding of the parameters themselves
+ROUNDED = 1e-9  # what is left of a field where outputs are equal: weights that add up to zero but for rounding
 STEADY = 1e-4  # what such a step may change of a field, relative to it
 SAMPLES = 16  # of which each has to be steady
 
@@ -27,7 +28,7 @@ def potential_moves(potential: Potential, theta: torch.Tensor, sample: Sampler) 
     data = sample(8)
     slope, value = vmap(grad_and_value(potential), (None, 0))(theta, data)
     size = value.abs().median()
-    if not bool(value.any()):
+    if not bool(value.any()) and float(slope.norm(dim=1).max()) <= ROUNDED:  # `y - y.detach()` is 0 and moves
         return False
     if float(slope.norm(dim=1).max() * theta.norm()) <= 1e-12 * float(size):
         return False
