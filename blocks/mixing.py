@@ -102,7 +102,7 @@ def _joined(matrix: torch.Tensor) -> tuple[Runs, Runs] | None:
     """The parts of features that the entries of a matrix join; None where they are one, many, or not known."""
     if matrix.device.type == "meta":
         return None
-    joined = matrix != 0
+    joined = (matrix != 0).cpu()
     read, given = (torch.full((n,), -1) for n in reversed(matrix.shape))
     for count in range(MOST_PARTS):
         left = [bool((side < 0).any()) for side in (read, given)]

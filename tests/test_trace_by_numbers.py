@@ -101,8 +101,7 @@ class Filter(nn.Module):
         return y
 
 
-# maps of single frequencies lie side by side as features, which become positions in an opaque way: 36 are counted
-@pytest.mark.parametrize(("maps", "laws"), [(False, 8), (True, 10)])
+@pytest.mark.parametrize(("maps", "laws"), [(False, 8), (True, 20)])
 def test_complex_parameters_are_pairs_of_real_ones(maps: bool, laws: int) -> None:
     torch.manual_seed(0)
     assert known(Filter(maps), torch.randn(3, 8, 4)).independent == laws

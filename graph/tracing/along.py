@@ -57,11 +57,10 @@ def along(low: Context, node: Node, s: Stream, call: Traced, example: torch.Tens
         home = [found[own.index(d)] for d in order]
         if shape[0] == s.shape_batch and [shape[d] for d in home] == [s.shape[d] for d in order]:
             seen = _Seen(s, call, home)
-            key = (node.target, node.args[1:], s.signal, s.dims, tuple(home))
-            kind = low.kinds[key] if _alone(node) and key in low.kinds else seen.kind()
-            if _alone(node):
-                low.kinds[key] = kind
-            if kind is not None:
+            key = (node.target, node.args[1:], s.signal, s.dims, tuple(home)) if _alone(node) else node
+            if key not in low.kinds or key is node:
+                low.kinds[key] = seen.kind()
+            if (kind := low.kinds[key]) is not None:
                 return _emitted(low, node, s, seen, shape, kind)
     return None
 
@@ -69,7 +68,7 @@ def along(low: Context, node: Node, s: Stream, call: Traced, example: torch.Tens
 def _alone(node: Node) -> bool:
     """Whether a call reads one tensor and plain data, so that others like it do the same, and gives one."""
     one = isinstance(node.meta["val"], torch.Tensor) and not node.meta["val"].is_complex()
-    return one and node.all_input_nodes == [node.args[0]] and not node.kwargs
+    return one and node.all_input_nodes == list(node.args[:1]) and not node.kwargs
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from lawful.blocks import Block, Moved, Opaque, Signal, Whole
 
 from .along import along
 from .arguments import Arguments
-from .arrange import exact
 from .computed import resized
 from .degrees import Equation, equations
 from .felt import STEPS
 from .layout import COPIES, Dims, canonical
 from .measured import Call, measured
 from .purity import name_of
+from .steps.concatenation import as_positions
 from .values import NotUnderstood, Stream, Value
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ def opaque_call(
             return alone
         (whole,) = arguments.reads
         for d in whole.feature_dims[::-1] if len(whole.feature_dims) > 1 else ():  # the others may be positions as well
+            apart = whole
             try:
-                apart = exact(low, node, whole, d)
+                for other in [i for i in whole.feature_dims if i != d]:
+                    apart = as_positions(low, node, apart, other)
             except NotUnderstood:
                 continue
             moved, _, at = _planned(low, node, [apart if a is whole else a for a in args], kwargs)

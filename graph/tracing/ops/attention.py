@@ -10,7 +10,7 @@ import torch
 from torch.fx import Node
 
 from ..context import Context, handles
-from ..layout import COPIES, Atom
+from ..layout import COPIES, Atom, Tangled
 from ..steps.arithmetic import as_stream
 from ..steps.attention import mixed
 from ..steps.contraction import any_product
@@ -77,7 +77,7 @@ def matmul(low: Context, node: Node, a: Value, b: Value) -> Value:
     if isinstance(b, Scores) and b.done and isinstance(a, (Stream, Data)):  # `v^T a^T` is `(a v)^T`
         try:
             return _transposed(mixed(low, node, _transposed(b), _transposed(low.stream(a, node, channels_first=False))))
-        except NotUnderstood:
+        except (NotUnderstood, Tangled):
             pass
     if isinstance(a, Fixed):
         return weighed(low, node, a, b)

@@ -92,10 +92,14 @@ def variance(low: Context, node: Node, x: Value, dims: Any = None, *rest: Any, *
     if not set(asked) & set(s.feature_dims):
         raise NotUnderstood("a variance over positions alone")  # which treats every feature by itself
     count = math.prod(s.shape[d] for d in asked)
-    less = options.get("correction", 1) if "correction" in str(node.target) else int(rest[0] if rest else True)
+    plain = options.get("unbiased", rest[0] if rest else True)  # of the older form
+    less = options.get("correction") if "correction" in str(node.target) else int(plain)
+    less = 1.0 if less is None else float(less)
+    if count <= less:
+        raise NotUnderstood("a variance of fewer numbers than its correction takes away")
     centre = add(low, node, s, times(low, node, reduced(low, node, s, asked, True, True), -1.0))
     square = reduced(low, node, mul(low, node, centre, centre), asked, keep, True)
-    y = times(low, node, square, count / (count - float(1 if less is None else less)))
+    y = times(low, node, square, count / (count - less))
     assert isinstance(y, Stream)
     return y
 

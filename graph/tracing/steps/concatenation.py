@@ -16,11 +16,14 @@ from ..sources import source
 from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 from .features import opened, picked
 from .headwise import by_heads
+from .pieces import piece
 from .planes import halves_rotated
 from .reparametrised import joined_vectors
 from .rotary import partly
 from .shuffled import side_by_side
 from .sinks import with_sink
+
+MANY = 16  # features that become positions one by one
 
 
 def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
@@ -77,6 +80,20 @@ def cat(low: Context, node: Node, parts: Sequence[Value], dim: int = 0) -> Value
         (y,) = low.emit(node, ConcatTokens(), whole, label="cat")
     else:
         (y,) = low.emit(node, ConcatPositions(axis), whole, label="cat")
+    return y
+
+
+def as_positions(low: Context, node: Node, s: Stream, dim: int) -> Stream:
+    """A stream whose features along one of several dimensions are positions: piece by piece, end to end.
+
+    Raises:
+        NotUnderstood: for more than a few, and for what no piece of is understood.
+    """
+    n = s.shape[dim]
+    if n > MANY:
+        raise NotUnderstood("many features that are used as positions")
+    y = cat(low, node, [piece(low, node, s, dim, [1] * n, i, gone=False) for i in range(n)], dim)
+    assert isinstance(y, Stream)
     return y
 
 

@@ -66,9 +66,8 @@ def _over_positions(
 ) -> Stream | None:
     """A norm over all positions of an example, for every feature by itself; None for any other."""
     own = [a for d in dims for a in s.dims[d]]
-    space = [a for d in s.dims for a in d if a.axis not in (0, s.feature_axis)]
-    every = math.prod(a.size for a in own) == s.signal.positions > 1
-    if not every or sorted(map(id, own)) != sorted(map(id, space)) or any(a.axis == COPIES for a in own):
+    positions = all(a.axis not in (0, s.feature_axis, COPIES) for a in own)
+    if not positions or not math.prod(a.size for a in own) == s.signal.positions > 1:
         return None
     (y,) = low.emit(node, InstanceNormCore(s.signal.features, epsilon, centre), [s])
     return y.arranged(s.dims)

@@ -27,7 +27,7 @@ def chosen_rows(low: Context, node: Node) -> Rows | None:
         Rows of the parameter as a table, of which one axis is an axis of the result; None for anything else.
     """
     found = _made_of(low, node)
-    if found is None or node.meta["val"].numel() > LARGEST:
+    if found is None or not 0 < node.meta["val"].numel() <= LARGEST:
         return None
     weight, run = found
     numbers = torch.arange(math.prod(weight.shape), dtype=torch.float64)
