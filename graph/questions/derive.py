@@ -25,6 +25,7 @@ from ..architecture.outputs import losses_of
 from ..architecture.sources import computed_alone
 from .elsewhere import elsewhere
 from .reading import NetworkLike, question
+from .settled import settled
 
 REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
 
@@ -73,7 +74,8 @@ def derive(
     limits = arch.trace.limits if arch.trace else ()
     laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
     laws = elsewhere(laws, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
-    return laws if point is None else _tested(laws, point)
+    laws = laws if point is None else _tested(laws, point)
+    return settled(laws, arch, network, losses, point, (*opaque, *known))
 
 
 def _tested(laws: LawSet, point: Point) -> LawSet:

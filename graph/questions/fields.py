@@ -88,7 +88,11 @@ def patterns_of(
 
 
 def architecture_fields(
-    arch: Architecture, loss: LossLike, generator: torch.Generator, at: Mapping[str, torch.Tensor] | None = None
+    arch: Architecture,
+    loss: LossLike,
+    generator: torch.Generator,
+    at: Mapping[str, torch.Tensor] | None = None,
+    frozen: Mapping[str, torch.Tensor] | None = None,
 ) -> Fields:
     """As `fields_of`, for an architecture.
 
@@ -97,9 +101,10 @@ def architecture_fields(
         loss: see `count`.
         generator: of the point and the data.
         at: trainable parameters of a point whose own activation patterns are wanted, and no others.
+        frozen: values of frozen parameters; random ones if not given.
     """
     probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
-    values = {**arch.random_parameters(generator), **(at or {})}
+    values = {**arch.random_parameters(generator), **(at or {}), **(frozen or {})}
     trainable = [n for n in values if n not in arch.frozen]
     fixed = {n: v for n, v in values.items() if n in arch.frozen}
     shapes = [values[n].shape for n in trainable]

@@ -21,7 +21,7 @@ from .vector_lengths import Length, divisor, measures, name_of_call, shape_of
 MARGIN = 1e-12  # relative: numbers that are 1 but for rounding
 FUSED = {
     "rms_norm": ("normalized_shape", "weight", "eps"),
-    "layer_norm": ("normalized_shape", "weight", "bias", "eps", "cudnn_enable"),
+    "layer_norm": ("normalized_shape", "weight", "bias", "eps"),
 }
 
 
@@ -83,12 +83,14 @@ class _Reordering:
         """A fused norm by itself, and the gain behind it, where the gain is computed: `rms_norm(x, n, 1 + g)`."""
         given = {"x": root.args[0], **dict(zip(FUSED[name_of_call(root)], root.args[1:], strict=False)), **root.kwargs}
         gain, shift = given.get("weight"), given.get("bias")
+        own = [k for k in given if k != "x"]
         made = [n for n in map(plain, (gain, shift)) if isinstance(n, Node) and n.op == "call_function"]
         if not made or not self.detached.isdisjoint(made):
             return
-        own = {k: v for k, v in given.items() if k not in ("x", "weight", "bias", "normalized_shape")}
+        names = FUSED[name_of_call(root)]
+        bare = [None if k in ("weight", "bias") else given[k] for k in names[: 1 + max(map(names.index, own))]]
         with self.graph.inserting_before(root):
-            new = self._call(root, root.target, given["x"], given["normalized_shape"], **own)
+            new = self._call(root, root.target, given["x"], *bare)
             new = new if gain is None else self._call(root, aten.mul.Tensor, new, gain)
             new = new if shift is None else self._call(root, aten.add.Tensor, new, shift)
         root.replace_all_uses_with(new)

@@ -90,14 +90,19 @@ def _copies_activated(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
         rule = site.rule
         one = isinstance(rule, PointwiseRule) and rule.alike
         if isinstance(rule, HomogeneousRule):
-            one = (rule.alike or rule.negative is not None) and not (rule.noisy or rule.mixes or rule.slope)
-        before = writer.get(site.inputs[0]) if one else None
-        if before is None or diagram.wires[site.inputs[0]].positions != diagram.wires[site.outputs[0]].positions:
+            one = (rule.alike or rule.mixes or rule.negative is not None) and not (rule.noisy or rule.slope)
+        before = writer.get(site.inputs[0]) if one and len(site.inputs) == 1 else None
+        if before is None or (not rule.mixes and _positions(diagram, site.inputs[0], site.outputs[0]) > 1):
             continue
-        if any(diagram.wires[w].positions != diagram.wires[site.inputs[0]].positions for w in before.inputs):
+        if _positions(diagram, *before.inputs, site.inputs[0]) > 1:
             continue
         if copied(before, writer):
             yield site, before
+
+
+def _positions(diagram: Diagram, *wires: int) -> int:
+    """How many numbers of positions some wires have."""
+    return len({diagram.wires[w].positions for w in wires})
 
 
 def copied(site: Site | None, writer: Mapping[int, Site]) -> bool:
@@ -150,7 +155,7 @@ def _copies_normalised(diagram: Diagram) -> Iterator[tuple[Site, Site]]:
         if not isinstance(site.rule, NormRule) or site.rule.groups > 1:
             continue
         before = writer.get(site.inputs[0])
-        if before is None or len({diagram.wires[w].positions for w in (*before.inputs, *site.inputs)}) > 1:
+        if before is None or _positions(diagram, *before.inputs, *site.inputs) > 1:
             continue
         joins = isinstance(before.rule, ConcatRule) and not before.rule.cut
         times = set(Counter(before.inputs).values())

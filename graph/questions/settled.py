@@ -1,0 +1,101 @@
+"""Notes on what may be missing, held against a small network itself: where no law is missing, they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from lawful.theory.arguments import plural
+from lawful.theory.derive.lawset import LawSet
+from lawful.theory.laws.notes import Fact
+from lawful.theory.oracle.filling import is_filled
+from lawful.theory.oracle.lending.storage import own_parameters
+from lawful.theory.oracle.modules import Point
+from lawful.theory.parts import read
+from lawful.theory.threads import few_threads
+
+from ..architecture.architecture import Architecture
+from ..architecture.footprint import longest
+from .fields import architecture_fields
+
+MOST = 300  # trainable scalars of a network that is small enough
+POINTS = 2  # at one of them the network may be flat
+LONGEST = 128  # positions of one
+
+
+def settled(
+    laws: LawSet,
+    arch: Architecture,
+    module: object,
+    losses: Sequence[Any],
+    point: Point | None,
+    notes: Iterable[str],
+) -> LawSet:
+    """The laws of a network, without the notes that it refutes itself.
+
+    A note names a place behind which laws may be missing.  Where the gradients of the network and their brackets move
+    it in every direction that its laws leave, none is missing there.  Every epsilon is read as 0, where all laws hold.
+
+    Args:
+        laws: of the network.
+        arch: the network.
+        module: the user's module, or what else was asked about.
+        losses: of its outputs.
+        point: values of the frozen parameters of a traced module; None for an architecture.
+        notes: those that name such places.  Others stay: what was not compared, what other calls do.
+
+    Returns:
+        The laws, with a fact in place of these notes; the same set where something is missing, where that cannot be
+        told, and for larger networks, which `count` and `check` count.
+    """
+    places = {n for n in notes if not isinstance(n, Fact)}
+    if not places.intersection(laws.gaps) or not _is_small(arch) or not _is_whole(arch, module):
+        return laws
+    frozen = {n: p for n, p in arch.parameters.items() if p.frozen}
+    if frozen and point is None:
+        return laws  # other values let other laws through
+    try:
+        with few_threads(laws.parameters):
+            values = {n: read(n, point.parameters).to(torch.float64) for n in frozen} if point else {}
+            plain, generator = arch.with_epsilon(0.0), torch.Generator().manual_seed(0)
+            found = (architecture_fields(plain, losses, generator, frozen=values) for _ in range(POINTS))
+            filled = any(is_filled(*fields, laws.independent) for fields in found)
+    except Exception:  # a call that cannot be differentiated twice, or that vmap does not take: nothing is known
+        return laws
+    if not filled:
+        return laws
+    moved = plural(laws.parameters - laws.independent, "direction", "directions")
+    said = Fact(
+        f"no law of this network is missing: its gradients and their brackets move it in {moved}, which is all that "
+        f"{plural(laws.independent, 'law leaves', 'laws leave')} of {plural(laws.parameters, 'parameter')}"
+    )
+    out = laws.without([], [said])
+    out.notes = tuple(n for n in out.notes if n not in places)
+    return out
+
+
+def _is_small(arch: Architecture) -> bool:
+    """Whether brackets of a network take no longer than its derivation, or little."""
+    return _trained(arch) <= MOST and longest(arch) <= LONGEST
+
+
+def _is_whole(arch: Architecture, module: object) -> bool:
+    """Whether an architecture is all of what was asked about: every entry of the module, at every call."""
+    trace = arch.trace
+    if trace is None or not isinstance(module, torch.nn.Module):
+        return trace is None
+    compared = trace.comparison is not None and trace.comparison.agrees and not trace.comparison.moving
+    return compared and not trace.branches and not trace.copied and _trained(arch) == _entries(module)
+
+
+def _trained(arch: Architecture) -> int:
+    return sum(p.size for p in arch.parameters.values() if not p.frozen)
+
+
+def _entries(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in own_parameters(module).values() if p.requires_grad)
+
+
+__all__ = ["settled"]
