@@ -31,10 +31,11 @@ from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
 from ..architecture.shrinking.untraced import WAY_OUT, untraced
 from .check_report import CheckReport, Subject, acceptable
 from .count import ONE_RUN, count
-from .derive import architecture_of, derive
+from .derive import architecture_of, by_rules, derive
 from .elsewhere import elsewhere
 from .fields import counted_examples
 from .reading import NetworkLike, question
+from .settled import settled
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
 
@@ -164,14 +165,15 @@ def check(
     arch = architecture_of(network, tuple(args), kwargs)
     losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
     say("deriving")
-    run = derive(arch, label(losses))
-    laws = elsewhere(run, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
+    run = by_rules(arch, losses)
+    there = elsewhere(run, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
+    laws = settled(there, arch, network, losses, run.gaps)
     try:
         expect_runs(arch)
     except ShapeError as error:  # a call that needs the module's own numbers: lengths, or places, among the inputs
         return CheckReport(arch, laws, Subject(arch, run, runs=False, reason=str(error)))
     subject = _subject(arch, losses, run, countable, instance)
-    if laws is not run:
+    if there is not run:
         subject = replace(subject, reason="; ".join([*filter(None, [subject.reason]), ONE_RUN]))
     found = CheckReport(arch, laws, subject)
     if sum(p.size for p in arch.parameters.values()) <= VERIFIABLE and fits(arch, examples_of(arch)):
@@ -180,7 +182,7 @@ def check(
     found = _counted(found, seed, say)
     if found.copied and found.differs:  # tiny axes may have laws by accident
         wider = _subject(arch, losses, run, countable, instance, extra=1)
-        if wider.copied and not wider.reason and laws is run:
+        if wider.copied and not wider.reason and there is run:
             second = _counted(replace(found, subject=wider), seed, say)
             found = second if second.complete else found
     return found
@@ -196,7 +198,7 @@ def _subject(
 ) -> Subject:
     """What is counted for a network: itself, a copy that speaks for it, or nothing."""
     plain = arch.with_epsilon(0.0)
-    own = Subject(plain, derive(plain, label(losses)))
+    own = Subject(plain, by_rules(plain, losses))
     small_enough = sum(p.size for p in arch.parameters.values()) <= countable
     affordable = trainable_scalars(arch) <= LARGEST and countable == COUNTABLE
     if (small_enough or affordable) and not fits(arch, counted_examples(arch)):
@@ -208,7 +210,7 @@ def _subject(
     small = shrink(arch, extra).with_epsilon(0.0)
     # Fewer classes have fewer weights, which do not matter for what a loss sees.
     named = label(losses if small.outputs == arch.outputs else [Loss(m.name) for m in losses])
-    copy = Subject(small, derive(small, named), copied=True, runs=False)
+    copy = Subject(small, by_rules(small, named), copied=True, runs=False)
     if trainable_scalars(small) > LARGEST:
         reason = f"its smallest copy has {trainable_scalars(small):,} trainable scalars, more than {LARGEST:,}"
     elif not runs(small):
@@ -230,8 +232,8 @@ def _traced_subject(
         if instance is None:
             return replace(own, runs=False, reason=str(error))
         return _instance_subject(own, losses, laws, instance)
-    whole = derive(composed, label(losses))
-    copy = Subject(small, derive(small, label(losses)), copied=True, runs=runs(small))
+    whole = by_rules(composed, losses)
+    copy = Subject(small, by_rules(small, losses), copied=True, runs=runs(small))
     if trainable_scalars(small) > LARGEST or not copy.runs:
         why = f"its smallest copy has {trainable_scalars(small):,} trainable scalars, more than {LARGEST:,}"
         return replace(copy, runs=False, reason=f"{why}; {WAY_OUT}")
@@ -249,7 +251,7 @@ def _instance_subject(
     except ValueError as error:
         return replace(own, runs=False, reason=str(error))
     named = label(losses if len(small.outputs) == len(own.arch.outputs) else [Loss(m.name) for m in losses])
-    copy = Subject(small, derive(small, named), copied=True, name="a small instance of it")
+    copy = Subject(small, by_rules(small, named), copied=True, name="a small instance of it")
     return replace(copy, reason="; ".join(doubts(own.arch, small, laws, copy.laws)))
 
 

@@ -239,7 +239,7 @@ class CheckReport:
         if not self.decided or self.difference or self.rank != self.count.laws:
             yield self._incomplete()
         else:
-            but = ", but for what is named below" if self.laws.notes else ""
+            but = ", but for what is named below" if self.laws.gaps else ""
             whose = " for the copy" if self.copied else " for the run on the example" if self.subject.reason else ""
             if self.holds:
                 yield f"complete{whose}{but}: no law is missing"

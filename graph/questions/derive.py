@@ -60,6 +60,24 @@ def derive(
         TraceError: for a module that cannot be read.
     """
     arch, point = _read(network, tuple(args), kwargs, loss)
+    laws = by_rules(arch, loss)
+    gaps = laws.gaps
+    laws = elsewhere(laws, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
+    laws = laws if point is None else _tested(laws, point)
+    return settled(laws, arch, network, losses_of(arch, loss), gaps)
+
+
+def by_rules(arch: Architecture, loss: LossLike) -> LawSet:
+    """What the rules alone say about an architecture: laws, and every place behind which some may be missing.
+
+    Args:
+        arch: the network.
+        loss: see `derive`.
+
+    Raises:
+        ShapeError: for losses that do not fit the outputs.
+        LayoutError: if a feature axis is cut in two ways that do not nest.
+    """
     losses = losses_of(arch, loss)
     try:
         laws = solve(arch.diagram(losses), label(losses))
@@ -73,9 +91,7 @@ def derive(
     laws.axes = arch.trace.axes if arch.trace else ()
     limits = arch.trace.limits if arch.trace else ()
     laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
-    laws = elsewhere(laws, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
-    laws = laws if point is None else _tested(laws, point)
-    return settled(laws, arch, network, losses, point, (*opaque, *known))
+    return laws
 
 
 def _tested(laws: LawSet, point: Point) -> LawSet:

@@ -12,7 +12,6 @@ from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.notes import Fact
 from lawful.theory.oracle.filling import is_filled
 from lawful.theory.oracle.lending.storage import own_parameters
-from lawful.theory.oracle.modules import Point
 from lawful.theory.parts import read
 from lawful.theory.threads import few_threads
 
@@ -30,7 +29,6 @@ def settled(
     arch: Architecture,
     module: object,
     losses: Sequence[Any],
-    point: Point | None,
     notes: Iterable[str],
 ) -> LawSet:
     """The laws of a network, without the notes that it refutes itself.
@@ -43,7 +41,6 @@ def settled(
         arch: the network.
         module: the user's module, or what else was asked about.
         losses: of its outputs.
-        point: values of the frozen parameters of a traced module; None for an architecture.
         notes: those that name such places.  Others stay: what was not compared, what other calls do.
 
     Returns:
@@ -53,16 +50,13 @@ def settled(
     places = {n for n in notes if not isinstance(n, Fact)}
     if not places.intersection(laws.gaps) or not _is_small(arch) or not _is_whole(arch, module):
         return laws
-    frozen = {n: p for n, p in arch.parameters.items() if p.frozen}
-    if frozen and point is None:
-        return laws  # other values let other laws through
     try:
         with few_threads(laws.parameters):
-            values = {n: read(n, point.parameters).to(torch.float64) for n in frozen} if point else {}
+            values = _frozen(arch, module)
             plain, generator = arch.with_epsilon(0.0), torch.Generator().manual_seed(0)
             found = (architecture_fields(plain, losses, generator, frozen=values) for _ in range(POINTS))
             filled = any(is_filled(*fields, laws.independent) for fields in found)
-    except Exception:  # a call that cannot be differentiated twice, or that vmap does not take: nothing is known
+    except Exception:  # calls without second derivatives, or that vmap does not take, frozen numbers that may be any
         return laws
     if not filled:
         return laws
@@ -74,6 +68,19 @@ def settled(
     out = laws.without([], [said])
     out.notes = tuple(n for n in out.notes if n not in places)
     return out
+
+
+def _frozen(arch: Architecture, module: object) -> dict[str, torch.Tensor]:
+    """The frozen numbers of a module, by the names of its trace.
+
+    Raises:
+        KeyError: for an architecture with some, which may have any values, and other values let other laws through.
+    """
+    known: dict[str, torch.Tensor] = {}
+    if isinstance(module, torch.nn.Module) and arch.trace is not None:
+        known = {**arch.trace.state, **own_parameters(module)}
+    values = {n: read(n, known) for n, p in arch.parameters.items() if p.frozen}
+    return {n: v.detach().to(torch.float64) for n, v in values.items()}
 
 
 def _is_small(arch: Architecture) -> bool:
