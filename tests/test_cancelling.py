@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 import lawful as lw
+from lawful.graph.questions.derive import by_rules
 from lawful.theory.verdict import Verdict
 
 Forward = Callable[["Plain", torch.Tensor], object]
@@ -233,7 +234,7 @@ def test_laws_that_are_not_listed_are_named(name: str) -> None:
     forward, shapes, shape, words = NOTED[name]
     torch.manual_seed(0)
     module, x = Plain(forward, shapes), torch.randn(shape)
-    laws = lw.derive(module, args=(x,))
+    laws = by_rules(lw.trace(module, (x,)), "mse")
     assert any(words in note for note in laws.notes)
     assert laws.independent <= lw.count(module, args=(x,)).laws
     assert laws.verify(module, args=(x,)).verdict in (Verdict.HOLDS, Verdict.VACUOUS)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lawful as lw
+from lawful.graph.questions.derive import by_rules
 
 CASES = {
     "ReLU of a butterfly": lambda a, b: F.relu(torch.cat([a + b, a - b], -1)),
@@ -35,7 +36,7 @@ class Two(nn.Module):
 @pytest.mark.parametrize("name", CASES)
 def test_laws_of_combinations_are_named(name: str, width: int) -> None:
     module, x = Two(CASES[name], width), torch.randn(6, 2)
-    laws = lw.derive(module, args=x)
+    laws = by_rules(lw.trace(module, x), "mse")
     assert laws.independent <= lw.count(module, args=x).laws
     assert any(
         "with the same weights" in n or "with different factors" in n or "choose between" in n for n in laws.gaps

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import lawful as lw
 from lawful import blocks as b
+from lawful.graph.questions.derive import by_rules
 
 POSITIONS = b.Signal(4, (3, 3))
 
@@ -62,7 +63,7 @@ class Gated(nn.Module):
 @pytest.mark.parametrize("name", GATES)
 def test_gates_that_may_stand_on_one_side_are_named(name: str) -> None:
     gate, named = GATES[name]
-    laws = lw.derive(Gated(gate), args=(torch.randn(5, 3),))
+    laws = by_rules(lw.trace(Gated(gate), (torch.randn(5, 3),)), "mse")
     assert any("or off, for every input" in note for note in laws.gaps) == named
 
 

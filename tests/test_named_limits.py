@@ -11,6 +11,7 @@ from torch import nn
 import lawful as lw
 from lawful import blocks as b
 from lawful.graph.questions.check import gradient_rank
+from lawful.graph.questions.derive import by_rules
 
 
 class Complex(nn.Module):
@@ -135,6 +136,6 @@ class Rows(nn.Module):
 def test_attention_of_interleaved_rows(parts: Callable, listed: int, noted: bool) -> None:
     torch.manual_seed(0)
     module, args = Rows(parts), (torch.randn(5, 4, 3),)
-    laws = lw.derive(module, args=args)
+    laws = by_rules(lw.trace(module, args), "mse")
     assert bool(laws.gaps) == noted and laws.independent >= listed
     assert lw.count(module, args=args).laws >= laws.independent

@@ -174,7 +174,7 @@ def test_one_matrix_used_twice() -> None:
     assert consistent(found)
     assert found.dimension == 3 * (4 + 4 - 3)
     assert (found.gauge, found.unexplained, found.laws) == (10, 8, 7)
-    assert "applies 1.weight to what" in " ".join(found.notes)
+    assert any(n.startswith("no law of this network is missing") for n in found.notes)
 
 
 @pytest.mark.parametrize("known", networks.known_counts()[:8], ids=lambda k: k.name)

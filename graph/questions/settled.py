@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,7 +34,8 @@ def settled(
     """The laws of a network, without the notes that it refutes itself.
 
     A note names a place behind which laws may be missing.  Where the gradients of the network and their brackets move
-    it in every direction that its laws leave, none is missing there.  Every epsilon is read as 0, where all laws hold.
+    it in every direction that its laws leave, none is missing there: those that hold exactly at its own epsilons, and all
+    of them where every epsilon is read as 0.
 
     Args:
         laws: of the network.
@@ -44,8 +45,9 @@ def settled(
         notes: those that name such places.  Others stay: what was not compared, what other calls do.
 
     Returns:
-        The laws, with a fact in place of these notes; the same set where something is missing, where that cannot be
-        told, and for larger networks, which `count` and `check` count.
+        The laws, with a fact in place of these notes, and those that name an operation without a rule as facts; the
+        same set where something is missing, where that cannot be told, and for larger networks, which `count` and
+        `check` count.
     """
     places = {n for n in notes if not isinstance(n, Fact)}
     if not places.intersection(laws.gaps) or not _is_small(arch) or not _is_whole(arch, module):
@@ -53,9 +55,8 @@ def settled(
     try:
         with few_threads(laws.parameters):
             values = _frozen(arch, module)
-            plain, generator = arch.with_epsilon(0.0), torch.Generator().manual_seed(0)
-            found = (architecture_fields(plain, losses, generator, frozen=values) for _ in range(POINTS))
-            filled = any(is_filled(*fields, laws.independent) for fields in found)
+            wanted = {laws.independent: arch.with_epsilon(0.0), laws.exact_independent: arch}
+            filled = all(_is_filled(each, losses, values, known) for known, each in wanted.items())
     except Exception:  # calls without second derivatives, or that vmap does not take, frozen numbers that may be any
         return laws
     if not filled:
@@ -65,9 +66,17 @@ def settled(
         f"no law of this network is missing: its gradients and their brackets move it in {moved}, which is all that "
         f"{plural(laws.independent, 'law leaves', 'laws leave')} of {plural(laws.parameters, 'parameter')}"
     )
+    unruled = {str(op) for op in arch.trace.opaque} if arch.trace else set()
     out = laws.without([], [said])
-    out.notes = tuple(n for n in out.notes if n not in places)
+    out.notes = tuple(Fact(n) if n in unruled else n for n in out.notes if n in unruled or n not in places)
     return out
+
+
+def _is_filled(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], known: int) -> bool:
+    """Whether a network has no more laws than are known, as some point shows."""
+    generator = torch.Generator().manual_seed(0)
+    found = (architecture_fields(arch, losses, generator, frozen=frozen) for _ in range(POINTS))
+    return any(is_filled(*fields, known) for fields in found)
 
 
 def _frozen(arch: Architecture, module: object) -> dict[str, torch.Tensor]:
