@@ -95,7 +95,10 @@ class Piecewise(_Same):
         clamped = self.function == "hardtanh" and not self.a <= 0 <= self.b
         far = self.function == "hardtanh" and min(-self.a, self.b) > FAR
         zero = self.function != "hardsigmoid" and not clamped
-        return PointwiseRule(keeps_zero=zero, alike=True, pieces=True, far=far)
+        straight = {"elu": Fraction(1), "celu": Fraction(1), "selu": Fraction(SELU_SCALE)}.get(
+            self.function, Fraction(0)
+        )
+        return PointwiseRule(keeps_zero=zero, alike=True, pieces=True, far=far, straight=straight)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         pieces, whole = _PIECES[self.function]

@@ -30,6 +30,7 @@ from .rewrites import (
     merge_repeated,
     scale_rows,
 )
+from .rewrites_activations import join_activations
 from .rewrites_copies import activate_first, normalise_first
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rewrites_dots import inner_products
@@ -76,6 +77,7 @@ class Solution:
             draw_token_mixers,
             draw_identities,
             inner_products,
+            join_activations,
             activate_first,
             normalise_first,
             shared_maps,

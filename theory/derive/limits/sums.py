@@ -13,6 +13,7 @@ from ...gauge.contract import Site
 from ...gauge.diagram import Diagram
 from ...gauge.layouts import Layouts
 from ...gauge.linalg import Equations
+from ...gauge.rewrites import is_factor
 from ...gauge.rewrites_numbers import ONE
 from ...gauge.roots import Root, is_function
 from ...gauge.rules import (
@@ -23,6 +24,7 @@ from ...gauge.rules import (
     FixedGainRule,
     FlattenRule,
     GainRule,
+    HeadGainRule,
     HomogeneousRule,
     LinearRule,
     NormRule,
@@ -31,6 +33,7 @@ from ...gauge.rules import (
     PointwiseRule,
     ProductRule,
     RepeatRule,
+    ScalarGainRule,
     SoftmaxRule,
     SourceRule,
     SumFeaturesRule,
@@ -225,12 +228,32 @@ def _both_sides(solution: Solution, carried: Carried) -> Iterator[str]:
                 yield f"{site.name} {what}: laws of the antisymmetric part of its weight are not listed"
 
 
+def one_sided(diagram: Diagram, positive: set[int]) -> set[int]:
+    """Wires on which every feature keeps one sign for all inputs, which parameters choose: gains of what is positive."""
+    sided = set(positive)
+    for site in diagram.sites:
+        rule = site.rule
+        turns = isinstance(rule, GainRule) and bool(rule.gain) and not rule.bias
+        turns = turns or isinstance(rule, (FixedGainRule, HeadGainRule, ScalarGainRule))
+        keeps = isinstance(rule, (ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
+        keeps = keeps or is_factor(rule) or (isinstance(rule, NormRule) and not rule.centre)
+        if site.inputs and sided.issuperset(site.inputs) and (turns or keeps):
+            sided.update(site.outputs)
+    return sided
+
+
 def _never_negative(solution: Solution) -> Iterator[str]:
     """Activations that change nothing, since what they read is never negative, beside another reader of it."""
     positive = never_negative(solution.drawn)
+    sided = one_sided(solution.drawn, positive) - positive
     for site in solution.drawn.sites:
         rule = site.rule
-        if not isinstance(rule, HomogeneousRule) or not positive.issuperset(site.inputs):
+        if not isinstance(rule, HomogeneousRule):
+            continue
+        if rule.negative is not None and site.inputs[0] in sided:
+            what = "reads features of which each has one sign for every input"
+            yield f"{site.name} {what}: laws of units that are on, or off, for all of them are not listed"
+        if not positive.issuperset(site.inputs):
             continue
         if rule.negative is not None and len(solution.drawn.readers[site.inputs[0]]) > 1:
             what = "changes nothing, as its input is never negative, and others read that input too"

@@ -82,7 +82,9 @@ class PointwiseRule(Rule):
     `exponential` marks `exp`, which turns a constant into a factor; laws that join the two are not listed.
     `keeps_zero` tells that 0 stays 0, `positive` that nothing it gives is negative, `alike` that it is one function for
     all features; `parity` is 1 for an even function, -1 for an odd one, 0 for any other; `pieces` tells that it has
-    several, between fixed numbers, and `far` that these are so large that what lies between is nearly all there is.
+    several, between fixed numbers, and `far` that these are so large that what lies between is nearly all there is;
+    `straight` is the factor by which it multiplies positive numbers while it makes no other ones positive, 0 if it
+    does anything else.
     """
 
     exponential: bool = False
@@ -92,6 +94,7 @@ class PointwiseRule(Rule):
     parity: int = 0
     pieces: bool = False
     far: bool = False
+    straight: Fraction = Fraction(0)
 
     @property
     def statement(self) -> str:
