@@ -34,8 +34,8 @@ def settled(
     """The laws of a network, without the notes that it refutes itself.
 
     A note names a place behind which laws may be missing.  Where the gradients of the network and their brackets move
-    it in every direction that its laws leave, none is missing there: those that hold exactly at its own epsilons, and all
-    of them where every epsilon is read as 0.
+    it in every direction that its laws leave, none is missing there: those that hold exactly at its own epsilons, and
+    all of them where every epsilon is read as 0.
 
     Args:
         laws: of the network.

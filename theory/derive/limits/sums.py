@@ -229,7 +229,7 @@ def _both_sides(solution: Solution, carried: Carried) -> Iterator[str]:
 
 
 def one_sided(diagram: Diagram, positive: set[int]) -> set[int]:
-    """Wires on which every feature keeps one sign for all inputs, which parameters choose: gains of what is positive."""
+    """Wires on which every feature has one sign for all inputs, which parameters choose: gains of what is positive."""
     sided = set(positive)
     for site in diagram.sites:
         rule = site.rule
