@@ -95,9 +95,7 @@ class Piecewise(_Same):
         clamped = self.function == "hardtanh" and not self.a <= 0 <= self.b
         far = self.function == "hardtanh" and min(-self.a, self.b) > FAR
         zero = self.function != "hardsigmoid" and not clamped
-        straight = {"elu": Fraction(1), "celu": Fraction(1), "selu": Fraction(SELU_SCALE)}.get(
-            self.function, Fraction(0)
-        )
+        straight = Fraction({"elu": 1, "celu": 1, "selu": SELU_SCALE}.get(self.function, 0))
         return PointwiseRule(keeps_zero=zero, alike=True, pieces=True, far=far, straight=straight)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
