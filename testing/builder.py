@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from math import prod
 from typing import TypeVar
 
@@ -152,7 +154,7 @@ class Builder:
     def mixture(self, s: b.Signal) -> b.Net:
         """A dense mixture of two or three experts."""
         experts = [self.back_to(s, 1) for _ in range(self.draw(st.integers(2, 3)))]
-        return b.MixtureOfExperts(s.features, experts)
+        return self.joined(b.MixtureOfExperts(s.features, experts), experts)
 
     def back_to(self, s: b.Signal, depth: int) -> b.Net:
         """A net that ends in the signal it began with."""
@@ -169,7 +171,13 @@ class Builder:
         """Branches joined by a sum, a product or side by side."""
         join = self.pick([b.Add(), b.Product(), b.Concat()])
         branches = [self.back_to(s, depth) for _ in range(self.draw(st.integers(2, 3)))]
-        return b.parallel(*branches, join=join)
+        return self.joined(b.parallel(*branches, join=join), branches)
+
+    def joined(self, net: b.Net, parts: Sequence[b.Net]) -> b.Net:
+        """A net of parts that keep the signal; rarely, and wherever a counterexample can do with it, they in a row."""
+        if self.draw(st.integers(0, 9)):
+            return net
+        return reduce(operator.rshift, parts)
 
     def chain(self, s: b.Signal, depth: int) -> tuple[b.Net, b.Signal]:
         """One to three pieces that keep the positions."""
@@ -206,7 +214,8 @@ class Builder:
         if kind == "linear":
             return self.conv(s) if s.channels_first and s.space else self.linear(s.features, self.width())
         if kind == "residual":
-            return b.residual(self.back_to(s, depth - 1))
+            branch = self.back_to(s, depth - 1)
+            return self.joined(b.residual(branch), [branch])
         if kind == "fork":
             return self.fork(s, depth - 1)
         if kind == "split":

@@ -222,8 +222,8 @@ def _check(
     still = {n: p for n, p in frozen.items() if n in read}
     points = of_samples(steps, still)
     if given:
-        points = [(p, own, None, width) for p, own, _, width in points]
-    known = points[0][0].keys()
+        points = [p._replace(true=None) for p in points]
+    known = points[0].parameters.keys()
     design = {p.name for p in findings.parameters.values() if p.notes}
     told = [law for law in laws if {base(n) for n in law.parameters} <= known - design]
     ideal = {law.name: of_samples(steps, still) for law in told if not law.exact}

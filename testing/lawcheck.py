@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch.func import jvp
@@ -23,26 +24,45 @@ ELSEWHERE = "kept at the inputs that were given, not at others: what the module 
 REST = 1e-12  # a scalar whose terms move less than that, relative to all others, was not exercised
 
 
-def check_law(
-    law: Law, steps: Sequence[tuple[Tensors, Tensors, Tensors | None, torch.dtype]], tolerance: float | None = None
-) -> LawFinding:
+class Taken(NamedTuple):
+    """A step that was taken.
+
+    Attributes:
+        parameters: by name.
+        own: their gradients.
+        true: the derivative that these should be, None where it is not known.
+        width: the narrowest type of numbers that took part.
+        noise: by how much each gradient moves with the last bits of all parameters, as a length.
+    """
+
+    parameters: Tensors
+    own: Tensors
+    true: Tensors | None
+    width: torch.dtype
+    noise: Mapping[str, float] = {}
+
+
+def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) -> LawFinding:
     """One law on some steps.
 
     Args:
         law: the law.
-        steps: parameters, their gradients, the derivative that these should be (None where it is not known), and the
-            narrowest type of numbers that took part.
-        tolerance: largest relative residual; by default a multiple of the last bit of that type.
+        steps: that were taken.
+        tolerance: largest relative residual; by default a multiple of the last bit of the narrowest type, and of what
+            the noise of the gradients does to the law: a norm of two numbers makes much of their last bits.
 
     The change of an approximate law along the right derivative is what its epsilon explains, and is subtracted.
     """
     worst, hit, bad = 0.0, None, ""
     excused: list[int] = []  # steps on which the rules are wrong about this network, not its backward
-    for number, (parameters, own, true, width) in enumerate(steps):
+    for number, step in enumerate(steps):
+        parameters, own, true, width, _ = step
         if number >= ENOUGH and hit is not None and bool(hit.all()):
             break
         change, scale, floor = slope_of(law, parameters, own)
         limit = tolerance if tolerance is not None else max(MARGIN * EPS.get(width, 1e-2), 1e-9)
+        if tolerance is None and bool((change.abs() > limit * (scale + floor)).any()):
+            floor = floor + MARGIN / limit * _noise_of(law, step)
         if true is not None and (not law.exact or bool((change.abs() > limit * (scale + floor)).any())):
             drift = slope_of(law, parameters, true)[0]
             if law.exact and bool((drift.abs() > limit * (scale + floor)).any()):
@@ -77,7 +97,7 @@ def _scalars(ratio: torch.Tensor, limit: float) -> str:
 
 def slope_of(
     law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor, float]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The derivative of every scalar along a gradient, the sum of its absolute contributions, and a floor for it."""
     parts = [n for n in law.parameters if is_part(n)]
     if parts:
@@ -89,22 +109,31 @@ def slope_of(
         sum(((g.double() ** 2).sum() for g in gradient.values()), start=torch.zeros((), dtype=torch.float64))
     )
     if law.kind != "balance":  # the sum of a gradient that is zero is rounding of all the others
-        return change, whole.expand_as(change).clone(), 0.0
+        return change, whole.expand_as(change).clone(), torch.zeros(())
     sizes, moves = {n: t.abs() for n, t in theta.items()}, {n: g.abs() for n, g in along.items()}
     scale = jvp(lambda p: pieces(law, p, magnitude=True).sum(0), (sizes,), (moves,))[1]
-    return change, scale, float(whole) * max(float(t.abs().max()) for t in theta.values() if t.numel()) * 1e-3
+    return change, scale, whole * max(float(t.abs().max()) for t in theta.values() if t.numel()) * 1e-3
 
 
-def of_samples(
-    samples: Sequence[Sample], frozen: Mapping[str, torch.Tensor] | None = None
-) -> list[tuple[Tensors, Tensors, Tensors | None, torch.dtype]]:
+def _noise_of(law: Law, step: Taken) -> torch.Tensor:
+    """How far the noise of the gradients may move every scalar."""
+    parts = [n for n in law.parameters if is_part(n)]
+    theta = {n: p.detach().double().abs().clamp_min(1e-300) for n, p in step.parameters.items()}  # |x| has a kink at 0
+    moves = {n: torch.full_like(t, step.noise.get(n, 0.0) / max(t.numel(), 1) ** 0.5) for n, t in theta.items()}
+    theta, moves = with_parts(theta, parts), with_parts(moves, parts)
+    read = dict.fromkeys(law.parameters)
+    known = {n: theta[n] for n in read}, {n: moves[n] for n in read}
+    return jvp(lambda p: pieces(law, p, magnitude=True).sum(0), known[:1], known[1:])[1]
+
+
+def of_samples(samples: Sequence[Sample], frozen: Mapping[str, torch.Tensor] | None = None) -> list[Taken]:
     """What `check_law` reads, from steps that were taken; parameters that do not train have gradient zero."""
     found = []
     for s in samples:
         every = {n: p.detach() for n, p in s.parameters.items()} | dict(frozen or {})
         own = {n: _or_zero(s.own.get(n), p) for n, p in every.items()}
         true = None if s.unknown else {n: _or_zero(s.true.get(n), p) for n, p in every.items()}
-        found.append((every, own, true, s.width))
+        found.append(Taken(every, own, true, s.width, s.noise))
     return found
 
 
@@ -112,4 +141,4 @@ def _or_zero(g: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(like) if g is None else g
 
 
-__all__ = ["check_law", "of_samples", "slope_of"]
+__all__ = ["Taken", "check_law", "of_samples", "slope_of"]

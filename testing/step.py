@@ -21,7 +21,7 @@ from lawful.theory.verdict import Verdict
 from .assertions import conclude, quiet
 from .exceptions import stale_untested
 from .findings import Findings, LawFinding
-from .lawcheck import check_law
+from .lawcheck import Taken, check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
 from .witness.keeping import kept
 from .witness.resemblance import resemblance
@@ -234,7 +234,7 @@ def _by_laws(
             raise ValueError(
                 f"{law.name} reads {missing[0]!r}, which is no parameter of the model ({', '.join(list(values)[:6])})"
             )
-    step = (values, {n: g for n, g in every.items() if g is not None}, None, width)
+    step = Taken(values, {n: g for n, g in every.items() if g is not None}, None, width)
     single = SINGLE if width == torch.float64 and tolerance is None else 0.0
     found.laws = tuple(_decided(check_law(law, [step], tolerance), single) for law in laws)
     for law, r in zip(laws, found.laws, strict=True):
