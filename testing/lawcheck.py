@@ -32,14 +32,14 @@ class Taken(NamedTuple):
         own: their gradients.
         true: the derivative that these should be, None where it is not known.
         width: the narrowest type of numbers that took part.
-        noise: by how much each gradient moves with the last bits of all parameters, as a length.
+        noise: by how much each gradient moves with the last bits of all parameters, entry by entry.
     """
 
     parameters: Tensors
     own: Tensors
     true: Tensors | None
     width: torch.dtype
-    noise: Mapping[str, float] = {}
+    noise: Mapping[str, torch.Tensor] = {}
 
 
 def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) -> LawFinding:
@@ -119,11 +119,17 @@ def _noise_of(law: Law, step: Taken) -> torch.Tensor:
     """How far the noise of the gradients may move every scalar."""
     parts = [n for n in law.parameters if is_part(n)]
     theta = {n: p.detach().double().abs().clamp_min(1e-300) for n, p in step.parameters.items()}  # |x| has a kink at 0
-    moves = {n: torch.full_like(t, step.noise.get(n, 0.0) / max(t.numel(), 1) ** 0.5) for n, t in theta.items()}
+    moves = {n: _not_below_mean(step.noise.get(n, torch.zeros_like(t))) for n, t in theta.items()}
     theta, moves = with_parts(theta, parts), with_parts(moves, parts)
     read = dict.fromkeys(law.parameters)
     known = {n: theta[n] for n in read}, {n: moves[n] for n in read}
     return jvp(lambda p: pieces(law, p, magnitude=True).sum(0), known[:1], known[1:])[1]
+
+
+def _not_below_mean(noise: torch.Tensor) -> torch.Tensor:
+    """Noise that was drawn once, in which single entries may be small by chance."""
+    noise = noise.detach().double()
+    return noise.clamp_min(float(noise.square().mean().sqrt()) if noise.numel() else 0.0)
 
 
 def of_samples(samples: Sequence[Sample], frozen: Mapping[str, torch.Tensor] | None = None) -> list[Taken]:
@@ -133,7 +139,7 @@ def of_samples(samples: Sequence[Sample], frozen: Mapping[str, torch.Tensor] | N
         every = {n: p.detach() for n, p in s.parameters.items()} | dict(frozen or {})
         own = {n: _or_zero(s.own.get(n), p) for n, p in every.items()}
         true = None if s.unknown else {n: _or_zero(s.true.get(n), p) for n, p in every.items()}
-        found.append(Taken(every, own, true, s.width, s.noise))
+        found.append(Taken(every, own, true, s.width, s.shaken))
     return found
 
 

@@ -49,7 +49,8 @@ class Sample:
         declared: whether `by_design=` says so of some of it.
         stops: where gradients stop that may not be meant, for each parameter that lacks a part of its gradient.
         mute: the stops of straight-through estimators, for each parameter that gets no gradient at all past them.
-        noise: by how much the derivative moves with the last bits.
+        noise: by how much the derivative moves with the last bits, as a length.
+        shaken: the same, entry by entry.
         width: the narrowest type of numbers that took part.
         tape: what ran.
         wires: pairs of what backward sent and what it should have sent, by step and result.
@@ -76,6 +77,7 @@ class Sample:
     stops: dict[str, list[Stop]] = field(default_factory=dict)
     mute: dict[str, list[Stop]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
+    shaken: dict[str, torch.Tensor] = field(default_factory=dict)
     width: torch.dtype = torch.float64
     tape: Tape = field(default_factory=Tape)
     wires: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
@@ -323,7 +325,8 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     for n, g in sample.cut.items():
         other = shaken.get(n)
         if g is not None and other is not None:
-            sample.noise[n] = float((g - other).norm())
+            sample.shaken[n] = (g - other).abs()
+            sample.noise[n] = float(sample.shaken[n].norm())
     sample.unseen, sample.idle = _unseen(sample, spots, stand_in, generator)
 
 
