@@ -161,19 +161,17 @@ def cut_box(box: Box, position: int) -> tuple[list[Box], list[int]]:
     """Cuts a box at an index; pieces of one number keep one multiple of the identity."""
     inner = math.prod(box.dims[1:])
     if position % inner:
-        pieces, groups = _rows(box)
         row, offset = divmod(position, inner)
-        middle, within = cut_box(pieces[row], offset)
+        around = [n for n in (row, 1, box.dims[0] - row - 1) if n]  # what lies beside the block stays as it is
+        at = 1 if row else 0
+        pieces, groups = _outer_pieces(box, around)
+        middle, within = cut_box(pieces[at], offset)
         if len(set(groups)) < len(groups) and len(set(within)) > 1:
             raise LayoutError(f"a cut at {position} runs through one of {box.dims[0]} blocks that share a scalar")
-        fresh = [groups[row] if g == within[0] else len(groups) + g for g in within]
-        return pieces[:row] + middle + pieces[row + 1 :], groups[:row] + fresh + groups[row + 1 :]
+        fresh = [groups[at] if g == within[0] else len(groups) + g for g in within]
+        return pieces[:at] + middle + pieces[at + 1 :], groups[:at] + fresh + groups[at + 1 :]
     rows = [position // inner, box.dims[0] - position // inner]
     return _outer_pieces(box, rows)
-
-
-def _rows(box: Box) -> tuple[list[Box], list[int]]:
-    return _outer_pieces(box, [1] * box.dims[0])
 
 
 def _outer_pieces(box: Box, rows: list[int]) -> tuple[list[Box], list[int]]:
