@@ -45,7 +45,9 @@ def expect_laws(laws: object) -> None:
     way_out = "pass what lw.derive(model, args=...) gave, or leave laws out and they are derived"
     if isinstance(laws, Law):
         raise ValueError(f"Ledger: laws is one law, {laws.name}; pass a list: laws=[law]")
-    if isinstance(laws, (str, bytes)) or not isinstance(laws, Sequence):
+    if isinstance(laws, str):
+        raise ValueError(f"Ledger: laws is {shown(laws)}; a loss goes by its name: loss={shown(laws)}")
+    if isinstance(laws, bytes) or not isinstance(laws, Sequence):
         raise ValueError(f"Ledger: laws is {shown(laws)}; {way_out}")
     for law in laws:
         if not isinstance(law, Law):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -164,14 +163,31 @@ def __getattr__(name: str) -> Any:
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
-        near = difflib.get_close_matches(name, __all__, 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(__all__)}"
-        home = "testing" if name.startswith("assert_") else "blocks" if name[:1].isupper() else ""
-        if home and hasattr(importlib.import_module(_MODULES[home]), name):
-            hint = f"it is lawful.{home}.{name}"
-        raise AttributeError(f"lawful has no attribute {name!r}; {hint}")
+        raise _no_such(name)
     globals()[name] = value
     return value
+
+
+def _no_such(name: str) -> AttributeError:
+    """What to say of a name that is not here: where else it is, or what it was meant to be."""
+    from lawful.theory.arguments import no_such
+
+    if name.startswith("_"):
+        return no_such("lawful", name, __all__)
+    parts = [part for part in _MODULES if part != "losses"]  # whose names are about how losses are written
+    homes = [f"lawful.{part}.{name}" for part in parts if name in importlib.import_module(_MODULES[part]).__all__]
+    if not homes:
+        from typer.main import get_command
+
+        from lawful.graph.architecture.architecture import Architecture as Owner
+
+        from .cli import app
+
+        homes += [f"a method, lawful.Architecture(...).{name}"] * callable(getattr(Owner, name, None))
+        homes += [f"a command, lawful {name}"] * (name in getattr(get_command(app), "commands", ()))
+    if homes:
+        return AttributeError(f"lawful has no attribute {name!r}; it is {' or '.join(homes)}")
+    return no_such("lawful", name, __all__)
 
 
 def __dir__() -> list[str]:
