@@ -168,7 +168,7 @@ class Wiring(Net):
 
 
 def _several(sources: Any) -> Any:
-    return (sources,) if isinstance(sources, str) else sources
+    return (sources,) if isinstance(sources, str) else tuple(sources) if isinstance(sources, list) else sources
 
 
 def chain(*unnamed: object, **parts: Net) -> Series:

@@ -174,3 +174,22 @@ def test_what_was_meant_is_said_only_where_it_is_plain() -> None:
         lw.Ledger(model, torch.optim.SGD(model.parameters(), 0.1), "cross_entropy")  # type: ignore[arg-type]
     with pytest.raises(b.ShapeError, match=r"reads features of tokens.*write Architecture\(net, input=Signal\(8, "):
         lw.derive(b.SelfAttention(8, 2))
+
+
+def test_a_list_of_names_is_as_good_as_a_tuple() -> None:
+    def wired(several: Callable[[tuple[str, str]], object]) -> lw.Architecture:
+        nodes = {"u": b.Linear(3, 4), "v": b.Linear(3, 4), "times": b.Product()}
+        reads = {"u": "input", "v": "input", "times": several(("u", "v"))}
+        return lw.Architecture(b.Wiring(nodes, reads, several(("times", "u"))))  # type: ignore[arg-type]
+
+    assert wired(list) == wired(tuple)
+
+
+@pytest.mark.parametrize(("spec", "shown"), [("mlp", "itself"), ("gpt2", "copy"), ("densenet121", "nothing")])
+def test_a_notebook_shows_a_large_network_by_its_copy(spec: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = lw.families.mlp([3, 4, 2]) if spec == "mlp" else getattr(lw.families, spec)()
+    drawn: list[lw.Architecture] = []
+    monkeypatch.setattr(lw.Architecture, "painter", staticmethod(lambda arch, *_: drawn.append(arch) or "<svg>"))
+    html = net._repr_html_()
+    assert drawn == {"itself": [net], "copy": [net.shrink()], "nothing": []}[shown]
+    assert ("its shrunken copy" in html) is (shown == "copy") and ("not drawn" in html) is (shown == "nothing")
