@@ -163,31 +163,41 @@ def __getattr__(name: str) -> Any:
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
-        raise _no_such(name)
+        raise NoSuchName(name=name)
     globals()[name] = value
     return value
 
 
-def _no_such(name: str) -> AttributeError:
-    """What to say of a name that is not here: where else it is, or what it was meant to be."""
-    from lawful.theory.arguments import no_such
+class NoSuchName(AttributeError):
+    """A name that is not here.
 
-    if name.startswith("_"):
-        return no_such("lawful", name, __all__)
+    Where else it is, is looked up when somebody reads the message: `from lawful import specs` asks here first, and
+    must not load everything.
+    """
+
+    def __str__(self) -> str:
+        from lawful.theory.arguments import no_such
+
+        name = str(self.name)
+        if name.startswith("_") or not (homes := _homes(name)):
+            return str(no_such("lawful", name, __all__))
+        return f"lawful has no attribute {name!r}; it is {' or '.join(homes)}"
+
+
+def _homes(name: str) -> list[str]:
+    """Where else a name is: in a part of the library, as a method, as a command."""
     parts = [part for part in _MODULES if part != "losses"]  # whose names are about how losses are written
     homes = [f"lawful.{part}.{name}" for part in parts if name in importlib.import_module(_MODULES[part]).__all__]
-    if not homes:
-        from typer.main import get_command
-
-        from lawful.graph.architecture.architecture import Architecture as Owner
-
-        from .cli import app
-
-        homes += [f"a method, lawful.Architecture(...).{name}"] * callable(getattr(Owner, name, None))
-        homes += [f"a command, lawful {name}"] * (name in getattr(get_command(app), "commands", ()))
     if homes:
-        return AttributeError(f"lawful has no attribute {name!r}; it is {' or '.join(homes)}")
-    return no_such("lawful", name, __all__)
+        return homes
+    from typer.main import get_command
+
+    from lawful.graph.architecture.architecture import Architecture as Owner
+
+    from .cli import app
+
+    homes += [f"a method, lawful.Architecture(...).{name}"] * callable(getattr(Owner, name, None))
+    return homes + [f"a command, lawful {name}"] * (name in getattr(get_command(app), "commands", ()))
 
 
 def __dir__() -> list[str]:
