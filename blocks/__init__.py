@@ -3,11 +3,12 @@
 This file is long because it names every block twice: where it comes from, and in `__all__`.
 """
 
-import difflib
+import dataclasses
 import types
 from typing import Any
 
-from lawful.theory.typed import typed
+from lawful.theory.arguments import no_such
+from lawful.theory.typed import named_arguments, typed
 
 from . import (
     attention,
@@ -380,11 +381,12 @@ __all__ = [
 # What people call checks what it is given; the parts of this folder, which call one another, need not.
 _CHECKED_ELSEWHERE = ("build", "chain", "draw_gates", "kinds", "register", "repeat")
 for _name in __all__:
-    if isinstance(globals()[_name], types.FunctionType) and _name not in _CHECKED_ELSEWHERE:
-        globals()[_name] = typed(ShapeError)(globals()[_name])
+    _public = globals()[_name]
+    if isinstance(_public, types.FunctionType) and _name not in _CHECKED_ELSEWHERE:
+        globals()[_name] = typed(ShapeError)(_public)
+    elif dataclasses.is_dataclass(_public) and isinstance(_public, type) and _public not in kinds().values():
+        named_arguments(_public)  # `register` does it for the others
 
 
 def __getattr__(name: str) -> Any:
-    near = difflib.get_close_matches(name, __all__, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "lawful.blocks.__all__ lists all"
-    raise AttributeError(f"lawful.blocks has no block {name!r}; {hint}")
+    raise no_such("lawful.blocks", name, __all__, "block")

@@ -72,10 +72,10 @@ class DotProductAttention(MaskedScores):
     def output(self, *signals: Signal) -> Sequence[Signal]:
         q, k, v = signals[:3]
         for s, n in ((q, self.heads), (k, self.kv_heads), (v, self.kv_heads)):
-            if s.features % n or not s.space or s.channels_first:
-                raise ShapeError(
-                    f"{self} reads tokens in {n} heads but gets {s}; make the width a multiple of the heads"
-                )
+            if not s.space or s.channels_first:
+                raise ShapeError(f"{self} reads features of tokens, features last, but gets {s}")
+            if s.features % n:
+                raise ShapeError(f"{self} reads {n} heads but gets {s}; make the width a multiple of the heads")
         if q.features // self.heads != k.features // self.kv_heads:
             raise ShapeError(
                 f"{self}: queries have {q.features // self.heads} features per head, keys {k.features // self.kv_heads}"

@@ -168,11 +168,21 @@ class Wiring(Net):
 
 
 def _several(sources: Any) -> Any:
-    return (sources,) if isinstance(sources, str) else sources
+    return (sources,) if isinstance(sources, str) else tuple(sources) if isinstance(sources, list) else sources
 
 
-def chain(**parts: Net) -> Series:
-    """A series whose parts have names: `chain(conv1=..., bn1=...)`."""
+def chain(*unnamed: object, **parts: Net) -> Series:
+    """A series whose parts have names: `chain(conv1=..., bn1=...)`.
+
+    Args:
+        *unnamed: refused; parts without names are put together by `>>`.
+        **parts: the parts by name.
+
+    Raises:
+        ShapeError: for a part without a name, one that is no net, and for no parts at all.
+    """
+    if unnamed:
+        raise ShapeError(f"chain: {shown(unnamed[0])} has no name; write chain(name=...), or a >> b for parts without")
     return _fitting(Series(tuple((name, expect_net(n, f"the part {name}")) for name, n in parts.items())))
 
 

@@ -10,6 +10,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from lawful.theory.typed import named_arguments
+
 from .base import Block, ShapeError, Tie
 
 LARGEST = 2**40  # beyond every real width, and small enough for products of a few of them to stay finite as floats
@@ -36,6 +38,8 @@ def register(block: type[Block]) -> type[Block]:
         raise ShapeError(
             f"the block kind {block.__name__} is registered already by {known.__module__}; take another name"
         )
+    if known is None and dataclasses.is_dataclass(block) and "__init__" in vars(block):
+        named_arguments(block)
     _KINDS[block.__name__] = block
     return block
 

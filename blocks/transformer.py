@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+from lawful.theory.arguments import shown
 
 from .attention import DotProductAttention
 from .base import Net, Parallel, Series, ShapeError, Wiring, chain
@@ -85,6 +88,7 @@ def SelfAttention(
         raise ShapeError(f"{heads} heads do not divide {features} features; change one of them or give head_width")
     width = head_width or features // heads
     kv = kv_heads or heads
+    _expect_options("SelfAttention", options, _Turned, DotProductAttention)
     turned = _Turned(**{f.name: options.pop(f.name) for f in fields(_Turned) if f.name in options})
     attention = DotProductAttention(heads, kv, **options)
     out = Linear(heads * width, features, bias if out_bias is None else out_bias)
@@ -135,6 +139,7 @@ def CrossAttention(
         bias: whether the projections have biases.
         **core: options of `DotProductAttention`.
     """
+    _expect_options("CrossAttention", core, DotProductAttention)
     width = head_width or features // heads
     kv = kv_heads or heads
     nodes: dict[str, Net] = {
@@ -152,6 +157,18 @@ def CrossAttention(
         "out": ("attention",),
     }
     return Wiring(nodes, reads, ("out",), inputs=2)
+
+
+def _expect_options(where: str, options: Mapping[str, Any], *owners: type) -> None:
+    """Checks the names of options that are handed on.
+
+    Raises:
+        ShapeError: for one that none of the owners has; names those that there are.
+    """
+    known = [f.name for owner in owners for f in fields(owner) if f.name not in ("heads", "kv_heads")]
+    for name in options:
+        if name not in known:
+            raise ShapeError(f"{where}: no option {shown(name)}; it has {', '.join(known)}")
 
 
 def TransformerLayer(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lawful.theory.arguments import no_such
+
 from .bibliography import Source, sources
 from .entry import Entry
 from .fates import OPTIMIZERS, OptimizerFate
@@ -61,7 +63,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Loads what derives when it is first used (PEP 562)."""
     if name not in _LATER:
-        raise AttributeError(f"lawful.catalog has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise no_such("lawful.catalog", name, __all__)
     value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     if name != "verify":  # the module of that name stands in its place once it is loaded
         globals()[name] = value

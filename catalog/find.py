@@ -38,10 +38,11 @@ def get(id: str) -> Entry:
     if entry is not None:
         return entry
     known = list(by_id())
-    near = [k for k in known if id and id.lower() in k.lower()][:5] or difflib.get_close_matches(id, known, 5, 0.4)
+    near = [k for k in known if k.lower().startswith(f"{id.lower()}/")]  # the laws of one network
+    near = near or [k for k in known if id and id.lower() in k.lower()] or difflib.get_close_matches(id, known, 5, 0.4)
     raise KeyError(
         f"no entry {id!r} in the catalog; "
-        + (f"close are {', '.join(near)}" if near else "lawful.catalog.search() lists all")
+        + (f"close are {', '.join(near[:5])}" if near else "lawful.catalog.search() lists all")
     )
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import torch
+
+from lawful.blocks import Signal
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.derive import derive
+from lawful.graph.questions.reading import NetworkLike
 from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.pages import Printed
+from lawful.theory.typed import typed
 
 from .entry import Entry
 from .find import search
+from .own import as_architecture
 from .settings.groups import settings
 from .signature import signature
 from .store import laws as catalog_laws
@@ -71,15 +77,27 @@ class Matches(Printed, list[Match]):
         return "\n".join([*lines, *self.notes]) or "the network has no law"
 
 
-def for_network(network: Architecture, loss: str = "mse") -> Matches:
+@typed()
+def for_network(
+    network: NetworkLike,
+    loss: str = "mse",
+    *,
+    args: torch.Tensor | Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    input: Signal | None = None,
+) -> Matches:
     """The entries that a network instantiates, law by law.
 
     Args:
-        network: an architecture.
+        network: an expression of blocks, an architecture, a spec, or a torch module with `args`.
         loss: the loss it is trained with.
+        args: what a module reads.
+        kwargs: the same by name.
+        input: what an expression of blocks reads, where its first block does not say.
     """
-    found = derive(network, loss)
-    return Matches([_match(law, network) for law in found], found)
+    arch = as_architecture(network, "for_network", args, kwargs, input)
+    found = derive(arch, loss)
+    return Matches([_match(law, arch) for law in found], found)
 
 
 def _match(law: Law, arch: Architecture) -> Match:
@@ -115,6 +133,7 @@ def _nearest(mark: str) -> Entry | None:
     return best[1] if best and shared(best[0]) >= 0.3 else None
 
 
+@typed()
 def for_module(module: Any) -> list[Entry]:
     """The entries about a torch module or a class of modules: `nn.MultiheadAttention`, `nn.LayerNorm(8)`.
 

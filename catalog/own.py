@@ -77,20 +77,21 @@ def ask(
     if isinstance(network, torch.nn.Module):  # itself, so that its other calls are tried too
         found = check(network, loss, args=args, kwargs=kwargs)
     else:
-        found = check(as_architecture(network, args, kwargs, input), loss)
+        found = check(as_architecture(network, "ask", args, kwargs, input), loss)
     return Answer(entries_of(found.arch, name, loss, found), found)
 
 
 def as_architecture(
     network: NetworkLike,
-    args: torch.Tensor | Sequence[Any] = (),
-    kwargs: Mapping[str, Any] | None = None,
-    input: b.Signal | None = None,
+    where: str,
+    args: torch.Tensor | Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    input: b.Signal | None,
 ) -> Architecture:
-    """An architecture from whatever describes a network."""
+    """An architecture from whatever describes a network; `where` is the function that was called, for messages."""
     if isinstance(network, b.Net):
         return Architecture(network, input=input)
-    return architecture_of(network_of(network, "ask"), args, kwargs)
+    return architecture_of(network_of(network, where), args, kwargs)
 
 
 def entries_of(arch: Architecture, name: str, loss: str = "mse", checked: CheckReport | None = None) -> list[Entry]:

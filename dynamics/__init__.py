@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lawful.theory.arguments import no_such
+
 if TYPE_CHECKING:
     from lawful.dynamics import callbacks, loggers, predict
     from lawful.dynamics.findings import Finding
@@ -25,7 +27,7 @@ def __getattr__(name: str) -> Any:
     elif name in __all__:
         value = importlib.import_module(f"lawful.dynamics.{name}")
     else:
-        raise AttributeError(f"lawful.dynamics has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise no_such("lawful.dynamics", name, __all__)
     globals()[name] = value
     return value
 

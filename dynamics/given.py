@@ -11,6 +11,7 @@ import torch
 from lawful.theory.arguments import plural, shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
+from lawful.theory.losses import LossError, expect_loss
 from lawful.theory.parts import base, read
 
 from .account import Account
@@ -46,10 +47,19 @@ def expect_laws(laws: object) -> None:
     if isinstance(laws, Law):
         raise ValueError(f"Ledger: laws is one law, {laws.name}; pass a list: laws=[law]")
     if isinstance(laws, (str, bytes)) or not isinstance(laws, Sequence):
+        way_out = f"a loss goes by its name: loss={shown(laws)}" if _is_loss(laws) else way_out
         raise ValueError(f"Ledger: laws is {shown(laws)}; {way_out}")
     for law in laws:
         if not isinstance(law, Law):
             raise ValueError(f"Ledger: among the laws is {shown(law)}, which is no law; {way_out}")
+
+
+def _is_loss(given: object) -> bool:
+    try:
+        expect_loss(given)
+    except LossError:
+        return False
+    return isinstance(given, str)
 
 
 def why_none(laws: Sequence[Law]) -> str:

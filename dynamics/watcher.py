@@ -21,7 +21,7 @@ from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossLike, expect_loss
 from lawful.theory.own_runs import is_own_run
 from lawful.theory.parts import base
-from lawful.theory.typed import typed_methods
+from lawful.theory.typed import named_arguments, typed_methods
 
 from .account import Account, Precision
 from .forms import Forms
@@ -55,6 +55,7 @@ from .weights import Weights
 NOISE = 0.5  # gradients below this part of the tolerated rounding are nothing but rounding
 
 
+@named_arguments
 @typed_methods(skip=("state", "law", "path"), leave=("__init__",))
 class Watcher:
     """Hooks into the steps of optimizers and keeps the account of every law; arguments as for `Ledger`."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -164,14 +163,41 @@ def __getattr__(name: str) -> Any:
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
-        near = difflib.get_close_matches(name, __all__, 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(__all__)}"
-        home = "testing" if name.startswith("assert_") else "blocks" if name[:1].isupper() else ""
-        if home and hasattr(importlib.import_module(_MODULES[home]), name):
-            hint = f"it is lawful.{home}.{name}"
-        raise AttributeError(f"lawful has no attribute {name!r}; {hint}")
+        raise NoSuchName(name=name)
     globals()[name] = value
     return value
+
+
+class NoSuchName(AttributeError):
+    """A name that is not here.
+
+    Where else it is, is looked up when somebody reads the message: `from lawful import specs` asks here first, and
+    must not load everything.
+    """
+
+    def __str__(self) -> str:
+        from lawful.theory.arguments import no_such
+
+        name = str(self.name)
+        if name.startswith("_") or not (homes := _homes(name)):
+            return str(no_such("lawful", name, __all__))
+        return f"lawful has no attribute {name!r}; it is {' or '.join(homes)}"
+
+
+def _homes(name: str) -> list[str]:
+    """Where else a name is: in a part of the library, as a method, as a command."""
+    parts = [part for part in _MODULES if part != "losses"]  # whose names are about how losses are written
+    homes = [f"lawful.{part}.{name}" for part in parts if name in importlib.import_module(_MODULES[part]).__all__]
+    if homes:
+        return homes
+    from typer.main import get_command
+
+    from lawful.graph.architecture.architecture import Architecture as Owner
+
+    from .cli import app
+
+    homes += [f"a method, lawful.Architecture(...).{name}"] * callable(getattr(Owner, name, None))
+    return homes + [f"a command, lawful {name}"] * (name in getattr(get_command(app), "commands", ()))
 
 
 def __dir__() -> list[str]:

@@ -23,6 +23,14 @@ catalog_app = typer.Typer(
     "the balance of attention",
     rich_markup_mode=None,
 )
+
+
+@catalog_app.callback(invoke_without_command=True)
+def _front(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 Id = Annotated[str, typer.Argument(help="the id of an entry, as search prints it")]
 Name = Annotated[str, typer.Option(help="what your laws are kept under")]
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lawful.theory.laws.law import Law
     from lawful.theory.laws.proof import Proof
 
-DRAWN = 150  # blocks of a network that is drawn itself and not as its shrunken copy
 STEPS = 40  # steps of a proof that are printed below one
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --soft: #5a6478; --line: #d9dee8; --page: #fff; --card: #f6f8fb;
@@ -111,16 +110,9 @@ def _picture(arch: Architecture, laws: LawSet, loss: str) -> str:
     """The drawing; of a large network that of its shrunken copy, where there is one."""
     from lawful.graph.questions.derive import derive
 
-    note = ""
-    if len(arch.nodes) > DRAWN:
-        try:
-            arch = arch.shrink()
-            laws = derive(arch, loss)
-            note = "The network is large: this is its shrunken copy, with one of each repeated part and narrow wires."
-        except ValueError as error:
-            return f'<p class="soft">Not drawn: {len(arch.nodes):,} blocks are too many ({escape(str(error))}).</p>'
     try:
-        svg = str(paint(arch, None, laws))
+        shown, note = arch.to_show()
+        svg = str(paint(shown, None, derive(shown, loss) if note else laws))
     except (ValueError, ImportError) as error:
         return f'<p class="soft">Not drawn: {escape(str(error))}.</p>'
     return f'<p class="soft">{note}</p><div class="picture">{svg}</div>'

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lawful.theory.arguments import of_right_kinds
+from lawful.theory.arguments import no_such, of_right_kinds
 from lawful.theory.gauge.contract import Site
 from lawful.theory.gauge.rules import GainRule, NormRule
 from lawful.theory.parts import base
@@ -300,3 +300,7 @@ def _gained(site: Site) -> bool:
 def _few(names: Iterable[str]) -> str:
     every = list(names)
     return ", ".join(every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")
+
+
+def __getattr__(name: str) -> Any:
+    raise no_such("lawful.export", name, __all__)

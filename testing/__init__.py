@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lawful.theory.arguments import no_such
+
 if TYPE_CHECKING:
     from lawful.testing import strategies
     from lawful.testing.assertions import assert_lawful
@@ -48,7 +50,7 @@ def __getattr__(name: str) -> Any:
     elif name in _HOMES:
         value = getattr(importlib.import_module(f"lawful.testing.{_HOMES[name]}"), name)
     else:
-        raise AttributeError(f"lawful.testing has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise no_such("lawful.testing", name, __all__)
     globals()[name] = value
     return value
 

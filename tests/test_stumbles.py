@@ -40,7 +40,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a function": (lambda: b.Linear(3, 4) >> b.GELU, "write GELU() with parentheses"),  # type: ignore[operator]
     "a module of torch": (lambda: b.Linear(3, 4) >> nn.ReLU(), "use the block lawful.blocks.ReLU"),  # type: ignore[operator]
     "torch first": (lambda: nn.ReLU() >> b.Linear(3, 4), "what comes before Linear(3, width=4)"),  # type: ignore[operator]
-    "no input": (lambda: lw.Architecture(b.SelfAttention(4, 2)), "pass input=Signal(4, (8,))"),
+    "no input": (lambda: lw.Architecture(b.SelfAttention(4, 2)), "write Architecture(net, input=Signal(4, (8,)))"),
     "input": (lambda: lw.Architecture(NET, input=3), "input is 3; it must be a Signal"),  # type: ignore[arg-type]
     "samples": (lambda: lw.verify(NET, samples=0), "samples is 0; it must be an integer of at least 1"),
     "no inputs": (lambda: lw.check(plain()), "needs example inputs; pass args=(x,)"),

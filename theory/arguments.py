@@ -93,6 +93,24 @@ def near_or_all(name: str, names: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else there_are(known)
 
 
+def of_a_file(text: str) -> str:
+    """What to write where a text is the name of a file and not what is in it; empty for any other text."""
+    name = text.strip()
+    if len(name) > SHOWN or not name.endswith(".json"):
+        return ""
+    return f"{name!r} is the name of a file; pass what is in it: pathlib.Path({name!r}).read_text()"
+
+
+def no_such(where: str, name: str, names: Iterable[str], noun: str = "attribute") -> AttributeError:
+    """What a public module raises for a name that it does not have: with what was meant, or all that it has."""
+    known = list(names)
+    alike = difflib.get_close_matches(name.lower(), {n.lower() for n in known}, 3)
+    near = [n for low in alike for n in known if n.lower() == low]
+    every = f"it has {', '.join(known)}" if len(known) <= 100 else f"{where}.__all__ lists all"
+    hint = f"did you mean {' or '.join(near)}?" if near else every
+    return AttributeError(f"{where} has no {noun} {name!r}; {hint}")
+
+
 def a_or_an(noun: str) -> str:
     """A noun with its article: `a str`, `an int`."""
     return f"{'an' if noun[:1].lower() in set('aeiou') else 'a'} {noun}"

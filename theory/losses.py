@@ -17,11 +17,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from .arguments import LARGEST, misfit
+from .arguments import LARGEST, misfit, no_such
 from .arguments import shown as said
 from .loss_table import BY_ALIAS, KINDS, NAMES, LossError
 from .typed import typed, typed_methods
@@ -340,3 +341,7 @@ def pair(probe: str, output: torch.Tensor, w: torch.Tensor, axis: int) -> torch.
 
 def _rows(x: torch.Tensor, axis: int) -> torch.Tensor:
     return x.movedim(axis, -1).reshape(-1, x.shape[axis]) if x.ndim else x.reshape(1, 1)
+
+
+def __getattr__(name: str) -> Any:
+    raise no_such("lawful.losses", name, __all__)

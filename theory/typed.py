@@ -1,6 +1,6 @@
 """Public doors that check their arguments against their own annotations: one sentence instead of a traceback.
 
-`typed` is for functions, `typed_methods` for classes.
+`typed` is for functions, `typed_methods` for classes, `named_arguments` for those that check what they are made of.
 """
 
 from __future__ import annotations
@@ -85,6 +85,13 @@ def typed_methods(
     return decorate
 
 
+def named_arguments(cls: type[C]) -> type[C]:
+    """A decorator for classes that check what they are made of: a wrong number or name of it is one sentence too."""
+    make = vars(cls)["__init__"]
+    setattr(cls, "__init__", typed(skip=tuple(inspect.signature(make).parameters))(make))  # noqa: B010 (mypy)
+    return cls
+
+
 class _Door:
     """The arguments of one function, with what each must be: read at the first call, when every name is there."""
 
@@ -100,7 +107,7 @@ class _Door:
         self.function, self.kind, self.skip, self.least = function, kind, skip, least
         self.signature = inspect.signature(function)
         parameters = self.signature.parameters.values()
-        self.name = function.__qualname__.rpartition("<locals>.")[2].removesuffix(".__init__")
+        self.name = function.__qualname__.rpartition("<locals>.")[2]
         self.order = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         self.needed = {p.name for p in parameters if p.default is p.empty and p.kind not in STARS}
@@ -115,21 +122,23 @@ class _Door:
             Exception: of the door's kind, for the first argument that does not fit.
         """
         if self.rules is None:
-            hints = hints_of(self.function)
+            checked = [p for p in self.signature.parameters.values() if p.name not in (INPUTS, *self.skip)]
+            hints = hints_of(self.function) if checked else {}
             self.rules = {
                 p.name: (hints[p.name], self.least.get(p.name, _least(p.default)))
-                for p in self.signature.parameters.values()
-                if p.name not in (INPUTS, *self.skip) and hints.get(p.name, Any) is not Any
+                for p in checked
+                if hints.get(p.name, Any) is not Any
             }
         if not self._binds(args, kwargs):
             try:
                 self.signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise TypeError(f"{self.name}: {error}; it is {self.name}({self._shape()})") from None
+                name = self._called(args)
+                raise TypeError(f"{name}: {error}; it is {name}({self._shape()})") from None
         for rule, name, value in self._values(args, kwargs):
             if rule in self.rules and (wanted := misfit(value, *self.rules[rule])):
-                way = f"; {self.ways[rule]}" if rule in self.ways else _way_out(value)
-                raise self.kind(f"{self.name}: {name} is {shown(value)}; it must be {wanted}{way}")
+                way = f"; {self.ways[rule]}" if rule in self.ways else _way_out(value, wanted)
+                raise self.kind(f"{self._called(args)}: {name} is {shown(value)}; it must be {wanted}{way}")
 
     def _binds(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether a call surely fits the signature; cheaper than to bind it."""
@@ -151,8 +160,21 @@ class _Door:
         for name, value in kwargs.items():
             yield name if name in self.named else self.rest[inspect.Parameter.VAR_KEYWORD], name, value
 
+    def _called(self, args: Sequence[Any]) -> str:
+        """What was called: of a class that is made the one that was asked for, which may inherit how."""
+        owner, _, method = self.name.rpartition(".")
+        if method != "__init__":
+            return self.name
+        return type(args[0]).__name__ if args else owner
+
     def _shape(self) -> str:
-        return ", ".join(_named(p) for p in self.signature.parameters.values() if p.name != "self")
+        """The arguments as one would write them: behind `*` those that go by name only."""
+        said = [(p, _named(p)) for p in self.signature.parameters.values() if p.name not in ("self", "cls")]
+        bare = next((i for i, (p, _) in enumerate(said) if p.kind is p.KEYWORD_ONLY), None)
+        texts = [text for _, text in said]
+        if bare is not None and not any(p.kind is p.VAR_POSITIONAL for p, _ in said):
+            texts.insert(bare, "*")
+        return ", ".join(texts)
 
 
 def _least(default: Any) -> int:
@@ -166,11 +188,14 @@ def _named(p: inspect.Parameter) -> str:
     return STARS.get(p.kind, "") + p.name + ("" if p.default is p.empty else f"={shown(p.default)}")
 
 
-def _way_out(value: Any) -> str:
+def _way_out(value: Any, wanted: str) -> str:
     """What else to write, where what was meant is plain."""
-    if isinstance(value, type) and "lawful.blocks" in value.__module__:
-        return f"; write {value.__name__}() with parentheses"
     kind = value if isinstance(value, type) else type(value)
-    if kind.__module__.startswith("torch.nn"):
-        return f"; {kind.__name__} is a torch module: take the block of this name from lawful.blocks, or lw.trace"
+    if "a block" in wanted:
+        if isinstance(value, type) and "lawful.blocks" in value.__module__:
+            return f"; write {value.__name__}() with parentheses"
+        if kind.__module__.startswith("torch.nn") and "a torch module" not in wanted:
+            return f"; {kind.__name__} is a torch module: take the block of this name from lawful.blocks, or lw.trace"
+    if isinstance(value, (type, types.FunctionType)) and value.__name__.isidentifier() and "a function" not in wanted:
+        return f"; if {value.__name__} makes one, call it: {value.__name__}(...)"
     return ""

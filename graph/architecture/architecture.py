@@ -20,6 +20,8 @@ from . import batches, diagrams, forward, module, points, serial, written
 from .block_graph import BlockGraph
 from .shrinking import shrink
 
+SHOWN_BLOCKS = 150  # of a network that is shown itself and not as its shrunken copy
+
 
 @typed_methods(ShapeError, skip=("net", "input", "space", "loss"), least={"seed": 0})
 class Architecture(BlockGraph):
@@ -72,9 +74,30 @@ class Architecture(BlockGraph):
             raise ShapeError("nothing draws architectures yet; import lawful, and make this one by lawful.Architecture")
         return Architecture.painter(self, path, laws)
 
+    def to_show(self) -> tuple[Architecture, str]:
+        """What is drawn where nobody asked for a picture of all blocks: of a large network its shrunken copy.
+
+        Returns:
+            The network to draw, and a sentence that says which one it is, empty for this one.
+
+        Raises:
+            ShapeError: for a large network without a small copy.
+        """
+        if len(self.nodes) <= SHOWN_BLOCKS:
+            return self, ""
+        copy = self.shrink()
+        if len(copy.nodes) > SHOWN_BLOCKS:
+            raise ShapeError(
+                f"{len(self.nodes):,} blocks are too many to show, and so are the {len(copy.nodes):,} of its copy; "
+                "draw(path) draws them all"
+            )
+        return copy, "The network is large: this is its shrunken copy, with one of each repeated part and narrow wires."
+
     def _repr_html_(self) -> str:
         try:
-            return f'<div style="overflow:auto;max-height:40em">{self.draw()}</div><div>{escape(str(self))}</div>'
+            shown, note = self.to_show()
+            said = f"<div>{escape(str(self))} {escape(note)}</div>"
+            return f'<div style="overflow:auto;max-height:40em">{shown.draw()}</div>{said}'
         except (ShapeError, ImportError) as error:
             return f"<div>{escape(str(self))} (not drawn: {escape(str(error))})</div>"
 

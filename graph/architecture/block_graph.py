@@ -58,7 +58,8 @@ class BlockGraph:
             if told or input is not None or signals[0].shape != (signals[0].features,):
                 raise
             raise ShapeError(
-                f"{error}; if the network reads tokens or an image, pass input=Signal({signals[0].features}, (8,))"
+                f"{error}; if the network reads tokens or an image, "
+                f"write Architecture(net, input=Signal({signals[0].features}, (8,)))"
             ) from error
 
     @classmethod
@@ -293,7 +294,7 @@ def _input_signals(
                 if found.space and len(found.space) != len(space):
                     raise ShapeError(f"{target} reads {len(found.space)} position axes, space has {len(space)}")
                 return (dataclasses.replace(found, space=tuple(space)),)
-    raise ShapeError("cannot tell what the network reads; pass input=Signal(features, space)")
+    raise ShapeError("cannot tell what the network reads; write Architecture(net, input=Signal(features, space))")
 
 
 G = TypeVar("G", bound=BlockGraph)  # what a change of a graph gives is of the same class

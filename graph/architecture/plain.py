@@ -8,6 +8,7 @@ from typing import Any
 
 from lawful.blocks import ShapeError
 from lawful.blocks.registry import shown
+from lawful.theory.arguments import of_a_file
 
 MOST_BYTES = 20_000_000
 MOST_DIGITS = 20
@@ -47,6 +48,8 @@ def parse(text: str | bytes) -> Any:
     try:
         return json.loads(decoded, object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant)
     except json.JSONDecodeError as error:
+        if file := of_a_file(decoded):
+            raise ShapeError(file) from error
         where = f"line {error.lineno}, column {error.colno}"
         raise ShapeError(f"{where}: this is no JSON ({error.msg}); repair the file there") from error
     except RecursionError:

@@ -12,6 +12,7 @@ import networkx as nx
 
 from lawful.blocks import Block, ShapeError, Signal, Tie, kinds
 from lawful.blocks.registry import LONGEST, build, check, check_fields, shown
+from lawful.theory.arguments import a_or_an
 
 from .block_graph import BlockGraph, Edge, G
 from .compile import Port
@@ -35,8 +36,8 @@ def to_json(arch: BlockGraph) -> str:
     for node in arch.nodes:
         if not arch.block(node).portable:
             raise ShapeError(
-                f"the network cannot be written as JSON: {node} is a {arch.block(node).kind}, computed by code of "
-                "the traced module, which is no plain data; keep the module, and trace it again"
+                f"the network cannot be written as JSON: {node} is {a_or_an(arch.block(node).kind)}, which holds "
+                "numbers or code of the traced module; keep the module, and trace it again"
             )
     owner: dict[int, str] = {}
     blocks = {node: arch.block(node) for node in arch.graph.nodes if node not in ENDS}

@@ -5,12 +5,12 @@ Imports: `architecture` and `lawful.blocks`.
 Read first: `language` and `resnet`; `perceptron` for the smallest.
 """
 
-import difflib
 import functools
 from collections.abc import Callable
 from typing import Any
 
 from lawful.blocks import ShapeError
+from lawful.theory.arguments import no_such
 from lawful.theory.refusals import refused
 from lawful.theory.typed import typed
 
@@ -125,6 +125,4 @@ for _name in __all__:
 
 
 def __getattr__(name: str) -> Any:
-    near = difflib.get_close_matches(name, __all__, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(__all__)}"
-    raise AttributeError(f"lawful.families has no family {name!r}; {hint}")
+    raise no_such("lawful.families", name, __all__, "family")

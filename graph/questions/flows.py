@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.arguments import Tolerance, shown
+from lawful.theory.arguments import Tolerance, no_such, shown
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.flows import (
     Flow,
@@ -146,3 +146,7 @@ def verify(
         )
 
     return check_laws(laws, flow, layout_of(network), draw, samples=samples, seed=seed, tolerance=tolerance)
+
+
+def __getattr__(name: str) -> Any:
+    raise no_such("lawful.flows", name, __all__)

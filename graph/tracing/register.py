@@ -10,6 +10,7 @@ from torch.fx import Node
 
 from lawful.blocks import Block
 from lawful.theory.arguments import ArgumentError
+from lawful.theory.typed import typed
 
 from .arrange import aligned, exact, focus
 from .context import HANDLERS, Context
@@ -83,6 +84,7 @@ def _like(out: Stream, x: Stream, feature: int) -> Stream:
     return out.arranged(tuple(whole if i == feature else d for i, d in enumerate(x.dims)))
 
 
+@typed()
 def register_op(operation: Any) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
     """Teaches tracing an operation: which blocks stand for a call of it.
 

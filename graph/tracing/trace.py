@@ -18,6 +18,7 @@ from lawful.theory.oracle.lending.transforms import no_transform_left
 from lawful.theory.oracle.modules import Point, tensors_in
 from lawful.theory.own_runs import own_run
 from lawful.theory.refusals import InputsError
+from lawful.theory.typed import typed
 
 from ..architecture.architecture import Architecture
 from . import ops  # noqa: F401  (registers how operations are lowered)
@@ -26,6 +27,7 @@ from .errors import TraceError
 from .quarantine import REPORT
 
 
+@typed(skip=("module", "kwargs"))
 def trace(
     module: torch.nn.Module, *inputs: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None, **named: Any
 ) -> Architecture:
@@ -56,6 +58,7 @@ def trace(
     """
     if not isinstance(module, torch.nn.Module):
         hint = "make one of it first" if isinstance(module, type) else "blocks need no tracing: use lw.Architecture"
+        hint = "lw.derive and every other question read specs" if isinstance(module, str) else hint
         raise TraceError(f"trace: the module is {shown(module)}; expected a torch module: {hint}")
     if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)) and _takes(module, inputs[0], named):
         inputs = tuple(inputs[0])

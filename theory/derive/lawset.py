@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import ArgumentError, expect_counted, expect_text, misfit, plural, shown
+from ..arguments import ArgumentError, expect_counted, expect_text, misfit, of_a_file, plural, shown
 from ..inputs import inputs_of
 from ..laws.law import Law
 from ..laws.named import Named
@@ -200,7 +200,8 @@ class LawSet(Named[Law]):
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ArgumentError(f"the text is no JSON ({error}); write it with LawSet.to_json") from error
+            why = of_a_file(text) or f"the text is no JSON ({error}); write it with LawSet.to_json"
+            raise ArgumentError(why) from error
         return LawSet.from_dict(data)
 
     def to_pandas(self) -> Any:

@@ -13,7 +13,7 @@ import torch
 
 from ..arguments import there_are
 from ..oracle.composed import solve
-from ..typed import typed_methods
+from ..typed import named_arguments, typed_methods
 from .base import Flow, Layout, State
 from .errors import FlowError
 from .potentials import EUCLIDEAN, Potential, read_potential
@@ -26,6 +26,7 @@ SINGULAR = 1e-12  # smallest eigenvalue of a metric over the largest
 
 
 @typed_methods(FlowError, leave=("__init__",))
+@named_arguments
 @dataclass(frozen=True)
 class GradientFlow(Flow):
     """`theta' = -grad L`."""
@@ -36,6 +37,7 @@ class GradientFlow(Flow):
 
 
 @typed_methods(FlowError, leave=("__init__",))
+@named_arguments
 @dataclass(frozen=True)
 class WeightDecay(Flow):
     """`theta' = -grad L - decay(t) theta`.
@@ -75,6 +77,7 @@ class WeightDecay(Flow):
 
 
 @typed_methods(FlowError, leave=("__init__",))
+@named_arguments
 @dataclass(frozen=True)
 class Mirror(Flow):
     """`theta' = -phi''(theta)^{-1} grad L`, with a potential `phi` for every parameter.
@@ -137,6 +140,7 @@ class Mirror(Flow):
 
 
 @typed_methods(FlowError, leave=("__init__",))
+@named_arguments
 @dataclass(frozen=True)
 class Momentum(Flow):
     """`theta'' + damping(t) theta' = -grad L`, or with a metric `-phi''(theta + ahead theta')^{-1} grad L`.
@@ -206,6 +210,7 @@ class Momentum(Flow):
 
 
 @typed_methods(FlowError, leave=("__init__",))
+@named_arguments
 @dataclass(frozen=True)
 class NaturalGradient(Flow):
     """`theta' = -M(theta)^{-1} grad L` with any metric.

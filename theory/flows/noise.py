@@ -20,7 +20,7 @@ from torch.func import jvp, vmap
 from ..arguments import of_right_kinds
 from ..laws.law import Law, as_parameters
 from ..parts import base
-from ..typed import typed
+from ..typed import named_arguments, typed
 from .base import Layout
 from .errors import FlowError
 
@@ -29,6 +29,7 @@ CHUNK = 64  # directions that are differentiated at once
 Tensors = dict[str, torch.Tensor]
 
 
+@named_arguments
 @dataclass(frozen=True)
 @of_right_kinds
 class Noise:

@@ -11,11 +11,13 @@ import torch
 from torch.func import grad
 
 from ..arguments import of_right_kinds
+from ..typed import named_arguments
 from .errors import FlowError
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
 
+@named_arguments
 @dataclass(frozen=True)
 @of_right_kinds
 class Potential:

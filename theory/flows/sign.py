@@ -10,6 +10,7 @@ from torch.func import grad, vmap
 
 from ..oracle.counting import CLEAR_GAP, Count
 from ..oracle.signal import Potential, Sampler, potential_moves
+from ..typed import named_arguments
 from ..verdict import Verdict
 from .base import Flow, Layout, State
 
@@ -17,6 +18,7 @@ ROUNDS = 6  # rounds without a new direction after which the span counts as comp
 ZERO = 1e-13  # entries of a gradient below this fraction of its largest are rounding
 
 
+@named_arguments
 @dataclass(frozen=True)
 class SignDescent(Flow):
     """`theta' = -sign(grad L)`, Adam without memory.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..arguments import there_are
+from ..arguments import shown, there_are
 from ..gauge.families import is_matrix, skew_axes
 from ..parts import read
 
@@ -41,6 +41,7 @@ def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> to
         raise KeyError(
             f"no parameter {part.parameter!r}; {there_are(sorted(params))}; pass the module the law was derived from"
         ) from None
+    expect_tensor(part.parameter, tensor)
     if tensor.numel() != math.prod(part.view.shape):
         raise ValueError(
             f"{part.parameter} has shape {tuple(tensor.shape)} but "
@@ -48,6 +49,16 @@ def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> to
             "pass the module the law was derived from"
         )
     return part.read(tensor.abs() if magnitude else tensor)
+
+
+def expect_tensor(name: str, value: object) -> None:
+    """Checks what stands under the name of a parameter.
+
+    Raises:
+        TypeError: if it is no tensor; says what it is.
+    """
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} is {shown(value)}; it must be a tensor: make it one by torch.as_tensor")
 
 
 def _quadratic(law: Statement, term: Term, params: Mapping[str, torch.Tensor], magnitude: bool) -> torch.Tensor:

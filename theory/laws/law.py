@@ -199,6 +199,8 @@ def named_tensors(params: object, names: Sequence[str] | None = None) -> dict[st
     """
     import torch
 
+    from .evaluate import expect_tensor
+
     if isinstance(params, torch.nn.Module):
         # Nobody who asks a module for a value wants the graph behind it; a dict of tensors keeps it.
         named = params.named_parameters(remove_duplicate=False)
@@ -213,4 +215,5 @@ def named_tensors(params: object, names: Sequence[str] | None = None) -> dict[st
     for n in names or ():
         if n not in found:
             raise KeyError(f"no parameter {n!r}; {there_are(sorted(found))}; pass the module the law was derived from")
+        expect_tensor(n, found[n])
     return found
