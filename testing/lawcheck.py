@@ -137,4 +137,4 @@ def _or_zero(g: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(like) if g is None else g
 
 
-__all__ = ["NOISE", "check_law", "of_samples", "slope_of"]
+__all__ = ["check_law", "of_samples", "slope_of"]

@@ -21,7 +21,7 @@ from lawful.theory.verdict import Verdict
 from .assertions import conclude, quiet
 from .exceptions import stale_untested
 from .findings import Findings, LawFinding
-from .lawcheck import NOISE, check_law
+from .lawcheck import check_law
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
 from .witness.keeping import kept
 from .witness.resemblance import resemblance
@@ -30,6 +30,7 @@ from .witness.steps import inner
 from .witness.widths import EPS
 
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it
+NORMED = 10_000  # last bits that norms, one behind another, make of one: numbers before them may vary little
 OTHER = (
     "a loss with a term of the weights (a penalty), another loss than the laws were derived for, or gradients whose "
     "numbers were clipped one by one (clip_grad_value_) look the same"
@@ -242,7 +243,7 @@ def _by_laws(
                 f"{law.name} reads {missing[0]!r}, which is no parameter of the model ({', '.join(list(values)[:6])})"
             )
     step = (values, {n: g for n, g in every.items() if g is not None}, None, width)
-    single = 0.0 if tolerance is not None else SINGLE if width == torch.float64 else NOISE * EPS[width]
+    single = 0.0 if tolerance is not None else SINGLE if width == torch.float64 else NORMED * EPS[width]
     found.laws = tuple(_decided(check_law(law, [step], tolerance), single) for law in laws)
     for law, r in zip(laws, found.laws, strict=True):
         for name in r.parameters:
