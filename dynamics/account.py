@@ -14,6 +14,8 @@ from .step import CAUSES, Outcome
 
 EVALUATION = 32 * 2.0**-53  # rounding of a law's own value, added up in float64
 COARSE = 8.0  # the same in units of less precise weights, which are added up in float32
+HANDED_ON = 100.0  # times the rounding of all gradients that a norm of numbers alike makes of it
+LARGE = 1e-2  # what is larger than this part of all gradients is never taken for rounding
 DIRECT = 4.0  # units of rounding with which a stored weight and its update are known
 
 
@@ -138,7 +140,8 @@ class Account:
         self.remainder = self.remainder + left
         self.scale = torch.maximum(self.scale, made.size)
         root = 2 * made.size.sqrt() if self.form.quadratic else torch.ones_like(made.size)
-        reach = made.reach + floor * root
+        most = max(1.0, min(HANDED_ON, LARGE / exact.gradient))  # a law that reads only so much may read rounding only
+        reach = made.reach + floor * root * torch.where(made.reach <= most * exact.gradient * floor * root, most, 1.0)
         loss = exact.gradient * reach
         unit = max(exact.unit, exact.rate)
         stored = torch.minimum(2 * unit * made.size, made.pace) + DIRECT * unit * made.pace

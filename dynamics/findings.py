@@ -11,6 +11,7 @@ from lawful.theory.parts import base
 if TYPE_CHECKING:
     from .watcher import Watcher
 
+CLIMBED = 3  # steps along its gradient after which a parameter counts as one that goes up
 SILENT = 20  # steps without a gradient before a layer counts as one that does not learn
 CONSTANT = 1e-4  # a norm that varies less from step to step was set by clipping
 
@@ -23,7 +24,7 @@ class Finding:
     Attributes:
         kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
             `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`,
-            `within backward`, `alternating`, `no law`.
+            `within backward`, `alternating`, `uphill`, `no law`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.
@@ -44,6 +45,7 @@ def known(ledger: Watcher) -> list[Finding]:
         *_edited(ledger),
         *_dropped(ledger),
         *_uncleared(ledger),
+        *_uphill(ledger),
         *_thawed(ledger),
         *_apart(ledger),
     ]
@@ -109,6 +111,19 @@ def _dropped(ledger: Watcher) -> list[Finding]:
     seldom = "in some steps its gradient was taken away before the step: laws that read it are not judged there"
     out = [Finding("gradient", lost, text)] if lost else []
     return [*out, Finding("alternating", some, seldom, fault=False)] if some else out
+
+
+def _uphill(ledger: Watcher) -> list[Finding]:
+    """Parameters that climb while others descend, or that climb without `maximize`: an adversary, or a wrong sign."""
+    groups = [group for o in ledger.optimizers for group in o.param_groups]
+    climbs = {id(p): bool(group.get("maximize")) for group in groups for p in group["params"]}
+    seen = [n for n, count in ledger.notes.uphill.items() if count is not None and count >= CLIMBED]
+    if len(set(climbs.values())) > 1:
+        seen += [n for n, p in ledger.parameters.items() if climbs.get(id(p)) and n not in seen]
+    else:
+        seen = [n for n in seen if not climbs.get(id(ledger.parameters[n]))]
+    text = "goes up along its gradient at every step (an adversary, or a wrong sign?)"
+    return [Finding("uphill", tuple(seen), text, fault=False)] if seen else []
 
 
 def _uncleared(ledger: Watcher) -> list[Finding]:

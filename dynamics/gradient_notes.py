@@ -11,6 +11,7 @@ from torch import Tensor
 from .gradients import Seen
 from .sharded import Shards
 
+UPHILL = 0.3  # cosine with the gradient from which on a step goes up; noise is far below it
 LEADING = 4  # gradients that are read at every watched step to know how large gradients are
 
 
@@ -28,6 +29,7 @@ class GradientNotes:
         scaled: the multiples of single gradients in the last three steps.
         clipped: the common multiples of the last ten steps, as far as there were some, with the norms that they left.
         uncleared: the first step that found the gradients of the one before.
+        uphill: in how many steps a parameter went along its gradient; no number once it went against it.
     """
 
     def __init__(self) -> None:
@@ -41,6 +43,7 @@ class GradientNotes:
         self.scaled: dict[str, list[float]] = {}
         self.clipped: list[tuple[float, float]] = []
         self.uncleared: int | None = None
+        self.uphill: dict[str, int | None] = {}
         self._fresh: AbstractSet[int] = frozenset()  # optimizers that stepped since the last pass began
         self._left: AbstractSet[int] = frozenset()  # those that find gradients again with which they stepped
         self._tops: dict[str, float] = {}  # the largest entries of gradients, when they were looked at
@@ -49,6 +52,11 @@ class GradientNotes:
         """Goes on after a step of an earlier run."""
         self.edited, self.last = dict(edited), dict.fromkeys(names, step)
         self.looked = dict(self.last)
+
+    def moved(self, name: str, along: float) -> None:
+        """A step was seen, with the cosine between what it did and the gradient."""
+        count = self.uphill.get(name, 0)
+        self.uphill[name] = None if count is None or along < UPHILL else count + 1
 
     def begins(self, carried: AbstractSet[int]) -> None:
         """A backward pass begins: are the gradients of a step that was made already still there?

@@ -144,8 +144,8 @@ def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) ->
             f"the gradient holds {penalty:.3g} times the weights: the loss has a penalty on them, beside decay"
             if penalty
             else f"first-order drift from step {min(a.leak_first or 0 for a in leaks)} on: no gradient of a loss of "
-            "the outputs alone (a wrong backward, a detached branch, a wrong scale; or the loss has a term of the "
-            "weights, or is another one than the laws are of)"
+            "the outputs alone (a wrong backward, a detached branch, a wrong scale, noise; or the loss has a term "
+            "of the weights, or is another one than the laws are of)"
         )
         out.append(Finding("decay" if penalty else "gradient", names, text))
     if other:

@@ -19,10 +19,15 @@ KNOWN = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 BATCH, INSTANCE = nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm
 
 
-def epsilon_of(module: nn.Module) -> float | None:
-    """The epsilon of a norm, None for a module without one."""
+def epsilon_of(module: nn.Module, kind: torch.dtype = torch.float32) -> float | None:
+    """The epsilon of a norm, None for a module without one.
+
+    Args:
+        module: the norm.
+        kind: the type that it reads, which says what torch takes where a norm is given none.
+    """
     if type(module) is nn.RMSNorm and module.eps is None:
-        return float(torch.finfo(torch.float32).eps)
+        return float(torch.finfo(torch.float64 if kind == torch.float64 else torch.float32).eps)
     found = (getattr(module, a, None) for a in ("eps", "epsilon", "variance_epsilon"))
     return next((x for x in found if isinstance(x, float) and x > 0), None)
 
@@ -132,7 +137,7 @@ class Form:
 
     def weight(self, module: nn.Module, x: Tensor) -> Tensor:
         """`epsilon / (s + epsilon)`, in a shape that expands to that of `x`."""
-        epsilon = self._epsilon or 0.0
+        epsilon = epsilon_of(module, x.dtype) or self._epsilon or 0.0
         if isinstance(module, BATCH):
             size = _size(x, [i for i in range(x.ndim) if i != 1], True)
         elif isinstance(module, INSTANCE):

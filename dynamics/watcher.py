@@ -483,10 +483,17 @@ class Watcher:
             if not move.measured:
                 move.extra = {}
             move.whole = before - after[n] - move.decay * before
+            self._uphill(n, move.whole, grads[n])
             if move.buffer is not None and move.keep:  # the buffer has moved already
                 move.buffer = (move.buffer - move.take * grads[n] - move.load * before) / move.keep
         self._fit(self._moves, self._before, grads)
         self._account_for(self._before, grads, self._moves)
+
+    def _uphill(self, name: str, step: Tensor, grad: Tensor) -> None:
+        """Notes whether a parameter goes along its gradient (of what this process has of both)."""
+        sizes = float(torch.linalg.vector_norm(step)) * float(torch.linalg.vector_norm(grad))
+        if sizes:
+            self.notes.moved(name, -float((step * grad).sum()) / sizes)
 
     def _fit(self, moves: Mapping[str, Move], theta: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
         """Sets the rates of all moves that are not linear."""

@@ -35,7 +35,7 @@ EXCUSES = {
     STRAIGHT: "straight-through, so no gradient by design",
     STOPPED: "stopped by design, as is declared",
     UNSEEN: "zero as it should be, for the loss does not see what it adds",
-    REMOVED: "zero as it should be, for a norm or a softmax follows",
+    REMOVED: "zero as it should be, for what follows lets nothing through (a norm, a softmax, units that are off)",
 }
 ROUNDED = 1e-5  # what float32 inside of a forward may leave of a gradient in float64
 DICE = "not kept while numbers are drawn (dropout); training=False tests it"

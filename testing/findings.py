@@ -162,7 +162,7 @@ class Findings(Printed):
             some = f"{len(self.parameters) - len(self.silent)} of {plural(len(self.parameters), 'parameter')}"
             more = f" and {len(self.silent) - 6} more" * (len(self.silent) > 6)
             names = ", ".join(self.silent[:6]) + more
-            lines = [f"{self.model}: the gradients of {some} are right; no law and no reference reads {names}"]
+            lines = [f"{self.model}: the gradients of {some} are right; no law and no reference decides on {names}"]
         else:
             lines = [f"{self.model}: the gradients of {plural(len(self.parameters), 'parameter')} are right"]
         if self.fault is not None:

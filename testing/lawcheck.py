@@ -22,6 +22,9 @@ ENOUGH = 2  # steps on which every scalar of a law has moved
 MISTAKE = "the plain network does not keep it either: a mistake of lawful, please report"
 ELSEWHERE = "kept at the inputs that were given, not at others: what the module reads depends on them"
 REST = 1e-12  # a scalar whose terms move less than that, relative to all others, was not exercised
+UP_TO = 1e-2  # what an epsilon may move of a law, as a part of its terms, for the law to be called kept
+EPSILON = "it holds up to the epsilon of a norm, which may be the cause"
+NOISE = 1000  # last bits of all gradients together: a norm of equal numbers hands on so many from the one before it
 
 
 class Taken(NamedTuple):
@@ -51,33 +54,38 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
         tolerance: largest relative residual; by default a multiple of the last bit of the narrowest type, and of what
             the noise of the gradients does to the law: a norm of two numbers makes much of their last bits.
 
-    The change of an approximate law along the right derivative is what its epsilon explains, and is subtracted.
+    The change of an approximate law along the right derivative is what its epsilon explains, and is subtracted.  Where
+    that is not known nothing bounds what an epsilon explains, and the law is undecided.
     """
-    worst, hit, bad = 0.0, None, ""
+    worst, hit, bad, explained = 0.0, None, "", False
     excused: list[int] = []  # steps on which the rules are wrong about this network, not its backward
     for number, step in enumerate(steps):
         parameters, own, true, width, _ = step
         if number >= ENOUGH and hit is not None and bool(hit.all()):
             break
-        change, scale, floor = slope_of(law, parameters, own)
-        limit = tolerance if tolerance is not None else max(MARGIN * EPS.get(width, 1e-2), 1e-9)
+        last = EPS.get(width, 1e-2)
+        change, scale, floor, heard = slope_of(law, parameters, own, last)
+        limit = tolerance if tolerance is not None else max(MARGIN * last, 1e-9)
         if tolerance is None and bool((change.abs() > limit * (scale + floor)).any()):
             floor = floor + MARGIN / limit * _noise_of(law, step)
+        unbound = True  # nothing says how much the epsilon of an approximate law explains
         if true is not None and (not law.exact or bool((change.abs() > limit * (scale + floor)).any())):
-            drift = slope_of(law, parameters, true)[0]
+            drift = slope_of(law, parameters, true, last)[0]
             if law.exact and bool((drift.abs() > limit * (scale + floor)).any()):
                 excused.append(number)
                 continue
-            change = change - drift if not law.exact else change
+            if not law.exact:
+                unbound, change = False, change - drift
         elif not law.exact:
-            limit = max(limit, 1e-2)
+            limit = max(limit, UP_TO)
         rest = REST * float(scale.max()) if scale.numel() else 0.0
-        moved = scale > max(rest, 1e-300)
-        ratio = torch.where(moved, change.abs() / (scale + floor).clamp_min(1e-300), 0)
+        moved = (scale > max(rest, 1e-300)) & (heard if law.kind == "balance" else True)
+        ratio = torch.where(moved & heard, change.abs() / (scale + floor).clamp_min(1e-300), 0)
         hit = moved if hit is None else hit | moved
         if not bool(torch.isfinite(ratio).all()):
             bad = "a gradient is not a number"
         elif float(ratio.max() if ratio.numel() else 0) > limit:
+            explained = explained or (not law.exact and unbound)
             bad = bad or _scalars(ratio, limit)
         worst = max(worst, float(ratio.max()) if ratio.numel() else 0.0)
     names = tuple(dict.fromkeys(base(n) for n in law.parameters))
@@ -85,7 +93,9 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
     tested = int(hit.sum()) if hit is not None else 0
     verdict = Verdict.VIOLATED if bad else Verdict.HOLDS if tested else Verdict.VACUOUS
     reason = bad or (MISTAKE if 0 in excused else ELSEWHERE if excused else "")
-    if excused and not bad:
+    if explained:
+        verdict, reason = Verdict.UNDECIDED, f"moves by {worst:.1e} of its terms, but {EPSILON}"
+    elif excused and not bad:
         verdict = Verdict.UNDECIDED
     return LawFinding(law.name, verdict, worst, tested, total, names, reason)
 
@@ -96,9 +106,14 @@ def _scalars(ratio: torch.Tensor, limit: float) -> str:
 
 
 def slope_of(
-    law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The derivative of every scalar along a gradient, the sum of its absolute contributions, and a floor for it."""
+    law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor], last: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """How the scalars of a law move along a gradient.
+
+    Returns:
+        The derivative of every scalar, the sum of its absolute contributions, a floor for that, and which scalars read
+        a gradient that is more than the rounding of all gradients (`last` is the last bit of their type).
+    """
     parts = [n for n in law.parameters if is_part(n)]
     if parts:
         parameters, gradient = with_parts(dict(parameters), parts), with_parts(dict(gradient), parts)
@@ -108,11 +123,22 @@ def slope_of(
     whole = torch.sqrt(
         sum(((g.double() ** 2).sum() for g in gradient.values()), start=torch.zeros((), dtype=torch.float64))
     )
+    noise = float(whole) * min(NOISE * last, UP_TO)
+    loud = {n: not float(g.norm()) <= noise for n, g in along.items()}
     if law.kind != "balance":  # the sum of a gradient that is zero is rounding of all the others
-        return change, whole.expand_as(change).clone(), torch.zeros(())
-    sizes, moves = {n: t.abs() for n, t in theta.items()}, {n: g.abs() for n, g in along.items()}
-    scale = jvp(lambda p: pieces(law, p, magnitude=True).sum(0), (sizes,), (moves,))[1]
-    return change, scale, whole * max(float(t.abs().max()) for t in theta.values() if t.numel()) * 1e-3
+        heard = torch.full_like(change, any(loud.values()), dtype=torch.bool)
+        return change, whole.expand_as(change).clone(), torch.zeros(()), heard
+
+    def terms(moves: Tensors) -> torch.Tensor:
+        sizes = {n: t.abs() for n, t in theta.items()}
+        return jvp(lambda p: pieces(law, p, magnitude=True).sum(0), (sizes,), (moves,))[1]
+
+    scale = terms({n: g.abs() for n, g in along.items()})
+    heard = scale > 0
+    if not all(loud.values()):
+        heard = terms({n: g.abs() * loud[n] for n, g in along.items()}) > 0
+    largest = max(float(t.abs().max()) for t in theta.values() if t.numel())
+    return change, scale, whole * largest * 1e-3, heard
 
 
 def _noise_of(law: Law, step: Taken) -> torch.Tensor:

@@ -30,12 +30,16 @@ from .witness.steps import inner
 from .witness.widths import EPS
 
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it
+NORMED = 10_000  # last bits that norms, one behind another, make of one: numbers before them may vary little
 OTHER = (
     "a loss with a term of the weights (a penalty), another loss than the laws were derived for, or gradients whose "
     "numbers were clipped one by one (clip_grad_value_) look the same"
 )
 STALE = "a sum with the gradients of an earlier step (zero_grad() was left out), or a step in between, looks the same"
-ROUNDED = "as much as rounding in float32 inside of the forward makes; pass tolerance= if there is none"
+WAY_OUT = "reference_grads=, assert_lawful and lw.Ledger measure it"
+ROUNDED = (
+    "as much as rounding in float32 inside of the forward makes, before a norm above all; pass tolerance= if it cannot"
+)
 
 
 @quiet
@@ -116,7 +120,7 @@ def assert_step_lawful(
         _by_reference(found, reference_grads, grads_now, tolerance)
     silent = [p.name for p in found.parameters.values() if not p.known and not p.untested]
     for name in silent:
-        found.parameters[name].notes.append("no law reads it")
+        found.parameters[name].notes.append("no law says anything of it")
     found.silent = tuple(silent)
     if told and not any(r.tested for r in found.laws) and reference_grads is None:
         found.vacuous = "no law could be tested: nothing that the laws read has moved"
@@ -131,6 +135,10 @@ def assert_step_lawful(
         )
     if found.violated or len(found.wrong) == len(trained):
         found.notes += [OTHER, STALE]
+    open_laws = [r for r in found.laws if r.verdict is Verdict.UNDECIDED]
+    if open_laws and open_laws[0].reason not in found.vacuous:
+        more = f" and {len(open_laws) - 1} more" if len(open_laws) > 1 else ""
+        found.notes.append(f"{open_laws[0].law}{more} not judged: {open_laws[0].reason}; {WAY_OUT}")
     found.seconds = time.perf_counter() - began
     conclude(found)
     return found
@@ -235,7 +243,7 @@ def _by_laws(
                 f"{law.name} reads {missing[0]!r}, which is no parameter of the model ({', '.join(list(values)[:6])})"
             )
     step = Taken(values, {n: g for n, g in every.items() if g is not None}, None, width)
-    single = SINGLE if width == torch.float64 and tolerance is None else 0.0
+    single = 0.0 if tolerance is not None else SINGLE if width == torch.float64 else NORMED * EPS[width]
     found.laws = tuple(_decided(check_law(law, [step], tolerance), single) for law in laws)
     for law, r in zip(laws, found.laws, strict=True):
         for name in r.parameters:
@@ -250,7 +258,7 @@ def _by_laws(
 
 
 def _decided(found: LawFinding, single: float) -> LawFinding:
-    """A finding on a law; what a forward that computes in float32 inside leaves of it accuses nobody."""
+    """A finding on a law; what a forward in float32 may leave of it, or a norm of numbers alike, accuses nobody."""
     if found.verdict is not Verdict.VIOLATED or not found.residual <= single:
         return found
     return replace(found, verdict=Verdict.UNDECIDED, reason=f"off by {found.residual:.1e}, {ROUNDED}")

@@ -191,5 +191,41 @@ def test_what_nothing_was_tested_on_is_no_pass() -> None:
     found = assert_step_lawful(kinked, args=x)
     assert found.silent == ("2.bias",)
     assert str(found).startswith(
-        "Sequential: the gradients of 3 of 4 parameters are right; no law and no reference reads"
+        "Sequential: the gradients of 3 of 4 parameters are right; no law and no reference decides on"
     )
+
+
+def units(scale: float) -> tuple[torch.nn.Module, torch.Tensor]:
+    """A convolution whose BatchNorm reads numbers of which its epsilon is a large part."""
+    layers = (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 3))
+    return nn.Sequential(*layers), scale * torch.rand(8, 3, 6, 6)
+
+
+def pair(scale: float) -> tuple[torch.nn.Module, torch.Tensor]:
+    """BatchNorm on two examples, which may be close to one another."""
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)), scale * torch.randn(2, 4)
+
+
+def single(scale: float) -> tuple[torch.nn.Module, torch.Tensor]:
+    """A norm of one number: it hands on the rounding of what it reads, three hundred times larger."""
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.GroupNorm(4, 4), nn.Linear(4, 3)), scale * torch.randn(9, 3)
+
+
+@pytest.mark.parametrize("make", [units, pair, single])
+def test_what_an_epsilon_or_rounding_explains_accuses_nobody_in_a_step(make) -> None:
+    for seed in range(2):
+        torch.manual_seed(seed)
+        model, x = make(0.02)
+        laws = lw.derive(model, args=(x,))
+        for dtype in (torch.float32, torch.float64):
+            model.zero_grad()
+            model.to(dtype)(x.to(dtype)).square().mean().backward()
+            try:
+                found = assert_step_lawful(model, laws)
+                assert not found.wrong
+            except AssertionError as error:
+                assert "nothing was tested" in str(error)
+        if make is units:  # an exact law still sees a fault of the same step
+            model[-1].weight.grad[:, 0] *= 1.5
+            with pytest.raises(AssertionError, match=r"law broken: balance of 1"):
+                assert_step_lawful(model, laws)

@@ -10,6 +10,9 @@ import torch
 from loops import MLP
 from test_ledger_planted import Attention, Run, adamw, plain, sgd
 from torch import nn, optim
+from torch.nn import functional as F
+
+import lawful as lw
 
 Loop = Callable[[Run, int], Any]
 
@@ -189,3 +192,48 @@ def test_a_correct_run_is_left_in_peace(name: str) -> None:
     assert run.ledger.verdict.removesuffix(" in part") in ("ok", "rounding", "epsilon"), run.ledger.health()
     assert not [f for f in run.ledger.findings() if f.fault], run.ledger.health()
     assert max(row.relative for row in run.ledger.rows()) < (1e-3 if name == "autocast" else 1e-12)
+
+
+class Stream(nn.Module):
+    """A stream between norms that are given no epsilon: torch takes that of the type that they read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner, self.up, self.down = nn.Linear(5, 4), nn.RMSNorm(4), nn.Linear(4, 7), nn.Linear(7, 4)
+        self.last, self.head = nn.RMSNorm(4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        out: torch.Tensor = self.head(self.last(x + self.down(self.up(self.inner(x)).relu())))
+        return out
+
+
+def singles() -> nn.Module:
+    """Norms of one number each hand on the rounding of what they read, three hundred times larger."""
+    return nn.Sequential(nn.Linear(5, 8), nn.SiLU(), nn.GroupNorm(8, 8), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize("make", [Stream, singles])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_norms_without_a_given_epsilon_and_of_one_number_accuse_nobody(
+    make: Callable[[], nn.Module], dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    model = make().to(dtype)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    ledger = lw.Ledger(model, optimizer, loss="cross_entropy")
+
+    def train() -> None:
+        for _ in range(3):
+            optimizer.zero_grad()
+            x = torch.randn(3, 5).to(dtype) + 5
+            F.cross_entropy(model(x), torch.randint(3, (3,))).backward()
+            optimizer.step()
+
+    train()
+    assert not [f for f in ledger.findings() if f.fault]
+    if isinstance(model, Stream):
+        model.head.weight.register_hook(lambda g: 1.1 * g)
+        train()
+        assert [f.kind for f in ledger.findings() if f.fault] == ["gradient"]
+    ledger.close()

@@ -321,3 +321,47 @@ def test_a_slope_of_three_times_what_rounding_may_be_is_not_epsilon(dtype: torch
     add(0)
     run.step()
     assert {row.law: row.verdict for row in run.ledger.rows()}[law.name] == "unexplained", run.ledger.health()
+
+
+class Signed(optim.Optimizer):
+    """Descent of an own class, with the sign of every group in its hands."""
+
+    def __init__(self, groups: Any) -> None:
+        super().__init__(groups, {"lr": 0.01, "sign": -1.0})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.add_(p.grad, alpha=group["sign"] * group["lr"])
+
+
+def split(model: nn.Module, **more: Any) -> list[dict[str, Any]]:
+    first, *rest = model.parameters()
+    return [{"params": [first]}, {"params": rest, **more}]
+
+
+@pytest.mark.parametrize(
+    ("make", "climbs"),
+    [
+        (lambda m: Signed(split(m, sign=1.0)), True),
+        (lambda m: Signed(split(m)), False),
+        (lambda m: optim.SGD(split(m, maximize=True), lr=0.01), True),
+        (lambda m: optim.Adam(split(m, maximize=True), lr=0.01), True),
+        (lambda m: optim.SGD(m.parameters(), lr=0.01, maximize=True), False),
+        (lambda m: optim.SGD(m.parameters(), lr=0.01, momentum=0.9), False),
+    ],
+)
+def test_a_group_that_goes_up_is_named_and_is_no_fault(make: Callable[[nn.Module], Any], climbs: bool) -> None:
+    model = MLP()
+    optimizer, x = make(model), torch.randn(16, 4, dtype=torch.float64)
+    ledger = lw.Ledger(model, optimizer, LAWS)
+    for _ in range(4):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), torch.arange(16) % 3).backward()
+        optimizer.step()
+    found = [f for f in ledger.findings() if f.kind == "uphill"]
+    ledger.close()
+    assert ledger.verdict == "ok"
+    names = tuple(n for n, _ in model.named_parameters())[1:]
+    assert [(f.parameters, f.fault) for f in found] == [(names, False)] * climbs

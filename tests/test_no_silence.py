@@ -48,6 +48,28 @@ def test_one_step_from_zeros_is_named(cell: nn.Module) -> None:
     assert any("one step from zeros" in gap for gap in lw.derive(cell, args=ROWS).gaps)
 
 
+class Stepped(nn.Module):
+    """A cell in a loop, whose first step alone is one from zeros."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state = None
+        for _ in range(2):
+            state = self.cell(x, state)
+        out: torch.Tensor = state[0] if isinstance(state, tuple) else state
+        return out
+
+
+@pytest.mark.parametrize(
+    "cell", [nn.GRUCell(3, 4), nn.LSTMCell(3, 4), nn.RNNCell(3, 4)], ids=lambda c: type(c).__name__
+)
+def test_a_cell_in_a_loop_is_no_step_from_zeros(cell: nn.Module) -> None:
+    assert not any("one step" in gap for gap in lw.derive(Stepped(cell), args=ROWS).gaps)
+
+
 def scattered(h: torch.Tensor) -> torch.Tensor:
     """The largest two, in their places."""
     values, index = torch.topk(h, 2, -1)

@@ -80,10 +80,12 @@ def left_over(arch: Architecture, sizes: Mapping[str, int]) -> list[str]:
 
 def one_step(arch: Architecture) -> list[str]:
     """A note on recurrent layers that run for one step from zeros: what would act on their state acts on nothing."""
+    cells = {node: block for node in arch.nodes if isinstance(block := arch.block(node), (GRU, LSTM, RNN))}
+    first = [n for n, cell in cells.items() if not cell.given and arch.signals[n, 0].space[-1:] == (1,)]
+    later = {name for n in cells if n not in first for name in arch.parameter_names(n).values()}
     found = []
-    for node in arch.nodes:
-        block = arch.block(node)
-        if isinstance(block, (GRU, LSTM, RNN)) and not block.given and arch.signals[node, 0].space[-1:] == (1,):
+    for node in first:
+        if later.isdisjoint(arch.parameter_names(node).values()):  # a cell in a loop goes on from other states
             what = "runs for one step from zeros, so that its recurrent weights never change"
             found.append(f"{node} {what}: these laws are not listed")
     return found

@@ -64,7 +64,8 @@ def observe(module: ModuleRun, again: Callable[[], Run], first: Run, values: Ten
     if moved := own.moved():
         return Observed(
             f"a step changes its parameter {moved[0]} beside its gradient (a hook, an update in the "
-            "forward), so its training is no gradient flow; leave all updates to the optimizer"
+            "forward), so its training is no gradient flow; derive before an optimizer is hooked into backward, "
+            "and leave all other updates to the optimizer"
         )
     if buffers := read_buffers(module.program) & set(own.written()):
         return Observed(limits=(moving_state(f"its buffer {min(buffers)}"),), moving=True)

@@ -21,7 +21,7 @@ ROUNDING = "its gradient is smaller than the rounding of the others, so that not
 IDLE = "no output moves with it: what follows gives the same for any value of it (as a norm of a single number does)"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
 IN_ORDER = "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others"
-REMOVED = "what follows removes its effect (a norm or a softmax): its gradient is zero, as it should be"
+REMOVED = "what follows lets nothing through (a norm, a softmax, units that are off): its gradient is rightly zero"
 UNSEEN = "the outputs move with it, but the loss does not see how: its gradient is zero, as it should be"
 
 
