@@ -24,6 +24,7 @@ ELSEWHERE = "kept at the inputs that were given, not at others: what the module 
 REST = 1e-12  # a scalar whose terms move less than that, relative to all others, was not exercised
 UP_TO = 1e-2  # what an epsilon may move of a law, as a part of its terms, for the law to be called kept
 EPSILON = "it holds up to the epsilon of a norm, which may be the cause"
+WIDE = 1e4  # times the noise of float64, which one draw may miss by far, and which is far below any fault
 NOISE = 1000  # last bits of all gradients together: a norm of equal numbers hands on so many from the one before it
 
 
@@ -67,7 +68,7 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
         change, scale, floor, heard = slope_of(law, parameters, own, last)
         limit = tolerance if tolerance is not None else max(MARGIN * last, 1e-9)
         if tolerance is None and bool((change.abs() > limit * (scale + floor)).any()):
-            floor = floor + MARGIN / limit * _noise_of(law, step)
+            floor = floor + (WIDE if width == torch.float64 else MARGIN) / limit * _noise_of(law, step)
         unbound = True  # nothing says how much the epsilon of an approximate law explains
         if true is not None and (not law.exact or bool((change.abs() > limit * (scale + floor)).any())):
             drift = slope_of(law, parameters, true, last)[0]
