@@ -10,6 +10,7 @@ from lawful import blocks as b
 from lawful.graph.questions import check as module
 from lawful.graph.questions.check import CheckReport, acceptable, gradient_rank
 from lawful.theory.derive.lawset import LawSet
+from lawful.theory.losses import LossLike
 from lawful.theory.oracle.verification import corruptions
 from lawful.theory.verdict import Verdict
 
@@ -19,10 +20,10 @@ NET = b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)
 def checked(monkeypatch: pytest.MonkeyPatch, change) -> CheckReport:
     """A check whose engine gives other laws than it should."""
 
-    def derive(arch: lw.Architecture, loss: str = "mse") -> LawSet:
+    def by_rules(arch: lw.Architecture, loss: LossLike) -> LawSet:
         return change(lw.derive(arch, loss))
 
-    monkeypatch.setattr(module, "derive", derive)
+    monkeypatch.setattr(module, "by_rules", by_rules)
     return lw.check(NET)
 
 
@@ -83,7 +84,7 @@ def test_the_same_law_twice_does_not_replace_another(monkeypatch: pytest.MonkeyP
     """Two families of two scalars each, of which the second is the first again: the rank tells."""
     net = b.Linear(3, 2) >> b.ReLU() >> b.Linear(2, 2) >> b.ReLU() >> b.Linear(2, 3)
     laws = lw.derive(lw.Architecture(net))
-    monkeypatch.setattr(module, "derive", lambda arch, loss: remade(laws, [laws[0], laws[0]], laws.independent))
+    monkeypatch.setattr(module, "by_rules", lambda arch, loss: remade(laws, [laws[0], laws[0]], laws.independent))
     found = lw.check(net)
     assert found.count.laws == found.small_laws.independent == 4
     assert found.rank == 2 and not found.complete

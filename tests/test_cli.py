@@ -20,6 +20,7 @@ from lawful import catalog, cli, specs, terminal
 from lawful.graph.questions import check as check_module
 from lawful.graph.questions import derive as engine
 from lawful.theory.derive.lawset import LawSet
+from lawful.theory.losses import LossLike
 from lawful.theory.oracle.counting import Count
 from lawful.theory.oracle.verification import corruptions
 from lawful.theory.verdict import Verdict
@@ -140,20 +141,20 @@ def test_shrink(lawful) -> None:
 
 
 def test_a_violated_law_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
-    def false(arch: lw.Architecture, loss: str = "mse") -> LawSet:
+    def false(arch: lw.Architecture, loss: LossLike = "mse") -> LawSet:
         laws = lw.derive(arch, loss)
-        return LawSet([corruptions(laws[0])[0]], laws.independent, laws.exact_independent, loss, laws.parameters)
+        return LawSet([corruptions(laws[0])[0]], laws.independent, laws.exact_independent, laws.loss, laws.parameters)
 
     monkeypatch.setattr(engine, "derive", false)
     code, out, _ = lawful("verify", MLP)
     assert code == 1 and "verdict: violated" in out
-    monkeypatch.setattr(check_module, "derive", false)
+    monkeypatch.setattr(check_module, "by_rules", false)
     code, out, _ = lawful("check", MLP)
     assert code == 1 and "verdict: violated" in out
 
 
 def test_a_missing_law_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_module, "derive", lambda arch, loss: LawSet([], 0, 0, loss, 26))
+    monkeypatch.setattr(check_module, "by_rules", lambda arch, loss: LawSet([], 0, 0, "mse", 26))
     code, out, _ = lawful("check", MLP)
     assert code == 1 and "NOT complete: 4 laws are missing" in out
 
@@ -244,7 +245,6 @@ def test_bad_specs_give_one_line_and_exit_code_2(lawful, command: str, spec: str
         (("derive", MLP, "--proof", "nope"), "no law named 'nope'; there is balance of fc1"),
         (("verify", MLP, "--samples", "0"), "greater than or equal to 1"),
         (("verify", MLP, "--seed", "x"), "should be a valid integer"),
-        (("catalog",), "Missing command"),
         (("catalog", "show", "nope"), "no entry 'nope' in the catalog"),
         (("catalog", "search", "--kind", "nope"), "no kind of law 'nope'"),
         (("demo", "--steps", "1"), "greater than or equal to 8"),
