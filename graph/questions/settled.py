@@ -49,7 +49,8 @@ def settled(
         same set where something is missing, where that cannot be told, and for larger networks, which `count` and
         `check` count.
     """
-    places = {n for n in notes if not isinstance(n, Fact)}
+    other = {*(arch.trace.limits if arch.trace else ()), *(m.limit for m in losses)}
+    places = {n for n in notes if not isinstance(n, Fact)} - other
     if not places.intersection(laws.gaps) or not _is_small(arch) or not _is_whole(arch, module):
         return laws
     try:
@@ -87,7 +88,7 @@ def _frozen(arch: Architecture, module: object) -> dict[str, torch.Tensor]:
     """
     known: dict[str, torch.Tensor] = {}
     if isinstance(module, torch.nn.Module) and arch.trace is not None:
-        known = {**arch.trace.state, **own_parameters(module)}
+        known = own_parameters(module)
     values = {n: read(n, known) for n, p in arch.parameters.items() if p.frozen}
     return {n: v.detach().to(torch.float64) for n, v in values.items()}
 
@@ -103,7 +104,8 @@ def _is_whole(arch: Architecture, module: object) -> bool:
     if trace is None or not isinstance(module, torch.nn.Module):
         return trace is None
     compared = trace.comparison is not None and trace.comparison.agrees and not trace.comparison.moving
-    return compared and not trace.branches and not trace.copied and _trained(arch) == _entries(module)
+    alone = not trace.branches and not trace.copied and not trace.state  # statistics are drawn, as other numbers are
+    return compared and alone and _trained(arch) == _entries(module)
 
 
 def _trained(arch: Architecture) -> int:
