@@ -1,4 +1,7 @@
-"""Further planted faults, of the kinds that training code has: each is seen, with the parameter that it sits in."""
+"""Further planted faults, of the kinds that training code has: each is seen, with the parameter that it sits in.
+
+This file is long because each fault stands beside the loop that it is planted in.
+"""
 
 from collections.abc import Callable
 from typing import Any

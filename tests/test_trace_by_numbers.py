@@ -15,6 +15,7 @@ from torch import nn
 
 import lawful as lw
 from lawful import blocks as b
+from lawful.graph.questions.derive import by_rules
 from lawful.theory.verdict import Verdict
 
 
@@ -78,8 +79,8 @@ def test_a_function_that_mixes_features_or_examples_is_not_taken_for_one_that_do
 
 def test_what_a_transform_leaves_out_is_noted() -> None:
     torch.manual_seed(0)
-    laws = known(Between(frequency_mlp, (4,), 4), torch.randn(3, 8, 4))
-    assert any("zeros at" in str(note) for note in laws.notes)
+    arch = lw.trace(Between(frequency_mlp, (4,), 4), torch.randn(3, 8, 4))
+    assert any("zeros at" in str(note) for note in by_rules(arch, "mse").notes)
 
 
 class Filter(nn.Module):

@@ -103,7 +103,6 @@ ELSEWHERE = {
     "assert_lawful": "lawful.testing.assert_lawful",
     "predict": "lawful.dynamics.predict",
     "draw": "lawful.Architecture(...).draw",
-    "report": "a command, lawful report",
 }
 
 
