@@ -88,7 +88,7 @@ def _frozen(arch: Architecture, module: object) -> dict[str, torch.Tensor]:
     """
     known: dict[str, torch.Tensor] = {}
     if isinstance(module, torch.nn.Module) and arch.trace is not None:
-        known = own_parameters(module)
+        known = dict(own_parameters(module))
     values = {n: read(n, known) for n, p in arch.parameters.items() if p.frozen}
     return {n: v.detach().to(torch.float64) for n, v in values.items()}
 
