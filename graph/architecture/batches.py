@@ -31,16 +31,17 @@ def coupled(arch: BlockGraph) -> bool:
     return any(arch.block(n).over_batch for n in arch.nodes)
 
 
-_KNOWN: WeakKeyDictionary[BlockGraph, tuple[int, ...] | None] = WeakKeyDictionary()  # a graph never changes
+_KNOWN: WeakKeyDictionary[BlockGraph, tuple[tuple[int, ...] | None]] = WeakKeyDictionary()  # a graph never changes
 
 
 def built_in(arch: BlockGraph) -> tuple[int, ...] | None:
     """Examples in every input of a traced network that is itself with those of its module only; None for any other."""
     if arch.trace is None:
         return None
-    if arch not in _KNOWN:
-        _KNOWN[arch] = _found(arch)
-    return _KNOWN[arch]
+    known = _KNOWN.get(arch)  # asked once: what is known may be of an equal graph, which goes at any moment
+    if known is None:
+        known = _KNOWN[arch] = (_found(arch),)
+    return known[0]
 
 
 def _found(arch: BlockGraph) -> tuple[int, ...] | None:

@@ -50,9 +50,10 @@ _KNOWN: WeakKeyDictionary[BlockGraph, Alone] = WeakKeyDictionary()  # a graph ne
 
 def computed_alone(arch: BlockGraph) -> Alone:
     """Measures what a network computes of its inputs alone, once for every graph."""
-    if arch not in _KNOWN:
-        _KNOWN[arch] = _measure_all(arch)
-    return _KNOWN[arch]
+    known = _KNOWN.get(arch)  # asked once: what is known may be of an equal graph, which goes at any moment
+    if known is None:
+        known = _KNOWN[arch] = _measure_all(arch)
+    return known
 
 
 def _measure_all(arch: BlockGraph) -> Alone:
