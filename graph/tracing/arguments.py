@@ -113,7 +113,7 @@ class Arguments:
         if tokens:
             given = next((i.example for i in low.program.inputs if i.node is value.node), None)
             known = given is not None and given.device.type != "meta" and given.numel()
-            words = int(given.max()) + 1 if known and given is not None else 2
+            words = max(int(given.max()) + 1, 1) if known and given is not None else 2
             signal = Signal(words, tuple(int(n) for n in example.shape[1:]), tokens=True)
         raw = tuple(int(n) for n in example.shape)
         at = self._read(low.add_input(value.node, signal, f"opaque {kind}"), raw=kind == "raw")

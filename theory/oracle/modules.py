@@ -223,7 +223,8 @@ def whole_numbers(example: torch.Tensor, shape: Sequence[int], generator: torch.
         return (example if rows is None else example[rows.to(example.device)]).expand(tuple(shape)).clone()
     if how == "free" or example.ndim < 2 or not example.numel():
         high = int(example.max()) + 1 if example.numel() else 1
-        return torch.randint(high, tuple(shape), generator=generator, dtype=example.dtype)
+        low = 0 if high > 0 else int(example.min())  # places that are counted from the end
+        return torch.randint(low, high, tuple(shape), generator=generator, dtype=example.dtype)
     highs = example.amax(0).cpu() + 1
     return (torch.rand(tuple(shape), generator=generator, dtype=torch.float64) * highs).to(example.dtype)
 

@@ -13,6 +13,7 @@ from ..arrange import exact
 from ..context import Context, handles
 from ..layout import view
 from ..opaque import emit_opaque
+from ..steps.formed import is_weight
 from ..steps.lookups import embedding, line_of, picked
 from ..steps.pieces import piece
 from ..steps.positions import pick, reduced
@@ -23,8 +24,11 @@ handles("embedding")(embedding)
 
 @handles("index.Tensor")
 def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
-    """Rows of a table by fixed integers (relative positions), or positions by fixed integers."""
+    """Rows of a table by integers of the data or fixed ones (relative positions), or positions by fixed integers."""
     found = [(i, v) for i, v in enumerate(indices) if v is not None]
+    if len(found) == 1 and found[0][0] == 0 and is_weight(x) and isinstance(found[0][1], Data):
+        if len(x.shape) == 2 and _counts_up(low, found[0][1]):  # `table[i]` is a lookup like any other
+            return embedding(low, node, x, found[0][1])
     if len(found) == 1 and found[0][0] == 1 and isinstance(found[0][1], Data) and isinstance(x, Stream):
         return _by_data(low, node, x, found[0][1])
     if len(found) != 1 or not isinstance(found[0][1], Fixed):
@@ -46,6 +50,15 @@ def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
             return piece(low, node, x, at, [1] * n, int(fixed) % n, gone=False)
         return pick(low, node, x, at, fixed % n)
     raise NotUnderstood("entries are picked by integers")
+
+
+def _counts_up(low: Context, places: Data) -> bool:
+    """Whether data are rows counted from the first one, and no mask and none counted from the end."""
+    wanted = places.base or places.node
+    given = next((i.example for i in low.program.inputs if i.node is wanted), None)
+    if given is None or given.is_floating_point() or given.dtype == torch.bool:
+        return False
+    return given.device.type == "meta" or not given.numel() or int(given.min()) >= 0
 
 
 def _by_data(low: Context, node: Node, x: Stream, places: Data) -> Stream:
