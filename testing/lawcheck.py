@@ -24,6 +24,8 @@ ELSEWHERE = "kept at the inputs that were given, not at others: what the module 
 REST = 1e-12  # a scalar whose terms move less than that, relative to all others, was not exercised
 UP_TO = 1e-2  # what an epsilon may move of a law, as a part of its terms, for the law to be called kept
 EPSILON = "it holds up to the epsilon of a norm, which may be the cause"
+NO_NUMBER = "a gradient is not a number"
+NOISY = "moves no further than the last bits of the parameters move its gradients, which decides nothing"
 WIDE = 1e4  # times the noise of float64, which one draw may miss by far, and which is far below any fault
 NOISE = 1000  # last bits of all gradients together: a norm of equal numbers hands on so many from the one before it
 
@@ -56,9 +58,10 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
             the noise of the gradients does to the law: a norm of two numbers makes much of their last bits.
 
     The change of an approximate law along the right derivative is what its epsilon explains, and is subtracted.  Where
-    that is not known nothing bounds what an epsilon explains, and the law is undecided.
+    that is not known nothing bounds what an epsilon explains, and the law is undecided.  A change that the noise of the
+    gradients explains decides nothing either.
     """
-    worst, hit, bad, explained = 0.0, None, "", False
+    worst, hit, bad, explained, noisy = 0.0, None, "", False, False
     excused: list[int] = []  # steps on which the rules are wrong about this network, not its backward
     for number, step in enumerate(steps):
         parameters, own, true, width, _ = step
@@ -67,12 +70,13 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
         last = EPS.get(width, 1e-2)
         change, scale, floor, heard = slope_of(law, parameters, own, last)
         limit = tolerance if tolerance is not None else max(MARGIN * last, 1e-9)
+        slack = torch.zeros(())
         if tolerance is None and bool((change.abs() > limit * (scale + floor)).any()):
-            floor = floor + (WIDE if width == torch.float64 else MARGIN) / limit * _noise_of(law, step)
+            slack = (WIDE if width == torch.float64 else MARGIN) * _noise_of(law, step)
         unbound = True  # nothing says how much the epsilon of an approximate law explains
         if true is not None and (not law.exact or bool((change.abs() > limit * (scale + floor)).any())):
             drift = slope_of(law, parameters, true, last)[0]
-            if law.exact and bool((drift.abs() > limit * (scale + floor)).any()):
+            if law.exact and bool((drift.abs() > limit * (scale + floor) + slack).any()):
                 excused.append(number)
                 continue
             if not law.exact:
@@ -84,18 +88,23 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
         ratio = torch.where(moved & heard, change.abs() / (scale + floor).clamp_min(1e-300), 0)
         hit = moved if hit is None else hit | moved
         if not bool(torch.isfinite(ratio).all()):
-            bad = "a gradient is not a number"
+            bad = NO_NUMBER
         elif float(ratio.max() if ratio.numel() else 0) > limit:
+            beyond = torch.where(moved & heard & (change.abs() > limit * (scale + floor) + slack), ratio, 0)
+            noisy = noisy or not bool(beyond.any())
             explained = explained or (not law.exact and unbound)
-            bad = bad or _scalars(ratio, limit)
+            if bool(beyond.any()):
+                bad = bad or _scalars(beyond, limit)
         worst = max(worst, float(ratio.max()) if ratio.numel() else 0.0)
     names = tuple(dict.fromkeys(base(n) for n in law.parameters))
     total = hit.numel() if hit is not None else law.count
     tested = int(hit.sum()) if hit is not None else 0
     verdict = Verdict.VIOLATED if bad else Verdict.HOLDS if tested else Verdict.VACUOUS
     reason = bad or (MISTAKE if 0 in excused else ELSEWHERE if excused else "")
-    if explained:
+    if explained and bad != NO_NUMBER:
         verdict, reason = Verdict.UNDECIDED, f"moves by {worst:.1e} of its terms, but {EPSILON}"
+    elif noisy and not bad:
+        verdict, reason = Verdict.UNDECIDED, NOISY
     elif excused and not bad:
         verdict = Verdict.UNDECIDED
     return LawFinding(law.name, verdict, worst, tested, total, names, reason)
