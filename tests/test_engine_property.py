@@ -78,14 +78,14 @@ REACH = sorted(set(b.kinds()) - {"Identity"})
 
 
 @functools.cache
-def drawn() -> set[str]:
-    """The kinds of blocks in the first 300 networks."""
-    seen: set[str] = set()
+def drawn() -> list[Architecture]:
+    """The first 300 networks."""
+    seen: list[Architecture] = []
 
     @settings(max_examples=300, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(architectures())
     def collect(arch):
-        seen.update(kinds(arch))
+        seen.append(arch)
 
     collect()
     return seen
@@ -94,10 +94,11 @@ def drawn() -> set[str]:
 @pytest.mark.parametrize("kind", REACH)
 def test_the_strategy_reaches_every_block(kind):
     """A kind that one network in some hundreds has is looked for in `make nightly`; most are found at once."""
-    if kind in drawn():
+    seen = set().union(*map(kinds, drawn()))
+    if kind in seen:
         return
     if os.environ.get("HYPOTHESIS_PROFILE") != "nightly":
-        assert len(drawn().intersection(REACH)) > 0.75 * len(REACH)
+        assert len(seen.intersection(REACH)) > 0.75 * len(REACH)
         pytest.skip("rare: make nightly looks for it")
     find(architectures(), lambda arch: kind in kinds(arch), settings=REACHED)
 
@@ -118,12 +119,14 @@ CASES = {
         for n in a.nodes
         if a.block(n).kind == "DotProductAttention"
     ),
-    "small and complete": lambda a: 0 < trainable(a) <= LARGEST and not derive(a).notes and len(a.nodes) > 6,
+    "small and complete": lambda a: 0 < trainable(a) <= LARGEST and not derive(a).gaps and len(a.nodes) > 6,
 }
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_the_strategy_reaches_every_case(case):
+    if any(map(CASES[case], drawn())):  # most are among these; a search of its own may be out of luck
+        return
     find(architectures(), CASES[case], settings=REACHED)
 
 
