@@ -9,7 +9,7 @@ import lawful as lw
 from lawful import blocks as b
 from lawful.graph.questions.derive import by_rules
 from lawful.graph.questions.fields import architecture_fields
-from lawful.theory.oracle.filling import is_filled
+from lawful.theory.oracle.filling import UNDECIDED, filling
 
 
 class Made(nn.Module):
@@ -92,7 +92,7 @@ def test_only_the_right_number_is_filled(chain, missing):
     arch = lw.Architecture(chain)
     laws = lw.derive(arch)
     fields = architecture_fields(arch, "mse", torch.Generator().manual_seed(0))
-    assert is_filled(*fields, laws.independent + missing) == (missing == 0)
+    assert filling(*fields, laws.independent + missing) == (-missing, True)
 
 
 def test_what_is_zero_fills_nothing():
@@ -101,7 +101,7 @@ def test_what_is_zero_fills_nothing():
         return terms.sum()
 
     theta = torch.randn(3, dtype=torch.float64)
-    assert not is_filled(potential, theta, lambda n: torch.randn(n, 3, dtype=torch.float64), 0)
+    assert filling(potential, theta, lambda n: torch.randn(n, 3, dtype=torch.float64), 0) == UNDECIDED
 
 
 def test_a_fused_norm_with_a_computed_gain_takes_any_batch():

@@ -1,4 +1,4 @@
-"""Notes on what may be missing, held against a small network itself: where no law is missing, they go."""
+"""A list of laws, held against a small network itself: whether any is missing, whatever the rules say about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.notes import Fact
-from lawful.theory.oracle.filling import is_filled
+from lawful.theory.oracle.filling import UNDECIDED, Filling, filling
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.parts import read
 from lawful.theory.threads import few_threads
@@ -20,8 +20,9 @@ from ..architecture.footprint import longest
 from .fields import architecture_fields
 
 MOST = 300  # trainable scalars of a network that is small enough
-POINTS = 2  # at one of them the network may be flat
+POINTS = 2  # of a network: at one it may be flat
 LONGEST = 128  # positions of one
+FILLED = Filling(0, decided=True)
 
 
 def settled(
@@ -31,11 +32,12 @@ def settled(
     losses: Sequence[Any],
     notes: Iterable[str],
 ) -> LawSet:
-    """The laws of a network, without the notes that it refutes itself.
+    """The laws of a network, with what the network itself says about those that are missing.
 
-    A note names a place behind which laws may be missing.  Where the gradients of the network and their brackets move
-    it in every direction that its laws leave, none is missing there: those that hold exactly at its own epsilons, and
-    all of them where every epsilon is read as 0.
+    A note names a place behind which laws may be missing, and a place that no rule knows has none.  Where the
+    gradients of the network and their brackets move it in every direction that its laws leave, none is missing:
+    those that hold exactly at its own epsilons, and all of them where every epsilon is read as 0.  Where they end
+    before that, a note says how many are.
 
     Args:
         laws: of the network.
@@ -45,39 +47,57 @@ def settled(
         notes: those that name such places.  Others stay: what was not compared, what other calls do.
 
     Returns:
-        The laws, with a fact in place of these notes, and those that name an operation without a rule as facts; the
-        same set where something is missing, where that cannot be told, and for larger networks, which `count` and
-        `check` count.
+        The laws, with a fact in place of these notes, and those that name an operation without a rule as facts, where
+        nothing is missing; with a note more where something is; the same set where that cannot be told, and for
+        larger networks, which `count` and `check` count.
     """
     other = {*(arch.trace.limits if arch.trace else ()), *(m.limit for m in losses)}
     places = {n for n in notes if not isinstance(n, Fact)} - other
-    if not places.intersection(laws.gaps) or not _is_small(arch) or not _is_whole(arch, module):
+    asked = arch.trace is not None or places.intersection(laws.gaps)
+    if not asked or not _is_small(arch) or not _is_whole(arch, module):
         return laws
     try:
         with few_threads(laws.parameters):
             values = _frozen(arch, module)
             wanted = {laws.independent: arch.with_epsilon(0.0), laws.exact_independent: arch}
-            filled = all(_is_filled(each, losses, values, known) for known, each in wanted.items())
+            found = {known: _left(each, losses, values, known) for known, each in wanted.items()}
     except Exception:  # calls without second derivatives, or that vmap does not take, frozen numbers that may be any
         return laws
-    if not filled:
+    if not all(each.decided for each in found.values()):
         return laws
+    if any(each.left for each in found.values()):
+        return laws if arch.trace is None else laws.without([], [_counted(laws, found)])
     moved = plural(laws.parameters - laws.independent, "direction", "directions")
     said = Fact(
         f"no law of this network is missing: its gradients and their brackets move it in {moved}, which is all that "
         f"{plural(laws.independent, 'law leaves', 'laws leave')} of {plural(laws.parameters, 'parameter')}"
     )
     unruled = {str(op) for op in arch.trace.opaque} if arch.trace else set()
-    out = laws.without([], [said])
+    out = laws.without([], [said] if places.intersection(laws.gaps) else [])
     out.notes = tuple(Fact(n) if n in unruled else n for n in out.notes if n in unruled or n not in places)
     return out
 
 
-def _is_filled(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], known: int) -> bool:
-    """Whether a network has no more laws than are known, as some point shows."""
+def _counted(laws: LawSet, found: Mapping[int, Filling]) -> str:
+    """The note that a network has more laws than are listed."""
+    known = laws.exact_independent if found[laws.exact_independent].left else laws.independent
+    left = found[known].left
+    which = "" if known == laws.exact_independent else " where every epsilon is read as 0"
+    return (
+        f"{plural(known + left, 'law is', 'laws are')} counted{which}, and {known} of them "
+        f"{'is' if known == 1 else 'are'} listed: no rule names the other {left}"
+    )
+
+
+def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], known: int) -> Filling:
+    """How many laws a network has beside those that are known: 0 where some point shows it, more where all agree."""
     generator = torch.Generator().manual_seed(0)
-    found = (architecture_fields(arch, losses, generator, frozen=frozen) for _ in range(POINTS))
-    return any(is_filled(*fields, known) for fields in found)
+    seen: set[Filling] = set()
+    for _ in range(POINTS):
+        seen.add(filling(*architecture_fields(arch, losses, generator, frozen=frozen), known))
+        if FILLED in seen:
+            return FILLED
+    return seen.pop() if len(seen) == 1 else UNDECIDED
 
 
 def _frozen(arch: Architecture, module: object) -> dict[str, torch.Tensor]:
