@@ -71,7 +71,7 @@ def test_moves_that_others_keep_let_single_features_through(case: str) -> None:
     torch.manual_seed(0)
     make, shape = CASES[case]
     net, x = make(), torch.randn(shape)
-    laws = lw.derive(net, args=x)
+    laws = lw.derive(lw.trace(net, x))
     count = lw.count(net, args=x).laws
     assert laws.independent == count or (laws.independent < count and laws.gaps)
     assert laws.verify(net, args=x).verdict in (lw.Verdict.HOLDS, lw.Verdict.VACUOUS)

@@ -97,4 +97,4 @@ def test_gates_that_are_written_out(name: str) -> None:
 
 def test_a_gate_of_something_else_is_no_relu() -> None:
     module = Plain({"a": MAP, "b": MAP}, lambda s, x: F.linear(x, s.b) * (F.linear(x, s.a) > 0))
-    assert lw.derive(module, "mse", args=(torch.randn(5, 4),)).notes
+    assert lw.derive(lw.trace(module, torch.randn(5, 4))).notes

@@ -55,7 +55,7 @@ class Attends(nn.Module):
 def test_laws_of_messages_are_those_that_are_counted(how: str) -> None:
     torch.manual_seed(0)
     net = Messages(how)
-    laws = lw.derive(net, args=(NODES, EDGES))
+    laws = lw.derive(lw.trace(net, NODES, EDGES))
     assert laws.independent == lw.count(net, args=(NODES, EDGES)).laws
     assert laws.verify(net, args=(NODES, EDGES)).verdict == lw.Verdict.HOLDS
 
@@ -63,7 +63,7 @@ def test_laws_of_messages_are_those_that_are_counted(how: str) -> None:
 def test_attention_over_edges_keeps_values_and_scores_and_says_the_rest() -> None:
     torch.manual_seed(0)
     net = Attends()
-    laws = lw.derive(net, args=(NODES, EDGES))
+    laws = lw.derive(lw.trace(net, NODES, EDGES))
     assert laws.independent >= 20  # queries against keys, values against the map behind: 10 each
     assert laws.independent == lw.count(net, args=(NODES, EDGES)).laws or laws.gaps
     assert laws.verify(net, args=(NODES, EDGES)).verdict == lw.Verdict.HOLDS

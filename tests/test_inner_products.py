@@ -102,5 +102,5 @@ def test_a_form_of_one_wire_says_that_more_may_be_kept(shared: str) -> None:
             def forward(self, a: torch.Tensor) -> torch.Tensor:
                 return self.towers(a, a)
 
-        laws = lw.derive(Twice(), args=WORDS % 4)
+        laws = lw.derive(lw.trace(Twice(), WORDS % 4))
     assert laws.gaps

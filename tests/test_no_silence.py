@@ -78,7 +78,7 @@ def scattered(h: torch.Tensor) -> torch.Tensor:
 
 def test_the_largest_in_their_places_are_named() -> None:
     model = Between(scattered)
-    laws = lw.derive(model, args=ROWS)
+    laws = lw.derive(lw.trace(model, ROWS))
     assert laws.gaps and laws.exact_independent <= lw.count(model, args=ROWS).laws
 
 
@@ -141,6 +141,6 @@ class Looked(nn.Module):
 def test_a_softmax_of_two_entries_of_a_table_is_a_sigmoid_of_one(width: int) -> None:
     """Found by drawn layers: 4 laws of 5, without a note."""
     args = (torch.tensor([[0, 1], [1, 0], [2, 3], [3, 2]]),)
-    laws = lw.derive(Looked(width), args=args)
+    laws = lw.derive(lw.trace(Looked(width), *args))
     missing = lw.count(Looked(width), args=args).laws - laws.exact_independent
     assert (missing, bool(laws.gaps)) == ((1, True) if width == 2 else (0, False))

@@ -116,7 +116,7 @@ class Inner(Two):
 @pytest.mark.parametrize(("module", "least"), [(Linear(), 12), (Inner(), 14)], ids=lambda v: type(v).__name__)
 def test_products_of_streams_say_what_they_leave_out(module: nn.Module, least: int) -> None:
     x = torch.randn(4, 5, 3)
-    laws = lw.derive(module, args=(x,))
+    laws = lw.derive(lw.trace(module, x))
     assert laws.count >= least and laws.notes
     assert str(lw.verify(module, laws, args=(x,)).verdict) == "holds"
 

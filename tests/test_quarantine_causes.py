@@ -179,7 +179,7 @@ CASES |= {
 @pytest.mark.parametrize("name", CASES)
 def test_a_forward_that_was_refused_has_its_laws(name: str) -> None:
     module, inputs, derived, there = CASES[name]
-    laws = lw.derive(module, args=inputs)
+    laws = lw.derive(lw.trace(module, *inputs))
     assert laws.exact_independent == derived, (list(laws), laws.notes)
     assert bool(laws.notes) is (derived < there) or derived == there
     if len(laws):

@@ -99,7 +99,7 @@ def test_copies_of_two_features_behind_a_norm() -> None:
 @pytest.mark.parametrize("name", NAMED)
 def test_relations_that_no_rule_follows_are_named(name: str) -> None:
     function, second, laws = NAMED[name]
-    found = lw.derive(module(function, second()), args=(torch.randn(5, 2),))
+    found = lw.derive(lw.trace(module(function, second()), torch.randn(5, 2)))
     assert found.exact_independent < laws + 3 and found.gaps
 
 
@@ -108,7 +108,7 @@ def test_two_classes_are_one_sum(name: str) -> None:
     """`b_1 c_1 - b_2 c_2` is a bilinear form; no law of it was missed where no two maps are multiplied."""
     function, width = CLASSES[name]
     net = module(function, nn.Linear(2, width), width)
-    assert lw.derive(net, "cross_entropy", args=(torch.randn(5, 2),)).gaps
+    assert lw.derive(lw.trace(net, torch.randn(5, 2)), "cross_entropy").gaps
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_places_that_only_a_mean_reads_are_named() -> None:
 def test_the_epsilon_of_a_norm_of_single_rows_is_named(epsilon: float) -> None:
     """With it the sizes of rows are balanced by a function that is no polynomial; without it they never change."""
     norm = nn.LayerNorm(3, eps=epsilon, elementwise_affine=False)
-    found = lw.derive(nn.Sequential(nn.Embedding(4, 3), norm, nn.Linear(3, 3, bias=False)), args=(WORDS,))
+    found = lw.derive(lw.trace(nn.Sequential(nn.Embedding(4, 3), norm, nn.Linear(3, 3, bias=False)), WORDS))
     assert found.exact_independent == (7 if epsilon else 11) and bool(found.gaps) == bool(epsilon)
 
 

@@ -36,7 +36,7 @@ ROWS = {
 def test_a_table_that_is_indexed_keeps_its_laws(name: str, places: torch.Tensor) -> None:
     rows, shape, number = ROWS[name]
     module = Indexed(rows, shape)
-    laws = lw.derive(module, args=places)
+    laws = lw.derive(lw.trace(module, places))
     counted = lw.count(module, args=places).laws
     assert laws.independent <= counted == number and (laws.independent == number or laws.gaps)
     if name != "index_select":
@@ -47,5 +47,5 @@ def test_a_table_that_is_indexed_keeps_its_laws(name: str, places: torch.Tensor)
 def test_other_indices_are_named(places: torch.Tensor) -> None:
     """Rows that are counted from the end raised an error of torch's random numbers."""
     picked = Indexed(lambda m, i: m.t[i] if i.dtype != torch.bool else m.t[:1] * i[:, None], (5, 3))
-    laws = lw.derive(picked, args=places)
+    laws = lw.derive(lw.trace(picked, places))
     assert laws.gaps or laws.independent == lw.count(picked, args=places).laws

@@ -46,7 +46,7 @@ def test_laws_that_a_bias_of_copies_leaves_are_listed_or_named(name: str) -> Non
     """Found by drawn modules: `cat([b, b, b])` left 1 law of 4, without a note."""
     model = Copies(lambda m, x: F.linear(F.linear(x, m.first, BIASES[name](m)), m.last))
     args = (torch.randn(5, 3),)
-    laws = lw.derive(model, args=args)
+    laws = lw.derive(lw.trace(model, *args))
     counted = lw.count(model, args=args).laws
     assert laws.exact_independent <= counted
     assert laws.gaps or laws.exact_independent == counted

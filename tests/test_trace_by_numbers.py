@@ -299,6 +299,6 @@ def test_products_along_positions_are_no_functions_of_features_alone(
             return y
 
     net, x = Net(), torch.randn(5, 4, 3)
-    laws = lw.derive(net, args=(x,))
+    laws = lw.derive(lw.trace(net, x))
     assert (laws.exact_independent, lw.count(net, args=(x,)).laws) == (derived, counted)
     assert bool(laws.notes) == (derived < counted)

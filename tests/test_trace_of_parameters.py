@@ -54,7 +54,7 @@ def test_it_is_read_or_noted(name: str, batch: int) -> None:
         pytest.skip("broadcasts with a batch of 4 only")
     torch.manual_seed(1)
     module, args = Plain(forward, *shapes), (torch.randn(batch, 3),)
-    laws = lw.derive(module, args=args)
+    laws = lw.derive(lw.trace(module, *args))
     assert laws.verify(module, args=args).verdict.name in ("HOLDS", "VACUOUS")
     counted = lw.count(module, args=args)
     assert laws.notes or counted.laws == laws.independent
@@ -69,4 +69,4 @@ def test_a_convolution_that_no_rule_covers_has_its_classes_on_axis_1(rank: int) 
     module = Plain(lambda x, a, b: conv(x, a.tanh() - b), shape, shape)
     args = (torch.randn(4, 4, *[5] * rank),)
     assert lw.trace(module, *args).output_axes == (1,)
-    assert lw.derive(module, "cross_entropy", args=args).notes
+    assert lw.derive(lw.trace(module, *args), "cross_entropy").notes

@@ -127,7 +127,7 @@ class Gated(torch.nn.Module):
 
 
 def test_gates_of_what_is_not_read_are_named() -> None:
-    assert lw.derive(Gated(), args=(TOKENS,)).notes
+    assert lw.derive(lw.trace(Gated(), TOKENS)).notes
 
 
 class Masked(torch.nn.Module):

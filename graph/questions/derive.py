@@ -52,7 +52,8 @@ def derive(
     Returns:
         The laws; cost follows the number of blocks, not the width.  `notes` names what may be missing: the operations
         of a traced module that no rule covers, with their place, and what was not compared or holds for the example's
-        shape only.  Every exact law of a module that can be compared was tested on a gradient of the module itself.
+        shape only; of a small module that can be compared also how many laws are counted and not listed.  Every exact
+        law of such a module, small or large, was tested on a gradient of the module itself.
 
     Raises:
         ShapeError: for an unknown loss, for losses that do not fit the outputs, and for a module without inputs.
