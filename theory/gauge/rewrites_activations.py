@@ -1,15 +1,31 @@
-"""Rewrites of activations that follow one another: `relu(elu(x))` is `relu(x)`, `relu(selu(x))` a multiple of it."""
+"""Rewrites of activations that follow one another.
+
+`relu(elu(x))` is `relu(x)`, `relu(selu(x))` a multiple of it, and `leaky(x)` of what is never negative is `x`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 from .contract import Site
 from .diagram import Diagram
 from .rewrites import Rewrite
 from .rewrites_parts import replaced
-from .rules import HomogeneousRule, PassRule, PointwiseRule
+from .rules import (
+    AddRule,
+    ConcatRule,
+    FixedGainRule,
+    FlattenRule,
+    HomogeneousRule,
+    NormRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    RepeatRule,
+    SumFeaturesRule,
+)
 
 
 def join_activations(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
@@ -29,6 +45,42 @@ def join_activations(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         drawn = {site.name: after} | ({before.name: []} if alone else {})
         diagram = replaced(diagram, wires, diagram.parameters, drawn)
     return diagram, notes
+
+
+def never_negative(diagram: Diagram) -> set[int]:
+    """Wires that are never negative, as far as the blocks that write them tell."""
+    positive: set[int] = set()
+    for site in diagram.sites:
+        rule = site.rule
+        known = bool(site.inputs) and positive.issuperset(site.inputs)
+        keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
+        keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0) or isinstance(rule, SumFeaturesRule)
+        keeps = keeps or (isinstance(rule, NormRule) and not rule.centre)  # what it divides by is positive
+        keeps = keeps or (isinstance(rule, FixedGainRule) and all(a >= 0 for _, a in rule.runs))
+        if (known and keeps) or rule.positive:
+            positive.update(site.outputs)
+    return positive
+
+
+def drop_idle_activations(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
+    """Draws no activation of what is never negative, if negative numbers are all that it changes."""
+    positive, sites, notes = never_negative(diagram), [], []
+    for site in diagram.sites:
+        factor = _above_zero(site) if positive.issuperset(site.inputs) else 0
+        if factor:
+            site = replace(site, rule=PassRule(factor=factor))
+            notes.append(Rewrite(site.name, "it changes negative numbers alone, and reads none"))
+        sites.append(site)
+    return (replace(diagram, sites=tuple(sites)), notes) if notes else (diagram, [])
+
+
+def _above_zero(site: Site) -> Fraction:
+    """By what an activation multiplies positive numbers, 0 for anything else."""
+    rule = site.rule
+    if isinstance(rule, PointwiseRule):
+        return rule.straight
+    plain = isinstance(rule, HomogeneousRule) and rule.negative is not None and rule.power == 1 and rule.slope is None
+    return Fraction(int(plain))
 
 
 def _joined(diagram: Diagram) -> Iterator[tuple[Site, Site]]:

@@ -30,10 +30,11 @@ from .rewrites import (
     merge_repeated,
     scale_rows,
 )
-from .rewrites_activations import join_activations
+from .rewrites_activations import drop_idle_activations, join_activations
 from .rewrites_copies import activate_first, normalise_first
 from .rewrites_cuts import cut_first, draw_identities, merge_cuts
 from .rewrites_dots import inner_products
+from .rewrites_moves import drop_unseen_moves
 from .rewrites_numbers import draw_numbers, join_numbers
 from .rewrites_offsets import join_offsets, join_skips
 from .rewrites_parts import map_parts, one_by_one, shared_maps
@@ -76,8 +77,10 @@ class Solution:
         steps: list[Callable[[Diagram], tuple[Diagram, list[Rewrite]]]] = [
             draw_token_mixers,
             draw_identities,
+            drop_unseen_moves,
             inner_products,
             join_activations,
+            drop_idle_activations,
             activate_first,
             normalise_first,
             shared_maps,

@@ -11,6 +11,7 @@ from ...gauge.rules import (
     AddRule,
     BatchNormRule,
     ChoiceRule,
+    ComputedRule,
     FixedGainRule,
     FrozenNormRule,
     HomogeneousRule,
@@ -28,7 +29,8 @@ from ...gauge.rules import (
 )
 
 SOFT = (PointwiseRule, SoftmaxRule)  # what hands on weights, which have no sizes of their own
-BOUNDED = (BatchNormRule, NormRule, PointwiseRule, SimilarityRule, SoftmaxRule, UnitRowsRule)
+# What is computed of the inputs alone may be bounded as well.
+BOUNDED = (BatchNormRule, ComputedRule, NormRule, PointwiseRule, SimilarityRule, SoftmaxRule, UnitRowsRule)
 
 
 def gate_limits(diagram: Diagram) -> Iterator[str]:

@@ -14,6 +14,7 @@ from ...gauge.diagram import Diagram
 from ...gauge.layouts import Layouts
 from ...gauge.linalg import Equations
 from ...gauge.rewrites import is_factor
+from ...gauge.rewrites_activations import never_negative
 from ...gauge.rewrites_numbers import ONE
 from ...gauge.roots import Root, is_function
 from ...gauge.rules import (
@@ -36,7 +37,6 @@ from ...gauge.rules import (
     ScalarGainRule,
     SoftmaxRule,
     SourceRule,
-    SumFeaturesRule,
     TableRule,
     TurnRule,
 )
@@ -203,21 +203,6 @@ def _beside_wire(solution: Solution, weight: str, wire: int) -> set[int]:
     return {w for use in uses for i, axis in enumerate(use.axes) if i in at for w, _ in axis} - {wire}
 
 
-def never_negative(diagram: Diagram) -> set[int]:
-    """Wires that are never negative, as far as the blocks that write them tell."""
-    positive: set[int] = set()
-    for site in diagram.sites:
-        rule = site.rule
-        known = bool(site.inputs) and positive.issuperset(site.inputs)
-        keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
-        keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0) or isinstance(rule, SumFeaturesRule)
-        keeps = keeps or (isinstance(rule, NormRule) and not rule.centre)  # what it divides by is positive
-        keeps = keeps or (isinstance(rule, FixedGainRule) and all(a >= 0 for _, a in rule.runs))
-        if (known and keeps) or rule.positive:
-            positive.update(site.outputs)
-    return positive
-
-
 def _both_sides(solution: Solution, carried: Carried) -> Iterator[str]:
     """Bilinear forms of one wire: the skew part of their tensors acts on nothing."""
     for site in solution.drawn.sites:
@@ -243,7 +228,7 @@ def one_sided(diagram: Diagram, positive: set[int]) -> set[int]:
 
 
 def _never_negative(solution: Solution) -> Iterator[str]:
-    """Activations that change nothing, since what they read is never negative, beside another reader of it."""
+    """Activations of which one piece alone is met, since what they read has one sign."""
     positive = never_negative(solution.drawn)
     sided = one_sided(solution.drawn, positive) - positive
     for site in solution.drawn.sites:
@@ -255,9 +240,6 @@ def _never_negative(solution: Solution) -> Iterator[str]:
             yield f"{site.name} {what}: laws of units that are on, or off, for all of them are not listed"
         if not positive.issuperset(site.inputs):
             continue
-        if rule.negative is not None and len(solution.drawn.readers[site.inputs[0]]) > 1:
-            what = "changes nothing, as its input is never negative, and others read that input too"
-            yield f"{site.name} {what}: laws that join these readers are not listed"
         if rule.slope:
             what = "reads numbers that are never negative"
             yield f"{site.name} {what}: its slope for negative ones never changes, and is not listed"

@@ -1,0 +1,83 @@
+"""Activations and moves that change nothing for those who read them: the networks without them, with their laws."""
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+
+import lawful as lw
+from lawful import blocks as b
+
+IMAGE, FEATURES = b.Signal(2, (4,), channels_first=True), b.Signal(4)
+LEAKY = b.ReLU(0.25)
+
+
+def around(*branch: b.Block) -> b.Net:
+    """A skip around a convolution, averaged over all positions."""
+    begin = b.Conv1d(2, 2, 1, bias=False) >> b.ReLU()
+    inner = functools.reduce(lambda net, part: net >> part, branch)
+    return begin >> b.residual(inner) >> b.GlobalAveragePool() >> b.Linear(2, 3, False)
+
+
+CONV = b.Conv1d(2, 2, 1, bias=False)
+IDLE = {
+    "leaky in a branch": (lambda: b.residual(LEAKY >> b.Linear(3, 3, False)), 9),
+    "elu in a branch": (lambda: b.residual(b.ELU() >> b.Linear(3, 3, False)), 9),
+    "leaky beside a map": (lambda: b.parallel(LEAKY >> b.Linear(3, 3, False), b.Linear(3, 3, False)), 18),
+    "tanh is not idle": (lambda: b.residual(b.Pointwise("tanh") >> b.Linear(3, 3, False)), 0),
+}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_activations_of_what_is_never_negative(name: str) -> None:
+    """They were noted beside other readers, and their laws were not listed."""
+    make, number = IDLE[name]
+    arch = lw.Architecture(b.Linear(4, 3) >> b.ReLU() >> make() >> b.Linear(3, 2, False), input=FEATURES)
+    laws = lw.derive(arch)
+    assert laws.independent == lw.count(arch).laws == number and not laws.gaps
+    assert not number or lw.verify(arch, laws).verdict is lw.Verdict.HOLDS
+
+
+MOVES = {
+    "there and back": (around(b.ChannelsLast(), LEAKY, b.ChannelsFirst(), CONV), 5),  # found by the nightly search: 2
+    "there, a map, and back": (around(b.ChannelsLast(), b.Linear(2, 2, False), b.ChannelsFirst()), 5),
+    "a smooth map behind": (around(b.ChannelsLast(), b.ChannelsFirst(), CONV, b.Pointwise("tanh"), CONV), 0),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_moves_before_a_mean(name: str) -> None:
+    net, number = MOVES[name]
+    arch = lw.Architecture(net, input=IMAGE)
+    laws = lw.derive(arch)
+    assert laws.independent == lw.count(arch).laws == number and not laws.gaps
+    assert not number or lw.verify(arch, laws).verdict is lw.Verdict.HOLDS
+
+
+class Rolled(nn.Module):
+    """Each token and the one before it, through a map, and their mean."""
+
+    def __init__(self, behind) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 2), nn.Linear(2, 2, bias=False), nn.Linear(2, 3)
+        self.behind = behind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.relu(self.a(x))
+        return self.c(self.behind(h + self.b(h.roll(1, 1))).mean(1))
+
+
+@pytest.mark.parametrize("behind", [lambda h: 2 * h, torch.relu, lambda h: h.flip(1)])
+def test_tokens_that_are_rolled_before_a_mean(behind) -> None:
+    module, x = Rolled(behind), torch.randn(5, 4, 3)
+    laws, found = lw.derive(lw.trace(module, x)), lw.count(module, args=x)
+    assert laws.independent == found.laws == (2 if behind is torch.relu else 5) and not laws.gaps
+    assert laws.verify(module, args=x).verdict is lw.Verdict.HOLDS
+
+
+def test_a_gate_of_what_is_computed_of_the_inputs_and_shifted_is_named() -> None:
+    """Found by the nightly search: a unit that is off for every input has laws of its own."""
+    net = b.Softmax() >> b.Pointwise("tanh") >> b.FrozenBatchNorm(4) >> b.ReLU() >> b.Linear(4, 3, False)
+    laws = lw.derive(lw.Architecture(net, input=b.Signal(4, (3,))), "cross_entropy")
+    assert any("on, or off, for every input" in note for note in laws.gaps), laws.notes
