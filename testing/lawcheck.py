@@ -38,7 +38,7 @@ class Taken(NamedTuple):
         own: their gradients.
         true: the derivative that these should be, None where it is not known.
         width: the narrowest type of numbers that took part.
-        noise: by how much each gradient moves with the last bits of all parameters, entry by entry.
+        noise: by how much each gradient moves with the last bits of all that it is computed from, entry by entry.
     """
 
     parameters: Tensors

@@ -10,7 +10,7 @@ import torch
 
 from lawful.atlas.stubs import declare_torchvision
 
-for name, examples in {"quick": 30, "ci": 200, "nightly": 5000}.items():
+for name, examples in {"quick": 30, "ci": 200, "nightly": 1000}.items():
     hypothesis.settings.register_profile(
         name,
         max_examples=examples,

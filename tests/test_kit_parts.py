@@ -101,5 +101,5 @@ def test_a_counterexample_is_small_and_is_python() -> None:
     assert eval(repr(found), {"lw": lw, "b": b, "lawful": lw, **vars(b), "Architecture": Architecture}) == found
     block = find(strategies.blocks(b.Signal(4)), lambda n: True)
     assert Architecture(block, input=b.Signal(4)).parameters is not None
-    with pytest.raises(ValueError, match="2 or more examples"):
+    with pytest.raises(ValueError, match="most is 1; it must be an integer of at least 2"):
         strategies.batches(found, 1)

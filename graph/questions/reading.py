@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -55,7 +56,9 @@ def network_of(network: Any, where: str = "lawful") -> Architecture | torch.nn.M
         return Architecture(network)
     if isinstance(network, (Architecture, torch.nn.Module)):
         return network
-    if isinstance(network, str) and _readers:
+    if isinstance(network, str):
+        if not _readers:  # nobody has come through the front door: `from lawful.testing import assert_lawful`
+            importlib.import_module("lawful").Architecture  # noqa: B018 - its first name opens it
         return _readers[0](network)
     hint = "; call it to make one" if callable(network) else ""
     raise ShapeError(

@@ -136,6 +136,7 @@ def replay(
     stand_in: Mapping[int, Override] | None = None,
     steps: range | None = None,
     memory: Memory | None = None,
+    nudge: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Replayed:
     """Runs a tape again.
 
@@ -147,6 +148,7 @@ def replay(
         stand_in: what to do after the steps of some calls of `autograd.Function`, by number of the call.
         steps: only these.
         memory: what lies in memory at the start, beside the parameters and what was read.
+        nudge: what every result that a gradient goes through becomes, as it would by other rounding.
 
     Raises:
         NotMeasured: for what cannot be run again.
@@ -163,7 +165,7 @@ def replay(
     for i in span:
         for n in ends.get(i, ()):
             stand_in[n](tape.calls[n], memory)  # type: ignore[index]
-        _run(tape, i, memory, made, shut)
+        _run(tape, i, memory, made, shut, nudge)
     for n in ends.get(span.stop, ()):
         stand_in[n](tape.calls[n], memory)  # type: ignore[index]
     return Replayed([memory.read(s) for s in outputs], made, memory)
@@ -185,7 +187,14 @@ def start(tape: Tape, leaves: Mapping[str, torch.Tensor]) -> Memory:
 Shut = dict[tuple[int, int | None], set[int]]  # the memory that a step, or a call, reads unseen
 
 
-def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], torch.Tensor], shut: Shut) -> None:
+def _run(
+    tape: Tape,
+    number: int,
+    memory: Memory,
+    made: dict[tuple[int, int], torch.Tensor],
+    shut: Shut,
+    nudge: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> None:
     step = tape.steps[number]
     if step.writes and not has_formula(step.func):
         raise NotMeasured(f"{step.name} writes into memory, and torch has no formula for it ({step.place})")
@@ -213,6 +222,7 @@ def _run(tape: Tape, number: int, memory: Memory, made: dict[tuple[int, int], to
     values = []
     for i, spot in step.results.items():
         value = outs[i].detach() if (number, i) in tape.kept else outs[i]
+        value = nudge(value) if nudge and value.requires_grad else value
         memory.put(spot, value)
         values.append(value)
     if step.writes:

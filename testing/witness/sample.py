@@ -49,7 +49,7 @@ class Sample:
         declared: whether `by_design=` says so of some of it.
         stops: where gradients stop that may not be meant, for each parameter that lacks a part of its gradient.
         mute: the stops of straight-through estimators, for each parameter that gets no gradient at all past them.
-        noise: by how much the derivative moves with the last bits, as a length.
+        noise: by how much the derivative moves with the last bits of all that it is computed from, as a length.
         shaken: the same, entry by entry.
         width: the narrowest type of numbers that took part.
         tape: what ran.
@@ -311,14 +311,13 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     sample.wires = {k: (g, g) for k, g in made.items() if g is not None}
     eps = EPS.get(sample.width, 1e-2)
     generator = torch.Generator().manual_seed(seed)
-    nudged = {
-        n: (
-            p.detach() * (1 + eps * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p))
-        ).requires_grad_()
-        for n, p in leaves.items()
-    }
+
+    def nudge(t: torch.Tensor) -> torch.Tensor:
+        return t * (1 + eps * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t))
+
+    nudged = {n: nudge(p.detach()).requires_grad_() for n, p in leaves.items()}
     try:
-        again = replay(tape, nudged, list(spots.values()), stand_in=stand_in, closed=tape.cuts)
+        again = replay(tape, nudged, list(spots.values()), stand_in=stand_in, closed=tape.cuts, nudge=nudge)
         shaken = _gradients(again, spots, loss, nudged)[0]
     except NotMeasured:
         shaken = {}
