@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from lawful.theory.arguments import ArgumentError
 from lawful.theory.gauge.contract import Site
 from lawful.theory.gauge.rules import (
+    AddRule,
     FlattenRule,
     GainRule,
     HomogeneousRule,
@@ -127,7 +129,7 @@ def _kinds(found: Symmetries) -> dict[str, str]:
                 continue  # what it does with them is not known
             if all(_is_factor(found, s) for s, _ in uses):
                 kind = "rates"
-            elif base(name) in found.tables:
+            elif base(name) in found.tables and not all(_is_shift(found, s) for s, _ in uses):
                 kind = "tables"
             elif use.constant or isinstance(rule, GainRule) or len(use.axes) < 2:
                 kind = "gains"
@@ -167,6 +169,22 @@ def _is_factor(found: Symmetries, site: Site) -> bool:
             elif not isinstance(reader.rule, ProductRule | MixtureRule):
                 return False
     return any(found.diagram.readers[w] for w in site.outputs)
+
+
+def _is_shift(found: Symmetries, site: Site) -> bool:
+    """Whether a site holds one row that is added at every position alike: a shift."""
+    if found.diagram is None or not isinstance(site.rule, TableRule) or math.prod(site.rule.shape_[:-1]) != 1:
+        return False
+    waiting, added = list(site.outputs), False
+    while waiting:
+        for reader, _ in found.diagram.readers[waiting.pop()]:
+            if isinstance(reader.rule, PassRule):
+                waiting += reader.outputs
+            elif not isinstance(reader.rule, AddRule):
+                return False
+            else:
+                added = True
+    return added
 
 
 def _whole(term: Term) -> bool:

@@ -16,7 +16,7 @@ import torch
 
 from lawful.blocks import Positions, Rearrange
 from lawful.graph.architecture.architecture import Architecture
-from lawful.graph.architecture.sources import fixed_numbers
+from lawful.graph.architecture.sources import fixed_nodes, fixed_numbers
 from lawful.theory.gauge.contract import Site, Use
 from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.gauge.rules import (
@@ -112,7 +112,8 @@ class Wiring:
         self.held = held
         self.draws = draws
         self.arch = arch
-        self.ports = dict(enumerate(arch.signals))
+        fixed = fixed_nodes(arch)
+        self.ports = {w: port for w, port in enumerate(arch.signals) if port[0] in fixed}
         self._fixed: dict[int, torch.Tensor | None] = {}
         self.uses: dict[str, list[tuple[Site, Use]]] = {}
         self.near: dict[int, list[Site]] = {}
@@ -275,7 +276,7 @@ class Wiring:
         """What a wire always carries, None if it is no fixed numbers."""
         if w not in self._fixed:
             port = self.ports.get(w)
-            self._fixed[w] = fixed_numbers(self.arch, port) if port and port[0] != "input" else None
+            self._fixed[w] = fixed_numbers(self.arch, port) if port else None
         return self._fixed[w]
 
     def _passes(self, rule: Rule, site: Site, axis: Axis, signs: bool) -> bool:

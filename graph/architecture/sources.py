@@ -190,16 +190,24 @@ def _values(
     return [_table(values[p], arch.signals[p]) for p in wanted]
 
 
+def fixed_nodes(arch: BlockGraph) -> set[str]:
+    """The nodes in which no input and no parameter has a part: what they write is always the same."""
+    found: set[str] = set()
+    for n in arch.nodes:
+        block = arch.block(n)
+        own = arch.parameter_names(n) or block.over_batch or block.buffers or not block.outputs
+        if not own and all(source in found for source, _ in arch.sources(n)):
+            found.add(n)
+    return found
+
+
 def fixed_numbers(arch: BlockGraph, port: Port) -> torch.Tensor | None:
-    """What a port always carries, as `(positions, features)`; None if an input or a parameter has a part in it."""
-    nodes, inputs = _before(arch, port)
-    blocks = [arch.block(n) for n in nodes]
-    own = any(arch.parameter_names(n) for n in nodes) or any(b.over_batch or b.buffers for b in blocks)
+    """What a port of a fixed node always carries, as `(positions, features)`; None if it cannot be computed alone."""
     s = arch.signals[port]
-    if inputs or not nodes or own or s.positions * s.features > MOST:
+    if s.positions * s.features > MOST:
         return None
     try:
-        (found,) = _values(arch, nodes, [port], (), training=False)
+        (found,) = _values(arch, _before(arch, port)[0], [port], (), training=False)
     except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError):
         return None
     return None if found.is_meta else found[0]
