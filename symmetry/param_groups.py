@@ -41,8 +41,8 @@ REASONS = {
     "unseen": "no output depends on it, so that its gradient is zero",
     "scale_invariant": "the function does not depend on its size (a norm reads it), so that decay only sets the step",
     "gains": "a gain, or a shift: decay pulls it away from what it is for",
-    "rates": "it only multiplies features, as it is or through exp, sigmoid, ... (how fast a state decays, a temperature): "
-    "decay pulls it to another rate, not to a simpler function",
+    "rates": "it only multiplies features, as it is or through exp, sigmoid, ... (how fast a state decays, a "
+    "temperature): decay pulls it to another rate, not to a simpler function",
     "tables": "a table whose rows are looked up or added: no matrix that maps features",
     "matrices": "a matrix that maps features to features: what Muon and Shampoo are for",
     "others": "no rule says what it is",

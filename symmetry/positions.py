@@ -3,6 +3,8 @@
 `phi(q) (phi(k)^T v)`, a spline for every hidden unit, scores of edges for every head: features become positions there
 and come back.  What is cut, permuted and joined is followed piece by piece; other blocks do the same at every position
 or take them all alike.
+
+This file is long because an axis is followed through a view in both directions, to features and to positions.
 """
 
 from __future__ import annotations

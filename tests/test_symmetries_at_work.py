@@ -285,6 +285,7 @@ def test_how_fast_a_state_decays_is_no_table_and_has_no_decay() -> None:
     torch.manual_seed(0)
     groups = {g["name"]: g for g in lw.param_groups(StateSpace(), args=(torch.randn(2, 3, 5),))}
     assert groups["rates"]["names"] == ["A_log"] and groups["rates"]["weight_decay"] == 0
+    assert "first" in groups["gains"]["names"]  # one row that is added everywhere is a shift
     model = lw.families.mamba(layers=1, width=4, vocabulary=5, context=6).to_torch()
     (rate,) = [g["name"] for g in lw.param_groups(model) if any(n.endswith("log_a") for n in g["names"])]
     assert rate == "rates"
