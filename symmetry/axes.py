@@ -26,12 +26,19 @@ from lawful.theory.gauge.rules import (
 
 @dataclass(frozen=True)
 class Axis:
-    """Some features of a wire, from `start` on, as an array `(before, count, after)` whose middle axis moves."""
+    """Some features of a wire, from `start` on, as an array `(before, count, after)` whose middle axis moves.
+
+    Attributes:
+        along: which axis of its positions is so cut, from 0; -1 stands for its features.
+        only: another axis, and the one place on it at which it moves; None where it moves everywhere.
+    """
 
     start: int
     before: int
     count: int
     after: int
+    along: int = -1
+    only: tuple[int, int] | None = None
 
     @property
     def stop(self) -> int:
@@ -40,6 +47,8 @@ class Axis:
 
     def overlaps(self, other: Axis) -> bool:
         """Whether two axes share a feature."""
+        if self.along != other.along or (self.only and other.only and self.only != other.only):
+            return False
         return self.start < other.stop and other.start < self.stop
 
 
@@ -212,6 +221,8 @@ def copied(rule: FlattenRule | RepeatRule | SumFeaturesRule, site: Site, w: int,
     before, after = (rule.before, rule.after) if isinstance(rule, FlattenRule) else (1, rule.copies)
     if isinstance(rule, SumFeaturesRule) and w == many and not signs and _inside(axis, after):
         return []  # a sum does not see the order of what it adds up
+    if isinstance(rule, RepeatRule) and w == many and not signs and _inside(axis, after):
+        return []  # copies are alike
     if w == few:
         if before > 1 and axis.start:
             return None

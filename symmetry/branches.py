@@ -71,10 +71,10 @@ def alike(wiring: Wiring) -> Iterator[Alike]:
     for site in wiring.diagram.sites:
         groups: dict[tuple[Any, ...], list[tuple[int, Branch]]] = {}
         for port, w in _gathered(wiring.diagram, site):
-            branch = _branch(wiring.diagram, w)
-            if branch is None or not branch.parameters or (wiring.draws and any(s.rule.noisy for s in branch.sites)):
+            branch = _branch(wiring, w)
+            if branch is None or (wiring.draws and any(s.rule.noisy for s in branch.sites)):
                 continue
-            key = (branch.form, tuple(_origin(wiring.diagram, e) for e in branch.entries))
+            key = (branch.form, tuple(_origin(wiring, e) for e in branch.entries))
             groups.setdefault(key, []).append((port, branch))
         for members in groups.values():
             found = _joined(wiring, site, members) if len(members) > 1 else None
@@ -108,8 +108,9 @@ def _terms(diagram: Diagram, site: Site) -> Iterator[int]:
             yield w
 
 
-def _branch(diagram: Diagram, end: int) -> Branch | None:
+def _branch(wiring: Wiring, end: int) -> Branch | None:
     """Everything that only one wire needs, in a form that does not depend on names."""
+    diagram = wiring.diagram
     if len(diagram.readers[end]) != 1:
         return None
     mine: dict[str, Site] = {}
@@ -120,6 +121,8 @@ def _branch(diagram: Diagram, end: int) -> Branch | None:
         site = heapq.heappop(waiting)[2]
         if not site.inputs and not site.parameters:
             continue  # an input of the network
+        if wiring.sliced(site.outputs[0]) and len(site.outputs) == 1:
+            continue  # one place of what holds one for every branch
         if not all(w == end or all(r.name in mine for r, _ in diagram.readers[w]) for w in site.outputs):
             continue
         if any(not diagram.readers[w] for w in site.outputs):
@@ -194,9 +197,11 @@ def _plain(value: Any, names: dict[str, int]) -> Any:
     return value
 
 
-def _origin(diagram: Diagram, w: int) -> tuple[Any, ...]:
-    """Where a branch reads: the wire, or the block that cuts another wire into pieces for all branches."""
-    writer = diagram.writer.get(w)
+def _origin(wiring: Wiring, w: int) -> tuple[Any, ...]:
+    """Where a branch reads: the wire, or what another wire is cut into pieces by for all branches."""
+    if (found := wiring.sliced(w)) is not None:
+        return ("place", *found[:2])
+    writer = wiring.diagram.writer.get(w)
     if writer is not None and isinstance(writer.rule, ConcatRule) and writer.rule.cut:
         return ("piece", writer.name)
     return ("wire", w)
@@ -207,8 +212,15 @@ def _joined(wiring: Wiring, site: Site, members: Sequence[tuple[int, Branch]]) -
     diagram = wiring.diagram
     ports, branches = zip(*members, strict=True)
     axes: list[tuple[int, tuple[int, ...], str]] = []  # the whole wire, the branches' pieces of it, the block between
+    turned: list[tuple[int, tuple[int, ...], int]] = []  # the same for an axis of positions
+    names: set[str] = set()
     for wires in zip(*(b.entries for b in branches), strict=True):
         if len(set(wires)) == 1:
+            continue
+        places = [p for w in wires if (p := wiring.sliced(w)) is not None]
+        if len(places) == len(wires):
+            turned.append((places[0][0], tuple(p[2] for p in places), places[0][1]))
+            names |= {diagram.writer[w].name for w in wires}
             continue
         cut = diagram.writer[wires[0]]
         if len(set(wires)) < len(wires) or not isinstance(cut.rule, ConcatRule) or not cut.rule.cut:
@@ -218,20 +230,26 @@ def _joined(wiring: Wiring, site: Site, members: Sequence[tuple[int, Branch]]) -
         axes.append((site.inputs[0], tuple(p - 1 for p in ports), site.name))
     if isinstance(site.rule, ConcatRule):
         axes.append((site.outputs[0], ports, site.name))
-    order = sorted(range(len(branches)), key=lambda i: axes[0][1][i] if axes else i)
+    order = sorted(range(len(branches)), key=lambda i: (axes or turned)[0][1][i] if axes or turned else i)
     starts = []
     for whole, pieces, name in axes:
         axis = _axis(diagram, whole, [pieces[i] for i in order], name)
         if axis is None:
             return None
         starts.append((whole, axis))
-    through = frozenset(name for *_, name in axes)
-    places = wiring.follow(starts, False, set(), through) if starts else set()
+    for whole, at, along in turned:
+        if [at[i] for i in order] != list(range(diagram.wires[whole].space[along])):
+            return None
+        starts.append((whole, Axis(0, 1, len(at), 1, along)))
+    through = frozenset(name for *_, name in axes) | names
+    moved = wiring.follow(starts, False, set(), through) if starts else set()
     chosen = tuple(branches[i] for i in order)
     own: set[int] = set().union(*(b.wires for b in chosen))
-    if places is None or any(w in own for w, _ in places) or not _apart(wiring, chosen, places):
+    if not starts and not any(b.parameters for b in chosen):
         return None
-    return Alike(site.name, chosen, frozenset(places))
+    if moved is None or any(w in own for w, _ in moved) or not _apart(wiring, chosen, moved):
+        return None
+    return Alike(site.name, chosen, frozenset(moved))
 
 
 def _axis(diagram: Diagram, whole: int, pieces: Sequence[int], name: str) -> Axis | None:

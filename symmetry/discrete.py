@@ -43,7 +43,7 @@ def discrete(
         training: whether dropout draws.
     """
     statistics = Statistics(diagram, setting, arch)
-    wiring = Wiring(diagram, statistics.held, training)
+    wiring = Wiring(diagram, statistics.held, training, arch)
     found: list[Symmetry] = []
     moving: set[Place] = set()
     matrices = [s for s in known if s.group in ("general linear", "orthogonal")]
@@ -103,11 +103,12 @@ def _classes(wiring: Wiring, signs: bool) -> Iterator[tuple[Place, list[Place]]]
             continue
         places = wiring.follow([start], signs, tried)
         if places is not None:
-            yield start, sorted(places, key=lambda p: (p[0], p[1].start))
+            yield start, sorted(places, key=lambda p: (p[0], p[1].along, p[1].start))
 
 
 def _moves(wiring: Wiring, places: Iterable[Place], statistics: Statistics, signs: bool) -> Iterator[Move]:
     seen: set[tuple[str, int, int]] = set()
+    places = [p for p in places if p[1].along < 0 and p[1].only is None]
     moving = {w for w, _ in places}
     for w, axis in places:
         for name, use, i in wiring.on(w):
@@ -163,9 +164,9 @@ def _exchange(wiring: Wiring, group: Alike, statistics: Statistics, setting: Set
         return None
     held = ([n for s in b.sites for w in s.outputs for n in statistics.on(w)] for b in group.branches)
     stacks = (*group.stacks, *zip(*held, strict=True))
-    places = sorted(group.places, key=lambda p: (p[0], p[1].start))
+    places = sorted(group.places, key=lambda p: (p[0], p[1].along, p[1].start))
     moves = tuple(_moves(wiring, places, statistics, False))
-    if not stacks:
+    if not stacks and not moves:
         return None
     return Symmetry(
         f"permutation of branches of {group.name}",

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from lawful.theory.arguments import ArgumentError
-from lawful.theory.gauge.rules import GainRule
+from lawful.theory.gauge.contract import Site
+from lawful.theory.gauge.rules import (
+    AddRule,
+    FlattenRule,
+    GainRule,
+    HomogeneousRule,
+    MixtureRule,
+    OffsetRule,
+    OpaqueRule,
+    PassRule,
+    PointwiseRule,
+    ProductRule,
+    ReorderRule,
+    RepeatRule,
+    ScanRule,
+    SelectiveScanRule,
+    TableRule,
+    TurnRule,
+    UnflattenRule,
+    WholeRule,
+)
 from lawful.theory.laws.statement import Term
 from lawful.theory.parts import base
 from lawful.theory.typed import typed
@@ -20,10 +41,23 @@ REASONS = {
     "unseen": "no output depends on it, so that its gradient is zero",
     "scale_invariant": "the function does not depend on its size (a norm reads it), so that decay only sets the step",
     "gains": "a gain, or a shift: decay pulls it away from what it is for",
+    "rates": "it only multiplies features, as it is or through exp, sigmoid, ... (how fast a state decays, a "
+    "temperature): decay pulls it to another rate, not to a simpler function",
     "tables": "a table whose rows are looked up or added: no matrix that maps features",
     "matrices": "a matrix that maps features to features: what Muon and Shampoo are for",
     "others": "no rule says what it is",
 }
+FUNCTIONS = (
+    FlattenRule
+    | HomogeneousRule
+    | OffsetRule
+    | PassRule
+    | PointwiseRule
+    | ReorderRule
+    | RepeatRule
+    | TurnRule
+    | UnflattenRule
+)  # of numbers, or of where they stand
 
 
 @typed(ways=WAYS)
@@ -47,7 +81,7 @@ def param_groups(
     Returns:
         Dicts with `params`, `weight_decay`, and `name`, `reason` and `names`, which optimizers ignore; every trainable
         parameter is in one of them: `unseen`, `scale_invariant` (convolutions before BatchNorm), `gains` (and biases),
-        `tables`, `matrices`, `others`.
+        `rates` (what decays a state, temperatures), `tables`, `matrices`, `others`.
 
     Raises:
         ShapeError: for a module without inputs.
@@ -85,10 +119,17 @@ def param_groups(
 def _kinds(found: Symmetries) -> dict[str, str]:
     """What every parameter is."""
     out: dict[str, str] = {}
+    for site in found.diagram.sites if found.diagram is not None else ():
+        if isinstance(site.rule, ScanRule | SelectiveScanRule):
+            out |= {base(n): "rates" for n in site.parameters}
     for name, uses in found.uses.items():
         for site, use in uses:
             rule = site.rule
-            if base(name) in found.tables:
+            if isinstance(rule, OpaqueRule | WholeRule):
+                continue  # what it does with them is not known
+            if all(_is_factor(found, s) for s, _ in uses):
+                kind = "rates"
+            elif base(name) in found.tables and not all(_is_shift(found, s) for s, _ in uses):
                 kind = "tables"
             elif use.constant or isinstance(rule, GainRule) or len(use.axes) < 2:
                 kind = "gains"
@@ -112,6 +153,38 @@ def _kinds(found: Symmetries) -> dict[str, str]:
             name = next(iter(alone))
             out[name] = "scale_invariant" if out.get(name) == "matrices" else out.get(name, "others")
     return out
+
+
+def _is_factor(found: Symmetries, site: Site) -> bool:
+    """Whether what a site holds meets features only in products, by itself or as a function of it."""
+    if found.diagram is None or not isinstance(site.rule, TableRule):
+        return False
+    waiting, seen = list(site.outputs), set[int]()
+    while waiting:
+        w = waiting.pop()
+        for reader, _ in found.diagram.readers[w]:
+            if isinstance(reader.rule, FUNCTIONS):
+                waiting += [v for v in reader.outputs if v not in seen]
+                seen.update(reader.outputs)
+            elif not isinstance(reader.rule, ProductRule | MixtureRule):
+                return False
+    return any(found.diagram.readers[w] for w in site.outputs)
+
+
+def _is_shift(found: Symmetries, site: Site) -> bool:
+    """Whether a site holds one row that is added at every position alike: a shift."""
+    if found.diagram is None or not isinstance(site.rule, TableRule) or math.prod(site.rule.shape_[:-1]) != 1:
+        return False
+    waiting, added = list(site.outputs), False
+    while waiting:
+        for reader, _ in found.diagram.readers[waiting.pop()]:
+            if isinstance(reader.rule, PassRule):
+                waiting += reader.outputs
+            elif not isinstance(reader.rule, AddRule):
+                return False
+            else:
+                added = True
+    return added
 
 
 def _whole(term: Term) -> bool:

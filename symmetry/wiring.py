@@ -14,6 +14,9 @@ from dataclasses import replace
 
 import torch
 
+from lawful.blocks import Positions, Rearrange
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.architecture.sources import fixed_nodes, fixed_numbers
 from lawful.theory.gauge.contract import Site, Use
 from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.gauge.rules import (
@@ -48,6 +51,7 @@ from lawful.theory.gauge.rules import (
     PositionMixRule,
     ProductRule,
     RecurrentRule,
+    ReorderRule,
     RepeatRule,
     RotaryRule,
     Rule,
@@ -57,12 +61,14 @@ from lawful.theory.gauge.rules import (
     SumFeaturesRule,
     TableRule,
     TokensRule,
+    TurnRule,
     UnflattenRule,
     UnitRowsRule,
     WholeRule,
 )
 from lawful.theory.parts import base, read
 
+from . import positions
 from .axes import (
     Axis,
     Place,
@@ -95,15 +101,20 @@ class Wiring:
         diagram: the network, as drawn.
         held: whether the statistics of a norm in evaluation can be moved with its features.
         draws: whether dropout draws, which treats features apart.
+        arch: the network as an architecture.
 
     Attributes:
         unread: blocks without a line here that something stopped at, each with what it does.
     """
 
-    def __init__(self, diagram: Diagram, held: Callable[[Site], bool], draws: bool) -> None:
+    def __init__(self, diagram: Diagram, held: Callable[[Site], bool], draws: bool, arch: Architecture) -> None:
         self.diagram = diagram
         self.held = held
         self.draws = draws
+        self.arch = arch
+        fixed = fixed_nodes(arch)
+        self.ports = {w: port for w, port in enumerate(arch.signals) if port[0] in fixed}
+        self._fixed: dict[int, torch.Tensor | None] = {}
         self.uses: dict[str, list[tuple[Site, Use]]] = {}
         self.near: dict[int, list[Site]] = {}
         self.unread: dict[str, str] = {}
@@ -156,6 +167,10 @@ class Wiring:
             w, axis = waiting.pop()
             if (w, axis) in found:
                 continue
+            if (numbers := self._numbers(w)) is not None:
+                if signs or axis.only or not positions.alike_along(numbers, self.diagram.wires[w].space, axis):
+                    return None
+                continue
             if any(other.overlaps(axis) for other in on.get(w, ())):
                 return None
             found.add((w, axis))
@@ -175,6 +190,8 @@ class Wiring:
 
     def _shared(self, w: int, axis: Axis) -> Iterator[Place]:
         """The same axis of the other uses of every parameter on a wire."""
+        if axis.along >= 0 or axis.only:
+            return
         for name, use, i in self.on(w):
             for _, other in self.uses[name]:
                 if other is not use and i < len(other.axes):
@@ -182,6 +199,17 @@ class Wiring:
 
     def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: Collection[int]) -> Steps:
         rule = site.rule
+        block = self._moved_by(site)
+        if isinstance(block, Rearrange) or isinstance(rule, TurnRule):
+            moved = positions.rearranged if isinstance(block, Rearrange) else positions.turned
+            steps = moved(block or rule, site, w, axis)
+            return None if signs and steps and any(a.along >= 0 for _, a in steps) else steps
+        if isinstance(block, Positions):
+            return positions.reduced(block, site, w, axis)
+        if axis.along >= 0 or axis.only:
+            return None if rule.noisy and self.draws else positions.through(self.diagram, site, w, axis)
+        if isinstance(rule, PositionMixRule) and w == site.inputs[0]:
+            return None if signs else positions.weighs(site, w, axis)
         if isinstance(rule, RecurrentRule):
             return recurrent(rule, site, w, axis, signs)
         if isinstance(rule, UnitRowsRule):
@@ -198,6 +226,15 @@ class Wiring:
             return self._concat(rule, site, w, axis)
         if isinstance(rule, AttentionRule):
             return self._attention(rule, site, w, axis, signs)
+        if isinstance(rule, ReorderRule):
+            size = self._size(w)
+            to = positions.picked if w == site.inputs[0] else positions.picked_from
+            found_axis = to(rule.order, axis, size)
+            return (
+                None
+                if found_axis is None
+                else [(site.outputs[0] if w == site.inputs[0] else site.inputs[0], found_axis)]
+            )
         if isinstance(rule, FlattenRule | RepeatRule | SumFeaturesRule):
             return copied(rule, site, w, axis, signs)
         if isinstance(rule, GroupProductRule):
@@ -216,6 +253,31 @@ class Wiring:
             self.unread[site.name] = rule.statement
         alike = len({self.diagram.wires[v].size for v in (*site.inputs, *site.outputs)}) == 1
         return everywhere(site, axis) if alike and self._passes(rule, site, axis, signs) else None
+
+    def _moved_by(self, site: Site) -> Positions | Rearrange | None:
+        """The block that moves or adds up positions, where the drawn network still has it as it was read."""
+        block = self.arch.block(site.name) if site.name in self.arch.nodes else None
+        if not isinstance(block, Positions | Rearrange):
+            return None
+        reads, writes = self.arch.signals[self.arch.sources(site.name)[0]], self.arch.signals[site.name, 0]
+        ends = [(self.diagram.wires[v].size, self.diagram.wires[v].space) for v in (*site.inputs, *site.outputs)]
+        return block if ends == [(s.features, s.space) for s in (reads, writes)] else None
+
+    def sliced(self, w: int) -> tuple[int, int, int] | None:
+        """What a wire is one place of: a wire, an axis of its positions, and the place; None for something else."""
+        site = self.diagram.writer.get(w)
+        block = self._moved_by(site) if site is not None else None
+        if not isinstance(block, Positions) or block.operation != "slice" or site is None:
+            return None
+        start, stop, step = block.numbers
+        return (site.inputs[0], block.axis, start) if stop - start == step == 1 else None
+
+    def _numbers(self, w: int) -> torch.Tensor | None:
+        """What a wire always carries, None if it is no fixed numbers."""
+        if w not in self._fixed:
+            port = self.ports.get(w)
+            self._fixed[w] = fixed_numbers(self.arch, port) if port else None
+        return self._fixed[w]
 
     def _passes(self, rule: Rule, site: Site, axis: Axis, signs: bool) -> bool:
         """Whether a block does the same to every feature, so that all its wires move alike."""
@@ -279,7 +341,33 @@ class Wiring:
                 return [(cut.inputs[0], replace(axis, start=axis.start + start))]
             if w == cut.inputs[0] and start <= axis.start and axis.stop <= start + self._size(join.outputs[0]):
                 return [(join.outputs[0], replace(axis, start=axis.start - start))]
-        return None
+        return self._copied(rule, site, w, axis)
+
+    def _copied(self, rule: ConcatRule, site: Site, w: int, axis: Axis) -> Steps:
+        """Parts of one cut alone, joined in any order and several times: features of what is cut, picked."""
+        cut = site if rule.cut else self.diagram.writer.get(site.inputs[0])
+        if cut is None or not isinstance(cut.rule, ConcatRule) or not cut.rule.cut:
+            return None
+        x, at, first = cut.inputs[0], 0, dict[int, int]()
+        for v in cut.outputs:
+            first[v] = at
+            at += self._size(v)
+        joins = {s.name: s for v in cut.outputs for s in self.near[v] if s.name != cut.name}
+        if any(self.on(v) for v in cut.outputs) or not all(
+            isinstance(s.rule, ConcatRule) and not s.rule.cut and first.keys() >= set(s.inputs) for s in joins.values()
+        ):
+            return None
+        steps = []
+        for join in joins.values():
+            order = [first[v] + i for v in join.inputs for i in range(self._size(v))]
+            y = join.outputs[0]
+            if w not in (x, y):
+                continue
+            moved = (positions.picked if w == x else positions.picked_from)(order, axis, at)
+            if moved is None:
+                return None
+            steps.append((y if w == x else x, moved))
+        return steps or None
 
     def _size(self, w: int) -> int:
         return self.diagram.wires[w].size
@@ -331,10 +419,13 @@ class Wiring:
             rule = site.rule
             if isinstance(rule, AttentionRule):
                 yield from self.heads(site, rule)
+            if isinstance(rule, ConcatRule):
+                yield from ((v, Axis(0, 1, self._size(v), 1)) for v in (site.outputs if rule.cut else site.inputs))
             if isinstance(rule, GroupProductRule):
                 y, width = site.outputs[0], self.diagram.wires[site.outputs[0]].size // rule.groups
                 yield y, Axis(0, 1, rule.groups, width)
                 yield from ((y, Axis(i * width, 1, width, 1)) for i in range(rule.groups))
+            yield from self._pieces(site)
             if isinstance(rule, UnflattenRule) and rule.choose:
                 x = site.inputs[0]
                 yield x, Axis(0, self._size(x) // rule.pieces, rule.pieces, 1)
@@ -349,3 +440,17 @@ class Wiring:
                 yield y, Axis(0, rule.groups, width, 1)
                 x = site.inputs[0]
                 yield x, Axis(0, rule.groups, self.diagram.wires[x].size // rule.groups, 1)
+
+    def _pieces(self, site: Site) -> Iterator[Place]:
+        """The pieces that the features of a wire are cut into by a view: all alike, and each by itself."""
+        block = self._moved_by(site)
+        if not isinstance(block, Rearrange):
+            return
+        x, behind = site.inputs[0], 1
+        for n in reversed(block.pieces if not block.reads.channels_first else ()):
+            if behind * n > self._size(x):
+                break
+            if 1 < n < self._size(x):
+                yield x, Axis(0, self._size(x) // (behind * n), n, behind)
+                yield from ((x, Axis(i, 1, n, behind)) for i in range(0, self._size(x), behind * n))
+            behind *= n

@@ -71,3 +71,23 @@ def test_values_turn_with_the_output(kind, groups):
     assert entry["value"] == "qkv" and all("view" in part for part in entry["parts"]["output"])
     assert {"smooth_layer": "qkv", "balance_layers": ["dense"]} not in lw.export.awq(found)  # not its last rows
     assert not found.arch.trace.opaque and not found.arch.trace.narrow
+
+
+class Turned(nn.Module):
+    """Queries, keys and values of every head side by side, written by a matrix that stands the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Parameter(torch.randn(4, 12)), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = ((x @ self.qkv).unflatten(-1, (2, 3, 2))[:, :, :, i].transpose(1, 2) for i in range(3))
+        y: torch.Tensor = self.out(((q @ k.transpose(-1, -2)).softmax(-1) @ v).transpose(1, 2).flatten(2))
+        return y
+
+
+def test_packed_heads_of_a_transposed_matrix_are_read() -> None:
+    torch.manual_seed(0)
+    found = lw.symmetries(Turned(), args=(torch.randn(2, 3, 4),))
+    assert sorted(s.group for s in found) == ["general linear", "general linear", "permutation"]
+    assert all(s.verify().error < 1e-9 for s in found) and not [n for n in found.notes if "rebuilt" in n]

@@ -263,6 +263,34 @@ def test_parameter_groups_hold_every_parameter_once() -> None:
     torch.optim.AdamW(groups)
 
 
+class StateSpace(nn.Module):
+    """A diagonal state space model by hand: `h = exp(dt A) h + u` with `A = -exp(A_log)`, and a token of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.step, self.write = nn.Linear(5, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+        self.A_log, self.first = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(1, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        u = self.read(x) + self.first
+        decay = torch.exp(nn.functional.softplus(self.step(u)) * -torch.exp(self.A_log))
+        h, out = torch.zeros_like(u[:, 0]), []
+        for t in range(x.shape[1]):
+            h = decay[:, t] * h + u[:, t]
+            out.append(h.tanh())
+        return self.write(torch.stack(out, 1))
+
+
+def test_how_fast_a_state_decays_is_no_table_and_has_no_decay() -> None:
+    torch.manual_seed(0)
+    groups = {g["name"]: g for g in lw.param_groups(StateSpace(), args=(torch.randn(2, 3, 5),))}
+    assert groups["rates"]["names"] == ["A_log"] and groups["rates"]["weight_decay"] == 0
+    assert "first" in groups["gains"]["names"]  # one row that is added everywhere is a shift
+    model = lw.families.mamba(layers=1, width=4, vocabulary=5, context=6).to_torch()
+    (rate,) = [g["name"] for g in lw.param_groups(model) if any(n.endswith("log_a") for n in g["names"])]
+    assert rate == "rates"
+
+
 def test_consumers_in_a_mixture_of_experts_are_all_named() -> None:
     """A norm before experts is read by the router, every expert, the shared expert and its gate."""
 

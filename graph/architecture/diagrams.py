@@ -33,7 +33,7 @@ def diagram(arch: BlockGraph, loss: LossLike, cut: bool = True) -> Diagram:
     for port, s in arch.signals.items():
         index[port] = len(wires)
         tokens = s.space[0] if len(s.space) == 1 and not s.channels_first else 1
-        wires.append(Wire(arch.port_name(port), s.features, tokens, s.positions))
+        wires.append(Wire(arch.port_name(port), s.features, tokens, s.positions, s.space))
     sites.append(Site("input", SourceRule(), (), tuple(index["input", i] for i in range(len(arch.inputs)))))
     alone = computed_alone(arch).rules
     for n in arch.nodes:

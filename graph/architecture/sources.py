@@ -167,21 +167,50 @@ def _before(arch: BlockGraph, port: Port) -> tuple[set[str], set[int]]:
 
 def _prefix(arch: BlockGraph, group: _Group, training: bool = True) -> Prefix:
     """Runs the blocks of a group: from all inputs to every port as `(examples, positions, features)`."""
-    order = [n for n in arch.nodes if n in group.nodes]
 
     def run(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}
-        state = Run(training=training)
-        for n in order:
-            ports = arch.sources(n)
-            state.name, state.axis = n, arch.signals[ports[0]].axis if ports else -1
-            block, reads = arch.block(n), [arch.signals[q] for q in ports]
-            writes = [arch.signals[n, i] for i in range(block.outputs)]
-            out = values_of(block, {}, [values[q] for q in ports], state, reads, writes)
-            values |= {(n, i): y for i, y in enumerate(out)}
-        return [_table(values[p], arch.signals[p]) for p in group.ports]
+        return _values(arch, group.nodes, group.ports, inputs, training)
 
     return run
+
+
+def _values(
+    arch: BlockGraph, nodes: set[str], wanted: Sequence[Port], inputs: Sequence[torch.Tensor], training: bool
+) -> list[torch.Tensor]:
+    """Some ports as `(examples, positions, features)`, of the blocks that they are computed by."""
+    values: dict[Port, torch.Tensor] = {("input", i): x for i, x in enumerate(inputs)}
+    state = Run(training=training)
+    for n in (n for n in arch.nodes if n in nodes):
+        ports = arch.sources(n)
+        state.name, state.axis = n, arch.signals[ports[0]].axis if ports else -1
+        block, reads = arch.block(n), [arch.signals[q] for q in ports]
+        writes = [arch.signals[n, i] for i in range(block.outputs)]
+        out = values_of(block, {}, [values[q] for q in ports], state, reads, writes)
+        values |= {(n, i): y for i, y in enumerate(out)}
+    return [_table(values[p], arch.signals[p]) for p in wanted]
+
+
+def fixed_nodes(arch: BlockGraph) -> set[str]:
+    """The nodes in which no input and no parameter has a part: what they write is always the same."""
+    found: set[str] = set()
+    for n in arch.nodes:
+        block = arch.block(n)
+        own = arch.parameter_names(n) or block.over_batch or block.buffers or not block.outputs
+        if not own and all(source in found for source, _ in arch.sources(n)):
+            found.add(n)
+    return found
+
+
+def fixed_numbers(arch: BlockGraph, port: Port) -> torch.Tensor | None:
+    """What a port of a fixed node always carries, as `(positions, features)`; None if it cannot be computed alone."""
+    s = arch.signals[port]
+    if s.positions * s.features > MOST:
+        return None
+    try:
+        (found,) = _values(arch, _before(arch, port)[0], [port], (), training=False)
+    except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError):
+        return None
+    return None if found.is_meta else found[0]
 
 
 def _table(value: torch.Tensor, signal: Signal) -> torch.Tensor:

@@ -23,12 +23,14 @@ class Wire:
         size: number of features.
         tokens: length of its token axis (1 where it has none).
         positions: number of positions, of tokens or of pixels.
+        space: lengths of the axes of its positions.
     """
 
     name: str
     size: int
     tokens: int = 1
     positions: int = 1
+    space: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

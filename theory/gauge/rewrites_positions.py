@@ -46,7 +46,7 @@ def draw_token_mixers(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
         (x,), (y,), (before, after, read, written) = site.inputs, site.outputs, site.inner
         channels = wires[x].size
         for w in site.inner:
-            wires[w] = replace(wires[w], tokens=channels, positions=channels)
+            wires[w] = replace(wires[w], tokens=channels, positions=channels, space=(channels,))
         w1, b1, w2, b2 = rule.names
         steps: tuple[tuple[str, Rule, int, int], ...] = (
             (" to positions", TurnRule(), x, read),

@@ -71,8 +71,11 @@ def _again(low: Context, node: Node, port: Port, sizes: Sequence[int], index: st
         raise NotUnderstood("features that lie apart are used by themselves")
     own = {}
     for local, name in names.items():
-        rest = block.parameters[local].shape[1:]
-        own[local] = f"{name}.view({','.join([view, *map(str, rest)])})[{index}]"
+        first, *rest = block.parameters[local].shape
+        if isinstance(block, Linear) and block.transposed and rest:  # what it writes is the last axis
+            own[local] = f"{name}.view({first},{view})[:,{index}]"
+        else:
+            own[local] = f"{name}.view({','.join([view, *map(str, rest)])})[{index}]"
     streams = [Stream(p, builder.signals[p], canonical((low.batch, *builder.signals[p].shape))) for p in reads]
     key = ("part", port, view, index)
     (out,) = low.emit(node, _narrower(block, sizes, index), streams, own, label="part", key=key)
