@@ -1,0 +1,42 @@
+"""What a second generator of modules, with a referee of its own, found: what the rules say holds on the module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import lawful as lw
+from lawful.graph.questions.derive import by_rules
+from lawful.theory.derive.lawset import LawSet
+
+
+class Read(nn.Module):
+    """Parameters of some shapes, and a function that reads them with the input."""
+
+    def __init__(self, run: Callable[..., torch.Tensor], *shapes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.w = nn.ParameterList(nn.Parameter(torch.randn(shape)) for shape in shapes)
+        self.run = run
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.run(x, *self.w)
+
+
+def ruled(model: nn.Module, x: torch.Tensor, loss: str = "mse") -> LawSet:
+    """The laws that follow from the rules alone, all of which have to hold on the module."""
+    laws = by_rules(lw.trace(model, x), loss)
+    assert str(lw.verify(model, laws, loss, args=x).verdict) in ("holds", "vacuous"), str(laws)
+    return laws
+
+
+def scores(x: torch.Tensor, w: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    return ((x @ v) @ (x @ w**2).mT).softmax(-1) @ x
+
+
+def test_what_all_keys_share_moves_no_factor_of_the_keys() -> None:
+    """Softmax does not see what is added to all keys; a weight that is computed is multiplied by each of them."""
+    laws = ruled(Read(scores, (2, 4), (2, 4)), torch.randn(4, 3, 2))
+    assert not any(law.name.startswith("frozen") for law in laws)
