@@ -40,3 +40,17 @@ def test_what_all_keys_share_moves_no_factor_of_the_keys() -> None:
     """Softmax does not see what is added to all keys; a weight that is computed is multiplied by each of them."""
     laws = ruled(Read(scores, (2, 4), (2, 4)), torch.randn(4, 3, 2))
     assert not any(law.name.startswith("frozen") for law in laws)
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        pytest.param(lambda x, w: nn.functional.one_hot(x, 5).to(w) @ w, False, id="one_hot"),
+        pytest.param(lambda x, w: (x[..., None] == torch.arange(5)).to(w) @ w, True, id="compared"),
+    ],
+)
+def test_classes_that_the_example_lacks_are_not_frozen_in_silence(run: Callable[..., torch.Tensor], said: bool) -> None:
+    """`F.one_hot` says how many classes there are; where nothing does, the example does, and that is a fact."""
+    laws = lw.derive(Read(run, (5, 4)), args=torch.tensor([[0, 1], [1, 2], [0, 2]]))
+    assert any("whole numbers below 3" in fact for fact in laws.facts) == said
+    assert said or not laws.count
