@@ -54,3 +54,12 @@ def test_classes_that_the_example_lacks_are_not_frozen_in_silence(run: Callable[
     laws = lw.derive(Read(run, (5, 4)), args=torch.tensor([[0, 1], [1, 2], [0, 2]]))
     assert any("whole numbers below 3" in fact for fact in laws.facts) == said
     assert said or not laws.count
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_rows_that_are_only_averaged_have_no_second_law(rows: int, loss: str) -> None:
+    """All differences of the rows are constant; the squares of these are no laws of their own."""
+    model = Read(lambda x, w, v: x @ v + w.mean(0), (rows, 3), (2, 3))
+    laws = ruled(model, torch.randn(4, 2), loss)
+    assert laws.independent == (rows - 1) * 3 + (3 if loss == "cross_entropy" else 0)
