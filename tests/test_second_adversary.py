@@ -63,3 +63,9 @@ def test_rows_that_are_only_averaged_have_no_second_law(rows: int, loss: str) ->
     model = Read(lambda x, w, v: x @ v + w.mean(0), (rows, 3), (2, 3))
     laws = ruled(model, torch.randn(4, 2), loss)
     assert laws.independent == (rows - 1) * 3 + (3 if loss == "cross_entropy" else 0)
+
+
+def test_a_law_reads_a_row_of_a_parameter_in_another_order() -> None:
+    """The traced network holds rows of `w` apart, and a law reads one of them flipped: checking raised ValueError."""
+    model = Read(lambda x, w, v: torch.relu((x @ w[1::2]).flip(-1) * x) @ v, (4, 2), (2, 1))
+    assert lw.check(model, args=torch.randn(5, 2)).complete

@@ -184,7 +184,9 @@ def _vocabulary(low: Context, node: Node, example: torch.Tensor) -> int:
     if given:
         return min(given)
     found = max(int(example.max()) + 1 if example.numel() else 2, 2)
-    said = f"{node.name}: read as whole numbers below {found}, as in the example; what only others move is called frozen"
+    said = (
+        f"{node.name}: read as whole numbers below {found}, as in the example; what only others move is called frozen"
+    )
     if found > 2 and said not in low.facts:  # zeros and ones are a mask
         low.facts.append(said)
     return found

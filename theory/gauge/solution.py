@@ -330,7 +330,9 @@ class Solution:
                     row = _difference(row, self.balance.axis(use.axes[axis], *ones))
                 elif a == "c" and (box, i) in across:
                     n = self.layouts.algebras[use.axes[axis][0][0]].boxes[box].dims[i]
-                    row = _difference(row, {k: (1 - n) * v for k, v in self.balance.axis(use.axes[axis], *ones).items()})
+                    row = _difference(
+                        row, {k: (1 - n) * v for k, v in self.balance.axis(use.axes[axis], *ones).items()}
+                    )
             out.append(((box, label), row))
         return out
 
