@@ -90,12 +90,21 @@ def viewed(name: str, shape: Sequence[int]) -> str:
 
 
 def with_parts(params: Mapping[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Parameters by name, with those among some names that are parts of them."""
+    """Parameters by name, with those among some names that are parts of them, or parts of parts."""
     found = dict(params)
     for name in names:
-        if name not in found and base(name) in params:
+        if name not in found and _is_held(name, params):
             found[name] = read(name, params)
     return found
+
+
+def _is_held(name: str, params: Mapping[str, torch.Tensor]) -> bool:
+    """Whether some parameters hold what a name reads: the whole, or a part that it is a part of."""
+    while name not in params:
+        if not (match := _STEP.search(name)):
+            return False
+        name = name[: match.start()]
+    return True
 
 
 def _index(text: str) -> int | slice:

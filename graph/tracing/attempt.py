@@ -121,7 +121,7 @@ def _attempt(
         notes.append("examples are on the second axis of the inputs, where the module takes them")
     if axis is None:
         notes.append("the inputs are one example, without an axis of examples")
-    facts = [*program.limits, *unreached(arch, program), *of_numbers(program)]
+    facts = [*program.limits, *low.facts, *unreached(arch, program), *of_numbers(program)]
     said = [*map(Fact, facts), *left_over(arch, sizes), *one_step(arch), *special(arch, module)]
     cut = {name: node for name, (node, _) in low.reasons.items() if name_of(node) == "detach" and name in arch.graph}
     silent = unheard(program, module, set(cut.values())) if cut and check else set()

@@ -174,15 +174,32 @@ def _whole(low: Context, i: int) -> Stream:
 
 
 def _vocabulary(low: Context, node: Node, example: torch.Tensor) -> int:
-    """How many whole numbers an input may hold: what the smallest table it picks rows of has, else as the example."""
-    tables = [
-        int(user.args[0].meta["val"].shape[0])
-        for user in node.users
-        if name_of(user) == "embedding" and user.args[1] is node
-    ]
+    """How many whole numbers an input may hold: as its readers say, else as the example, which is then said.
+
+    The rows of the smallest table that it picks from say it, and the classes that `F.one_hot` is given.
+    """
     if example.dtype == torch.bool:
         return 2
-    return min(tables) if tables else max(int(example.max()) + 1 if example.numel() else 2, 2)
+    given = [n for user in node.users if (n := _options(user, node)) > 0]
+    if given:
+        return min(given)
+    found = max(int(example.max()) + 1 if example.numel() else 2, 2)
+    said = (
+        f"{node.name}: read as whole numbers below {found}, as in the example; what only others move is called frozen"
+    )
+    if found > 2 and said not in low.facts:  # zeros and ones are a mask
+        low.facts.append(said)
+    return found
+
+
+def _options(user: Node, node: Node) -> int:
+    """How many whole numbers a call can tell apart among those that it picks by; 0 where it does not say."""
+    name = name_of(user)
+    if name == "embedding" and user.args[1] is node:
+        return int(user.args[0].meta["val"].shape[0])
+    if name == "one_hot" and len(user.args) > 1:
+        return int(user.args[1])
+    return 0
 
 
 def is_simple(low: Context, node: Node) -> bool:

@@ -62,6 +62,7 @@ class Context(ABC):
         behind: opaque nodes that read nothing but what others give, which are named.
         computed: blocks before all parameters, with their node of the program and how it is read.
         notes: what a reader of the laws should know.
+        facts: what holds for the numbers of the example only.
         batch: length of the batch that was traced.
         unfelt: calls that nothing reads which feels a gradient.
         kinds: what calls are seen to be in numbers, by what decides it.
@@ -78,6 +79,7 @@ class Context(ABC):
         self.behind: set[str] = set()
         self.computed: dict[str, tuple[Node, str]] = {}
         self.notes: list[str] = []
+        self.facts: list[str] = []
         self.batch = next((int(i.example.shape[0]) for i in program.inputs if i.example.ndim), 1)
         self.unfelt = unfelt(program.graph, [node for _, node in program.outputs], program.detached)
         self.kinds: dict[Any, Any] = {}

@@ -313,21 +313,40 @@ class Solution:
         return {name for row in self.fields for name, _ in row}
 
     def _axis_effects(self, name: str, use: Use, axis: int) -> list[tuple[tuple[int, str], MatrixRow]]:
-        """One row per sector of an axis; where the axis is blind along 1 the `11^T` combination has no effect."""
+        """One row per sector of an axis, but for what acts only where the parameter never moves.
+
+        Along 1 that is the `11^T` combination, and across it what lives on the complement of 1: then `11^T - I` is
+        felt as a multiple of `I`.
+        """
         out = []
         dead = self._dead(name, use, axis)
         keys = [k for k in self.balance.axis_keys(use.axes[axis]) if k[0] not in dead]
-        blind = {k for k in keys if "j" in k[1] and self._blind_along_ones(name, use, axis, *k)}
+        along = {k for k in keys if "j" in k[1] and self._blind_beside(name, use, axis, k[0], k[1].index("j"), "c")}
+        across = {(box, at) for box, at in self._lines(keys) if self._blind_beside(name, use, axis, box, at, "d")}
         for box, label in keys:
-            if (box, label) in blind:
+            if (box, label) in along or any((box, at) in across and a != "c" for at, a in enumerate(label)):
                 continue
             row = self.balance.axis(use.axes[axis], box, label)
             for i, a in enumerate(label):
                 ones = (box, label[:i] + "j" + label[i + 1 :])
-                if a == "c" and ones in blind:
+                if a == "c" and ones in along:
                     row = _difference(row, self.balance.axis(use.axes[axis], *ones))
+                elif a == "c" and (box, i) in across:
+                    n = self.layouts.algebras[use.axes[axis][0][0]].boxes[box].dims[i]
+                    row = _difference(
+                        row, {k: (1 - n) * v for k, v in self.balance.axis(use.axes[axis], *ones).items()}
+                    )
             out.append(((box, label), row))
         return out
+
+    @staticmethod
+    def _lines(keys: list[tuple[int, str]]) -> list[tuple[int, int]]:
+        """The axes of boxes whose matrices keep 1 and its complement apart."""
+        letters: dict[tuple[int, int], set[str]] = {}
+        for box, label in keys:
+            for at, a in enumerate(label):
+                letters.setdefault((box, at), set()).add(a)
+        return [line for line, found in letters.items() if "j" in found and found <= set("cjx")]
 
     def vector_is_constant(self, name: str, use: Use) -> bool:
         """Whether a bias or table never moves."""
@@ -347,10 +366,13 @@ class Solution:
         sides = (vector_keys(self.layouts.algebras[axis[0][0]]) for axis in use.axes)
         return all(self.constant(name, cell) for cell in product(*sides))
 
-    def _blind_along_ones(self, name: str, use: Use, axis: int, box: int, label: str) -> bool:
-        """Whether `(anything (x) 1) (x) anything` on this box of an axis never moves."""
-        at = label.index("j")
-        lines = [(box, "".join(p)) for p in product("cd", repeat=len(label)) if p[at] == "c"]
+    def _blind_beside(self, name: str, use: Use, axis: int, box: int, at: int, part: str) -> bool:
+        """Whether nothing moves along 1 (`part` c), or across it (d), on one axis of a box, whatever the others do."""
+        if name not in self._still:
+            return False
+        w = use.axes[axis][0][0]
+        length = len(self.layouts.algebras[w].boxes[box].dims)
+        lines = [(box, "".join(p)) for p in product("cd", repeat=length) if p[at] == part]
         if use.constant:
             return axis == 0 and self._is_constant_on(name, use, lines)
         if len(use.axes) == 1:

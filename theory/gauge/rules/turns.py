@@ -60,12 +60,13 @@ class TurnRule(Rule):
         everything = Subspace.everything(directions.layout(x))
         any_ = directions.moving(y).covers(directions.layout(y))
         alike = everything if any_ or _unseen(directions, y) else Subspace()
-        # what all positions of y share is a multiple of 1 on the features of x
-        line = (
-            Subspace((ones(directions.layout(x)),)) if directions.shared(y).covers(directions.layout(y)) else Subspace()
-        )
-        moving = everything if any_ else line
-        return [Blind(moving, alike.join(moving), alike.join(moving))]
+        # what all positions of y share is a multiple of 1 on the features of x, and one for all its other positions
+        shared = directions.shared(y).covers(directions.layout(y))
+        line = directions.ones(x) if shared else Subspace()
+        alone = directions.positions(y) == directions.layout(x).size
+        moving = everything if any_ else line if alone else Subspace()
+        still = alike.join(line)
+        return [Blind(moving, still, still)]
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return None if degrees[0] and local else degrees[0]
