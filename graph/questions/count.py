@@ -34,7 +34,7 @@ from .exact import count_exactly
 from .fields import Fields, architecture_fields, counted_examples, fields_of, layout_of, patterns_of
 from .module_fields import HiddenError
 from .reach import Reach, doubted
-from .reading import NetworkLike, question
+from .reading import NetworkLike, expect_numbers, question
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
@@ -96,7 +96,7 @@ def count(
         another point, and is undecided if the two differ.
 
     Raises:
-        ShapeError: for a module without example inputs, for losses that do not fit the outputs, for another axis than
+        ShapeError: for a module on the meta device, for a module without example inputs, for losses that do not fit the outputs, for another axis than
             that of the classes, for a network whose positions take too much memory, and for a module that can be
             counted neither as it runs nor as it is traced, or that does not train as its parameters say
             (`HiddenError`).
@@ -123,6 +123,7 @@ def count(
             raise ShapeError(
                 f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
             )
+        expect_numbers(network, "count")
         counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
         counted["verified"] = verified
         if isinstance(network, Architecture):
