@@ -74,8 +74,8 @@ def _expect_steps(where: str, name: str, first: Tensor, rows: Tensor) -> None:
     if rows.ndim == 2 and first.ndim <= 1 and (not first.ndim or first.shape[0] == rows.shape[1]):
         return
     raise ValueError(
-        f"{where}: {name} has the shape {tuple(rows.shape)} and first {tuple(first.shape)}; first is the law at the start, "
-        f"(scalars,), and {name} has a row for every step, (steps, scalars)"
+        f"{where}: {name} has the shape {tuple(rows.shape)} and first {tuple(first.shape)}; first is the law at the "
+        f"start, (scalars,), and {name} has a row for every step, (steps, scalars)"
     )
 
 

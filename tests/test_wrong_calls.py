@@ -103,7 +103,7 @@ ELSEWHERE = {
     "assert_lawful": "lawful.testing.assert_lawful",
     "predict": "lawful.dynamics.predict",
     "draw": "lawful.Architecture(...).draw",
-    "report": "a command, lawful report",
+    "train": "a command, lawful train",
 }
 
 
