@@ -78,8 +78,8 @@ def expect_numbers(network: Architecture | torch.nn.Module, what: str) -> None:
         name = next((n for n, p in network.named_parameters() if p.is_meta), None)
         if name is not None:
             raise ShapeError(
-                f"{what}: {name} of {type(network).__name__} is on the meta device, which has shapes and no numbers; ask "
-                "about its architecture, lw.trace(module, x), or of a large one about the small copy, .shrink()"
+                f"{what}: {name} of {type(network).__name__} is on the meta device, which has shapes and no numbers; "
+                "ask about its architecture, lw.trace(module, x), or of a large one about the small copy, .shrink()"
             )
 
 
