@@ -2,6 +2,8 @@
 
 Entries and questions go through the same function, so "LN", "layer normalization" and "LayerNorm" are one term.
 The thesaurus and the endings are data (`data/thesaurus.json`), which the pages read too.
+
+This file is long because a word, a formula and an optimizer in one sentence decide together how each is read.
 """
 
 from __future__ import annotations
