@@ -56,7 +56,7 @@ def trained_complex(module: nn.Module) -> list[str]:
 
 def _joins(kind: type[nn.Module], name: str) -> bool:
     found = getattr(kind, name, None)
-    return isinstance(found, property) and getattr(found.fget, "joins", False)
+    return isinstance(found, property) and bool(getattr(found.fget, "joins", False))
 
 
 def _joining(kind: type[nn.Module], name: str) -> Any:
