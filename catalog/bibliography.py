@@ -108,5 +108,10 @@ def described(entry: Record) -> list[str]:
     return [" ".join((*s.authors, str(s.year), *([] if entry.is_law else [s.title]))) for s in papers]
 
 
+def surnames(entry: Record) -> list[str]:
+    """The last names of those who wrote the sources of an entry: who asks for "Du et al" asks for these."""
+    return [a.split()[-1] for s in cited(entry) if s.key != OWN for a in s.authors if a != "others"]
+
+
 def _escaped(text: str) -> str:
     return re.sub(r"([&%#_])", r"\\\1", text)

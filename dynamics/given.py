@@ -114,8 +114,9 @@ def expect_trained(parameters: Mapping[str, torch.Tensor], optimizers: Sequence[
     if moved.isdisjoint(map(id, parameters.values())):
         name = next(iter(parameters))
         raise ValueError(
-            f"the optimizer has {len(moved)} parameters, and none of the {len(parameters)} that the laws read "
-            f"({name}, ...); pass the optimizer of this model, made from model.parameters()"
+            f"the optimizer has {plural(len(moved), 'parameter')}, and none of the {len(parameters)} that the laws "
+            f"read ({name}, ...); if it is meant to train only these, freeze the others (requires_grad_(False)) before "
+            "the laws are derived, else make it from model.parameters()"
         )
 
 

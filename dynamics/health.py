@@ -6,7 +6,7 @@ This file is long because every finding is told from all the others of one step.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,8 @@ def judge(ledger: Watcher) -> Judgement:
         for n, a in ledger.accounts.items()
         if verdicts[n] == NOT_WATCHED and FROZEN in a.causes and still & set(map(base, a.form.law.parameters))
     ]
+    idle = _idle(ledger, verdicts)
+    verdicts.update(dict.fromkeys(idle, NOT_WATCHED))
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
     good = [ledger.accounts[n] for n, v in verdicts.items() if v not in (UNEXPLAINED, NOT_WATCHED)]  # the judged ones
     findings = [
@@ -99,6 +101,10 @@ def judge(ledger: Watcher) -> Judgement:
         *silent(ledger),
     ]
     findings += [*_outside(ledger), *_unaccounted(ledger), *_unmeasured(ledger, verdicts)]
+    if idle:
+        text = "no step had a gradient but zero, so nothing was tested: is backward() there, on the loss of this model?"
+        read = {base(n) for law in idle for n in ledger.accounts[law].form.law.parameters}
+        findings.append(Finding("idle", tuple(n for n in ledger.parameters if n in read - still), text, fault=False))
     if undecided:
         read = {base(n) for law in undecided for n in ledger.accounts[law].form.law.parameters}
         text = "does not train, and laws that read it were derived for a network where it does: derive them again"
@@ -113,6 +119,14 @@ def judge(ledger: Watcher) -> Judgement:
             verdicts.update(dict.fromkeys(touched, UNEXPLAINED))
     partial = bool(verdicts) and bool(ledger.unread)
     return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low), partial)
+
+
+def _idle(ledger: Watcher, verdicts: Mapping[str, str]) -> list[str]:
+    """The laws whose account closed, where no parameter that a law reads ever had a gradient: nothing was tested."""
+    fine = (OK, ROUNDING, APPROXIMATE)
+    closed = [n for n, a in ledger.accounts.items() if verdicts[n] in fine and a.form.law.kind != "frozen"]
+    read = {base(n) for a in ledger.accounts.values() for n in a.form.law.parameters}
+    return closed if read.isdisjoint(ledger.notes.last) else []
 
 
 def _broken(ledger: Watcher, bad: Sequence[Account], good: Sequence[Account]) -> list[Finding]:

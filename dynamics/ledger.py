@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from .equilibrium import effective_rates
 from .figure import plot
 from .findings import Finding
 from .health import judge
-from .report import Row, explain, rows, table
+from .report import Row, explain, record, rows, table
 from .watcher import Watcher
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ class Ledger(Printed, Watcher):
             import pandas
 
         return pandas.DataFrame([row.as_dict() for row in self.rows()])
+
+    def to_json(self) -> str:
+        """The account as JSON: what `lawful train` writes, and `lawful ledger FILE` shows again."""
+        return json.dumps(record(self), indent=1, ensure_ascii=False, allow_nan=False)
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Every law over the steps, and what moved it; written to `path` if that is given.

@@ -65,6 +65,20 @@ def translation(setting: Setting, first: Tensor, steps: Tensor) -> Tensor:
     return factor.reshape(-1, *[1] * first.ndim) * first
 
 
+def _expect_steps(where: str, name: str, first: Tensor, rows: Tensor) -> None:
+    """Checks that there is a row of numbers for every step, as wide as the start.
+
+    Raises:
+        ValueError: if there is none; says both shapes.
+    """
+    if rows.ndim == 2 and first.ndim <= 1 and (not first.ndim or first.shape[0] == rows.shape[1]):
+        return
+    raise ValueError(
+        f"{where}: {name} has the shape {tuple(rows.shape)} and first {tuple(first.shape)}; first is the law at the "
+        f"start, (scalars,), and {name} has a row for every step, (steps, scalars)"
+    )
+
+
 @typed()
 def scale(setting: Setting, first: Tensor, squares: Tensor) -> Tensor:
     """The squared norm of weights whose size the loss does not see, after every step.
@@ -81,7 +95,11 @@ def scale(setting: Setting, first: Tensor, squares: Tensor) -> Tensor:
 
     Returns:
         Shape `(steps + 1, scalars)`.
+
+    Raises:
+        ValueError: for other shapes.
     """
+    _expect_steps("scale", "squares", first, squares)
     n = squares.shape[0]
     k = torch.arange(n + 1, dtype=torch.float64)
     free = _relaxation(setting, 2.0, k)[:, None] * first
@@ -108,10 +126,11 @@ def decayed(setting: Setting, first: Tensor, forms: Tensor) -> Tensor:
         forms: `Q` of every step's gradient, without decay, shape `(steps, scalars)`.
 
     Raises:
-        ValueError: for a setting with momentum, which `heavy_ball` is for.
+        ValueError: for a setting with momentum, which `heavy_ball` is for, and for other shapes.
     """
     if setting.momentum:
         raise ValueError("a setting with momentum has two numbers per law; use heavy_ball")
+    _expect_steps("decayed", "forms", first, forms)
     out = [first]
     for q in forms:
         out.append((1 - setting.rate * setting.decay) ** 2 * out[-1] + setting.rate**2 * q)
@@ -126,7 +145,11 @@ def heavy_ball(setting: Setting, first: Tensor, forms: Tensor) -> Tensor:
         setting: how the run is made.
         first: the law at the start, shape `(scalars,)`.
         forms: `Q` of the momentum buffer after every step, shape `(steps, scalars)`.
+
+    Raises:
+        ValueError: for other shapes.
     """
+    _expect_steps("heavy_ball", "forms", first, forms)
     out, slope = [first], torch.zeros_like(first)
     for k, q in enumerate(forms):
         load = setting.decay * (1 - setting.dampening if k else 1.0)  # the first buffer is the gradient itself

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .watcher import Watcher
 
+FORMAT = "lawful run 1"
 WORDS = ("law", "verdict")  # what a row has besides numbers
 
 
@@ -86,6 +87,26 @@ def table(found: Sequence[Row], title: str) -> Table:
         cells = [_number(x) for x in numbers]
         out.add_row(escape(row.law), *cells, f"{row.relative:.0e}", f"[{colour}]{verdict}[/]" if colour else verdict)
     return out
+
+
+def record(ledger: Watcher) -> dict[str, Any]:
+    """The account as plain data, which `lawful ledger` shows again; JSON has no NaN, so that it is None."""
+    judged = judge(ledger)
+    return {
+        "format": FORMAT,
+        "network": type(ledger.model).__name__,
+        "optimizer": ", ".join(type(o).__name__ for o in ledger.optimizers),
+        "steps": ledger.steps,
+        "laws": [_plain(row.as_dict()) for row in rows(ledger)],
+        "explained": {name: explain(ledger, account) for name, account in ledger.accounts.items()},
+        "health": judged.text,
+        "verdict": judged.worst,
+    }
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for JSON."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
 def explain(ledger: Watcher, account: Account) -> str:

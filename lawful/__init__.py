@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lawful.graph.questions.search import search_laws
     from lawful.graph.questions.summary import summary
     from lawful.graph.tracing import Trace, TraceError, register_op, trace
+    from lawful.page import report
     from lawful.symmetry import export
     from lawful.symmetry.align import align
     from lawful.symmetry.audit import Audit, audit
@@ -78,6 +79,7 @@ _HOMES = {
     "param_groups": "lawful.symmetry.param_groups",
     "parameter_count": "lawful.graph.questions.parameters",
     "register_op": "lawful.graph.tracing",
+    "report": "lawful.page",
     "same_function": "lawful.symmetry.same",
     "search_laws": "lawful.graph.questions.search",
     "summary": "lawful.graph.questions.summary",
@@ -137,6 +139,7 @@ __all__ = [
     "param_groups",
     "parameter_count",
     "register_op",
+    "report",
     "same_function",
     "search_laws",
     "summary",

@@ -256,7 +256,7 @@ def report(
     """Write one page about a network: drawing, laws with formulas, proofs, verification, counts, what is missing."""
     from lawful.graph.questions.check import check as check_laws
 
-    from .report import page
+    from .page import page
 
     expect_writable(output, ".html")
     arch = load(spec)
@@ -265,7 +265,7 @@ def report(
         found = check_laws(arch, loss, seed=seed, instance=instance_of(spec), progress=say) if count else None
         text = page(arch, spec, loss, found)
     output.write_text(text, encoding="utf-8")
-    print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
+    print(f"{output}: {max(len(text.encode()) // 1000, 1):,} kB")
     finish(found is None or found.lawful)
 
 

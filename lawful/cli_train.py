@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
-FORMAT = "lawful run 1"
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adamax", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam")
 OTHER_LOOPS = ("capturable", "differentiable")  # options for graphs of CUDA, and for steps with gradients
 FAILED = ("unexplained", "undecided")  # verdicts whose exit code is 1
@@ -54,6 +53,7 @@ def train(
 
     from lawful.dynamics.figure import expect_picture
     from lawful.dynamics.ledger import Ledger
+    from lawful.dynamics.report import record
     from lawful.graph.questions.derive import derive
 
     from .run_data import as_targets, batches, chosen_loss
@@ -94,18 +94,13 @@ def train(
             losses.append(value.item())
             show(ledger, losses)
         run = {
-            "format": FORMAT,
+            **record(ledger),
             "network": spec,
             "data": data,
             "optimizer": optimizer,
             "loss": str(chosen),
             "type": dtype,
-            "steps": steps,
             "losses": [x if math.isfinite(x) else None for x in losses],
-            "laws": [_plain(row.as_dict()) for row in ledger.rows()],
-            "explained": {name: ledger.explain(name) for name in ledger.accounts},
-            "health": ledger.health(),
-            "verdict": ledger.verdict,
         }
         if figure is not None:
             ledger.plot(str(figure))
@@ -119,7 +114,7 @@ def train(
 
 
 def ledger(
-    file: Annotated[Path, typer.Argument(help="what `lawful train` wrote")],
+    file: Annotated[Path, typer.Argument(help="what `lawful train`, or Ledger.to_json of your own loop, wrote")],
     law: Annotated[str | None, typer.Option(help="explain one law in words")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -223,19 +218,20 @@ def _live(quiet: bool) -> Iterator[Callable[[Any, list[float]], None]]:
         yield show
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for JSON, which has no NaN."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-
-
 def _read(file: Path) -> dict[str, Any]:
     """A run that was written, with everything in place that is shown."""
     try:
         run = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BadInput(f"there is no file {file}; lawful train SPEC --output {file} writes one") from error
+        raise BadInput(
+            f"there is no file {file}; lawful train SPEC --output {file} writes one, and so does Ledger.to_json"
+        ) from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise BadInput(f"{file} is no run that lawful train wrote: it cannot be read as JSON") from error
+        raise BadInput(
+            f"{file} is no run that lawful train or Ledger.to_json wrote: it cannot be read as JSON"
+        ) from error
+    from lawful.dynamics.report import FORMAT
+
     need = {
         "laws": list,
         "explained": dict,
@@ -246,13 +242,13 @@ def _read(file: Path) -> dict[str, Any]:
         "optimizer": str,
     }
     if not isinstance(run, dict) or run.get("format") != FORMAT:
-        raise BadInput(f"{file} is no run that lawful train wrote: its format is not {FORMAT!r}")
+        raise BadInput(f"{file} is no run that lawful train or Ledger.to_json wrote: its format is not {FORMAT!r}")
     wrong = [n for n, kind in need.items() if not isinstance(run.get(n), kind)]
     rows = [] if wrong else run["laws"]
     if wrong or not all(
         isinstance(r, dict) and {"law", "change", "remainder", "relative", "verdict"} <= set(r) for r in rows
     ):
-        raise BadInput(f"{file} is damaged: {wrong[0] if wrong else 'laws'} is not what lawful train writes there")
+        raise BadInput(f"{file} is damaged: {wrong[0] if wrong else 'laws'} is not what is written there")
     return run
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
+import lawful as lw
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.questions.count import count
 from lawful.graph.questions.derive import derive
+from lawful.theory.extras import MissingPackageError, needed
 from lawful.theory.oracle.verification import verify
 from lawful.theory.verdict import Verdict
 
@@ -256,3 +258,30 @@ def test_frozen_networks_are_vacuous_everywhere(relu: Architecture) -> None:
     for found in (count(frozen), count(module, args=(X,))):
         assert found.laws == 0 and found.verdict is Verdict.VACUOUS
     assert re.search("no trainable", count(frozen).method)
+
+
+def test_a_module_without_numbers_is_not_run() -> None:
+    with torch.device("meta"):
+        module = torch.nn.Sequential(torch.nn.Linear(3, 400), torch.nn.ReLU(), torch.nn.Linear(400, 2))
+    x = torch.zeros(4, 3, device="meta")
+    for ask in (lw.verify, lw.count):
+        refused(
+            lambda ask=ask: ask(module, args=x), "0.weight of Sequential is on the meta device", "lw.trace(module, x)"
+        )
+    momentum = lw.flows.Momentum(0.5)
+    laws = lw.flows.laws(b.Linear(3, 4) >> b.Linear(4, 2), momentum)
+    refused(lambda: lw.flows.verify(module, laws, args=x), "meta device")
+    assert lw.count(lw.trace(module, x).shrink()).verdict is Verdict.HOLDS
+
+
+def test_a_package_that_does_not_load_says_what_it_lacks() -> None:
+    def load() -> None:
+        with needed("this callback", "transformers", "loops"):
+            try:
+                raise RuntimeError("operator torchvision::nms does not exist")
+            except RuntimeError as error:
+                raise ModuleNotFoundError("Could not import module 'TrainerCallback'.") from error
+
+    refused(
+        load, "this callback needs transformers", "operator torchvision::nms", "pip install", kind=MissingPackageError
+    )

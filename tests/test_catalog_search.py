@@ -161,3 +161,28 @@ def test_loading_and_asking_is_light() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Du et al 2018", "claim/marcotte2023/deep-relu | theorem/wire-balance"),
+        ("Saxe and McClelland", "claim/marcotte2023/deep-linear"),
+        ("what did Foret, Kleiner and others find", "optimizer/sam"),
+        ("Loshchilov Hutter", "optimizer/adamw | optimizer/decoupled-decay"),
+        ("who found the balancedness law", "theorem/wire-balance"),
+        ("Euler's theorem for homogeneous functions", "claim/marcotte2023/polynomial-activation"),
+        ("batch renormalization", "batchnorm/"),
+        ("DeepNorm", "head-norm/ | post-norm-transformer/"),
+        ("diffusion model transformer", "transformer-block/"),
+    ],
+)
+def test_people_and_names_of_methods_are_read(question: str, answer: str) -> None:
+    found = catalog.search(question)
+    assert not found.nearest and found[0].id.startswith(tuple(part.strip() for part in answer.split("|")))
+
+
+@pytest.mark.parametrize("text", ["early stopping", "normalizing flows", "natural gradient", "neural ODE", "DoRA"])
+def test_what_the_field_calls_otherwise_is_no_answer_by_one_of_its_words(text: str) -> None:
+    found = catalog.search(text)
+    assert found.nearest and not found.understood.corrected and "'ra'" not in str(found)

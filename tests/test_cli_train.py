@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy
 import pytest
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from lawful import cli
 from lawful.cli_train import ledger_table
+from lawful.dynamics.ledger import Ledger
 from lawful.dynamics.report import Row, table
 
 MLP = "family:mlp:widths=4,6,3"
@@ -132,3 +134,18 @@ def _text(made: Table) -> str:
     with console.capture() as text:
         console.print(made)
     return text.get()
+
+
+def test_the_account_of_an_own_loop_is_shown_as_well(lawful, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).double()
+    optimizer = torch.optim.AdamW(model.parameters())
+    with Ledger(model, optimizer) as ledger:
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(8, 3).double()).square().mean().backward()
+            optimizer.step()
+    file = tmp_path / "own.json"
+    file.write_text(ledger.to_json(), encoding="utf-8")
+    code, said, _ = lawful("ledger", str(file))
+    assert code == 0 and "Sequential, AdamW, 3 steps" in said and ledger.health().splitlines()[0] in said

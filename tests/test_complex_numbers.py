@@ -81,6 +81,18 @@ def test_a_law_reads_complex_parameters_as_their_real_and_imaginary_parts() -> N
         assert torch.allclose(gradient["b"], -scale * 2 * unit * two * first[:, None])
 
 
+def test_hermitian_laws_that_are_not_listed_are_a_gap_with_a_name() -> None:
+    """Two complex maps whose whole output is read keep a Hermitian matrix; half of it is listed."""
+
+    class Whole(Alone):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.view_as_real((x.to(self.a.dtype) @ self.a) @ self.b)
+
+    found = lw.check(Whole(), args=torch.randn(5, 2))
+    assert found.verdict is Verdict.UNDECIDED and "for a reason named below" in found.summary
+    assert any("a, b are complex" in gap for gap in found.laws.gaps)
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
 def test_a_ledger_says_that_it_does_not_follow_complex_parameters_and_lets_training_go_on(optimizer: type) -> None:
     model = Alone()

@@ -175,3 +175,25 @@ def test_fields_behind_zero_over_zero_are_not_steady() -> None:
         return torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
 
     assert not potential_steady(potential, theta, sample)
+
+
+class OwnNorm(nn.Module):
+    """A p-norm as one writes it."""
+
+    def __init__(self, power: float) -> None:
+        super().__init__()
+        self.power, self.up, self.down = power, nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.up(x)
+        return self.down(h / h.abs().pow(self.power).sum(-1, keepdim=True).pow(1 / self.power))
+
+
+@pytest.mark.parametrize("power", [3, 1.5])
+def test_a_root_of_what_is_never_negative_is_counted(power: float) -> None:
+    """With the signs of other inputs `|h|` is negative, and the root of its power no number."""
+    module, x = OwnNorm(power), torch.randn(5, 3)
+    found, even = (lw.count(lw.trace(m, x)) for m in (module, OwnNorm(4)))
+    assert found.verdict is even.verdict is Verdict.HOLDS and found.laws == even.laws
+    assert found.method.endswith("with the activation patterns of each input itself")
+    assert "for a reason named below" in lw.check(module, args=x).summary

@@ -596,6 +596,9 @@ def test_bad_input() -> None:
         f.noise_drift(law, start, f.Noise.diagonal({"0.weight": torch.ones(2, 2)}))
     with pytest.raises(f.FlowError, match=r"gives 0.weight the shape \(3, 2\), it has \(2, 2\)"):
         f.noise_drift(law, start, f.Noise.diagonal({n: torch.ones(3, 2) for n in start}))
+    for make in (f.Noise.diagonal, f.Noise.of_examples, lambda v: f.Noise.full(v, {})):
+        with pytest.raises(f.FlowError, match=r"Noise\.\w+: \w+ is 0.1; it must be"):
+            make(0.1)  # type: ignore[operator]
     with pytest.raises(f.FlowError, match="the size of the noise is -1"):
         f.noise_drift(law, start, f.Noise.diagonal({n: p.abs() for n, p in start.items()}), -1)
     with pytest.raises(KeyError, match="no law named 'x'"):

@@ -55,3 +55,11 @@ def test_sets_of_the_same_laws_are_equal() -> None:
     assert lw.derive(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)) == LAWS
     assert lw.derive(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2), "cross_entropy") != LAWS
     assert lw.derive(b.Linear(3, 4) >> b.GELU() >> b.Linear(4, 2)) != LAWS and LAWS.where(wire="none") != LAWS
+
+
+def test_an_empty_list_says_that_it_is_one_and_what_counts() -> None:
+    laws = lw.derive(b.Linear(3, 4) >> b.GELU() >> b.Linear(4, 2))
+    assert str(laws).endswith(
+        "no law was derived, and no limit of the rules is known: lw.check counts whether one is missing"
+    )
+    assert "no law was derived" not in str(lw.derive(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)))

@@ -1,9 +1,13 @@
 """Planted faults are seen, with the parameter that they sit in; correct runs are left in peace."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from loops import MLP, Backward, train
+from loops import LAWS, MLP, Backward, train
 from torch import nn, optim
+
+import lawful as lw
 
 FROM = 8  # the step at which faults begin
 
@@ -173,6 +177,22 @@ def test_a_layer_that_has_stopped_learning() -> None:
     ledger = train(sgd, plant=lambda m: m.fc1.weight.data.sub_(100), steps=25)
     silent = [f for f in ledger.findings() if f.kind == "silent"]
     assert silent and "fc1.weight" in silent[0].parameters and not silent[0].fault
+
+
+@pytest.mark.parametrize("backward", [None, lambda y: (0 * y).sum().backward()], ids=["none", "zero"])
+def test_steps_without_a_gradient_test_nothing(backward: Callable[[torch.Tensor], None] | None) -> None:
+    model = MLP()
+    optimizer = optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    with lw.Ledger(model, optimizer, LAWS) as ledger:
+        for _ in range(3):
+            optimizer.zero_grad()
+            y = model(torch.randn(5, 4, dtype=torch.float64))
+            if backward is not None:
+                backward(y)
+            optimizer.step()
+    (found,) = (f for f in ledger.findings() if f.kind == "idle")
+    assert ledger.verdict == "not watched" and not found.fault and "fc1.weight" in found.parameters
+    assert "nothing is left over" not in ledger.health() and "is backward() there" in ledger.health()
 
 
 def test_what_it_says_about_a_fault() -> None:

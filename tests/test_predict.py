@@ -123,3 +123,11 @@ def test_bad_settings() -> None:
         P.Setting(0.1, momentum=1.0)
     with pytest.raises(ValueError, match="heavy_ball"):
         P.decayed(P.Setting(0.1, momentum=0.5), torch.ones(1), torch.ones(2, 1))
+
+
+@pytest.mark.parametrize("formula", [P.scale, P.decayed, P.heavy_ball])
+@pytest.mark.parametrize("shapes", [((5,), ()), ((5,), (5,)), ((5,), (9, 4)), ((9, 5), (5,))])
+def test_other_shapes_are_refused_by_name(formula, shapes) -> None:
+    first, rows = (torch.ones(s) for s in shapes)
+    with pytest.raises(ValueError, match=r"has the shape \(.*first is the law at the start, \(scalars,\), and"):
+        formula(P.Setting(0.1), first, rows)

@@ -5,13 +5,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
 
 import lawful as lw
 from lawful import blocks as b
 from lawful import cli
 from lawful.graph.drawing.captions import FAMILY_OF, colour_of
 from lawful.graph.drawing.pen import LONGEST, short_name
-from lawful.report import page
+from lawful.page import page
 from lawful.theory.gauge import rules
 
 VOID = {"meta", "link", "br", "img", "path", "use", "rect"}
@@ -48,6 +49,18 @@ def test_the_page_stands_alone() -> None:
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", text)
     assert "complete: no law is missing" in text and "every hypothesis was checked again" in text
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+
+
+def test_python_writes_the_page_of_the_command(tmp_path: Path) -> None:
+    module, x = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)), torch.randn(5, 3)
+    written = lw.report(module, tmp_path / "net.html", "cross_entropy", args=x)
+    text = written.read_text(encoding="utf-8")
+    assert written == tmp_path / "net.html" and "<h1>Sequential</h1>" in text and "complete: no law is missing" in text
+    lw.report("family:mlp:widths=3,4,2", str(written), count=False, title="mine")
+    text = written.read_text(encoding="utf-8")
+    assert "<h1>mine</h1>" in text and "not verified and not counted" in text
+    with pytest.raises(b.ShapeError, match=r"net.pdf: the ending must be .html"):
+        lw.report(module, tmp_path / "net.pdf", args=x)
 
 
 def test_repeated_layers_are_one_row_and_what_is_missing_is_said() -> None:

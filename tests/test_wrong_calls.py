@@ -103,6 +103,7 @@ ELSEWHERE = {
     "assert_lawful": "lawful.testing.assert_lawful",
     "predict": "lawful.dynamics.predict",
     "draw": "lawful.Architecture(...).draw",
+    "train": "a command, lawful train",
 }
 
 

@@ -32,12 +32,20 @@ def needed(what: str, package: str, extra: str) -> Iterator[None]:
         extra: the extra of pyproject.toml that brings it.
 
     Raises:
-        MissingPackageError: if it is not installed.
+        MissingPackageError: if it is not installed, and if it hides what it lacks itself behind a name of its own (the
+            lazy modules of transformers); says what that is.
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != package:
+        if error.name is None:
+            first: BaseException = error
+            while first.__cause__ is not None:
+                first = first.__cause__
+            why = " ".join(f"{type(first).__name__}: {first}".split()).rstrip(".")
+            text = f"{what} needs {package}, which does not load here ({why}); repair that, or {how_to_install(extra)}"
+            raise MissingPackageError(text, name=package) from error
+        if error.name.partition(".")[0] != package:
             raise
         text = f"{what} needs {package}, which is not installed; {how_to_install(extra)}"
         raise MissingPackageError(text, name=package) from error

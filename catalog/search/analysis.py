@@ -2,6 +2,8 @@
 
 Entries and questions go through the same function, so "LN", "layer normalization" and "LayerNorm" are one term.
 The thesaurus and the endings are data (`data/thesaurus.json`), which the pages read too.
+
+This file is long because a word, a formula and an optimizer in one sentence decide together how each is read.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from .updates import named
 
 SHORT = 5  # letters of a word from which on it is read as the nearest known one: below, most are words too
 LONG_NAME = 7  # letters of a name of a person from which on another spelling of it is recognised
+PART = 3  # letters from which on a part of a name is a word, known or not
 LONGEST = 400  # characters of a question that are read
 GREEK = {
     "γ": " gamma ",
@@ -199,7 +202,7 @@ def analyse(text: str, known: Vocabulary | None = None, formulas: bool = True) -
     letters, rest = _formulas(text, known is not None) if formulas else ([], text)
     corrected: dict[str, str] = {}
     if known is not None:  # a name that nothing has is read in parts: TransformerEncoderLayer
-        rest = re.sub(r"[A-Za-z0-9]+", lambda m: m[0] if _is_known(m[0], known) else CAMEL.sub(" ", m[0]), rest)
+        rest = re.sub(r"[A-Za-z0-9]+", lambda m: _in_parts(m[0], known), rest)
     raw: list[str] = []
     breaks = set()
     for part in re.split(r"[,;/&](?![^()]*\))", rest):
@@ -287,6 +290,14 @@ def in_words(name: str) -> str:
     if tuple(stem(t) for t in tokens(name)) in phrases():
         return name
     return f"{name} " + CAMEL.sub(" ", name)
+
+
+def _in_parts(name: str, known: Vocabulary) -> str:
+    """A name that nothing has, in parts: `TransformerEncoderLayer`; as it is where a part is no word, as in `DoRA`."""
+    if _is_known(name, known):
+        return name
+    parts = CAMEL.sub(" ", name).split()
+    return " ".join(parts) if all(len(part) >= PART or _is_known(part, known) for part in parts) else name
 
 
 def _is_known(name: str, known: Vocabulary) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..bibliography import described
+from ..bibliography import described, surnames
 from ..entry import Entry
 from .analysis import MATRIX, MODEL, OPTIMIZER, analyse, in_words, term, thesaurus
 
@@ -30,7 +30,7 @@ class Document:
     Attributes:
         name: its name: the setting, the last part of its id.
         head: title, block, other names.
-        law: what it states: its parameters, its symmetry, the blocks on its wires.
+        law: what it states: its parameters, its symmetry, the blocks on its wires; and who found it.
         body: hypotheses, network, sources, other words.
     """
 
@@ -50,6 +50,7 @@ def document(entry: Entry) -> Document:
         | _terms("squared norm" if entry.is_law and "‖" in entry.text else "")
         | _terms(KIND_WORDS[entry.kind], entry.symmetry, " ".join(map(in_words, entry.touches)))
         | _terms("" if entry.kind == "family" else entry.also)
+        | _terms(*surnames(entry), formulas=False)
         | _terms("refuted" if entry.status == "refuted" else ""),
         _terms(
             " ".join(entry.hypotheses),

@@ -31,6 +31,7 @@ RULES = {
     "modelAsked": ranking.MODEL_ASKED,
     "implied": analysis.IMPLIED,
     "longest": analysis.LONGEST,
+    "part": analysis.PART,
     "greek": analysis.GREEK,
     "enough": ENOUGH,
     "close": CLOSE,

@@ -171,10 +171,14 @@ function lawfulSearch(data) {
     for (const [name, instead] of Object.entries(data.capitals)) text = text.replace(new RegExp(`(?<![A-Za-z])${name}(?![A-Za-z])`, "g"), instead);
     const corrected = {}, unknown = [], spans = [], places = [], terms = new Map();
     const [letters, rest] = formulas(text, spelling);
-    const inParts = (name) => {
+    const isKnown = (name) => {
       const row = tokens(name).map(stem);
-      if (Object.hasOwn(phrases, row.join(" ")) || row.every((t) => known.has(t))) return name;
-      return name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, " ");
+      return Object.hasOwn(phrases, row.join(" ")) || row.every((t) => known.has(t));
+    };
+    const inParts = (name) => {
+      if (isKnown(name)) return name;
+      const parts = name.replace(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, " ").split(" ");
+      return parts.every((part) => part.length >= rules.part || isKnown(part)) ? parts.join(" ") : name;
     };
     const raw = [], breaks = new Set();
     for (const part of (spelling ? rest.replace(/[A-Za-z0-9]+/g, inParts) : rest).split(/[,;/&](?![^()]*\))/)) {

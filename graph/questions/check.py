@@ -34,7 +34,7 @@ from .count import ONE_RUN, count
 from .derive import architecture_of, by_rules, derive
 from .elsewhere import elsewhere
 from .fields import counted_examples
-from .reading import NetworkLike, question
+from .reading import NetworkLike, expect_numbers, question
 from .settled import settled
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
@@ -77,10 +77,12 @@ def verify(
         A verdict and a residual for every law.
 
     Raises:
-        ShapeError: for a module without inputs, for laws that were derived for losses that see other things, and for an
+        ShapeError: for a module on the meta device,
+            for a module without inputs, for laws that were derived for losses that see other things, and for an
             architecture with so many positions that its gradients take too much memory.
     """
     assert isinstance(network, Architecture | torch.nn.Module)
+    expect_numbers(network, "verify")
     arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
     if laws is None:
         asked = "mse" if loss is None else loss

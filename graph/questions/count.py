@@ -17,7 +17,15 @@ import torch
 from lawful.blocks import ShapeError
 from lawful.theory.flows import Flow, FlowError, GradientFlow, as_flow
 from lawful.theory.losses import LossError, LossLike, parse
-from lawful.theory.oracle.counting import CLEAR_GAP, DOUBTFUL_GAP, ContradictionError, Count, count_fields, span_of
+from lawful.theory.oracle.counting import (
+    CLEAR_GAP,
+    DOUBTFUL_GAP,
+    NOT_FINITE,
+    ContradictionError,
+    Count,
+    count_fields,
+    span_of,
+)
 from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import Axes, ClassAxes, Inputs
@@ -34,7 +42,7 @@ from .exact import count_exactly
 from .fields import Fields, architecture_fields, counted_examples, fields_of, layout_of, patterns_of
 from .module_fields import HiddenError
 from .reach import Reach, doubted
-from .reading import NetworkLike, question
+from .reading import NetworkLike, expect_numbers, question
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
@@ -96,7 +104,8 @@ def count(
         another point, and is undecided if the two differ.
 
     Raises:
-        ShapeError: for a module without example inputs, for losses that do not fit the outputs, for another axis than
+        ShapeError: for a module on the meta device,
+            for a module without example inputs, for losses that do not fit the outputs, for another axis than
             that of the classes, for a network whose positions take too much memory, and for a module that can be
             counted neither as it runs nor as it is traced, or that does not train as its parameters say
             (`HiddenError`).
@@ -123,6 +132,7 @@ def count(
             raise ShapeError(
                 f"expected an architecture or a torch module, got {type(network).__name__}; use lw.Architecture(blocks)"
             )
+        expect_numbers(network, "count")
         counted: dict[str, Any] = {"seed": seed, "known": known, "flow": flow, "progress": progress}
         counted["verified"] = verified
         if isinstance(network, Architecture):
@@ -241,6 +251,8 @@ def _count(
 def _count_architecture(arch: Architecture, loss: LossLike, **counted: Any) -> Count:
     """The count of an architecture with the activation patterns of all points, which one point has to have as well."""
     found = _count(arch, loss, (), {}, None, **counted)
+    if found.method == NOT_FINITE and counted["flow"] is None:
+        return _with_own_patterns(arch, loss, found, **counted)
     if found.verdict is not Verdict.HOLDS or counted["flow"] is not None or found.laws == counted["known"]:
         return found
     generator = torch.Generator().manual_seed(counted["seed"] + 1)
@@ -254,6 +266,24 @@ def _count_architecture(arch: Architecture, loss: LossLike, **counted: Any) -> C
             elsewhere=lambda seed: span_of(*architecture_fields(arch, loss, torch.Generator().manual_seed(seed))).rank,
         ),
     )
+
+
+def _with_own_patterns(arch: Architecture, loss: LossLike, found: Count, **counted: Any) -> Count:
+    """A count whose fields are no numbers with the patterns of other points: with the network's own, as of a module.
+
+    `|x|` with the sign of another input is negative, and so may be the sum of `|x|^3` under a root.
+    """
+    network = arch.to_torch(torch.float64)
+    try:
+        with lent(network):
+            again, doubt = _count_module(network, loss, (), {}, None, **counted)
+    except ContradictionError:
+        raise
+    except Exception:  # whatever torch refuses
+        return found
+    if doubt or again.verdict is not Verdict.HOLDS:
+        return found
+    return replace(again, method=f"{again.method}, with the activation patterns of each input itself")
 
 
 def _count_module(

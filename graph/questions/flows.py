@@ -41,7 +41,7 @@ from ..architecture.architecture import Architecture
 from ..architecture.outputs import losses_of
 from .derive import architecture_of, derive
 from .fields import fields_of, layout_of
-from .reading import NetworkLike, question
+from .reading import NetworkLike, expect_numbers, question
 
 __all__ = [
     "Flow",
@@ -136,6 +136,7 @@ def verify(
     elif isinstance(laws, LawSet):
         loss = laws.loss if loss is None else loss
     assert isinstance(network, Architecture | torch.nn.Module)
+    expect_numbers(network, "verify")
     if flow is None:
         raise FlowError("laws in a plain list do not say of which flow they are; pass flow=")
     as_flow(flow).fit(layout_of(network))

@@ -67,6 +67,25 @@ def network_of(network: Any, where: str = "lawful") -> Architecture | torch.nn.M
     )
 
 
+def expect_numbers(network: Architecture | torch.nn.Module, what: str) -> None:
+    """Refuses a module on the meta device, where parameters have shapes only: it cannot be run.
+
+    Args:
+        network: what is asked about; an architecture draws its own numbers.
+        what: is asked, for the message.
+
+    Raises:
+        ShapeError: says which parameter, and what can be asked instead.
+    """
+    if isinstance(network, torch.nn.Module):
+        name = next((n for n, p in network.named_parameters() if p.is_meta), None)
+        if name is not None:
+            raise ShapeError(
+                f"{what}: {name} of {type(network).__name__} is on the meta device, which has shapes and no numbers; "
+                "ask about its architecture, lw.trace(module, x), or of a large one about the small copy, .shrink()"
+            )
+
+
 def question(
     skip: Sequence[str] = (), least: Mapping[str, int] = MappingProxyType({})
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:

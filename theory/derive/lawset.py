@@ -268,6 +268,10 @@ class LawSet(Named[Law]):
         lines += [f"note: {note}" for note in self.notes[:SHOWN]]
         if len(self.notes) > SHOWN:
             lines.append(f"... and {plural(len(self.notes) - SHOWN, 'more note')}; .notes has all")
+        if not self and not self.gaps:
+            lines.append(
+                "no law was derived, and no limit of the rules is known: lw.check counts whether one is missing"
+            )
         return "\n".join([self._size(), *(f"  {line}" for line in lines)])
 
     def __repr__(self) -> str:

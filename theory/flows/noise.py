@@ -42,6 +42,7 @@ class Noise:
     factors: Callable[[Sequence[str]], Tensors]
 
     @staticmethod
+    @typed(FlowError)
     def of_examples(gradients: Mapping[str, torch.Tensor]) -> Noise:
         """The covariance of gradients of single examples, each `(examples, *shape)` by parameter name.
 
@@ -55,6 +56,7 @@ class Noise:
         return Noise(lambda names: {k: (gradients[k] - gradients[k].mean(0)) / math.sqrt(n) for k in names})
 
     @staticmethod
+    @typed(FlowError)
     def diagonal(variances: Mapping[str, torch.Tensor]) -> Noise:
         """Independent noise with a variance for every entry, by parameter name.
 
@@ -73,6 +75,7 @@ class Noise:
         return Noise(factors)
 
     @staticmethod
+    @typed(FlowError)
     def full(matrix: torch.Tensor, shapes: Mapping[str, tuple[int, ...]]) -> Noise:
         """A covariance matrix of all entries.
 

@@ -1,19 +1,28 @@
-"""`lawful report`: one page about a network, without scripts and without anything that is loaded from elsewhere."""
+"""`lw.report` and `lawful report`: one page about a network, without scripts and without anything from elsewhere."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import torch
+
+from lawful.blocks import ShapeError
+from lawful.graph.architecture.architecture import Architecture
+from lawful.graph.questions.check import check
+from lawful.graph.questions.derive import architecture_of
+from lawful.graph.questions.reading import NetworkLike, question
 from lawful.theory.arguments import plural
+from lawful.theory.files import expect_writable
+from lawful.theory.losses import LossLike
 
 from .cli_trace import trace_lines
 from .drawn import paint
 
 if TYPE_CHECKING:
-    from lawful.graph.architecture.architecture import Architecture
     from lawful.graph.questions.check import CheckReport
     from lawful.theory.derive.lawset import LawSet
     from lawful.theory.laws.law import Law
@@ -50,7 +59,49 @@ details { background: var(--card); border: 1px solid var(--line); border-radius:
 """
 
 
-def page(arch: Architecture, title: str, loss: str = "mse", found: CheckReport | None = None) -> str:
+@question()
+def report(
+    network: NetworkLike,
+    path: str | Path,
+    loss: LossLike = "mse",
+    *,
+    args: torch.Tensor | Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    count: bool = True,
+    title: str = "",
+) -> Path:
+    """Writes one page: picture, laws, proofs, verification, counts, what is not covered (`lawful report`).
+
+    Args:
+        network: an architecture, an expression of blocks, a module, which is traced, or a spec.
+        path: ends in `.html`.
+        loss: the loss of every output (see `derive`).
+        args: example inputs of a module.
+        kwargs: its keyword inputs.
+        seed: of everything random.
+        count: verify and count as well, as `check` does.
+        title: what the network is called; by default the class of a module.
+
+    Returns:
+        The path.
+
+    Raises:
+        ShapeError: for another ending, and for what `derive` and `check` refuse.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".html":
+        raise ShapeError(f"report: cannot write to {target.name}: the ending must be .html")
+    expect_writable(target, ShapeError)
+    assert isinstance(network, Architecture | torch.nn.Module)
+    named = title or (type(network).__name__ if isinstance(network, torch.nn.Module) else "A network")
+    arch = architecture_of(network, tuple(args), kwargs)
+    found = check(network, loss, args=args, kwargs=kwargs, seed=seed) if count else None
+    target.write_text(page(arch, named, loss, found), encoding="utf-8")
+    return target
+
+
+def page(arch: Architecture, title: str, loss: LossLike = "mse", found: CheckReport | None = None) -> str:
     """The page of a network.
 
     Args:
@@ -106,7 +157,7 @@ def _list(texts: Sequence[str], otherwise: str = "") -> str:
     return f"<ul>{items}</ul>" if items else f"<p>{escape(otherwise)}</p>"
 
 
-def _picture(arch: Architecture, laws: LawSet, loss: str) -> str:
+def _picture(arch: Architecture, laws: LawSet, loss: LossLike) -> str:
     """The drawing; of a large network that of its shrunken copy, where there is one."""
     from lawful.graph.questions.derive import derive
 
