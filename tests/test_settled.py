@@ -148,3 +148,20 @@ def test_a_small_network_says_how_many_laws_no_rule_names():
     assert note.startswith(f"{laws.independent} laws are counted, and {lost.independent} of them are listed"), note
     assert note.endswith(f"the other {left}")
     assert settled(lost, arch, arch, losses, ()) is lost  # of an architecture the count says it
+
+
+def test_activations_that_never_come_together_fill_nothing():
+    """Found by a second adversary: patterns of all points move it in 3 directions, those of any one point in 2."""
+
+    class Line(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(3, 1))
+
+        def forward(self, x):
+            return F.leaky_relu(x @ self.w.T, 0.1) @ self.w
+
+    x = torch.randn(5, 1)
+    laws = lw.derive(Line(), args=x)
+    assert lw.count(Line(), args=x).laws == 1 > laws.independent
+    assert laws.gaps and not any(f.startswith(SAID) for f in laws.facts), laws.notes

@@ -39,9 +39,9 @@ from ..architecture.footprint import expect_fits
 from ..architecture.module import Network
 from .derive import architecture_of
 from .exact import count_exactly
-from .fields import Fields, architecture_fields, counted_examples, fields_of, layout_of, patterns_of
+from .fields import Fields, counted_examples, fields_of, layout_of
 from .module_fields import HiddenError
-from .reach import Reach, doubted
+from .reach import doubted, reach_of
 from .reading import NetworkLike, expect_numbers, question
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
@@ -256,16 +256,7 @@ def _count_architecture(arch: Architecture, loss: LossLike, **counted: Any) -> C
     if found.verdict is not Verdict.HOLDS or counted["flow"] is not None or found.laws == counted["known"]:
         return found
     generator = torch.Generator().manual_seed(counted["seed"] + 1)
-    patterns = patterns_of(arch, loss, generator, arch.random_parameters(generator))
-    return doubted(
-        found,
-        Reach(
-            patterns,
-            spanned=lambda values: span_of(*architecture_fields(arch, loss, generator, values)).rank,
-            laws=lambda values: count_fields(*architecture_fields(arch, loss, generator, values)).laws,
-            elsewhere=lambda seed: span_of(*architecture_fields(arch, loss, torch.Generator().manual_seed(seed))).rank,
-        ),
-    )
+    return doubted(found, reach_of(arch, loss, generator))
 
 
 def _with_own_patterns(arch: Architecture, loss: LossLike, found: Count, **counted: Any) -> Count:

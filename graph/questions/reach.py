@@ -13,16 +13,19 @@ leave a count undecided.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
 from lawful.theory.arguments import plural
-from lawful.theory.oracle.counting import Count
+from lawful.theory.losses import LossLike
+from lawful.theory.oracle.counting import Count, count_fields, span_of
 from lawful.theory.verdict import Verdict
 
+from ..architecture.architecture import Architecture
 from ..architecture.patterns import POINTS, SHARES, Patterns
+from .fields import Fields, architecture_fields, patterns_of
 
 TRIED = 4  # of the best points, at which fields are spanned
 CLIMBS = 12  # points near the best of these, at least
@@ -53,6 +56,30 @@ class Reach:
     spanned: Callable[[Tensors], int]
     laws: Callable[[Tensors], int]
     elsewhere: Callable[[int], int]
+
+
+def reach_of(
+    arch: Architecture, loss: LossLike, generator: torch.Generator, frozen: Mapping[str, torch.Tensor] | None = None
+) -> Reach:
+    """How an architecture is counted with the patterns of single points.
+
+    Args:
+        arch: the network.
+        loss: of its outputs.
+        generator: of points and data.
+        frozen: values of frozen parameters; random ones if not given.
+    """
+
+    def fields(values: Tensors | None, drawn: torch.Generator) -> Fields:
+        return architecture_fields(arch, loss, drawn, values, frozen)
+
+    values = {**arch.random_parameters(generator), **(frozen or {})}
+    return Reach(
+        patterns_of(arch, loss, generator, values),
+        spanned=lambda values: span_of(*fields(values, generator)).rank,
+        laws=lambda values: count_fields(*fields(values, generator)).laws,
+        elsewhere=lambda seed: span_of(*fields(None, torch.Generator().manual_seed(seed))).rank,
+    )
 
 
 def doubted(found: Count, reach: Reach) -> Count:

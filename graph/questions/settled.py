@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,14 +11,17 @@ import torch
 from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.notes import Fact
+from lawful.theory.oracle.counting import Count, span_of
 from lawful.theory.oracle.filling import UNDECIDED, Filling, filling
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.parts import read
 from lawful.theory.threads import few_threads
+from lawful.theory.verdict import Verdict
 
 from ..architecture.architecture import Architecture
 from ..architecture.footprint import longest
 from .fields import architecture_fields
+from .reach import doubted, reach_of
 
 MOST = 300  # trainable scalars of a network that is small enough
 POINTS = 2  # of a network: at one it may be flat
@@ -90,13 +94,20 @@ def _counted(laws: LawSet, found: Mapping[int, Filling]) -> str:
 
 
 def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], known: int) -> Filling:
-    """How many laws a network has beside those that are known: 0 where some point shows it, more where all agree."""
+    """How many laws a network has beside those that are known: 0 where some point shows it, more where all agree.
+
+    Fields with the activation patterns of all points span what a single point may never have (see `reach`).
+    """
     generator = torch.Generator().manual_seed(0)
     seen: set[Filling] = set()
     for _ in range(POINTS):
-        seen.add(filling(*architecture_fields(arch, losses, generator, frozen=frozen), known))
+        potential, theta, sample = architecture_fields(arch, losses, generator, frozen=frozen)
+        seen.add(filling(potential, theta, sample, known))
         if FILLED in seen:
-            return FILLED
+            rank, size = span_of(potential, theta, sample).rank, theta.numel()
+            found = Count(known, size, (rank, size - known), math.inf, Verdict.HOLDS, "filled")
+            sure = doubted(found, reach_of(arch, losses, generator, frozen)).verdict is Verdict.HOLDS
+            return FILLED if sure else UNDECIDED
     return seen.pop() if len(seen) == 1 else UNDECIDED
 
 
