@@ -150,9 +150,10 @@ class Account:
         self.bound = self.bound + bound
         if self.off_first is None and bool((left.abs() > bound).any()):
             self.off_first = step
-        if self.stale_step is None and bool((made.stale.abs() > 4 * self.doubt + loss).any()):
+        rounded = DIRECT * exact.unit * made.held  # without gradients it is decay alone that the buffer holds
+        if self.stale_step is None and bool((made.stale.abs() > 4 * self.doubt + loss + rounded).any()):
             self.stale_step = step
-        self.doubt = made.keep * self.doubt + made.take * loss + DIRECT * exact.unit * made.pace
+        self.doubt = made.keep * self.doubt + made.take * loss + DIRECT * exact.unit * made.pace + rounded
         self.slope, self.carried = made.slope, made.carried
         # a law that holds all the same, although a part of it is left alone, is judged
         self.judged += made.judged and (made.apart is None or bool((made.apart.abs() <= loss).all()))

@@ -86,6 +86,7 @@ class Outcome:
         weights: `<grad h, theta>`, which a penalty in the loss would add to the slope of the gradient.
         size: sum of the law with absolute values.
         pace: the largest first-order change that the step could make.
+        held: the largest slope that the momentum buffer could have.
     """
 
     causes: dict[str, Tensor]
@@ -103,6 +104,7 @@ class Outcome:
     weights: Tensor
     size: Tensor
     pace: Tensor
+    held: Tensor
 
 
 class _Vectors:
@@ -240,6 +242,7 @@ def outcome(
         take=abs(take or 0.0),
         weights=found.slopes[raw],
         size=found.sizes[0],
+        held=torch.zeros_like(reach) if v is None else _reach(form, found.sizes, v),
         pace=sum((abs(w) * _reach(form, found.sizes, i) for i, w in total.items()), torch.zeros_like(reach)),
     )
 

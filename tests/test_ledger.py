@@ -249,3 +249,17 @@ def test_bad_input() -> None:
         lw.Ledger(model, 3, LAWS)
     with pytest.raises(KeyError, match="no law named"):
         lw.Ledger(model, sgd, LAWS).explain("nothing")
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-12])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_decay_that_the_buffer_holds_without_gradients_is_no_stale_buffer(dtype: torch.dtype, size: float) -> None:
+    """Found by a new user: the rounding of what decay put there was held against gradients of zero."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).to(dtype)
+    optimizer, x = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01), torch.randn(8, 4)
+    ledger = lw.Ledger(model, optimizer, args=x.to(dtype))
+    for _ in range(12):
+        optimizer.zero_grad()
+        (size * model(x.to(dtype)).square().mean()).backward()
+        optimizer.step()
+    assert "fault" not in str(ledger.health()), ledger.health()
