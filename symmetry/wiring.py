@@ -201,8 +201,10 @@ class Wiring:
         rule = site.rule
         block = self._moved_by(site)
         if isinstance(block, Rearrange) or isinstance(rule, TurnRule):
-            moved = positions.rearranged if isinstance(block, Rearrange) else positions.turned
-            steps = moved(block or rule, site, w, axis)
+            if isinstance(block, Rearrange):
+                steps = positions.rearranged(block, site, w, axis)
+            else:
+                steps = positions.turned(rule, site, w, axis)
             return None if signs and steps and any(a.along >= 0 for _, a in steps) else steps
         if isinstance(block, Positions):
             return positions.reduced(block, site, w, axis)

@@ -58,6 +58,7 @@ PUBLISHED: dict[str, tuple[Make, int]] = {
     "convnext_small": (f.convnext_small, 50_223_688),
     "convnext_base": (f.convnext_base, 88_591_464),
     # Ronneberger et al. 2015 (31.0M), and the same with BatchNorm for colour images and one class
+    "unet": (f.unet, 31_030_658),
     "unet_bn": (lambda: f.unet(channels=3, classes=1, batch_norm=True), 31_037_633),
     "vit_tiny": (lambda: f.vit(width=192, heads=3, hidden=768), 5_717_416),
     "vit_small": (lambda: f.vit(width=384, heads=6, hidden=1536), 22_050_664),
@@ -89,7 +90,6 @@ MEMBERS: dict[str, Make] = {
 LONG: dict[str, Make] = {
     "resnet": lambda: f.resnet((1, 1), stem="cifar", space=(32, 32)),
     "efficientnet": lambda: f.efficientnet(stages=((1, 3, 1, 16, 1), (6, 5, 2, 24, 2))),
-    "unet": (f.unet, 31_030_658),
     "wide": lambda: f.preact_resnet((1, 1), bottleneck=False, widen=2, stem="cifar", space=(32, 32), dropout=0.3),
     "vgg": lambda: f.vgg([[64], [128]], hidden=64, space=(16, 16)),
     "densenet": lambda: f.densenet((2,), space=(64, 64)),

@@ -93,6 +93,7 @@ NETWORKS: dict[str, tuple[b.Net, dict]] = {
     "partial rotary": (b.SelfAttention(3, 2, 0, 3, rotary=10.0, rotated=2), {"input": tokens(3)}),
     "query norms": (b.SelfAttention(3, 2, 0, 4, rotary=10.0, qk_norm="rms", epsilon=0.0), {"input": tokens(3)}),
     "bilinear": (b.parallel(linear(3, 2), linear(3, 2), join=b.Bilinear(2, 2, 2)), {"input": b.Signal(3)}),
+    "spectral norm": (b.SpectralLinear(3, 2) >> linear(2, 3), {}),  # found by the nightly run: one row of six numbers
     "weight norm": (linear(3, 3) >> b.WeightNormLinear(3, 2), {}),
     "token mixing": (linear(2, 3) >> b.TokenMLP(3, 2, "relu") >> b.LayerNorm(3, epsilon=0.0), {"input": tokens(2)}),
     "tied table": ((table := b.Embedding(4, 3)) >> b.residual(relu(3, 2, 3)) >> b.TiedHead(table), {"space": (3,)}),

@@ -22,7 +22,8 @@ def trainable(arch: Architecture) -> int:
 
 def agree(arch: Architecture, loss: str) -> None:
     small = arch.shrink().with_epsilon(0.0)
-    counted = count(small, loss)
+    tries = (count(small, loss, seed=seed) for seed in range(3))  # at some points no gap is wide enough
+    counted = next((c for c in tries if c.verdict != "undecided"), count(small, loss))
     assert (derive(small, loss).independent, counted.verdict) == (counted.laws, "holds")
 
 

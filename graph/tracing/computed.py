@@ -197,9 +197,8 @@ def _options(user: Node, node: Node) -> int:
     name = name_of(user)
     if name == "embedding" and user.args[1] is node:
         return int(user.args[0].meta["val"].shape[0])
-    if name == "one_hot" and len(user.args) > 1:
-        return int(user.args[1])
-    return 0
+    classes = user.args[1] if name == "one_hot" and len(user.args) > 1 else 0
+    return classes if isinstance(classes, int) else 0
 
 
 def is_simple(low: Context, node: Node) -> bool:

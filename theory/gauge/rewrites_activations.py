@@ -66,7 +66,7 @@ def drop_idle_activations(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """Draws no activation of what is never negative, if negative numbers are all that it changes."""
     positive, sites, notes = never_negative(diagram), [], []
     for site in diagram.sites:
-        factor = _above_zero(site) if positive.issuperset(site.inputs) else 0
+        factor = _above_zero(site) if positive.issuperset(site.inputs) else Fraction(0)
         if factor:
             site = replace(site, rule=PassRule(factor=factor))
             notes.append(Rewrite(site.name, "it changes negative numbers alone, and reads none"))

@@ -55,8 +55,9 @@ def _moved(diagram: Diagram, site: Site) -> set[int]:
 
 def _moves(rule: Rule) -> TypeGuard[PassRule]:
     """Whether every position goes to one place."""
-    plain = type(rule) is PassRule and rule.weights == "uniform"
-    return plain and not rule.mixes and not rule.noisy and not rule.repeats
+    if not isinstance(rule, PassRule) or type(rule) is not PassRule or rule.weights != "uniform":
+        return False
+    return not rule.mixes and not rule.noisy and not rule.repeats
 
 
 def _is_mean(diagram: Diagram, site: Site) -> bool:

@@ -31,7 +31,7 @@ def arrays(law: Statement, params: Mapping[str, torch.Tensor]) -> dict[str, torc
         name, plain = matrix_name(part)
         if not plain:
             tensor = tensor.reshape(part.view.shape).permute(part.view.order)
-        out[name] = tensor.reshape(tensor.shape[0] if plain else part.sizes[0], -1)
+        out[name] = tensor.reshape(part.view.shape[0] if plain else part.sizes[0], -1)
     return out
 
 
