@@ -60,6 +60,8 @@ def wanted(name: str, function: Callable[..., Any]) -> dict[str, Any]:
         needed["laws"] = lw.flows.laws(net, lw.flows.Momentum(0.5), args=(X,))
     if name == "testing.assert_locked":
         needed |= {"path": f"{tempfile.mkdtemp()}/laws.json", "update": True}
+    if name == "lawful.report":
+        needed["path"] = f"{tempfile.mkdtemp()}/page.html"
     if name == "testing.assert_step_lawful":
         net(X).square().mean().backward()
     return needed
