@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,7 @@ class Taken(NamedTuple):
         true: the derivative that these should be, None where it is not known.
         width: the narrowest type of numbers that took part.
         noise: by how much each gradient moves with the last bits of all that it is computed from, entry by entry.
+        shake: draws more of that noise, into the same tensors; False where there is no more.
     """
 
     parameters: Tensors
@@ -46,6 +47,7 @@ class Taken(NamedTuple):
     true: Tensors | None
     width: torch.dtype
     noise: Mapping[str, torch.Tensor] = {}
+    shake: Callable[[], bool] = bool
 
 
 def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) -> LawFinding:
@@ -64,19 +66,16 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
     worst, hit, bad, explained, noisy = 0.0, None, "", False, False
     excused: list[int] = []  # steps on which the rules are wrong about this network, not its backward
     for number, step in enumerate(steps):
-        parameters, own, true, width, _ = step
+        parameters, own, true, width, *_ = step
         if number >= ENOUGH and hit is not None and bool(hit.all()):
             break
         last = EPS.get(width, 1e-2)
         change, scale, floor, heard = slope_of(law, parameters, own, last)
         limit = tolerance if tolerance is not None else max(MARGIN * last, 1e-9)
-        slack = torch.zeros(())
-        if tolerance is None and bool((change.abs() > limit * (scale + floor)).any()):
-            slack = (WIDE if width == torch.float64 else MARGIN) * _noise_of(law, step)
         unbound = True  # nothing says how much the epsilon of an approximate law explains
         if true is not None and (not law.exact or bool((change.abs() > limit * (scale + floor)).any())):
             drift = slope_of(law, parameters, true, last)[0]
-            if law.exact and bool((drift.abs() > limit * (scale + floor) + slack).any()):
+            if law.exact and bool((drift.abs() > limit * (scale + floor) + _slack(law, step, tolerance)).any()):
                 excused.append(number)
                 continue
             if not law.exact:
@@ -90,7 +89,9 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
         if not bool(torch.isfinite(ratio).all()):
             bad = NO_NUMBER
         elif float(ratio.max() if ratio.numel() else 0) > limit:
-            beyond = torch.where(moved & heard & (change.abs() > limit * (scale + floor) + slack), ratio, 0)
+            beyond = torch.where(change.abs() > limit * (scale + floor) + _slack(law, step, tolerance), ratio, 0)
+            while bool(beyond.any()) and tolerance is None and step.shake():
+                beyond = torch.where(change.abs() > limit * (scale + floor) + _slack(law, step), beyond, 0)
             noisy = noisy or not bool(beyond.any())
             explained = explained or (not law.exact and unbound)
             if bool(beyond.any()):
@@ -151,15 +152,18 @@ def slope_of(
     return change, scale, whole * largest * 1e-3, heard
 
 
-def _noise_of(law: Law, step: Taken) -> torch.Tensor:
-    """How far the noise of the gradients may move every scalar."""
+def _slack(law: Law, step: Taken, tolerance: float | None = None) -> torch.Tensor:
+    """How far the noise of gradients may move every scalar, with a margin; by nothing where a tolerance is given."""
+    if tolerance is not None:
+        return torch.zeros(())
     parts = [n for n in law.parameters if is_part(n)]
     theta = {n: p.detach().double().abs().clamp_min(1e-300) for n, p in step.parameters.items()}  # |x| has a kink at 0
     moves = {n: _not_below_mean(step.noise.get(n, torch.zeros_like(t))) for n, t in theta.items()}
     theta, moves = with_parts(theta, parts), with_parts(moves, parts)
     read = dict.fromkeys(law.parameters)
     known = {n: theta[n] for n in read}, {n: moves[n] for n in read}
-    return jvp(lambda p: pieces(law, p, magnitude=True).sum(0), known[:1], known[1:])[1]
+    moved = jvp(lambda p: pieces(law, p, magnitude=True).sum(0), known[:1], known[1:])[1]
+    return (WIDE if step.width == torch.float64 else MARGIN) * moved
 
 
 def _not_below_mean(noise: torch.Tensor) -> torch.Tensor:
@@ -175,7 +179,7 @@ def of_samples(samples: Sequence[Sample], frozen: Mapping[str, torch.Tensor] | N
         every = {n: p.detach() for n, p in s.parameters.items()} | dict(frozen or {})
         own = {n: _or_zero(s.own.get(n), p) for n, p in every.items()}
         true = None if s.unknown else {n: _or_zero(s.true.get(n), p) for n, p in every.items()}
-        found.append(Taken(every, own, true, s.width, s.shaken))
+        found.append(Taken(every, own, true, s.width, s.shaken, s.shake))
     return found
 
 

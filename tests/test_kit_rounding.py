@@ -55,3 +55,34 @@ def test_a_fault_behind_such_norms_is_still_found() -> None:
     torch.manual_seed(0)
     with pytest.raises(AssertionError):
         assert_lawful(Steep(1, wrong=0.5).train(), (torch.randn(2, 6),))
+
+
+def test_noise_of_the_derivative_accuses_no_approximate_law() -> None:
+    """What an epsilon explains is read off the derivative, whose noise was not heard where the own change was small."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double()
+    x = torch.randn(6, 3, dtype=torch.float64)
+    law = next(w for w in lw.derive(net, args=x) if not w.exact)
+    net(x).square().sum().backward()
+    values = {n: p.detach() for n, p in net.named_parameters()}
+    own = {n: p.grad for n, p in net.named_parameters()}
+    loud = {n: g * (1 + 1e-7 * torch.randn_like(g)) for n, g in own.items()}
+    noise = {n: 1e-7 * g.abs() for n, g in own.items()}
+    assert check_law(law, [Taken(values, own, loud, torch.float64)]).verdict is Verdict.VIOLATED
+    assert check_law(law, [Taken(values, own, loud, torch.float64, noise)]).verdict is Verdict.UNDECIDED
+
+
+def test_noise_is_drawn_again_before_a_law_is_called_broken() -> None:
+    """A gate that reads rounding alone opens at some draws: noise that was drawn once had not met it."""
+    net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False)).double()
+    law = next(iter(lw.derive(net, args=torch.randn(5, 3))))
+    net(torch.randn(5, 3, dtype=torch.float64)).square().sum().backward()
+    values = {n: p.detach() for n, p in net.named_parameters()}
+    off = {n: p.grad * (1 + (1e-7 if n == "0.weight" else 0.0)) for n, p in net.named_parameters()}
+    noise, left = {}, [1e-30, 1e-7]
+
+    def shake() -> bool:
+        noise.update({n: left[0] * g.abs() for n, g in off.items()} if left else {})
+        return bool(left and left.pop(0))
+
+    assert check_law(law, [Taken(values, off, None, torch.float64, noise, shake)]).verdict is Verdict.UNDECIDED
+    assert not left

@@ -5,7 +5,7 @@ This file is long because a step is taken in one go: recorded, differentiated, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,7 @@ Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
 MARGIN = 100  # times the change of the gradient when every parameter moves by its last bit
 REPLACED = "given other data in every forward, made of other parameters"
+SHAKES = 9  # draws of the last bits: the first for all, the others where a law seems to be broken
 FLOOR = 16  # last bits of the type that it is computed in
 
 
@@ -51,6 +52,7 @@ class Sample:
         mute: the stops of straight-through estimators, for each parameter that gets no gradient at all past them.
         noise: by how much the derivative moves with the last bits of all that it is computed from, as a length.
         shaken: the same, entry by entry.
+        again: draws the derivative with other last bits, as often as `shake` asks.
         width: the narrowest type of numbers that took part.
         tape: what ran.
         wires: pairs of what backward sent and what it should have sent, by step and result.
@@ -78,6 +80,7 @@ class Sample:
     mute: dict[str, list[Stop]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     shaken: dict[str, torch.Tensor] = field(default_factory=dict)
+    again: Iterator[Gradients] = field(default_factory=lambda: iter(()), repr=False)
     width: torch.dtype = torch.float64
     tape: Tape = field(default_factory=Tape)
     wires: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
@@ -98,6 +101,19 @@ class Sample:
     def scale(self) -> float:
         """The length of the whole derivative, which is known when a sample is taken."""
         return sum(float(g.norm()) ** 2 for g in (self.true or self.own).values() if g is not None) ** 0.5
+
+    def shake(self) -> bool:
+        """Moves the last bits once more and keeps the largest noise of each entry; False where that is used up.
+
+        Where a gate reads rounding alone (behind a norm of numbers alike), each draw opens others.
+        """
+        moved = next(self.again, None)
+        for n, g in self.cut.items():
+            other = moved.get(n) if moved else None
+            if g is not None and other is not None:
+                moves, known = (g - other).abs(), self.shaken.get(n)
+                self.shaken[n] = moves if known is None else torch.maximum(known, moves)
+        return moved is not None
 
     def bound(self, name: str, side: Gradients | None = None) -> float:
         """How far a gradient may be from the derivative, or from another side: `cut`, `meant`."""
@@ -315,17 +331,18 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     def nudge(t: torch.Tensor) -> torch.Tensor:
         return t * (1 + eps * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t))
 
-    nudged = {n: nudge(p.detach()).requires_grad_() for n, p in leaves.items()}
-    try:
-        again = replay(tape, nudged, list(spots.values()), stand_in=stand_in, closed=tape.cuts, nudge=nudge)
-        shaken = _gradients(again, spots, loss, nudged)[0]
-    except NotMeasured:
-        shaken = {}
-    for n, g in sample.cut.items():
-        other = shaken.get(n)
-        if g is not None and other is not None:
-            sample.shaken[n] = (g - other).abs()
-            sample.noise[n] = float(sample.shaken[n].norm())
+    def draws() -> Iterator[Gradients]:
+        for _ in range(SHAKES):
+            nudged = {n: nudge(p.detach()).requires_grad_() for n, p in leaves.items()}
+            try:
+                other = replay(tape, nudged, list(spots.values()), stand_in=stand_in, closed=tape.cuts, nudge=nudge)
+                yield _gradients(other, spots, loss, nudged)[0]
+            except NotMeasured:
+                return
+
+    sample.again = draws()
+    sample.shake()
+    sample.noise = {n: float(t.norm()) for n, t in sample.shaken.items()}
     sample.unseen, sample.idle = _unseen(sample, spots, stand_in, generator)
 
 
