@@ -213,12 +213,6 @@ NOTED: dict[str, tuple[Forward, str, tuple[int, ...], str]] = {
         (4, 2, 2),
         "treats copies",
     ),
-    "what is never negative": (
-        of(lambda m, h: F.linear(torch.sigmoid(h), m.a) + F.linear(torch.relu(torch.sigmoid(h)), m.b)),
-        "w:3,3 a:2,3 b:2,3",
-        (5, 3),
-        "never negative",
-    ),
     "copies with constants of their own": (
         of(lambda m, h: F.linear(torch.cat([h, 2 * h], 1) + m.b, m.v)),
         "w:3,3 b:6 v:2,6",

@@ -81,3 +81,20 @@ def test_a_gate_of_what_is_computed_of_the_inputs_and_shifted_is_named() -> None
     net = b.Softmax() >> b.Pointwise("tanh") >> b.FrozenBatchNorm(4) >> b.ReLU() >> b.Linear(4, 3, False)
     laws = lw.derive(lw.Architecture(net, input=b.Signal(4, (3,))), "cross_entropy")
     assert any("on, or off, for every input" in note for note in laws.gaps), laws.notes
+
+
+def test_a_relu_of_a_sigmoid_is_the_sigmoid() -> None:
+    """It was named, as one of the places behind which laws were missing."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Linear(3, 3, bias=False)
+            self.a, self.b = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = torch.sigmoid(self.w(x))
+            return self.a(h) + self.b(torch.relu(h))
+
+    laws, found = lw.derive(lw.trace(Both(), torch.randn(5, 3))), lw.count(Both(), args=torch.randn(5, 3))
+    assert laws.independent == found.laws == 6 and not laws.gaps, laws.notes
