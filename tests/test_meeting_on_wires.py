@@ -63,11 +63,18 @@ def pairs_and_a_mean(m, x):
     return F.linear(F.linear(F.linear(x, m.w).relu(), w, w.mean(0)), m.v)
 
 
+def normed_twice(m, x):
+    """Numbers that are never negative are their own size, behind a norm too: found by the fresh networks of blocks."""
+    h = F.normalize(F.linear(x, m.w).relu(), dim=-1)
+    return F.linear(torch.cat([h, h.abs()], -1), m.v)
+
+
 CASES = {
     "queries that are keys": (own_scores, "w:3,4 v:3,4", (4, 3, 4), 1),
     "weights that are values": (own_weights, "w:3,3 v:2,3", (4, 3, 3), 1),
     "a mean over pairs": (pairs, "w:4,3 v:3,2", (6, 3), 13),
     "a mean over pairs, with gates": (gated_pairs, "w:4,3 v:3,2", (6, 3), 4),
+    "a norm of what is never negative": (normed_twice, "w:3,2 v:2,6", (6, 2), 7),
     "numbers that are one, read in pairs": (pairs_and_a_mean, "w:4,2 v:3,4", (6, 2), 0),
 }
 
@@ -99,14 +106,7 @@ def one_position(m, x):
     return F.linear(((x + m.t) * m.g)[:, 0], m.w)
 
 
-def normed_twice(m, x):
-    """Numbers that are never negative are their own size, behind a norm too: found by the fresh networks of blocks."""
-    h = F.normalize(F.linear(x, m.w).relu(), dim=-1)
-    return F.linear(torch.cat([h, h.abs()], -1), m.v)
-
-
 NAMED = {
-    "a norm of what is never negative": (normed_twice, "w:3,2 v:2,6", (6, 2), "mse", 7, "never negative"),
     "signs before two readers": (signed, "w:3,3 v:2,3", (6, 3), ["cross_entropy", "mse"], 1, "the same fixed number"),
     "a feature over itself": (inverse, "w:3,3 v:2,3 g:3", (6, 3), "mse", 15, "divides by what it multiplies"),
     "a bias and a sum of rows": (
