@@ -146,7 +146,7 @@ def test_a_small_network_says_how_many_laws_no_rule_names():
     (note,) = settled(lost, arch, module, losses, ()).gaps
     left = laws.independent - lost.independent
     assert note.startswith(f"{laws.independent} laws are counted, and {lost.independent} of them are listed"), note
-    assert note.endswith(f"the other {left}")
+    assert note.endswith(f"where the other {left} may be")
     assert settled(lost, arch, arch, losses, ()) is lost  # of an architecture the count says it
 
 
@@ -163,5 +163,4 @@ def test_activations_that_never_come_together_fill_nothing():
 
     x = torch.randn(5, 1)
     laws = lw.derive(Line(), args=x)
-    assert lw.count(Line(), args=x).laws == 1 > laws.independent
-    assert laws.gaps and not any(f.startswith(SAID) for f in laws.facts), laws.notes
+    assert not laws.independent and laws.gaps and not any(f.startswith(SAID) for f in laws.facts), laws.notes

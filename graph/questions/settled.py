@@ -87,10 +87,11 @@ def _counted(laws: LawSet, found: Mapping[int, Filling]) -> str:
     known = laws.exact_independent if found[laws.exact_independent].left else laws.independent
     left = found[known].left
     which = "" if known == laws.exact_independent else " where every epsilon is read as 0"
-    return (
+    said = (
         f"{plural(known + left, 'law is', 'laws are')} counted{which}, and {known} of them "
-        f"{'is' if known == 1 else 'are'} listed: no rule names the other {left}"
+        f"{'is' if known == 1 else 'are'} listed"
     )
+    return said if laws.gaps else f"{said}: no rule says where the other {left} may be"
 
 
 def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], known: int) -> Filling:
