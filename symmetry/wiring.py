@@ -200,11 +200,12 @@ class Wiring:
     def _through(self, site: Site, w: int, axis: Axis, signs: bool, found: Collection[int]) -> Steps:
         rule = site.rule
         block = self._moved_by(site)
+        steps: Steps = None
+        if isinstance(block, Rearrange):
+            steps = positions.rearranged(block, site, w, axis)
+        elif isinstance(rule, TurnRule):
+            steps = positions.turned(rule, site, w, axis)
         if isinstance(block, Rearrange) or isinstance(rule, TurnRule):
-            if isinstance(block, Rearrange):
-                steps = positions.rearranged(block, site, w, axis)
-            else:
-                steps = positions.turned(rule, site, w, axis)
             return None if signs and steps and any(a.along >= 0 for _, a in steps) else steps
         if isinstance(block, Positions):
             return positions.reduced(block, site, w, axis)
