@@ -47,7 +47,7 @@ def test_every_symmetry_of_a_family_is_exact(make: Callable[[], Architecture]) -
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", lw.families.__all__)
 def test_every_family(name: str) -> None:
-    needs = {"mlp": ((4, 5, 3),)}
+    needs = {"mlp": ((4, 5, 3),), "resnet": ((1, 1),), "vgg": ([[64], [128]],)}
     all_hold(
         lw.symmetries(getattr(lw.families, name)(*needs.get(name, ())).shrink()), seen=0.5
     )  # tiny copies hide much
