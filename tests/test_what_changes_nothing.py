@@ -5,9 +5,11 @@ import functools
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import lawful as lw
 from lawful import blocks as b
+from lawful.graph.questions.derive import by_rules
 
 IMAGE, FEATURES = b.Signal(2, (4,), channels_first=True), b.Signal(4)
 LEAKY = b.ReLU(0.25)
@@ -98,3 +100,32 @@ def test_a_relu_of_a_sigmoid_is_the_sigmoid() -> None:
 
     laws, found = lw.derive(lw.trace(Both(), torch.randn(5, 3))), lw.count(Both(), args=torch.randn(5, 3))
     assert laws.independent == found.laws == 6 and not laws.gaps, laws.notes
+
+
+STEP = torch.tensor([[2.0, -1.0, 0.0, 0.0], [0.0, 2.0, -1.0, 0.0], [0.0, 0.0, 2.0, -1.0], [-1.0, 0.0, 0.0, 2.0]])
+SIGNED = {
+    "a fixed matrix": lambda h: torch.einsum("st,btf->bsf", STEP, h),
+    "differences": lambda h: torch.diff(h, dim=1),
+    "bicubic": lambda h: F.interpolate(h.mT[..., None], scale_factor=(2, 1), mode="bicubic")[..., 0].mT,
+    "a square with a sign": lambda h: -h.square(),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_combinations_of_what_is_never_negative_may_be_negative(name: str) -> None:
+    """Found by reading: without the ReLU `b - c` is a law, and with it none."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(3, 4)
+            self.b, self.c = nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = SIGNED[name](torch.relu(self.a(x)))
+            return self.b(torch.relu(h)) + self.c(h)
+
+    module, x = Both(), torch.randn(5, 4, 3)
+    laws = by_rules(lw.trace(module, x), "mse")
+    assert lw.verify(module, laws, args=x).verdict is not lw.Verdict.VIOLATED
+    assert laws.independent <= lw.count(module, args=x).laws

@@ -47,16 +47,27 @@ def join_activations(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     return diagram, notes
 
 
-def never_negative(diagram: Diagram) -> set[int]:
-    """Wires that are never negative, as far as the blocks that write them tell."""
+def never_negative(diagram: Diagram, sure: bool = False) -> set[int]:
+    """Wires that are never negative, as far as the blocks that write them tell.
+
+    Args:
+        diagram: the network.
+        sure: leave out what a rule does not show: fixed combinations of positions may have signs, as functions of a
+            degree may.
+    """
     positive: set[int] = set()
     for site in diagram.sites:
         rule = site.rule
         known = bool(site.inputs) and positive.issuperset(site.inputs)
-        keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, HomogeneousRule, ProductRule, RepeatRule))
-        keeps = keeps or (isinstance(rule, PassRule) and rule.factor > 0) or isinstance(rule, SumFeaturesRule)
-        keeps = keeps or (isinstance(rule, NormRule) and not rule.centre)  # what it divides by is positive
-        keeps = keeps or (isinstance(rule, FixedGainRule) and all(a >= 0 for _, a in rule.runs))
+        keeps = isinstance(rule, (AddRule, ConcatRule, FlattenRule, ProductRule, RepeatRule, SumFeaturesRule))
+        if isinstance(rule, PassRule):
+            keeps = rule.factor > 0 and not (sure and rule.mixes and rule.weights != "mean")
+        elif isinstance(rule, HomogeneousRule):
+            keeps = rule.negative is not None or not sure
+        elif isinstance(rule, NormRule):
+            keeps = not rule.centre  # what it divides by is positive
+        elif isinstance(rule, FixedGainRule):
+            keeps = all(a >= 0 for _, a in rule.runs)
         if (known and keeps) or rule.positive:
             positive.update(site.outputs)
     return positive
@@ -64,7 +75,7 @@ def never_negative(diagram: Diagram) -> set[int]:
 
 def drop_idle_activations(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
     """Draws no activation of what is never negative, if negative numbers are all that it changes."""
-    positive, sites, notes = never_negative(diagram), [], []
+    positive, sites, notes = never_negative(diagram, sure=True), [], []
     for site in diagram.sites:
         factor = _above_zero(site) if positive.issuperset(site.inputs) else Fraction(0)
         if factor:

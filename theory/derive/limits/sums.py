@@ -240,6 +240,9 @@ def _never_negative(solution: Solution) -> Iterator[str]:
             yield f"{site.name} {what}: laws of units that are on, or off, for all of them are not listed"
         if not positive.issuperset(site.inputs):
             continue
+        if rule.negative is not None and len(solution.drawn.readers[site.inputs[0]]) > 1:
+            what = "may change nothing, as its input seems never to be negative, and others read that input too"
+            yield f"{site.name} {what}: laws that join these readers are not listed"
         if rule.slope:
             what = "reads numbers that are never negative"
             yield f"{site.name} {what}: its slope for negative ones never changes, and is not listed"
