@@ -25,7 +25,7 @@ REST = 1e-12  # a scalar whose terms move less than that, relative to all others
 UP_TO = 1e-2  # what an epsilon may move of a law, as a part of its terms, for the law to be called kept
 EPSILON = "it holds up to the epsilon of a norm, which may be the cause"
 NO_NUMBER = "a gradient is not a number"
-NOISY = "moves no further than the last bits of the parameters move its gradients, which decides nothing"
+NOISY = "moves no further than rounding moves its gradients, which decides nothing"
 WIDE = 1e4  # times the noise of float64, which one draw may miss by far, and which is far below any fault
 NOISE = 1000  # last bits of all gradients together: a norm of equal numbers hands on so many from the one before it
 

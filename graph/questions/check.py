@@ -77,9 +77,8 @@ def verify(
         A verdict and a residual for every law.
 
     Raises:
-        ShapeError: for a module on the meta device,
-            for a module without inputs, for laws that were derived for losses that see other things, and for an
-            architecture with so many positions that its gradients take too much memory.
+        ShapeError: for a module on the meta device or without inputs, for laws that were derived for losses that see
+            other things, and for an architecture with so many positions that its gradients take too much memory.
     """
     assert isinstance(network, Architecture | torch.nn.Module)
     expect_numbers(network, "verify")

@@ -104,11 +104,10 @@ def count(
         another point, and is undecided if the two differ.
 
     Raises:
-        ShapeError: for a module on the meta device,
-            for a module without example inputs, for losses that do not fit the outputs, for another axis than
-            that of the classes, for a network whose positions take too much memory, and for a module that can be
-            counted neither as it runs nor as it is traced, or that does not train as its parameters say
-            (`HiddenError`).
+        ShapeError: for a module on the meta device or without example inputs, for losses that do not fit the outputs,
+            for another axis than that of the classes, for a network whose positions take too much memory, and for a
+            module that can be counted neither as it runs nor as it is traced, or that does not train as its parameters
+            say (`HiddenError`).
         ContradictionError: if fewer laws are counted than are known.
         NotPolynomialError: with `exact`, names the operation that is no polynomial.
         FlowError: for a flow that names parameters that are not there, and for `exact` with another flow than the

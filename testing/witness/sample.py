@@ -31,7 +31,7 @@ from .wires import Wires
 
 Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
-MARGIN = 100  # times the change of the gradient when every parameter moves by its last bit
+MARGIN = 100  # times the change of the gradient when all that it is computed from moves by its last bit
 REPLACED = "given other data in every forward, made of other parameters"
 SHAKES = 9  # draws of the last bits: the first for all, the others where a law seems to be broken
 FLOOR = 16  # last bits of the type that it is computed in
