@@ -95,7 +95,7 @@ from .heads import HeadAffine, HeadNorm, HeadNormCore
 from .joins import Add, Blend, Concat, ConcatPositions, ConcatTokens, Larger, Mixture, Product, Split
 from .linear import Affine, Embedding, Linear, Table
 from .mixer import TokenMLP
-from .mixing import MixFeatures, MixPositions, WeighPositions
+from .mixing import InnerProducts, MixFeatures, MixPositions, WeighPositions
 from .mixture import MixtureOfExperts, Router
 from .normalised import SpectralLinear, StandardisedConv2d, UnitConv2d, UnitLinear, WeightNormLinear
 from .norms import (
@@ -208,6 +208,7 @@ __all__ = [
     "GELU",
     "GLU",
     "GRU",
+    "InnerProducts",
     "LSTM",
     "MLP",
     "RNN",

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lawful.theory.gauge.rules import FixedMapRule, PositionMixRule, Rule, Runs, along_rule
+from lawful.theory.gauge.rules import DotRule, FixedMapRule, PositionMixRule, Rule, Runs, along_rule
 
 from .base import Block, ShapeError, Signal
 from .numbers import Numbers
@@ -158,3 +158,34 @@ class WeighPositions(Block):
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
         return x[0] @ x[1]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InnerProducts(Block):
+    """`y_nm = <u_n, v_m>` of every position of u with every position of v: the scores of one head of attention.
+
+    Ports u, shape `(batch, n, features)`, and v, shape `(batch, m, features)`; y has one feature at `(n, m)`.
+
+    Law: `S_u + S_v = c I` and `S_out = c` (Marcotte et al. 2025, corollary 3.9, for scores that anything reads).
+    """
+
+    portable = False
+    summary = "inner products of all positions of two inputs"
+    source = "marcotte2025, corollary 3.9"
+
+    @property
+    def inputs(self) -> int:  # type: ignore[override]
+        """The two whose products are taken."""
+        return 2
+
+    def output(self, *signals: Signal) -> Sequence[Signal]:
+        u, v = signals
+        if not len(u.space) == len(v.space) == 1 or u.features != v.features or u.channels_first or v.channels_first:
+            raise ShapeError(f"{self} reads features at positions but gets {u} and {v}; change one of the two")
+        return (Signal(1, (*u.space, *v.space)),)
+
+    def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
+        return DotRule(mixes=True)
+
+    def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
+        return (x[0] @ x[1].mT).unsqueeze(-1)

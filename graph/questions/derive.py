@@ -91,8 +91,7 @@ def by_rules(arch: Architecture, loss: LossLike) -> LawSet:
     known = [n for n in laws.notes if n.partition(" is opaque")[0] not in hidden]
     laws.axes = arch.trace.axes if arch.trace else ()
     limits = arch.trace.limits if arch.trace else ()
-    laws.notes = (*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit))
-    return laws
+    return laws.noted((*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit)))
 
 
 def _tested(laws: LawSet, point: Point) -> LawSet:

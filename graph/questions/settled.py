@@ -13,7 +13,9 @@ from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.notes import Fact
 from lawful.theory.oracle.counting import Count, span_of
 from lawful.theory.oracle.filling import UNDECIDED, Filling, filling
+from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.lending.storage import own_parameters
+from lawful.theory.oracle.lending.transforms import no_transform_left
 from lawful.theory.parts import read
 from lawful.theory.threads import few_threads
 from lawful.theory.verdict import Verdict
@@ -52,34 +54,44 @@ def settled(
 
     Returns:
         The laws, with a fact in place of these notes, and those that name an operation without a rule as facts, where
-        nothing is missing; with a note more where something is; the same set where that cannot be told, and for
-        larger networks, which `count` and `check` count.
+        nothing is missing; with a note more where something is; with the same notes where that cannot be told, and for
+        larger networks, which `count` and `check` count.  It is told when the notes are first read, since it takes as
+        long as a derivation, of the network as it is now.
     """
     other = {*(arch.trace.limits if arch.trace else ()), *(m.limit for m in losses)}
     places = {n for n in notes if not isinstance(n, Fact)} - other
-    asked = arch.trace is not None or places.intersection(laws.gaps)
+    asked = arch.trace is not None or (places and places.intersection(laws.gaps))
     if not asked or not _is_small(arch) or not _is_whole(arch, module):
         return laws
     try:
-        with few_threads(laws.parameters):
-            values = _frozen(arch, module)
+        frozen = _frozen(arch, module)
+    except KeyError:  # frozen numbers that may be any
+        return laws
+    return laws.noted(lambda: _told(laws, arch, losses, frozen, places))
+
+
+def _told(
+    laws: LawSet, arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], places: set[str]
+) -> tuple[str, ...]:
+    """The notes of laws, by what a network says itself about those that are missing."""
+    try:
+        with few_threads(laws.parameters), no_transform_left(), random_states():
             wanted = {laws.independent: arch.with_epsilon(0.0), laws.exact_independent: arch}
-            found = {known: _left(each, losses, values, known) for known, each in wanted.items()}
-    except Exception:  # calls without second derivatives, or that vmap does not take, frozen numbers that may be any
-        return laws
+            found = {known: _left(each, losses, frozen, known) for known, each in wanted.items()}
+    except Exception:  # calls without second derivatives, or that vmap does not take
+        return laws.notes
     if not all(each.decided for each in found.values()):
-        return laws
+        return laws.notes
     if any(each.left for each in found.values()):
-        return laws if arch.trace is None else laws.without([], [_counted(laws, found)])
+        return laws.notes if arch.trace is None else (*laws.notes, _counted(laws, found))
     moved = plural(laws.parameters - laws.independent, "direction", "directions")
     said = Fact(
         f"no law of this network is missing: its gradients and their brackets move it in {moved}, which is all that "
         f"{plural(laws.independent, 'law leaves', 'laws leave')} of {plural(laws.parameters, 'parameter')}"
     )
     unruled = {str(op) for op in arch.trace.opaque} if arch.trace else set()
-    out = laws.without([], [said] if places.intersection(laws.gaps) else [])
-    out.notes = tuple(Fact(n) if n in unruled else n for n in out.notes if n in unruled or n not in places)
-    return out
+    notes = (*laws.notes, said) if places.intersection(laws.gaps) else laws.notes
+    return tuple(Fact(n) if n in unruled else n for n in notes if n in unruled or n not in places)
 
 
 def _counted(laws: LawSet, found: Mapping[int, Filling]) -> str:

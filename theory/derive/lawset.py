@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ class LawSet(Named[Law]):
         exact_independent: the same for the laws that hold exactly (without those up to an epsilon).
         loss: the loss they were derived for.
         parameters: number of trainable scalars.
-        notes: what may be missing, for example behind an opaque block, and facts that a reader should know.
+        notes: what may be missing, for example behind an opaque block, and facts that a reader should know.  For small
+            modules they are completed when they are first read, since this takes as long as a derivation (see `noted`).
         axes: of a traced module, the axis of the classes in each of its outputs, None where they fill none; else empty.
     """
 
@@ -67,7 +69,22 @@ class LawSet(Named[Law]):
         self.exact_independent = exact_independent
         self.loss = loss
         self.parameters = parameters
-        self.notes = tuple(notes)
+        self._notes: Sequence[str] | Callable[[], tuple[str, ...]] = tuple(notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What may be missing, and what a reader should know."""
+        return self._notes() if callable(self._notes) else tuple(self._notes)
+
+    def noted(self, notes: Sequence[str] | Callable[[], Sequence[str]]) -> LawSet:
+        """The same laws with other notes.
+
+        Args:
+            notes: them, or what finds them: it is called when they are first read, and at most once.
+        """
+        out = self._subset(list(self._laws), (self.independent, self.exact_independent))
+        out._notes = cache(lambda: tuple(notes())) if callable(notes) else tuple(notes)
+        return out
 
     @property
     def gaps(self) -> tuple[str, ...]:
@@ -79,11 +96,11 @@ class LawSet(Named[Law]):
         """The other notes: what holds for the example's shape only, what was not compared."""
         return facts(self.notes)
 
-    def _subset(self, laws: list[Law]) -> LawSet:
-        total = sum(law.independent for law in laws)
-        exact = sum(law.independent for law in laws if law.exact)
-        out = LawSet(laws, total, exact, self.loss, self.parameters, self.notes)
-        out.axes = self.axes
+    def _subset(self, laws: list[Law], counts: tuple[int, int] | None = None) -> LawSet:
+        """Some of the laws, and how many of them are independent where their sum is not."""
+        sums = (sum(law.independent for law in laws), sum(law.independent for law in laws if law.exact))
+        out = LawSet(laws, *(counts or sums), self.loss, self.parameters)
+        out.axes, out._notes = self.axes, self._notes
         return out
 
     def where(
@@ -132,10 +149,8 @@ class LawSet(Named[Law]):
         kept = [w for w in self._laws if w not in laws]
         lost = sum(w.independent for w in laws)
         lost_exact = sum(w.independent for w in laws if w.exact)
-        counts = (self.independent - lost, self.exact_independent - lost_exact)
-        out = LawSet(kept, *counts, self.loss, self.parameters, (*self.notes, *notes))
-        out.axes = self.axes
-        return out
+        out = self._subset(kept, (self.independent - lost, self.exact_independent - lost_exact))
+        return out.noted(lambda: (*self.notes, *notes)) if notes else out
 
     def verify(self, network: object, **options: Any) -> Report:
         """Checks every law by gradients in float64 (see `verification.verify` for the options).

@@ -237,13 +237,17 @@ def dropout(low: Context, node: Node, x: Value, probability: float, training: bo
 @handles("softmax", "_softmax", "log_softmax", "_log_softmax")
 def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options: Any) -> Value:
     """Softmax: over the keys of attention, or over features."""
+    log = "log" in str(node.target)
+    weights: Value | None = None
     if isinstance(x, Scores):
-        return softmaxed(low, node, x, dim)
-    if isinstance(x, Sunk):
-        return sink_softmax(x, dim)
-    if isinstance(x, Kept):
-        return chosen_softmax(low, node, x, dim)
-    chosen = softmax_of_chosen(low, node) if "log" not in str(node.target) else None
+        weights = softmaxed(low, node, x, dim)
+    elif isinstance(x, Sunk):
+        weights = sink_softmax(x, dim)
+    elif isinstance(x, Kept):
+        weights = chosen_softmax(low, node, x, dim)
+    if weights is not None:
+        return mapped(low, node, low.stream(weights, node), Pointwise("log"), "log") if log else weights
+    chosen = None if log else softmax_of_chosen(low, node)
     if chosen is not None:
         return chosen
     s = low.stream(x, node)
@@ -253,6 +257,6 @@ def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options:
             raise NotUnderstood("a softmax over something that is no axis of its own")
     s = focus(low, node, s, dim)
     (y,) = low.emit(node, Softmax(), [s], label="softmax")
-    if "log" in str(node.target):
+    if log:
         (y,) = low.emit(node, Pointwise("log"), [y], label="log")
     return y.arranged(s.dims)

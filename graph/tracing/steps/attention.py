@@ -70,14 +70,13 @@ def shown(low: Context, node: Node, scores: Scores) -> Stream:
     Raises:
         NotUnderstood: for so many keys that such values would not fit into memory.
     """
-    m, heads = scores.shape[-1], size(heads_of(scores.q))
+    order, natural = order_of(scores), scores.arranged(scored(scores.q, scores.k))
+    m, heads = natural.shape[-1], size(heads_of(scores.q))
     if m * m * heads > LARGEST or m < 2:
         raise NotUnderstood("the weights of attention over that many keys are an output")
     table = torch.eye(m, dtype=torch.float64).repeat(1, heads)
     (v,) = low.emit(node, Given(Numbers(table), Signal(heads * m, (m,))), [], label="keys")
     outer: Dim = (Atom(v.feature_axis, heads, m),) if heads > 1 else ()
-    order = order_of(scores)
-    natural = scores.arranged(scored(scores.q, scores.k))
     y = mixed(low, node, natural, v.arranged(((), outer, (Atom(1, m),), (Atom(v.feature_axis, m),))))
     return y.arranged(tuple(y.dims[i] for i in order))
 

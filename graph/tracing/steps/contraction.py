@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from torch.fx import Node
 
-from lawful.blocks import Concat
+from lawful.blocks import Concat, InnerProducts
 
 from ..arrange import exact
 from ..context import Context
-from ..layout import Atom, Dims, Tangled, size
+from ..layout import Atom, Dim, Dims, Tangled, size
 from ..values import Data, NotUnderstood, Scores, Stream, Value, Weight
 from .arithmetic import mul, times
 from .pieces import piece
@@ -178,26 +178,32 @@ def _mixed_by_heads(
 
 
 def products_of(low: Context, node: Node, scores: Scores) -> Stream:
-    """Products of queries and keys that no attention reads: written out, and summed over the features of a head.
+    """Products of queries and keys that no attention reads, head by head.
 
     Raises:
-        NotUnderstood: for scores with masks, biases or caps, and for so many that they do not fit.
+        NotUnderstood: for scores with masks, biases or caps, for windows, and for many heads.
     """
-    q, k = scores.q, scores.k
-    lead, n, m = len(q.dims) - 2, q.shape[-2], k.shape[-2]
-    order = order_of(scores)
-    if (
-        not scores.plain
-        or len(k.dims) != len(q.dims)
-        or math.prod((*q.shape[:-1], m, q.shape[-1])) > LARGEST * low.batch
-    ):
+    q, k, order = scores.q, scores.k, order_of(scores)
+    heads = [i for i, d in enumerate(q.dims[:-2]) if any(a.axis == q.feature_axis for a in d)]
+    batch = [i for i, d in enumerate(q.dims[:-2]) if any(a.axis == 0 for a in d)]
+    many = math.prod(size(q.dims[i]) for i in heads)
+    if not scores.plain or len(k.dims) != len(q.dims) or len(heads) > 1 or len(batch) != 1 or many > MANY:
         raise NotUnderstood("scores of attention are used as numbers")
-    x = q.arranged((*q.dims[:lead], q.dims[-2], (), q.dims[-1]))
-    y = k.arranged((*k.dims[:lead], (), k.dims[-2], k.dims[-1]))
-    z = reduced(low, node, mul(low, node, x, y), [lead + 2], False, False)
-    z = times(low, node, z, scores.scale)
-    assert isinstance(z, Stream) and z.shape[-2:] == (n, m)
-    return z.arranged(tuple(z.dims[i] for i in order))
+    if any(q.dims[i] or k.dims[i] for i in range(len(q.dims) - 2) if i not in (*heads, *batch)):
+        raise NotUnderstood("scores of attention in windows are used as numbers")
+    parts = []
+    for e in range(many):
+        pair = [piece(low, node, s, heads[0], [1] * many, e, gone=False) if heads else s for s in (q, k)]
+        flat = [exact(low, node, s.arranged((s.dims[batch[0]], *s.dims[-2:])), 2) for s in pair]
+        parts.append(low.emit(node, InnerProducts(), flat, label="products")[0])
+    y = times(low, node, parts[0] if many == 1 else low.emit(node, Concat(), parts, label="cat")[0], scores.scale)
+    assert isinstance(y, Stream)
+    found: list[Dim] = [()] * (len(q.dims) - 2)
+    found[batch[0]] = y.dims[0]
+    if heads:
+        found[heads[0]] = (Atom(y.feature_axis, many),) if many > 1 else ()
+    dims = (*found, *y.dims[1:3])
+    return y.arranged(tuple(dims[i] for i in order))
 
 
 def _placed(low: Context, node: Node, value: Value, letters: str, order: str) -> Value:

@@ -92,10 +92,10 @@ def _seen(solution: Solution, w: int) -> int:
 
 
 def _forms_of_one(solution: Solution) -> Iterator[str]:
-    """Inner products of linear maps of one wire: only the symmetric part of that form is seen."""
+    """Inner products of linear maps of one wire: of one position only the symmetric part of that form is seen."""
     writer = solution.drawn.writer
     for site in solution.drawn.sites:
-        if isinstance(site.rule, DotRule) and len(set(site.inputs)) > 1:
+        if isinstance(site.rule, DotRule) and len(set(site.inputs)) > 1 and not site.rule.mixes:
             one, other = (_linear_in(writer, w) for w in site.inputs)
             if not one.isdisjoint(other):
                 what = "takes an inner product of two layers that read the same features"

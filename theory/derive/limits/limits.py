@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...gauge.rules import (
     CurveRule,
+    DotRule,
     OpaqueRule,
     PositionMixRule,
     ReorderRule,
@@ -67,6 +68,9 @@ def _narrow(solution: Solution) -> Iterator[str]:
         if isinstance(site.rule, PositionMixRule) and site.rule.narrow:
             what = "mixes positions with weights that the network computes"
             yield f"{site.name} {what}: laws of single positions may be missing"
+        if isinstance(site.rule, DotRule) and site.rule.mixes:
+            what = "compares all positions with all others"
+            yield f"{site.name} {what}: laws of single positions, and of what it adds to all of them, may be missing"
         if isinstance(site.rule, TurnRule) and site.rule.narrow:
             what = "turns positions into features"
             yield f"{site.name} {what}: laws of single positions through what reads it may be missing"

@@ -97,7 +97,13 @@ class ProductRule(Rule):
 
 @dataclass(frozen=True)
 class DotRule(Rule):
-    """The inner product of two wires: `S_1 + S_2 = c I`, where `c` scales the output."""
+    """The inner product of two wires: `S_1 + S_2 = c I`, where `c` scales the output.
+
+    Attributes:
+        mixes: whether it is taken of every position of one with every position of the other.
+    """
+
+    mixes: bool = False
 
     @property
     def statement(self) -> str:
@@ -121,7 +127,7 @@ class DotRule(Rule):
         return found
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
-        return sum(degrees)
+        return None if self.mixes and local and any(degrees) else sum(degrees)
 
 
 @dataclass(frozen=True)
