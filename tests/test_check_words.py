@@ -186,6 +186,19 @@ def test_a_copy_keeps_which_frozen_maps_are_wider_than_what_they_read() -> None:
     assert not found.complete and found.count is not None and found.count.laws == 16
 
 
+def test_a_copy_keeps_what_all_frozen_maps_leave_of_a_wire() -> None:
+    """3 features that a frozen map reads and 3 that another writes leave one of 7; its copy had 5, and was complete."""
+
+    def beside(fixed: tuple[int, int], low: int) -> b.Net:
+        m, n = fixed
+        return b.parallel(b.frozen(b.Linear(m, n, False)), b.Linear(m, low, False) >> b.Linear(low, n, False))
+
+    net = b.Linear(1, 3) >> beside((3, 7), 1) >> beside((7, 3), 2) >> b.Pointwise("gelu") >> b.Linear(3, 2, False)
+    arch = lw.Architecture(net, input=b.Signal(1, (3,)))
+    assert lw.count(arch).laws == 5
+    assert not contradiction(arch, "mse")
+
+
 class Packed(torch.nn.Module):
     """A recurrent layer on sequences of their own lengths, which are numbers and no parameters."""
 

@@ -39,6 +39,7 @@ from .rewrites_numbers import draw_numbers, join_numbers
 from .rewrites_offsets import join_offsets, join_skips
 from .rewrites_parts import map_parts, one_by_one, shared_maps
 from .rewrites_positions import draw_token_mixers, join_positions
+from .rewrites_sums import shift_terms_alone
 from .shifts import Shifts
 from .subspace import key_dimension, vector_keys
 from .turned import name_narrow_turns
@@ -96,6 +97,7 @@ class Solution:
             partial(join_positions, exact=exact),
             join_skips,
             join_offsets,
+            shift_terms_alone,
             name_narrow_turns,
         ]
         for rewrite in steps:

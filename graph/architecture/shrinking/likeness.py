@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.derive.ranks import full_rank, vectors_on
+from lawful.theory.gauge.contract import Site
+from lawful.theory.gauge.diagram import Diagram
 from lawful.theory.gauge.families import gather, has_off_diagonal, is_matrix
 from lawful.theory.gauge.rules import AddRule, LinearRule, NormRule, OffsetRule, SimilarityRule, UnitRowsRule
 from lawful.theory.gauge.solution import Solution
@@ -100,21 +102,51 @@ def _of_classes(arch: BlockGraph, special: set[Port]) -> Iterator[tuple[int, Com
 
 
 def _of_frozen(arch: BlockGraph, solution: Solution) -> Iterator[tuple[int, Comparison]]:
-    """Two for every frozen map: what it writes against what it reads, alone and with the maps that are added to it."""
+    """Four for every frozen map: what it writes against what it reads, alone and with the maps that are added to it.
+
+    On either side it is held against all frozen maps there, beside which some directions may be left.
+    """
     ports, drawn = list(arch.signals), solution.drawn
+    frozen = {n for n, p in solution.diagram.parameters.items() if p.frozen}
     for site in drawn.sites:
-        rule = site.rule
-        if not isinstance(rule, LinearRule) or not solution.diagram.parameters[rule.weight].frozen:
+        x, *_ = site.inputs or (len(ports),)
+        if not isinstance(site.rule, LinearRule) or site.rule.weight not in frozen or x >= len(ports):
             continue
-        x, y = site.inputs[0], site.outputs[0]
-        if x >= len(ports) or y >= len(ports):
+        y = site.outputs[0]
+        if y >= len(ports):
             continue
-        port, (size, read) = ports[y], (drawn.wires[w].size for w in (y, x))
-        yield 0, Comparison("features that its frozen map reads", port[0], size, read, (port,))
-        added = {w for r, _ in drawn.readers[y] if isinstance(r.rule, AddRule) for w in r.inputs} - {y}
-        beside = [drawn.writer[w] for w in sorted(added)]
-        read += sum(drawn.wires[s.inputs[0]].size for s in beside if isinstance(s.rule, LinearRule))
-        yield 0, Comparison("features that all maps there read", port[0], size, read, (port,))
+        added = _before(drawn, y)
+        read = sum(drawn.wires[s.inputs[0]].size for s in added)
+        yield 0, _compared(arch, y, drawn.wires[x].size, "features that its frozen map reads")
+        yield 0, _compared(arch, y, read, "features that all maps there read")
+        for w in (x, y):
+            fixed = [s for s in _before(drawn, w) if s.rule.weight in frozen]
+            after = [s for s in _behind(drawn, w) if s.rule.weight in frozen]
+            found = sum(drawn.wires[s.inputs[0]].size for s in fixed) + sum(
+                drawn.wires[s.outputs[0]].size for s in after
+            )
+            yield 0, _compared(arch, w, found, "features of all frozen maps on it")
+
+
+def _compared(arch: BlockGraph, w: int, found: int, what: str) -> Comparison:
+    port = list(arch.signals)[w]
+    return Comparison(what, port[0], arch.signals[port].features, found, (port,))
+
+
+def _summed(drawn: Diagram, w: int) -> list[int]:
+    """A wire with those that are added to it, and their sums."""
+    sums = [s for s in (drawn.writer[w], *(r for r, _ in drawn.readers[w])) if isinstance(s.rule, AddRule)]
+    return sorted({w, *(v for s in sums for v in (*s.inputs, *s.outputs))})
+
+
+def _before(drawn: Diagram, w: int) -> list[Site]:
+    """The maps that write a wire, or what is added to it."""
+    return [s for v in _summed(drawn, w) if isinstance((s := drawn.writer[v]).rule, LinearRule)]
+
+
+def _behind(drawn: Diagram, w: int) -> list[Site]:
+    """The maps that read a wire, or the sum that it is a part of."""
+    return [s for v in _summed(drawn, w) for s, _ in drawn.readers[v] if isinstance(s.rule, LinearRule)]
 
 
 def _of_families(arch: BlockGraph, solution: Solution) -> Iterator[tuple[int, Comparison]]:

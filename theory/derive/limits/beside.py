@@ -36,6 +36,7 @@ from ...gauge.solution import Solution
 
 # blocks that see every change of what they read, or whose changes are followed
 FOLLOWING = (AddRule, ConcatRule, DiscardRule, FixedGainRule, OutputRule, PassRule, RepeatRule, SumFeaturesRule)
+SUMS = (AddRule, FixedGainRule, GainRule, PassRule)  # what makes one wire a sum of others, where gains are none
 
 
 def beside_limits(solution: Solution) -> Iterator[str]:
@@ -212,3 +213,16 @@ def _keeps_sums(site: Site) -> bool:
 def _turns(site: Site) -> bool:
     """Whether a block may let matrices of all features of one of its inputs through."""
     return _keeps_sums(site) or isinstance(site.rule, (AttentionRule, BilinearRule))
+
+
+def sum_of(writer: Mapping[int, Site], w: int) -> set[int]:
+    """The wires as wide as one that it is a sum of, with itself."""
+    found, waiting = set(), [w]
+    while waiting:
+        w = waiting.pop()
+        rule = writer[w].rule
+        if w not in found:
+            found.add(w)
+            if isinstance(rule, SUMS) and not (isinstance(rule, GainRule) and rule.gain is not None):
+                waiting += writer[w].inputs
+    return found

@@ -33,7 +33,7 @@ from ...gauge.rules import (
 from ...gauge.solution import Solution
 from ...gauge.subspace import key_dimension, vector_keys
 from ..ranks import vectors_on
-from .beside import source
+from .beside import source, sum_of
 
 MOST = 16  # terms of one sum that are compared
 WEIGHED = (GroupProductRule, MixtureRule)  # one factor for several features
@@ -116,7 +116,7 @@ def _squares_of_few(solution: Solution) -> Iterator[str]:
         if not read:
             continue
         squares.update(site.outputs)
-        parts = [_parts(writer, w) for w in read]
+        parts = [sum_of(writer, w) for w in read]
         wires = parts[0].union(*parts)
         shared = len(parts) == 1 or not _drawn_by(writer, parts[0]).isdisjoint(_drawn_by(writer, parts[1]))
         size = solution.layouts.size(read[0]) // (site.rule.heads if isinstance(site.rule, AttentionRule) else 1)
@@ -147,20 +147,6 @@ def _squared(writer: Mapping[int, Site], site: Site) -> list[int]:
         if isinstance(made.rule, ProductRule):
             return list(dict.fromkeys(made.inputs))
     return []
-
-
-def _parts(writer: Mapping[int, Site], w: int) -> set[int]:
-    """The wires as wide as one that it is a sum of, with itself."""
-    found, waiting = set(), [w]
-    while waiting:
-        w = waiting.pop()
-        rule = writer[w].rule
-        if w not in found:
-            found.add(w)
-            shift = isinstance(rule, GainRule) and rule.gain is None
-            if shift or isinstance(rule, (AddRule, FixedGainRule, PassRule)):
-                waiting += writer[w].inputs
-    return found
 
 
 def _drawn_by(writer: Mapping[int, Site], wires: set[int]) -> set[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ...gauge.contract import EPSILON, Site
@@ -26,12 +27,14 @@ from ...gauge.rules import (
     ProductRule,
     SimilarityRule,
     SoftmaxRule,
+    TableRule,
     TurnRule,
     UnitRowsRule,
 )
 from ...gauge.solution import Solution
 from ...gauge.subspace import key_dimension, vector_keys
 from ..ranks import rows_on, vectors_on
+from .beside import SUMS, sum_of
 from .paths import SIGN
 
 
@@ -39,6 +42,7 @@ def norm_limits(solution: Solution) -> Iterator[str]:
     """Reasons of this kind why laws may be missing, one sentence each."""
     yield from _large_constants(solution)
     yield from _thin_wires(solution)
+    yield from _thin_rows(solution)
     yield from _unread_of_norms(solution)
     yield from _single_rows(solution)
     yield from _rows_of_what_is_not_there(solution)
@@ -97,7 +101,7 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
     The vectors are those of the parameters next to the wire and, since what comes back through a norm is made of
     them, the rows of the maps that read the norm; a trained gain behind it turns these about, as any curved reader.
     """
-    blind = (NormRule, UnitRowsRule, SimilarityRule)
+    blind = (NormRule, SimilarityRule)
     readers, place = solution.drawn.readers, solution.drawn.place
     for family in gather(solution.gauges):
         if (
@@ -116,14 +120,35 @@ def _thin_wires(solution: Solution) -> Iterator[str]:
         through = (_seen_through(solution, s) for s in read if isinstance(s.rule, NormRule))
         wires = {w for w, _ in entities}.union(*through)
         found = sum(vectors_on(solution, w) for w in wires)
-        # As many vectors as features still have a determinant, which a map with normalised rows keeps.
-        exact = any(isinstance(s.rule, UnitRowsRule) for s in read)
         if sum(vectors_on(solution, w) for w, _ in entities) == 1 and found == 2:
             what = "normalises multiples of one vector, of which only a sign is left"
             yield f"{read[0].name} {what}: laws that hold because of that are not listed"
-        elif found < size or (exact and found == size):
+        elif found < size:
             what = f"{read[0].name} normalises {size} features, and the weights around it span only {found} directions"
             yield f"{what}: laws of the space that they span are not listed"
+
+
+def _thin_rows(solution: Solution) -> Iterator[str]:
+    """A map with normalised rows that with the vectors on its wire are no more than the features of the wire.
+
+    Each of these vectors moves by combinations of the others and in its own direction, so that their span stays, and
+    of as many as there are features the determinant, up to the sizes of some.
+    """
+    writer, readers = solution.drawn.writer, solution.drawn.readers
+    for site in solution.drawn.sites:
+        rule = site.rule
+        if not isinstance(rule, UnitRowsRule):
+            continue
+        wires = sum_of(writer, site.inputs[0])
+        made = all(isinstance(writer[w].rule, (LinearRule, TableRule, *SUMS)) for w in wires)
+        if not made or any(isinstance(r.rule, (OutputRule, PointwiseRule)) for w in wires for r, _ in readers[w]):
+            continue
+        width = rule.shape_[1]  # of one group
+        size = solution.layouts.size(site.inputs[0])
+        found = sum(vectors_on(solution, w) for w in wires) + math.prod(rule.shape_) // size
+        if found <= width:
+            what = f"has normalised rows of {width} features, and with the weights around it they span only {found}"
+            yield f"{site.name} {what}: laws of the space that they span are not listed"
 
 
 def _unread_of_norms(solution: Solution) -> Iterator[str]:

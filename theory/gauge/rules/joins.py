@@ -16,19 +16,34 @@ from .norms import whole_boxes
 
 @dataclass(frozen=True)
 class AddRule(Rule):
-    """A residual junction: all wires carry the same `S`, shifts add up."""
+    """A residual junction: all wires carry the same `S`, shifts add up.
+
+    Attributes:
+        apart: whether what reads the sum does not see a common shift of it, and nothing else of it may move: each term
+            then carries a multiple of `11^T` of its own.
+    """
+
+    apart: bool = False
 
     @property
     def statement(self) -> str:
-        return "add: S equal on all wires, t_out = sum of t_in"
+        what = "S = c 11^T on every wire by itself" if self.apart else "S equal on all wires"
+        return f"add: {what}, t_out = sum of t_in"
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         for x in site.inputs:
-            layouts.equal(x, site.outputs[0])
+            if self.apart:
+                layouts.ones(x)
+                layouts.told_apart_alike(x, site.outputs[0])
+            else:
+                layouts.equal(x, site.outputs[0])
 
     def balance(self, balance: BalancePass, site: Site) -> None:
         for x in site.inputs:
-            balance.equal(x, site.outputs[0])
+            if self.apart:
+                balance.only_ones(x)
+            else:
+                balance.equal(x, site.outputs[0])
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         y = site.outputs[0]
