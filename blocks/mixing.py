@@ -164,7 +164,7 @@ class WeighPositions(Block):
 class InnerProducts(Block):
     """`y_nm = <u_n, v_m>` of every position of u with every position of v: the scores of one head of attention.
 
-    Ports u, shape `(batch, n, features)`, and v, shape `(batch, m, features)`; y has one feature at `(n, m)`.
+    Ports u, shape `(batch, ..., features)`, and v, shape `(batch, m, features)`; y has one feature at `(..., m)`.
 
     Law: `S_u + S_v = c I` and `S_out = c` (Marcotte et al. 2025, corollary 3.9, for scores that anything reads).
     """
@@ -180,7 +180,8 @@ class InnerProducts(Block):
 
     def output(self, *signals: Signal) -> Sequence[Signal]:
         u, v = signals
-        if not len(u.space) == len(v.space) == 1 or u.features != v.features or u.channels_first or v.channels_first:
+        first = any(s.channels_first and s.space for s in signals)
+        if len(v.space) != 1 or u.features != v.features or first or u.tokens or v.tokens:
             raise ShapeError(f"{self} reads features at positions but gets {u} and {v}; change one of the two")
         return (Signal(1, (*u.space, *v.space)),)
 
@@ -188,4 +189,5 @@ class InnerProducts(Block):
         return DotRule(mixes=True)
 
     def forward(self, p: Mapping[str, torch.Tensor], x: Sequence[torch.Tensor], run: Run) -> Any:
-        return (x[0] @ x[1].mT).unsqueeze(-1)
+        u, v = (t.expand(max(map(len, x)), *t.shape[1:]) for t in x)  # a table is the same for every example
+        return torch.einsum("b...d,bmd->b...m", u, v).unsqueeze(-1)

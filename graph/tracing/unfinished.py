@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torch.fx import Node
 
+from lawful.blocks import L2Norm
+
+from .arrange import focus
 from .context import Context
 from .layout import Tangled
 from .opaque import opaque_call
@@ -12,7 +15,7 @@ from .steps.applied import as_vector
 from .steps.arithmetic import as_stream
 from .steps.attention import shown
 from .steps.contraction import products_of
-from .steps.formed import Formed
+from .steps.formed import Formed, Unit
 from .steps.parameters import is_repeated
 from .steps.reparametrised import Joined
 from .steps.shuffled import Shuffled, straightened
@@ -37,6 +40,10 @@ def finished(low: Context, node: Node, value: Value) -> Stream:
         return as_stream(low, node, value)
     if isinstance(value, Shuffled):
         return straightened(low, node, value)
+    if isinstance(value, Unit) and len(value.shape) == 2:  # rows of a table, which are normalised as features are
+        rows = focus(low, node, source(low, node, value.v), -1)
+        (y,) = low.emit(node, L2Norm(rows.signal.features), [rows])
+        return y.arranged(rows.dims)
     if isinstance(value, Scores) and value.done:
         try:
             return shown(low, node, value)

@@ -11,7 +11,7 @@ from ..steps.arithmetic import add, mul
 from ..steps.features import centred
 from ..steps.norms import written_out
 from ..steps.sinks import Sunk, without_largest
-from ..values import Data, Fixed, NotUnderstood, Scores, Stream, Value, number
+from ..values import Data, Fixed, NotUnderstood, Scores, Stream, Value, Weight, number
 
 handles("add.Tensor", "add.Scalar")(add)
 handles("mul.Tensor", "mul.Scalar")(mul)
@@ -44,7 +44,7 @@ def div(low: Context, node: Node, a: Value, b: Value) -> Value:
     c = number(b)
     if c is not None:
         return mul(low, node, a, 1 / c)
-    if isinstance(a, (Stream, Data)):
+    if isinstance(a, (Stream, Data, Weight)):
         found = written_out(low, node)
         if found is not None:
             return found

@@ -14,7 +14,7 @@ from ..context import Context, handles
 from ..sources import arranged_name
 from ..steps.applied import apply
 from ..steps.arithmetic import distributed
-from ..steps.formed import Formed
+from ..steps.formed import Formed, Unit
 from ..steps.maps import dense, plus_bias
 from ..steps.parameters import bias_name, is_repeated, unsqueezed
 from ..steps.positions import padded, per_axis
@@ -104,9 +104,9 @@ def _conv(
         if bias is None or kept is not None:
             return y
         return plus_bias(low, node, y, unsqueezed(low, node, bias, len(weight.shape) - 2))
-    if isinstance(weight, Formed) or is_repeated(weight):
+    if (isinstance(weight, Formed) and not isinstance(weight, Unit)) or is_repeated(weight):
         return _formed_conv(low, node, x, weight, bias, (stride, padding, extra, groups, dilation, transposed))
-    made = isinstance(weight, (Standard, Directed))
+    made = isinstance(weight, (Standard, Directed, Unit))
     if not (isinstance(weight, Weight) or made) or (made and transposed):
         raise NotUnderstood("a convolution whose kernel is computed")
     shape = weight.shape
@@ -127,7 +127,7 @@ def _conv(
     s = exact(low, node, low.stream(before, node, channels_first=True), 1, first=True)
     if isinstance(weight, Standard):
         return standard_conv(low, node, s, weight, bias, (step, border, hole), groups)
-    if isinstance(weight, Directed):
+    if isinstance(weight, (Directed, Unit)):
         return directed_conv(low, node, s, weight, bias, (step, border, hole), groups)
     name = arranged_name(weight, [a for d in weight.dims for a in d])
     names = {"weight": name} | bias_name(bias, width)
@@ -158,7 +158,7 @@ def _formed_conv(low: Context, node: Node, x: Value, weight: Value, bias: Value,
     if groups != 1 or transposed:
         raise NotUnderstood("a grouped convolution whose kernel is computed")
 
-    def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+    def leaf(z: Stream, w: Weight | Unit, turned: bool) -> Stream:
         if turned:
             raise NotUnderstood("a convolution by turned kernels")
         return _conv(low, node, z, w, None, *geometry)

@@ -13,7 +13,7 @@ from ..arrange import exact
 from ..context import Context, handles
 from ..layout import view
 from ..opaque import emit_opaque
-from ..steps.formed import is_weight
+from ..steps.formed import Unit, is_weight, take
 from ..steps.lookups import embedding, line_of, picked
 from ..steps.pieces import piece
 from ..steps.positions import pick, reduced
@@ -38,6 +38,8 @@ def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
         raise NotUnderstood("entries are picked by a mask")
     if isinstance(x, Weight) and at == 0 and len(x.dims) == 2:
         return picked(x, fixed)
+    if isinstance(x, Unit) and at == 0 and fixed.ndim == 1 and fixed.device.type != "meta":
+        return take(x, 0, fixed.tolist())
     if isinstance(x, Weight) and len(x.dims) == 1 and fixed.ndim > 1:  # a table of single numbers
         entries = picked(x.arranged((*x.dims, ())), fixed)
         return entries.arranged(entries.dims[:-1])

@@ -26,13 +26,14 @@ from .formed import (
     Summed,
     Taken,
     Turned,
+    Unit,
     beside,
     plain,
     select,
 )
 from .reparametrised import Joined
 
-Leaf = Callable[[Stream, Weight, bool], Stream]  # a plain map of a stream, by the transposed parameter or not
+Leaf = Callable[[Stream, Weight | Unit, bool], Stream]  # a plain map of a stream, by the transposed parameter or not
 
 
 def apply(low: Context, node: Node, s: Stream, value: Value, leaf: Leaf, axis: int, turned: bool = False) -> Stream:
@@ -55,7 +56,7 @@ def apply(low: Context, node: Node, s: Stream, value: Value, leaf: Leaf, axis: i
         return apply(low, node, x, v, leaf, axis, t)
 
     value = plain(value)
-    if isinstance(value, Weight):
+    if isinstance(value, (Weight, Unit)):
         return leaf(s, value, turned)
     if isinstance(value, Combined):
         return _sum(low, node, [_times(low, node, leaf(s, w, turned), a) for w, a in value.terms])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..layout import COPIES
+from ..layout import COPIES, view
 from ..values import Combined, Lazy, NotUnderstood, Value, Weight
 from .parameters import is_repeated, piece_of
 
@@ -73,6 +73,13 @@ class Multiplied(Formed):
 
     first: Value
     second: Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit(Formed):
+    """A parameter whose rows, or filters, are divided by their lengths: `v / ||v||`."""
+
+    v: Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +184,8 @@ def run(value: Value, axis: int, start: int, stop: int) -> Value:
         return Multiplied(shape=shape, first=first, second=second)
     if isinstance(value, Turned):
         return Turned(shape=shape, base=run(value.base, 1 - axis, start, stop))
+    if isinstance(value, Unit) and axis == 0:
+        return Unit(shape=shape, v=piece_of(value.v, axis, start, stop))
     if isinstance(value, Summed):
         return Summed(shape=shape, terms=tuple(run(t, axis, start, stop) for t in value.terms))
     raise NotUnderstood("a part of a weight that is computed")
@@ -241,6 +250,12 @@ def extended(value: Value, axis: int) -> Value:
 
 def viewed_as(value: Value, shape: Sequence[int]) -> Value | None:
     """A value in another shape: with other axes of length 1, or two axes as one; None for any other."""
+    if isinstance(value, Unit):
+        rows = shape[0] == value.shape[0] and len(shape) > 1
+        return Unit(shape=tuple(shape), v=value.v.arranged(view(value.v.dims, shape))) if rows else None
+    if isinstance(value, Scaled) and isinstance(value.base, Unit) and value.axis == 0:
+        base = viewed_as(value.base, shape)
+        return None if base is None else Scaled(shape=tuple(shape), base=base, axis=0, numbers=value.numbers)
     if [n for n in shape if n != 1] == [n for n in value.shape if n != 1]:
         for axis in reversed(range(len(value.shape))):
             if value.shape[axis] == 1:
@@ -298,8 +313,8 @@ def leaves(value: Value) -> list[Weight]:
         return [w for w, _ in value.terms]
     if isinstance(value, Multiplied):
         return [*leaves(value.first), *leaves(value.second)]
-    if isinstance(value, OnDiagonal):
-        return [value.vector]
+    if isinstance(value, (OnDiagonal, Unit)):
+        return [value.vector if isinstance(value, OnDiagonal) else value.v]
     if isinstance(value, (Beside, Summed)):
         parts = value.parts if isinstance(value, Beside) else value.terms
         return [w for p in parts if p is not None for w in leaves(p)]
@@ -317,6 +332,8 @@ def tensor_of(value: Value, read: Callable[[Weight], torch.Tensor]) -> torch.Ten
         return tensor_of(value.first, read) @ tensor_of(value.second, read)
     if isinstance(value, OnDiagonal):
         return torch.diag(read(value.vector))
+    if isinstance(value, Unit):
+        return torch.nn.functional.normalize(read(value.v).flatten(1)).reshape(value.shape)
     if isinstance(value, Summed):
         return sum((tensor_of(t, read) for t in value.terms), start=torch.zeros((), dtype=torch.float64))
     if isinstance(value, Beside):

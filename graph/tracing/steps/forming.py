@@ -19,6 +19,7 @@ from .formed import (
     Scaled,
     Summed,
     Turned,
+    Unit,
     beside,
     extended,
     holed,
@@ -31,7 +32,7 @@ from .formed import (
     viewed_as,
 )
 from .parameters import is_repeated
-from .reparametrised import Unit
+from .reparametrised import Directed
 
 Maker = Callable[..., Value | None]
 SPREAD = 64  # entries along an axis that are repeated one by one
@@ -105,6 +106,10 @@ def _interleaved(node: Node, x: Value, times: Any, dim: int | None = None) -> Va
 def _mul(node: Node, a: Value, b: Value) -> Value | None:
     if isinstance(a, Fixed) or isinstance(a, (int, float)):
         a, b = b, a
+    if isinstance(b, Unit):
+        a, b = b, a
+    if isinstance(a, Unit) and isinstance(b, Weight):
+        return _lengthened(a, b)
     if isinstance(a, Formed) and isinstance(b, (int, float)) and b:
         return Scaled(shape=a.shape, base=a, axis=0, numbers=(float(b),) * a.shape[0])
     if not is_weight(a):
@@ -220,10 +225,10 @@ def _same(node: Node, x: Value, *rest: Any) -> Value | None:
 
 
 def _div(node: Node, a: Value, b: Value) -> Value | None:
-    """`w / ||w||` row by row, as `torch.nn.functional.normalize` writes it."""
+    """`w / ||w||` row by row, or filter by filter, as `torch.nn.functional.normalize` writes it."""
     if isinstance(b, (int, float)) and isinstance(a, Formed) and b:
         return _scaled(a, 1 / b)
-    if not isinstance(a, Weight) or len(a.shape) != 2 or is_repeated(a):
+    if not isinstance(a, Weight) or len(a.shape) < 2 or is_repeated(a):
         return None
     below = node.args[1]
     while isinstance(below, Node) and name_of(below) in ("expand", "expand_as", "clamp_min", "clamp", "broadcast_to"):
@@ -235,8 +240,14 @@ def _div(node: Node, a: Value, b: Value) -> Value | None:
     source, order, dims, *rest = (*below.args, *(None,) * 4)
     if source is not node.args[0] or order not in (2, 2.0, None) or not rest[0]:
         return None
-    along = [d % 2 for d in dims] if isinstance(dims, (list, tuple)) else []
-    return Unit(v=a) if along == [1] else None
+    along = sorted(d % len(a.shape) for d in dims) if isinstance(dims, (list, tuple)) else []
+    return Unit(shape=a.shape, v=a) if along == list(range(1, len(a.shape))) else None
+
+
+def _lengthened(unit: Unit, g: Value) -> Value | None:
+    """`g v / ||v||` with a parameter for every row."""
+    rows = isinstance(g, Weight) and not is_repeated(g) and g.shape == (unit.shape[0], *(1,) * (len(unit.shape) - 1))
+    return Directed(v=unit.v, g=g) if rows else None
 
 
 MAKERS: dict[str, Maker] = {
@@ -248,6 +259,7 @@ MAKERS: dict[str, Maker] = {
     "view": _view,
     "reshape": _view,
     "_unsafe_view": _view,
+    "view_as": _view,
     "flatten": _view,
     "unsqueeze": _view,
     "squeeze": _view,

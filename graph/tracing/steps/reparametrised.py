@@ -15,6 +15,7 @@ from ..context import Context
 from ..layout import Atom, Dim, Dims, size
 from ..sources import arranged_name
 from ..values import Fixed, Lazy, NotUnderstood, Stream, Value, Weight
+from .formed import Unit
 from .parameters import bias_name, matrix_name, piece_of
 
 Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # stride, padding, dilation
@@ -173,22 +174,6 @@ class Directed(Lazy):
         return self.v.shape
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unit(Lazy):
-    """A weight whose rows have length 1: `v / ||v||`.
-
-    Attributes:
-        v: the directions.
-    """
-
-    v: Weight
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the traced tensor."""
-        return self.v.shape
-
-
 def directed_map(low: Context, node: Node, x: Value, weight: Directed, bias: Value) -> Stream:
     """A linear map by a weight-normalised matrix."""
     width, features = weight.shape
@@ -200,14 +185,19 @@ def directed_map(low: Context, node: Node, x: Value, weight: Directed, bias: Val
     return z.arranged((*s.dims[:-1], (Atom(z.feature_axis, width),) if width > 1 else ()))
 
 
-def directed_conv(low: Context, node: Node, s: Stream, w: Directed, bias: Value, window: Window, groups: int) -> Stream:
+def directed_conv(
+    low: Context, node: Node, s: Stream, w: Directed | Unit, bias: Value, window: Window, groups: int
+) -> Stream:
     """A convolution by weight-normalised filters, with their lengths and a bias behind it."""
     shape = w.shape
     block = StandardConv(shape[1] * groups, shape[0], shape[2:], *window, groups, centred=False)
     name = arranged_name(w.v, [a for d in w.v.dims for a in d])
     (y,) = low.emit(node, block, [s], {"weight": name}, label="direction")
-    names = {"weight": arranged_name(w.g, [a for d in w.g.dims for a in d])} | bias_name(bias, shape[0])
-    (z,) = low.emit(node, Affine(shape[0], True, "bias" in names), [y], names)
+    lengths = {"weight": arranged_name(w.g, [a for d in w.g.dims for a in d])} if isinstance(w, Directed) else {}
+    names = lengths | bias_name(bias, shape[0])
+    if not names:
+        return y
+    (z,) = low.emit(node, Affine(shape[0], "weight" in names, "bias" in names), [y], names)
     return z
 
 
