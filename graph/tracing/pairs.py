@@ -136,6 +136,8 @@ class _Pairs:
             return self._pair(first) if _complex(first) else first
         if name in ("real", "imag"):
             return self._part(first, int(name == "imag"))
+        if name == "zeros_like" and _complex(node) and not node.kwargs.get("dtype"):
+            return self._call(aten.zeros_like.default, self._pair(first))
         if name in ("conj", "_conj", "conj_physical"):
             minus = self._call(aten.neg.default, self._part(first, 1))
             return self._stacked(self._part(first, 0), minus)
@@ -180,7 +182,8 @@ class _Pairs:
         known = node.target._schema.arguments if isinstance(node.target, OpOverload) else None
         names = [a.name for a in known] if known else ["self", "src", "dim"]
         defaults = {a.name: a.default_value for a in known or () if a.has_default_value()}
-        plain = [self._axis(n, a, rank) for n, a in zip(names, args, strict=False)]
+        named = [*names, *[""] * (len(args) - len(names))]
+        plain = [self._axis(n, a, rank) for n, a in zip(named, args, strict=False)]
         kwargs = {k: self._axis(k, map_arg(v, self._pair), rank) for k, v in kwargs.items() if k != "dtype"}
         given = {*names[: len(args)], *kwargs}
         asked = {n for n in names if n in AXES} - given

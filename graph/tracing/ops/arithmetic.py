@@ -8,7 +8,7 @@ from lawful.blocks import Blend, Pointwise
 
 from ..context import Context, handles
 from ..steps.arithmetic import add, mul
-from ..steps.features import centred
+from ..steps.features import centred, log_softmax
 from ..steps.norms import written_out
 from ..steps.sinks import Sunk, without_largest
 from ..values import Data, Fixed, NotUnderstood, Scores, Stream, Value, Weight, number
@@ -24,7 +24,11 @@ def sub(low: Context, node: Node, a: Value, b: Value, alpha: float = 1) -> Value
         return add(low, node, a, -b * alpha)
     if isinstance(a, (Scores, Sunk)) and alpha == 1 and without_largest(node):
         return a
-    if isinstance(a, Stream) and alpha == 1 and (found := centred(low, node, a)) is not None:
+    if (
+        isinstance(a, Stream)
+        and alpha == 1
+        and (found := centred(low, node, a) or log_softmax(low, node, a)) is not None
+    ):
         return found
     return add(low, node, a, mul(low, node, b, -alpha))
 

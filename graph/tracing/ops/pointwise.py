@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch.fx import Node
 
 from lawful.blocks import (
@@ -27,14 +27,13 @@ from lawful.blocks import (
     ReLU,
     ReLU6,
     Scale,
-    Softmax,
 )
 
-from ..arrange import facing, focus
 from ..context import Context, handles
 from ..steps.arithmetic import plus, times
 from ..steps.broadcast import joined
 from ..steps.entrywise import entrywise
+from ..steps.features import softmax_along
 from ..steps.parameters import bias_name, combined
 from ..steps.pointwise import mapped
 from ..steps.routed import Kept, chosen_sigmoid, chosen_softmax, softmax_of_chosen
@@ -98,6 +97,9 @@ def leaky_relu(low: Context, node: Node, x: Value, slope: float = 0.01) -> Value
     return mapped(low, node, x, LeakyReLU(slope))
 
 
+LARGEST = torch.finfo(torch.float32).max
+
+
 @handles("hardtanh")
 def hardtanh(low: Context, node: Node, x: Value, least: float = -1.0, most: float = 1.0) -> Value:
     """Clamping."""
@@ -107,9 +109,9 @@ def hardtanh(low: Context, node: Node, x: Value, least: float = -1.0, most: floa
 
 @handles("clamp", "clip")
 def clamp(low: Context, node: Node, x: Value, least: Any = None, most: Any = None) -> Value:
-    """Clamping; an infinite bound is none."""
-    least = None if least == -math.inf else least
-    most = None if most == math.inf else most
+    """Clamping; a bound that no number of 32 bits is beyond is none."""
+    least = None if isinstance(least, (int, float)) and least <= -LARGEST else least
+    most = None if isinstance(most, (int, float)) and most >= LARGEST else most
     if least is None and most is None:
         return mapped(low, node, x, Identity())
     if most is None and least == 0:
@@ -250,13 +252,4 @@ def softmax(low: Context, node: Node, x: Value, dim: int, *rest: Any, **options:
     chosen = None if log else softmax_of_chosen(low, node)
     if chosen is not None:
         return chosen
-    s = low.stream(x, node)
-    if dim % len(s.dims) not in s.feature_dims:
-        s = facing(low, node, s, dim % len(s.dims))
-        if dim % len(s.dims) not in s.feature_dims:
-            raise NotUnderstood("a softmax over something that is no axis of its own")
-    s = focus(low, node, s, dim)
-    (y,) = low.emit(node, Softmax(), [s], label="softmax")
-    if log:
-        (y,) = low.emit(node, Pointwise("log"), [y], label="log")
-    return y.arranged(s.dims)
+    return softmax_along(low, node, low.stream(x, node), dim, log)

@@ -25,12 +25,21 @@ from ..steps.features import opened
 from ..steps.formed import is_weight
 from ..steps.maps import dense
 from ..steps.patterns import plain
+from ..steps.pointwise import mapped
 from ..steps.positions import reduced
 from ..steps.side_by_side import stacked, summed_stack, weighed_sum
 from ..steps.totals import over_examples
 from ..values import Fixed, NotUnderstood, Stream, Value, Weight
 
 FACTORS = 16  # features at most whose product is taken factor by factor
+
+
+@handles("logsumexp")
+def logsumexp(low: Context, node: Node, x: Value, dims: Any, keep: bool = False) -> Value:
+    """The logarithm of a sum of exponentials, over features or positions."""
+    along = [dims] if isinstance(dims, int) else list(dims)
+    total = reduced(low, node, mapped(low, node, x, Pointwise("exp"), "exp"), along, keep, mean=False)
+    return mapped(low, node, total, Pointwise("log"), "log")
 
 
 @handles("sum.dim_IntList", "mean.dim")

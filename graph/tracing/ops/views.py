@@ -11,8 +11,9 @@ from lawful.theory.oracle.double import WIDE
 
 from ..computed import inserted
 from ..context import Context, handles
-from ..layout import COPIES, Atom, merged, size, view
+from ..layout import COPIES, Atom, merged, view
 from ..purity import aten
+from ..steps.broadcast import expanded
 from ..steps.features import along_features, picked
 from ..steps.pieces import _positions, piece
 from ..steps.sinks import Sunk, keys_alone
@@ -90,18 +91,13 @@ def movedim(low: Context, node: Node, x: Value, a: int, b: int) -> Value:
 @handles("expand", "expand_as", "broadcast_to")
 def expand(low: Context, node: Node, x: Value, *rest: Any, **options: Any) -> Value:
     """Dimensions of length 1 are repeated."""
-    return _expanded(x, [int(n) for n in node.meta["val"].shape])
+    return expanded(x, [int(n) for n in node.meta["val"].shape])
 
 
 @handles("broadcast_tensors")
 def broadcast_tensors(low: Context, node: Node, tensors: Sequence[Value]) -> Value:
     """Tensors that are repeated to one shape."""
-    return tuple(_expanded(x, [int(n) for n in node.meta["val"][0].shape]) for x in tensors)
-
-
-def _expanded(x: Value, lengths: Sequence[int]) -> Value:
-    dims = ((),) * (len(lengths) - len(x.dims)) + x.dims
-    return x.arranged(tuple(d if size(d) == n else (Atom(COPIES, n),) for d, n in zip(dims, lengths, strict=True)))
+    return tuple(expanded(x, [int(n) for n in node.meta["val"][0].shape]) for x in tensors)
 
 
 @handles("repeat")

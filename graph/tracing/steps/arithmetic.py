@@ -14,7 +14,7 @@ from lawful.blocks import Add, AddNumbers, Numbers, Product, Scale, TimesNumbers
 from ..context import Context
 from ..sources import source
 from ..values import Combined, Data, Fixed, Moved, NotUnderstood, Rows, Scores, Stream, Value, Weight, number
-from .broadcast import joined, one_for_all, plus_parameter, times_parameter, times_parameters, with_numbers
+from .broadcast import expanded, joined, one_for_all, plus_parameter, times_parameter, times_parameters, with_numbers
 from .features import along_features
 from .formed import Formed
 from .norms import written_out
@@ -96,6 +96,9 @@ def mul(low: Context, node: Node, a: Value, b: Value) -> Value:
     if not isinstance(a, (Stream, Data)) and isinstance(b, (Stream, Data)):
         a, b = b, a
     b = one_for_all(a, b) if isinstance(b, Fixed) else b
+    a, b = (b, a) if isinstance(a, Fixed) and isinstance(b, Weight) else (a, b)
+    if isinstance(a, (Weight, Stream)) and isinstance(b, Fixed) and b.known and bool((b.tensor == 1).all()):
+        return expanded(a, [int(n) for n in node.meta["val"].shape])  # `ones_like(x) * w`
     if isinstance(b, Positive) and (gate := gated(low, node, a, b)) is not None:
         return gate
     if (c := number(b)) is not None:

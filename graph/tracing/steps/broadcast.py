@@ -6,7 +6,7 @@ This file is long because all three ways to broadcast share how two shapes are b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ from lawful.blocks import (
 from ..arguments import restored
 from ..arrange import aligned, exact, joined_features, spread, spread_out
 from ..context import Context
-from ..layout import COPIES, Atom, Dim, canonical, merged, view
+from ..layout import COPIES, Atom, Dim, canonical, merged, size, view
 from ..sources import arranged_name, source
 from ..values import BothRepeated, Fixed, NotUnderstood, OneFactor, Stream, Value, Weight
 from .features import opened
@@ -125,6 +125,12 @@ def _weighed(low: Context, node: Node, x: Stream, y: Stream) -> Stream:
     back = [order.index(i) for i in range(rank)]
     dims = s.dims if found[0] == rank - 1 else tuple(s.dims[i] for i in back)
     return out.arranged(dims)
+
+
+def expanded(x: Value, lengths: Sequence[int]) -> Value:
+    """A value whose dimensions of length 1 are repeated to a shape."""
+    dims = ((),) * (len(lengths) - len(x.dims)) + x.dims
+    return x.arranged(tuple(d if size(d) == n else (Atom(COPIES, n),) for d, n in zip(dims, lengths, strict=True)))
 
 
 def one_for_all(s: Value, b: Fixed) -> Fixed:

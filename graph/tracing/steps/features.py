@@ -8,9 +8,21 @@ from collections.abc import Sequence
 
 from torch.fx import Node
 
-from lawful.blocks import Centre, Concat, Conv1d, Conv2d, Conv3d, Linear, Scale, Split, SumFeatures
+from lawful.blocks import (
+    Centre,
+    Concat,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    Linear,
+    Pointwise,
+    Scale,
+    Softmax,
+    Split,
+    SumFeatures,
+)
 
-from ..arrange import each_repeated, exact, joined_features, reordered
+from ..arrange import each_repeated, exact, facing, focus, joined_features, reordered
 from ..context import Context
 from ..purity import name_of
 from ..values import NotUnderstood, Stream
@@ -140,3 +152,29 @@ def centred(low: Context, node: Node, x: Stream) -> Stream | None:
     s = opened(low, node, x, dim)
     (y,) = low.emit(node, Centre(), [s], label="centre")
     return y.arranged(s.dims)
+
+
+def softmax_along(low: Context, node: Node, s: Stream, dim: int, log: bool = False) -> Stream:
+    """Softmax over a dimension, which becomes the features, or its logarithm.
+
+    Raises:
+        NotUnderstood: for a dimension that cannot become the features.
+    """
+    if dim % len(s.dims) not in s.feature_dims:
+        s = facing(low, node, s, dim % len(s.dims))
+        if dim % len(s.dims) not in s.feature_dims:
+            raise NotUnderstood("a softmax over something that is no axis of its own")
+    s = focus(low, node, s, dim)
+    (y,) = low.emit(node, Softmax(), [s], label="softmax")
+    if log:
+        (y,) = low.emit(node, Pointwise("log"), [y], label="log")
+    return y.arranged(s.dims)
+
+
+def log_softmax(low: Context, node: Node, x: Stream) -> Stream | None:
+    """`x - x.logsumexp(features)`, as distributions write it, None for any other difference."""
+    total = node.args[1]
+    if not isinstance(total, Node) or name_of(total) != "logsumexp" or total.args[0] is not node.args[0]:
+        return None
+    dims, keep = (*total.args[1:], False)[:2] if len(total.args) > 1 else ([], False)
+    return softmax_along(low, node, x, dims[0], log=True) if keep and len(dims) == 1 else None
