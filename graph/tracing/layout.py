@@ -121,6 +121,8 @@ def common(shape_: Sequence[int], *many: Dims) -> list[list[list[Atom]]]:
         own = [list(d[i]) or ([Atom(COPIES, n)] if n > 1 else []) for d in many]
         done: list[list[Atom]] = [[] for _ in many]
         while any(own):
+            if not all(own):
+                raise Tangled(f"an axis of {n} meets one that is cut to another length")
             step = min(a[0].size for a in own)
             for k, atoms in enumerate(own):
                 first = atoms.pop(0)

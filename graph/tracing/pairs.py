@@ -22,7 +22,7 @@ from .purity import OpOverload, aten, name_of
 ALIKE = frozenset(
     "clone contiguous alias detach neg positive lift_fresh_copy transpose select slice narrow unsqueeze squeeze flip "
     "roll unbind split split_with_sizes chunk tensor_split cat concat stack sum mean cumsum index_select index "
-    "movedim swapaxes flatten slice_scatter select_scatter repeat_interleave".split()
+    "movedim swapaxes flatten repeat_interleave".split()
 )
 SAME = frozenset("resolve_conj resolve_neg view_as_complex view_as_real".split())
 SIZED = frozenset("view reshape _unsafe_view expand unflatten".split())
@@ -176,14 +176,13 @@ class _Pairs:
             return self._call(node.target, args[0], [*args[1], 1])
         if name in ("t", "numpy_T", "mT"):
             return self._call(aten.transpose.int, args[0], rank - 2, rank - 1)
-        if name not in ALIKE:
+        if name not in ALIKE or not isinstance(node.target, OpOverload):
             return None
         kwargs = dict(node.kwargs)
-        known = node.target._schema.arguments if isinstance(node.target, OpOverload) else None
-        names = [a.name for a in known] if known else ["self", "src", "dim"]
-        defaults = {a.name: a.default_value for a in known or () if a.has_default_value()}
-        named = [*names, *[""] * (len(args) - len(names))]
-        plain = [self._axis(n, a, rank) for n, a in zip(named, args, strict=False)]
+        known = node.target._schema.arguments
+        names = [a.name for a in known]
+        defaults = {a.name: a.default_value for a in known if a.has_default_value()}
+        plain = [self._axis(n, a, rank) for n, a in zip(names, args, strict=False)]
         kwargs = {k: self._axis(k, map_arg(v, self._pair), rank) for k, v in kwargs.items() if k != "dtype"}
         given = {*names[: len(args)], *kwargs}
         asked = {n for n in names if n in AXES} - given
@@ -193,8 +192,7 @@ class _Pairs:
             packet = getattr(aten, name)
             return self._call(packet.dim, args[0], list(range(rank)))
         kwargs |= {n: self._axis(n, defaults[n], rank) for n in asked if n in defaults}
-        target: Any = node.target if known else getattr(aten, name).default
-        return self._call(target, *plain, **kwargs)
+        return self._call(node.target, *plain, **kwargs)
 
     @staticmethod
     def _axis(name: str, value: Any, rank: int) -> Any:

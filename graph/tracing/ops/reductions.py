@@ -21,7 +21,7 @@ from ..opaque import ONLY_CHOICES, emit_opaque
 from ..purity import name_of
 from ..steps.arithmetic import add, mul, times
 from ..steps.experts import mixture_of_experts
-from ..steps.features import opened
+from ..steps.features import along_features, opened
 from ..steps.formed import is_weight
 from ..steps.maps import dense
 from ..steps.patterns import plain
@@ -36,9 +36,15 @@ FACTORS = 16  # features at most whose product is taken factor by factor
 
 @handles("logsumexp")
 def logsumexp(low: Context, node: Node, x: Value, dims: Any, keep: bool = False) -> Value:
-    """The logarithm of a sum of exponentials, over features or positions."""
-    along = [dims] if isinstance(dims, int) else list(dims)
-    total = reduced(low, node, mapped(low, node, x, Pointwise("exp"), "exp"), along, keep, mean=False)
+    """The logarithm of a sum of exponentials over features.
+
+    Raises:
+        NotUnderstood: for positions, along which it is measured as a whole.
+    """
+    along, s = [dims] if isinstance(dims, int) else list(dims), low.stream(x, node)
+    if len(along) != 1 or not along_features(s, along[0]):
+        raise NotUnderstood("no rule is known for it")
+    total = reduced(low, node, mapped(low, node, s, Pointwise("exp"), "exp"), along, keep, mean=False)
     return mapped(low, node, total, Pointwise("log"), "log")
 
 
