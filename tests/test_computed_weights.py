@@ -128,3 +128,28 @@ def test_a_part_of_complex_numbers_is_overwritten():
     assert arch.trace.comparison.agrees and not arch.trace.opaque
     laws = lw.derive(module, args=x)
     assert laws.independent == 6 and laws.gaps  # a constant has a frequency of its own, which is left out
+
+
+TURNED = {
+    "a gain of channels": lambda m, x: m.g * m.tokens(m.lift(x).mT).mT,
+    "a shift of channels": lambda m, x: torch.relu(m.g + m.tokens(torch.relu(m.lift(x)).mT).mT),
+    "both": lambda m, x: m.g * m.tokens(m.b + (m.lift(x) * m.a).mT).mT,
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_a_parameter_of_the_axis_that_was_turned_away(name):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lift, self.tokens, self.out = nn.Linear(3, 5), nn.Linear(4, 4), nn.Linear(5, 2)
+            self.a, self.b, self.g = (nn.Parameter(torch.randn(n)) for n in (5, 4, 5))
+
+        def forward(self, x):
+            return self.out(TURNED[name](self, x))
+
+    module, x = Mixed(), torch.randn(2, 4, 3)
+    arch = lw.trace(module, x)
+    assert not arch.trace.narrow, arch.trace
+    laws = by_rules(arch, "mse")
+    assert laws.independent == lw.count(module, args=x).laws and laws.verify(module, args=x).verdict.passed

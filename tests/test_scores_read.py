@@ -99,3 +99,23 @@ def test_inner_products_read_positions():
     for signals in ([Signal(3), Signal(3)], [Signal(3, (2,)), Signal(4, (2,))]):
         with pytest.raises(ShapeError, match="reads features at positions"):
             InnerProducts().output(*signals)
+
+
+BIASES = {
+    "rows of a table": lambda m, x: m.c(pairs(m, x) + m.t[m.index].permute(2, 0, 1)),
+    "a table of every pair": lambda m, x: m.c(pairs(m, x) + m.p),
+    "turned": lambda m, x: m.c((pairs(m, x) + m.p).relu()),
+}
+
+
+@pytest.mark.parametrize("name", BIASES)
+def test_a_bias_of_scores_that_no_softmax_reads(name):
+    index = torch.arange(4)[:, None] - torch.arange(4) + 3
+    parts = {"t": nn.Parameter(torch.randn(7, 2)), "p": nn.Parameter(torch.randn(2, 4, 4)), "index": index}
+    module = made(lambda m, x: m.o(merged(BIASES[name](m, x).softmax(-1) @ heads(m.v(x)))), maps="qkv", **parts)
+    module.c, module.o = nn.Conv2d(2, 2, 1), nn.Linear(4, 2)
+    arch = lw.trace(module, torch.randn(2, 4, 3))
+    laws = by_rules(arch, "mse")
+    assert not arch.trace.narrow and not arch.trace.opaque, arch.trace
+    assert laws.verify(module, args=torch.randn(2, 4, 3)).verdict is Verdict.HOLDS
+    assert laws.gaps or laws.independent == lw.count(module, args=torch.randn(2, 4, 3)).laws

@@ -10,9 +10,10 @@ from .arrange import focus
 from .context import Context
 from .layout import Tangled
 from .opaque import opaque_call
+from .purity import name_of
 from .sources import source
 from .steps.applied import as_vector
-from .steps.arithmetic import as_stream
+from .steps.arithmetic import add, as_stream
 from .steps.attention import shown
 from .steps.contraction import products_of
 from .steps.formed import Formed, Unit
@@ -51,12 +52,30 @@ def finished(low: Context, node: Node, value: Value) -> Stream:
             return _unknown(low, value)
     if isinstance(value, Scores):
         try:
-            return products_of(low, node, value)
+            return products_of(low, node, value) if value.plain else _with_bias(low, value)
         except (NotUnderstood, Tangled):
             return _unknown(low, value)
     if isinstance(value, Lazy) and value.origin is not None and not isinstance(value, Rows):
         return _unknown(low, value)
     return source(low, node, value)
+
+
+def _with_bias(low: Context, scores: Scores) -> Stream:
+    """Products of queries and keys and what was added to them last.
+
+    Raises:
+        NotUnderstood: for anything else that was done to them, and for another order of dimensions.
+    """
+    call, args, kwargs = scores.origin or (None, (), {})
+    if call is None or name_of(call) != "add" or kwargs or len(args) != 2:
+        raise NotUnderstood("scores of attention are used as numbers")
+    one, other = args[:: 1 if isinstance(args[0], Scores) else -1]
+    if not isinstance(one, Scores) or one.dims != scores.dims:
+        raise NotUnderstood("scores of attention are used as numbers")
+    y = add(low, call, low.stream(one, call), other)
+    if not isinstance(y, Stream) or y.shape != scores.shape:
+        raise NotUnderstood("scores of attention are used as numbers")
+    return y
 
 
 def _vector(low: Context, node: Node, value: Value) -> Stream | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch.fx import Node
 
-from lawful.blocks import GRU, LSTM, RNN, Block, Concat, ConcatTokens, Dropout, Positions
+from lawful.blocks import GRU, LSTM, RNN, Block, Concat, ConcatPositions, ConcatTokens, Dropout, Positions
 
 from ..arrange import exact
 from ..context import Context, handles
-from ..layout import COPIES
+from ..layout import COPIES, Dims
 from ..sources import arranged_name
 from ..values import Data, NotUnderstood, Stacked, Stream, Value, Weight
 
@@ -104,12 +104,20 @@ def _layers(
             first = [g[at] for g in given if g is not None]
             found = _layer(low, node, stream, first, params[per * at : per * at + per], label, bool(direction), cell)
             outs.append(found[0])
-            end = 0 if direction else stream.signal.space[0] - 1
+            end = 0 if direction else stream.signal.space[-1] - 1
+            cut = Positions("slice", (end, end + 1, 1), len(stream.signal.space) - 1)
             for all_tokens, ends in zip(found, last, strict=False):
-                ends += low.emit(node, Positions("slice", (end, end + 1, 1)), [all_tokens], label=f"{label}.last")
+                ends += low.emit(node, cut, [all_tokens], label=f"{label}.last")
         stream = outs[0] if len(outs) == 1 else low.emit(node, Concat(), outs, label=f"{_kind(node)}.both")[0]
-    dims = stream.dims if batch_first else (stream.dims[1], stream.dims[0], stream.dims[2])
+    rows, tokens, features = _sequences(stream)
+    dims = (rows, tokens, features) if batch_first else (tokens, rows, features)
     return (stream.arranged(dims), *(_ends(low, node, ends) for ends in last if ends))
+
+
+def _sequences(s: Stream) -> Dims:
+    """The dimensions of a stream as `(sequences, tokens, features)`: windows of an example are sequences too."""
+    *rows, tokens, features = s.dims
+    return (tuple(a for d in rows for a in d), tokens, features)
 
 
 def _kind(node: Node) -> str:
@@ -149,11 +157,12 @@ def _layer(
     names, hidden = _names(params)
     options = {"cell": True} if cell else {}
     block = _KINDS[_kind(node)](stream.signal.features, hidden, len(params) == 4, given=bool(first), **options)
+    flip = Positions("flip", axis=len(stream.signal.space) - 1)
     if reverse:
-        (stream,) = low.emit(node, Positions("flip"), [stream], label=f"{label}.flip")
+        (stream,) = low.emit(node, flip, [stream], label=f"{label}.flip")
     found = low.emit(node, block, [stream, *first], names, label=label)
     if reverse:
-        found = tuple(low.emit(node, Positions("flip"), [s], label=f"{label}.flip")[0] for s in found)
+        found = tuple(low.emit(node, flip, [s], label=f"{label}.flip")[0] for s in found)
     return found
 
 
@@ -183,9 +192,12 @@ def _initial(low: Context, node: Node, state: Value, origin: Any, rows: int) -> 
 
 def _ends(low: Context, node: Node, ends: Sequence[Stream]) -> Stream:
     """The last states of all layers and directions, `(rows, examples, hidden)`."""
-    (s,) = low.emit(node, ConcatTokens(), list(ends), label="last") if len(ends) > 1 else ends
-    parts = tuple(e.arranged((e.dims[0], e.dims[2])) for e in ends)
-    return Stacked(s.port, s.signal, (s.dims[1], s.dims[0], s.dims[2]), parts)
+    axis = len(ends[0].signal.space) - 1
+    joins = ConcatPositions(axis) if axis else ConcatTokens()
+    (s,) = low.emit(node, joins, list(ends), label="last") if len(ends) > 1 else ends
+    parts = tuple(e.arranged(_sequences(e)[::2]) for e in ends)
+    rows, layers, features = _sequences(s)
+    return Stacked(s.port, s.signal, (layers, rows, features), parts)
 
 
 def _is_zero(node: Any) -> bool:

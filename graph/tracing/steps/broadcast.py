@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from lawful.blocks import (
 )
 
 from ..arguments import restored
-from ..arrange import aligned, exact, joined_features, spread, spread_out
+from ..arrange import aligned, exact, facing, joined_features, spread, spread_out
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, canonical, merged, size, view
 from ..sources import arranged_name, source
@@ -284,11 +285,25 @@ def times_parameter(low: Context, node: Node, s: Stream, w: Weight, offset: floa
     return _with_table(low, node, s, w, Product())
 
 
+def _facing(low: Context, node: Node, s: Stream, w: Weight) -> Stream | None:
+    """A stream with the dimension as features along which a parameter has numbers; None where that is none."""
+    own = [len(s.dims) - i for i, d in enumerate(reversed(w.dims), 1) if d]
+    if len(own) != 1:
+        return None
+    turned = facing(low, node, s, own[0])
+    whole = turned.dims[own[0]] == turned.feature_atoms and turned.signal.features == w.shape[own[0] - len(s.dims)]
+    return turned if whole else None
+
+
 def _with_table(low: Context, node: Node, s: Stream, w: Weight, block: Any) -> Value:
     order, covered = _covered(s, w)
     own = covered.get(s.feature_axis, [])
     if math.prod(a.size for a in own) != s.signal.features:
-        raise NotUnderstood("a parameter for some positions or features only")
+        turned = _facing(low, node, s, w)
+        if turned is None:
+            raise NotUnderstood("a parameter for some positions or features only")
+        met = plus_parameter if isinstance(block, Add) else partial(times_parameter, offset=0.0)
+        return met(low, node, turned, w)
     feature = [i for i, d in enumerate(w.dims) if any(a in order[-len(own) :] for a in d)]
     if len(feature) != 1:
         raise NotUnderstood("a parameter whose features are cut")
