@@ -1,6 +1,9 @@
 """Sums that softmax cross-entropy reads: it does not see a common shift, so each term moves by itself."""
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 import lawful as lw
 from lawful import blocks as b
@@ -33,3 +36,20 @@ def test_the_terms_are_shifted_apart():
     arch = lw.Architecture(b.Linear(3, 3, False) >> b.residual(branch(b.ReLU())))
     (law,) = lw.derive(arch, "cross_entropy")
     assert "11^T" in law.algebra or "1ᵀ" in law.text, law
+
+
+def test_terms_are_cut_where_their_sum_is():
+    """Found by a drawn module: a diagonal that is a bias cuts the sum into single features."""
+
+    class Diagonal(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(4, 4))
+
+        def forward(self, x):
+            return F.linear(F.linear(x, self.a), self.b.t(), torch.diag(self.b.t()))
+
+    module, x = Diagonal(), torch.randn(4, 3)
+    laws = lw.derive(module, "cross_entropy", args=x)
+    assert laws.verify(module, args=x).verdict.passed
+    assert laws.gaps or laws.independent == lw.count(module, "cross_entropy", args=x).laws

@@ -202,7 +202,7 @@ def products_of(low: Context, node: Node, scores: Scores) -> Stream:
     found[batch[0]] = y.dims[0]
     if heads:
         found[heads[0]] = (Atom(y.feature_axis, many),) if many > 1 else ()
-    dims = (*found, *y.dims[1:3])
+    dims = (*found, *(((),) if len(y.signal.space) == 1 else ()), *y.dims[1 : 1 + len(y.signal.space)])  # one query
     return y.arranged(tuple(dims[i] for i in order))
 
 

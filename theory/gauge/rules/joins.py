@@ -33,8 +33,8 @@ class AddRule(Rule):
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         for x in site.inputs:
             if self.apart:
+                layouts.align(x, site.outputs[0])
                 layouts.ones(x)
-                layouts.told_apart_alike(x, site.outputs[0])
             else:
                 layouts.equal(x, site.outputs[0])
 
