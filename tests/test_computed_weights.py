@@ -153,3 +153,29 @@ def test_a_parameter_of_the_axis_that_was_turned_away(name):
     assert not arch.trace.narrow, arch.trace
     laws = by_rules(arch, "mse")
     assert laws.independent == lw.count(module, args=x).laws and laws.verify(module, args=x).verdict.passed
+
+
+NUMBERS = {
+    "a mean": lambda m, h: h * m.a.mean(),
+    "an exponential of products": lambda m, h: h - (m.a * m.b).sum(-1).exp() * torch.tanh(h),
+    "a sigmoid of a sum": lambda m, h: h * torch.sigmoid(m.a.sum()),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_one_number_that_is_computed_of_vectors(name):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lift, self.out = nn.Linear(3, 3), nn.Linear(3, 2)
+            self.a, self.b = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3))
+
+        def forward(self, x):
+            return self.out(NUMBERS[name](self, self.lift(x)))
+
+    module, x = Scaled(), torch.randn(2, 4, 3)
+    arch = lw.trace(module, x)
+    assert not arch.trace.narrow, arch.trace
+    laws = by_rules(arch, "mse")
+    assert laws.verify(module, args=x).verdict.passed
+    assert laws.gaps or laws.independent == lw.count(module, args=x).laws

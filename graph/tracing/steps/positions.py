@@ -14,6 +14,7 @@ from lawful.blocks import GlobalAveragePool, Positions, Scale
 
 from ..arrange import exact, own_axes, relength, straight
 from ..context import Context
+from ..layout import COPIES
 from ..sources import source
 from ..values import Lazy, NotUnderstood, Stream, Value, Weight
 from .features import along_features, picked, total
@@ -110,6 +111,8 @@ def reduced(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep
     """A mean or a sum over some dimensions."""
     s = low.stream(x, node)
     rank = len(s.dims)
+    if s.shape_batch == 1 and rank and s.dims[0] and not any(a.axis in (0, COPIES) for d in s.dims for a in d):
+        return _of_parameters(low, node, s, sorted(d % rank for d in dims) if dims else list(range(rank)), keep, mean)
     gone = sorted(d % rank for d in dims) if dims else []
     gone = [d for d in gone if s.shape[d] > 1]
     asked = sorted(d % rank for d in dims) if dims else list(range(rank))
@@ -147,6 +150,17 @@ def reduced(low: Context, node: Node, x: Value, dims: Sequence[int] | None, keep
         (y,) = low.emit(node, Scale(float(count)), [y], label="sum")
     dims_left = tuple(d for i, d in enumerate(left) if keep or i not in asked)
     return y.arranged(dims_left)
+
+
+def _of_parameters(low: Context, node: Node, s: Stream, asked: Sequence[int], keep: bool, mean: bool) -> Value:
+    """A mean or a sum of what is the same for every example: over its features first, then over its positions."""
+    y: Value = s.arranged(((), *s.dims))
+    along = [d + 1 for d in asked if s.shape[d] > 1]
+    for kind in ([d for d in along if d - 1 in s.feature_dims], [d for d in along if d - 1 not in s.feature_dims]):
+        if kind:
+            y = reduced(low, node, y, kind, True, mean)
+    assert isinstance(y, Stream)
+    return y.arranged(tuple(d for i, d in enumerate(y.dims[1:]) if keep or i not in asked))
 
 
 def padded(low: Context, node: Node, s: Stream, around: Sequence[int]) -> Stream:

@@ -26,6 +26,7 @@ from ...gauge.rules import (
     ScalarGainRule,
     SoftmaxRule,
     SumFeaturesRule,
+    TableRule,
     TurnRule,
     WholeRule,
 )
@@ -56,6 +57,7 @@ def _is_answered(solution: Solution, site: Site) -> bool:
 
 def factor_limits(solution: Solution) -> Iterator[str]:
     """Reasons why laws of factors and of fixed maps may be missing, one sentence each."""
+    yield from _functions_of_sums(solution)
     for site in solution.drawn.sites:
         rule = site.rule
         weighed = isinstance(rule, MixtureRule) and not rule.normalised
@@ -70,6 +72,19 @@ def factor_limits(solution: Solution) -> Iterator[str]:
             yield f"{site.name} multiplies several features by one number: laws that mix these features are not listed"
         if isinstance(rule, AddRule):
             yield from _beside_fixed_maps(solution, site)
+
+
+def _functions_of_sums(solution: Solution) -> Iterator[str]:
+    """Functions of a sum of parameters, which is no entry of one: `sigmoid(sum a)` as a factor."""
+    made: set[int] = set()
+    for site in solution.drawn.sites:
+        if isinstance(site.rule, TableRule) and not site.inputs:
+            made.update(site.outputs)
+        elif site.inputs and made.issuperset(site.inputs):
+            made.update(site.outputs)
+            before = _before(solution, site.inputs[0])
+            if isinstance(site.rule, PointwiseRule) and before is not None and isinstance(before.rule, SumFeaturesRule):
+                yield f"{site.name} applies a function to a sum of parameters: laws with that function are not listed"
 
 
 def _has_common_factor(solution: Solution, product: Site) -> bool:
