@@ -67,6 +67,31 @@ def test_the_laws_of_a_weight_that_is_computed(name):
     assert laws.verify(module, args=x).verdict.passed
 
 
+TABLES = {
+    "a lookup": lambda w, i: F.embedding(i, F.normalize(w, dim=-1)),
+    "a lookup and a factor": lambda w, i: F.embedding(i, 2 * F.normalize(w, dim=-1)),
+    "rows by numbers": lambda w, i: F.normalize(w, dim=-1)[i],
+    "a tied head": lambda w, i: torch.tanh(F.embedding(i, F.normalize(w, dim=-1))) @ F.normalize(w, dim=-1).mT,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_directions(name):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.out = nn.Parameter(torch.randn(5, 3)), nn.LazyLinear(2)
+
+        def forward(self, i):
+            return self.out(torch.tanh(TABLES[name](self.w, i)))
+
+    module, words = Words(), torch.randint(0, 5, (4, 6))
+    module(words)
+    laws = by_rules(lw.trace(module, words), "mse")
+    assert laws.independent == lw.count(module, args=words).laws == 5
+    assert laws.verify(module, args=words).verdict.passed
+
+
 @pytest.mark.parametrize("function", [torch.tanh, torch.exp, torch.square, torch.relu, lambda w: w / w.norm()])
 @pytest.mark.parametrize("shape", [(6, 3), (2, 5, 3)])
 def test_any_matrix_of_parameters_is_true_or_named(function, shape):

@@ -120,12 +120,14 @@ def _of_frozen(arch: BlockGraph, solution: Solution) -> Iterator[tuple[int, Comp
         yield 0, _compared(arch, y, drawn.wires[x].size, "features that its frozen map reads")
         yield 0, _compared(arch, y, read, "features that all maps there read")
         for w in (x, y):
-            fixed = [s for s in _before(drawn, w) if s.rule.weight in frozen]
-            after = [s for s in _behind(drawn, w) if s.rule.weight in frozen]
-            found = sum(drawn.wires[s.inputs[0]].size for s in fixed) + sum(
-                drawn.wires[s.outputs[0]].size for s in after
-            )
+            ends = [s.inputs[0] for s in _before(drawn, w) if _weight(s) in frozen]
+            ends += [s.outputs[0] for s in _behind(drawn, w) if _weight(s) in frozen]
+            found = sum(drawn.wires[v].size for v in ends)
             yield 0, _compared(arch, w, found, "features of all frozen maps on it")
+
+
+def _weight(site: Site) -> str:
+    return site.rule.weight if isinstance(site.rule, LinearRule) else ""
 
 
 def _compared(arch: BlockGraph, w: int, found: int, what: str) -> Comparison:

@@ -69,6 +69,8 @@ def apply(low: Context, node: Node, s: Stream, value: Value, leaf: Leaf, axis: i
         return onward(onward(s, first), second)
     if isinstance(value, OnDiagonal):
         return gain_by(low, node, opened(low, node, s, axis), value.vector, axis)
+    if isinstance(value, Scaled) and len(set(value.numbers)) == 1:
+        return _times(low, node, onward(s, value.base), value.numbers[0])
     assert isinstance(value, (Taken, Beside, Scaled, MeanRemoved)), value
     if value.axis > 1:
         raise NotUnderstood("places of a kernel are moved")

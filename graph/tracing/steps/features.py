@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from torch.fx import Node
 
@@ -173,8 +174,8 @@ def softmax_along(low: Context, node: Node, s: Stream, dim: int, log: bool = Fal
 
 def log_softmax(low: Context, node: Node, x: Stream) -> Stream | None:
     """`x - x.logsumexp(features)`, as distributions write it, None for any other difference."""
-    total = node.args[1]
+    total: Any = node.args[1]
     if not isinstance(total, Node) or name_of(total) != "logsumexp" or total.args[0] is not node.args[0]:
         return None
-    dims, keep = (*total.args[1:], False)[:2] if len(total.args) > 1 else ([], False)
-    return softmax_along(low, node, x, dims[0], log=True) if keep and len(dims) == 1 else None
+    dims: Any = total.args[1] if len(total.args) > 2 and total.args[2] else ()  # it keeps the dimension
+    return softmax_along(low, node, x, dims[0], log=True) if len(dims) == 1 else None

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from lawful.blocks import Embedding, Signal
+from lawful.blocks import Embedding, L2Norm, Signal
 
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, view
@@ -15,7 +15,7 @@ from ..purity import name_of
 from ..sources import arranged_name
 from ..values import Data, Fixed, NotUnderstood, Rows, Stream, Value, Weight
 from .applied import apply
-from .formed import is_weight
+from .formed import Unit, is_weight
 from .maps import dense
 from .parameters import piece_of
 
@@ -52,14 +52,14 @@ def _formed_lookup(low: Context, node: Node, weight: Value, tokens: Data, paddin
     rows = Signal(weight.shape[0], tokens.shape[1:], tokens=True)
     words = low.add_input(tokens.node, rows, "tokens")
 
-    def leaf(z: Stream, w: Weight, turned: bool) -> Stream:
+    def leaf(z: Stream, w: Weight | Unit, turned: bool) -> Stream:
         if z is not words:
             return dense(low, node, z, w, None, int(turned), int(not turned))
         if not turned or w.shape[0] != weight.shape[0]:
             raise NotUnderstood("a lookup in a table whose rows are moved")
-        out = embedding(low, node, w, tokens, padding)
+        out = embedding(low, node, w.v if isinstance(w, Unit) else w, tokens, padding)
         assert isinstance(out, Stream)
-        return out
+        return low.emit(node, L2Norm(out.signal.features), [out])[0].arranged(out.dims) if isinstance(w, Unit) else out
 
     if tokens.moved or (padding is not None and padding >= 0):
         raise NotUnderstood("a lookup in a table that is computed")
