@@ -277,6 +277,8 @@ MAKERS: dict[str, Maker] = {
     "add": _add,
     "neg": _neg,
     "t": _turned,
+    "mT": _turned,
+    "numpy_T": _turned,
     "transpose": _turned,
     "slice": _slice,
     "select": _select,
