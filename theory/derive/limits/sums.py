@@ -22,6 +22,7 @@ from ...gauge.rules import (
     AttentionRule,
     BilinearRule,
     ConcatRule,
+    DotRule,
     FixedGainRule,
     FlattenRule,
     GainRule,
@@ -313,7 +314,8 @@ def _computed_weights(solution: Solution) -> Iterator[str]:
     """Products with matrices that are computed of parameters: rows of these have laws that no rule of tables says."""
     writer = solution.drawn.writer
     for site in solution.drawn.sites:
-        for w in site.inputs if isinstance(site.rule, AttentionRule) else ():
+        products = isinstance(site.rule, AttentionRule) or (isinstance(site.rule, DotRule) and site.rule.mixes)
+        for w in site.inputs if products else ():
             made, changed = writer[w], False
             while isinstance(made.rule, (FixedGainRule, HomogeneousRule, OffsetRule, PassRule, PointwiseRule)):
                 made, changed = writer[made.inputs[0]], changed or not isinstance(made.rule, PassRule)

@@ -80,7 +80,8 @@ def _tokens_alone(solution: Solution) -> Iterator[str]:
     unread = {s.inputs[0] for s in sites if isinstance(s.rule, DiscardRule)}
     tables = {w for s in sites if isinstance(s.rule, TableRule) for w in s.outputs} - unread
     joined = [s for s in sites if isinstance(s.rule, TokensRule)]
-    if ((joined and tables) or _rows_meet(solution, tables)) and not any(isinstance(r, AttentionRule) for r in rules):
+    mixed = any(isinstance(r, AttentionRule) or (isinstance(r, DotRule) and r.mixes) for r in rules)
+    if ((joined and tables) or _rows_meet(solution, tables)) and not mixed:
         what = "has learned tokens or positions, and no attention follows in which they see one another"
         yield f"{solution.drawn.writer[min(tables)].name} {what}: laws of single rows are not listed"
     taken = [s.name for s in sites if isinstance(s.rule, PassRule) and isinstance(s.rule.weights, int)]
