@@ -44,8 +44,11 @@ def test_every_symmetry_of_a_family_is_exact(make: Callable[[], Architecture]) -
     all_hold(found)
 
 
+DEEPER = {"densenet169", "densenet201"}  # more of the layers that densenet121 has, in 20 minutes
+
+
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", lw.families.__all__)
+@pytest.mark.parametrize("name", [n for n in lw.families.__all__ if n not in DEEPER])
 def test_every_family(name: str) -> None:
     needs = {"mlp": ((4, 5, 3),), "resnet": ((1, 1),), "vgg": ([[64], [128]],)}
     all_hold(
