@@ -129,3 +129,11 @@ def test_combinations_of_what_is_never_negative_may_be_negative(name: str) -> No
     laws = by_rules(lw.trace(module, x), "mse")
     assert lw.verify(module, laws, args=x).verdict is not lw.Verdict.VIOLATED
     assert laws.independent <= lw.count(module, args=x).laws
+
+
+def test_a_slope_below_zero_that_nothing_reaches_is_named():
+    """Found by the night's search: 14 laws were counted, and 12 derived."""
+    arch = lw.Architecture(b.Linear(3, 2, False) >> b.Abs() >> b.Tanh() >> b.PReLU(2) >> b.Linear(2, 3))
+    laws = lw.derive(arch)
+    assert lw.count(arch).laws == laws.independent + 2
+    assert any("never changes" in g for g in laws.gaps), laws

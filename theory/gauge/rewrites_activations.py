@@ -64,6 +64,8 @@ def never_negative(diagram: Diagram, sure: bool = False) -> set[int]:
             keeps = rule.factor > 0 and not (sure and rule.mixes and rule.weights != "mean")
         elif isinstance(rule, HomogeneousRule):
             keeps = rule.negative is not None or not sure
+        elif isinstance(rule, PointwiseRule):
+            keeps = rule.straight > 0 or (rule.keeps_zero and not sure)  # as tanh does, and sin does not
         elif isinstance(rule, NormRule):
             keeps = not rule.centre  # what it divides by is positive
         elif isinstance(rule, FixedGainRule):
