@@ -204,3 +204,21 @@ def test_one_number_that_is_computed_of_vectors(name):
     laws = by_rules(arch, "mse")
     assert laws.verify(module, args=x).verdict.passed
     assert laws.gaps or laws.independent == lw.count(module, args=x).laws
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize(
+    "divided",
+    [
+        lambda w: F.normalize(w, dim=1, eps=1.0),
+        lambda w: w / w.norm(dim=1, keepdim=True).clamp(min=1.0),
+        lambda w: w / w.norm(dim=1, keepdim=True).clamp(1e-9, 1.0),
+    ],
+)
+def test_a_length_below_a_bound_is_seen(divided, small):
+    """Found by a third adversary: lengths of rows were exact laws, which hold only above the bound."""
+    module, x = Made(lambda m, x: torch.tanh(F.linear(x, divided(m.w))), **ROW), torch.randn(2, 5, 3)
+    module.w.data *= 0.2 if small else 1.0
+    arch = lw.trace(module, x)
+    laws = by_rules(arch, "mse")
+    assert not laws.exact_independent and laws.gaps and not arch.trace.opaque, laws

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from lawful.blocks.norms import GUARD
+
 from ..purity import name_of
 from ..values import Fixed, Value, Weight
 from .formed import (
@@ -232,7 +234,7 @@ def _div(node: Node, a: Value, b: Value) -> Value | None:
         return None
     below = node.args[1]
     while isinstance(below, Node) and name_of(below) in ("expand", "expand_as", "clamp_min", "clamp", "broadcast_to"):
-        if name_of(below).startswith("clamp") and below.args[1] is None:
+        if name_of(below).startswith("clamp") and not _guards(below):
             return None
         below = below.args[0]
     if not isinstance(below, Node) or name_of(below) not in ("linalg_vector_norm", "norm"):
@@ -242,6 +244,12 @@ def _div(node: Node, a: Value, b: Value) -> Value | None:
         return None
     along = sorted(d % len(a.shape) for d in dims) if isinstance(dims, (list, tuple)) else []
     return Unit(shape=a.shape, v=a) if along == list(range(1, len(a.shape))) else None
+
+
+def _guards(clamp: Node) -> bool:
+    """Whether a bound only keeps a division by zero away: a larger one is a length that many rows may have."""
+    bound, *most = clamp.args[1:] or (None,)
+    return not (most or clamp.kwargs) and isinstance(bound, (int, float)) and bound <= GUARD
 
 
 def _lengthened(unit: Unit, g: Value) -> Value | None:

@@ -97,7 +97,7 @@ def length_pattern(node: Node) -> tuple[Node, float, list[int]] | None:
         return None
     a, b = plain(node.args[0]), plain(node.args[1])
     epsilon = 0.0
-    if _op(b).startswith("clamp_min") or _op(b).startswith("clamp."):
+    if _op(b).startswith("clamp_min") or (_op(b).startswith("clamp.") and len(b.args) == 2 and not b.kwargs):
         epsilon, b = float(b.args[1]), plain(b.args[0])
     if _op(b).startswith(("norm.", "linalg_vector_norm")) and plain(b.args[0]) is a:
         order = b.args[1] if len(b.args) > 1 else 2
