@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lawful as lw
+from lawful import blocks as b
 from lawful.blocks import ShapeError
 from lawful.graph.questions.module_fields import HiddenError
 from lawful.theory.oracle.signal import potential_moves, potential_steady
@@ -197,3 +198,10 @@ def test_a_root_of_what_is_never_negative_is_counted(power: float) -> None:
     assert found.verdict is even.verdict is Verdict.HOLDS and found.laws == even.laws
     assert found.method.endswith("with the activation patterns of each input itself")
     assert "for a reason named below" in lw.check(module, args=x).summary
+
+
+def test_fields_beside_such_that_are_no_numbers_do_not_drown():
+    """Found by a third adversary: one sample overflowed, and 15 laws were counted of a network that has none."""
+    chain = b.Linear(3, 3, False) >> b.ELU() >> b.ELU() >> b.Linear(3, 3)
+    arch = lw.Architecture(chain, input=b.Signal(3, (2,)))
+    assert {lw.count(arch, seed=s).laws for s in range(3)} == {0}

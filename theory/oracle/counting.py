@@ -229,6 +229,7 @@ def count_span(
     found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, method, closed, values)
     fall = float(values[0] / values[-1]) if ranks[-1] == d else 0.0  # rounding may hide where nothing was dropped
     sure = gap >= DOUBTFUL_GAP and not fall > FALL and not (known is not None and found.laws < known)
+    sure = sure and not left_out  # fields near those that are no numbers are so large that others drown beside them
     if sure and fall > STEEP:
         margin = margin_over_rounding(field, state, sample, ranks)
         sure = margin is None or margin >= ABOVE
