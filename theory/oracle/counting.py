@@ -33,6 +33,7 @@ CLEAR_GAP = 1e4
 DOUBTFUL_GAP = 1e9  # below it 120 digits decide: rounding has been seen as a gap of 2e8
 REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 120 digits (see `graph.questions.count`)
 ABOVE = 1e3  # what is kept over measured rounding, so that laws that hold decide with it whatever the gap is
+DROWNED = 1e6  # the largest field beside the one in the middle, where some are no numbers
 STEEP = 1e4  # a spectrum that falls by more without any gap has its rounding measured
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
 FLOOR = 1e-17
@@ -229,7 +230,7 @@ def count_span(
     found = Count(d - ranks[-1], d, tuple(ranks), gap, verdict, method, closed, values)
     fall = float(values[0] / values[-1]) if ranks[-1] == d else 0.0  # rounding may hide where nothing was dropped
     sure = gap >= DOUBTFUL_GAP and not fall > FALL and not (known is not None and found.laws < known)
-    sure = sure and not left_out  # fields near those that are no numbers are so large that others drown beside them
+    sure = sure and not (left_out and _drown(rows))
     if sure and fall > STEEP:
         margin = margin_over_rounding(field, state, sample, ranks)
         sure = margin is None or margin >= ABOVE
@@ -317,6 +318,12 @@ def span_of(potential: Potential, theta: torch.Tensor, sample: Sampler, *, chunk
         return Span(0, 0)
     rows, _ = level_rows(grad(potential), theta, sample, 0, d + d // 4 + 12, chunk)
     return Span(_rank(rows)[0], int((rows != 0).any(0).sum())) if bool(torch.isfinite(rows).all()) else Span(0, 0)
+
+
+def _drown(rows: torch.Tensor) -> bool:
+    """Whether the largest fields are so large that others drown in their rounding: near those that are no numbers."""
+    sizes = rows.norm(dim=1)
+    return float(sizes.max()) > DROWNED * float(sizes.median())
 
 
 def _rank(rows: torch.Tensor) -> tuple[int, float, torch.Tensor, bool]:
