@@ -200,6 +200,7 @@ def test_a_root_of_what_is_never_negative_is_counted(power: float) -> None:
     assert "for a reason named below" in lw.check(module, args=x).summary
 
 
+@pytest.mark.nightly
 def test_fields_beside_such_that_are_no_numbers_do_not_drown():
     """Found by a third adversary: one sample overflowed, and 15 laws were counted of a network that has none."""
     chain = b.Linear(3, 3, False) >> b.ELU() >> b.ELU() >> b.Linear(3, 3)
