@@ -109,7 +109,8 @@ def _counted(laws: LawSet, found: Mapping[int, Filling]) -> str:
 def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], known: int) -> Filling:
     """How many laws a network has beside those that are known: 0 where some point shows it, more where all agree.
 
-    Fields with the activation patterns of all points span what a single point may never have (see `reach`).
+    Fields with the activation patterns of all points span what a single point may never have (see `reach`).  Words have
+    no such fields: at one point every word has one pattern, so that a law may be another function on each piece.
     """
     generator = torch.Generator().manual_seed(0)
     seen: set[Filling] = set()
@@ -119,8 +120,10 @@ def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.
         if FILLED in seen:
             rank, size = span_of(potential, theta, sample).rank, theta.numel()
             found = Count(known, size, (rank, size - known), math.inf, Verdict.HOLDS, "filled")
-            sure = doubted(found, reach_of(arch, losses, generator, frozen)).verdict is Verdict.HOLDS
-            return FILLED if sure else UNDECIDED
+            reach = reach_of(arch, losses, generator, frozen)
+            if reach.patterns.chosen and any(s.tokens for s in arch.inputs):
+                return UNDECIDED
+            return FILLED if doubted(found, reach).verdict is Verdict.HOLDS else UNDECIDED
     return seen.pop() if len(seen) == 1 else UNDECIDED
 
 
