@@ -222,3 +222,19 @@ def test_a_length_below_a_bound_is_seen(divided, small):
     arch = lw.trace(module, x)
     laws = by_rules(arch, "mse")
     assert not laws.exact_independent and laws.gaps and not arch.trace.opaque, laws
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_lengths_without_their_dimension_are_those_of_other_rows(stream):
+    """`w / w.norm(dim=1)` of a square divides columns by the lengths of rows: it was read as a norm of each row."""
+    square = {"w": (4, 4)}
+
+    def run(m, x):
+        return torch.tanh(F.linear(x, m.w if stream else m.w / m.w.norm(dim=1)))
+
+    module = Made((lambda m, x: (h := run(m, x)) / h.norm(dim=-1)) if stream else run, **square)
+    x = torch.randn(4, 4)
+    arch = lw.trace(module, x)
+    assert not any("fault of lawful" in str(op) for op in arch.trace.opaque), arch.trace
+    laws = by_rules(arch, "mse")
+    assert laws.gaps or laws.independent == lw.count(module, args=x).laws

@@ -34,6 +34,7 @@ from .formed import (
     viewed_as,
 )
 from .parameters import is_repeated
+from .patterns import length_pattern
 from .reparametrised import Directed
 
 Maker = Callable[..., Value | None]
@@ -230,26 +231,13 @@ def _div(node: Node, a: Value, b: Value) -> Value | None:
     """`w / ||w||` row by row, or filter by filter, as `torch.nn.functional.normalize` writes it."""
     if isinstance(b, (int, float)) and isinstance(a, Formed) and b:
         return _scaled(a, 1 / b)
-    if not isinstance(a, Weight) or len(a.shape) < 2 or is_repeated(a):
+    found = length_pattern(node)
+    if not isinstance(a, Weight) or len(a.shape) < 2 or is_repeated(a) or found is None:
         return None
-    below = node.args[1]
-    while isinstance(below, Node) and name_of(below) in ("expand", "expand_as", "clamp_min", "clamp", "broadcast_to"):
-        if name_of(below).startswith("clamp") and not _guards(below):
-            return None
-        below = below.args[0]
-    if not isinstance(below, Node) or name_of(below) not in ("linalg_vector_norm", "norm"):
-        return None
-    source, order, dims, *rest = (*below.args, *(None,) * 4)
-    if source is not node.args[0] or order not in (2, 2.0, None) or not rest[0]:
-        return None
-    along = sorted(d % len(a.shape) for d in dims) if isinstance(dims, (list, tuple)) else []
-    return Unit(shape=a.shape, v=a) if along == list(range(1, len(a.shape))) else None
-
-
-def _guards(clamp: Node) -> bool:
-    """Whether a bound only keeps a division by zero away: a larger one is a length that many rows may have."""
-    bound, *most = clamp.args[1:] or (None,)
-    return not (most or clamp.kwargs) and isinstance(bound, (int, float)) and bound <= GUARD
+    source, epsilon, dims = found
+    rows = sorted(d % len(a.shape) for d in dims) == list(range(1, len(a.shape)))
+    # a larger bound than one that keeps a division by zero away is a length that rows may have
+    return Unit(shape=a.shape, v=a) if rows and source is node.args[0] and epsilon <= GUARD else None
 
 
 def _lengthened(unit: Unit, g: Value) -> Value | None:

@@ -99,7 +99,8 @@ def length_pattern(node: Node) -> tuple[Node, float, list[int]] | None:
     epsilon = 0.0
     if _op(b).startswith("clamp_min") or (_op(b).startswith("clamp.") and len(b.args) == 2 and not b.kwargs):
         epsilon, b = float(b.args[1]), plain(b.args[0])
-    if _op(b).startswith(("norm.", "linalg_vector_norm")) and plain(b.args[0]) is a:
+    kept = _op(b).startswith(("norm.", "linalg_vector_norm")) and b.meta["val"].ndim == a.meta["val"].ndim
+    if kept and plain(b.args[0]) is a:  # lengths that lost their dimension may be those of other rows
         order = b.args[1] if len(b.args) > 1 else 2
         dims = b.args[2] if len(b.args) > 2 else None
         if order in (2, 2.0) and dims is not None:
