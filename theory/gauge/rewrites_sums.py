@@ -10,7 +10,7 @@ from dataclasses import replace
 from .contract import Site
 from .diagram import Diagram
 from .rewrites import Rewrite
-from .rules import AddRule, GainRule, OutputRule
+from .rules import AddRule, GainRule, OutputRule, ShiftedTermsRule
 
 
 def shift_terms_alone(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
@@ -22,7 +22,7 @@ def shift_terms_alone(diagram: Diagram) -> tuple[Diagram, list[Rewrite]]:
             if diagram.readers[y] and all(_shifts(s, blind) for s, _ in diagram.readers[y]):
                 blind.add(y)
                 found |= {site.name} if isinstance(site.rule, AddRule) else set()
-    alone = {s.name: replace(s, rule=AddRule(apart=True)) for s in diagram.sites if s.name in found}
+    alone = {s.name: replace(s, rule=ShiftedTermsRule()) for s in diagram.sites if s.name in found}
     notes = [Rewrite(name, "its loss does not see a common shift of what it adds up") for name in alone]
     return diagram.with_sites([alone.get(s.name, s) for s in diagram.sites]), notes
 

@@ -67,6 +67,9 @@ _PLAIN: dict[str, Block] = {
 }
 
 
+LARGEST = torch.finfo(torch.float32).max  # what no bound of a clamp is beyond
+
+
 @handles(*_PLAIN)
 def plain(low: Context, node: Node, x: Value) -> Value:
     """Activations without options."""
@@ -95,9 +98,6 @@ def gelu(low: Context, node: Node, x: Value, approximate: str = "none") -> Value
 def leaky_relu(low: Context, node: Node, x: Value, slope: float = 0.01) -> Value:
     """LeakyReLU."""
     return mapped(low, node, x, LeakyReLU(slope))
-
-
-LARGEST = torch.finfo(torch.float32).max
 
 
 @handles("hardtanh")

@@ -8,7 +8,7 @@ from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
 from .experts import ChoiceRule, GroupProductRule
 from .factors import FixedGainRule, FixedMapRule, Runs
-from .joins import AddRule, ConcatRule, DotRule, PlacesRule, ProductRule, TokensRule
+from .joins import AddRule, ConcatRule, DotRule, PlacesRule, ProductRule, ShiftedTermsRule, TokensRule
 from .maps import GainRule, LinearRule, TableRule
 from .mixing import PositionsRule, TokenMixRule
 from .mixtures import BlendRule, LargerRule, MixtureRule
@@ -79,6 +79,7 @@ __all__ = [
     "ScalarGainRule",
     "ScanRule",
     "SelectiveScanRule",
+    "ShiftedTermsRule",
     "SimilarityRule",
     "SoftmaxRule",
     "SourceRule",

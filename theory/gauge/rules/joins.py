@@ -16,34 +16,19 @@ from .norms import whole_boxes
 
 @dataclass(frozen=True)
 class AddRule(Rule):
-    """A residual junction: all wires carry the same `S`, shifts add up.
-
-    Attributes:
-        apart: whether what reads the sum does not see a common shift of it, and nothing else of it may move: each term
-            then carries a multiple of `11^T` of its own.
-    """
-
-    apart: bool = False
+    """A residual junction: all wires carry the same `S`, shifts add up."""
 
     @property
     def statement(self) -> str:
-        what = "S = c 11^T on every wire by itself" if self.apart else "S equal on all wires"
-        return f"add: {what}, t_out = sum of t_in"
+        return "add: S equal on all wires, t_out = sum of t_in"
 
     def shape(self, layouts: LayoutPass, site: Site) -> None:
         for x in site.inputs:
-            if self.apart:
-                layouts.align(x, site.outputs[0])
-                layouts.ones(x)
-            else:
-                layouts.equal(x, site.outputs[0])
+            layouts.equal(x, site.outputs[0])
 
     def balance(self, balance: BalancePass, site: Site) -> None:
         for x in site.inputs:
-            if self.apart:
-                balance.only_ones(x)
-            else:
-                balance.equal(x, site.outputs[0])
+            balance.equal(x, site.outputs[0])
 
     def shift(self, shifts: ShiftPass, site: Site) -> None:
         y = site.outputs[0]
@@ -69,6 +54,27 @@ class AddRule(Rule):
 
     def degree(self, degrees: Sequence[Number], local: bool) -> Number | None:
         return degrees[0] if len(set(degrees)) == 1 else None
+
+
+@dataclass(frozen=True)
+class ShiftedTermsRule(AddRule):
+    """A sum of which only what is beside a common shift is seen: each term carries a multiple of `11^T` of its own.
+
+    Source: wire-balance theorem (lawful).
+    """
+
+    @property
+    def statement(self) -> str:
+        return "add, up to a common shift: S = c 11^T on every wire by itself, t_out = sum of t_in"
+
+    def shape(self, layouts: LayoutPass, site: Site) -> None:
+        for x in site.inputs:
+            layouts.align(x, site.outputs[0])
+            layouts.ones(x)
+
+    def balance(self, balance: BalancePass, site: Site) -> None:
+        for x in site.inputs:
+            balance.only_ones(x)
 
 
 @dataclass(frozen=True)
