@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lawful as lw
+from lawful import blocks as b
 from lawful.blocks import InnerProducts, ShapeError, Signal
 from lawful.graph.questions.derive import by_rules
 from lawful.theory.verdict import Verdict
@@ -119,3 +120,14 @@ def test_a_bias_of_scores_that_no_softmax_reads(name):
     assert not arch.trace.narrow and not arch.trace.opaque, arch.trace
     assert laws.verify(module, args=torch.randn(2, 4, 3)).verdict is Verdict.HOLDS
     assert laws.gaps or laws.independent == lw.count(module, args=torch.randn(2, 4, 3)).laws
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("gate", [b.ReLU, b.Tanh])
+def test_engine_and_oracle_agree_on_inner_products(gate, loss):
+    pair = b.Parallel((("u", b.Linear(3, 2, False)), ("v", b.Linear(3, 2))), InnerProducts())
+    net = b.chain(pair=pair, gate=gate(), mean=b.Positions("mean", (), 1), out=b.Linear(1, 2))
+    arch = lw.Architecture(net, input=Signal(3, (3,)))
+    laws = lw.derive(arch, loss)
+    assert laws.independent == lw.count(arch, loss).laws and laws.verify(arch).verdict is Verdict.HOLDS
+    assert len(laws["balance of pair.u"].terms) > 1  # each of which the verification corrupts in turn
