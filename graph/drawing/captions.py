@@ -66,6 +66,7 @@ FAMILY_OF = {
     "BlendRule": "join",
     "LargerRule": "join",
     "RepeatRule": "join",
+    "ShiftedTermsRule": "join",
     "SumFeaturesRule": "join",
     "GroupProductRule": "join",
     "PassRule": "spectator",
