@@ -23,6 +23,7 @@ class Entrywise(Called):
         positive: whether nothing that it gives is negative.
         parity: 1 for an even function, -1 for an odd one, 0 for any other.
         pieces: whether it has several, between fixed numbers.
+        far: whether it scales with a power of its input until that is large.
     """
 
     operation: str
@@ -32,6 +33,7 @@ class Entrywise(Called):
     positive: bool = False
     parity: int = 0
     pieces: bool = False
+    far: bool = False
 
     least = {"parity": -1}  # noqa: RUF012
     summary = "any point-wise function"
@@ -41,4 +43,4 @@ class Entrywise(Called):
         return signals
 
     def rule(self, names: Mapping[str, str], inputs: Sequence[Signal], outputs: Sequence[Signal]) -> Rule:
-        return PointwiseRule(self.exponential, self.keeps_zero, self.positive, True, self.parity, self.pieces)
+        return PointwiseRule(self.exponential, self.keeps_zero, self.positive, True, self.parity, self.pieces, self.far)

@@ -110,6 +110,21 @@ FOUND: dict[str, tuple[Callable, Shapes, str]] = {
         {"a": (3, 3), "o": (2, 3)},
         "large numbers only",
     ),
+    "a threshold far out": (
+        lambda m, x: F.linear(F.threshold(F.linear(x, m.a), -30.0, -30.0), m.o),
+        {"a": (3, 3), "o": (2, 3)},
+        "large numbers only",
+    ),
+    "a choice far out": (
+        lambda m, x: F.linear((h := F.linear(x, m.a)).where(h > -30, -30.0), m.o),
+        {"a": (3, 3), "o": (2, 3)},
+        "large numbers only",
+    ),
+    "the smaller of it and a large number": (
+        lambda m, x: F.linear(torch.minimum(F.linear(x, m.a).relu(), torch.tensor(40.0)), m.o),
+        {"a": (3, 3), "o": (2, 3)},
+        "large numbers only",
+    ),
 }
 
 

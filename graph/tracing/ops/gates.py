@@ -10,9 +10,10 @@ from lawful.blocks import Larger, Pointwise, Product
 
 from ..context import Context, handles
 from ..steps.broadcast import joined
+from ..steps.composed import composed
 from ..steps.pieces import piece
 from ..steps.pointwise import Positive, leaky, mapped, slope_of
-from ..values import Data, NotUnderstood, Stream, Value
+from ..values import Data, NotUnderstood, Stream, Value, number
 
 
 @handles("gt.Scalar", "ge.Scalar")
@@ -31,13 +32,20 @@ def maximum(low: Context, node: Node, a: Value, b: Value) -> Stream:
             slope = slope_of(low, x, other, origin)
             if slope is not None and slope < 1:
                 return leaky(low, node, x, slope)
-    return joined(low, node, Larger(), a, b)
+    return _bounded(low, node, Larger(), a, b)
 
 
 @handles("minimum", "min.other", "fmin")
 def minimum(low: Context, node: Node, a: Value, b: Value) -> Stream:
     """The smaller of two streams."""
-    return joined(low, node, Larger(smaller=True), a, b)
+    return _bounded(low, node, Larger(smaller=True), a, b)
+
+
+def _bounded(low: Context, node: Node, block: Larger, a: Value, b: Value) -> Stream:
+    """The larger, or the smaller, of two streams, or of one stream and a number."""
+    if number(a) is None and number(b) is None:
+        return joined(low, node, block, a, b)
+    return composed(low, node, "a bound")
 
 
 @handles("glu")

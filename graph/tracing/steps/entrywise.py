@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.fx import Node
@@ -17,6 +17,7 @@ from .pointwise import mapped
 REACH = 4.0  # a function is looked at closely between minus this and this
 NUMBERS = 2001
 FAR = (5.0, 6.5, 10.0, 25.0, 70.0, 150.0, 700.0, 1e4, 1e6)  # and here, on both sides
+MET = 20.0  # larger numbers are met seldom
 CLOSE = 1e-9  # relative
 UNKNOWN = "no rule is known for it"
 
@@ -42,8 +43,19 @@ def entrywise(low: Context, node: Node, x: Value, *options: Any, **named: Any) -
     return mapped(low, node, x, Entrywise(f"{name}({said})" if said else name, call, *properties), name)
 
 
-def seen(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[bool, bool, bool, int, bool]:
-    """Whether it is an exponential, 0 stays 0 and nothing is negative, the parity, and whether it has kinks, by values.
+class Seen(NamedTuple):
+    """What values tell of a function of single numbers: the same words as of `Entrywise`."""
+
+    exponential: bool
+    keeps_zero: bool
+    positive: bool
+    parity: int
+    pieces: bool
+    far: bool
+
+
+def seen(function: Callable[[torch.Tensor], torch.Tensor]) -> Seen:
+    """What matters of a function, by its values and slopes.
 
     Raises:
         NotUnderstood: for what obeys `x f' = k f` (a power between jumps: laws of sizes hold, with no scale behind
@@ -68,7 +80,10 @@ def seen(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[bool, bool, 
     both = finite & finite.flip(0)
     parity = next((sign for sign in (1, -1) if both.any() and _same(y[both], sign * y.flip(0)[both])), 0)
     exponential = _multiple(slope[finite], y[finite])
-    return exponential, zero == 0, bool((y[finite] >= 0).all()), parity, _has_kinks(slope[len(FAR) : -len(FAR)])
+    pieces = _has_kinks(slope[len(FAR) : -len(FAR)])
+    near = x.abs() <= MET
+    between = bool(finite[near].all()) and _multiple((x * slope)[near], y[near])
+    return Seen(exponential, zero == 0, bool((y[finite] >= 0).all()), parity, pieces, between)
 
 
 def _has_kinks(slope: torch.Tensor) -> bool:
@@ -90,4 +105,4 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool(((a - b).abs() <= CLOSE * (1 + b.abs())).all())
 
 
-__all__ = ["entrywise", "seen"]
+__all__ = ["REACH", "Seen", "entrywise", "seen"]
