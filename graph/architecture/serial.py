@@ -131,11 +131,16 @@ def from_json(text: str | bytes, kind: type[G]) -> G:
     for node in found.nodes if names else ():
         for local, spec in found.block(node).parameters.items():
             name_ = found.parameter_names(node)[local]
-            if shapes.setdefault(name_, spec.shape) != spec.shape:
+            if _long(shapes.setdefault(name_, spec.shape)) != _long(spec.shape):
                 raise ShapeError(
                     f"names.{node}.{local} is {shown(name_)} of shape {shapes[name_]}, expected shape {spec.shape}"
                 )
     return found
+
+
+def _long(shape: tuple[int, ...]) -> list[int]:
+    """The axes of a parameter that count: one block may see a vector where another one sees a row."""
+    return [n for n in shape if n > 1]
 
 
 def _names(value: Any, blocks: Mapping[str, Block]) -> dict[str, dict[str, str]]:

@@ -31,11 +31,9 @@ from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
 from ..architecture.shrinking.untraced import WAY_OUT, untraced
 from .check_report import CheckReport, Subject, acceptable
 from .count import ONE_RUN, count
-from .derive import architecture_of, by_rules, derive
-from .elsewhere import elsewhere
+from .derive import by_rules, derive, listed
 from .fields import counted_examples
 from .reading import NetworkLike, expect_numbers, question
-from .settled import settled
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
 
@@ -163,17 +161,16 @@ def check(
         ContradictionError: if the oracle counts fewer laws than hold.
     """
     say = progress or (lambda line: None)
-    arch = architecture_of(network, tuple(args), kwargs)
-    losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
     say("deriving")
-    run = by_rules(arch, losses)
-    there = elsewhere(run, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
-    laws = settled(there, arch, network, losses, run.gaps)
+    arch, run, there, laws, still = listed(network, loss, tuple(args), kwargs)
+    losses = losses_of(arch, loss)  # by the names of the outputs, which the shrunken copy may not have
     try:
         expect_runs(arch)
     except ShapeError as error:  # a call that needs the module's own numbers: lengths, or places, among the inputs
         return CheckReport(arch, laws, Subject(arch, run, runs=False, reason=str(error)))
     subject = _subject(arch, losses, run, countable, instance)
+    if still and not subject.copied:
+        subject = replace(subject, laws=subject.laws.noted((*subject.laws.notes, still)))
     if there is not run:
         subject = replace(subject, reason="; ".join([*filter(None, [subject.reason]), ONE_RUN]))
     found = CheckReport(arch, laws, subject)

@@ -244,7 +244,9 @@ class CheckReport:
             if self.holds:
                 yield f"complete{whose}{but}: no law is missing"
             else:
-                yield "as many laws are counted as were derived, but not all of these hold: the list is not correct"
+                wrong = "hold: the list is not correct"
+                state = wrong if self.report.verdict is Verdict.VIOLATED else "could be tested"
+                yield f"as many laws are counted as were derived, but not all of these {state}"
         if self.subject.reason and not self.copied:
             yield f"undecided for the module: {self.subject.reason}"
         elif self.subject.reason:
@@ -260,7 +262,8 @@ class CheckReport:
         families = ", ".join(f"{law.name} ({law.algebra})" for law in self.small_laws) or "none"
         where = f" in the copy, whose families of laws are {families}" if self.copied else ""
         if self.findings and not self.holds:
-            return f"not complete, and not all that is listed holds{where}"
+            state = "holds" if self.report.verdict is Verdict.VIOLATED else "could be tested"
+            return f"not complete, and not all that is listed {state}{where}"
         if self.findings:
             found = plural(self.difference, "more law")
             return f"correct but not complete: the count sees {found} than are listed, for a reason named below{where}"

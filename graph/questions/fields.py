@@ -93,6 +93,7 @@ def architecture_fields(
     generator: torch.Generator,
     at: Mapping[str, torch.Tensor] | None = None,
     frozen: Mapping[str, torch.Tensor] | None = None,
+    scale: float = 1.0,
 ) -> Fields:
     """As `fields_of`, for an architecture.
 
@@ -102,9 +103,11 @@ def architecture_fields(
         generator: of the point and the data.
         at: trainable parameters of a point whose own activation patterns are wanted, and no others.
         frozen: values of frozen parameters; random ones if not given.
+        scale: of random parameters, so that thresholds of functions of these alone are met.
     """
     probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
-    values = {**arch.random_parameters(generator), **(at or {}), **(frozen or {})}
+    random = {n: scale * v for n, v in arch.random_parameters(generator).items()}
+    values = {**random, **(at or {}), **(frozen or {})}
     trainable = [n for n in values if n not in arch.frozen]
     fixed = {n: v for n, v in values.items() if n in arch.frozen}
     shapes = [values[n].shape for n in trainable]

@@ -31,7 +31,7 @@ TRIED = 4  # of the best points, at which fields are spanned
 CLIMBS = 12  # points near the best of these, at least
 MOST_CLIMBS = 96
 WORK = 10_000  # points near the best, times parameters: a small network is looked at more often
-ELSEWHERE = 3  # points, where parameters alone decide a pattern
+ELSEWHERE = (1.0, 1.0, 3.0)  # scales of other points, where parameters alone decide a pattern
 INPUTS = 256  # at each point where pairs of gates are looked at
 WIDEST = 200  # gates in these pairs
 ROUNDS = 8  # of such points
@@ -49,13 +49,13 @@ class Reach:
         spanned: the dimension of the fields with the patterns of given parameters.
         laws: how many laws are counted with these.
         elsewhere: the dimension of the fields with the patterns of all points, where those that parameters alone decide
-            are those of another point, by its seed.
+            are those of another point, by its seed and its scale.
     """
 
     patterns: Patterns
     spanned: Callable[[Tensors], int]
     laws: Callable[[Tensors], int]
-    elsewhere: Callable[[int], int]
+    elsewhere: Callable[[int, float], int]
 
 
 def reach_of(
@@ -70,15 +70,19 @@ def reach_of(
         frozen: values of frozen parameters; random ones if not given.
     """
 
-    def fields(values: Tensors | None, drawn: torch.Generator) -> Fields:
-        return architecture_fields(arch, loss, drawn, values, frozen)
+    def fields(values: Tensors) -> Fields:
+        return architecture_fields(arch, loss, generator, values, frozen)
 
     values = {**arch.random_parameters(generator), **(frozen or {})}
     return Reach(
         patterns_of(arch, loss, generator, values),
-        spanned=lambda values: span_of(*fields(values, generator)).rank,
-        laws=lambda values: count_fields(*fields(values, generator)).laws,
-        elsewhere=lambda seed: span_of(*fields(None, torch.Generator().manual_seed(seed))).rank,
+        spanned=lambda values: span_of(*fields(values)).rank,
+        laws=lambda values: count_fields(*fields(values)).laws,
+        elsewhere=lambda seed, scale: (
+            span_of(
+                *architecture_fields(arch, loss, torch.Generator().manual_seed(seed), frozen=frozen, scale=scale)
+            ).rank
+        ),
     )
 
 
@@ -94,7 +98,7 @@ def doubted(found: Count, reach: Reach) -> Count:
     if not reach.patterns.chosen or not found.laws < found.parameters:
         return found
     if reach.patterns.still:
-        others = [reach.elsewhere(seed) for seed in range(1, ELSEWHERE + 1)]
+        others = [reach.elsewhere(seed, scale) for seed, scale in enumerate(ELSEWHERE, 1)]
         if any(n != found.ranks[0] for n in others):
             spans = ", ".join(map(str, (found.ranks[0], *others)))
             why = f"parameters alone decide some activations, and fields span {spans} dimensions at different ones"

@@ -8,7 +8,7 @@ product, a fixed map, a function of choices alone (whose table is measured optio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -221,15 +221,30 @@ def _moved(writer: Writer, name: str, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _measured(writer: Writer, name: str, func: Any, args: Any) -> Symbol:
-    """A linear map with fixed coefficients, measured on a basis of one example."""
+    """A linear map with fixed coefficients, measured on a basis: of one row, where it does the same to each of them."""
     value, *rest = args
     shape = writer.shape(value)
-    n = math.prod(shape[1:])
+    rows = shape[0] if _by_rows(func, shape, rest) else 1
+    n = math.prod(shape) // rows
     if n > WIDEST:
         raise NotPolynomialError(f"{name} of {n} entries is too large to be written down")
-    out = func(torch.eye(n, dtype=torch.float64).reshape(n, *shape[1:]), *rest)
-    y = writer.matmul(writer.reshaped(value, (1, shape[0], n)), writer.symbol(out.reshape(1, n, -1)))
-    return writer.reshaped(y, (shape[0], *out.shape[1:]))
+    basis = torch.eye(n, dtype=torch.float64)
+    if rows == 1:
+        out = torch.stack([func(e.reshape(shape), *rest) for e in basis])
+        found: Shape = tuple(out.shape[1:])
+    else:
+        out = func(basis.reshape(n, *shape[1:]), *rest)
+        found = (rows, *out.shape[1:])
+    y = writer.matmul(writer.reshaped(value, (1, rows, n)), writer.symbol(out.reshape(1, n, -1)))
+    return writer.reshaped(y, found)
+
+
+def _by_rows(func: Any, shape: Shape, rest: Sequence[Any]) -> bool:
+    """Whether a linear map does the same to every row of a value, and joins none."""
+    probe = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(shape).sin()
+    once = torch.cat([func(row, *rest) for row in probe.split(1)])
+    whole = func(probe, *rest)
+    return once.shape == whole.shape and bool(torch.allclose(once, whole, rtol=1e-12, atol=1e-12))
 
 
 def _flat(value: Any) -> list[Any]:
