@@ -62,6 +62,7 @@ from .base import (
 )
 from .batchnorm import BatchNorm, BatchNormCore, FrozenBatchNorm
 from .bilinear import Bilinear, CosineSimilarity
+from .complexes import ComplexLinear
 from .composites import (
     MLP,
     ClassToken,
@@ -232,6 +233,7 @@ __all__ = [
     "ChannelsFirst",
     "ChannelsLast",
     "ClassToken",
+    "ComplexLinear",
     "Computed",
     "Concat",
     "ConcatPositions",

@@ -313,7 +313,8 @@ def _lying(part: Part, tensor: torch.Tensor) -> torch.Tensor | None:
     Rows of a kernel that belong to an input lie apart, and `Part.read` would copy them.
     """
     whole = all(cut == (0, n) for cut, n in zip(part.slices, part.sizes, strict=False))
-    if part.offset or part.ramp or not whole or part.sizes != part.dims or len(part.dims) != 1 or part.axes != (0,):
+    plain = not (part.offset or part.ramp or part.view.conjugate)
+    if not plain or not whole or part.sizes != part.dims or len(part.dims) != 1 or part.axes != (0,):
         return None
     x = tensor.reshape(part.view.shape).permute(part.view.order)
     return x.flatten(2) if x.ndim > 2 and x.shape[0] == part.dims[0] else None

@@ -39,7 +39,7 @@ class Reading:
     @staticmethod
     def of(part: Part, parameter: Tensor) -> Reading | None:
         """The reading of a part of a law; None where the law reads more than one axis, or a shifted weight."""
-        if part.offset or part.ramp or parameter.ndim == 0 or parameter.numel() == 0:
+        if part.offset or part.ramp or part.view.conjugate or parameter.ndim == 0 or parameter.numel() == 0:
             return None
         shape, order = part.view.shape, part.view.order
         first = _cut(shape, parameter.shape[0])
@@ -62,7 +62,7 @@ class Reading:
     @staticmethod
     def along(part: Part, parameter: Tensor) -> Reading | None:
         """The reading of a part of a linear law; None where its scalars are no sums of whole rows or columns."""
-        if part.offset or part.ramp or parameter.ndim == 0 or parameter.numel() == 0:
+        if part.offset or part.ramp or part.view.conjugate or parameter.ndim == 0 or parameter.numel() == 0:
             return None
         n, m = parameter.shape[0], parameter.numel() // parameter.shape[0]
         places = torch.arange(parameter.numel(), device=parameter.device).reshape(parameter.shape)

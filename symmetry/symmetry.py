@@ -176,7 +176,11 @@ class Symmetry(Printed):
         """
         found = tensors_of(tensors, self.setting.aliases)
         expect_shapes(self.parameters, found, self.setting)
-        shape = (sum(self.shape),) * 2 if self.group == "joint linear" else self.shape
+        shape = self.shape
+        if self.group == "joint linear":
+            shape = (sum(shape),) * 2
+        elif self.group == "complex linear":  # as a real matrix: real and imaginary parts
+            shape = (*shape[:-2], 2 * shape[-2], 2 * shape[-1])
         if element.kind != self.kind or tuple(element.value.shape) != shape:
             raise ShapeError(
                 f"{self.name} acts by a {self.kind} of shape {shape}, and the element is a {element.kind} of "

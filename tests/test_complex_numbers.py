@@ -82,13 +82,13 @@ def test_a_law_reads_complex_parameters_as_their_real_and_imaginary_parts() -> N
 
 
 def test_hermitian_laws_that_are_not_listed_are_a_gap_with_a_name() -> None:
-    """Two complex maps whose whole output is read keep a Hermitian matrix; half of it is listed."""
+    """Two complex maps of which the second is conjugated: half of the Hermitian matrix that they keep is listed."""
 
-    class Whole(Alone):
+    class Conjugated(Alone):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.view_as_real((x.to(self.a.dtype) @ self.a) @ self.b)
+            return torch.view_as_real((x.to(self.a.dtype) @ self.a) @ self.b.conj())
 
-    found = lw.check(Whole(), args=torch.randn(5, 2))
+    found = lw.check(Conjugated(), args=torch.randn(5, 2))
     assert found.verdict is Verdict.UNDECIDED and "for a reason named below" in found.summary
     assert any("a, b are complex" in gap for gap in found.laws.gaps)
 

@@ -1,8 +1,9 @@
 """Parts of parameters: a law may read a slice of a parameter, or the parameter in another arrangement, by its name.
 
 `in_proj_weight[0:64]`, `qkv.weight.view(4,3,8,32)[:,1]` and `pos_embed.permute(1,0)` are parts, `w.flip(0)`,
-`w.roll(2,0)` and `w.pick(0,2,0,1)` (its entries 2, 0, 1 along axis 0) have another order; anything else is a whole
-parameter.  Names are read by a fixed grammar, never evaluated.
+`w.roll(2,0)` and `w.pick(0,2,0,1)` (its entries 2, 0, 1 along axis 0) have another order, `w.real()` and `w.imag()` are
+the parts of a complex parameter, whose numbers are pairs along its last axis; anything else is a whole parameter.
+Names are read by a fixed grammar, never evaluated.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-_STEP = re.compile(r"\.(view|permute|flip|roll|pick)\((\d+(?:,\d+)*)\)$|\[([:\d,]+)\]$")
+_STEP = re.compile(r"\.(view|permute|flip|roll|pick)\((\d+(?:,\d+)*)\)$|\[([:\d,]+)\]$|\.(real|imag)\(\)$")
 
 
 def base(name: str) -> str:
@@ -45,7 +46,9 @@ def read(name: str, params: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if not match:
         raise KeyError(name)
     whole = read(name[: match.start()], params)
-    kind, sizes, index = match.groups()
+    kind, sizes, index, part = match.groups()
+    if part is not None:
+        return whole.select(-1, int(part == "imag"))
     if kind is not None:
         return _moved(whole, kind, [int(n) for n in sizes.split(",")])
     return whole[tuple(_index(text) for text in index.split(","))]

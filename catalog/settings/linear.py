@@ -131,6 +131,16 @@ def _of_two() -> list[Setting]:
             ample=("m", "p"),
         ),
         Setting(
+            "complex-linear",
+            "two linear maps of complex numbers",
+            "ComplexLinear",
+            lambda m, n, p: b.chain(U=b.ComplexLinear(m, n, False), V=b.ComplexLinear(n, p, False)),
+            {"m": 3, "n": 3, "p": 2},
+            input=lambda m, **_: b.Signal(2 * m),
+            ample=("m", "p"),
+            source="wire-balance theorem (lawful)",
+        ),
+        Setting(
             "cosine-similarity",
             "the cosine of two maps, times a learned scale",
             "CosineSimilarity",

@@ -31,6 +31,7 @@ FAMILIES = {
 }
 FAMILY_OF = {
     "LinearRule": "linear",
+    "ComplexLinearRule": "linear",
     "TableRule": "linear",
     "BilinearRule": "linear",
     "RecurrentRule": "linear",

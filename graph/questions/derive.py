@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,6 +16,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Point
 from lawful.theory.oracle.verification import refuted
+from lawful.theory.parts import base
 from lawful.theory.refusals import InputsError
 
 from ..architecture.architecture import Architecture
@@ -26,6 +27,8 @@ from ..architecture.sources import computed_alone
 from .elsewhere import elsewhere
 from .reading import NetworkLike, question
 from .settled import settled
+
+ROUNDING = 1e-12  # of the whole gradient: what is left of one that cancels
 
 REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
 
@@ -60,12 +63,35 @@ def derive(
         LayoutError: if a feature axis is cut in two ways that do not nest.
         TraceError: for a module that cannot be read.
     """
-    arch, point = _read(network, tuple(args), kwargs, loss)
-    laws = by_rules(arch, loss)
-    gaps = laws.gaps
-    laws = elsewhere(laws, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
-    laws = laws if point is None else _tested(laws, point)
-    return settled(laws, arch, network, losses_of(arch, loss), gaps)
+    return listed(network, loss, tuple(args), kwargs).laws
+
+
+class Listed(NamedTuple):
+    """What is known of the laws of a network.
+
+    Attributes:
+        arch: the network.
+        run: what the rules alone say.
+        elsewhere: the same without what other calls of a module refute; `run` itself where every call is the same.
+        laws: the laws that are left beside the network's own gradients, with what these say of others.
+        still: a note on parameters whose gradient cancels; empty where none does.
+    """
+
+    arch: Architecture
+    run: LawSet
+    elsewhere: LawSet
+    laws: LawSet
+    still: str
+
+
+def listed(network: NetworkLike, loss: LossLike, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Listed:
+    """The laws of a network, and what they were found by (see `derive`)."""
+    arch, point = _read(network, args, kwargs, loss)
+    run = by_rules(arch, loss)
+    there = elsewhere(run, arch.trace, network, loss, (args, dict(kwargs or {})))
+    tested, still = (there, "") if point is None else (_tested(there, point), _cancelled(point))
+    tested = tested.noted((*tested.notes, still)) if still else tested
+    return Listed(arch, run, there, settled(tested, arch, network, losses_of(arch, loss), run.gaps), still)
 
 
 def by_rules(arch: Architecture, loss: LossLike) -> LawSet:
@@ -91,7 +117,19 @@ def by_rules(arch: Architecture, loss: LossLike) -> LawSet:
     known = [n for n in laws.notes if n.partition(" is opaque")[0] not in hidden]
     laws.axes = arch.trace.axes if arch.trace else ()
     limits = arch.trace.limits if arch.trace else ()
-    return laws.noted((*opaque, *known, *limits, *dict.fromkeys(m.limit for m in losses if m.limit)))
+    return laws.noted((*opaque, *known, *_in_parts(arch), *limits, *dict.fromkeys(m.limit for m in losses if m.limit)))
+
+
+def _in_parts(arch: Architecture) -> list[str]:
+    """The note on complex parameters whose real and imaginary parts are read apart: no Hermitian law crosses these."""
+    read = [part for node in arch.nodes for part in arch.parameter_names(node).values()]
+    apart = dict.fromkeys(base(n) for n in read if ".real()" in n or ".imag()" in n)
+    names = [n for n in apart if any(not p.frozen for m, p in arch.parameters.items() if base(m) == n)]
+    if len(names) < 2:
+        return []
+    which = f"{', '.join(names[:4])}{', ...' * (len(names) > 4)} are complex"
+    what = "laws that join real with imaginary parts (off the diagonal of a Hermitian matrix) may be missing"
+    return [f"{which}: {what}"]
 
 
 def _tested(laws: LawSet, point: Point) -> LawSet:
@@ -106,6 +144,20 @@ def _tested(laws: LawSet, point: Point) -> LawSet:
         for law, r in false
     ]
     return laws.without([law for law, _ in false], notes) if false else laws
+
+
+def _cancelled(point: Point) -> str:
+    """The note on parameters whose gradient cancels: what is left of it is rounding, and the rules do not see why.
+
+    A gradient that is exactly zero says less: it may be so at these parameters alone (adapters that start at zero).
+    """
+    least = ROUNDING * float(point.slope)
+    names = [n for n, g in point.gradient.items() if 0 < float(g.norm()) <= least]
+    if not names:
+        return ""
+    which = f"{', '.join(names[:4])}{', ...' * (len(names) > 4)}"
+    what = "never moves, as it seems" if len(names) == 1 else "never move, as it seems"
+    return f"{which} {what}: the gradient cancels, but for rounding, and laws that hold because of that are not listed"
 
 
 def architecture_of(

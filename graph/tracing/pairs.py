@@ -8,7 +8,7 @@ What depends on no input and no parameter stays as it is: it is a number.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree
 
+from .complex_maps import ComplexMap, PairPart, as_map, complex_maps, is_parameter, only_real
 from .purity import OpOverload, aten, name_of
 
 # the same on pairs, behind whose axes there is one more
@@ -28,7 +29,7 @@ SAME = frozenset("resolve_conj resolve_neg view_as_complex view_as_real".split()
 SIZED = frozenset("view reshape _unsafe_view expand unflatten".split())
 AXES = frozenset("dim dims dim0 dim1 axis0 axis1 source destination start_dim end_dim axis".split())
 LONGER = frozenset({"unsqueeze", "stack"})  # their axes are counted in what they give
-CONTRACTIONS = frozenset("matmul bmm mm einsum".split())
+CONTRACTIONS = frozenset("matmul bmm mm einsum mv linear".split())
 
 
 class OnPairs:
@@ -60,13 +61,16 @@ def _real(value: Any) -> Any:
     return torch.view_as_real(value.resolve_conj()) if complex_ else value
 
 
-def in_pairs(graph: Graph, detached: set[Node], moving: set[Node], outputs: Sequence[Any]) -> list[Any]:
+def in_pairs(
+    graph: Graph, detached: set[Node], moving: set[Node], parameters: Collection[Node], outputs: Sequence[Any]
+) -> list[Any]:
     """Writes a graph on pairs of real numbers wherever it is on complex ones.
 
     Args:
         graph: pure ATen calls; changed in place.
         detached: what is computed of parameters without gradients; what stands in its place is added.
         moving: what depends on inputs or parameters.
+        parameters: the placeholders of these.
         outputs: what the graph gives.
 
     Returns:
@@ -74,7 +78,7 @@ def in_pairs(graph: Graph, detached: set[Node], moving: set[Node], outputs: Sequ
     """
     if not any(_complex(node) for node in graph.nodes):
         return list(outputs)
-    return _Pairs(graph, detached, moving).run(outputs)
+    return _Pairs(graph, detached, moving, parameters).run(outputs)
 
 
 def _complex(node: Any) -> bool:
@@ -87,8 +91,10 @@ def _complex(node: Any) -> bool:
 class _Pairs:
     """A graph on the way."""
 
-    def __init__(self, graph: Graph, detached: set[Node], moving: set[Node]) -> None:
+    def __init__(self, graph: Graph, detached: set[Node], moving: set[Node], parameters: Collection[Node]) -> None:
         self._graph = graph
+        self._parameters = parameters
+        self._maps = complex_maps(graph, parameters)
         self._detached = detached
         self._moving = moving
         self._pairs: dict[Node, Any] = {}  # complex nodes as pairs
@@ -159,6 +165,8 @@ class _Pairs:
             return self._added(node)
         if name in ("mul", "div"):
             return self._product(node.args[0], node.args[1], name == "div")
+        if node in self._maps:
+            return self._mapped(node)
         if name in CONTRACTIONS:
             return self._contraction(node, name)
         return self._moved(node, name)
@@ -200,6 +208,25 @@ class _Pairs:
         if name not in AXES or value is None:
             return value
         return [d % rank for d in value] if isinstance(value, (list, tuple)) else value % rank
+
+    def _mapped(self, node: Node) -> Any:
+        """A linear map by a matrix of complex numbers."""
+        x, weight, turned, bias = as_map(node)
+        w = self._pair(weight)
+        w = self._call(aten.transpose.int, w, 0, 1) if turned else w
+        real = x if not _complex(x) else self._reals.get(x)
+        writes = not only_real(node)
+        given = [self._pair(x) if real is None else real, w]
+        if bias is not None and writes and is_parameter(bias, self._parameters):
+            given.append(self._pair(bias))
+            bias = None
+        y = self._call(ComplexMap(real is None, writes), *given)
+        if bias is not None:
+            b = self._pair(bias)
+            y = self._call(aten.add.Tensor, y, b if writes else self._call(aten.select.int, b, 1, 0))
+        if not writes:
+            self._parts[y] = (y, y)  # nothing reads another part than the real one
+        return y
 
     def _contraction(self, node: Node, name: str) -> Any:
         """A contraction of two tensors, of which one may be real."""
@@ -278,6 +305,8 @@ class _Pairs:
         pair = self._pair(value)
         if pair in self._parts:
             return self._parts[pair][which]
+        if _complex(value) and is_parameter(value, self._parameters):
+            return self._call(PairPart(which), pair)
         return self._call(aten.select.int, pair, len(value.meta["val"].shape), which)
 
     def _stacked(self, *parts: Any) -> Node:

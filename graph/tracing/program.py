@@ -241,7 +241,7 @@ def _read(
 
     without_empty(flat.graph, found)
     noise = as_placeholders(flat.graph)
-    found = in_pairs(flat.graph, flat.detached, _dependent(flat.graph, {*inputs, *placed}), found)
+    found = in_pairs(flat.graph, flat.detached, _dependent(flat.graph, {*inputs, *placed}), placed, found)
     found = reorder(flat.graph, flat.detached, found)
     moving = _dependent(flat.graph, {*inputs, *placed})
     outputs = tuple((n, node) for n, node in zip(given.tensors, found, strict=True) if node in moving)

@@ -13,7 +13,7 @@ from lawful.theory.arguments import shown
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import LossLike
-from lawful.theory.oracle.lending.complexes import real_parts, trained_complex
+from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.lending.transforms import no_transform_left
 from lawful.theory.oracle.modules import Point, tensors_in
 from lawful.theory.own_runs import own_run
@@ -158,11 +158,6 @@ def _trace(
     if refusal is not None and trace is not None:
         fact = Fact(f"read as inputs of one example, for which alone these are the laws: {refusal}")
         trace = replace(trace, notes=(*trace.notes, fact), limits=(*trace.limits, fact))
-    names = trained_complex(module)
-    if len(names) > 1 and trace is not None:
-        which = f"{', '.join(names[:4])}{', ...' * (len(names) > 4)} are complex"
-        what = "laws that join real with imaginary parts (off the diagonal of a Hermitian matrix) may be missing"
-        trace = replace(trace, limits=(*trace.limits, f"{which}: {what}"))
     best[0].trace = trace
     return best
 

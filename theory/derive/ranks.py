@@ -3,13 +3,16 @@
 `S` on a wire moves nothing when it kills every vector that the wire's parameters put on it.  With `r = min(n, number of
 vectors)` generic vectors, `n (n + 1) / 2 - (n - r)(n - r + 1) / 2 = r (2n + 1 - r) / 2` scalars are independent.  A
 neighbour wire whose own vectors span only `r'` dimensions contributes `r'` of its columns.
+
+Of a Hermitian matrix `n^2 - (n - r)^2` scalars are independent, for `r` complex vectors: its real part is symmetric and
+its imaginary part skew-symmetric, of which `(n - r)(n - r - 1) / 2` depend on the others.
 """
 
 from __future__ import annotations
 
 from itertools import product
 
-from ..gauge.families import Family, gather, has_off_diagonal, is_matrix
+from ..gauge.families import Family, gather, has_off_diagonal, is_matrix, skew_axes
 from ..gauge.solution import Solution, once
 from ..gauge.subspace import key_dimension, vector_keys
 
@@ -18,18 +21,19 @@ Entity = tuple[int, int]  # a wire and one of its boxes
 
 def deficits(solution: Solution, family: Family) -> int:
     """Scalars of a family with full matrices that depend on the others."""
-    axis = next((i for i, k in enumerate(family.kinds) if is_matrix(k)), None)
-    if axis is None:
-        return 0
     (w, b), _ = family.support[0]
-    dims = solution.layouts.algebras[w].boxes[b].dims
+    dims = solution.layouts.algebras[w].boxes[b].dims if not family.mixed else ()
+    skew = skew_axes(family.kinds, dims)
+    axis = skew[1] if skew else next((i for i, k in enumerate(family.kinds) if is_matrix(k)), None)
+    if axis is None or (w, b) not in _ranks(solution):
+        return 0
     n = dims[axis] - any("x" in s for s in family.labels if family.kinds[axis] != "matrix")
     copies = 1
     for i, k in enumerate(family.kinds):
         if k == "free":
             copies *= dims[i]
     missing = n - min(n, full_rank(solution, w, b))
-    return copies * missing * (missing + 1) // 2
+    return copies * missing * (missing + (-1 if skew else 1)) // 2
 
 
 def full_rank(solution: Solution, wire: int, box: int = 0) -> int:
@@ -65,6 +69,7 @@ def _ranks(solution: Solution) -> dict[Entity, int]:
             blocks *= dims[i] if k == "free" else 1
         for entity in entities:
             widths[entity], members[entity], copies[entity] = dims[axis], entities, blocks
+    turning = {entity for f in gather(solution.gauges) if "skew" in f.kinds for entity, _ in f.support}
     reads = _reads(solution)
     vectors: dict[Entity, int] = {}
 
@@ -77,7 +82,7 @@ def _ranks(solution: Solution) -> dict[Entity, int]:
                 if vectors and neighbour is not None and all(m[0] != neighbour for m in members[entity]):
                     found = found * spanned(neighbour) // solution.layouts.size(neighbour)
                 total += found
-        return total - settled(solution, members[entity])
+        return total // (1 + (entity in turning)) - settled(solution, members[entity])
 
     def spanned(wire: int) -> int:
         """Dimension of what the parameters of a wire put on it, at most its width."""

@@ -13,7 +13,7 @@ import networkx as nx
 from ..gauge.algebra import Algebra
 from ..gauge.boxes import Box, sector_dimension
 from ..gauge.diagram import Diagram
-from ..gauge.families import Family, SectorRow, gather, has_off_diagonal, is_matrix, skew_axes
+from ..gauge.families import Family, SectorRow, gather, is_matrix, skew_axes
 from ..gauge.linalg import Equations
 from ..gauge.solution import FieldRow, Solution
 from ..gauge.sums import Pair, parallel_pairs
@@ -142,8 +142,8 @@ class _Builder:
                 continue
             wire = self._wire_name(solution, family)
             count = sum(sector_dimension(s, box.dims) for s in box.labels)
-            lost = deficits(solution, family) if has_off_diagonal(family) else 0
-            if has_off_diagonal(family):
+            lost = deficits(solution, family)
+            if lost:
                 self._full.append((solution, family, exact))
             if len(family.support) == 1 and not family.mixed and family.kinds in (("matrix",), ()):
                 w = family.support[0][0][0]

@@ -21,11 +21,21 @@ SignedWires = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a law looks at a parameter: `p.reshape(shape).permute(order)`, whose leading `lead` axes form the wire."""
+    """How a law looks at a parameter: `p.reshape(shape).permute(order)`, whose leading `lead` axes form the wire.
+
+    Attributes:
+        shape: of the parameter.
+        order: of its axes.
+        lead: number of axes that form the wire.
+        paired: whether the last of these counts real and imaginary parts.
+        conjugate: whether the imaginary ones are negated.
+    """
 
     shape: tuple[int, ...]
     order: tuple[int, ...]
     lead: int = 1
+    paired: bool = False
+    conjugate: bool = False
 
     @staticmethod
     def axis(shape: tuple[int, ...], i: int) -> View:

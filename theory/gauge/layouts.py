@@ -78,7 +78,8 @@ class Layouts:
     def alike(self, one: Use, other: Use) -> bool:
         """Whether two uses of a parameter see the same axes of it."""
         sizes = [[self.size(axis[0][0]) for axis in use.axes] for use in (one, other)]
-        return sizes[0] == sizes[1] and one.groups == other.groups
+        signs = [[view.conjugate for view in use.views] for use in (one, other)]
+        return sizes[0] == sizes[1] and signs[0] == signs[1] and one.groups == other.groups
 
     def tabular(self, name: str) -> bool:
         """Whether a parameter is only ever a table, so that its sectors name a run of rows as well."""

@@ -48,7 +48,7 @@ def _read(part: Part, params: Mapping[str, torch.Tensor], magnitude: bool) -> to
             f"the law reads {math.prod(part.view.shape)} numbers of it; "
             "pass the module the law was derived from"
         )
-    return part.read(tensor.abs() if magnitude else tensor)
+    return part.sizes_of(tensor) if magnitude else part.read(tensor)
 
 
 def expect_tensor(name: str, value: object) -> None:

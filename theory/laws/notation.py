@@ -101,7 +101,11 @@ def _sum(
     most: int | None = None,
 ) -> str:
     shown = law.terms if most is None or len(law.terms) <= most else law.terms[: most - 2]
-    parts = [style.coefficient(t.coefficient, not i) + write(t, style, letters) for i, t in enumerate(shown)]
+    signs = [_sign(law, t.part) for t in shown]
+    parts = [
+        style.coefficient(s * t.coefficient, not i) + write(t, style, letters)
+        for i, (s, t) in enumerate(zip(signs, shown, strict=True))
+    ]
     if len(shown) < len(law.terms):
         parts.append(style.more(len(law.terms) - len(shown)))
     return " ".join(parts)
@@ -109,9 +113,23 @@ def _sum(
 
 def _name(part: Part, style: Style) -> str:
     name = style.name(part.parameter, len(part.view.shape))
+    if part.view.paired:
+        return name if _over_parts(part) is not None else style.pairs(name, part.view.conjugate)
     if part.view.lead > 1:  # a grouped map: the groups come first
         name = style.groups(name)
     return style.shifted(name, part.offset, len(part.view.shape) == 1) if part.offset else name
+
+
+def _over_parts(part: Part) -> int | None:
+    """The axis of a law (-1: summed) over real and imaginary parts of a complex matrix; None if it joins other axes."""
+    return part.axes[-1] if part.view.paired and len(part.dims) > 1 and part.dims[-1] == 2 else None
+
+
+def _sign(law: Statement, part: Part) -> int:
+    """The sign of what is written, against what is read: `X_0 X_1^T - X_1 X_0^T = - Im(X X^H)`."""
+    if "skew" not in law.axis_kinds or _over_parts(part) is None:
+        return 1
+    return -1 if part.view.conjugate == (part.view.order[0] == 1) else 1
 
 
 def _where(part: Part, letters: list[str], summed: str = ":") -> list[str]:
@@ -136,11 +154,24 @@ def _run(where: list[str], run: tuple[int, int], whole: int) -> list[str]:
     return [f"{start}+{inside}" if start else inside]
 
 
+def _rows(part: Part, where: list[str]) -> list[str]:
+    """The indices of the rows that are read; a complex matrix has one row for both parts of its numbers."""
+    run, size = part.slices[0], part.sizes[0]
+    if _over_parts(part) is not None and where[-1] == ":":
+        return _run(where[:-1], (run[0] // 2, run[1] // 2), size // 2)
+    return _run(where, run, size)
+
+
+def _is_flipped(part: Part) -> bool:
+    """Whether a law reads the columns of a matrix."""
+    return part.view.order[0] == 1 and (part.view.lead == 1 or part.view.paired)
+
+
 def _indices(part: Part, letters: list[str]) -> list[str]:
     """All indices of a parameter as a quadratic law reads it, in the order of its axes; `[]` if all are `:`."""
-    row = _run(_where(part, letters), part.slices[0], part.sizes[0])
-    others = [":"] * (len(part.view.shape) - part.view.lead)
-    flipped = part.view.lead == 1 and part.view.order[0] == 1
+    row = _rows(part, _where(part, letters))
+    others = [":" for i in part.view.order[part.view.lead :] if not part.view.paired or part.view.shape[i] > 1]
+    flipped = _is_flipped(part)
     where = [*others[:1], *row, *others[1:]] if flipped else [*row, *others]
     return [] if set(where) <= {":"} else where
 
@@ -159,13 +190,14 @@ def _norm(term: Term, style: Style, letters: list[str]) -> str:
 def _norm_of_sum(term: Term, style: Style, letters: list[str]) -> str:
     where = _indices(term.part, [x for x in letters])
     name = style.entry(_name(term.part, style), where)
-    flipped = term.part.view.lead == 1 and term.part.view.order[0] == 1
-    return style.norm(style.ones(name, not flipped))
+    return style.norm(style.ones(name, not _is_flipped(term.part)))
 
 
 def _product(term: Term, style: Style, letters: list[str]) -> str:
     """`X X^T` of the rows that the law reads, block by block."""
     part = term.part
+    if _over_parts(part) is not None:
+        return style.real(_hermitian(part, style, letters))
     first = _oriented(part, style, letters)
     second = first if term.partner is None else _oriented(term.partner, style, letters)
     summed = sum(a < 0 for a in part.axes)
@@ -176,6 +208,8 @@ def _product(term: Term, style: Style, letters: list[str]) -> str:
 def _skew(law: Statement, term: Term, style: Style, letters: list[str]) -> str:
     """`X_0 X_1^T - X_1 X_0^T` of the two coordinates of planes that turn alike."""
     part = term.part
+    if _over_parts(part) is not None:
+        return style.imaginary(_hermitian(part, style, letters))
     sizes = tuple(part.dims[i] for _, i in sorted((a, i) for i, a in enumerate(part.axes) if a >= 0))
     skew = skew_axes(law.axis_kinds, sizes)
     assert skew is not None
@@ -184,12 +218,22 @@ def _skew(law: Statement, term: Term, style: Style, letters: list[str]) -> str:
     return f"({style.product(x0, y1)} - {style.product(x1, y0)})"
 
 
+def _hermitian(part: Part, style: Style, letters: list[str]) -> str:
+    """`W W^H` of the rows of a complex matrix that a law reads, or `W^H W` of its columns."""
+    where = _rows(part, _where(part, letters))
+    while where and where[-1] == ":":
+        where = where[:-1]
+    name = style.name(part.parameter, 2)
+    x = style.entry(name, [":", *where] if _is_flipped(part) and where else where)
+    return style.product(style.adjoint(x), x) if _is_flipped(part) else style.product(x, style.adjoint(x))
+
+
 def _oriented(part: Part, style: Style, letters: list[str]) -> tuple[str, str]:
     """The matrix with the wire in front, and its transpose."""
     spare = iter("stuv")
     row = [next(spare) if part.axes[i] < 0 else x for i, x in enumerate(_where(part, letters))]
-    flipped = part.view.lead == 1 and part.view.order[0] == 1
-    where = _run(row, part.slices[0], part.sizes[0])
+    flipped = _is_flipped(part)
+    where = _rows(part, row)
     while len(where) > 1 and where[-1] == ":" and not flipped:
         where = where[:-1]
     where = [] if where == [":"] else [":", *where] if flipped else where

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ class Part:
             tensor = tensor + float(self.offset) * self.identity_like(tensor)
         if self.ramp:
             tensor = tensor * ramp_like(tensor)
-        x = tensor.reshape(self.view.shape).permute(self.view.order).reshape(*self.sizes, -1)
+        x = self.viewed(tensor).reshape(*self.sizes, -1)
         for axis, (start, stop) in enumerate(self.slices):
             x = x.narrow(axis, start, stop - start)
         x = x.reshape(*self.dims, -1)
@@ -55,6 +55,20 @@ class Part:
         x = x.permute(*(i for _, i in kept), *summed, len(self.dims))
         lead = [self.dims[i] for _, i in kept]
         return x.reshape(*lead, math.prod(self.dims[i] for i in summed), -1)
+
+    def sizes_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sizes of what `read` gives."""
+        return replace(self, view=replace(self.view, conjugate=False)).read(tensor.abs())
+
+    def viewed(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor as its view orders it."""
+        import torch
+
+        x = tensor.reshape(self.view.shape).permute(self.view.order)
+        if not self.view.conjugate:
+            return x
+        real, imaginary = x.unbind(self.view.lead - 1)
+        return torch.stack([real, -imaginary], self.view.lead - 1)
 
     def identity_like(self, tensor: torch.Tensor) -> torch.Tensor:
         """The weight of the identity map with the shape of a tensor that is read as a gain, a matrix or a convolution.

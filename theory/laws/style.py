@@ -30,6 +30,10 @@ class Style:
         part_of: the part of a matrix that lies in the named sectors.
         square: the square of a number.
         groups: a grouped map, whose groups come first.
+        adjoint: the conjugate transpose of a complex matrix.
+        real: the real part.
+        imaginary: the imaginary part.
+        pairs: a complex matrix (True: its conjugate) with a row for every real and every imaginary part.
     """
 
     name: Callable[[str, int], str]
@@ -49,6 +53,10 @@ class Style:
     part_of: Callable[[str, str], str]
     square: Callable[[str], str]
     groups: Callable[[str], str]
+    adjoint: Callable[[str], str]
+    real: Callable[[str], str]
+    imaginary: Callable[[str], str]
+    pairs: Callable[[str, bool], str]
 
     def shifted(self, name: str, offset: Fraction, vector: bool) -> str:
         """`(c I + W)` for a matrix, `(c + b)` for a vector to each of whose entries c is added."""
@@ -72,6 +80,18 @@ class Style:
 ESCAPES = {c: rf"\{c}" for c in "_#%&${}"} | {"^": r"\hat{}", "~": r"\sim{}", "\\": r"\backslash{}"}
 
 
+def _of_part(write: Callable[[str, int], str], real: str, imaginary: str) -> Callable[[str, int], str]:
+    """Names in which the real and the imaginary part of a complex parameter are written as such."""
+
+    def name(parameter: str, axes: int) -> str:
+        for ending, letters in ((".real()", real), (".imag()", imaginary)):
+            if parameter.endswith(ending):
+                return letters.replace("*", write(parameter.removesuffix(ending), axes))
+        return write(parameter, axes)
+
+    return name
+
+
 def _latex_name(parameter: str, axes: int) -> str:
     node, _, local = parameter.rpartition(".")
     letters = {"weight": "W" if axes > 1 else r"\gamma", "bias": "b"}
@@ -89,7 +109,7 @@ def _indexed_latex(name: str, where: list[str]) -> str:
 
 
 TEXT = Style(
-    name=lambda n, axes: n,
+    name=_of_part(lambda n, axes: n, "Re(*)", "Im(*)"),
     transpose=lambda x: f"{x}.T",
     entry=lambda x, where: f"{x}[{','.join(where)}]" if where else x,
     norm=lambda x: f"‖{x}‖²",
@@ -106,11 +126,15 @@ TEXT = Style(
     part_of=lambda x, sectors: f"{x}, its part in: {sectors}",
     square=lambda x: f"{x}²",
     groups=lambda x: f"{x}_(groups)",
+    adjoint=lambda x: f"{x}.H",
+    real=lambda x: f"Re({x})",
+    imaginary=lambda x: f"Im({x})",
+    pairs=lambda x, conjugate: f"pairs({x}{'.conj' if conjugate else ''})",
 )
 
 # Only what matplotlib's mathtext knows as well: a formula is also a title in a picture.
 LATEX = Style(
-    name=_latex_name,
+    name=_of_part(_latex_name, r"\mathrm{Re}\left(*\right)", r"\mathrm{Im}\left(*\right)"),
     transpose=lambda x: rf"{x}^\top",
     entry=_indexed_latex,
     norm=lambda x: rf"\left\| {x} \right\|^2",
@@ -127,6 +151,10 @@ LATEX = Style(
     part_of=lambda x, sectors: rf"P \left({x}\right)\; \text{{(part in: {sectors})}}",
     square=lambda x: f"{x}^2",
     groups=lambda x: rf"{x}^{{(\mathrm{{groups}})}}",
+    adjoint=lambda x: rf"{x}^\dagger",
+    real=lambda x: rf"\mathrm{{Re}}\left({x}\right)",
+    imaginary=lambda x: rf"\mathrm{{Im}}\left({x}\right)",
+    pairs=lambda x, conjugate: rf"\left[{x}\right]_{{\mathrm{{{'Re,-Im' if conjugate else 'Re,Im'}}}}}",
 )
 
 
@@ -140,7 +168,7 @@ def _html_name(parameter: str, axes: int) -> str:
 
 # For pages without scripts.
 HTML = Style(
-    name=_html_name,
+    name=_of_part(_html_name, "Re(*)", "Im(*)"),
     transpose=lambda x: f"{x}<sup>⊤</sup>",
     entry=lambda x, where: f"{x}[{','.join(where)}]" if where else x,
     norm=lambda x: f"‖{x}‖²",
@@ -157,4 +185,8 @@ HTML = Style(
     part_of=lambda x, sectors: f"{x}, its part in: {sectors}",
     square=lambda x: f"{x}²",
     groups=lambda x: f"{x}<sup>(groups)</sup>",
+    adjoint=lambda x: f"{x}<sup>†</sup>",
+    real=lambda x: f"Re({x})",
+    imaginary=lambda x: f"Im({x})",
+    pairs=lambda x, conjugate: f"[{x}]<sub>{'Re,−Im' if conjugate else 'Re,Im'}</sub>",
 )

@@ -30,7 +30,7 @@ def arrays(law: Statement, params: Mapping[str, torch.Tensor]) -> dict[str, torc
             tensor = tensor + float(part.offset) * part.identity_like(tensor)
         name, plain = matrix_name(part)
         if not plain:
-            tensor = tensor.reshape(part.view.shape).permute(part.view.order)
+            tensor = part.viewed(tensor)
         out[name] = tensor.reshape(part.view.shape[0] if plain else part.sizes[0], -1)
     return out
 
@@ -40,8 +40,8 @@ def matrix_name(part: Part) -> tuple[str, bool]:
     name = TEXT.shifted(part.parameter, part.offset, len(part.view.shape) == 1) if part.offset else part.parameter
     if len(part.view.shape) <= 2:
         return name, True
-    along = part.view.order[0] if part.view.lead == 1 else "groups"
-    return f"{name}_({along})", False
+    along = str(part.view.order[0]) if part.view.lead == 1 or part.view.paired else "groups"
+    return f"{name}_({along}{'*' if part.view.conjugate else ''})", False
 
 
 def columns(part: Part) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from ..contract import Blind, Rule, Use
 from .along import along_rule
 from .attention import AttentionRule
+from .complexes import ComplexLinearRule
 from .copies import RepeatRule, SumFeaturesRule
 from .curve import CurveRule
 from .ends import ComputedRule, OutputRule, SourceRule
@@ -41,6 +42,7 @@ __all__ = [
     "Blind",
     "ChoiceRule",
     "ChosenRule",
+    "ComplexLinearRule",
     "ComputedRule",
     "ConcatRule",
     "CurveRule",

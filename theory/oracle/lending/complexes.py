@@ -44,21 +44,6 @@ def _complex(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]
                 yield part, name, parameter
 
 
-def trained_complex(module: nn.Module) -> list[str]:
-    """The names of the trainable parameters that are complex, also where they are real ones just now."""
-    return [
-        f"{prefix}.{name}".lstrip(".")
-        for prefix, part in module.named_modules()
-        for name, p in part._parameters.items()
-        if p is not None and p.requires_grad and (p.is_complex() or _joins(type(part), name))
-    ]
-
-
-def _joins(kind: type[nn.Module], name: str) -> bool:
-    found = getattr(kind, name, None)
-    return isinstance(found, property) and bool(getattr(found.fget, "joins", False))
-
-
 def _joining(kind: type[nn.Module], name: str) -> Any:
     """A class of modules one of whose parameters holds the parts of the complex tensor that its name gives."""
 
@@ -68,7 +53,6 @@ def _joining(kind: type[nn.Module], name: str) -> Any:
             raise AttributeError(name)
         return numbers if numbers.is_complex() else torch.view_as_complex(numbers)
 
-    joined.joins = True  # type: ignore[attr-defined]
     own = {name: property(joined), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     try:
         return type(kind.__name__, (kind,), own)
@@ -84,4 +68,4 @@ def _joining(kind: type[nn.Module], name: str) -> Any:
                 kind.__init_subclass__ = before  # type: ignore[method-assign]
 
 
-__all__ = ["real_parts", "trained_complex"]
+__all__ = ["real_parts"]
