@@ -61,6 +61,8 @@ CANCEL: dict[str, tuple[Forward, dict[str, tuple[int, ...]], tuple[int, ...]]] =
 def test_a_gradient_that_cancels_is_named(name: str) -> None:
     forward, shapes, size = CANCEL[name]
     module, x = Plain(forward, **shapes), data(*size)
+    if size[0] == 2:
+        x[1] = -x[0]  # two examples that are close divide rounding by their distance
     assert any("w never moves, as it seems" in gap for gap in lw.derive(module, args=x).gaps)
     found = lw.check(module, args=x)
     assert found.verdict is lw.Verdict.UNDECIDED and "not all that is listed holds" not in found.summary
