@@ -25,6 +25,7 @@ from . import (
     reparametrised,
     scatters,
     views,
+    windows,
     writes,
 )
 
@@ -50,5 +51,6 @@ __all__ = [
     "reparametrised",
     "scatters",
     "views",
+    "windows",
     "writes",
 ]
