@@ -50,10 +50,47 @@ def taps(h: torch.Tensor) -> torch.Tensor:
     return F.unfold(h, 2).unflatten(2, (2, 2))
 
 
+class Windowed(nn.Module):
+    """A convolution and a pooling of windows that a forward treats as examples, as in SAM 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.c, self.b = nn.Linear(2, 3), nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, h, w, _ = x.shape
+        y = self.a(x).view(n, h // 2, 2, w // 2, 2, 3).transpose(2, 3).reshape(-1, 2, 2, 3)
+        y = F.max_pool2d(self.c(y.permute(0, 3, 1, 2)), 2).permute(0, 2, 3, 1)
+        return self.b(y.reshape(n, h // 2, w // 2, 3))
+
+
+class HeadByHead(nn.Module):
+    """Heads one after another, each with its own column of a table of relative positions (Liu et al. 2023)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.qkv = nn.ModuleList(nn.Conv2d(2, 6, 1) for _ in range(2))
+        self.proj, self.table = nn.Conv2d(4, 3, 1), nn.Parameter(torch.randn(2, 5))
+        self.register_buffer("index", torch.randint(0, 5, (4, 4)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out, table = [], self.table[:, self.index]
+        for i, (part, qkv) in enumerate(zip(x.chunk(2, 1), self.qkv, strict=True)):
+            q, k, v = (t.flatten(2) for t in qkv(part).chunk(3, 1))
+            at = (q.transpose(-2, -1) @ k + table[i]).softmax(-1)
+            out.append((v @ at.transpose(-2, -1)).view(len(x), 2, *x.shape[2:]))
+        return self.proj(torch.cat(out, 1))
+
+
 CASES = {
     "windows that are added up again": (lambda: Images(twice), (2, 2, 3, 3)),
     "taps as channels": (lambda: Images(taps, 12), (2, 2, 3, 3)),
     "outlook attention": (Outlook, (2, 2, 2, 4)),
+    "windows in the place of examples": (Windowed, (2, 4, 4, 2)),
+    "heads one after another": (HeadByHead, (3, 4, 2, 2)),
+    "copies by tile": (lambda: Images(lambda h: h.tile((1, 2, 2))), (2, 2, 2, 2)),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch.fx import Node
 
 from lawful.blocks import Block, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, UnevenConv
+from lawful.theory.parts import viewed
 
 from ..arrange import exact
 from ..context import Context, handles
@@ -17,7 +18,7 @@ from ..steps.arithmetic import distributed
 from ..steps.formed import Formed, Unit
 from ..steps.maps import dense, plus_bias
 from ..steps.parameters import bias_name, is_repeated, unsqueezed
-from ..steps.positions import padded, per_axis
+from ..steps.positions import beside, padded, per_axis, rejoined
 from ..steps.reparametrised import Directed, Standard, directed_conv, standard_conv
 from ..values import Combined, Lazy, NotUnderstood, Stream, Value, Weight
 
@@ -130,6 +131,11 @@ def _conv(
     if isinstance(weight, (Directed, Unit)):
         return directed_conv(low, node, s, weight, bias, (step, border, hole), groups)
     name = arranged_name(weight, [a for d in weight.dims for a in d])
+    extra = beside(s, rank)
+    if extra:  # windows of one pixel along them
+        rank, kernel, step, hole = rank + extra, (1,) * extra + kernel, (1,) * extra + step, (1,) * extra + hole
+        border, more = (0,) * extra + border, (0,) * extra + more
+        name = viewed(name, (*shape[:2], *kernel))
     names = {"weight": name} | bias_name(bias, width)
     even = all(len(set(t)) == 1 for t in (kernel, step, hole, border, more))
     block: Block
@@ -143,6 +149,8 @@ def _conv(
             channels, width, kernel, step, border, hole, groups, "bias" in names, transposed, more if transposed else ()
         )
     (y,) = low.emit(node, block, [s], names)
+    if extra:
+        return rejoined(s, y, extra)
     return y.arranged((s.dims[0], *y.dims[1:]))  # what is made of numbers alone is the same for every example
 
 

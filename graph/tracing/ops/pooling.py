@@ -20,7 +20,7 @@ from lawful.blocks import (
 )
 
 from ..context import Context, handles
-from ..steps.positions import Walled, image, per_axis
+from ..steps.positions import Walled, beside, image, per_axis, rejoined
 from ..values import NotUnderstood, Stream, Value
 
 _MEANS: tuple[type[Block], ...] = (AveragePool1d, AveragePool2d, AveragePool3d)
@@ -48,10 +48,13 @@ def avg_pool(
         raise NotUnderstood("a mean with a divisor of its own")
     k, p = per_axis(kernel, rank), per_axis(padding, rank)
     step = per_axis(stride, rank) if stride else k
+    extra = beside(s, rank)
+    rank, ones = rank + extra, (1,) * extra
+    k, p, step = ones + k, (0,) * extra + p, ones + step
     even = all(len(set(t)) == 1 for t in (k, p, step)) and not ceil
     block = _MEANS[rank - 1](k[0], step[0], p[0], counts) if even else None  # type: ignore[call-arg]
     block = block or UnevenPool(False, k, step, p, (1,) * rank, ceil, counts)
-    return low.emit(node, block, [s])[0]
+    return rejoined(s, low.emit(node, block, [s])[0], extra)
 
 
 @handles("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices")
@@ -74,11 +77,14 @@ def max_pool(
     s = image(low, node, x, rank)
     k, p, d = per_axis(kernel, rank), per_axis(padding, rank), per_axis(dilation, rank)
     step = per_axis(stride, rank) if stride else k
+    extra = beside(s, rank)
+    rank, ones = rank + extra, (1,) * extra
+    k, p, d, step = ones + k, (0,) * extra + p, ones + d, ones + step
     even = all(len(set(t)) == 1 for t in (k, p, step)) and not ceil and set(d) == {1} and not around
     block: Block = UnevenPool(True, k, step, p, d, ceil, around=around)
     if even:
         block = _TOPS[rank - 1](k[0], step[0], p[0])  # type: ignore[call-arg]
-    (y,) = low.emit(node, block, [s])
+    y = rejoined(s, low.emit(node, block, [s])[0], extra)
     return (y, None) if isinstance(out, (tuple, list)) else y
 
 

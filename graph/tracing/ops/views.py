@@ -110,6 +110,12 @@ def repeat(low: Context, node: Node, x: Value, times: Sequence[int]) -> Value:
     return x.arranged(tuple(out))
 
 
+@handles("tile")
+def tile(low: Context, node: Node, x: Value, times: Sequence[int]) -> Value:
+    """The same, where the first dimensions may be left out."""
+    return repeat(low, node, x, (*(1,) * (len(x.dims) - len(times)), *times))
+
+
 @handles("repeat_interleave.self_int")
 def repeat_interleave(low: Context, node: Node, x: Value, times: int, dim: int | None = None, **rest: Any) -> Value:
     """Repeats element by element: copies inside of a dimension."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from torch.fx import Node
 
@@ -11,9 +12,9 @@ from lawful.blocks import Concat, Positions, SelectToken, Split
 from ..arrange import exact, relength, reordered, straight
 from ..context import Context
 from ..layout import COPIES, Atom, Dim, Dims, canonical, size
-from ..values import NotUnderstood, Stacked, Stream, Value, Weight
+from ..values import NotUnderstood, Rows, Stacked, Stream, Value, Weight
 from .apart import apart
-from .parameters import sliced
+from .parameters import piece_of, sliced
 
 
 def piece(low: Context, node: Node, x: Value, dim: int, widths: list[int], which: int, gone: bool) -> Value:
@@ -39,6 +40,8 @@ def piece(low: Context, node: Node, x: Value, dim: int, widths: list[int], which
         return x.arranged(x.dims[:dim] + (() if gone else (rest,)) + x.dims[dim + 1 :])
     if isinstance(x, Weight):
         return sliced(x, dim, widths, which, gone)
+    if isinstance(x, Rows) and gone and atoms == (Atom(1, x.weight.shape[1]),) and not x.masks:  # those of one head
+        return replace(x, weight=piece_of(x.weight, 1, which, which + 1), dims=x.dims[:dim] + x.dims[dim + 1 :])
     if not isinstance(x, Stream):
         raise NotUnderstood("a piece of scores")
     if any(a.axis == x.feature_axis for a in atoms):

@@ -14,7 +14,7 @@ from lawful.blocks import GlobalAveragePool, Positions, Scale
 
 from ..arrange import exact, own_axes, relength, straight
 from ..context import Context
-from ..layout import COPIES
+from ..layout import COPIES, canonical
 from ..sources import source
 from ..values import Lazy, NotUnderstood, Stream, Value, Weight
 from .features import along_features, picked, total
@@ -47,6 +47,24 @@ def image(low: Context, node: Node, x: Value, rank: int) -> Stream:
     if len(s.dims) != rank + 2:
         raise NotUnderstood("an image without a batch axis")
     return exact(low, node, s, 1, first=True)
+
+
+def beside(s: Stream, rank: int) -> int:
+    """How many position axes of an image stand beside the examples: windows that a forward treats as examples.
+
+    Raises:
+        NotUnderstood: where they are not the first ones, or more than a block can walk over.
+    """
+    extra = len(s.signal.space) - rank
+    whole = canonical((s.shape_batch, *s.signal.shape))
+    if extra and (rank + extra > 3 or s.dims[0] != sum((whole[0], *whole[2 : 2 + extra]), ())):
+        raise NotUnderstood("examples and positions share an axis")
+    return extra
+
+
+def rejoined(s: Stream, y: Stream, extra: int) -> Stream:
+    """What a window function makes of an image, with the axes that stand beside the examples where they were."""
+    return y.arranged((sum((y.dims[0], *y.dims[2 : 2 + extra]), ()), y.dims[1], *y.dims[2 + extra :])) if extra else y
 
 
 def pick(low: Context, node: Node, x: Stream, dim: int, index: torch.Tensor) -> Stream:
