@@ -92,6 +92,8 @@ def symmetry_of(kind: str, algebra: str, statement: str) -> str:
         return ""
     if "Full" in algebra or "cross" in algebra.lower():
         return "change of basis: any invertible matrix on the inner wire, undone by its reader (GL(n))"
+    if "Skew" in algebra:
+        return "complex change of basis: phases and mixing of complex features, undone by their reader (GL(n, C))"
     one_sided = " - " not in statement and not statement.startswith("-")
     if one_sided:
         return "scale invariance: the output does not see the size of these parameters"

@@ -195,3 +195,11 @@ def test_complex_layers_of_torch_are_maps_with_biases() -> None:
     laws = lw.derive(Layers(), args=torch.randn(6, 3, 2, dtype=torch.float64))
     assert laws[0].text == "Re(a.weight @ a.weight.H) + Re(a.bias @ a.bias.H) - Re(d.weight.H @ d.weight)"
     assert laws.exact_independent == 16
+
+
+def test_a_part_that_nothing_reads_never_moves_and_is_counted() -> None:
+    module, x = Plain(lambda m, x: torch.relu(x @ m.a.imag.T) @ m.d, a=(2, 3), d=[2, 2]), torch.randn(3, 3).double()
+    laws = lw.derive(module, args=x)
+    assert [law.text for law in laws][1:] == ["Re(a)"] and not laws.gaps
+    assert laws.exact_independent == lw.count(module, args=x).laws == lw.count(module, args=x, exact=True).laws == 8
+    assert lw.certificate(module, args=x).at_least == 8 and lw.parameter_count(module, args=x).laws == 8

@@ -24,7 +24,7 @@ from ..architecture.batches import expect_runs
 from ..architecture.forward import run_forward
 from ..architecture.outputs import losses_of
 from ..architecture.patterns import Patterns
-from .reach import Reach, doubted
+from .reach import ELSEWHERE, Reach, doubted
 
 COPIED = (
     "hold the same numbers, which a count of it would take for independent; count the module itself: "
@@ -152,6 +152,25 @@ def potential_program(arch: Architecture, loss: LossLike = "mse") -> Program:
     return potential_of(arch, loss).program
 
 
+def potential_programs(arch: Architecture, loss: LossLike = "mse") -> list[Program]:
+    """The same, and where parameters alone decide some activations also what it is at other points.
+
+    Raises:
+        NotPolynomialError: names the operation that is no polynomial.
+        ShapeError: for losses that do not fit the outputs, and for a network without trainable parameters.
+    """
+    here = potential_of(arch, loss)
+    points = enumerate(ELSEWHERE, 1) if here.patterns.still else ()
+    there = [potential_of(arch, loss, at=_elsewhere(arch, seed, scale)).program for seed, scale in points]
+    return [here.program, *there]
+
+
+def _elsewhere(arch: Architecture, seed: int, scale: float) -> Tensors:
+    """Trainable parameters of another point."""
+    values = arch.random_parameters(torch.Generator().manual_seed(seed))
+    return {n: scale * v for n, v in values.items() if n not in arch.frozen}
+
+
 def count_exactly(
     arch: Architecture,
     loss: LossLike = "mse",
@@ -213,5 +232,5 @@ def exact_ranks(
         polynomial.patterns,
         spanned=lambda values: fields(at_point(values)),
         laws=lambda values: program.size - count_modulo(at_point(values), best.prime, seed).ranks[-1],
-        elsewhere=lambda point: fields(potential_of(arch, loss, seed=point).program),
+        elsewhere=lambda seed, scale: fields(potential_of(arch, loss, at=_elsewhere(arch, seed, scale)).program),
     )

@@ -48,7 +48,8 @@ def search_laws(
         A basis of the laws, and an independent subset.
 
     Raises:
-        NotPolynomialError: names the operation of a network that is no polynomial.
+        NotPolynomialError: names the operation of a network that is no polynomial; and for one that is another
+            polynomial, with other laws, where its parameters alone decide otherwise (a ReLU of a weight).
         ShapeError: for a module without inputs, and for losses that do not fit the outputs.
         ValueError: if a field is not polynomial, sizes disagree, nothing moves, or the search would be too large.
 
@@ -61,9 +62,10 @@ def search_laws(
         return search_fields(fields, variables, degree, seed=seed, progress=progress)
     from lawful.blocks import ShapeError
     from lawful.theory.inputs import inputs_of
+    from lawful.theory.oracle.exact.program import NotPolynomialError
 
     from .derive import architecture_of
-    from .exact import potential_program
+    from .exact import potential_programs
     from .reading import network_of
 
     if variables is not None:
@@ -72,4 +74,13 @@ def search_laws(
     say("reading the network as a polynomial")
     inputs = inputs_of("search_laws", args, kwargs, ShapeError)
     arch = architecture_of(network_of(fields, "search_laws"), *inputs)
-    return search_fields(ProgramFields(potential_program(arch, loss)), None, degree, seed=seed, progress=progress)
+    found = [
+        search_fields(ProgramFields(program), None, degree, seed=seed, progress=progress)
+        for program in potential_programs(arch, loss)
+    ]
+    if any(other.laws != found[0].laws for other in found[1:]):
+        raise NotPolynomialError(
+            "parameters alone decide some activations (a ReLU of a weight, a clamped weight), and other laws hold "
+            "where they decide otherwise; count the laws in floats, or search the network without that function"
+        )
+    return found[0]

@@ -19,6 +19,7 @@ from .layout import canonical
 from .values import NotUnderstood, Stream
 
 LARGEST = 10**8  # entries of a parameter whose parts are looked at one by one
+PARTS = (".real()", ".imag()")  # of a complex parameter
 
 
 class Builder:
@@ -155,8 +156,16 @@ class Builder:
             if not found:
                 out[name] = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
             elif name not in found and shape and math.prod(shape) <= LARGEST:
-                for index, rows, columns in _rectangles(_unread(name, found, shape)):
+                left = _unread(name, found, shape)
+                matrix = left.reshape(*shape[:2], -1).all(-1) if len(shape) > 1 else left.reshape(-1, 1)
+                for index, rows, columns in _rectangles(matrix):
                     out[f"{name}{index}"] = (rows, columns * math.prod(shape[2:]))
+                if len(shape) > 2 and not matrix.any():
+                    pairs = any(part in n for n in found for part in PARTS)
+                    for k in range(shape[-1]):
+                        if left[..., k].all():  # a tap of a kernel, or a part of complex numbers
+                            index = PARTS[k] if pairs else f"[{':,' * (len(shape) - 1)}{k}:{k + 1}]"
+                            out[f"{name}{index}"] = (shape[0], math.prod(shape[1:-1]))
         return out
 
     def opaque(self) -> list[str]:
@@ -165,14 +174,14 @@ class Builder:
 
 
 def _unread(name: str, parts: set[str], shape: tuple[int, ...]) -> torch.Tensor:
-    """Of which rows and columns of a parameter no entry is in any of its parts."""
+    """Which entries of a parameter are in none of its parts."""
     from lawful.theory.parts import read
 
     index = torch.arange(math.prod(shape), device="cpu").reshape(shape)
     taken = torch.zeros(math.prod(shape), dtype=torch.bool, device="cpu")
     for part in parts:
         taken[read(part, {name: index}).reshape(-1)] = True
-    return ~taken.reshape(*shape[:2], -1).any(-1) if len(shape) > 1 else ~taken.reshape(-1, 1)
+    return ~taken.reshape(shape)
 
 
 def _rectangles(unread: torch.Tensor) -> Iterator[tuple[str, int, int]]:

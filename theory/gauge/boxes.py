@@ -199,6 +199,9 @@ def box_name(box: Box) -> str:
         return "Full(1)"
     if all("k" in s for s in box.labels):
         return _skew_name(box)
+    if len(box.dims) > 1 and all(s[-1] in "ck" for s in box.labels) and any(set(s[:-1]) & OFF for s in box.labels):
+        outer = Box(box.dims[:-1], frozenset(s[:-1] for s in box.labels if s[-1] == "c"))  # on all inner places alike
+        return f"Copies({box.dims[-1]}, {box_name(outer)})"
     axis = _axis_name(frozenset(s[-1] for s in box.labels if set(s[:-1]) <= {"c"}), box.dims[-1])
     if len(box.dims) == 1:
         return axis
