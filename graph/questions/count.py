@@ -49,6 +49,8 @@ POINTS = 6  # of a module near its own, and as many anywhere, where its fields a
 SURE_GAP = DOUBTFUL_GAP  # below it one point is not enough
 FLOATS = "leave out exact=True"
 LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
+REGIONS = "laws are counted at different points"
+UNKNOWN = ", whose opaque operations have no patterns of other points"
 ONE_RUN = "what is counted is the run on the example, and other calls of the module need not have all of its laws"
 Look = Callable[[int], tuple[Fields, torch.Generator]]
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
@@ -302,7 +304,7 @@ def _count_module(
     seen: list[Count] = []
     found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, seen=seen, **counted)
     if len({f.laws for f in seen}) > 1:
-        return found, f"{' and '.join(str(f.laws) for f in seen)} laws are counted at different points"
+        return found, f"{' and '.join(str(f.laws) for f in seen)} {REGIONS}"
     if 2 * len(best) > len(spans):
         return found, ""
     if len({s.rank for s in spans}) > 1:
@@ -320,7 +322,7 @@ def _settled(
         traced = _count_traced(module, loss, inputs, None, **counted)
     except OWN:
         return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt}")
-    if traced.laws > found.laws:  # its points are not generic either
+    if traced.laws > found.laws or (REGIONS in doubt and UNKNOWN in traced.method):  # not generic either
         return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt}")
     return replace(traced, method=f"{traced.method}; as it runs {doubt}")
 
@@ -358,7 +360,8 @@ def _count_traced(
         again = said(other)
         why = reason if again == reason else f"{reason}; traced: {again}"
         raise ShapeError(f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); {LESS}") from error
-    method = f"{found.method}, of the traced network" + (f" (as it runs: {type(error).__name__})" if error else "")
+    of = f"of the traced network{UNKNOWN if arch.trace and arch.trace.opaque else ''}"
+    method = f"{found.method}, {of}" + (f" (as it runs: {type(error).__name__})" if error else "")
     return _of_one_run(module, arch, replace(found, method=method))
 
 
