@@ -34,8 +34,10 @@ __all__ = [
     "Loss",
     "LossError",
     "LossLike",
+    "OWN_LOSS",
     "expect_loss",
     "label",
+    "of_own",
     "pair",
     "parse",
     "read",
@@ -46,6 +48,7 @@ __all__ = [
 
 SPANS = ("all", "shift", "scale")
 LARGEST_LOG_RATE = 20.0
+OWN_LOSS = "loss"  # what a module calls the output that is its loss
 
 
 @typed_methods(LossError, least={"axis": -LARGEST}, leave=("__init__",))
@@ -118,7 +121,8 @@ class Loss:
             LossError: names the output.
         """
         if features < 2 and self.span != "all":
-            raise LossError(f"{output} has one feature, on which {self.name} is constant; use bce or mse")
+            raise LossError(f"{output} has one feature, on which {self.name} is constant; use bce or mse"
+                " (a dict by output gives each output a loss of its own)")
         if self.weight and len(self.weight) != features:
             raise LossError(f"{output} has {features} classes, but {len(self.weight)} class weights are given")
 
@@ -247,6 +251,26 @@ def read(loss: LossLike, outputs: Sequence[str], also: Sequence[str] = ()) -> tu
             f"({', '.join(outputs)}); give one loss for each output"
         )
     return found
+
+
+@typed(LossError, skip=("loss",))
+def of_own(loss: LossLike) -> tuple[Loss]:
+    """The loss of a module whose one output is its loss: a number, which every loss here moves up or down.
+
+    Args:
+        loss: what was asked for; one that compares classes says what the module computes, and changes nothing.
+
+    Raises:
+        LossError: for an unknown loss, and for the loss of an output beside it.
+    """
+    if isinstance(loss, Mapping) and set(loss) != {OWN_LOSS}:
+        other = next(name for name in loss if name != OWN_LOSS)
+        raise LossError(
+            f"the module computes its loss itself (its output {OWN_LOSS!r}), and no loss reads {other!r} beside it; "
+            f"leave out loss=, or call the module without its labels, so that {other!r} is its output"
+        )
+    (found,) = read(loss, [OWN_LOSS])
+    return (found if found.span == "all" else Loss("mse"),)
 
 
 def _no_loss(given: object) -> str:
