@@ -8,17 +8,17 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from lawful.theory.telling import telling, told
+
 AsJson = Annotated[bool, typer.Option("--json", help="plain data on stdout instead of tables; errors are JSON as well")]
 
-PATIENCE = 15.0  # seconds between two lines of a command that works, where stderr is no terminal
 PIPE_WIDTH = 160  # of a pipe where COLUMNS does not say another: wide enough for a table
 SPELLED = {"‖": "||", "²": "^2", "Σ": "Sum", "ᵀ": "^T", "η": "eta", "ε": "eps", "γ": "gamma", "β": "beta", "θ": "theta"}
 SPELLED |= {"…": "...", "×": "x", "≈": "~", "–": "-", "—": "-", "·": "*", "→": "->", "≤": "<=", "≥": ">=", "∞": "inf"}
@@ -86,23 +86,11 @@ def status(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
     """A line on stderr that says what is being done; in a pipe, a line now and then."""
     terminal = Console(stderr=True, quiet=quiet)
     if quiet or terminal.is_terminal:
-        with terminal.status(first) as status:
+        with terminal.status(first) as status, told():
             yield status.update
         return
-    now, ended = [first], Event()
-
-    def tell() -> None:
-        while not ended.wait(PATIENCE):
-            with suppress(OSError):  # nobody reads any more
-                print(f"lawful: still {now[-1]}", file=sys.stderr, flush=True)
-
-    teller = Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield now.append
-    finally:
-        ended.set()
-        teller.join()
+    with telling(first, sys.stderr) as say:
+        yield say
 
 
 def print_json(data: dict[str, Any]) -> None:

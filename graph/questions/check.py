@@ -153,7 +153,8 @@ def check(
         seed: of everything random.
         countable: parameters up to which the network itself is counted, and not a shrunken copy.
         instance: makes a small instance of the same model, for one that is too large to count and cannot be shrunk.
-        progress: called with a line before each stage.
+        progress: called with a line before each stage (`progress=print`); without it a line now and then goes to
+            stderr where that is a terminal.
 
     Returns:
         All of it, with `lawful`, `complete`, `verdict` and a `summary`.

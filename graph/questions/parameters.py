@@ -170,7 +170,8 @@ def parameter_count(
         args: example inputs of a module.
         kwargs: its keyword inputs.
         seed: of the points and the data.
-        progress: called with a line before each stage.
+        progress: called with a line before each stage (`progress=print`); without it a line now and then goes to
+            stderr where that is a terminal.
 
     Returns:
         The numbers, a line for every family of gauges, and a verdict; `print` it for a table.
