@@ -17,10 +17,10 @@ import pytest
 import lawful as lw
 from lawful import blocks as b
 from lawful import catalog, cli, specs, terminal
-from lawful.graph.questions import reading
-from lawful.theory import telling
 from lawful.graph.questions import check as check_module
 from lawful.graph.questions import derive as engine
+from lawful.graph.questions import reading
+from lawful.theory import telling
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.counting import Count
@@ -469,7 +469,12 @@ def test_a_long_question_in_python_tells_a_terminal_what_it_does(
         text = screen.getvalue()
         ask(mlp)  # inside, nobody tells a second time
     assert text.startswith("lawful: still asking\n") and question not in screen.getvalue()
-    monkeypatch.setattr(reading, "watched", lambda what: telling.told() if told.append(what) else telling.told())
+
+    def watched(what: str) -> object:
+        told.append(what)
+        return telling.told()
+
+    monkeypatch.setattr(reading, "watched", watched)
     ask(mlp)
     assert told[0] == f"busy with {question}"
     ask(mlp, progress=told.append)
@@ -477,3 +482,17 @@ def test_a_long_question_in_python_tells_a_terminal_what_it_does(
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with telling.watched("asking") as say:
         assert say is None
+
+
+@pytest.mark.parametrize("spec", [MLP, "family:gpt2:layers=1:width=8:heads=2:vocabulary=11:context=4"])
+def test_in_a_narrow_terminal_no_name_in_a_formula_is_broken(
+    monkeypatch: pytest.MonkeyPatch, lawful, spec: str
+) -> None:
+    code, wide, _ = lawful("verify", spec)
+    assert "what is conserved" in wide
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow_code, narrow, _ = lawful("verify", spec)
+    assert narrow_code == code and max(map(len, narrow.splitlines())) <= 60 and "what is conserved" not in narrow
+    for law in lw.derive(spec):
+        assert f"{law.name}\n  indexed by {law.algebra}, {law.count} scalar" in narrow
+        assert all(word in narrow for word in law.short.split() if len(word) <= 58), law.name

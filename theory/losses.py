@@ -29,12 +29,12 @@ from .typed import typed, typed_methods
 
 __all__ = [
     "NAMES",
+    "OWN_LOSS",
     "SPANS",
     "CrossEntropy",
     "Loss",
     "LossError",
     "LossLike",
-    "OWN_LOSS",
     "expect_loss",
     "label",
     "of_own",
@@ -121,8 +121,10 @@ class Loss:
             LossError: names the output.
         """
         if features < 2 and self.span != "all":
-            raise LossError(f"{output} has one feature, on which {self.name} is constant; use bce or mse"
-                " (a dict by output gives each output a loss of its own)")
+            raise LossError(
+                f"{output} has one feature, on which {self.name} is constant; use bce or mse"
+                " (a dict by output gives each output a loss of its own)"
+            )
         if self.weight and len(self.weight) != features:
             raise LossError(f"{output} has {features} classes, but {len(self.weight)} class weights are given")
 

@@ -11,6 +11,7 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.theory.arguments import of_right_kinds, plural
+from lawful.theory.laws.notes import once
 from lawful.theory.laws.pages import Printed
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.counting import CLEAR_GAP, Count, count_fields, expect_known
@@ -137,7 +138,7 @@ class ParameterCount(Printed):
             lines += ["", f"{'':{width}}{'gauge':>8}{'laws':>8}"]
             lines += [f"{f.name:{width}}{f.gauge:>8}{f.laws:>8}" for f in self.families]
         gap = "" if math.isinf(self.gap) else f", gap {self.gap:.0e}"
-        return "\n".join([*lines, "", f"{self.verdict}: {self.method}{gap}", *self.notes])
+        return "\n".join([*lines, "", f"{self.verdict}: {self.method}{gap}", *once(self.notes)])
 
 
 @question()
