@@ -92,8 +92,9 @@ class Ledger(Printed, Watcher):
 
     @property
     def verdict(self) -> str:
-        """The worst of all: `ok`, `rounding`, `epsilon`, `not tested`, `not watched`, `undecided` (no law), `unexplained`.
+        """The worst: `ok`, `rounding`, `epsilon`, `not tested`, `not watched`, `unexplained`, in this order.
 
+        A run without a law is `undecided`.
         `ok in part` (and so on) where a law is not tested, and where there are trainable parameters that no watched law
         reads; `health()` names them.
         """
