@@ -15,7 +15,7 @@ from lawful.theory.arguments import Tolerance
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, shown
-from lawful.theory.oracle.modules import Axes, Point, module_points
+from lawful.theory.oracle.modules import Axes, module_points
 from lawful.theory.oracle.quantities import Quantity, judge_quantity
 from lawful.theory.oracle.verification import TOLERANCE, LawReport, verify
 from lawful.theory.typed import typed
