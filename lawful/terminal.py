@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
@@ -23,6 +24,20 @@ PIPE_WIDTH = 160  # of a pipe where COLUMNS does not say another: wide enough fo
 SPELLED = {"‖": "||", "²": "^2", "Σ": "Sum", "ᵀ": "^T", "η": "eta", "ε": "eps", "γ": "gamma", "β": "beta", "θ": "theta"}
 SPELLED |= {"…": "...", "×": "x", "≈": "~", "–": "-", "—": "-", "·": "*", "→": "->", "≤": "<=", "≥": ">=", "∞": "inf"}
 SPELLED |= {"é": "e", "ö": "oe", "ü": "ue", "⟨": "<", "⟩": ">", "√": "sqrt", "∂": "d", "⊗": "(x)", "ℝ": "R"}
+SPELLED |= {
+    "─": "-",
+    "│": "|",
+    "●": "o",
+    "∇": "grad ",
+    "∫": "int ",
+    "⊤": "^T",
+    "−": "-",
+    "’": "'",
+    "≠": "!=",
+    "∈": " in ",
+}
+SPELLED |= {"³": "^3", "½": "1/2", "∥": "||", "∣": "|", "Δ": "D", "∝": "~"}
+GREEK = "GREEK SMALL LETTER "  # how Unicode calls them: λ is lambda
 FLOATS = 4  # matrices of parameters by parameters that the oracle holds at once
 FIRST = ("check", "derive", "verify", "count", "draw", "report")  # what a new user needs, then the others
 
@@ -40,7 +55,15 @@ def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
     """A character that the terminal does not have, in letters that it has."""
     assert isinstance(error, UnicodeEncodeError)
     missing = error.object[error.start : error.end]
-    return "".join(SPELLED.get(c, c.encode("ascii", "backslashreplace").decode()) for c in missing), error.end
+    return "".join(map(_in_ascii, missing)), error.end
+
+
+def _in_ascii(c: str) -> str:
+    """A character as it is spelled: Greek letters by their names, others without their accents; else its number."""
+    name = unicodedata.name(c, "")
+    plain = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()
+    spelled = SPELLED.get(c, name.removeprefix(GREEK).lower() if name.startswith(GREEK) else plain)
+    return spelled or c.encode("ascii", "backslashreplace").decode()
 
 
 codecs.register_error("lawful.spelled", _spelled)

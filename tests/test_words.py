@@ -10,7 +10,11 @@ from torch import nn
 
 import lawful as lw
 from lawful import blocks as b
-from lawful import catalog
+from lawful import (
+    catalog,
+    terminal,  # noqa: F401  (spells characters)
+)
+from lawful.catalog.trust import reliability
 from lawful.page import page
 from lawful.theory.laws.notes import Fact, once
 from lawful.theory.laws.words import INDICES, WORDS, words_of
@@ -97,3 +101,27 @@ def test_a_set_of_laws_has_latex_where_there_is_no_html() -> None:
     text = laws._repr_latex_()
     assert text.startswith("$") and text.endswith("$") and text.count("&") == len(laws)
     assert lw.derive(b.Linear(3, 4) >> b.GELU())._repr_latex_() == ""
+
+
+def test_what_is_printed_is_a_sentence() -> None:
+    mlp = lw.families.mlp([2, 3, 1])
+    count = lw.count(mlp)
+    assert str(count).startswith("3 independent laws of 13 parameters: holds (") and "\n" not in str(count)
+    assert repr(count).startswith("Count(laws=3, ")
+    proved = lw.certificate(mlp).check()
+    assert str(proved).startswith("exactly 3 independent laws of 13 parameters, proved modulo ")
+    assert repr(proved).startswith("Proved(parameters=13, ")
+
+
+def test_one_law_that_is_missing_is_one_and_one_point_is_one() -> None:
+    linear = lw.check(b.Linear(1, 2, bias=False) >> b.Linear(2, 2, bias=False) >> b.Linear(2, 1, bias=False))
+    if linear.difference == 1:
+        assert "the count sees 1 more law than is listed" in str(linear)
+    for entry in catalog.search(kind="balance", limit=20):
+        assert "at 1 random points" not in reliability(entry)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_no_character_is_printed_as_a_number_where_it_can_be_spelled(encoding: str) -> None:
+    said = "‖W‖² ─●─ λ ∇h ∫ σ é ⊤ α ½ − ≠ ζ ψ à".encode(encoding, "lawful.spelled").decode(encoding)
+    assert "\\u" not in said and "lambda" in said and "psi" in said, said

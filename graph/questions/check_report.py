@@ -263,8 +263,8 @@ class CheckReport:
         if self.findings and not self.holds:
             return f"not complete, and not all that is listed holds{where}"
         if self.findings:
-            found = plural(self.difference, "more law")
-            return f"correct but not complete: the count sees {found} than are listed, for a reason named below{where}"
+            found = f"{plural(self.difference, 'more law')} than {'is' if self.difference == 1 else 'are'} listed"
+            return f"correct but not complete: the count sees {found}, for a reason named below{where}"
         if self.difference:
             more = self.difference > 0
             laws = plural(abs(self.difference), "law")
