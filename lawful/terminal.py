@@ -24,20 +24,9 @@ PIPE_WIDTH = 160  # of a pipe where COLUMNS does not say another: wide enough fo
 SPELLED = {"‖": "||", "²": "^2", "Σ": "Sum", "ᵀ": "^T", "η": "eta", "ε": "eps", "γ": "gamma", "β": "beta", "θ": "theta"}
 SPELLED |= {"…": "...", "×": "x", "≈": "~", "–": "-", "—": "-", "·": "*", "→": "->", "≤": "<=", "≥": ">=", "∞": "inf"}
 SPELLED |= {"é": "e", "ö": "oe", "ü": "ue", "⟨": "<", "⟩": ">", "√": "sqrt", "∂": "d", "⊗": "(x)", "ℝ": "R"}
-SPELLED |= {
-    "─": "-",
-    "│": "|",
-    "●": "o",
-    "∇": "grad ",
-    "∫": "int ",
-    "⊤": "^T",
-    "−": "-",
-    "’": "'",
-    "≠": "!=",
-    "∈": " in ",
-}
-SPELLED |= {"³": "^3", "½": "1/2", "∥": "||", "∣": "|", "Δ": "D", "∝": "~"}
-GREEK = "GREEK SMALL LETTER "  # how Unicode calls them: λ is lambda
+SPELLED |= {"─": "-", "│": "|", "●": "o", "∇": "grad ", "∫": "int ", "⊤": "^T", "−": "-", "’": "'", "≠": "!="}
+SPELLED |= {"∈": " in ", "λ": "lambda", "³": "^3", "½": "1/2", "∥": "||", "∣": "|", "Δ": "D", "∝": "~"}
+GREEK = "GREEK SMALL LETTER "  # how Unicode calls them, but for λ
 FLOATS = 4  # matrices of parameters by parameters that the oracle holds at once
 FIRST = ("check", "derive", "verify", "count", "draw", "report")  # what a new user needs, then the others
 
