@@ -2,6 +2,8 @@
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr), 3 a mistake of lawful
 itself, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
+
+This file is long because every command of a network is here, with its options in words.
 """
 
 from __future__ import annotations

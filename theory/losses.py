@@ -10,6 +10,8 @@ Peyré 2023, section 2).  Three spans cover the losses in use:
 A span belongs to one position of one example: the features are what is shifted or normalised.  A contrastive loss sees
 the cosines of the outputs in a batch, so its gradient at one output is a combination of the others: where all outputs
 lie in a subspace, gradients never leave it, and the subspace is conserved beside the laws of `"scale"`.
+
+This file is long because the names of losses are read here in every form in which people write them.
 """
 
 from __future__ import annotations
