@@ -60,8 +60,8 @@ class LawTable:
             title=Text(self.title, "bold"), title_justify="left", header_style="bold", box=None, pad_edge=False
         )
         table.add_column("law", overflow="fold", ratio=4)
-        for name in head:
-            table.add_column(name, no_wrap=True, justify="right" if name in ("scalars", "residual") else "left")
+        for column in head:
+            table.add_column(column, no_wrap=True, justify="right" if column in ("scalars", "residual") else "left")
         table.add_column("what is conserved", overflow="fold", ratio=7)
         for name, cells, formula in rows:
             table.add_row(name, *cells, formula)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.func import jacrev
@@ -89,25 +89,25 @@ def verify(
     if own := quantities_of(laws):
         points = _points(network, "mse" if loss is None else loss, args, kwargs, redraw, axis, samples, seed)
         return Report(tuple(judge_quantity(name, each, points, seed) for name, each in own.items()))
-    assert laws is None or isinstance(laws, Sequence)
+    known = cast("Sequence[Law] | LawSet | None", laws)
     arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
-    if laws is None:
+    if known is None:
         asked = "mse" if loss is None else loss
-        laws = derive(arch, asked) if arch else derive(network, asked, args=args, kwargs=kwargs)
-    losses = agreed_losses(laws, loss, arch)
+        known = derive(arch, asked) if arch else derive(network, asked, args=args, kwargs=kwargs)
+    losses = agreed_losses(known, loss, arch)
     if isinstance(network, Network) and not len(args) and not kwargs:
         expect_fits(network.arch, examples_of(network.arch), "verification")
         args = network.arch.random_inputs(examples_of(network.arch), torch.Generator().manual_seed(seed))
     elif isinstance(network, Architecture):
         expect_fits(network, examples_of(network), "verification")
     where: dict[str, Any] = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
-    return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
+    return verify_laws(known, network, losses, samples=samples, seed=seed, **where)
 
 
 def _points(
     network: Architecture | torch.nn.Module,
     loss: LossLike,
-    args: Sequence[Any],
+    args: torch.Tensor | Sequence[Any],
     kwargs: Mapping[str, Any] | None,
     redraw: bool,
     axis: Axes | None,
@@ -128,7 +128,7 @@ def _points(
     else:
         axis = class_axes(network, loss, (tuple(args), dict(kwargs or {})), axis)
     on = -1 if axis is None else axis
-    return module_points(network, loss, args, samples, seed, on, kwargs=kwargs, redraw=redraw)
+    return module_points(network, loss, tuple(args), samples, seed, on, kwargs=kwargs, redraw=redraw)
 
 
 def agreed_losses(laws: Sequence[Law] | LawSet, loss: LossLike | None, arch: Architecture | None = None) -> LossLike:
