@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from lawful.theory.arguments import plural
+
 from .bibliography import OWN, cited
 from .record import Record
 
@@ -56,8 +58,8 @@ def reliability(entry: Record) -> str:
         "nothing to corrupt: it never moves" if math.isinf(c.control) else f"a corrupted copy moves by {c.control:.0e}"
     )
     return (
-        f"{c.verdict}: the relative derivative along loss gradients at {c.samples} random points (float64, seed "
-        f"{c.seed}) is {c.residual:.0e}; {control}; lawful {c.version}"
+        f"{c.verdict}: the relative derivative along loss gradients at {plural(c.samples, 'random point')} (float64, "
+        f"seed {c.seed}) is {c.residual:.0e}; {control}; lawful {c.version}"
     )
 
 

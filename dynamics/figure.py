@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,16 +79,20 @@ def plot(ledger: Watcher, path: str | Path | None) -> Figure:
     names = [a.form.law.name for a in accounts]
     left, right = [0.0] * len(names), [0.0] * len(names)
     shades = iter(colours(len(found[names[0]].causes)))
+    # Each law by its own measure: one that is moved to and fro a thousand times as far would hide all others.
+    wholes = [math.fsum(abs(x) for x in found[n].causes.values() if math.isfinite(x)) or 1.0 for n in names]
     for cause in found[names[0]].causes:
-        widths = [found[n].causes[cause] / a.norm for n, a in zip(names, accounts, strict=True)]
+        widths = [found[n].causes[cause] / whole for n, whole in zip(names, wholes, strict=True)]
         starts = [r if w >= 0 else x for w, x, r in zip(widths, left, right, strict=True)]
         causes.barh(range(len(names)), widths, left=starts, label=cause, color=next(shades))
         right = [r + max(w, 0.0) for w, r in zip(widths, right, strict=True)]
         left = [x + min(w, 0.0) for w, x in zip(widths, left, strict=True)]
     causes.set_yticks(range(len(names)), names, fontsize=6)
-    causes.locator_params(axis="x", nbins=4)  # more numbers than that run into one another
-    causes.set(title="what moved it, of its size")
-    causes.legend(fontsize=6)
+    causes.set_xlim(-1.02, 1.02)
+    causes.axvline(0.0, color="black", linewidth=0.6)
+    causes.set_xticks([-1, -0.5, 0, 0.5, 1], ["100 %", "50 %", "0", "50 %", "100 %"])
+    causes.set(title="what moved it, of all that did", xlabel="down, and up")
+    causes.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure

@@ -6,17 +6,20 @@ This file is long because every finding is told from all the others of one step.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 
 from lawful.theory.arguments import plural
+from lawful.theory.laws.notes import once
 from lawful.theory.parts import base
 
 from .account import Account
 from .findings import Finding, clipped, known, silent
+from .sharded import local
 from .step import FROZEN, NORM, OUTSIDE
 
 if TYPE_CHECKING:
@@ -25,9 +28,11 @@ if TYPE_CHECKING:
 OK, ROUNDING, APPROXIMATE, UNEXPLAINED = "ok", "rounding", "epsilon", "unexplained"
 UNDECIDED = "undecided"  # there is no law
 NOT_WATCHED = "not watched"  # no step of the law was accounted for yet
-ORDER = (OK, ROUNDING, APPROXIMATE, NOT_WATCHED, UNEXPLAINED)
+NOT_TESTED = "not tested"  # rounding alone may be larger than the law
+ORDER = (OK, ROUNDING, APPROXIMATE, NOT_TESTED, NOT_WATCHED, UNEXPLAINED)
 COARSE = 1e-3  # products of gradients that are known no better than this
 ALIKE = 0.3  # how far the changes of a law may be from one multiple of it that decay would make
+SAID = 3  # notes of a derivation that are said again
 PRECISE = 1e-10  # a remainder below this part of the law is none
 
 
@@ -54,16 +59,19 @@ class Judgement:
             return UNEXPLAINED
         if any(f.kind == "no law" for f in self.findings):
             return UNDECIDED
-        worst = max(self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
-        return f"{worst} in part" if self.partial and worst in (OK, ROUNDING, APPROXIMATE) else worst
+        tested = [v for v in self.verdicts.values() if v != NOT_TESTED]
+        worst = max(tested or self.verdicts.values(), key=ORDER.index, default=NOT_WATCHED)
+        partial = self.partial or len(tested) < len(self.verdicts)
+        return f"{worst} in part" if partial and worst in (OK, ROUNDING, APPROXIMATE) else worst
 
 
-def verdict(account: Account, low: bool) -> str:
+def verdict(account: Account, low: bool, typical: Callable[[], float] = float) -> str:
     """The verdict on one law.
 
     Args:
         account: its account.
         low: weights or gradients are less precise than float64.
+        typical: gives the size of an entry of a parameter: a law that is linear in them is small where it starts at 0.
     """
     if account.broken is not None or not torch.isfinite(account.remainder).all():
         return UNEXPLAINED
@@ -75,6 +83,9 @@ def verdict(account: Account, low: bool) -> str:
         return UNEXPLAINED
     if not account.judged:
         return NOT_WATCHED
+    bound, several = float(torch.linalg.vector_norm(account.bound)), account.first.numel() ** 0.5
+    if bound > account.norm and (account.form.quadratic or bound > typical() * several):
+        return NOT_TESTED
     if not account.form.law.exact:
         return APPROXIMATE
     return ROUNDING if low and account.relative > PRECISE else OK
@@ -83,7 +94,8 @@ def verdict(account: Account, low: bool) -> str:
 def judge(ledger: Watcher) -> Judgement:
     """Verdicts, findings and words for a run."""
     low = max(ledger.precision.gradient, ledger.precision.unit, ledger.precision.rate) > PRECISE
-    verdicts = {n: verdict(a, low) for n, a in ledger.accounts.items()}
+    typical = cache(lambda: _typical(ledger))
+    verdicts = {n: verdict(a, low, typical) for n, a in ledger.accounts.items()}
     still = {n for n, p in ledger.parameters.items() if not p.requires_grad}
     undecided = [
         n
@@ -93,7 +105,8 @@ def judge(ledger: Watcher) -> Judgement:
     idle = _idle(ledger, verdicts)
     verdicts.update(dict.fromkeys(idle, NOT_WATCHED))
     bad = [ledger.accounts[n] for n, v in verdicts.items() if v == UNEXPLAINED]
-    good = [ledger.accounts[n] for n, v in verdicts.items() if v not in (UNEXPLAINED, NOT_WATCHED)]  # the judged ones
+    judged = (OK, ROUNDING, APPROXIMATE)
+    good = [ledger.accounts[n] for n, v in verdicts.items() if v in judged]
     findings = [
         *known(ledger),
         *_broken(ledger, bad, good),
@@ -119,6 +132,14 @@ def judge(ledger: Watcher) -> Judgement:
             verdicts.update(dict.fromkeys(touched, UNEXPLAINED))
     partial = bool(verdicts) and bool(ledger.unread)
     return Judgement(verdicts, tuple(findings), _words(ledger, verdicts, findings, low), partial)
+
+
+def _typical(ledger: Watcher) -> float:
+    """The size of an entry of a parameter: the middle one of all parameters that do not start at 0."""
+    parts = [local(p.detach()) for p in ledger.parameters.values()]
+    sizes = sorted(float(torch.linalg.vector_norm(x)) / x.numel() ** 0.5 for x in parts if x.numel())
+    moved = [s for s in sizes if s > 0]
+    return moved[len(moved) // 2] if moved else 0.0
 
 
 def _idle(ledger: Watcher, verdicts: Mapping[str, str]) -> list[str]:
@@ -281,6 +302,13 @@ def _unmeasured(ledger: Watcher, verdicts: dict[str, str]) -> list[Finding]:
     return [Finding("epsilon", (), text, fault=False)]
 
 
+def _unruled(ledger: Watcher) -> list[str]:
+    """What the derivation says of the places behind which laws are missing, with their lines; the first few."""
+    notes = once(ledger.derived.gaps) if ledger.derived is not None else ()
+    more = f" (and {plural(len(notes) - SAID, 'more note')} of lw.derive)" if len(notes) > SAID else ""
+    return [f"{note}{more if i == SAID - 1 else ''}" for i, note in enumerate(notes[:SAID])]
+
+
 def _alone(ledger: Watcher) -> list[str]:
     """Parameters that laws read, but none of them together with another parameter that has a gradient."""
     still = {base(n) for law in ledger.laws if law.kind == "frozen" for n in law.parameters}
@@ -316,6 +344,12 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
         lines.append(
             f"rounding: what is left over is rounding (bound {bound:.0e} of the law, seen {worst.relative:.0e})."
         )
+    if counts[NOT_TESTED]:
+        names = [n for n, v in verdicts.items() if v == NOT_TESTED]
+        lines.append(
+            f"not tested: rounding alone may be larger than {_some(names)}, so that their account says nothing (an "
+            "optimizer that divides a gradient by its own size makes whole steps of rounding)."
+        )
     if counts[APPROXIMATE]:
         those = [a for n, a in ledger.accounts.items() if verdicts[n] == APPROXIMATE]
         did = max(float(torch.linalg.vector_norm(a.causes[NORM])) / a.norm for a in those if NORM in a.causes)
@@ -327,6 +361,7 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
     if verdicts and (unread := ledger.unread):
         other = "a training with another loss may have more (loss=), and " if ledger.loss == "mse" else ""
         lines.append(f"no law that is watched reads {_some(unread)}: {other}`assert_lawful` judges their gradients.")
+        lines += [f"why there may be no law: {why}." for why in _unruled(ledger)]
     if verdicts and (alone := _alone(ledger)):
         text = "a wrong factor on the whole gradient of one of them is not seen by any law; `assert_lawful` sees it."
         lines.append(f"no law joins {_some(alone)} to other parameters: {text}")

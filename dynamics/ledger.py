@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lawful.theory.arguments import plural, shown, there_are
+from lawful.theory.arguments import near_or_all, plural, shown
 from lawful.theory.extras import needed
 from lawful.theory.laws.law import Law
 from lawful.theory.laws.pages import Printed
@@ -59,7 +59,7 @@ class Ledger(Printed, Watcher):
         TypeError: for what is no optimizer.
     """
 
-    def account(self, law: str | Law | Row) -> dict[str, Tensor]:
+    def account(self, law: str | int | Law | Row) -> dict[str, Tensor]:
         """Every scalar of a law: `change`, one tensor for every cause, and `remainder`, in the shape of the law."""
         one = self._account(law)
         shape = one.form.law.value(self._plain(self._parameters)).shape
@@ -78,11 +78,11 @@ class Ledger(Printed, Watcher):
         """All rows as a table of the package rich; `print(ledger)` shows the same as text."""
         return table(self.rows(), plural(self.steps, "step"))
 
-    def explain(self, law: str | Law | Row) -> str:
+    def explain(self, law: str | int | Law | Row) -> str:
         """What moved a law, in plain words.
 
         Args:
-            law: the law, its name, or its row.
+            law: the law, its name, its row, or its number from 0.
         """
         return explain(self, self._account(law))
 
@@ -92,9 +92,11 @@ class Ledger(Printed, Watcher):
 
     @property
     def verdict(self) -> str:
-        """The worst of all laws: `ok`, `rounding`, `epsilon`, `not watched`, `undecided` (no law) or `unexplained`.
+        """The worst: `ok`, `rounding`, `epsilon`, `not tested`, `not watched`, `unexplained`, in this order.
 
-        `ok in part` (and so on) where there are trainable parameters that no watched law reads; `health()` names them.
+        A run without a law is `undecided`.
+        `ok in part` (and so on) where a law is not tested, and where there are trainable parameters that no watched law
+        reads; `health()` names them.
         """
         return judge(self).worst
 
@@ -150,9 +152,13 @@ class Ledger(Printed, Watcher):
             console.print(self.table())
         return text.get() + self.health()
 
-    def _account(self, law: str | Law | Row) -> Account:
+    def _account(self, law: str | int | Law | Row) -> Account:
+        if isinstance(law, int) and not isinstance(law, bool) and -len(self.laws) <= law < len(self.laws):
+            law = self.laws[law]
         if not isinstance(law, (str, Law, Row)):
-            raise TypeError(f"{shown(law)} is no law; pass one of the ledger's laws, its name, or its row")
+            raise TypeError(
+                f"{shown(law)} is no law; pass one of the ledger's laws, its name, its row, or its number from 0"
+            )
         name = law.law if isinstance(law, Row) else law if isinstance(law, str) else law.name
         if self.lawless:
             raise KeyError(f"no law named {name!r} is watched: {self.lawless}")
@@ -162,5 +168,5 @@ class Ledger(Printed, Watcher):
                 "training mode; run one, or pass laws= or args= to the ledger"
             )
         if name not in self.accounts:
-            raise KeyError(f"no law named {name!r} is watched; {there_are(self.accounts)}")
+            raise KeyError(f"no law named {name!r} is watched; {near_or_all(name, self.accounts)}")
         return self.accounts[name]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .account import Account
-from .health import APPROXIMATE, NOT_WATCHED, OK, ROUNDING, UNEXPLAINED, judge, suspects
+from .health import APPROXIMATE, NOT_TESTED, NOT_WATCHED, OK, ROUNDING, UNEXPLAINED, judge, suspects
 from .step import DECAY, NORM, UNWATCHED
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Row:
         causes: what every cause did.
         remainder: the Euclidean norm of what no cause explains.
         relative: the remainder over the law's scale.
-        verdict: `ok`, `rounding`, `epsilon`, `not watched` or `unexplained`.
+        verdict: `ok`, `rounding`, `epsilon`, `not tested`, `not watched` or `unexplained`.
     """
 
     law: str
@@ -80,7 +80,8 @@ def table(found: Sequence[Row], title: str) -> Table:
 
     causes = list(found[0].causes) if found else []
     out = Table("law", "change", *map(escape, causes), "remainder", "of the law", "verdict", title=escape(title))
-    colours = {OK: "green", ROUNDING: "green", APPROXIMATE: "yellow", NOT_WATCHED: "yellow", UNEXPLAINED: "bold red"}
+    colours = {OK: "green", ROUNDING: "green", UNEXPLAINED: "bold red"}
+    colours |= dict.fromkeys((APPROXIMATE, NOT_TESTED, NOT_WATCHED), "yellow")
     for row in found:
         numbers = [row.change, *row.causes.values(), row.remainder]
         colour, verdict = colours.get(row.verdict, ""), escape(row.verdict)
@@ -140,6 +141,9 @@ def _sentences(ledger: Watcher, account: Account, row: Row) -> list[str]:
     if row.verdict == ROUNDING:
         bound = float(torch.linalg.vector_norm(account.bound)) / scale
         out.append(f"The remainder is rounding: bound {bound:.0e} of the law, seen {row.relative:.0e}.")
+    if row.verdict == NOT_TESTED:
+        bound = float(torch.linalg.vector_norm(account.bound)) / scale
+        out.append(f"Rounding alone may be {bound:.0e} times the law, so that its account tests nothing.")
     if row.verdict == APPROXIMATE:
         what = abs(row.causes.get(NORM, 0.0)) / scale
         out.append(f"The law holds up to the epsilon of norms; what that did was measured, {what:.0e} of the law.")

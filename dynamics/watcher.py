@@ -88,6 +88,7 @@ class Watcher:
         self.steps = 0
         self.accounts: dict[str, Account] = {}
         self.laws: tuple[Law, ...] = ()
+        self.derived: LawSet | None = None  # what the laws were chosen from, with its notes
         self.lawless: str | None = None  # why there is no law to watch
         self._sample, self._seed = sample, seed
         self._parameters: dict[str, nn.Parameter] = {}
@@ -148,6 +149,7 @@ class Watcher:
     def _watch(self, laws: Sequence[Law]) -> None:
         """Starts the accounts."""
         chosen = list(laws)
+        self.derived = laws if isinstance(laws, LawSet) else self.derived
         if not chosen:
             raise ValueError(f"there is no law to watch: {why_none(laws)}")
         if self._sample is not None and self._sample < len(chosen):
@@ -270,7 +272,11 @@ class Watcher:
             return derive(model, losses, args=args, kwargs=kwargs)
 
     def _real(self, laws: LawSet) -> Sequence[Law]:
-        """Derived laws without those of complex parameters, whose steps are not followed; all if none is left."""
+        """Derived laws without those of complex parameters, whose steps are not followed; all if none is left.
+
+        What was derived is kept, with its notes.
+        """
+        self.derived = laws
         held = watched(self.model, laws) if len(laws) else {}
         some = [law for law in laws if not any(held[base(n)].is_complex() for n in law.parameters)]
         return some or laws

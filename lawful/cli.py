@@ -2,6 +2,8 @@
 
 Exit codes: 0 lawful, 1 a law is violated, missing or undecided, 2 bad input (one line on stderr), 3 a mistake of lawful
 itself, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
+
+This file is long because every command of a network is here, with its options in words.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def demo(
     finish(run(output, steps, seed, as_json, console(as_json)))
 
 
-@app.command()
+@app.command(short_help="List the laws of a network, or print the proof of one.")
 def derive(
     spec: Spec,
     loss: Loss = "mse",
@@ -86,11 +88,15 @@ def derive(
     proof: Annotated[str | None, typer.Option(metavar="LAW", help="print the proof of this law")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the laws of a network, or print the proof of one."""
+    """List the laws of a network, or print the proof of one.
+
+    What "indexed by" and the indices of formulas mean is in docs/trust.md and in Python's help(lawful.Law).
+    """
     from lawful.graph.questions.derive import derive as derive_laws
+    from lawful.theory.laws.notes import once
 
     from .cli_trace import trace_data, trace_lines
-    from .tables import law_data, law_line, law_table, laws_data
+    from .tables import LawTable, law_data, law_line, laws_data
 
     arch = load(spec)
     laws = derive_laws(arch, loss)
@@ -113,8 +119,9 @@ def derive(
         for law in laws:
             print(f"% {law.name}, indexed by {law.algebra}\n\\[ {law.latex} \\]")
         return
-    terminal.print(law_table(laws, spec))
-    terminal.print(law_line(laws), *laws.notes, *trace_lines(arch, laws.notes), sep="\n", highlight=False, markup=False)
+    terminal.print(LawTable(laws, spec))
+    lines = (law_line(laws), *once(laws.notes), *trace_lines(arch, laws.notes))
+    terminal.print(*lines, sep="\n", highlight=False, markup=False)
 
 
 @app.command(short_help="Check every law by gradients at random points.")
@@ -130,9 +137,10 @@ def verify(
     from lawful.graph.questions.check import acceptable
     from lawful.graph.questions.check import verify as verify_laws
     from lawful.graph.questions.derive import derive as derive_laws
+    from lawful.theory.laws.notes import once
 
     from .cli_trace import trace_data, trace_lines
-    from .tables import law_line, law_table, laws_data, reasons, report_data
+    from .tables import LawTable, law_line, laws_data, reasons, report_data
 
     arch, whole = _load(spec, shrink, VERIFIABLE, "verification")
     laws = derive_laws(arch, loss)
@@ -142,11 +150,11 @@ def verify(
         print_json({**report_data(report), "derived": laws_data(laws), **trace_data(whole)})
     else:
         terminal = console(False)
-        terminal.print(law_table(laws, spec, report))
+        terminal.print(LawTable(laws, spec, report))
         outcome = (
             f"verdict: {report.verdict}" if laws else "there is no law to verify; check says whether one is missing"
         )
-        lines = (law_line(laws), *laws.notes, *trace_lines(whole, laws.notes), *reasons(report), outcome)
+        lines = (law_line(laws), *once(laws.notes), *trace_lines(whole, laws.notes), *reasons(report), outcome)
         terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(acceptable(report, laws))
 
@@ -207,7 +215,7 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
     from lawful.graph.questions.check import check as check_laws
 
     from .cli_trace import trace_data, trace_lines
-    from .tables import check_data, law_table
+    from .tables import LawTable, check_data
 
     arch = load(spec)
     single_thread()
@@ -219,7 +227,7 @@ def check(spec: Spec, loss: Loss = "mse", seed: Seed = 0, as_json: AsJson = Fals
         terminal = console(False)
         measured = bool(found.report.laws)
         title = spec if found.verified_laws is found.laws or not measured else f"{spec}, on {found.subject.name}"
-        terminal.print(law_table(found.verified_laws if measured else found.laws, title, found.report))
+        terminal.print(LawTable(found.verified_laws if measured else found.laws, title, found.report))
         lines = (found.summary, *trace_lines(arch, found.laws.notes), found.outcome)
         terminal.print(*lines, sep="\n", highlight=False, markup=False)
     finish(found.lawful)

@@ -142,6 +142,7 @@ def _show(data: dict[str, Any], terminal: Console) -> None:
     terminal.print(numbers)
     for part in data["parts"]:
         for c in part["claims"]:
-            more = f" Smallest counterexample: {c['counterexample']}" if "counterexample" in c else ""
+            smallest = c.get("counterexample", "")
+            more = f" Smallest counterexample: {smallest}" if smallest and smallest not in c["evidence"] else ""
             text = f"{c['verdict']:<9} {part['name']}: {c['text']}. {c['evidence']}{more}"
             terminal.print(text, highlight=False, markup=False, soft_wrap=True)

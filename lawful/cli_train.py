@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from lawful.theory.arguments import near_or_all
+
 from .specs import BadInput, expect_writable, load
 from .terminal import AsJson, console, finish, print_json, single_thread
 
@@ -122,7 +124,7 @@ def ledger(
     run = _read(file)
     if law is not None:
         if law not in run["explained"]:
-            raise BadInput(f"{file} has no law named {law!r}; it has {', '.join(list(run['explained'])[:6])}")
+            raise BadInput(f"{file} has no law named {law!r}; {near_or_all(law, run['explained'])}")
         print_json({"law": law, "explained": run["explained"][law]}) if as_json else print(run["explained"][law])
     elif as_json:
         print_json(run)

@@ -21,7 +21,7 @@ from lawful.theory.extras import how_to_install
 from .demo_networks import Subject, subjects
 from .demo_result import Result
 from .specs import BadInput
-from .tables import check_data, law_table, number
+from .tables import LawTable, check_data, number
 
 LOSS = "cross_entropy"
 PROVED = "balance of layer1.attention.heads.q"
@@ -95,7 +95,7 @@ def _check(subject: Subject, seed: int, console: Console) -> CheckReport:
     """Derives, verifies, counts, and prints the laws and one proof."""
     with console.status("deriving") as status:
         found = check(subject.arch, LOSS, seed=seed, progress=status.update)
-    console.print(law_table(found.laws, f"The laws of the {subject.name}", found.report), "")
+    console.print(LawTable(found.laws, f"The laws of the {subject.name}", found.report), "")
     short = min((law for law in found.laws if law.kind == "balance"), key=lambda law: len(law.latex))
     console.print(f"In LaTeX, {short.name}: $h_i = {short.latex}$", markup=False, highlight=False, soft_wrap=True)
     if any(law.name == PROVED for law in found.laws):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from lawful.graph.questions.derive import architecture_of
 from lawful.graph.questions.reading import NetworkLike, question
 from lawful.theory.arguments import plural
 from lawful.theory.files import expect_writable
+from lawful.theory.laws.notes import once
+from lawful.theory.laws.words import words_of
 from lawful.theory.losses import LossLike
 
 from .cli_trace import trace_lines
@@ -124,13 +126,12 @@ def page(arch: Architecture, title: str, loss: LossLike = "mse", found: CheckRep
         _picture(arch, laws, loss),
         "<h2>What training conserves</h2>",
         _table(laws, found),
+        _words(laws),
         "<h2>Why: the proofs</h2>",
         *(_proof(law, times) for law, times in _folded(laws)),
         "<h2>What is not covered, and why</h2>",
-        _list(
-            [*laws.notes, *trace_lines(arch)],
-            "Nothing that the rules know of: no operation is opaque, no limit was met.",
-        ),
+        _list(once(laws.gaps), "Nothing that the rules know of: no operation is opaque, no limit was met."),
+        *_read(arch, laws),
     ]
     body = "\n".join(parts)
     return (
@@ -141,6 +142,14 @@ def page(arch: Architecture, title: str, loss: LossLike = "mse", found: CheckRep
     )
 
 
+def _read(arch: Architecture, laws: LawSet) -> Iterator[str]:
+    """What a reader should know of the network that was asked about, if it was traced or has facts."""
+    told = [*once(laws.facts), *trace_lines(arch, laws.notes)]
+    if told:
+        yield "<h2>How the network was read</h2>"
+        yield _list(told)
+
+
 def _outcome(found: CheckReport | None, laws: LawSet) -> str:
     if found is None:
         scalars, families = plural(laws.count, "scalar law"), plural(len(laws), "family", "families")
@@ -148,7 +157,8 @@ def _outcome(found: CheckReport | None, laws: LawSet) -> str:
         return f"<p>{count}; not verified and not counted.</p>"
     verdict = str(found.verdict)
     first = f'<p>Verdict: <b class="{verdict}">{verdict}</b></p>'
-    kept = [line for line in found.summary.splitlines() if line not in laws.notes]
+    noted = {*once((*laws.notes, *found.findings)), *laws.notes}
+    kept = [line for line in found.summary.splitlines() if line not in noted]
     return first + _list(kept)
 
 
@@ -198,6 +208,12 @@ def _table(laws: LawSet, found: CheckReport | None) -> str:
     on = "verified" if itself else "verified on the copy"
     head = "".join(f"<th>{h}</th>" for h in ("law", "what is conserved", "indexed by", "scalars", "holds", on))
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _words(laws: LawSet) -> str:
+    """How to read the table, folded."""
+    texts = words_of(law for law, _ in _folded(laws))
+    return f"<details><summary>How to read these formulas</summary>{_list(texts)}</details>" if texts else ""
 
 
 def _proof(law: Law, times: int) -> str:

@@ -3,49 +3,83 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from lawful.theory.arguments import plural
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
     from lawful.graph.questions.check import CheckReport
     from lawful.theory.derive.lawset import LawSet
     from lawful.theory.laws.law import Law
     from lawful.theory.oracle.counting import Count
-    from lawful.theory.oracle.verification import Report
+    from lawful.theory.oracle.verification import LawReport, Report
 
+ROOM = 66  # letters that the name and the formula of a law need in a table
 COLOURS = {"holds": "green", "approximate": "yellow", "violated": "bold red", "vacuous": "red", "undecided": "red"}
 
 
-def law_table(laws: LawSet, title: str, report: Report | None = None) -> Table:
-    """One row for every family of laws, with its verdict where there is a report."""
-    table = Table(title=Text(title, "bold"), title_justify="left", header_style="bold", box=None, pad_edge=False)
-    table.add_column("law", overflow="fold", ratio=4)
-    table.add_column("indexed by", no_wrap=True)
-    table.add_column("scalars", justify="right", no_wrap=True)
-    if report is None:
-        table.add_column("exact", no_wrap=True)
-    else:
-        table.add_column("verdict", no_wrap=True)
-        table.add_column("residual", justify="right", no_wrap=True)
-    table.add_column("what is conserved", overflow="fold", ratio=7, style="dim")
-    measured = {r.law: r for r in report.laws} if report is not None else {}
-    for law in laws:
-        formula = Text(law.short)
-        cells: list[str | Text] = [Text(law.name), Text(law.algebra), str(law.count)]
-        if report is None:
-            cells.append("yes" if law.exact else Text("up to eps", style="yellow"))
-        else:
-            found = measured.get(law.name)
-            if found is None:
-                cells += [Text("not measured", style="yellow"), ""]
-            else:
-                cells += [Text(found.verdict, style=COLOURS[found.verdict]), f"{found.residual:.0e}"]
-        table.add_row(*cells, formula)
-    return table
+@dataclass(frozen=True)
+class LawTable:
+    """Laws with their verdicts: one row for every family, or a few lines where the formulas would have no room."""
+
+    laws: LawSet
+    title: str
+    report: Report | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows = [(Text(law.name), self._cells(law), Text(law.short, "dim")) for law in self.laws]
+        head = ["indexed by", "scalars", *(["exact"] if self.report is None else ["verdict", "residual"])]
+        columns = zip(head, *(cells for _, cells, _ in rows), strict=True)
+        fixed = sum(2 + max(map(len, column)) for column in columns)
+        room = options.max_width - fixed
+        whole = max((len(name) + 2 + len(formula) for name, _, formula in rows), default=0)
+        if whole <= room or room >= ROOM:
+            yield self._table(head, rows)
+            return
+        yield Text(self.title, "bold")
+        for name, cells, formula in rows:
+            yield name
+            said = [f"indexed by {cells[0]}", f"{cells[1]} scalar{'s' * (str(cells[1]) != '1')}"]
+            said += [
+                f"{h} {c}" if h != "verdict" else str(c) for h, c in zip(head[2:], cells[2:], strict=True) if len(c)
+            ]
+            yield Padding(Text(", ".join(said)), (0, 0, 0, 2))
+            yield Padding(formula, (0, 0, 0, 2))
+
+    def _table(self, head: Sequence[str], rows: Sequence[tuple[Text, list[Text], Text]]) -> Table:
+        table = Table(
+            title=Text(self.title, "bold"), title_justify="left", header_style="bold", box=None, pad_edge=False
+        )
+        table.add_column("law", overflow="fold", ratio=4)
+        for column in head:
+            table.add_column(column, no_wrap=True, justify="right" if column in ("scalars", "residual") else "left")
+        table.add_column("what is conserved", overflow="fold", ratio=7)
+        for name, cells, formula in rows:
+            table.add_row(name, *cells, formula)
+        return table
+
+    @cached_property
+    def _measured(self) -> dict[str, LawReport]:
+        return {r.law: r for r in self.report.laws} if self.report is not None else {}
+
+    def _cells(self, law: Law) -> list[Text]:
+        """What indexes a law, how many scalars it has, and what is known of it."""
+        cells = [Text(law.algebra), Text(str(law.count))]
+        if self.report is None:
+            return [*cells, Text("yes") if law.exact else Text("up to eps", style="yellow")]
+        found = self._measured.get(law.name)
+        if found is None:
+            return [*cells, Text("not measured", style="yellow"), Text("")]
+        return [*cells, Text(str(found.verdict), style=COLOURS[found.verdict]), Text(f"{found.residual:.0e}")]
 
 
 def law_line(laws: LawSet) -> str:

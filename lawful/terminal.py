@@ -7,22 +7,26 @@ import json
 import math
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from lawful.theory.telling import telling, told
+
 AsJson = Annotated[bool, typer.Option("--json", help="plain data on stdout instead of tables; errors are JSON as well")]
 
-PATIENCE = 15.0  # seconds between two lines of a command that works, where stderr is no terminal
 PIPE_WIDTH = 160  # of a pipe where COLUMNS does not say another: wide enough for a table
 SPELLED = {"‖": "||", "²": "^2", "Σ": "Sum", "ᵀ": "^T", "η": "eta", "ε": "eps", "γ": "gamma", "β": "beta", "θ": "theta"}
 SPELLED |= {"…": "...", "×": "x", "≈": "~", "–": "-", "—": "-", "·": "*", "→": "->", "≤": "<=", "≥": ">=", "∞": "inf"}
 SPELLED |= {"é": "e", "ö": "oe", "ü": "ue", "⟨": "<", "⟩": ">", "√": "sqrt", "∂": "d", "⊗": "(x)", "ℝ": "R"}
+SPELLED |= {"─": "-", "│": "|", "●": "o", "∇": "grad ", "∫": "int ", "⊤": "^T", "−": "-", "’": "'", "≠": "!="}
+SPELLED |= {"∈": " in ", "λ": "lambda", "³": "^3", "½": "1/2", "∥": "||", "∣": "|", "Δ": "D", "∝": "~"}
+GREEK = "GREEK SMALL LETTER "  # how Unicode calls them, but for λ
 FLOATS = 4  # matrices of parameters by parameters that the oracle holds at once
 FIRST = ("check", "derive", "verify", "count", "draw", "report")  # what a new user needs, then the others
 
@@ -40,7 +44,15 @@ def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
     """A character that the terminal does not have, in letters that it has."""
     assert isinstance(error, UnicodeEncodeError)
     missing = error.object[error.start : error.end]
-    return "".join(SPELLED.get(c, c.encode("ascii", "backslashreplace").decode()) for c in missing), error.end
+    return "".join(map(_in_ascii, missing)), error.end
+
+
+def _in_ascii(c: str) -> str:
+    """A character as it is spelled: Greek letters by their names, others without their accents; else its number."""
+    name = unicodedata.name(c, "")
+    plain = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()
+    spelled = SPELLED.get(c, name.removeprefix(GREEK).lower() if name.startswith(GREEK) else plain)
+    return spelled or c.encode("ascii", "backslashreplace").decode()
 
 
 codecs.register_error("lawful.spelled", _spelled)
@@ -86,23 +98,11 @@ def status(quiet: bool, first: str) -> Iterator[Callable[[str], None]]:
     """A line on stderr that says what is being done; in a pipe, a line now and then."""
     terminal = Console(stderr=True, quiet=quiet)
     if quiet or terminal.is_terminal:
-        with terminal.status(first) as status:
+        with terminal.status(first) as status, told():
             yield status.update
         return
-    now, ended = [first], Event()
-
-    def tell() -> None:
-        while not ended.wait(PATIENCE):
-            with suppress(OSError):  # nobody reads any more
-                print(f"lawful: still {now[-1]}", file=sys.stderr, flush=True)
-
-    teller = Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield now.append
-    finally:
-        ended.set()
-        teller.join()
+    with telling(first, sys.stderr) as say:
+        yield say
 
 
 def print_json(data: dict[str, Any]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.func import jacrev
 
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
@@ -16,20 +15,19 @@ from lawful.theory.arguments import Tolerance
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike, shown
-from lawful.theory.oracle.modules import Axes, Point, module_points
+from lawful.theory.oracle.modules import Axes, module_points
+from lawful.theory.oracle.quantities import Quantity, judge_quantity
 from lawful.theory.oracle.verification import TOLERANCE, LawReport, verify
 from lawful.theory.typed import typed
 from lawful.theory.verdict import Verdict
 
 from .assertions import EPSILON_TOLERANCE, hint, quiet
 
-Invariant = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
-
 
 @quiet
 @typed(skip=("loss", "axis"))
 def assert_conserved(
-    invariant: Law | Invariant,
+    invariant: Law | Quantity,
     network: NetworkLike,
     args: torch.Tensor | Sequence[Any] = (),
     loss: LossLike = "mse",
@@ -88,7 +86,7 @@ def assert_conserved(
             if isinstance(network, Architecture)
             else module_points(network, loss, args, samples, seed, axis, mode)
         )
-        report = judge(name, invariant, points, seed, tolerance)
+        report = judge_quantity(name, invariant, points, seed, tolerance)
         passed = report.verdict.passed
     if not passed:
         raise AssertionError(
@@ -96,50 +94,3 @@ def assert_conserved(
             f"{report.control:.1e}\n{hint(report)}"
         )
     return report
-
-
-def judge(name: str, invariant: Invariant, points: Sequence[Point], seed: int, tolerance: float) -> LawReport:
-    """The verdict on a function of the parameters at some points."""
-    generator = torch.Generator().manual_seed(seed)
-    factors = {
-        n: (0.5 + torch.rand(p.shape, generator=generator, dtype=torch.float64)).to(p.device)
-        for n, p in points[0].parameters.items()
-    }
-
-    def uneven(p: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return invariant({n: factors[n] * t for n, t in p.items()})
-
-    residual, tested = _largest(invariant, points)
-    control, _ = _largest(uneven, points)
-    worst = float(residual.max()) if residual.numel() else 0.0
-    weakest = float(control.min()) if control.numel() else 0.0
-    if not worst <= tolerance:
-        verdict = Verdict.VIOLATED
-    elif not residual.numel() or not bool(tested.all()):
-        verdict = Verdict.VACUOUS
-    else:
-        verdict = Verdict.HOLDS if weakest > 1e3 * tolerance else Verdict.UNDECIDED
-    return LawReport(name, verdict, worst, weakest)
-
-
-def _largest(invariant: Invariant, points: Sequence[Point]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest relative derivative of every scalar along the loss gradients (else infinite), and what was tested."""
-    residual = tested = torch.zeros(0)
-    for point in points:
-        value = invariant(point.parameters)
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(
-                f"the invariant gives a {type(value).__name__}, expected a tensor; do not use .item() in it"
-            )
-        jacobian = jacrev(lambda p: invariant(p).reshape(-1))(point.parameters)
-        rows = torch.cat([j.reshape(value.numel(), -1) for j in jacobian.values()], 1)
-        gradient = torch.cat([point.gradient[n].reshape(-1) for n in jacobian])
-        scale = rows.abs() @ gradient.abs()
-        ceiling = rows.norm(dim=1) * gradient.norm()
-        ratio = (rows @ gradient).abs() / (scale + 1e-6 * ceiling).clamp_min(1e-300)
-        finite = torch.isfinite(ratio) & torch.isfinite(value.reshape(-1)) & torch.isfinite(ceiling)
-        ratio = torch.where(finite, ratio, torch.inf)
-        hit = (scale > 1e-12 * ceiling) & torch.tensor(point.moves)
-        residual = ratio if not residual.numel() else torch.maximum(residual, ratio)
-        tested = hit if not tested.numel() else tested | hit
-    return residual, tested

@@ -16,6 +16,7 @@ from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.lending.holders import LendingError
 from lawful.theory.oracle.lending.storage import SharedMemoryError
 from lawful.theory.oracle.modules import Axes
+from lawful.theory.oracle.outputs import own_loss
 from lawful.theory.parts import base
 from lawful.theory.refusals import InputsError, ModuleError, is_own, said
 from lawful.theory.verdict import Verdict
@@ -176,7 +177,7 @@ def _laws(
 ) -> None:
     """The laws of the module, as far as they can be derived, on its own gradients."""
     numbers = all(z.numel() == 1 or z.ndim == 1 for z in steps[0].outputs.values())
-    if numbers:
+    if numbers and not own_loss(steps[0].outputs):
         findings.notes.append("no laws: the model returns numbers, not features")
         return
     try:

@@ -69,3 +69,10 @@ def test_weights_of_no_visible_size_are_those_before_norms_and_cosines() -> None
 def test_words_that_no_entry_has_are_said_and_not_corrected(word: str) -> None:
     read = catalog.search(f"{word} relu").understood
     assert read.unknown == (word,) and not read.corrected
+
+
+@pytest.mark.parametrize("word", ["complex", "hermitian", "quaternion", "autograd", "variational", "stationary"])
+def test_no_word_of_the_field_is_read_as_another_one(word: str) -> None:
+    """`complex` is one letter from the stem of `complete`."""
+    read = catalog.search(f"{word} valued linear layers").understood
+    assert word in read.unknown and word not in dict(read.corrected)

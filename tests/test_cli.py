@@ -19,6 +19,8 @@ from lawful import blocks as b
 from lawful import catalog, cli, specs, terminal
 from lawful.graph.questions import check as check_module
 from lawful.graph.questions import derive as engine
+from lawful.graph.questions import reading
+from lawful.theory import telling
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.counting import Count
@@ -427,7 +429,7 @@ def test_a_long_command_says_in_a_pipe_that_it_works(monkeypatch: pytest.MonkeyP
                 seen.set()
             return len(text)
 
-    monkeypatch.setattr(terminal, "PATIENCE", 0.001)
+    monkeypatch.setattr(telling, "PATIENCE", 0.001)
     monkeypatch.setattr(sys, "stderr", Pipe())
     with terminal.status(quiet, "deriving") as say:
         say("verifying 3 families of laws")
@@ -435,3 +437,62 @@ def test_a_long_command_says_in_a_pipe_that_it_works(monkeypatch: pytest.MonkeyP
     count = len(written)
     assert ("lawful: still verifying 3 families of laws" in written) is not quiet
     assert len(written) == count, "the thread has ended"
+
+
+class Terminal(io.StringIO):
+    """A stream that a person looks at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.seen.set()
+        return super().write(text)
+
+
+@pytest.mark.parametrize("question", ["check", "count", "parameter_count"])
+def test_a_long_question_in_python_tells_a_terminal_what_it_does(
+    monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    """And nobody else: not a pipe, not who is told already."""
+    screen, mlp, told = Terminal(), lw.families.mlp([2, 2, 1]), []
+    ask = getattr(lw, question)
+    monkeypatch.setattr(telling, "SOON", 0.0)
+    monkeypatch.setattr(sys, "stderr", screen)
+    before = telling.watched("asking")
+    with before as say:
+        assert say is not None and screen.seen.wait(60)
+        text = screen.getvalue()
+        ask(mlp)  # inside, nobody tells a second time
+    assert text.startswith("lawful: still asking\n") and question not in screen.getvalue()
+
+    def watched(what: str) -> object:
+        told.append(what)
+        return telling.told()
+
+    monkeypatch.setattr(reading, "watched", watched)
+    ask(mlp)
+    assert told[0] == f"busy with {question}"
+    ask(mlp, progress=told.append)
+    assert sum(line.startswith("busy with") for line in told) == 1 and len(told) > 1
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with telling.watched("asking") as say:
+        assert say is None
+
+
+@pytest.mark.parametrize("spec", [MLP, "family:gpt2:layers=1:width=8:heads=2:vocabulary=11:context=4"])
+def test_in_a_narrow_terminal_no_name_in_a_formula_is_broken(
+    monkeypatch: pytest.MonkeyPatch, lawful, spec: str
+) -> None:
+    code, wide, _ = lawful("verify", spec)
+    assert "what is conserved" in wide
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow_code, narrow, _ = lawful("verify", spec)
+    assert narrow_code == code and max(map(len, narrow.splitlines())) <= 60 and "what is conserved" not in narrow
+    for law in lw.derive(spec):
+        assert f"{law.name}\n  indexed by {law.algebra}, {law.count} scalar" in narrow
+        assert all(word in narrow for word in law.short.split() if len(word) <= 58), law.name

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+import torch
+from torch import nn
 
+import lawful as lw
 from lawful import blocks as b
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.drawing import draw as drawing
-from lawful.graph.drawing.captions import FAMILIES, WIRE, cards, describe, links
+from lawful.graph.drawing.captions import FAMILIES, WIDE, WIRE, cards, describe, links
 from lawful.graph.drawing.draw import dot, draw, mermaid
 from lawful.graph.questions.derive import derive
 
@@ -73,7 +76,7 @@ def test_a_card_says_what_a_block_is() -> None:
     core = shown["layer.attention.branch.attention.heads.dotproductattention"]
     assert (core.title, core.details, core.family) == ("DotProductAttention", "heads 2, causal", "attention")
     assert shown["head"].shapes == ("weight = embed.weight",)
-    assert shown["layer.attention.branch.attention.heads.k"].laws == ("frozen: 8",)
+    assert shown["layer.attention.branch.attention.heads.k"].laws == ("never moves: 8",)
     assert shown["input"].shapes == ("4 tokens of 11",) and shown["output"].shapes == ("4×11",)
     assert not any(card.title == "Identity" for card in shown.values())
 
@@ -245,3 +248,34 @@ def test_whatever_is_touched_first_can_be_drawn(first: str) -> None:
     code = f"import torch; from torch import nn; import lawful as lw; print(len({first}.draw()) > 100)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.stdout == "True\n", found.stderr
+
+
+class Chosen(nn.Module):
+    """Operations without a rule, and moves of positions, as tracing makes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.score, self.out = nn.Conv2d(1, 6, 3), nn.Linear(6, 4), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.conv(x).flatten(2).transpose(1, 2)
+        value, place = self.score(tokens).softmax(-1).topk(2, -1)
+        return self.out(tokens * torch.erfinv(value[..., :1].cumsum(1) / 40) * (place[..., :1] == 2)).mean(1)
+
+
+def test_boxes_of_traced_networks_say_what_is_done_and_why_no_rule_covers_it_in_short_lines() -> None:
+    torch.manual_seed(0)
+    texts = []
+    for _ in range(2):
+        arch = lw.trace(Chosen(), torch.randn(3, 1, 6, 6))
+        texts += [mermaid(arch), dot(arch)]
+        shown = cards(arch)
+        for card in shown.values():
+            for line in (card.details, *card.more):
+                assert len(line) <= WIDE, line
+                assert "Signal(" not in line and "function" not in line and " at 0x" not in line, line
+    assert texts[:2] == texts[2:], "no address may stand in a drawing: the same network gives the same text"
+    assert any("topk" in card.details for card in shown.values())
+    assert arch.trace is not None
+    for op in arch.trace.opaque:
+        assert op.reason.split()[0] in shown[op.node].more[0]

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import re
 import sys
 import types
 import typing
@@ -87,9 +88,11 @@ def there_are(names: Iterable[str], most: int = 8) -> str:
 
 
 def near_or_all(name: str, names: Iterable[str]) -> str:
-    """What a name was meant to be, or all that there are."""
+    """What a name was meant to be, as a part of it says or as it is spelled, or all that there are."""
     known = list(names)
-    near = difflib.get_close_matches(name, known, 3)
+    near = [n for n in known if name and name.lower() in re.split(r"[ .]", n.lower())][:3]
+    near = near or [n for n in known if len(name) > 2 and name.lower() in n.lower()][:3]
+    near = near or difflib.get_close_matches(name, known, 3)
     return f"did you mean {' or '.join(near)}?" if near else there_are(known)
 
 

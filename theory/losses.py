@@ -10,6 +10,8 @@ Peyré 2023, section 2).  Three spans cover the losses in use:
 A span belongs to one position of one example: the features are what is shifted or normalised.  A contrastive loss sees
 the cosines of the outputs in a batch, so its gradient at one output is a combination of the others: where all outputs
 lie in a subspace, gradients never leave it, and the subspace is conserved beside the laws of `"scale"`.
+
+This file is long because the names of losses are read here in every form in which people write them.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from .typed import typed, typed_methods
 
 __all__ = [
     "NAMES",
+    "OWN_LOSS",
     "SPANS",
     "CrossEntropy",
     "Loss",
@@ -36,6 +39,7 @@ __all__ = [
     "LossLike",
     "expect_loss",
     "label",
+    "of_own",
     "pair",
     "parse",
     "read",
@@ -46,6 +50,7 @@ __all__ = [
 
 SPANS = ("all", "shift", "scale")
 LARGEST_LOG_RATE = 20.0
+OWN_LOSS = "loss"  # what a module calls the output that is its loss
 
 
 @typed_methods(LossError, least={"axis": -LARGEST}, leave=("__init__",))
@@ -118,7 +123,10 @@ class Loss:
             LossError: names the output.
         """
         if features < 2 and self.span != "all":
-            raise LossError(f"{output} has one feature, on which {self.name} is constant; use bce or mse")
+            raise LossError(
+                f"{output} has one feature, on which {self.name} is constant; use bce or mse"
+                " (a dict by output gives each output a loss of its own)"
+            )
         if self.weight and len(self.weight) != features:
             raise LossError(f"{output} has {features} classes, but {len(self.weight)} class weights are given")
 
@@ -247,6 +255,26 @@ def read(loss: LossLike, outputs: Sequence[str], also: Sequence[str] = ()) -> tu
             f"({', '.join(outputs)}); give one loss for each output"
         )
     return found
+
+
+@typed(LossError, skip=("loss",))
+def of_own(loss: LossLike) -> tuple[Loss]:
+    """The loss of a module whose one output is its loss: a number, which every loss here moves up or down.
+
+    Args:
+        loss: what was asked for; one that compares classes says what the module computes, and changes nothing.
+
+    Raises:
+        LossError: for an unknown loss, and for the loss of an output beside it.
+    """
+    if isinstance(loss, Mapping) and set(loss) != {OWN_LOSS}:
+        other = next(name for name in loss if name != OWN_LOSS)
+        raise LossError(
+            f"the module computes its loss itself (its output {OWN_LOSS!r}), and no loss reads {other!r} beside it; "
+            f"leave out loss=, or call the module without its labels, so that {other!r} is its output"
+        )
+    (found,) = read(loss, [OWN_LOSS])
+    return (found if found.span == "all" else Loss("mse"),)
 
 
 def _no_loss(given: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lawful.blocks import ShapeError
-from lawful.theory.losses import Loss, LossError, LossLike, read
+from lawful.theory.losses import OWN_LOSS, Loss, LossError, LossLike, of_own, read
 
 from .block_graph import BlockGraph
 
@@ -26,8 +26,11 @@ def losses_of(arch: BlockGraph, loss: LossLike, names: Sequence[str] = ()) -> tu
     Raises:
         ShapeError: for an unknown loss, and for losses that do not fit the outputs.
     """
+    called = tuple(names or (arch.trace.outputs if arch.trace is not None else ()))
     try:
-        losses = read(loss, arch.output_names, names or (arch.trace.outputs if arch.trace is not None else ()))
+        if called == (OWN_LOSS,) and arch.outputs[0].features == 1:
+            return of_own(loss)
+        losses = read(loss, arch.output_names, called)
         for each, signal, name in zip(losses, arch.outputs, arch.output_names, strict=True):
             each.expect(signal.features, name)
     except LossError as error:

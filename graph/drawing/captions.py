@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -88,6 +89,8 @@ FAMILY_OF = {
 }
 PALETTE = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#e8780a", "#17a0b0", "#c2419c", "#8c564b", "#7f8f00", "#3949ab")
 WIRE = "#8a8a8a"
+KINDS = {"frozen": "never moves"}  # nobody froze it: no loss sees it
+WIDE, MOST_LINES = 44, 3  # letters in a line of a box, and lines of one text
 
 
 def colour_of(i: int) -> str:
@@ -115,6 +118,7 @@ class Card:
         family: key of `FAMILIES`.
         laws: linear laws of its parameters (`shift: 16`).
         carried: the names of those laws.
+        more: lines below: details that are too long for the first one, and why no rule covers the block.
     """
 
     name: str
@@ -124,6 +128,7 @@ class Card:
     family: str
     laws: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,8 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
     ends = {"input": arch.inputs} | {name: (signal,) for name, signal in outputs}
     several = len(arch.outputs) > 1
     written = dict(zip(output_sites(len(arch.outputs)), arch.output_names, strict=True)) if several else {}
+    unknown = (*arch.trace.opaque, *arch.trace.narrow) if arch.trace is not None else ()
+    reasons = {op.node: op.reason for op in unknown}
     out = {}
     for site in arch.diagram().sites:
         family = FAMILY_OF.get(type(site.rule).__name__, "opaque")
@@ -189,9 +196,12 @@ def cards(arch: Architecture, laws: Sequence[Law] = ()) -> dict[str, Card]:
             shape = "×".join(map(str, named[full].shape)) if own else f"= {full}"
             shapes.append(f"{local} {shape}" + (" (frozen)" if full in arch.frozen else ""))
             own_laws += linear.get(full, []) if own else []
-        notes = tuple(f"{law.kind}: {law.count:,}" for law in own_laws)
+        notes = tuple(f"{KINDS.get(law.kind, law.kind)}: {law.count:,}" for law in own_laws)
         carried = tuple(law.name for law in own_laws)
-        out[site.name] = Card(site.name, block.kind, _details(block), tuple(shapes), family, notes, carried)
+        details = _details(block) if block.portable else _moved(arch, site.name)
+        long, more = len(details) > WIDE, folded(reasons.get(site.name, ""))
+        details, more = ("", (*folded(details), *more)) if long else (details, more)
+        out[site.name] = Card(site.name, block.kind, details, tuple(shapes), family, notes, carried, more)
     return out
 
 
@@ -231,6 +241,25 @@ def describe(signal: Signal) -> str:
     return f"{shape} tokens of {signal.features}" if signal.tokens else shape
 
 
+def folded(text: str) -> tuple[str, ...]:
+    """A text in a few lines of a box."""
+    return tuple(textwrap.wrap(text, WIDE, max_lines=MOST_LINES, placeholder=" ..."))
+
+
+def _moved(arch: Architecture, name: str) -> str:
+    """What a block of a traced network does: the names among its fields, and the shapes that it changes.
+
+    Its other fields are sizes of one example and the call that it stands for, which say nothing to a reader.
+    """
+    block = arch.block(name)
+    fields = ((f, getattr(block, f.name)) for f in dataclasses.fields(block))
+    words = [v for f, v in fields if isinstance(v, str) and v and v != f.default]
+    reads = list(dict.fromkeys(describe(arch.signals[p]) for p in arch.sources(name)))
+    gives = list(dict.fromkeys(describe(arch.signals[name, i]) for i in range(block.outputs)))
+    shapes = [f"{', '.join(reads)} to {', '.join(gives)}"] if reads != gives and reads and gives else []
+    return ", ".join([*words, *shapes])
+
+
 def _details(block: Block) -> str:
     """Every field that is not its default, but for sizes that the shapes of the parameters show."""
     parts = []
@@ -238,7 +267,8 @@ def _details(block: Block) -> str:
         value = getattr(block, f.name)
         hidden = ("tie", "frozen", *(_SIZES if f.name in _SIZES and (block.parameters or block.ties) else ()))
         if f.name not in hidden and f.name not in ("features", "epsilon", "kv_heads") and value != f.default:
-            parts.append(value if isinstance(value, str) else f.name if value is True else f"{f.name} {value}")
+            flag = f.name if value is True else f"not {f.name}"
+            parts.append(value if isinstance(value, str) else flag if type(value) is bool else f"{f.name} {value}")
     if isinstance(block, DotProductAttention) and block.kv_heads != block.heads:
         parts.append(f"kv heads {block.kv_heads}")
     return ", ".join(parts)

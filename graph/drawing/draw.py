@@ -140,7 +140,7 @@ def draw(arch: Architecture, path: str | Path, laws: Sequence[Law] = ()) -> Path
 
 def _lines(card: Card) -> list[str]:
     title = f"{card.title} {card.details}".strip()
-    return [title, *([card.name] if card.name != card.title else []), *card.shapes, *card.laws]
+    return [title, *([card.name] if card.name != card.title else []), *card.more, *card.shapes, *card.laws]
 
 
 def _mermaid_text(text: str) -> str:

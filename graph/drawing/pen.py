@@ -81,7 +81,11 @@ def _heading_width(card: Card) -> float:
 def _body(card: Card) -> list[tuple[str, str]]:
     """The lines below the first one, with their colours."""
     shapes = [", ".join(card.shapes)] if sum(map(len, card.shapes)) <= 2 * LONGEST else list(card.shapes)
-    return [*((t, INK) for t in shapes if t), *((t, LINEAR_LAW) for t in [", ".join(card.laws)] if t)]
+    return [
+        *((t, NAME) for t in card.more),
+        *((t, INK) for t in shapes if t),
+        *((t, LINEAR_LAW) for t in [", ".join(card.laws)] if t),
+    ]
 
 
 class Pen:

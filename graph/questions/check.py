@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.func import jacrev
@@ -15,7 +15,8 @@ from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import Loss, LossError, LossLike, label, parse, read, spans
 from lawful.theory.oracle.counting import CLEAR_GAP, expect_known
-from lawful.theory.oracle.modules import Axes
+from lawful.theory.oracle.modules import Axes, Point, module_points
+from lawful.theory.oracle.quantities import Quantity, judge_quantity, quantities_of
 from lawful.theory.oracle.verification import Report
 from lawful.theory.oracle.verification import verify as verify_laws
 from lawful.theory.verdict import Verdict
@@ -30,7 +31,7 @@ from ..architecture.shrinking.likeness import doubts
 from ..architecture.shrinking.shrink import LARGEST, shrink, trainable_scalars
 from ..architecture.shrinking.untraced import WAY_OUT, untraced
 from .check_report import CheckReport, Subject, acceptable
-from .count import ONE_RUN, count
+from .count import ONE_RUN, class_axes, count
 from .derive import by_rules, derive, listed
 from .fields import counted_examples
 from .reading import NetworkLike, expect_numbers, question
@@ -45,7 +46,7 @@ VERIFIABLE = 2_000_000  # parameters whose gradients are quick to take in float6
 @question()
 def verify(
     network: NetworkLike,
-    laws: Sequence[Law] | LawSet | None = None,
+    laws: Sequence[Law] | LawSet | Quantity | Sequence[Quantity] | Mapping[str, Quantity] | None = None,
     loss: LossLike | None = None,
     *,
     args: torch.Tensor | Sequence[Any] = (),
@@ -60,7 +61,10 @@ def verify(
     Args:
         network: an architecture, an expression of blocks or a spec (random parameters), or a module (the parameters
             that it has).
-        laws: the laws; derived from the network where they are not given.
+        laws: the laws; derived from the network where they are not given.  Or quantities of your own, one, several or
+            by name: functions from tensors by parameter name to a tensor, made of differentiable torch operations
+            (`lambda p: p["up.weight"].square().sum(1) - p["down.weight"].square().sum(0)`).  Their control is the same
+            function of unevenly scaled parameters.
         loss: the loss of every output (see `derive`); by default those the laws were derived for, or the squared error.
         args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
         kwargs: example keyword inputs of a module; masks and what is no tensor are passed on.
@@ -80,18 +84,49 @@ def verify(
     """
     assert isinstance(network, Architecture | torch.nn.Module)
     expect_numbers(network, "verify")
+    if own := quantities_of(laws):
+        points = _points(network, "mse" if loss is None else loss, args, kwargs, redraw, axis, samples, seed)
+        return Report(tuple(judge_quantity(name, each, points, seed) for name, each in own.items()))
+    known = cast("Sequence[Law] | LawSet | None", laws)
     arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
-    if laws is None:
+    if known is None:
         asked = "mse" if loss is None else loss
-        laws = derive(arch, asked) if arch else derive(network, asked, args=args, kwargs=kwargs)
-    losses = agreed_losses(laws, loss, arch)
+        known = derive(arch, asked) if arch else derive(network, asked, args=args, kwargs=kwargs)
+    losses = agreed_losses(known, loss, arch)
     if isinstance(network, Network) and not len(args) and not kwargs:
         expect_fits(network.arch, examples_of(network.arch), "verification")
         args = network.arch.random_inputs(examples_of(network.arch), torch.Generator().manual_seed(seed))
     elif isinstance(network, Architecture):
         expect_fits(network, examples_of(network), "verification")
     where: dict[str, Any] = {"args": args, "kwargs": kwargs, "axis": axis, "redraw": redraw}
-    return verify_laws(laws, network, losses, samples=samples, seed=seed, **where)
+    return verify_laws(known, network, losses, samples=samples, seed=seed, **where)
+
+
+def _points(
+    network: Architecture | torch.nn.Module,
+    loss: LossLike,
+    args: torch.Tensor | Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    redraw: bool,
+    axis: Axes | None,
+    samples: int,
+    seed: int,
+) -> Sequence[Point]:
+    """Parameters with loss gradients at which a quantity is tested."""
+    arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
+    if arch is not None:
+        expect_fits(arch, examples_of(arch), "verification")
+        loss = losses_of(arch, loss)
+    if isinstance(network, Architecture):
+        return network.points(loss, samples, seed, False)
+    if isinstance(network, Network):
+        axis = network.output_axes if axis is None else axis
+        if not len(args) and not kwargs:
+            args = network.arch.random_inputs(examples_of(network.arch), torch.Generator().manual_seed(seed))
+    else:
+        axis = class_axes(network, loss, (tuple(args), dict(kwargs or {})), axis)
+    on = -1 if axis is None else axis
+    return module_points(network, loss, tuple(args), samples, seed, on, kwargs=kwargs, redraw=redraw)
 
 
 def agreed_losses(laws: Sequence[Law] | LawSet, loss: LossLike | None, arch: Architecture | None = None) -> LossLike:
@@ -151,7 +186,8 @@ def check(
         seed: of everything random.
         countable: parameters up to which the network itself is counted, and not a shrunken copy.
         instance: makes a small instance of the same model, for one that is too large to count and cannot be shrunk.
-        progress: called with a line before each stage.
+        progress: called with a line before each stage (`progress=print`); without it a line now and then goes to
+            stderr where that is a terminal.
 
     Returns:
         All of it, with `lawful`, `complete`, `verdict` and a `summary`.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.laws.law import Law
+from lawful.theory.laws.notes import once
 from lawful.theory.laws.pages import lines
 from lawful.theory.oracle.counting import SMALLER, Count
 from lawful.theory.oracle.verification import LawReport, Report
@@ -160,7 +161,7 @@ class CheckReport:
             + (f"; {plural(approximate, 'family holds', 'families hold')} up to an epsilon" if approximate else ""),
             *self._verified(),
             *self._counted(),
-            *dict.fromkeys((*self.laws.notes, *self.findings)),
+            *once((*self.laws.notes, *self.findings)),
         ]
         return "\n".join(text)
 
@@ -265,8 +266,8 @@ class CheckReport:
             state = "holds" if self.report.verdict is Verdict.VIOLATED else "could be tested"
             return f"not complete, and not all that is listed {state}{where}"
         if self.findings:
-            found = plural(self.difference, "more law")
-            return f"correct but not complete: the count sees {found} than are listed, for a reason named below{where}"
+            found = f"{plural(self.difference, 'more law')} than {'is' if self.difference == 1 else 'are'} listed"
+            return f"correct but not complete: the count sees {found}, for a reason named below{where}"
         if self.difference:
             more = self.difference > 0
             laws = plural(abs(self.difference), "law")

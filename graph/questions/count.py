@@ -98,7 +98,8 @@ def count(
             that are polynomial once their activation patterns are fixed.  A module is traced first.
         flow: how the network is trained (see `lawful.flows`); the gradient flow if not given.  Counting is then in
             floats only.
-        progress: called with a line before each level of brackets.
+        progress: called with a line before each level of brackets (`progress=print`); without it a line now and then
+            goes to stderr where that is a terminal.
 
     Returns:
         `Count` with `laws`, `ranks`, `gap`, `verdict`, `method`.  A count whose gap is narrow is decided in 120 digits

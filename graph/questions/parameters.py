@@ -11,6 +11,7 @@ import torch
 
 from lawful.blocks import ShapeError
 from lawful.theory.arguments import of_right_kinds, plural
+from lawful.theory.laws.notes import once
 from lawful.theory.laws.pages import Printed
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.counting import CLEAR_GAP, Count, count_fields, expect_known
@@ -137,7 +138,7 @@ class ParameterCount(Printed):
             lines += ["", f"{'':{width}}{'gauge':>8}{'laws':>8}"]
             lines += [f"{f.name:{width}}{f.gauge:>8}{f.laws:>8}" for f in self.families]
         gap = "" if math.isinf(self.gap) else f", gap {self.gap:.0e}"
-        return "\n".join([*lines, "", f"{self.verdict}: {self.method}{gap}", *self.notes])
+        return "\n".join([*lines, "", f"{self.verdict}: {self.method}{gap}", *once(self.notes)])
 
 
 @question()
@@ -170,7 +171,8 @@ def parameter_count(
         args: example inputs of a module.
         kwargs: its keyword inputs.
         seed: of the points and the data.
-        progress: called with a line before each stage.
+        progress: called with a line before each stage (`progress=print`); without it a line now and then goes to
+            stderr where that is a terminal.
 
     Returns:
         The numbers, a line for every family of gauges, and a verdict; `print` it for a table.

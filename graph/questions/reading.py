@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,6 +19,7 @@ from lawful.theory.losses import LossError, expect_loss
 from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.lending.randomness import random_states
 from lawful.theory.oracle.lending.transforms import no_transform_left
+from lawful.theory.telling import watched
 from lawful.theory.typed import typed
 
 from ..architecture.architecture import Architecture
@@ -92,7 +94,8 @@ def question(
     """A decorator for what is asked of a network, its first argument: what callers hand in is read and checked.
 
     The function itself gets an architecture or a torch module, `args` as a tuple and `kwargs` as a dict.  Random states
-    are afterwards what they were.
+    are afterwards what they were.  One that reports `progress` and is not told to whom tells a terminal, if it takes
+    long.
 
     Args:
         skip: further arguments that the function checks itself, beside the axis.
@@ -127,8 +130,12 @@ def question(
                     raise ShapeError(
                         f"{function.__name__}: an architecture brings its own inputs; leave out args= and kwargs="
                     )
-            with real_parts(values[first]), no_transform_left(), random_states():
-                return checked(*bound.args, **bound.kwargs)
+            alone = "progress" in signature.parameters and values.get("progress") is None
+            with watched(f"busy with {function.__name__}") if alone else nullcontext() as say:
+                if say is not None:
+                    values["progress"] = say
+                with real_parts(values[first]), no_transform_left(), random_states():
+                    return checked(*bound.args, **bound.kwargs)
 
         return ask
 

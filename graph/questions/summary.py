@@ -11,6 +11,7 @@ import torch
 
 from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
+from lawful.theory.laws.notes import once
 from lawful.theory.laws.pages import lines, table
 from lawful.theory.losses import LossLike
 from lawful.theory.parts import base
@@ -79,10 +80,12 @@ class Summary:
         cells = [self.HEAD, *(r.cells for r in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.HEAD))]
         text = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-        return "\n".join([text[0], "-" * max(map(len, text)), *text[1:], self.total, *self.laws.notes])
+        return "\n".join([text[0], "-" * max(map(len, text)), *text[1:], self.total, *once(self.laws.notes)])
 
     def _repr_html_(self) -> str:
-        return table(self.HEAD, (tuple(map(escape, r.cells)) for r in self.rows), self.total) + lines(self.laws.notes)
+        return table(self.HEAD, (tuple(map(escape, r.cells)) for r in self.rows), self.total) + lines(
+            once(self.laws.notes)
+        )
 
 
 @question()

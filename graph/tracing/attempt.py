@@ -14,7 +14,7 @@ from torch.fx import Node
 
 from lawful.blocks import Whole
 from lawful.theory.laws.notes import Fact
-from lawful.theory.losses import LossLike
+from lawful.theory.losses import OWN_LOSS, LossLike
 from lawful.theory.oracle.double import double
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import Point, as_double
@@ -53,6 +53,14 @@ COMPLEX = (
     "complex inputs are not read ({}); pass torch.view_as_real(x), and join it by torch.view_as_complex in forward"
 )
 UNHEARD = "{}: no output changes with it; laws that hold because of that are not listed"
+OWN = (
+    "the module computes its loss itself: the laws are those of training on its output {!r}, and no loss reads what it "
+    "returns beside it; called without labels, it is asked about its other outputs"
+)
+SINGLE = (
+    "the output {} is one number, and is taken for a loss, beside those of the other outputs; if training uses it "
+    "alone, return it alone, or in a dict as {!r}"
+)
 COMPARABLE = 300_000_000  # parameters that are compared in float64
 
 
@@ -121,7 +129,7 @@ def _attempt(
         notes.append("examples are on the second axis of the inputs, where the module takes them")
     if axis is None:
         notes.append("the inputs are one example, without an axis of examples")
-    facts = [*program.limits, *low.facts, *unreached(arch, program), *of_numbers(program)]
+    facts = [*_numbers(program), *program.limits, *low.facts, *unreached(arch, program), *of_numbers(program)]
     said = [*map(Fact, facts), *left_over(arch, sizes), *one_step(arch), *special(arch, module)]
     cut = {name: node for name, (node, _) in low.reasons.items() if name_of(node) == "detach" and name in arch.graph}
     silent = unheard(program, module, set(cut.values())) if cut and check else set()
@@ -150,6 +158,15 @@ def _attempt(
         outputs=tuple(name for name, _ in program.outputs),
     )
     return arch, found.point
+
+
+def _numbers(program: Program) -> list[str]:
+    """What is to be said about outputs that are single numbers: losses, as no axis of examples is left."""
+    names = [name for name, _ in program.outputs]
+    if names == [OWN_LOSS]:
+        return [OWN.format(OWN_LOSS)]
+    single = [name for name, node in program.outputs if node.meta["val"].ndim == 0]
+    return [SINGLE.format(name, OWN_LOSS) for name in single] if len(names) > 1 else []
 
 
 def _rows(

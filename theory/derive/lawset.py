@@ -13,7 +13,7 @@ from ..arguments import ArgumentError, expect_counted, expect_text, misfit, of_a
 from ..inputs import inputs_of
 from ..laws.law import Law
 from ..laws.named import Named
-from ..laws.notes import Fact, facts, gaps
+from ..laws.notes import Fact, facts, gaps, once
 from ..laws.pages import formula, lines, table
 from ..parts import base
 from ..typed import typed, typed_methods
@@ -255,7 +255,7 @@ class LawSet(Named[Law]):
         head = ("law", "indexed by", "scalars", "exact", "what is conserved")
         scalars, families = plural(self.count, "scalar law"), plural(len(self), "family", "families")
         caption = f"{scalars} in {families}, {self.independent:,} independent, {self.loss}"
-        return table(head, rows, caption) + lines(self.notes)
+        return table(head, rows, caption) + lines(once(self.notes))
 
     @property
     def text(self) -> str:
@@ -268,9 +268,14 @@ class LawSet(Named[Law]):
         rows = " \\\\\n".join(f"&{law.latex}" for law in self._laws)
         return f"\\begin{{aligned}}\n{rows}\n\\end{{aligned}}" if rows else ""
 
+    def _repr_latex_(self) -> str:
+        """The laws in LaTeX, long sums cut, for what has no HTML: a notebook that becomes a paper."""
+        rows = " \\\\\n".join(f"&{law.short_latex}" for law in self._laws)
+        return f"$\\displaystyle \\begin{{aligned}}\n{rows}\n\\end{{aligned}}$" if rows else ""
+
     def _size(self) -> str:
         families = plural(len(self), "family", "families")
-        notes = f", {plural(len(self.notes), 'note')}" if self.notes else ""
+        notes = f", {plural(len(once(self.notes)), 'note')}" if self.notes else ""
         return (
             f"{families}, {plural(self.count, 'scalar law')}, {self.independent} independent, loss {self.loss}{notes}"
         )
@@ -280,9 +285,10 @@ class LawSet(Named[Law]):
         lines = [f"{law.name}: {law.short}" for law in self._laws[:SHOWN]]
         if len(self) > SHOWN:
             lines.append(f"... and {len(self) - SHOWN} more; .text has all")
-        lines += [f"note: {note}" for note in self.notes[:SHOWN]]
-        if len(self.notes) > SHOWN:
-            lines.append(f"... and {plural(len(self.notes) - SHOWN, 'more note')}; .notes has all")
+        notes = once(self.notes)
+        lines += [f"note: {note}" for note in notes[:SHOWN]]
+        if len(notes) > SHOWN:
+            lines.append(f"... and {plural(len(notes) - SHOWN, 'more note')}; .notes has all")
         if not self and not self.gaps:
             lines.append(
                 "no law was derived, and no limit of the rules is known: lw.check counts whether one is missing"

@@ -26,6 +26,21 @@ if TYPE_CHECKING:
 class Law(Statement):
     """A family of conserved quantities.
 
+    `algebra` says what indexes them, which is what tables call "indexed by":
+
+    * `Full(n)`: every symmetric n x n matrix, so a symmetric matrix of n (n + 1) / 2 scalars; `Centred(n)`: the same of
+      features less their mean;
+    * `Diagonal(n)`: each of n features; `Scalar(n)`: all of them together, one scalar; `ScalarPlusOnes(n)`: their
+      squares, and the square of their sum;
+    * `Skew(n)`: skew-symmetric matrices, of planes that turn alike; `Cross(m, n)`: all pairs of features of two
+      branches;
+    * `Vector(n)`: n laws that are linear in the parameters;
+    * `Blocks(k, A)`: `A` for each of k heads or groups by itself; `Copies(k, A)`: `A` once, summed over k heads or
+      positions that share it; `Sum(A, B)`: `A` for the first features, `B` for those behind them; `Nothing(n)`: none.
+
+    In a formula `W[i,:]` is row i and `W[8+(h,:)]` are the rows from number 8 on, counted head by head: row r of head h
+    is row 8 + h n + r, if each head has n rows.
+
     Attributes:
         prove: derives its proof, when that is asked for.
         leaks: for a law that holds up to the epsilon of norms, what these do to it at first order; None if unknown.

@@ -95,6 +95,13 @@ class Count:
             return f"no gap between its singular values is clear, the widest is {self.gap:.0e}{because}; {SMALLER}"
         return f"{why or f'its brackets go on after {len(self.ranks)} levels'}; {SMALLER}"
 
+    def __str__(self) -> str:
+        """The number, of what, and how sure it is."""
+        of = f"{plural(self.laws, 'independent law')} of {plural(self.parameters, 'parameter')}"
+        why = f"; undecided, because {self.doubt}" if self.doubt else ""
+        rank = self.ranks[-1] if self.ranks else 0
+        return f"{of}: {self.verdict} ({self.method}, rank {rank}, gap {self.gap:.0e}){why}"
+
     def _repr_html_(self) -> str:
         from ..laws.pages import facts
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from ..inputs import object_items
-from ..losses import Loss, LossError, LossLike, read, total
+from ..losses import Loss, LossError, LossLike, of_own, read, total
 from ..refusals import InputsError, refused
 from .double import double
 from .lending.complexes import real_parts
 from .lending.lent import lent
-from .outputs import named_outputs
+from .outputs import named_outputs, own_loss
 
 Tensors = dict[str, torch.Tensor]
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
@@ -311,7 +311,7 @@ def fit_losses(outputs: Tensors, loss: LossLike, axis: Axes) -> tuple[tuple[Loss
     Raises:
         LossError: for losses or axes that do not fit the outputs.
     """
-    losses = read(loss, list(outputs))
+    losses = of_own(loss) if own_loss(outputs) else read(loss, list(outputs))
     axes = axis.among(outputs, losses) if isinstance(axis, ClassAxes) else each_axis(axis, len(outputs))
     for each, (name, z), a in zip(losses, outputs.items(), axes, strict=True):
         if z.ndim and not -z.ndim <= a < z.ndim:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from ..losses import OWN_LOSS
+
 NO_EXAMPLE = "pass example inputs that hold at least one example"
 # What language models return beside their answer: what the next call reads again, and states of inner layers.
 CARRIED = frozenset(
@@ -32,7 +34,8 @@ def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
 
     A single tensor is called `output`, one inside of a container `heads[boxes][0]`; complex ones are pairs of real
     ones.  Left out are tensors without entries, integers, strings and other values, and what language models carry
-    from call to call or show of their inner layers (`CARRIED`); None is nothing.
+    from call to call or show of their inner layers (`CARRIED`); None is nothing.  Of a module that computes its loss
+    itself all else is left out: no loss reads what stands beside it (`own_loss`).
     """
     tensors: dict[str, torch.Tensor] = {}
     left: list[str] = []
@@ -55,7 +58,18 @@ def outputs_of(out: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
             left.append(name or "output")
 
     walk(out, "")
+    if own_loss(tensors):
+        left += [name for name in tensors if name != OWN_LOSS]
+        tensors = {OWN_LOSS: tensors[OWN_LOSS]}
     return tensors, tuple(left)
+
+
+def own_loss(outputs: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a module computes its loss itself: one of its outputs is called so, and is a number, or one an example.
+
+    So do the models of transformers where they are given labels.  Training goes down this output alone.
+    """
+    return OWN_LOSS in outputs and (outputs[OWN_LOSS].ndim < 2 or outputs[OWN_LOSS].numel() == 1)
 
 
 def whole_numbers(out: Any) -> list[torch.Tensor]:
@@ -118,6 +132,7 @@ __all__ = [
     "named_items",
     "named_outputs",
     "outputs_of",
+    "own_loss",
     "whole_numbers",
     "why_empty",
 ]

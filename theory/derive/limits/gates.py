@@ -54,7 +54,8 @@ def gate_limits(diagram: Diagram) -> Iterator[str]:
             yield f"{site.name} {what}: laws of such units are not listed"
         if moved and before is not None and (_has_bound(before.rule) if unknown else _is_bounded(diagram, before)):
             what = "reads bounded numbers, so that a unit may be on, or off, for every input"
-            yield f"{site.name} {what}: laws of such units are not listed"
+            way = "; where no number gets as small, the network without this clip has them" if unknown else ""
+            yield f"{site.name} {what}: laws of such units are not listed{way}"
 
 
 def _one_number(diagram: Diagram, site: Site | None) -> bool:

@@ -75,6 +75,15 @@ class Proved:
     doubt: float
     frozen: int = 0
 
+    def __str__(self) -> str:
+        """What is proved, in a sentence."""
+        few, many = self.at_least, self.at_most
+        number = f"exactly {few}" if few == many else f"at least {few} and at most {many}"
+        return (
+            f"{number} independent law{'s' * (many != 1)} of {self.parameters} parameters, proved modulo {self.prime}; "
+            f"a law that is none passes with a probability below {self.doubt:.0e}"
+        )
+
 
 def check(certificate: Any) -> Proved:
     """Proves everything again that a certificate says.
