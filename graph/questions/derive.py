@@ -62,6 +62,8 @@ def derive(
     """
     arch, point = _read(network, tuple(args), kwargs, loss)
     laws = by_rules(arch, loss)
+    if isinstance(network, torch.nn.Module):
+        laws.evaluated = frozenset(n for n, part in network.named_modules() if not part.training)
     gaps = laws.gaps
     laws = elsewhere(laws, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
     laws = laws if point is None else _tested(laws, point)
