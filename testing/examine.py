@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,7 +69,7 @@ def examine(
         if not trained:
             what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
             raise AssertionError(f"{name} {what}; there is no gradient to test")
-        if not args and not kwargs:
+        if not args and not kwargs and _reads_inputs(plain):
             raise InputsError("testing", plain)
         if run not in (None, *RUNS):
             raise ValueError(f"run is {run!r}; it is one of {', '.join(map(repr, RUNS))}")
@@ -116,6 +117,14 @@ def examine(
                 _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
         findings.seconds = time.perf_counter() - began
         return findings
+
+
+def _reads_inputs(module: torch.nn.Module) -> bool:
+    """Whether a forward takes something: that of a learned prompt takes nothing."""
+    try:
+        return bool(inspect.signature(module.forward).parameters)
+    except (TypeError, ValueError):
+        return True
 
 
 def _steps(request: Request, run: str | None, tolerance: float | None) -> tuple[list[Sample], list[str]]:

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from .layouts import out_of_order
 from .replay import Memory, replay, start
-from .resemblance import inner, resemblance
+from .resemblance import dense, inner, resemblance
 from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the differences
@@ -222,7 +222,7 @@ def _pull(
     if not total or not live:
         return [torch.zeros_like(v) for v in live]
     grads = torch.autograd.grad(sum(total[1:], start=total[0]), list(live), allow_unused=True)
-    return [torch.zeros_like(v) if g is None else g.detach() for v, g in zip(live, grads, strict=True)]
+    return [torch.zeros_like(v) if g is None else dense(g) for v, g in zip(live, grads, strict=True)]
 
 
 def _by_forward(

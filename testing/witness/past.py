@@ -19,6 +19,11 @@ SEEN = 1e-3  # relative, of a derivative that is missed
 MOST = 24  # parameters that are named
 WHY = "a number that leaves torch (item(), numpy(), a kernel of another library)"
 READS_OUT = "aten._local_scalar_dense"
+# kernels that draw numbers whose law depends on what they read: torch's gradient is not that of the numbers drawn
+SAMPLERS = frozenset(
+    "aten._standard_gamma aten._sample_dirichlet aten.poisson aten.binomial aten.multinomial aten.bernoulli "
+    "aten.bernoulli_ aten.normal".split()
+)
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -76,4 +81,4 @@ def _direction(p: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return size * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
 
 
-__all__ = ["READS_OUT", "WHY", "missed"]
+__all__ = ["READS_OUT", "SAMPLERS", "WHY", "missed"]

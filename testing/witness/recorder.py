@@ -19,7 +19,7 @@ from .bound import Bound
 from .hidden import hides
 from .hooks import hooks_of
 from .listening import REGION, listening
-from .past import READS_OUT, WHY
+from .past import READS_OUT, SAMPLERS, WHY
 from .places import place_now
 from .straight import Straight
 from .tape import (
@@ -185,6 +185,7 @@ class Recorder(TorchDispatchMode):
             for tensor in (*fresh.values(), *written):
                 self._settle(tensor, step)
             return
+        tape.samples |= step.name in SAMPLERS
         kept = [t for t in written if storage_key(t) not in tape.state]
         step.writes = [None if storage_key(t) in tape.state else tape.spot(t) for t in written]
         step.results = {i: self._fresh(t) for i, t in fresh.items()}
@@ -318,6 +319,7 @@ class Recorder(TorchDispatchMode):
         outer = not any(not self.tape.calls[n].by_torch for n in self._open)
         moving = frozenset(s.key for s in spots.values() if s.key in self.tape.moves)
         call = OwnCall(function, tuple(kept), spots, self.place(), len(self.tape.steps), outer=outer, moving=moving)
+        call.dice = torch.get_rng_state()
         if not self._open:
             alive, number = torch.is_grad_enabled(), len(self.tape.calls)
             unseen = [s for s in spots.values() if self._unseen(s, alive)]
@@ -345,9 +347,11 @@ class Recorder(TorchDispatchMode):
             strange = any(k in outside or k not in self._known for k in keys)
             moves = any(s.key in tape.moves for s in call.spots.values())
             strange = strange or number in self._shut
-            if moves and not call.by_torch and (strange or self._hides(call, given, outs)):
+            own = not call.by_torch and moves and (strange or self._hides(call, given, outs))
+            if moves and (own or any(s.name in SAMPLERS for s in tape.steps[call.first : call.last])):
                 call.opaque = True
                 step = Step(call.function.apply, self._spotted(call), {}, {}, [], True, call.place, whole=True)
+                step.dice = call.dice
                 step.results = {i: self._fresh(t) for i, t in enumerate(outs)}
                 tape.leave_out(range(call.first, call.last))  # the call stands for what was seen inside of it
                 call.first = call.last = len(tape.steps)

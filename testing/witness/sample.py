@@ -22,6 +22,7 @@ from .own_backward import OperatorFinding, operators
 from .past import missed
 from .recorder import recording
 from .replay import Memory, Replayed, replay
+from .resemblance import dense
 from .stand_ins import stand_ins
 from .stops import sort_stops, undeclared
 from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape, storage_key
@@ -34,6 +35,7 @@ Gradients = dict[str, torch.Tensor | None]
 MARGIN = 100  # times the change of the gradient when all that it is computed from moves by its last bit
 REPLACED = "given other data in every forward, made of other parameters"
 SHAKES = 9  # draws of the last bits: the first for all, the others where a law seems to be broken
+GRID = 256  # parts of one, in which numbers that were rounded on purpose are whole
 FLOOR = 16  # last bits of the type that it is computed in
 
 
@@ -158,11 +160,6 @@ def apart(one: torch.Tensor | None, other: torch.Tensor | None) -> float:
     return float((one - other).norm())
 
 
-def dense(grad: torch.Tensor) -> torch.Tensor:
-    """A copy of a gradient, with the zeros that a sparse one leaves out."""
-    return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
-
-
 def left(module: torch.nn.Module, parameters: Tensors) -> Gradients:
     """Copies of the gradients that a backward left; two parameters on one memory are stepped by the sum of theirs."""
     found: Gradients = {n: None if p.grad is None else dense(p.grad) for n, p in parameters.items()}
@@ -259,6 +256,8 @@ def _past(
     tape, stops = sample.tape, undeclared(sample.tape, by_design)
     if not stops or sample.unknown or sample.excused or tape.straight or tape.points or by_torch(tape):
         return
+    if tape.samples:
+        return
     own = {n: p for n, p in module.named_parameters() if n in sample.parameters}
 
     def value(point: Mapping[str, torch.Tensor]) -> float:
@@ -329,6 +328,8 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     generator = torch.Generator().manual_seed(seed)
 
     def nudge(t: torch.Tensor) -> torch.Tensor:
+        if _exact(t.detach()):
+            return t
         return t * (1 + eps * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t))
 
     def draws() -> Iterator[Gradients]:
@@ -344,6 +345,12 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     sample.shake()
     sample.noise = {n: float(t.norm()) for n, t in sample.shaken.items()}
     sample.unseen, sample.idle = _unseen(sample, spots, stand_in, generator)
+
+
+def _exact(t: torch.Tensor) -> bool:
+    """Whether numbers are those of a grid, as rounding and comparisons make them, which has no last bits."""
+    fine = t * GRID
+    return t.is_floating_point() and bool((fine == fine.round()).all())
 
 
 MOST_STOPS = 16  # that are looked at one by one

@@ -46,7 +46,9 @@ def _own_instead(inputs: set[int]) -> Callable[[OwnCall, Memory], None]:
             (v.view_as(v) if i in inputs else v.detach()) if isinstance(v, torch.Tensor) else v
             for i, v in enumerate(values)
         ]
-        with torch.enable_grad():
+        assert call.dice is not None
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(call.dice)
             out = call.function.apply(*given)
         outs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
         for spot, new in zip(call.results, outs, strict=True):
