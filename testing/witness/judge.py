@@ -19,6 +19,8 @@ ASIDE = "it gets no gradient (None): no kernel of torch leads from it to what is
 STILL = "its gradient is zero everywhere: nothing that the loss sees depends on it"
 ROUNDING = "its gradient is smaller than the rounding of the others, so that nothing can tell whether it is right"
 IDLE = "no output moves with it: what follows gives the same for any value of it (as a norm of a single number does)"
+UNLIKE = "its gradient is not the slope of the loss"
+WHOLE = "so gradients were compared with finite differences of the whole loss, along random directions, to 1e-3"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
 IN_ORDER = "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others"
 REMOVED = "what follows lets nothing through (a norm, a softmax, units that are off): its gradient is rightly zero"
@@ -96,6 +98,8 @@ def judge(
         _padding(sample, found, padded)
         _operators(sample, found)
         found.notes += [n for n in by_torch(sample.tape) if n not in found.notes]
+    if not known:
+        _followed(samples, found)
     _mute(known, found)
     for one in found.parameters.values():
         if one.against or one.stops:
@@ -141,6 +145,22 @@ def _lacks(sample: Sample, name: str, one: ParameterFinding, found: Judgement) -
     if sure is not None:
         one.against.setdefault(REACH, "autograd does not see a path to it")
         found.fault = found.fault or Fault("a checkpoint", sure.place, sure.why, "its parameters", 0)
+
+
+def _followed(samples: Sequence[Sample], found: Judgement) -> None:
+    """Gradients that only the slope of the whole loss can be compared with, which tells nothing of what is meant."""
+    for sample in samples:
+        for name, gap in sample.followed.items():
+            one = found.parameters[name]
+            if gap:
+                one.untested = f"{UNLIKE} (by {gap:.0e}), and what it computes is not seen, so that this may be meant"
+            else:
+                one.vouched.add(DERIVATIVE)
+    off = [p for p in found.parameters.values() if p.untested]
+    for one in off:
+        one.vouched.discard(DERIVATIVE)
+    if any(DERIVATIVE in p.vouched for p in found.parameters.values()):
+        found.notes.append(WHOLE)
 
 
 def _mute(known: Sequence[Sample], found: Judgement) -> None:

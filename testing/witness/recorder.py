@@ -45,6 +45,7 @@ BLIND = frozenset(
     "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty new_zeros new_ones new_full "
     "new_empty_strided exponential_ normal_ uniform_ random_ cauchy_ log_normal_ geometric_ zero_ ".split()
 )
+OUT_OF_SIGHT = "it reads what was computed out of sight, such as in another thread"
 DETACHED = "detach() or .data"
 UNASKED = "no input needs a gradient, so that none reaches the parameters inside of"
 
@@ -127,6 +128,8 @@ class Recorder(TorchDispatchMode):
             self._held[spot.key] = tensor.untyped_storage()
             self._outside.append(spot.key)
             if spot.key not in self.tape.leaves:
+                if tensor.grad_fn is not None and spot.key not in self._given_here:
+                    raise NotMeasured(f"{OUT_OF_SIGHT}: {self.place()}")
                 self.tape.fixed[spot.key] = flat(tensor.detach())
                 if tensor.is_floating_point() and spot.key not in self._given_here:
                     self._passes()

@@ -19,7 +19,7 @@ from lawful.theory.refusals import ModuleError, refused
 
 from .losses import LossOf, Outputs
 from .own_backward import OperatorFinding, operators
-from .past import missed
+from .past import followed, missed
 from .recorder import recording
 from .replay import Memory, Replayed, replay
 from .resemblance import dense
@@ -69,6 +69,7 @@ class Sample:
         tolerance: largest relative error, in place of what was measured.
         past: parameters whose derivative goes by numbers that leave torch, with the relative size of that.
         leaving: where numbers leave it.
+        followed: how far gradients are from the slopes of the loss, where there is no derivative to compare with.
         started: parameters that the first call starts from its inputs; the step is the second one.
     """
 
@@ -97,6 +98,7 @@ class Sample:
     longer: bool = False
     past: dict[str, float] = field(default_factory=dict)
     leaving: list[Stop] = field(default_factory=list)
+    followed: dict[str, float] = field(default_factory=dict)
     started: tuple[str, ...] = ()
 
     @cached_property
@@ -228,10 +230,9 @@ def take(
     leaves = {n: tape.points.get(n, p.detach()).clone().requires_grad_() for n, p in parameters.items()}
     sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs, started=first)
     sample.width = narrowest({*tape.widths, *widths.seen, *(p.dtype for p in parameters.values())})
-    if tape.unknown:
-        sample.unknown = tape.unknown
-        return sample
     try:
+        if tape.unknown:
+            raise NotMeasured(tape.unknown)
         _differentiate(sample, spots, loss, seed, by_design)
     except NotMeasured as error:
         sample.unknown = str(error)
@@ -252,11 +253,11 @@ def _past(
     again: Callable[[], None],
     by_design: Sequence[str],
 ) -> None:
-    """What goes by numbers that leave torch: seen where the loss moves otherwise than all that is on the tape."""
+    """What goes by numbers that leave torch, and what nothing else sees: where the loss moves otherwise than it should."""
     tape, stops = sample.tape, undeclared(sample.tape, by_design)
-    if not stops or sample.unknown or sample.excused or tape.straight or tape.points or by_torch(tape):
+    if tape.samples or tape.points:
         return
-    if tape.samples:
+    if not sample.unknown and (not stops or sample.excused or tape.straight or by_torch(tape)):
         return
     own = {n: p for n, p in module.named_parameters() if n in sample.parameters}
 
@@ -266,10 +267,13 @@ def _past(
             for n, p in own.items():
                 p.copy_(point[n])
         torch.manual_seed(seed)
-        with refused(f"the forward of {type(module).__name__} does not run"):
+        with refused(f"the forward of {type(module).__name__} does not run"), torch.enable_grad():
             return float(loss(named_outputs(module, module(*args, **kwargs))).detach())
 
     point = {n: p.detach() for n, p in sample.parameters.items()}
+    if sample.unknown:
+        sample.followed = followed(value, point, sample.own, seed)
+        return
     sample.past = missed(value, point, sample.true, seed)
     sample.leaving = stops if sample.past else []
 
