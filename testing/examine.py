@@ -24,7 +24,7 @@ from lawful.theory.verdict import Verdict
 from .exceptions import stale_designs, stale_untested
 from .findings import Findings, LawFinding
 from .lawcheck import check_law, of_samples
-from .witness.judge import LAWS, REFERENCE, REMOVED, STOPPED, STRAIGHT, UNSEEN, judge
+from .witness.judge import LAWS, REFERENCE, REMOVED, ROUNDING, STOPPED, STRAIGHT, UNSEEN, judge
 from .witness.keeping import kept
 from .witness.losses import loss_of
 from .witness.sample import FLOOR, Sample
@@ -37,6 +37,7 @@ EXCUSES = {
     STOPPED: "stopped by design, as is declared",
     UNSEEN: "zero as it should be, for the loss does not see what it adds",
     REMOVED: "zero as it should be, for what follows lets nothing through (a norm, a softmax, units that are off)",
+    ROUNDING: "smaller than what rounding moves it by, so that nothing tells whether it is right",
 }
 ROUNDED = 1e-5  # what float32 inside of a forward may leave of a gradient in float64
 DICE = "not kept while numbers are drawn (dropout); training=False tests it"

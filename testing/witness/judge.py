@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,8 +22,19 @@ ROUNDING = "its gradient is smaller than the rounding of the others, so that not
 IDLE = "no output moves with it: what follows gives the same for any value of it (as a norm of a single number does)"
 UNLIKE = "its gradient is not the slope of the loss"
 WHOLE = "so gradients were compared with finite differences of the whole loss, along random directions, to 1e-3"
+NEARLY = 1e-4  # relative, of a gradient that is right but for an iteration that stops
+ROUGH = "so little is what an iteration that stops, an adjoint in steps, or another approximation leaves"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
-IN_ORDER = "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others"
+SAYS = {
+    "layouts": "depends on how the gradient lies in memory",
+    "scales": "is wrong for a gradient of another size",
+    "writes": "writes into its gradient",
+}
+IN_GENERAL = {
+    "layouts": "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others",
+    "scales": "right for gradients as they come here; wrong for a loss that is divided, scaled or added to another one",
+    "writes": "right in the order of these branches; wrong as soon as another one reads the same gradient later",
+}
 REMOVED = "what follows lets nothing through (a norm, a softmax, units that are off): its gradient is rightly zero"
 UNSEEN = "the outputs move with it, but the loss does not see how: its gradient is zero, as it should be"
 
@@ -87,8 +99,11 @@ def judge(
     for sample in known:
         before = {n for n, p in found.parameters.items() if p.against}
         _reference(sample, found)
-        if sample.longer and not before and any(p.against for p in found.parameters.values()):
-            found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
+        if not before and any(p.against for p in found.parameters.values()):
+            if sample.longer:
+                found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
+            if sample.second:
+                found.notes.append("right in a first step; wrong in a second one, with other weights: is something stale?")
         if sample.started and (note := f"{STARTED}: {', '.join(sample.started[:6])}") not in found.notes:
             found.notes.append(note)
         for name, size in sample.past.items():
@@ -96,7 +111,7 @@ def judge(
             one.stops += [s for s in sample.leaving if s not in one.stops]
             one.error = max(one.error, size)
         _padding(sample, found, padded)
-        _operators(sample, found)
+        _operators(sample, found, by_design)
         found.notes += [n for n in by_torch(sample.tape) if n not in found.notes]
     if not known:
         _followed(samples, found)
@@ -122,16 +137,32 @@ def _reference(sample: Sample, found: Judgement) -> None:
             _lacks(sample, name, one, found)
         else:
             wrong.append(name)
-            one.error = max(one.error, sample.relative(name, sample.cut))
+            one.error = max(one.error, _nearest(sample, name))
     if not wrong:
         return
-    fault = first_fault(sample, wrong)
+    worst = max(_nearest(sample, n) for n in wrong)
+    fault = None if worst < NEARLY and _is_unrolled(sample, wrong) else first_fault(sample, wrong)
+    if worst < NEARLY and sample.tolerance is None:
+        enough = 10.0 ** math.ceil(math.log10(2 * worst))
+        found.notes.append(f"{ROUGH}: if it is meant, pass tolerance={enough:.0e}")
     if fault is not None and (found.fault is None):
         found.fault = fault
     for name in wrong:
         one = found.parameters[name]
         one.vouched.discard(REFERENCE)
         one.against.setdefault(REFERENCE, "not the derivative of what the forward computes")
+
+
+def _nearest(sample: Sample, name: str) -> float:
+    """How far a gradient is from the derivative, past what stops gradients or not, whichever is nearer."""
+    return min(sample.relative(name, side) for side in (sample.true, sample.meant, sample.cut))
+
+
+def _is_unrolled(sample: Sample, wrong: Sequence[str]) -> bool:
+    """Whether gradients are those past what runs without any, as an implicit layer gives those of all its steps."""
+    return sample.true is not sample.cut and all(
+        sample.relative(n, sample.true) < sample.relative(n, sample.cut) for n in wrong
+    )
 
 
 def _lacks(sample: Sample, name: str, one: ParameterFinding, found: Judgement) -> None:
@@ -200,7 +231,7 @@ LOOKUPS = frozenset(
 )
 
 
-def _operators(sample: Sample, found: Judgement) -> None:
+def _operators(sample: Sample, found: Judgement, by_design: Sequence[str]) -> None:
     """What operators with a backward of their own say of the parameters that reach them."""
     upstream: dict[int, set[str]] = {}
     for f in sample.operators:
@@ -214,20 +245,21 @@ def _operators(sample: Sample, found: Judgement) -> None:
                 one = found.parameters[name]
                 one.vouched.discard(REFERENCE)
                 one.untested = f"the backward of {f.operator} could not be measured by finite differences"
-        if f.verdict not in (AGREES, WRONG):
+        if f.verdict not in (AGREES, WRONG) or (f.how in IN_GENERAL and _is_meant(sample, f, by_design)):
             continue
         for name in names & found.parameters.keys():
             if f.verdict is AGREES:
                 if f.key in sample.tape.leaves:
                     found.parameters[name].vouched.add(DERIVATIVE)
             elif f.how != "forward":
-                one, says = found.parameters[name], "is not its derivative"
-                says = "depends on how the gradient lies in memory" if f.how == "layouts" else says
+                one, says = found.parameters[name], SAYS.get(f.how, "is not its derivative")
                 one.against.setdefault(DERIVATIVE, f"the backward of {f.operator} {says}")
                 one.error = max(one.error, f.error)
-                if f.how == "layouts" and REFERENCE not in one.against and IN_ORDER not in found.notes:
-                    found.notes.append(IN_ORDER)
-        if f.verdict is WRONG and names and f.how != "forward" and (found.fault is None or found.fault.step < f.step):
+                note = IN_GENERAL.get(f.how, "")
+                if note and REFERENCE not in one.against and note not in found.notes:
+                    found.notes.append(note)
+        last = found.fault is None or found.fault.step < f.step or f.how == "writes"  # which spoils those of others
+        if f.verdict is WRONG and names and f.how != "forward" and last:
             toward = ", ".join(sorted(names)[:3]) or f"its input {f.input}"
             what, at = f.guess or "it is not the derivative", _written_at(sample, f)
             found.fault = Fault(
@@ -236,8 +268,15 @@ def _operators(sample: Sample, found: Judgement) -> None:
                 what + " (finite differences)" * (f.how == "differences"),
                 toward,
                 f.step,
+                operator=f.operator if f.how == "scales" else "",
                 written=at,
             )
+
+
+def _is_meant(sample: Sample, f: OperatorFinding, by_design: Sequence[str]) -> bool:
+    """Whether an operator is declared to pass on another gradient, or is a straight-through estimator."""
+    declared = not {f.operator, *f.place.names}.isdisjoint(by_design)
+    return declared or (f.call is not None and f.call in sample.excused)
 
 
 def _written_at(sample: Sample, f: OperatorFinding) -> str:
@@ -273,7 +312,7 @@ def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement,
         if one.notes:
             continue
         read = any(_is_read(s, name) for s in samples)
-        unseen = any(name in s.unseen for s in known)
+        unseen = any(name in s.unseen for s in known) and not any(s.speaks(name) for s in samples)
         if known and not read:
             one.untested = UNREAD
         elif none and all(s.true.get(name) is None for s in known) and known:
@@ -287,7 +326,7 @@ def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement,
             idle = any(name in s.idle for s in known)
             one.untested = STILL if still else IDLE if idle else ROUNDING
         elif known and read:
-            one.notes.append(REMOVED)
+            one.notes.append(ROUNDING if any(s.speaks(name) for s in samples) else REMOVED)
         else:
             one.untested = "its gradient is zero everywhere"
 
@@ -303,6 +342,7 @@ __all__ = [
     "REACH",
     "REFERENCE",
     "REMOVED",
+    "ROUNDING",
     "STOPPED",
     "STRAIGHT",
     "UNSEEN",

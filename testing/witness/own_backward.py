@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from .incoming import WRITES, other_gradients
 from .layouts import out_of_order
 from .replay import Memory, replay, start
 from .resemblance import dense, inner, resemblance
@@ -41,7 +42,8 @@ class OperatorFinding:
         input: number of the input.
         verdict: one of `AGREES`, `WRONG`, `DESIGN`, `OPEN`.
         how: `"forward"` for its kernels differentiated, `"differences"` for finite differences, `"layouts"` for a
-            gradient that lies otherwise in memory.
+            gradient that lies otherwise in memory, `"scales"` for one of another size, `"writes"` for a backward that
+            writes into its own.
         error: relative size of the error.
         key: the storage of the input.
         call: number of the call on the tape, None for a custom operator.
@@ -177,11 +179,17 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
         else:
             verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
         found.append(OperatorFinding(name, thing.place, j, verdict, how, error, spot.key, call, end, guess))
-    if not (isinstance(thing, OwnCall) and not thing.outer):
-        off = out_of_order(forward, live, cotangents, own, 1e-2 if narrow else CLOSE)
-        for j, (error, lies) in off.items():
+    if isinstance(thing, Step) or thing.outer:
+        bound = 1e-2 if narrow else CLOSE
+        for j, (error, lies) in out_of_order(forward, live, cotangents, own, bound).items():
             if found[j].verdict is not WRONG:
                 found[j] = replace(found[j], verdict=WRONG, how="layouts", error=error, guess=lies)
+        bent, writes = other_gradients(forward, live, cotangents, bound)
+        for j, (error, does) in bent.items():
+            if found[j].verdict in (AGREES, WRONG) and found[j].how != "layouts":
+                found[j] = replace(found[j], verdict=WRONG, how="scales", error=error, guess=does)
+        if writes:
+            found += [replace(f, verdict=WRONG, how="writes", error=0.0, guess=WRITES) for f in found]
     return found
 
 

@@ -34,6 +34,7 @@ Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
 MARGIN = 100  # times the change of the gradient when all that it is computed from moves by its last bit
 REPLACED = "given other data in every forward, made of other parameters"
+LOUD = 1e4  # last bits
 SHAKES = 9  # draws of the last bits: the first for all, the others where a law seems to be broken
 GRID = 256  # parts of one, in which numbers that were rounded on purpose are whole
 FLOOR = 16  # last bits of the type that it is computed in
@@ -66,6 +67,7 @@ class Sample:
         value: the loss.
         outputs: of the forward, by name.
         longer: whether its inputs have one example more than those that were given.
+        second: whether another forward ran before it, and the parameters moved in between.
         tolerance: largest relative error, in place of what was measured.
         past: parameters whose derivative goes by numbers that leave torch, with the relative size of that.
         leaving: where numbers leave it.
@@ -96,6 +98,7 @@ class Sample:
     outputs: Outputs = field(default_factory=dict)
     tolerance: float | None = None
     longer: bool = False
+    second: bool = False
     past: dict[str, float] = field(default_factory=dict)
     leaving: list[Stop] = field(default_factory=list)
     followed: dict[str, float] = field(default_factory=dict)
@@ -147,6 +150,11 @@ class Sample:
         """Whether backward left a gradient other than zero."""
         own = self.own.get(name)
         return own is not None and float(own.norm()) > 1e-14 * self.scale
+
+    def speaks(self, name: str) -> bool:
+        """Whether backward left more than any rounding of all gradients."""
+        own = self.own.get(name)
+        return own is not None and float(own.norm()) > LOUD * EPS.get(self.width, 1e-2) * self.scale
 
     def moved(self, name: str) -> bool:
         """Whether the derivative is more than rounding."""
@@ -353,8 +361,10 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
 
 def _exact(t: torch.Tensor) -> bool:
     """Whether numbers are those of a grid, as rounding and comparisons make them, which has no last bits."""
+    if not t.is_floating_point() or t.device.type == "meta":
+        return False
     fine = t * GRID
-    return t.is_floating_point() and bool((fine == fine.round()).all())
+    return bool((fine == fine.round()).all())
 
 
 MOST_STOPS = 16  # that are looked at one by one
