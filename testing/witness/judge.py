@@ -29,6 +29,7 @@ SAYS = {
     "layouts": "depends on how the gradient lies in memory",
     "scales": "is wrong for a gradient of another size",
     "writes": "writes into its gradient",
+    "straight": "is not that of a straight-through estimator either",
 }
 IN_GENERAL = {
     "layouts": "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others",
@@ -119,6 +120,8 @@ def judge(
     for one in found.parameters.values():
         if one.against or one.stops:
             one.vouched.clear()
+        if STRAIGHT in one.notes:
+            one.vouched.discard(REFERENCE)
     _reach(samples, known, found, matrices)
     return found
 
@@ -239,6 +242,9 @@ def _operators(sample: Sample, found: Judgement, by_design: Sequence[str]) -> No
             note = f"{f.operator} ({f.place}) has a straight-through gradient for its input {f.input}: none, by design"
             if note not in found.notes:
                 found.notes.append(note)
+            direct = sample.tape.leaves.get(f.key)
+            if direct and direct[0] in found.parameters and STRAIGHT not in found.parameters[direct[0]].notes:
+                found.parameters[direct[0]].notes.append(STRAIGHT)  # nothing is known of what it passes on
         names = _before(sample, f.key, f.step, upstream)
         if f.verdict == OPEN and f.how == "differences":
             for name in names & found.parameters.keys():  # the reference knows no other backward of it either

@@ -23,6 +23,7 @@ from .layouts import out_of_order
 from .replay import Memory, replay, start
 from .resemblance import dense, inner, resemblance
 from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
+from .through import mistake, passed_through
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the differences
 MARGIN = 20  # times the disagreement of two steps
@@ -43,7 +44,7 @@ class OperatorFinding:
         verdict: one of `AGREES`, `WRONG`, `DESIGN`, `OPEN`.
         how: `"forward"` for its kernels differentiated, `"differences"` for finite differences, `"layouts"` for a
             gradient that lies otherwise in memory, `"scales"` for one of another size, `"writes"` for a backward that
-            writes into its own.
+            writes into its own, `"straight"` for a straight-through one.
         error: relative size of the error.
         key: the storage of the input.
         call: number of the call on the tape, None for a custom operator.
@@ -167,8 +168,9 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
     name = thing.function.__name__ if isinstance(thing, OwnCall) else thing.name
     call = number if isinstance(thing, OwnCall) else None
     end = thing.last if isinstance(thing, OwnCall) else number
-    found = []
+    found, through = [], None
     for j, spot in enumerate(spots):
+        kind = how
         if true is not None and isinstance(thing, OwnCall) and spot.key not in thing.moving:
             verdict, error, guess = OPEN, 0.0, ""  # the tape holds only what depends on parameters
         elif true is not None:
@@ -176,9 +178,14 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
             guess = resemblance(own[j], true[j]) if verdict is WRONG else ""
             if verdict is WRONG and _piecewise(own[j], true[j], run, leaves, j, cotangents):
                 verdict, guess = DESIGN, ""
+                through = through or _through(tape, thing, memory, leaves, spots, cotangents)
+                if through and _compared(own[j], through[j], 1e-2 if narrow else 1e-6)[0] is WRONG:
+                    guess = mistake(own[j], through[j])
+                if guess:
+                    verdict, kind = WRONG, "straight"
         else:
             verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
-        found.append(OperatorFinding(name, thing.place, j, verdict, how, error, spot.key, call, end, guess))
+        found.append(OperatorFinding(name, thing.place, j, verdict, kind, error, spot.key, call, end, guess))
     if isinstance(thing, Step) or thing.outer:
         bound = 1e-2 if narrow else CLOSE
         for j, (error, lies) in out_of_order(forward, live, cotangents, own, bound).items():
@@ -248,6 +255,22 @@ def _by_forward(
         inside.write(spot, v)
     outs = replay(tape, {}, call.results, steps=range(call.first, call.last), memory=inside).outputs
     return _pull(outs, cotangents, live)
+
+
+def _through(
+    tape: Tape,
+    call: OwnCall,
+    memory: Memory,
+    leaves: Sequence[torch.Tensor],
+    spots: Sequence[Spot],
+    cotangents: dict[int, torch.Tensor],
+) -> list[torch.Tensor] | None:
+    """The same, with gradients that go through its roundings; None where it has none, or does not run so."""
+    other = passed_through(tape, call)
+    try:
+        return other and _by_forward(other, call, memory, leaves, spots, cotangents)
+    except NotMeasured:
+        return None
 
 
 def _compared(own: torch.Tensor, true: torch.Tensor, bound: float) -> tuple[str, float]:
