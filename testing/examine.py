@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from lawful.graph.questions.derive import derive
-from lawful.graph.tracing.errors import BackwardError
+from lawful.graph.tracing.compare import BUG
+from lawful.graph.tracing.errors import BackwardError, TraceError
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.lending.complexes import real_parts
@@ -27,7 +28,7 @@ from .lawcheck import check_law, of_samples
 from .witness.judge import LAWS, REFERENCE, REMOVED, ROUNDING, STOPPED, STRAIGHT, UNSEEN, judge
 from .witness.keeping import kept
 from .witness.losses import loss_of
-from .witness.sample import FLOOR, Sample
+from .witness.sample import FLOOR, Sample, tied
 from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped, trains
 from .witness.widths import EPS
 
@@ -61,11 +62,15 @@ def examine(
 ) -> Findings:
     """What every witness says about the gradients of a module (see `assert_lawful`)."""
     plain = inner(model)
-    with real_parts(plain):  # a complex parameter is two real ones, as for the laws
+    with torch.inference_mode(False), torch.enable_grad(), real_parts(plain):  # a complex parameter is two real ones, as for the laws
         began = time.perf_counter()
         name = type(plain).__name__
         if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):
             raise ValueError(f"{name} has parameters without a shape; run it once on its inputs first")
+        for n, p in plain.named_parameters():
+            if p.device.type == "meta" or p.is_inference():
+                what = "is on the meta device, without numbers" if p.device.type == "meta" else "is an inference tensor"
+                raise ValueError(f"{n} of {name} {what}, so that there is no gradient to test; make it outside of that")
         trained = {n: p for n, p in plain.named_parameters() if p.requires_grad and p.numel()}
         if not trained:
             what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
@@ -106,6 +111,7 @@ def examine(
         findings = Findings(
             name, judgement.parameters, (), judgement.fault, [*judgement.notes, *notes], tuple(allow_untested)
         )
+        findings.notes += _of_the_module(plain)
         findings.stale = (*stale_untested(plain, allow_untested), *stale_designs([s.tape for s in steps], by_design))
         _excuses(findings)
         if laws is not None:
@@ -167,6 +173,25 @@ def _padded(module: torch.nn.Module, trained: Mapping[str, torch.Tensor]) -> dic
     return found
 
 
+def _of_the_module(module: torch.nn.Module) -> list[str]:
+    """What is to be said of a module that its gradients do not show: each is right for what it is the gradient of."""
+    said = [
+        f"{first} and {other} are two parameters over one memory, which an optimizer steps twice: write "
+        f"{other} = {first}, which makes them one"
+        for other, first in tied(module).items()
+    ]
+    names = {id(p): n for n, p in module.named_parameters()}
+    for part in module.modules():
+        row = getattr(part, "padding_idx", None)
+        if isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and row is not None:
+            if part.weight.requires_grad and bool(part.weight.detach()[row].any()):
+                said.append(
+                    f"row {row} of {names.get(id(part.weight))} is declared as padding (padding_idx), so that it gets "
+                    "no gradient, and it is not zero: is it a token?"
+                )
+    return list(dict.fromkeys(said))
+
+
 def _excuses(findings: Findings) -> None:
     """Says once which gradients are none by design."""
     for reason, text in EXCUSES.items():
@@ -198,6 +223,13 @@ def _laws(
         elif error.gap < ROUNDED:
             why = "float32 inside of its forward rounds so much"
         findings.notes.append(f"no laws: the rebuilt network has other gradients (by {error.gap:.0e}); {why}")
+        return
+    except TraceError as error:
+        own = {c.function.__name__ for s in steps for c in s.tape.calls if not c.by_torch}
+        why = " ".join(str(error).split())
+        if own and BUG in why:  # the exported graph has what an operator computes, and not that it has its own backward
+            why = f"{', '.join(sorted(own))} differentiates itself, which the rebuilt network does not"
+        findings.notes.append(f"no laws: {why}")
         return
     except Exception as error:  # what cannot be derived was not measured, and fails no test
         findings.notes.append(

@@ -323,6 +323,7 @@ class Recorder(TorchDispatchMode):
         moving = frozenset(s.key for s in spots.values() if s.key in self.tape.moves)
         call = OwnCall(function, tuple(kept), spots, self.place(), len(self.tape.steps), outer=outer, moving=moving)
         call.dice = torch.get_rng_state()
+        call.own = {i: a for i, a in enumerate(args) if isinstance(a, torch.nn.Parameter)}
         if not self._open:
             alive, number = torch.is_grad_enabled(), len(self.tape.calls)
             unseen = [s for s in spots.values() if self._unseen(s, alive)]

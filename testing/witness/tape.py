@@ -147,6 +147,7 @@ class OwnCall:
         results: the tensors it gave.
         opaque: whether something it gave was made outside of torch's kernels.
         dice: the random state before it.
+        own: the parameters of the module among its inputs, by number: a backward may look for these very objects.
     """
 
     function: type[torch.autograd.Function]
@@ -160,6 +161,7 @@ class OwnCall:
     results: tuple[Spot, ...] = ()
     opaque: bool = False
     dice: torch.Tensor | None = None
+    own: Mapping[int, torch.nn.Parameter] = field(default_factory=dict)
 
     @property
     def written(self) -> str:
