@@ -72,12 +72,21 @@ class ParameterFinding:
 
 @dataclass
 class Judgement:
-    """All findings, and the first wrong place."""
+    """All findings, and the first wrong place.
+
+    Attributes:
+        parameters: what is known about each.
+        fault: the first wrong place.
+        notes: what else is to be said.
+        unknown: why there is no reference.
+        rough: the largest relative error, where gradients are wrong by little.
+    """
 
     parameters: dict[str, ParameterFinding]
     fault: Fault | None = None
     notes: list[str] = field(default_factory=list)
     unknown: str = ""
+    rough: float = 0.0
 
 
 def judge(
@@ -116,6 +125,9 @@ def judge(
         found.notes += [n for n in by_torch(sample.tape) if n not in found.notes]
     if not known:
         _followed(samples, found)
+    if found.rough:
+        enough = 10.0 ** math.ceil(math.log10(2 * found.rough))
+        found.notes.append(f"{ROUGH}: if it is meant, pass tolerance={enough:.0e}")
     _mute(known, found)
     for one in found.parameters.values():
         if one.against or one.stops:
@@ -146,8 +158,7 @@ def _reference(sample: Sample, found: Judgement) -> None:
     worst = max(_nearest(sample, n) for n in wrong)
     fault = None if worst < NEARLY and _is_unrolled(sample, wrong) else first_fault(sample, wrong)
     if worst < NEARLY and sample.tolerance is None:
-        enough = 10.0 ** math.ceil(math.log10(2 * worst))
-        found.notes.append(f"{ROUGH}: if it is meant, pass tolerance={enough:.0e}")
+        found.rough = max(found.rough, worst)
     if fault is not None and (found.fault is None):
         found.fault = fault
     for name in wrong:

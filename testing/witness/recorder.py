@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -47,6 +48,9 @@ BLIND = frozenset(
 )
 OUT_OF_SIGHT = "it reads what was computed out of sight, such as in another thread"
 DETACHED = "detach() or .data"
+RENEWED = "a new nn.Parameter() of what was computed, which is a leaf"
+FROZEN = "requires_grad_(False) in the forward, detach() or .data"
+MARKED = "mark_non_differentiable() in the forward of"
 UNASKED = "no input needs a gradient, so that none reaches the parameters inside of"
 
 
@@ -118,6 +122,9 @@ class Recorder(TorchDispatchMode):
         if isinstance(tensor, torch.nn.Parameter):
             self._bound.reads(tensor, self.place())
         spot = self.tape.spot(tensor)
+        base = tensor if tensor._base is None else tensor._base
+        if spot.alive and base.is_leaf and base.requires_grad and not self.deaf and spot.key in self.tape.moves:
+            spot = self._leaf(base, spot)
         known = self._lines.get(spot.key)
         if known is not None and known.device.type != "meta" and not same_bits(known, line := flat(tensor.detach())):
             self._shut |= set(self._inside())
@@ -134,6 +141,14 @@ class Recorder(TorchDispatchMode):
                 if tensor.is_floating_point() and spot.key not in self._given_here:
                     self._passes()
         return spot
+
+    def _leaf(self, tensor: torch.Tensor, spot: Spot) -> Spot:
+        """A leaf that depends on parameters, of which autograd knows no more than that it is one."""
+        if spot.key in self.tape.leaves:
+            return spot
+        if isinstance(tensor, torch.nn.Parameter):
+            self.tape.renewed.add(spot.key)
+        return replace(spot, alive=False)
 
     def _passes(self) -> None:
         """Here numbers may have come from outside of torch, or go there."""
@@ -286,7 +301,9 @@ class Recorder(TorchDispatchMode):
         if known is not None:
             return Cut(number, spot, known, place, False, call)
         if alive:
-            stop = Stop(tape.detached.get(spot.key, place), DETACHED)
+            why = FROZEN if spot.key in tape.leaves else RENEWED if spot.key in tape.renewed else DETACHED
+            at = tape.detached.get(spot.key)
+            stop = Stop(at or place, DETACHED if at and why is not RENEWED else why)
         else:
             stop = self.regions[-1] if self.regions else Stop(place, REGION)
         return Cut(number, spot, stop, place, True, call)
@@ -381,8 +398,16 @@ class Recorder(TorchDispatchMode):
         call, cut = self.tape.calls[number], next((c for c in self.tape.cuts if c.call == number), None)
         if cut is not None:
             self.tape.dead[spot.key] = cut.stop
-        elif torch.is_grad_enabled() and not any(s.alive for s in call.spots.values()):
-            self.tape.dead[spot.key] = Stop(call.place, f"{UNASKED} {call.function.__name__}")
+        elif torch.is_grad_enabled():
+            why = MARKED if any(s.alive for s in call.spots.values()) else UNASKED
+            self.tape.dead[spot.key] = Stop(call.place, f"{why} {call.function.__name__}")
+
+    def ends(self, tensor: torch.Tensor) -> Spot:
+        """An output, which the loss reads: a step behind the last one."""
+        spot = self.note(tensor)
+        if self._unseen(spot, alive=True):
+            self.tape.cuts.append(self._cut_at(len(self.tape.steps), spot, True, Place("")))
+        return spot
 
     def settle(self, module: torch.nn.Module) -> None:
         """After the forward: what was made anew from what it held before is state, not part of a path."""

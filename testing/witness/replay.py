@@ -172,7 +172,9 @@ def replay(
         _run(tape, i, memory, made, shut, nudge)
     for n in ends.get(span.stop, ()):
         stand_in[n](tape.calls[n], memory)  # type: ignore[index]
-    return Replayed([memory.read(s) for s in outputs], made, memory)
+    unread = shut.get((len(tape.steps), None), set())  # by the loss
+    ended = [v.detach() if s.key in unread and not s.alive else v for s in outputs for v in [memory.read(s)]]
+    return Replayed(ended, made, memory)
 
 
 def start(tape: Tape, leaves: Mapping[str, torch.Tensor]) -> Memory:

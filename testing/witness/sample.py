@@ -309,7 +309,7 @@ def _recorded(
         outputs = named_outputs(module, found)
         spots = {}
         try:
-            spots = {n: tape.spot(t) for n, t in outputs.items()}
+            spots = {n: recorder.ends(t) for n, t in outputs.items()}
         except NotMeasured as error:
             tape.unknown = tape.unknown or str(error)
     return tape, outputs, spots, wires

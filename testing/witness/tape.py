@@ -246,6 +246,7 @@ class Tape:
         past: where numbers may have left torch, or come back to it.
         hooks: on gradients, by the name of the parameter or of the module.
         foreign: parameters that it gave numbers made of other parameters.
+        renewed: the memory of parameters that the forward makes of what it computes.
         samples: whether numbers were drawn by a law that depends on parameters, which has no slope draw by draw.
     """
 
@@ -272,6 +273,7 @@ class Tape:
     past: list[Stop] = field(default_factory=list)
     hooks: dict[str, list[Place]] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
+    renewed: set[int] = field(default_factory=set)
     samples: bool = False
 
     def spot(self, tensor: torch.Tensor) -> Spot:
