@@ -62,15 +62,16 @@ def examine(
 ) -> Findings:
     """What every witness says about the gradients of a module (see `assert_lawful`)."""
     plain = inner(model)
-    with torch.inference_mode(False), torch.enable_grad(), real_parts(plain):  # a complex parameter is two real ones, as for the laws
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        real_parts(plain),
+    ):  # a complex parameter is two real ones, as for the laws
         began = time.perf_counter()
         name = type(plain).__name__
         if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):
             raise ValueError(f"{name} has parameters without a shape; run it once on its inputs first")
-        for n, p in plain.named_parameters():
-            if p.device.type == "meta" or p.is_inference():
-                what = "is on the meta device, without numbers" if p.device.type == "meta" else "is an inference tensor"
-                raise ValueError(f"{n} of {name} {what}, so that there is no gradient to test; make it outside of that")
+        _refuse_numberless(plain)
         trained = {n: p for n, p in plain.named_parameters() if p.requires_grad and p.numel()}
         if not trained:
             what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
@@ -124,6 +125,21 @@ def examine(
                 _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
         findings.seconds = time.perf_counter() - began
         return findings
+
+
+def _refuse_numberless(module: torch.nn.Module) -> None:
+    """Refuses parameters that backward can leave no gradient in.
+
+    Raises:
+        ValueError: names the first one.
+    """
+    for n, p in module.named_parameters():
+        what = "is on the meta device, without numbers" if p.device.type == "meta" else ""
+        if what or p.is_inference():
+            raise ValueError(
+                f"{n} of {type(module).__name__} {what or 'is an inference tensor'}, so that there is no gradient to "
+                "test; make it outside of that"
+            )
 
 
 def _reads_inputs(module: torch.nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a module is in other modes than when its laws were derived: a norm of a batch has other laws in evaluation."""
+"""Whether a module is in other modes than when its laws were derived: a BatchNorm has other laws in evaluation."""
 
 from __future__ import annotations
 

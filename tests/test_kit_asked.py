@@ -65,8 +65,10 @@ class Twice(Function):
         x = ctx.saved_tensors[0].detach().requires_grad_()
         with torch.enable_grad():
             y = ctx.run(x)
-        return *(2 * d for d in torch.autograd.grad(y, (x,), g, retain_graph=True)), None, *(
-            2 * d for d in torch.autograd.grad(y, ctx.parameters, g)
+        return (
+            *(2 * d for d in torch.autograd.grad(y, (x,), g, retain_graph=True)),
+            None,
+            *(2 * d for d in torch.autograd.grad(y, ctx.parameters, g)),
         )
 
 

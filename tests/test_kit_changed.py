@@ -30,7 +30,7 @@ def test_a_layer_frozen_since() -> None:
     assert found.verdict.passed
     assert "2.weight is frozen now" in str(found) and "derive the laws again" in str(found)
     model[4].weight.grad[0] *= 1.1
-    with pytest.raises(AssertionError, match="law broken: shift 4.weight"):
+    with pytest.raises(AssertionError, match=r"law broken: shift 4\.weight"):
         assert_step_lawful(model, laws)
 
 

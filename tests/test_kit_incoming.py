@@ -1,4 +1,4 @@
-"""The backward of an operator for other gradients than the one that comes in: larger ones, and ones that others read."""
+"""The backward of an operator for other gradients than the one that comes in: larger ones, ones that others read."""
 
 import pytest
 import torch

@@ -1,9 +1,12 @@
 """A second step: what is stale by then, adapters that start at zero, and inputs that saturate every unit."""
 
+import random
+
 import pytest
 import torch
 from torch import nn
 from torch.autograd import Function
+from torch.utils.checkpoint import checkpoint
 
 from lawful.testing import assert_lawful
 
@@ -111,3 +114,24 @@ def test_an_implicit_gradient_is_as_right_as_its_iteration() -> None:
         assert_lawful(Net(Fixed(12)), X)
     assert "a hook changes it" not in str(error.value)
     assert assert_lawful(Net(Fixed(12)), X, tolerance=1e-4).verdict.passed
+
+
+class Repeated(nn.Module):
+    """Draws the mask of a checkpoint past torch, so that it is another one the second time."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.f, self.reentrant, self.dice = nn.Linear(6, 6), reentrant, random.Random(0)
+
+    def run(self, x: torch.Tensor) -> torch.Tensor:
+        mask = torch.tensor([2.0 * (self.dice.random() > 0.5) for _ in range(6)], dtype=x.dtype)
+        return self.f(x * mask).tanh() * mask
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return checkpoint(self.run, x, use_reentrant=self.reentrant)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpoint_that_computes_otherwise_is_named(reentrant: bool) -> None:
+    with pytest.raises(AssertionError, match="the checkpoint around it computes otherwise the second time"):
+        assert_lawful(Net(Repeated(reentrant)), X)

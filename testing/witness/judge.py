@@ -113,7 +113,9 @@ def judge(
             if sample.longer:
                 found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
             if sample.second:
-                found.notes.append("right in a first step; wrong in a second one, with other weights: is something stale?")
+                found.notes.append(
+                    "right in a first step; wrong in a second one, with other weights: is something stale?"
+                )
         if sample.started and (note := f"{STARTED}: {', '.join(sample.started[:6])}") not in found.notes:
             found.notes.append(note)
         for name, size in sample.past.items():

@@ -37,9 +37,7 @@ class Listener(Protocol):
         """The line that runs."""
 
 
-def _branch(
-    pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], operands: Sequence[Any] = ()
-) -> Any:
+def _branch(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], operands: Sequence[Any] = ()) -> Any:
     """What `torch.cond` gives, which compiles both branches where nothing can be seen of either."""
     return true_fn(*operands) if bool(pred) else false_fn(*operands)
 

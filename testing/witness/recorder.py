@@ -259,6 +259,8 @@ class Recorder(TorchDispatchMode):
     def _append(self, step: Step, reads: list[Spot]) -> None:
         tape, number = self.tape, len(self.tape.steps)
         tape.steps.append(step)
+        if self.deaf or torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+            tape.again.add(number)
         base = step.name.rpartition(".")[2].rstrip("_")
         floats = [s for s in step.results.values() if s.dtype.is_floating_point]
         hops = min((tape.rounded[s.key] + 1 for s in reads if s.key in tape.rounded), default=NEAR + 1)

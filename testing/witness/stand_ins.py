@@ -44,7 +44,9 @@ class _Alone(torch.autograd.Function):
     def forward(ctx: Any, call: OwnCall, *values: Any) -> Any:
         assert call.dice is not None
         ctx.given = [
-            call.own.get(i, v.detach().requires_grad_(ctx.needs_input_grad[i + 1])) if isinstance(v, torch.Tensor) else v
+            call.own.get(i, v.detach().requires_grad_(ctx.needs_input_grad[i + 1]))
+            if isinstance(v, torch.Tensor)
+            else v
             for i, v in enumerate(values)
         ]
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -57,7 +59,9 @@ class _Alone(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         live = [i for i, need in enumerate(ctx.needs_input_grad[1:]) if need]
-        ends = [(t, g) for t, g in zip(ctx.outs, gradients, strict=True) if isinstance(t, torch.Tensor) and t.requires_grad]
+        ends = [
+            (t, g) for t, g in zip(ctx.outs, gradients, strict=True) if isinstance(t, torch.Tensor) and t.requires_grad
+        ]
         found: list[torch.Tensor | None] = [None] * len(ctx.given)
         if ends:
             outs, sent = zip(*ends, strict=True)
@@ -74,9 +78,7 @@ def _own_instead(inputs: set[int]) -> Callable[[OwnCall, Memory], None]:
     def act(call: OwnCall, memory: Memory) -> None:
         whole = inputs == set(call.spots)
         values = [memory.read(call.spots[i]) if i in call.spots else a for i, a in enumerate(call.args)]
-        given = [
-            (v if i in inputs else v.detach()) if isinstance(v, torch.Tensor) else v for i, v in enumerate(values)
-        ]
+        given = [(v if i in inputs else v.detach()) if isinstance(v, torch.Tensor) else v for i, v in enumerate(values)]
         out = _Alone.apply(call, *given)
         outs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
         for spot, new in zip(call.results, outs, strict=True):

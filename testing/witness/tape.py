@@ -247,6 +247,7 @@ class Tape:
         hooks: on gradients, by the name of the parameter or of the module.
         foreign: parameters that it gave numbers made of other parameters.
         renewed: the memory of parameters that the forward makes of what it computes.
+        again: steps whose saved values are made again for backward (checkpoints), or packed (saved_tensors_hooks).
         samples: whether numbers were drawn by a law that depends on parameters, which has no slope draw by draw.
     """
 
@@ -274,6 +275,7 @@ class Tape:
     hooks: dict[str, list[Place]] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     renewed: set[int] = field(default_factory=set)
+    again: set[int] = field(default_factory=set)
     samples: bool = False
 
     def spot(self, tensor: torch.Tensor) -> Spot:

@@ -15,6 +15,7 @@ from .torch_design import by_frequency
 from .widths import EPS
 
 CAUSES = ["a hook changes it", "what it saved was overwritten", "a checkpoint drew other numbers"]
+AGAIN = "the checkpoint around it computes otherwise the second time (numbers drawn past torch, something that changed)"
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def _fault(
     elif plain:
         writer = _overwritten(tape, number)
         causes = [f"what it saved was overwritten ({writer})"] if writer else CAUSES[: 3 if tape.draws else 2]
+        causes = [AGAIN] if number in tape.again and not writer else causes
         causes = [f"{CAUSES[0]} ({hook})"] if (hook := _hook(tape, toward, step)) and not writer else causes
         guess += f"; its own formula is right, so {' or '.join(causes)}"
     inside = [n for n in step.own if not tape.calls[n].by_torch]
