@@ -24,6 +24,7 @@ UNLIKE = "its gradient is not the slope of the loss"
 WHOLE = "so gradients were compared with finite differences of the whole loss, along random directions, to 1e-3"
 NEARLY = 1e-4  # relative, of a gradient that is right but for an iteration that stops
 ROUGH = "so little is what an iteration that stops, an adjoint in steps, or another approximation leaves"
+STALE = "right in a first step; wrong in a second one, with other weights: is something stale?"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
 SAYS = {
     "layouts": "depends on how the gradient lies in memory",
@@ -113,9 +114,7 @@ def judge(
             if sample.longer:
                 found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
             if sample.second:
-                found.notes.append(
-                    "right in a first step; wrong in a second one, with other weights: is something stale?"
-                )
+                found.notes.append(STALE)
         if sample.started and (note := f"{STARTED}: {', '.join(sample.started[:6])}") not in found.notes:
             found.notes.append(note)
         for name, size in sample.past.items():

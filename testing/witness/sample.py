@@ -261,7 +261,7 @@ def _past(
     again: Callable[[], None],
     by_design: Sequence[str],
 ) -> None:
-    """What goes by numbers that leave torch, and what nothing else sees: where the loss moves otherwise than it should."""
+    """What goes by numbers that leave torch, and what nothing else sees, by the slope of the loss."""
     tape, stops = sample.tape, undeclared(sample.tape, by_design)
     if tape.samples or tape.points:
         return

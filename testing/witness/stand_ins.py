@@ -43,10 +43,9 @@ class _Alone(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: OwnCall, *values: Any) -> Any:
         assert call.dice is not None
+        needs = ctx.needs_input_grad[1:]
         ctx.given = [
-            call.own.get(i, v.detach().requires_grad_(ctx.needs_input_grad[i + 1]))
-            if isinstance(v, torch.Tensor)
-            else v
+            call.own.get(i, v.detach().requires_grad_(needs[i])) if isinstance(v, torch.Tensor) else v
             for i, v in enumerate(values)
         ]
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -59,9 +58,8 @@ class _Alone(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         live = [i for i, need in enumerate(ctx.needs_input_grad[1:]) if need]
-        ends = [
-            (t, g) for t, g in zip(ctx.outs, gradients, strict=True) if isinstance(t, torch.Tensor) and t.requires_grad
-        ]
+        pairs = zip(ctx.outs, gradients, strict=True)
+        ends = [(t, g) for t, g in pairs if isinstance(t, torch.Tensor) and t.requires_grad]
         found: list[torch.Tensor | None] = [None] * len(ctx.given)
         if ends:
             outs, sent = zip(*ends, strict=True)

@@ -89,7 +89,10 @@ def in_double(request: Request) -> list[Sample]:
                 given = {n: as_double(p) for n, p in own.parameters.items()}
 
                 def again(
-                    values: Mapping[str, torch.Tensor], before: Callable[[], object] | None, own: Any = own
+                    values: Mapping[str, torch.Tensor],
+                    before: Callable[[], object] | None,
+                    own: Any = own,
+                    given: Mapping[str, torch.Tensor] = given,
                 ) -> Callable[[], None]:
                     def run() -> None:
                         own.start(given if before else values)
