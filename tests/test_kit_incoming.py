@@ -92,6 +92,9 @@ def test_a_backward_that_writes_into_its_gradient(monkeypatch: pytest.MonkeyPatc
 
     assert assert_lawful(Net(two), X).verdict.passed
     monkeypatch.setattr(Sine, "inside", True)
+    if first:  # it is the last one to read the gradient, as in fused kernels
+        assert "the backward of Sine writes into its gradient" in str(assert_lawful(Net(two), X))
+        return
     with pytest.raises(AssertionError, match="operation:  the backward of Sine") as error:
         assert_lawful(Net(two), X)
     assert "it writes into the gradient that comes in" in str(error.value)

@@ -25,17 +25,16 @@ WHOLE = "so gradients were compared with finite differences of the whole loss, a
 NEARLY = 1e-4  # relative, of a gradient that is right but for an iteration that stops
 ROUGH = "so little is what an iteration that stops, an adjoint in steps, or another approximation leaves"
 STALE = "right in a first step; wrong in a second one, with other weights: is something stale?"
+SPOILS = "writes into its gradient, which is wrong as soon as another branch reads that later"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
 SAYS = {
     "layouts": "depends on how the gradient lies in memory",
     "scales": "is wrong for a gradient of another size",
-    "writes": "writes into its gradient",
     "straight": "is not that of a straight-through estimator either",
 }
 IN_GENERAL = {
     "layouts": "right for gradients as they come here; wrong behind a transpose, a cat or a sum, which hand it others",
     "scales": "right for gradients as they come here; wrong for a loss that is divided, scaled or added to another one",
-    "writes": "right in the order of these branches; wrong as soon as another one reads the same gradient later",
 }
 REMOVED = "what follows lets nothing through (a norm, a softmax, units that are off): its gradient is rightly zero"
 UNSEEN = "the outputs move with it, but the loss does not see how: its gradient is zero, as it should be"
@@ -263,7 +262,10 @@ def _operators(sample: Sample, found: Judgement, by_design: Sequence[str]) -> No
                 one = found.parameters[name]
                 one.vouched.discard(REFERENCE)
                 one.untested = f"the backward of {f.operator} could not be measured by finite differences"
-        if f.verdict not in (AGREES, WRONG) or (f.how in IN_GENERAL and _is_meant(sample, f, by_design)):
+        if f.how == "writes":
+            _writes(sample, f, found)
+            continue
+        if f.verdict not in (AGREES, WRONG) or (f.how == "scales" and _is_meant(sample, f, by_design)):
             continue
         for name in names & found.parameters.keys():
             if f.verdict is AGREES:
@@ -276,7 +278,7 @@ def _operators(sample: Sample, found: Judgement, by_design: Sequence[str]) -> No
                 note = IN_GENERAL.get(f.how, "")
                 if note and REFERENCE not in one.against and note not in found.notes:
                     found.notes.append(note)
-        last = found.fault is None or found.fault.step < f.step or f.how == "writes"  # which spoils those of others
+        last = found.fault is None or found.fault.step < f.step
         if f.verdict is WRONG and names and f.how != "forward" and last:
             toward = ", ".join(sorted(names)[:3]) or f"its input {f.input}"
             what, at = f.guess or "it is not the derivative", _written_at(sample, f)
@@ -289,6 +291,18 @@ def _operators(sample: Sample, found: Judgement, by_design: Sequence[str]) -> No
                 operator=f.operator if f.how == "scales" else "",
                 written=at,
             )
+
+
+def _writes(sample: Sample, f: OperatorFinding, found: Judgement) -> None:
+    """A backward that writes into its gradient: fused kernels do, and all is well until another branch reads it."""
+    plain = found.fault is not None and found.fault.operation.startswith("aten.")
+    if plain and any(REFERENCE in p.against for p in found.parameters.values()):
+        toward = "other branches"
+        found.fault = Fault(
+            f"the backward of {f.operator}", f.place, f.guess, toward, f.step, written=_written_at(sample, f)
+        )
+    elif (note := f"the backward of {f.operator} {SPOILS}: {f.place}") not in found.notes:
+        found.notes.append(note)
 
 
 def _is_meant(sample: Sample, f: OperatorFinding, by_design: Sequence[str]) -> bool:

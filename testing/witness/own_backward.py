@@ -171,9 +171,11 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
     found, through = [], None
     for j, spot in enumerate(spots):
         kind = how
-        if true is not None and isinstance(thing, OwnCall) and spot.key not in thing.moving:
+        if true is None or isinstance(thing, Step):
+            verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
+        elif spot.key not in thing.moving:
             verdict, error, guess = OPEN, 0.0, ""  # the tape holds only what depends on parameters
-        elif true is not None:
+        else:
             verdict, error = _compared(own[j], true[j], 1e-2 if narrow else 1e-6)
             guess = resemblance(own[j], true[j]) if verdict is WRONG else ""
             if verdict is WRONG and _piecewise(own[j], true[j], run, leaves, j, cotangents):
@@ -183,8 +185,6 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
                     guess = mistake(own[j], through[j])
                 if guess:
                     verdict, kind = WRONG, "straight"
-        else:
-            verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
         found.append(OperatorFinding(name, thing.place, j, verdict, kind, error, spot.key, call, end, guess))
     if isinstance(thing, Step) or thing.outer:
         bound = 1e-2 if narrow else CLOSE
@@ -268,7 +268,7 @@ def _through(
     """The same, with gradients that go through its roundings; None where it has none, or does not run so."""
     other = passed_through(tape, call)
     try:
-        return other and _by_forward(other, call, memory, leaves, spots, cotangents)
+        return None if other is None else _by_forward(other, call, memory, leaves, spots, cotangents)
     except NotMeasured:
         return None
 

@@ -150,7 +150,7 @@ def _wrong_behind(sample: Sample, value: Value) -> list[tuple[OperatorFinding, O
     """Operators with a wrong backward, not meant to be so, that read a value or what is made of it."""
     found = []
     for f in sample.operators:
-        if f.verdict is WRONG and f.call is not None and f.call not in sample.excused:
+        if f.verdict is WRONG and f.how != "writes" and f.call is not None and f.call not in sample.excused:
             call = sample.tape.calls[f.call]
             reads = {(s.key, s.made) for s in call.spots.values() if s.key == f.key}
             if any(value in _behind(sample, r) for r in reads):
