@@ -245,6 +245,8 @@ def _laws(
         why = " ".join(str(error).split())
         if own and BUG in why:  # the exported graph has what an operator computes, and not that it has its own backward
             why = f"{', '.join(sorted(own))} differentiates itself, which the rebuilt network does not"
+        elif BUG in why and any(s.tape.samples for s in steps):
+            why = "it draws numbers by a law of its own parameters, which the rebuilt network cannot differentiate"
         findings.notes.append(f"no laws: {why}")
         return
     except Exception as error:  # what cannot be derived was not measured, and fails no test
