@@ -23,6 +23,7 @@ IDLE = "no output moves with it: what follows gives the same for any value of it
 UNLIKE = "its gradient is not the slope of the loss"
 WHOLE = "gradients were compared with finite differences of the whole loss, along random directions, to 1e-3"
 NEARLY = 1e-4  # relative, of a gradient that is right but for an iteration that stops
+UNROLLED = 1e-2  # the same, where it is far from what autograd saw
 ROUGH = "so little is what an iteration that stops, an adjoint in steps, or another approximation leaves"
 STALE = "right in a first step; wrong in a second one, with other weights: is something stale?"
 SPOILS = "writes into its gradient, which is wrong as soon as another branch reads that later"
@@ -156,8 +157,10 @@ def _reference(sample: Sample, found: Judgement) -> None:
     if not wrong:
         return
     worst = max(_nearest(sample, n) for n in wrong)
-    fault = None if worst < NEARLY and _is_unrolled(sample, wrong) else first_fault(sample, wrong)
-    if worst < NEARLY and sample.tolerance is None:
+    unrolled = _is_unrolled(sample, wrong)
+    near = worst < (UNROLLED if unrolled else NEARLY)
+    fault = None if near and unrolled else first_fault(sample, wrong)
+    if near and sample.tolerance is None:
         found.rough = max(found.rough, worst)
     if fault is not None and (found.fault is None):
         found.fault = fault
@@ -175,7 +178,7 @@ def _nearest(sample: Sample, name: str) -> float:
 def _is_unrolled(sample: Sample, wrong: Sequence[str]) -> bool:
     """Whether gradients are those past what runs without any, as an implicit layer gives those of all its steps."""
     return sample.true is not sample.cut and all(
-        sample.relative(n, sample.true) < sample.relative(n, sample.cut) for n in wrong
+        10 * sample.relative(n, sample.true) < sample.relative(n, sample.cut) for n in wrong
     )
 
 
