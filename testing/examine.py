@@ -1,4 +1,7 @@
-"""The witnesses of a module, asked one after the other."""
+"""The witnesses of a module, asked one after the other.
+
+This file is long because what a module is refused for, and what is said beside a verdict, belongs to the asking.
+"""
 
 from __future__ import annotations
 

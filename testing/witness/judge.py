@@ -1,4 +1,7 @@
-"""What the witnesses say about every trainable parameter of a module."""
+"""What the witnesses say about every trainable parameter of a module.
+
+This file is long because every verdict is a sentence, and the sentences stand beside what decides between them.
+"""
 
 from __future__ import annotations
 
