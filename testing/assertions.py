@@ -93,7 +93,7 @@ def assert_lawful(
     - *reach*: every trainable parameter gets a gradient, past no `detach` and no `no_grad`.
 
     It fails where a witness contradicts, naming the first wrong place walking backwards, and where a parameter has no
-    witness.  It does not fail for what was not measured, nor for straight-through estimators, whose gradient is none by
+    witness.  What was not measured accuses nobody; nor do straight-through estimators, whose gradient is none by
     design.  Where gradients stop (`detach`, `no_grad`) and that may be meant it asks: it fails too, accuses nobody, and
     says what to pass.  The module is left exactly as it was.
 

@@ -1,7 +1,11 @@
-"""The witnesses of a module, asked one after the other."""
+"""The witnesses of a module, asked one after the other.
+
+This file is long because what a module is refused for, and what is said beside a verdict, belongs to the asking.
+"""
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +13,8 @@ from typing import Any
 import torch
 
 from lawful.graph.questions.derive import derive
-from lawful.graph.tracing.errors import BackwardError
+from lawful.graph.tracing.compare import BUG
+from lawful.graph.tracing.errors import BackwardError, TraceError
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.lending.complexes import real_parts
@@ -24,10 +29,10 @@ from lawful.theory.verdict import Verdict
 from .exceptions import stale_designs, stale_untested
 from .findings import Findings, LawFinding
 from .lawcheck import check_law, of_samples
-from .witness.judge import LAWS, REFERENCE, REMOVED, STOPPED, STRAIGHT, UNSEEN, judge
+from .witness.judge import LAWS, REFERENCE, REMOVED, ROUNDING, STOPPED, STRAIGHT, UNSEEN, judge
 from .witness.keeping import kept
 from .witness.losses import loss_of
-from .witness.sample import FLOOR, Sample
+from .witness.sample import FLOOR, Sample, tied
 from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped, trains
 from .witness.widths import EPS
 
@@ -37,6 +42,7 @@ EXCUSES = {
     STOPPED: "stopped by design, as is declared",
     UNSEEN: "zero as it should be, for the loss does not see what it adds",
     REMOVED: "zero as it should be, for what follows lets nothing through (a norm, a softmax, units that are off)",
+    ROUNDING: "smaller than what rounding moves it by, so that nothing tells whether it is right",
 }
 ROUNDED = 1e-5  # what float32 inside of a forward may leave of a gradient in float64
 DICE = "not kept while numbers are drawn (dropout); training=False tests it"
@@ -60,16 +66,21 @@ def examine(
 ) -> Findings:
     """What every witness says about the gradients of a module (see `assert_lawful`)."""
     plain = inner(model)
-    with real_parts(plain):  # a complex parameter is two real ones, as for the laws
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        real_parts(plain),
+    ):  # a complex parameter is two real ones, as for the laws
         began = time.perf_counter()
         name = type(plain).__name__
         if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):
             raise ValueError(f"{name} has parameters without a shape; run it once on its inputs first")
+        _refuse_numberless(plain)
         trained = {n: p for n, p in plain.named_parameters() if p.requires_grad and p.numel()}
         if not trained:
             what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
             raise AssertionError(f"{name} {what}; there is no gradient to test")
-        if not args and not kwargs:
+        if not args and not kwargs and _reads_inputs(plain):
             raise InputsError("testing", plain)
         if run not in (None, *RUNS):
             raise ValueError(f"run is {run!r}; it is one of {', '.join(map(repr, RUNS))}")
@@ -105,6 +116,7 @@ def examine(
         findings = Findings(
             name, judgement.parameters, (), judgement.fault, [*judgement.notes, *notes], tuple(allow_untested)
         )
+        findings.notes += _of_the_module(plain)
         findings.stale = (*stale_untested(plain, allow_untested), *stale_designs([s.tape for s in steps], by_design))
         _excuses(findings)
         if laws is not None:
@@ -117,6 +129,29 @@ def examine(
                 _laws(findings, plain, args, kwargs, loss, steps, bool(by_design))
         findings.seconds = time.perf_counter() - began
         return findings
+
+
+def _refuse_numberless(module: torch.nn.Module) -> None:
+    """Refuses parameters that backward can leave no gradient in.
+
+    Raises:
+        ValueError: names the first one.
+    """
+    for n, p in module.named_parameters():
+        what = "is on the meta device, without numbers" if p.device.type == "meta" else ""
+        if what or p.is_inference():
+            raise ValueError(
+                f"{n} of {type(module).__name__} {what or 'is an inference tensor'}, so that there is no gradient to "
+                "test; make it outside of that"
+            )
+
+
+def _reads_inputs(module: torch.nn.Module) -> bool:
+    """Whether a forward takes something: that of a learned prompt takes nothing."""
+    try:
+        return bool(inspect.signature(module.forward).parameters)
+    except (TypeError, ValueError):
+        return True
 
 
 def _steps(request: Request, run: str | None, tolerance: float | None) -> tuple[list[Sample], list[str]]:
@@ -158,6 +193,25 @@ def _padded(module: torch.nn.Module, trained: Mapping[str, torch.Tensor]) -> dic
     return found
 
 
+def _of_the_module(module: torch.nn.Module) -> list[str]:
+    """What is to be said of a module that its gradients do not show: each is right for what it is the gradient of."""
+    said = [
+        f"{first} and {other} are two parameters over one memory, which an optimizer steps twice: write "
+        f"{other} = {first}, which makes them one"
+        for other, first in tied(module).items()
+    ]
+    names = {id(p): n for n, p in module.named_parameters()}
+    for part in module.modules():
+        row = getattr(part, "padding_idx", None)
+        if isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and row is not None:
+            if part.weight.requires_grad and bool(part.weight.detach()[row].any()):
+                said.append(
+                    f"row {row} of {names.get(id(part.weight))} is declared as padding (padding_idx), so that it gets "
+                    "no gradient, and it is not zero: is it a token?"
+                )
+    return list(dict.fromkeys(said))
+
+
 def _excuses(findings: Findings) -> None:
     """Says once which gradients are none by design."""
     for reason, text in EXCUSES.items():
@@ -189,6 +243,15 @@ def _laws(
         elif error.gap < ROUNDED:
             why = "float32 inside of its forward rounds so much"
         findings.notes.append(f"no laws: the rebuilt network has other gradients (by {error.gap:.0e}); {why}")
+        return
+    except TraceError as error:
+        own = {c.function.__name__ for s in steps for c in s.tape.calls if not c.by_torch}
+        why = " ".join(str(error).split())
+        if own and BUG in why:  # the exported graph has what an operator computes, and not that it has its own backward
+            why = f"{', '.join(sorted(own))} differentiates itself, which the rebuilt network does not"
+        elif BUG in why and any(s.tape.samples for s in steps):
+            why = "it draws numbers by a law of its own parameters, which the rebuilt network cannot differentiate"
+        findings.notes.append(f"no laws: {why}")
         return
     except Exception as error:  # what cannot be derived was not measured, and fails no test
         findings.notes.append(

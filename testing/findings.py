@@ -174,8 +174,8 @@ class Findings(Printed):
             if self.fault.written:
                 lines.insert(-1, f"  written at: {self.fault.written}")
             if self.fault.operator:
-                what = f"pass by_design=[{self.fault.operator!r}]"
-                lines.append(f"  if meant:   this line changes gradients and nothing else; {what}")
+                what = f"by_design=[{self.fault.operator!r}]"
+                lines.append(f"  if meant:   an operator that is there to change gradients is declared: {what}")
         if stops := self.stops:
             lines += _cut([f"  stopped by: {s}" for s in stops], 6, "places where gradients stop")
             names = ", ".join(dict.fromkeys(repr(s.name) for s in stops))

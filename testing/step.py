@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from lawful.graph.questions.derive import derive
 from lawful.theory.arguments import Tolerance
+from lawful.theory.derive.lawset import LawSet
 from lawful.theory.inputs import inputs_of
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
@@ -22,6 +23,7 @@ from .assertions import conclude, quiet
 from .exceptions import stale_untested
 from .findings import Findings, LawFinding
 from .lawcheck import Taken, check_law
+from .modes import since
 from .witness.judge import LAWS, REACH, REFERENCE, ParameterFinding
 from .witness.keeping import kept
 from .witness.resemblance import resemblance
@@ -37,6 +39,7 @@ OTHER = (
 )
 STALE = "a sum with the gradients of an earlier step (zero_grad() was left out), or a step in between, looks the same"
 WAY_OUT = "reference_grads=, assert_lawful and lw.Ledger measure it"
+AGAIN = "and the law is one of another model: derive the laws again"
 ROUNDED = (
     "as much as rounding in float32 inside of the forward makes, before a norm above all; pass tolerance= if it cannot"
 )
@@ -115,7 +118,8 @@ def assert_step_lawful(
         elif not bool(torch.isfinite(g).all()):
             one.against[REACH] = "its gradient is not a number"
     told = [] if found.wrong else list(laws or ())
-    _by_laws(found, told, values, grads_now, tolerance)
+    evaluated = laws.evaluated if isinstance(laws, LawSet) else None
+    _by_laws(found, told, values, grads_now, tolerance, since(plain, evaluated))
     if reference_grads is not None:
         _by_reference(found, reference_grads, grads_now, tolerance)
     silent = [p.name for p in found.parameters.values() if not p.known and not p.untested]
@@ -232,7 +236,9 @@ def _by_laws(
     values: dict[str, torch.Tensor],
     grads: dict[str, torch.Tensor | None],
     tolerance: float | None,
+    others: str,
 ) -> None:
+    frozen = {n for n in values if n not in grads}
     every = {n: torch.zeros_like(v) if grads.get(n) is None else grads[n] for n, v in values.items()}
     widths = {g.dtype for g in grads.values() if g is not None} | {v.dtype for v in values.values()}
     width = max((w for w in widths if w in EPS), key=EPS.__getitem__, default=torch.float64)
@@ -244,7 +250,7 @@ def _by_laws(
             )
     step = Taken(values, {n: g for n, g in every.items() if g is not None}, None, width)
     single = 0.0 if tolerance is not None else SINGLE if width == torch.float64 else NORMED * EPS[width]
-    found.laws = tuple(_decided(check_law(law, [step], tolerance), single) for law in laws)
+    found.laws = tuple(_decided(check_law(law, [step], tolerance), single, frozen, others) for law in laws)
     for law, r in zip(laws, found.laws, strict=True):
         for name in r.parameters:
             one = found.parameters.get(name)
@@ -257,9 +263,25 @@ def _by_laws(
                 one.vouched.discard(LAWS)
 
 
-def _decided(found: LawFinding, single: float) -> LawFinding:
-    """A finding on a law; what a forward in float32 may leave of it, or a norm of numbers alike, accuses nobody."""
-    if found.verdict is not Verdict.VIOLATED or not found.residual <= single:
+def _decided(found: LawFinding, single: float, frozen: Collection[str], others: str) -> LawFinding:
+    """A finding on a law, which accuses nobody for what another cause explains.
+
+    These are a forward in float32, a norm of numbers alike, and a model that is no longer the one of the law: no law
+    that is derived reads what is frozen.
+
+    Args:
+        found: the finding.
+        single: what rounding may leave of it.
+        frozen: the parameters that do not train.
+        others: see `since`.
+    """
+    if found.verdict is not Verdict.VIOLATED:
+        return found
+    if still := [n for n in found.parameters if n in frozen]:
+        return replace(found, verdict=Verdict.UNDECIDED, reason=f"{', '.join(still[:3])} is frozen now, {AGAIN}")
+    if others:
+        return replace(found, verdict=Verdict.UNDECIDED, reason=f"{others}, {AGAIN}")
+    if not found.residual <= single:
         return found
     return replace(found, verdict=Verdict.UNDECIDED, reason=f"off by {found.residual:.1e}, {ROUNDED}")
 

@@ -88,6 +88,8 @@ def listed(network: NetworkLike, loss: LossLike, args: Sequence[Any], kwargs: Ma
     """The laws of a network, and what they were found by (see `derive`)."""
     arch, point = _read(network, args, kwargs, loss)
     run = by_rules(arch, loss)
+    if isinstance(network, torch.nn.Module):
+        run.evaluated = frozenset(n for n, part in network.named_modules() if not part.training)
     there = elsewhere(run, arch.trace, network, loss, (args, dict(kwargs or {})))
     tested, still = (there, "") if point is None else (_tested(there, point), _cancelled(point))
     tested = tested.noted((*tested.notes, still)) if still else tested

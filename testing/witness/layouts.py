@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from .resemblance import dense
+
 
 def _transposed(w: torch.Tensor) -> torch.Tensor:
     return w.transpose(0, -1).contiguous().transpose(0, -1)
@@ -77,7 +79,7 @@ def _pulled(
         return [torch.zeros_like(v) for v in live]
     weights = [cotangents[i] for i in able]
     grads = torch.autograd.grad([outs[i] for i in able], list(live), weights, allow_unused=True)
-    return [torch.zeros_like(v) if g is None else g.detach() for v, g in zip(live, grads, strict=True)]
+    return [torch.zeros_like(v) if g is None else dense(g) for v, g in zip(live, grads, strict=True)]
 
 
 __all__ = ["out_of_order"]

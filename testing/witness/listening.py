@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -37,6 +37,11 @@ class Listener(Protocol):
         """The line that runs."""
 
 
+def _branch(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], operands: Sequence[Any] = ()) -> Any:
+    """What `torch.cond` gives, which compiles both branches where nothing can be seen of either."""
+    return true_fn(*operands) if bool(pred) else false_fn(*operands)
+
+
 @contextmanager
 def listening(recorder: Listener) -> Iterator[None]:
     """Tells a recorder of every call of an `autograd.Function`, and of every `no_grad` region."""
@@ -67,6 +72,8 @@ def listening(recorder: Listener) -> Iterator[None]:
 
         return run
 
+    cond = torch.cond
+    torch.cond = _branch
     level.apply = classmethod(apply)  # type: ignore[attr-defined]
     for kind, enter, leave in own:
         why = INFERENCE if kind is torch.inference_mode else REGION
@@ -74,6 +81,7 @@ def listening(recorder: Listener) -> Iterator[None]:
     try:
         yield
     finally:
+        torch.cond = cond
         del level.apply  # type: ignore[attr-defined]
         for kind, enter, leave in own:
             kind.__enter__, kind.__exit__ = enter, leave

@@ -18,10 +18,12 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from .incoming import WRITES, other_gradients
 from .layouts import out_of_order
 from .replay import Memory, replay, start
-from .resemblance import inner, resemblance
+from .resemblance import dense, inner, resemblance
 from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
+from .through import mistake, passed_through
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the differences
 MARGIN = 20  # times the disagreement of two steps
@@ -41,7 +43,8 @@ class OperatorFinding:
         input: number of the input.
         verdict: one of `AGREES`, `WRONG`, `DESIGN`, `OPEN`.
         how: `"forward"` for its kernels differentiated, `"differences"` for finite differences, `"layouts"` for a
-            gradient that lies otherwise in memory.
+            gradient that lies otherwise in memory, `"scales"` for one of another size, `"writes"` for a backward that
+            writes into its own, `"straight"` for a straight-through one.
         error: relative size of the error.
         key: the storage of the input.
         call: number of the call on the tape, None for a custom operator.
@@ -165,23 +168,35 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
     name = thing.function.__name__ if isinstance(thing, OwnCall) else thing.name
     call = number if isinstance(thing, OwnCall) else None
     end = thing.last if isinstance(thing, OwnCall) else number
-    found = []
+    found, through = [], None
     for j, spot in enumerate(spots):
-        if true is not None and isinstance(thing, OwnCall) and spot.key not in thing.moving:
+        kind = how
+        if true is None or isinstance(thing, Step):
+            verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
+        elif spot.key not in thing.moving:
             verdict, error, guess = OPEN, 0.0, ""  # the tape holds only what depends on parameters
-        elif true is not None:
+        else:
             verdict, error = _compared(own[j], true[j], 1e-2 if narrow else 1e-6)
             guess = resemblance(own[j], true[j]) if verdict is WRONG else ""
             if verdict is WRONG and _piecewise(own[j], true[j], run, leaves, j, cotangents):
                 verdict, guess = DESIGN, ""
-        else:
-            verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
-        found.append(OperatorFinding(name, thing.place, j, verdict, how, error, spot.key, call, end, guess))
-    if not (isinstance(thing, OwnCall) and not thing.outer):
-        off = out_of_order(forward, live, cotangents, own, 1e-2 if narrow else CLOSE)
-        for j, (error, lies) in off.items():
+                through = through or _through(tape, thing, memory, leaves, spots, cotangents)
+                if through and _compared(own[j], through[j], 1e-2 if narrow else 1e-6)[0] is WRONG:
+                    guess = mistake(own[j], through[j])
+                if guess:
+                    verdict, kind = WRONG, "straight"
+        found.append(OperatorFinding(name, thing.place, j, verdict, kind, error, spot.key, call, end, guess))
+    if isinstance(thing, Step) or thing.outer:
+        bound = 1e-2 if narrow else CLOSE
+        for j, (error, lies) in out_of_order(forward, live, cotangents, own, bound).items():
             if found[j].verdict is not WRONG:
                 found[j] = replace(found[j], verdict=WRONG, how="layouts", error=error, guess=lies)
+        bent, writes = other_gradients(forward, live, cotangents, bound)
+        for j, (error, does) in bent.items():
+            if found[j].verdict in (AGREES, WRONG) and found[j].how != "layouts":
+                found[j] = replace(found[j], verdict=WRONG, how="scales", error=error, guess=does)
+        if writes:
+            found += [replace(f, verdict=WRONG, how="writes", error=0.0, guess=WRITES) for f in found]
     return found
 
 
@@ -222,7 +237,7 @@ def _pull(
     if not total or not live:
         return [torch.zeros_like(v) for v in live]
     grads = torch.autograd.grad(sum(total[1:], start=total[0]), list(live), allow_unused=True)
-    return [torch.zeros_like(v) if g is None else g.detach() for v, g in zip(live, grads, strict=True)]
+    return [torch.zeros_like(v) if g is None else dense(g) for v, g in zip(live, grads, strict=True)]
 
 
 def _by_forward(
@@ -240,6 +255,22 @@ def _by_forward(
         inside.write(spot, v)
     outs = replay(tape, {}, call.results, steps=range(call.first, call.last), memory=inside).outputs
     return _pull(outs, cotangents, live)
+
+
+def _through(
+    tape: Tape,
+    call: OwnCall,
+    memory: Memory,
+    leaves: Sequence[torch.Tensor],
+    spots: Sequence[Spot],
+    cotangents: dict[int, torch.Tensor],
+) -> list[torch.Tensor] | None:
+    """The same, with gradients that go through its roundings; None where it has none, or does not run so."""
+    other = passed_through(tape, call)
+    try:
+        return None if other is None else _by_forward(other, call, memory, leaves, spots, cotangents)
+    except NotMeasured:
+        return None
 
 
 def _compared(own: torch.Tensor, true: torch.Tensor, bound: float) -> tuple[str, float]:

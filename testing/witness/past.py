@@ -1,7 +1,7 @@
 """Numbers that leave torch and come back: `item()`, `numpy()`, a kernel that runs outside of any operator.
 
 No graph shows what they depend on.  Where a forward has some, the derivative of all that is seen is compared with
-finite differences of the whole forward; what is missing there went by them.
+finite differences of the whole forward; what is missing there went by them.  So are gradients where nothing was seen.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ SEEN = 1e-3  # relative, of a derivative that is missed
 MOST = 24  # parameters that are named
 WHY = "a number that leaves torch (item(), numpy(), a kernel of another library)"
 READS_OUT = "aten._local_scalar_dense"
+# kernels that draw numbers whose law depends on what they read: torch's gradient is not that of the numbers drawn
+SAMPLERS = frozenset(
+    "aten._standard_gamma aten._sample_dirichlet aten.poisson aten.binomial aten.multinomial aten.bernoulli "
+    "aten.bernoulli_ aten.normal".split()
+)
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -36,7 +41,7 @@ def missed(
     """
     generator = torch.Generator().manual_seed(seed)
     directions = {n: _direction(p, generator) for n, p in point.items()}
-    whole = _off(value, point, derivative, directions)
+    whole = _off(value, point, derivative, directions) or 0.0
     if not whole:
         return {}
     found: dict[str, float] = {}
@@ -44,7 +49,7 @@ def missed(
     while groups and len(found) < MOST:  # halves that miss nothing are not looked into
         names = groups.pop()
         known = len(names) == len(point)
-        gap = whole if known else _off(value, point, derivative, {n: directions[n] for n in names})
+        gap = whole if known else _off(value, point, derivative, {n: directions[n] for n in names}) or 0.0
         if gap and len(names) == 1:
             found[names[0]] = gap
         elif gap:
@@ -53,12 +58,40 @@ def missed(
     return found
 
 
+def followed(
+    value: Callable[[Tensors], float], point: Tensors, gradient: Mapping[str, torch.Tensor | None], seed: int
+) -> dict[str, float]:
+    """How far gradients are from the slopes of the loss, where nothing else can tell; without what is too rough.
+
+    Many parameters are moved some at a time, each by its own random direction.
+
+    Args:
+        value: the loss at other parameters.
+        point: the parameters.
+        gradient: what backward left in each.
+        seed: of the directions.
+
+    Returns:
+        Zero where they agree, the relative size of the difference elsewhere.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names = [*point]
+    size = -(-len(names) // MOST)
+    found: dict[str, float] = {}
+    for some in (names[i : i + size] for i in range(0, len(names), size)):
+        gap = _off(value, point, gradient, {n: _direction(point[n], generator) for n in some})
+        if gap is not None:
+            found |= dict.fromkeys(some, gap)
+    return found
+
+
 def _off(
     value: Callable[[Tensors], float],
     point: Tensors,
     derivative: Mapping[str, torch.Tensor | None],
     directions: Tensors,
-) -> float:
+) -> float | None:
+    """The relative size of what a derivative misses along some directions; None where differences do not tell."""
     slope = sum(inner(g, d) for n, d in directions.items() if (g := derivative.get(n)) is not None)
     slopes = []
     for h in STEPS:
@@ -66,9 +99,10 @@ def _off(
         slopes.append((one - other) / (2 * h))
     gap, best = min((abs(a - b), b) for a, b in pairwise(slopes))
     scale = max(abs(best), abs(slope))
-    if not scale or gap > SEEN * scale or abs(best - slope) <= MARGIN * gap + SEEN * scale:
-        return 0.0
-    return abs(best - slope) / scale
+    if not scale or gap > SEEN * scale:
+        return None
+    error = abs(best - slope)
+    return error / scale if error > MARGIN * gap + SEEN * scale else 0.0 if MARGIN * gap < scale else None
 
 
 def _direction(p: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -76,4 +110,4 @@ def _direction(p: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return size * torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
 
 
-__all__ = ["READS_OUT", "WHY", "missed"]
+__all__ = ["READS_OUT", "SAMPLERS", "WHY", "followed", "missed"]

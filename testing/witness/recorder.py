@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from .bound import Bound
 from .hidden import hides
 from .hooks import hooks_of
 from .listening import REGION, listening
-from .past import READS_OUT, WHY
+from .past import READS_OUT, SAMPLERS, WHY
 from .places import place_now
 from .straight import Straight
 from .tape import (
@@ -45,7 +46,11 @@ BLIND = frozenset(
     "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty new_zeros new_ones new_full "
     "new_empty_strided exponential_ normal_ uniform_ random_ cauchy_ log_normal_ geometric_ zero_ ".split()
 )
+OUT_OF_SIGHT = "it reads what was computed out of sight, such as in another thread"
 DETACHED = "detach() or .data"
+RENEWED = "a new nn.Parameter() of what was computed, which is a leaf"
+FROZEN = "requires_grad_(False) in the forward, detach() or .data"
+MARKED = "mark_non_differentiable() in the forward of"
 UNASKED = "no input needs a gradient, so that none reaches the parameters inside of"
 
 
@@ -117,6 +122,9 @@ class Recorder(TorchDispatchMode):
         if isinstance(tensor, torch.nn.Parameter):
             self._bound.reads(tensor, self.place())
         spot = self.tape.spot(tensor)
+        base = tensor if tensor._base is None else tensor._base
+        if spot.alive and base.is_leaf and base.requires_grad and not self.deaf and spot.key in self.tape.moves:
+            spot = self._leaf(base, spot)
         known = self._lines.get(spot.key)
         if known is not None and known.device.type != "meta" and not same_bits(known, line := flat(tensor.detach())):
             self._shut |= set(self._inside())
@@ -127,10 +135,20 @@ class Recorder(TorchDispatchMode):
             self._held[spot.key] = tensor.untyped_storage()
             self._outside.append(spot.key)
             if spot.key not in self.tape.leaves:
+                if tensor.grad_fn is not None and spot.key not in self._given_here:
+                    raise NotMeasured(f"{OUT_OF_SIGHT}: {self.place()}")
                 self.tape.fixed[spot.key] = flat(tensor.detach())
                 if tensor.is_floating_point() and spot.key not in self._given_here:
                     self._passes()
         return spot
+
+    def _leaf(self, tensor: torch.Tensor, spot: Spot) -> Spot:
+        """A leaf that depends on parameters, of which autograd knows no more than that it is one."""
+        if spot.key in self.tape.leaves:
+            return spot
+        if isinstance(tensor, torch.nn.Parameter):
+            self.tape.renewed.add(spot.key)
+        return replace(spot, alive=False)
 
     def _passes(self) -> None:
         """Here numbers may have come from outside of torch, or go there."""
@@ -185,6 +203,7 @@ class Recorder(TorchDispatchMode):
             for tensor in (*fresh.values(), *written):
                 self._settle(tensor, step)
             return
+        tape.samples |= step.name in SAMPLERS
         kept = [t for t in written if storage_key(t) not in tape.state]
         step.writes = [None if storage_key(t) in tape.state else tape.spot(t) for t in written]
         step.results = {i: self._fresh(t) for i, t in fresh.items()}
@@ -240,6 +259,8 @@ class Recorder(TorchDispatchMode):
     def _append(self, step: Step, reads: list[Spot]) -> None:
         tape, number = self.tape, len(self.tape.steps)
         tape.steps.append(step)
+        if self.deaf or torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+            tape.again.add(number)
         base = step.name.rpartition(".")[2].rstrip("_")
         floats = [s for s in step.results.values() if s.dtype.is_floating_point]
         hops = min((tape.rounded[s.key] + 1 for s in reads if s.key in tape.rounded), default=NEAR + 1)
@@ -282,7 +303,9 @@ class Recorder(TorchDispatchMode):
         if known is not None:
             return Cut(number, spot, known, place, False, call)
         if alive:
-            stop = Stop(tape.detached.get(spot.key, place), DETACHED)
+            why = FROZEN if spot.key in tape.leaves else RENEWED if spot.key in tape.renewed else DETACHED
+            at = tape.detached.get(spot.key)
+            stop = Stop(at or place, DETACHED if at and why is not RENEWED else why)
         else:
             stop = self.regions[-1] if self.regions else Stop(place, REGION)
         return Cut(number, spot, stop, place, True, call)
@@ -318,6 +341,8 @@ class Recorder(TorchDispatchMode):
         outer = not any(not self.tape.calls[n].by_torch for n in self._open)
         moving = frozenset(s.key for s in spots.values() if s.key in self.tape.moves)
         call = OwnCall(function, tuple(kept), spots, self.place(), len(self.tape.steps), outer=outer, moving=moving)
+        call.dice = torch.get_rng_state()
+        call.own = {i: a for i, a in enumerate(args) if isinstance(a, torch.nn.Parameter)}
         if not self._open:
             alive, number = torch.is_grad_enabled(), len(self.tape.calls)
             unseen = [s for s in spots.values() if self._unseen(s, alive)]
@@ -345,9 +370,11 @@ class Recorder(TorchDispatchMode):
             strange = any(k in outside or k not in self._known for k in keys)
             moves = any(s.key in tape.moves for s in call.spots.values())
             strange = strange or number in self._shut
-            if moves and not call.by_torch and (strange or self._hides(call, given, outs)):
+            own = not call.by_torch and moves and (strange or self._hides(call, given, outs))
+            if moves and (own or any(s.name in SAMPLERS for s in tape.steps[call.first : call.last])):
                 call.opaque = True
                 step = Step(call.function.apply, self._spotted(call), {}, {}, [], True, call.place, whole=True)
+                step.dice = call.dice
                 step.results = {i: self._fresh(t) for i, t in enumerate(outs)}
                 tape.leave_out(range(call.first, call.last))  # the call stands for what was seen inside of it
                 call.first = call.last = len(tape.steps)
@@ -373,8 +400,16 @@ class Recorder(TorchDispatchMode):
         call, cut = self.tape.calls[number], next((c for c in self.tape.cuts if c.call == number), None)
         if cut is not None:
             self.tape.dead[spot.key] = cut.stop
-        elif torch.is_grad_enabled() and not any(s.alive for s in call.spots.values()):
-            self.tape.dead[spot.key] = Stop(call.place, f"{UNASKED} {call.function.__name__}")
+        elif torch.is_grad_enabled():
+            why = MARKED if any(s.alive for s in call.spots.values()) else UNASKED
+            self.tape.dead[spot.key] = Stop(call.place, f"{why} {call.function.__name__}")
+
+    def ends(self, tensor: torch.Tensor) -> Spot:
+        """An output, which the loss reads: a step behind the last one."""
+        spot = self.note(tensor)
+        if self._unseen(spot, alive=True):
+            self.tape.cuts.append(self._cut_at(len(self.tape.steps), spot, True, Place("")))
+        return spot
 
     def settle(self, module: torch.nn.Module) -> None:
         """After the forward: what was made anew from what it held before is state, not part of a path."""

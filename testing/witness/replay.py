@@ -89,6 +89,10 @@ def _line(value: torch.Tensor, where: Spot) -> torch.Tensor:
     value = _turned(value, where)
     if not where.size:
         return value.reshape(1)
+    length = 1 + sum((n - 1) * s for n, s in zip(where.size, where.stride, strict=True))
+    if length > count(where) > 0:  # with gaps, as linear algebra leaves them
+        at = torch.arange(length, device=value.device).as_strided(where.size, where.stride).reshape(-1)
+        return value.new_zeros(length).index_copy(0, at, value.reshape(-1))
     order = sorted(range(len(where.size)), key=lambda i: (-where.stride[i], -where.size[i]))
     out = value.permute(order).contiguous().reshape(-1)
     return out.clone() if out.storage_offset() else out
@@ -168,7 +172,9 @@ def replay(
         _run(tape, i, memory, made, shut, nudge)
     for n in ends.get(span.stop, ()):
         stand_in[n](tape.calls[n], memory)  # type: ignore[index]
-    return Replayed([memory.read(s) for s in outputs], made, memory)
+    unread = shut.get((len(tape.steps), None), set())  # by the loss
+    ended = [v.detach() if s.key in unread and not s.alive else v for s in outputs for v in [memory.read(s)]]
+    return Replayed(ended, made, memory)
 
 
 def start(tape: Tape, leaves: Mapping[str, torch.Tensor]) -> Memory:
@@ -268,12 +274,12 @@ def _changed(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> li
 def _called(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if by_frequency(step):
         return _frequency(step, args, kwargs)
+    if step.whole:
+        args = tuple(a.clone() if isinstance(a, torch.Tensor) else a for a in args)  # it may write into them
     if step.dice is not None:
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(step.dice)
             return step.func(*args, **kwargs)
-    if step.whole:
-        args = tuple(a.clone() if isinstance(a, torch.Tensor) else a for a in args)  # it may write into them
     names = [a.name for a in step.func._schema.arguments] if hasattr(step.func, "_schema") else []
     if "out" in names and step.writes:
         base = step.func.overloadpacket.default  # type: ignore[attr-defined]

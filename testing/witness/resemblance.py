@@ -10,6 +10,11 @@ def inner(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one.conj() * other).real.sum())
 
 
+def dense(grad: torch.Tensor) -> torch.Tensor:
+    """A copy of a gradient, with the zeros that a sparse one leaves out."""
+    return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
+
+
 def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     """A guess at what is wrong with a gradient, from how it resembles the right one."""
     if own is None:
@@ -63,4 +68,4 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     return f"a part of it is missing or wrong ({100 * gap / norm:.2g}% of its size)"
 
 
-__all__ = ["inner", "resemblance"]
+__all__ = ["dense", "inner", "resemblance"]

@@ -19,9 +19,10 @@ from lawful.theory.refusals import ModuleError, refused
 
 from .losses import LossOf, Outputs
 from .own_backward import OperatorFinding, operators
-from .past import missed
+from .past import followed, missed
 from .recorder import recording
 from .replay import Memory, Replayed, replay
+from .resemblance import dense
 from .stand_ins import stand_ins
 from .stops import sort_stops, undeclared
 from .tape import Cut, NotMeasured, OwnCall, Spot, Stop, Tape, storage_key
@@ -33,7 +34,9 @@ Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
 MARGIN = 100  # times the change of the gradient when all that it is computed from moves by its last bit
 REPLACED = "given other data in every forward, made of other parameters"
+LOUD = 1e4  # last bits
 SHAKES = 9  # draws of the last bits: the first for all, the others where a law seems to be broken
+GRID = 256  # parts of one, in which numbers that were rounded on purpose are whole
 FLOOR = 16  # last bits of the type that it is computed in
 
 
@@ -64,9 +67,11 @@ class Sample:
         value: the loss.
         outputs: of the forward, by name.
         longer: whether its inputs have one example more than those that were given.
+        second: whether another forward ran before it, and the parameters moved in between.
         tolerance: largest relative error, in place of what was measured.
         past: parameters whose derivative goes by numbers that leave torch, with the relative size of that.
         leaving: where numbers leave it.
+        followed: how far gradients are from the slopes of the loss, where there is no derivative to compare with.
         started: parameters that the first call starts from its inputs; the step is the second one.
     """
 
@@ -93,8 +98,10 @@ class Sample:
     outputs: Outputs = field(default_factory=dict)
     tolerance: float | None = None
     longer: bool = False
+    second: bool = False
     past: dict[str, float] = field(default_factory=dict)
     leaving: list[Stop] = field(default_factory=list)
+    followed: dict[str, float] = field(default_factory=dict)
     started: tuple[str, ...] = ()
 
     @cached_property
@@ -144,6 +151,11 @@ class Sample:
         own = self.own.get(name)
         return own is not None and float(own.norm()) > 1e-14 * self.scale
 
+    def speaks(self, name: str) -> bool:
+        """Whether backward left more than any rounding of all gradients."""
+        own = self.own.get(name)
+        return own is not None and float(own.norm()) > LOUD * EPS.get(self.width, 1e-2) * self.scale
+
     def moved(self, name: str) -> bool:
         """Whether the derivative is more than rounding."""
         true = self.true.get(name)
@@ -156,11 +168,6 @@ def apart(one: torch.Tensor | None, other: torch.Tensor | None) -> float:
         some = other if one is None else one
         return 0.0 if some is None else float(some.norm())
     return float((one - other).norm())
-
-
-def dense(grad: torch.Tensor) -> torch.Tensor:
-    """A copy of a gradient, with the zeros that a sparse one leaves out."""
-    return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
 
 
 def left(module: torch.nn.Module, parameters: Tensors) -> Gradients:
@@ -231,10 +238,9 @@ def take(
     leaves = {n: tape.points.get(n, p.detach()).clone().requires_grad_() for n, p in parameters.items()}
     sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs, started=first)
     sample.width = narrowest({*tape.widths, *widths.seen, *(p.dtype for p in parameters.values())})
-    if tape.unknown:
-        sample.unknown = tape.unknown
-        return sample
     try:
+        if tape.unknown:
+            raise NotMeasured(tape.unknown)
         _differentiate(sample, spots, loss, seed, by_design)
     except NotMeasured as error:
         sample.unknown = str(error)
@@ -255,9 +261,11 @@ def _past(
     again: Callable[[], None],
     by_design: Sequence[str],
 ) -> None:
-    """What goes by numbers that leave torch: seen where the loss moves otherwise than all that is on the tape."""
+    """What goes by numbers that leave torch, and what nothing else sees, by the slope of the loss."""
     tape, stops = sample.tape, undeclared(sample.tape, by_design)
-    if not stops or sample.unknown or sample.excused or tape.straight or tape.points or by_torch(tape):
+    if tape.samples or tape.points:
+        return
+    if not sample.unknown and (not stops or sample.excused or tape.straight or by_torch(tape)):
         return
     own = {n: p for n, p in module.named_parameters() if n in sample.parameters}
 
@@ -267,10 +275,13 @@ def _past(
             for n, p in own.items():
                 p.copy_(point[n])
         torch.manual_seed(seed)
-        with refused(f"the forward of {type(module).__name__} does not run"):
+        with refused(f"the forward of {type(module).__name__} does not run"), torch.enable_grad():
             return float(loss(named_outputs(module, module(*args, **kwargs))).detach())
 
     point = {n: p.detach() for n, p in sample.parameters.items()}
+    if sample.unknown:
+        sample.followed = followed(value, point, sample.own, seed)
+        return
     sample.past = missed(value, point, sample.true, seed)
     sample.leaving = stops if sample.past else []
 
@@ -298,7 +309,7 @@ def _recorded(
         outputs = named_outputs(module, found)
         spots = {}
         try:
-            spots = {n: tape.spot(t) for n, t in outputs.items()}
+            spots = {n: recorder.ends(t) for n, t in outputs.items()}
         except NotMeasured as error:
             tape.unknown = tape.unknown or str(error)
     return tape, outputs, spots, wires
@@ -329,6 +340,8 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     generator = torch.Generator().manual_seed(seed)
 
     def nudge(t: torch.Tensor) -> torch.Tensor:
+        if _exact(t.detach()):
+            return t
         return t * (1 + eps * torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t))
 
     def draws() -> Iterator[Gradients]:
@@ -344,6 +357,14 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
     sample.shake()
     sample.noise = {n: float(t.norm()) for n, t in sample.shaken.items()}
     sample.unseen, sample.idle = _unseen(sample, spots, stand_in, generator)
+
+
+def _exact(t: torch.Tensor) -> bool:
+    """Whether numbers are those of a grid, as rounding and comparisons make them, which has no last bits."""
+    if not t.is_floating_point() or t.device.type == "meta":
+        return False
+    fine = t * GRID
+    return bool((fine == fine.round()).all())
 
 
 MOST_STOPS = 16  # that are looked at one by one

@@ -88,8 +88,19 @@ def in_double(request: Request) -> list[Sample]:
                 trained: dict[str, torch.Tensor] = {n: p for n, p in own.parameters.items() if p.requires_grad}
                 given = {n: as_double(p) for n, p in own.parameters.items()}
 
-                def again(values: Mapping[str, torch.Tensor], own: Any = own) -> Callable[[], None]:
-                    return lambda: own.start(values)
+                def again(
+                    values: Mapping[str, torch.Tensor],
+                    before: Callable[[], object] | None,
+                    own: Any = own,
+                    given: Mapping[str, torch.Tensor] = given,
+                ) -> Callable[[], None]:
+                    def run() -> None:
+                        own.start(given if before else values)
+                        if before:
+                            before()
+                            own.put(values)
+
+                    return run
 
                 found = _steps(request, module, trained, given, again, wide)
             if found:  # else: the smallest number of float64 in a float32 is none (masks of language models)
@@ -132,22 +143,30 @@ def _steps(
     module: torch.nn.Module,
     trained: dict[str, torch.Tensor],
     given: Mapping[str, torch.Tensor],
-    again: Callable[[Mapping[str, torch.Tensor]], Callable[[], None]],
+    again: Again,
     wide: bool,
 ) -> list[Sample]:
     generator = torch.Generator().manual_seed(request.seed)
     found: list[Sample] = []
     before: set[str] = set()
+    sizes = (3.0, None) if _is_large(request) else (3.0,)
     for i in range(max(MOST, request.samples)):
-        unmoved = _unmoved(found, trained) if i >= request.samples else set()
-        if i >= request.samples and (not unmoved or unmoved == before):
+        extra = i - request.samples
+        unmoved = _unmoved(found, trained) if extra >= 0 else set()
+        if extra >= 0 and (not unmoved or (unmoved == before and extra >= len(sizes))):
             break  # one more did not move what rested in all others
         before = unmoved
         values = given if i == 0 else {n: perturbed(p, generator) for n, p in given.items()}
-        size = 1.0 if i < request.samples else 3.0
+        size = sizes[extra % len(sizes)] if extra >= 0 else 1.0
         inputs = jittered(request.args, request.kwargs, generator if i else None, size)
         calls = [inputs] if i != 1 else [longer(*inputs), inputs]  # kernels go wrong where sizes are odd
-        for args, kwargs in calls:
+        for (args, kwargs), second in [(c, s) for c in calls for s in (True, False)[i != 1 :]]:
+
+            def first(args: Any = args, kwargs: Any = kwargs, i: int = i) -> None:
+                torch.manual_seed(request.seed + i)
+                with refused(f"the forward of {type(module).__name__} does not run"):
+                    module(*args, **kwargs)
+
             try:
                 one = take(
                     module,
@@ -156,7 +175,7 @@ def _steps(
                     kwargs,
                     request.loss(request.seed + i),
                     request.seed + i,
-                    again(values),
+                    again(values, first if second else None),
                     by_design=request.by_design,
                 )
             except ModuleError:
@@ -165,9 +184,21 @@ def _steps(
                 continue
             if _finite(one):
                 one.longer = len(calls) > 1 and args is calls[0][0]
+                one.second = second
                 found.append(one)
                 break
     return found
+
+
+# puts a module to the start of a step at some parameters, or behind another step that ran at its own ones
+Again = Callable[[Mapping[str, torch.Tensor], Callable[[], object] | None], Callable[[], None]]
+
+
+def _is_large(request: Request) -> bool:
+    """Whether inputs are far larger or smaller than one, where units are saturated or see nothing."""
+    inputs = pytree.tree_flatten((request.args, request.kwargs))[0]
+    real = [x for x in inputs if isinstance(x, Tensor) and x.is_floating_point() and x.numel() and not x.is_nested]
+    return any(not 0.1 < float(x.double().square().mean().sqrt()) < 10 for x in real if x.layout is torch.strided)
 
 
 def _unmoved(samples: Sequence[Sample], trained: Mapping[str, torch.Tensor]) -> set[str]:
@@ -180,8 +211,12 @@ def _finite(sample: Sample) -> bool:
 
 
 def as_it_is(request: Request) -> list[Sample]:
-    """One step of the module in its own types of numbers, with its own forward and `loss.backward()`."""
+    """A step of the module in its own types of numbers, with its own forward and `loss.backward()`.
+
+    Where a parameter has not moved (an adapter that starts at zero), there is another one at other parameters.
+    """
     module, plain = request.module, inner(request.module)
+    generator = torch.Generator().manual_seed(request.seed)
     with kept(plain):
         if request.training:
             trains(module)
@@ -190,40 +225,53 @@ def as_it_is(request: Request) -> list[Sample]:
             n: p for n, p in plain.named_parameters() if p.requires_grad and n not in once
         }
         start = Start(plain)
-        loss = request.loss(request.seed)
+        first = _as_it_is(request, trained, start, {})
+        if not _unmoved([first], trained) or isinstance(module, torch.nn.parallel.DistributedDataParallel):
+            return [first] if _finite(first) else []
+        moved = {n: perturbed(p.detach().double(), generator) for n, p in trained.items()}
+        return [one for one in (first, _as_it_is(request, trained, start, moved)) if _finite(one)]
 
-        def again() -> None:
-            for p in plain.parameters():
-                p.grad = None
-            start.put_back()
 
-        def own() -> Gradients:
-            again()
-            torch.manual_seed(request.seed)
-            with refused(f"the forward of {type(plain).__name__} does not run"):
-                value = loss(named_outputs(plain, module(*request.args, **request.kwargs)))
-            if value.requires_grad:
-                with refused(f"the backward of {type(plain).__name__} does not run"):
-                    value.backward()
-            return left(plain, trained)
+def _as_it_is(
+    request: Request, trained: dict[str, torch.Tensor], start: Start, values: Mapping[str, torch.Tensor]
+) -> Sample:
+    """One such step; with the numbers of some parameters in place of their own."""
+    module, plain = request.module, inner(request.module)
+    loss = request.loss(request.seed)
 
-        wrapped = is_wrapped(module)
-        real = own() if wrapped else None
-        with eagerly(plain):
-            one = take(
-                plain,
-                trained,
-                request.args,
-                request.kwargs,
-                loss,
-                request.seed,
-                again,
-                None if real is None else lambda: real,
-                request.by_design,
-            )
-        if isinstance(module, torch.nn.parallel.DistributedDataParallel):
-            _average(one, module)
-    return [one] if _finite(one) else []
+    def again() -> None:
+        for p in plain.parameters():
+            p.grad = None
+        start.put_back()
+        for n, v in values.items():
+            trained[n].detach().copy_(v)
+
+    def own() -> Gradients:
+        again()
+        torch.manual_seed(request.seed)
+        with refused(f"the forward of {type(plain).__name__} does not run"):
+            value = loss(named_outputs(plain, module(*request.args, **request.kwargs)))
+        if value.requires_grad:
+            with refused(f"the backward of {type(plain).__name__} does not run"):
+                value.backward()
+        return left(plain, trained)
+
+    real = own() if is_wrapped(module) else None
+    with eagerly(plain):
+        one = take(
+            plain,
+            trained,
+            request.args,
+            request.kwargs,
+            loss,
+            request.seed,
+            again,
+            None if real is None else lambda: real,
+            request.by_design,
+        )
+    if isinstance(module, torch.nn.parallel.DistributedDataParallel):
+        _average(one, module)
+    return one
 
 
 def _average(sample: Sample, module: torch.nn.parallel.DistributedDataParallel) -> None:
@@ -259,7 +307,7 @@ def eagerly(module: torch.nn.Module) -> Iterator[None]:
 
 
 def jittered(
-    args: Sequence[Any], kwargs: Mapping[str, Any], generator: torch.Generator | None, size: float = 1.0
+    args: Sequence[Any], kwargs: Mapping[str, Any], generator: torch.Generator | None, size: float | None = 1.0
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Inputs near some examples, real numbers in float64; those of integers in another order, masks as they are.
 
@@ -267,7 +315,7 @@ def jittered(
         args: the examples.
         kwargs: those by keyword.
         generator: of the changes; None for the examples themselves.
-        size: what real numbers are multiplied by.
+        size: what real numbers are multiplied by; None to make each tensor as large as one.
     """
 
     def change(x: Any, name: str = "") -> Any:
@@ -281,7 +329,8 @@ def jittered(
                 return x
             spread = float(x.std()) if x.numel() > 1 else 1.0
             noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
-            return size * (x + 0.5 * (spread or 0.2) * noise)
+            x = x + 0.5 * (spread or 0.2) * noise
+            return size * x if size is not None else x / (float(x.square().mean().sqrt()) or 1.0)
         if x.is_complex():
             return x.to(torch.complex128, copy=True)
         if generator is None or x.dtype == torch.bool or "mask" in name or x.numel() < 2:

@@ -22,6 +22,7 @@ COMPARES = frozenset({"gt", "lt", "ge", "le", "eq", "ne"})
 NEAR = 12  # calls between a rounding and the sum of a straight-through estimator
 MOST_DECORATORS = 5  # lines before the `def` of a backward
 PLAIN = ("aten", "prims", "prim")
+PLAIN_DISPATCH = (torch.Tensor.__torch_dispatch__, torch._C._disabled_torch_dispatch_impl)
 
 
 class NotMeasured(RuntimeError):
@@ -145,6 +146,8 @@ class OwnCall:
         moving: the memory among its inputs that depends on trainable parameters.
         results: the tensors it gave.
         opaque: whether something it gave was made outside of torch's kernels.
+        dice: the random state before it.
+        own: the parameters of the module among its inputs, by number: a backward may look for these very objects.
     """
 
     function: type[torch.autograd.Function]
@@ -157,6 +160,8 @@ class OwnCall:
     moving: frozenset[int] = frozenset()
     results: tuple[Spot, ...] = ()
     opaque: bool = False
+    dice: torch.Tensor | None = None
+    own: Mapping[int, torch.nn.Parameter] = field(default_factory=dict)
 
     @property
     def written(self) -> str:
@@ -241,6 +246,9 @@ class Tape:
         past: where numbers may have left torch, or come back to it.
         hooks: on gradients, by the name of the parameter or of the module.
         foreign: parameters that it gave numbers made of other parameters.
+        renewed: the memory of parameters that the forward makes of what it computes.
+        again: steps whose saved values are made again for backward (checkpoints), or packed (saved_tensors_hooks).
+        samples: whether numbers were drawn by a law that depends on parameters, which has no slope draw by draw.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -266,6 +274,9 @@ class Tape:
     past: list[Stop] = field(default_factory=list)
     hooks: dict[str, list[Place]] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
+    renewed: set[int] = field(default_factory=set)
+    again: set[int] = field(default_factory=set)
+    samples: bool = False
 
     def spot(self, tensor: torch.Tensor) -> Spot:
         """A tensor as memory."""
@@ -308,8 +319,8 @@ def _nothing() -> tuple[()]:
 
 
 def has_memory(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is numbers in one memory: no sparse one, no nested one, none of another class."""
-    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    """Whether a tensor is numbers in one memory: no sparse one, no nested one, none whose class says what it does."""
+    plain = type(tensor).__torch_dispatch__ in PLAIN_DISPATCH
     return plain and tensor.layout is torch.strided and not tensor.is_nested
 
 

@@ -15,6 +15,7 @@ from .torch_design import by_frequency
 from .widths import EPS
 
 CAUSES = ["a hook changes it", "what it saved was overwritten", "a checkpoint drew other numbers"]
+AGAIN = "the checkpoint around it computes otherwise the second time (numbers drawn past torch, something that changed)"
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def _fault(
     elif plain:
         writer = _overwritten(tape, number)
         causes = [f"what it saved was overwritten ({writer})"] if writer else CAUSES[: 3 if tape.draws else 2]
+        causes = [AGAIN] if number in tape.again and not writer else causes
         causes = [f"{CAUSES[0]} ({hook})"] if (hook := _hook(tape, toward, step)) and not writer else causes
         guess += f"; its own formula is right, so {' or '.join(causes)}"
     inside = [n for n in step.own if not tape.calls[n].by_torch]
@@ -148,7 +150,7 @@ def _wrong_behind(sample: Sample, value: Value) -> list[tuple[OperatorFinding, O
     """Operators with a wrong backward, not meant to be so, that read a value or what is made of it."""
     found = []
     for f in sample.operators:
-        if f.verdict is WRONG and f.call is not None and f.call not in sample.excused:
+        if f.verdict is WRONG and f.how != "writes" and f.call is not None and f.call not in sample.excused:
             call = sample.tape.calls[f.call]
             reads = {(s.key, s.made) for s in call.spots.values() if s.key == f.key}
             if any(value in _behind(sample, r) for r in reads):

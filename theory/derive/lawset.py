@@ -49,9 +49,11 @@ class LawSet(Named[Law]):
         notes: what may be missing, for example behind an opaque block, and facts that a reader should know.  For small
             modules they are completed when they are first read, since this takes as long as a derivation (see `noted`).
         axes: of a traced module, the axis of the classes in each of its outputs, None where they fill none; else empty.
+        evaluated: names of the parts of a traced module that were in evaluation mode; None where that is not known.
     """
 
     axes: tuple[int | None, ...] = ()
+    evaluated: frozenset[str] | None = None
 
     def __init__(
         self,
@@ -100,7 +102,7 @@ class LawSet(Named[Law]):
         """Some of the laws, and how many of them are independent where their sum is not."""
         sums = (sum(law.independent for law in laws), sum(law.independent for law in laws if law.exact))
         out = LawSet(laws, *(counts or sums), self.loss, self.parameters)
-        out.axes, out._notes = self.axes, self._notes
+        out.axes, out.evaluated, out._notes = self.axes, self.evaluated, self._notes
         return out
 
     def where(
