@@ -91,3 +91,23 @@ def test_a_part_that_is_a_row_here_and_a_vector_there_goes_through_a_file() -> N
     module = Plain(lambda m, x: torch.relu(torch.relu(x @ m.w) @ m.u * m.u[0]) @ m.v, w=(3, 2), u=(2, 2), v=(2, 2))
     made = lw.certificate(module, args=data(4, 3))
     assert made.check().at_least == made.at_least == 4
+
+
+def test_a_weight_that_is_divided_by_its_length_has_no_degree_of_its_own() -> None:
+    """`w / ||w||` in a call that no rule covers: sizes of `w` do not pass (a fifth adversary, on the meta device)."""
+
+    class Normalised(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.w = nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(2, 4))
+            self.register_buffer("mixing", torch.randn(3, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.mixing @ (x @ self.a.T)
+            return torch.einsum("...i,oi->...o", h, self.w / self.w.norm(dim=1, keepdim=True))
+
+    with torch.device("meta"):
+        laws = lw.derive(Normalised(), args=torch.randn(3, 3, 3))
+    assert not any({"a", "w"} <= set(law.parameters) for law in laws)
+    found = lw.derive(Normalised(), args=torch.randn(3, 3, 3))
+    assert not any("bug of lawful" in note for note in found.notes)

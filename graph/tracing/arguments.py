@@ -13,7 +13,7 @@ from lawful.theory.oracle.double import WIDE
 
 from .layout import COPIES
 from .sources import same_rows
-from .steps.formed import Formed, leaves, tensor_of
+from .steps.formed import Formed, is_linear, leaves, tensor_of
 from .values import Combined, Data, Fixed, Lazy, NotUnderstood, Stream, Weight
 
 if TYPE_CHECKING:
@@ -33,12 +33,14 @@ class Arguments:
         reads: the streams that it reads.
         names: its parameters by local name, each with its name and shape in the architecture.
         mixed: whether some argument is made of several parameters.
+        divided: whether some argument is divided by its length, so that it has other degrees than its parameter.
     """
 
     def __init__(self, low: Context, node: Node) -> None:
         self.reads: list[Stream] = []
         self.names: dict[str, tuple[str, tuple[int, ...]]] = {}
         self.mixed = False
+        self.divided = False
         self._low = low
         self._node = node
         self._here: list[str] = []
@@ -67,6 +69,7 @@ class Arguments:
         if isinstance(value, Formed):
             own = {w: self._weight(w) for w in leaves(value)}
             self.mixed = self.mixed or len(leaves(value)) != 1
+            self.divided = self.divided or not is_linear(value)
             return lambda x, p: tensor_of(value, lambda w: own[w](x, p))
         if isinstance(value, Weight):
             return self._weight(value)

@@ -42,7 +42,7 @@ def opaque_call(
     inner = node in low.unfelt
     cut = still or inner or name == "detach" or name in STEPS
     plain = all(kinds) and not still and not inner and not arguments.mixed
-    known = equations(name, slots, args, len(kinds)) if plain else None
+    known = equations(name, slots, args, len(kinds)) if plain and not arguments.divided else None
     reason = ONLY_CHOICES if inner else reason
     if many and any(kinds) and not all(kinds) and not cut:
         each = [lambda x, p, i=i: call(x, p)[i] for i in range(len(kinds))]

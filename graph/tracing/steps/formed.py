@@ -322,6 +322,17 @@ def leaves(value: Value) -> list[Weight]:
     return leaves(value.base)
 
 
+def is_linear(value: Value) -> bool:
+    """Whether a value of one parameter is linear in it: nothing is divided by a length."""
+    if isinstance(value, Unit):
+        return False
+    if isinstance(value, (Beside, Summed)):
+        return all(is_linear(p) for p in (value.parts if isinstance(value, Beside) else value.terms) if p is not None)
+    if isinstance(value, Multiplied):
+        return is_linear(value.first) and is_linear(value.second)
+    return is_linear(value.base) if isinstance(value, (Taken, Scaled, MeanRemoved, Turned)) else True
+
+
 def tensor_of(value: Value, read: Callable[[Weight], torch.Tensor]) -> torch.Tensor:
     """The numbers of a value, from those of the parameters that it is made of."""
     if isinstance(value, Weight):
