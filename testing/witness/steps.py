@@ -1,4 +1,7 @@
-"""Steps of a user's own module, in float64 or as it is; afterwards it is what it was."""
+"""Steps of a user's own module, in float64 or as it is; afterwards it is what it was.
+
+This file is long because both ways to run a step share how its inputs and parameters are moved.
+"""
 
 from __future__ import annotations
 
