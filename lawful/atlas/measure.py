@@ -159,6 +159,7 @@ def _compared(record: Record, arch: Architecture) -> Record:
 def _verified(record: Record, task: Task, clock: Clock, small: tuple[Built, Architecture] | None) -> Record:
     """Traces a small instance, compares it, and checks all of its laws by loss gradients of the module."""
     from lawful.graph.questions.check import verify
+    from lawful.graph.questions.elsewhere import elsewhere
     from lawful.theory.verdict import Verdict
 
     if small is None:
@@ -168,8 +169,8 @@ def _verified(record: Record, task: Task, clock: Clock, small: tuple[Built, Arch
         record = _compared(record, arch)
     else:
         built, arch = small
-    laws = _laws(arch, built, clock)
     args, kwargs = built.args, built.kwargs
+    laws = elsewhere(_laws(arch, built, clock), arch.trace, built.module, built.loss, (tuple(args), dict(kwargs)))
     if _runs(built.module, *(wider := (tuple(map(_wider, args)), {k: _wider(v) for k, v in kwargs.items()}))):
         args, kwargs = wider
     with clock.time("verify"):
