@@ -17,6 +17,7 @@ from ..architecture.origin import Trace
 DRAWS = 8  # other inputs and parameters, as `verify` draws them first
 LATER = (1, 2)  # calls before the one whose gradient is taken
 REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
+MOVED = 1e-10  # of the whole gradient: a parameter that never moves has none at all, and an expert may get very little
 
 
 def elsewhere(
@@ -49,7 +50,8 @@ def elsewhere(
     notes = [f"not listed, as another branch may read what this run did not: {names}"]
     kept = laws.without(unread, notes) if unread else laws
     points, stuck = _points(module, loss, inputs, ClassAxes(trace.axes))
-    false = refuted([w for w in kept if w.exact], points, REFUTED)
+    false = refuted([w for w in kept if w.exact and w.kind != "frozen"], points, REFUTED)
+    false += refuted([w for w in kept if w.kind == "frozen"], points, MOVED)
     notes = [
         f"{w.name} is a law of the run on the example, but another call moves it (by {r:.0e} of its terms), so that it "
         "is not listed"
