@@ -90,9 +90,16 @@ def test_a_corner_that_two_cuts_leave_never_moves():
     assert (proof := lw.certificate(model, args=(x,))).at_least == proof.at_most == 6
 
 
-def test_a_kernel_tap_that_nothing_reads_is_named():
-    model = Plain(lambda x, w: F.conv1d(x, w[:, :, :2]), w=(2, 2, 3))
-    laws = lw.derive(model, args=(torch.randn(4, 2, 5),))
+def test_a_kernel_tap_that_nothing_reads_never_moves():
+    model, x = Plain(lambda x, w: F.conv1d(x, w[:, :, :2]), w=(2, 2, 3)), torch.randn(4, 2, 5)
+    laws = lw.derive(model, args=(x,))
+    assert [law.text for law in laws] == ["w[:,:,2:3]"] and not laws.gaps
+    assert laws.exact_independent == lw.count(model, args=(x,)).laws == 4
+
+
+def test_scattered_entries_that_nothing_reads_are_named():
+    model = Plain(lambda x, w: F.conv1d(x, w[:, :1, :2]) + F.conv1d(x, w[:, 1:, 1:]), w=(2, 2, 3))
+    laws = lw.derive(model, args=(torch.randn(4, 1, 5),))
     assert any("no part of it that is read" in note for note in laws.notes)
 
 
