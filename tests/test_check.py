@@ -1,6 +1,7 @@
 """`check`: what is false, missing or undecided never passes."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ import torch
 import lawful as lw
 from lawful import blocks as b
 from lawful.graph.questions import check as module
+from lawful.graph.questions import derive as derivation
 from lawful.graph.questions.check import CheckReport, acceptable, gradient_rank
+from lawful.graph.questions.derive import by_rules
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.verification import corruptions
@@ -20,11 +23,14 @@ NET = b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)
 def checked(monkeypatch: pytest.MonkeyPatch, change) -> CheckReport:
     """A check whose engine gives other laws than it should."""
 
-    def by_rules(arch: lw.Architecture, loss: LossLike) -> LawSet:
-        return change(lw.derive(arch, loss))
-
-    monkeypatch.setattr(module, "by_rules", by_rules)
+    other_rules(monkeypatch, lambda arch, loss: change(by_rules(arch, loss)))
     return lw.check(NET)
+
+
+def other_rules(monkeypatch: pytest.MonkeyPatch, rules: Callable[[lw.Architecture, LossLike], LawSet]) -> None:
+    """Puts other rules in the place of the engine's, for the network and for what is counted."""
+    for place in (module, derivation):
+        monkeypatch.setattr(place, "by_rules", rules)
 
 
 def remade(laws: LawSet, kept: list[lw.Law], independent: int) -> LawSet:
@@ -84,7 +90,7 @@ def test_the_same_law_twice_does_not_replace_another(monkeypatch: pytest.MonkeyP
     """Two families of two scalars each, of which the second is the first again: the rank tells."""
     net = b.Linear(3, 2) >> b.ReLU() >> b.Linear(2, 2) >> b.ReLU() >> b.Linear(2, 3)
     laws = lw.derive(lw.Architecture(net))
-    monkeypatch.setattr(module, "by_rules", lambda arch, loss: remade(laws, [laws[0], laws[0]], laws.independent))
+    other_rules(monkeypatch, lambda arch, loss: remade(laws, [laws[0], laws[0]], laws.independent))
     found = lw.check(net)
     assert found.count.laws == found.small_laws.independent == 4
     assert found.rank == 2 and not found.complete

@@ -20,6 +20,7 @@ from lawful import catalog, cli, specs, terminal
 from lawful.graph.questions import check as check_module
 from lawful.graph.questions import derive as engine
 from lawful.graph.questions import reading
+from lawful.graph.questions.derive import by_rules as rules
 from lawful.theory import telling
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
@@ -144,19 +145,21 @@ def test_shrink(lawful) -> None:
 
 def test_a_violated_law_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
     def false(arch: lw.Architecture, loss: LossLike = "mse") -> LawSet:
-        laws = lw.derive(arch, loss)
+        laws = rules(arch, loss)
         return LawSet([corruptions(laws[0])[0]], laws.independent, laws.exact_independent, laws.loss, laws.parameters)
 
     monkeypatch.setattr(engine, "derive", false)
     code, out, _ = lawful("verify", MLP)
     assert code == 1 and "verdict: violated" in out
-    monkeypatch.setattr(check_module, "by_rules", false)
+    for place in (check_module, engine):
+        monkeypatch.setattr(place, "by_rules", false)
     code, out, _ = lawful("check", MLP)
     assert code == 1 and "verdict: violated" in out
 
 
 def test_a_missing_law_gives_exit_code_1(lawful, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_module, "by_rules", lambda arch, loss: LawSet([], 0, 0, "mse", 26))
+    for place in (check_module, engine):
+        monkeypatch.setattr(place, "by_rules", lambda arch, loss: LawSet([], 0, 0, "mse", 26))
     code, out, _ = lawful("check", MLP)
     assert code == 1 and "NOT complete: 4 laws are missing" in out
 
