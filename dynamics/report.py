@@ -85,7 +85,7 @@ def table(found: Sequence[Row], title: str) -> Table:
     for row in found:
         numbers = [row.change, *row.causes.values(), row.remainder]
         colour, verdict = colours.get(row.verdict, ""), escape(row.verdict)
-        cells = [_number(x) for x in numbers]
+        cells = [number(x) for x in numbers]
         out.add_row(escape(row.law), *cells, f"{row.relative:.0e}", f"[{colour}]{verdict}[/]" if colour else verdict)
     return out
 
@@ -154,7 +154,8 @@ def _sentences(ledger: Watcher, account: Account, row: Row) -> list[str]:
     return out
 
 
-def _number(x: float) -> str:
+def number(x: float) -> str:
+    """A number of an account, as its table shows it."""
     return "0" if x == 0 else f"{x:.2e}"
 
 

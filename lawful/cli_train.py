@@ -19,11 +19,11 @@ from rich.live import Live
 from lawful.theory.arguments import near_or_all
 
 from .specs import BadInput, expect_writable, load
+from .tables import AccountTable
 from .terminal import AsJson, console, finish, print_json, single_thread
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "Adamax", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam")
 OTHER_LOOPS = ("capturable", "differentiable")  # options for graphs of CUDA, and for steps with gradients
@@ -213,9 +213,7 @@ def _live(quiet: bool) -> Iterator[Callable[[Any, list[float]], None]]:
             nonlocal last
             if time.monotonic() - last > 0.5:
                 last = time.monotonic()
-                found = ledger.table()
-                found.title = f"step {len(losses)}, loss {losses[-1]:.4g}"
-                live.update(found)
+                live.update(AccountTable(ledger.rows(), f"step {len(losses)}, loss {losses[-1]:.4g}"))
 
         yield show
 
@@ -261,9 +259,9 @@ def _print(run: dict[str, Any]) -> None:
     terminal.print(run["health"], highlight=False, markup=False)
 
 
-def ledger_table(run: dict[str, Any]) -> Table:
+def ledger_table(run: dict[str, Any]) -> AccountTable:
     """The account of a run as it was written, as the table that `lw.Ledger` prints."""
-    from lawful.dynamics.report import Row, table
+    from lawful.dynamics.report import Row
 
     title = f"{run['network']}, {run['optimizer']}, {run['steps']} steps"
-    return table([Row.from_dict(row) for row in run["laws"]], title)
+    return AccountTable([Row.from_dict(row) for row in run["laws"]], title)

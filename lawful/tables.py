@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -17,13 +18,16 @@ from lawful.theory.arguments import plural
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from lawful.dynamics.report import Row
     from lawful.graph.questions.check import CheckReport
     from lawful.theory.derive.lawset import LawSet
     from lawful.theory.laws.law import Law
     from lawful.theory.oracle.counting import Count
     from lawful.theory.oracle.verification import LawReport, Report
 
+WIDEST = 10_000  # letters: a table that is not asked to fit
 ROOM = 66  # letters that the name and the formula of a law need in a table
+VERDICTS = {"ok": "green", "rounding": "green", "unexplained": "bold red"}  # of an account; the others are open
 COLOURS = {"holds": "green", "approximate": "yellow", "violated": "bold red", "vacuous": "red", "undecided": "red"}
 
 
@@ -80,6 +84,30 @@ class LawTable:
         if found is None:
             return [*cells, Text("not measured", style="yellow"), Text("")]
         return [*cells, Text(str(found.verdict), style=COLOURS[found.verdict]), Text(f"{found.residual:.0e}")]
+
+
+@dataclass(frozen=True)
+class AccountTable:
+    """The account of a run as a table, or a few lines for every law where its numbers would have no room."""
+
+    rows: Sequence[Row]
+    title: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from lawful.dynamics.report import number, table
+
+        found = table(self.rows, self.title)
+        wanted = Measurement.get(console, options.update(max_width=WIDEST), found).maximum
+        if wanted <= options.max_width:
+            yield found
+            return
+        yield Text(self.title, "bold")
+        for row in self.rows:
+            yield Text(row.law)
+            said = [f"change {number(row.change)}", *(f"{cause} {number(x)}" for cause, x in row.causes.items())]
+            said += [f"remainder {number(row.remainder)} ({row.relative:.0e} of the law)"]
+            yield Padding(Text(", ".join(said)), (0, 0, 0, 2))
+            yield Padding(Text(row.verdict, VERDICTS.get(row.verdict, "yellow")), (0, 0, 0, 2))
 
 
 def law_line(laws: LawSet) -> str:

@@ -1,5 +1,6 @@
 """`lawful train` and `lawful ledger`: a run, its account, and errors in one line."""
 
+import io
 import json
 import math
 import sys
@@ -15,6 +16,7 @@ from lawful import cli
 from lawful.cli_train import ledger_table
 from lawful.dynamics.ledger import Ledger
 from lawful.dynamics.report import Row, table
+from lawful.tables import AccountTable
 
 MLP = "family:mlp:widths=4,6,3"
 
@@ -149,3 +151,15 @@ def test_the_account_of_an_own_loop_is_shown_as_well(lawful, tmp_path: Path, mon
     file.write_text(ledger.to_json(), encoding="utf-8")
     code, said, _ = lawful("ledger", str(file))
     assert code == 0 and "Sequential, AdamW, 3 steps" in said and ledger.health().splitlines()[0] in said
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_no_number_of_an_account_is_cut(width: int) -> None:
+    """A cut `-9.…` may be any number: where a table has no room every law has lines of its own."""
+    causes = {"step size": -9.1e-05, "momentum": 2.3e-03, "preconditioner": -8.7e-01, "epsilon": 1.2e-07}
+    rows = [Row("balance of fc1", -9.1e-01, causes, 2.2e-16, 3e-16, "rounding")]
+    terminal = Console(width=width, file=io.StringIO())
+    terminal.print(AccountTable(rows, "a run"))
+    shown = terminal.file.getvalue()
+    assert "…" not in shown and all(f"{x:.2e}" in shown for x in (-9.1e-01, *causes.values(), 2.2e-16))
+    assert max(map(len, shown.splitlines())) <= width
