@@ -491,6 +491,7 @@ def test_a_long_question_in_python_tells_a_terminal_what_it_does(
 def test_in_a_narrow_terminal_no_name_in_a_formula_is_broken(
     monkeypatch: pytest.MonkeyPatch, lawful, spec: str
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # processes of xdist have one of their own
     code, wide, _ = lawful("verify", spec)
     assert "what is conserved" in wide
     monkeypatch.setenv("COLUMNS", "60")
