@@ -90,7 +90,7 @@ def listed(network: NetworkLike, loss: LossLike, args: Sequence[Any], kwargs: Ma
     run = by_rules(arch, loss)
     if isinstance(network, torch.nn.Module):
         run.evaluated = frozenset(n for n, part in network.named_modules() if not part.training)
-    there = elsewhere(run, arch.trace, network, loss, (args, dict(kwargs or {})))
+    there = elsewhere(run, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
     tested, still = (there, "") if point is None else (_tested(there, point), _cancelled(point))
     tested = tested.noted((*tested.notes, still)) if still else tested
     return Listed(arch, run, there, settled(tested, arch, network, losses_of(arch, loss), run.gaps), still)
