@@ -91,7 +91,7 @@ def listed(network: NetworkLike, loss: LossLike, args: Sequence[Any], kwargs: Ma
     if isinstance(network, torch.nn.Module):
         run.evaluated = frozenset(n for n, part in network.named_modules() if not part.training)
     there = elsewhere(run, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
-    tested, still = (there, "") if point is None else (_tested(there, point), _cancelled(point))
+    tested, still = (there, "") if point is None else (_tested(there, point), _cancelled(there, point))
     tested = tested.noted((*tested.notes, still)) if still else tested
     return Listed(arch, run, there, settled(tested, arch, network, losses_of(arch, loss), run.gaps), still)
 
@@ -148,13 +148,20 @@ def _tested(laws: LawSet, point: Point) -> LawSet:
     return laws.without([law for law, _ in false], notes) if false else laws
 
 
-def _cancelled(point: Point) -> str:
+def _cancelled(laws: LawSet, point: Point) -> str:
     """The note on parameters whose gradient cancels: what is left of it is rounding, and the rules do not see why.
 
     A gradient that is exactly zero says less: it may be so at these parameters alone (adapters that start at zero).
     """
     least = ROUNDING * float(point.slope)
-    names = [n for n, g in point.gradient.items() if 0 < float(g.norm()) <= least]
+    still: dict[str, int] = {}
+    for law in laws:
+        owners = {base(n) for n in law.parameters}
+        if law.kind != "balance" and len(owners) == 1:
+            (owner,) = owners
+            still[owner] = still.get(owner, 0) + law.count
+    left = {n: g for n, g in point.gradient.items() if still.get(n, 0) < g.numel()}  # the others are known to rest
+    names = [n for n, g in left.items() if 0 < float(g.norm()) <= least]
     if not names:
         return ""
     which = f"{', '.join(names[:4])}{', ...' * (len(names) > 4)}"

@@ -3,6 +3,8 @@
 What is linear and mixes no pair (moves, sums, fixed real factors) acts on the first axes of pairs as it did before,
 products are sums of real products, and any other call, a Fourier transform first of all, becomes one call on pairs.
 What depends on no input and no parameter stays as it is: it is a number.
+
+This file is long because what is known of every call stands beside the one walk over the graph that asks for it.
 """
 
 from __future__ import annotations
