@@ -119,13 +119,13 @@ def _unlike_maps(solution: Solution, carried: Carried) -> Iterator[str]:
         if is_function(site):
             for root in roots_of(carried.roots.of(site.outputs[0])):
                 carriers.setdefault(root, []).append(site.outputs[0])
-    done: set[frozenset[str]] = set()
+    done: set[tuple[frozenset[str], frozenset[int]]] = set()
     for root, sites in readers.items():
-        names = frozenset(s.name for s in sites)
-        if names in done:
-            continue
-        done.add(names)
         skips = [w for w in (carriers.get(root, []) if root[0] else [root[1]]) if carried.goes_on(w)]
+        seen = (frozenset(s.name for s in sites), frozenset(skips))
+        if seen in done:
+            continue
+        done.add(seen)
         if not skips and len({_kind(solution, s) for s in sites}) < 2:
             continue
         if sum(carried.goes_on(s.outputs[0]) for s in sites) + bool(skips) < 2:
