@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .account import Account
-from .health import APPROXIMATE, NOT_TESTED, NOT_WATCHED, OK, ROUNDING, UNEXPLAINED, judge, suspects
+from .health import APPROXIMATE, NOT_TESTED, OK, ROUNDING, UNEXPLAINED, judge, suspects
 from .step import DECAY, NORM, UNWATCHED
 
 if TYPE_CHECKING:
@@ -80,14 +80,17 @@ def table(found: Sequence[Row], title: str) -> Table:
 
     causes = list(found[0].causes) if found else []
     out = Table("law", "change", *map(escape, causes), "remainder", "of the law", "verdict", title=escape(title))
-    colours = {OK: "green", ROUNDING: "green", UNEXPLAINED: "bold red"}
-    colours |= dict.fromkeys((APPROXIMATE, NOT_TESTED, NOT_WATCHED), "yellow")
     for row in found:
         numbers = [row.change, *row.causes.values(), row.remainder]
-        colour, verdict = colours.get(row.verdict, ""), escape(row.verdict)
+        verdict = f"[{colour_of(row.verdict)}]{escape(row.verdict)}[/]"
         cells = [number(x) for x in numbers]
-        out.add_row(escape(row.law), *cells, f"{row.relative:.0e}", f"[{colour}]{verdict}[/]" if colour else verdict)
+        out.add_row(escape(row.law), *cells, f"{row.relative:.0e}", verdict)
     return out
+
+
+def colour_of(verdict: str) -> str:
+    """The colour of a verdict: what is open is yellow."""
+    return {OK: "green", ROUNDING: "green", UNEXPLAINED: "bold red"}.get(verdict, "yellow")
 
 
 def record(ledger: Watcher) -> dict[str, Any]:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 WIDEST = 10_000  # letters: a table that is not asked to fit
 ROOM = 66  # letters that the name and the formula of a law need in a table
-VERDICTS = {"ok": "green", "rounding": "green", "unexplained": "bold red"}  # of an account; the others are open
 COLOURS = {"holds": "green", "approximate": "yellow", "violated": "bold red", "vacuous": "red", "undecided": "red"}
 
 
@@ -94,7 +93,7 @@ class AccountTable:
     title: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from lawful.dynamics.report import number, table
+        from lawful.dynamics.report import colour_of, number, table
 
         found = table(self.rows, self.title)
         wanted = Measurement.get(console, options.update(max_width=WIDEST), found).maximum
@@ -107,7 +106,7 @@ class AccountTable:
             said = [f"change {number(row.change)}", *(f"{cause} {number(x)}" for cause, x in row.causes.items())]
             said += [f"remainder {number(row.remainder)} ({row.relative:.0e} of the law)"]
             yield Padding(Text(", ".join(said)), (0, 0, 0, 2))
-            yield Padding(Text(row.verdict, VERDICTS.get(row.verdict, "yellow")), (0, 0, 0, 2))
+            yield Padding(Text(row.verdict, colour_of(row.verdict)), (0, 0, 0, 2))
 
 
 def law_line(laws: LawSet) -> str:

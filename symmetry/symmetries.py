@@ -12,7 +12,7 @@ import torch
 
 from lawful.graph.architecture.architecture import Architecture
 from lawful.graph.architecture.module import Network
-from lawful.graph.questions.derive import REFUTED, architecture_of, derive
+from lawful.graph.questions.derive import architecture_of, derive
 from lawful.graph.questions.reading import NetworkLike, network_of, question
 from lawful.theory.arguments import plural
 from lawful.theory.derive.lawset import LawSet
@@ -181,7 +181,7 @@ def symmetries(
     laws = derive(arch, "mse")
     compared = arch.trace.comparison if arch.trace else None
     if compared is not None and compared.point is not None:
-        false = refuted([law for law in laws if law.exact], [compared.point], REFUTED)
+        false = refuted([law for law in laws if law.exact], [compared.point])
         laws = laws.without([law for law, _ in false], [f"{law.name} is refuted by a gradient" for law, _ in false])
     notes = list(laws.notes)
     rough = [law for law in laws if not law.exact]

@@ -11,6 +11,7 @@ from torch import nn
 import lawful as lw
 from lawful import blocks as b
 from lawful.graph.questions.check import gradient_rank
+from lawful.graph.tracing.complex_maps import as_map
 
 Forward = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 pairs, joined = torch.view_as_real, torch.view_as_complex
@@ -161,6 +162,14 @@ TRACED: dict[str, tuple[Forward, dict, tuple[int, ...], int, int]] = {
         7,
     ),
 }
+
+
+def test_a_diagonal_is_no_map() -> None:
+    """`ii,ij->ij` scales rows by the diagonal of its input, whatever maps look like."""
+    node = torch.fx.Graph().call_function(torch.ops.aten.einsum.default, ("ii,ij->ij", ["x", "w"]))
+    assert as_map(node)[1] is None
+    node = torch.fx.Graph().call_function(torch.ops.aten.einsum.default, ("bti,ij->btj", ["x", "w"]))
+    assert as_map(node)[:3] == ("x", "w", True)
 
 
 @pytest.mark.parametrize("name", TRACED)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+HALVES = (".real()", ".imag()")  # how names of the parts of a complex parameter end
+
 _STEP = re.compile(r"\.(view|permute|flip|roll|pick)\((\d+(?:,\d+)*)\)$|\[([:\d,]+)\]$|\.(real|imag)\(\)$")
 
 

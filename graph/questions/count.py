@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -49,8 +49,6 @@ POINTS = 6  # of a module near its own, and as many anywhere, where its fields a
 SURE_GAP = DOUBTFUL_GAP  # below it one point is not enough
 FLOATS = "leave out exact=True"
 LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
-REGIONS = "laws are counted at different points"
-UNKNOWN = ", whose opaque operations have no patterns of other points"
 ONE_RUN = "what is counted is the run on the example, and other calls of the module need not have all of its laws"
 Look = Callable[[int], tuple[Fields, torch.Generator]]
 OWN = (ShapeError, LossError, FlowError, ContradictionError)
@@ -161,11 +159,11 @@ def _count_any_module(
         with lent(network):
             found, doubt = _count_module(network, loss, *inputs, axis, **counted)
     except HiddenError as error:
-        return _count_traced(network, loss, inputs, error, **counted)
+        return _count_traced(network, loss, inputs, error, **counted)[0]
     except OWN:
         raise
     except Exception as error:  # no derivatives, another batch inside vmap, random numbers: whatever torch refuses
-        return _count_traced(network, loss, inputs, error, **counted)
+        return _count_traced(network, loss, inputs, error, **counted)[0]
     found = _settled(network, loss, inputs, found, doubt, **counted) if doubt else found
     return _of_one_state(network, inputs, found)
 
@@ -279,6 +277,13 @@ def _with_own_patterns(arch: Architecture, loss: LossLike, found: Count, **count
     return replace(again, method=f"{again.method}, with the activation patterns of each input itself")
 
 
+class Doubt(NamedTuple):
+    """Why a count may not be that of generic points: in words, and whether the points that were counted disagree."""
+
+    why: str
+    counted: bool = False
+
+
 def _count_module(
     module: torch.nn.Module,
     loss: LossLike,
@@ -289,7 +294,7 @@ def _count_module(
     seed: int,
     known: int | None,
     **options: Any,
-) -> tuple[Count, str]:
+) -> tuple[Count, Doubt | None]:
     """The count of a module where its fields span most, and why that may not be generic.
 
     A unit that is dead or linear for all data at one point has laws there that it has nowhere else.  Fields alone are
@@ -299,33 +304,39 @@ def _count_module(
     counted: dict[str, Any] = {"seed": seed, "known": known, "done": {}, "look": look, **options}
     first = _count(module, loss, args, kwargs, axis, points=(0,), **counted)
     if first.verdict is Verdict.HOLDS and first.laws == known:
-        return first, ""
+        return first, None
     spans = [span_of(*look(point)[0]) for point in range(2 * POINTS)]
     best = [i for i, s in enumerate(spans) if s == max(spans)]
     seen: list[Count] = []
     found = _count(module, loss, args, kwargs, axis, points=best[:ATTEMPTS], wanted=2, seen=seen, **counted)
     if len({f.laws for f in seen}) > 1:
-        return found, f"{' and '.join(str(f.laws) for f in seen)} {REGIONS}"
+        return found, Doubt(f"{' and '.join(str(f.laws) for f in seen)} laws are counted at different points", True)
     if 2 * len(best) > len(spans):
-        return found, ""
+        return found, None
     if len({s.rank for s in spans}) > 1:
         what = f"fields span {', '.join(str(s.rank) for s in spans)} dimensions"
     else:
         what = f"fields move {', '.join(str(s.moving) for s in spans)} parameters"
-    return found, f"{what} at {len(spans)} points, so units may be dead or linear at all of them"
+    return found, Doubt(f"{what} at {len(spans)} points, so units may be dead or linear at all of them")
 
 
 def _settled(
-    module: torch.nn.Module, loss: LossLike, inputs: Inputs, found: Count, doubt: str, **counted: Any
+    module: torch.nn.Module, loss: LossLike, inputs: Inputs, found: Count, doubt: Doubt, **counted: Any
 ) -> Count:
-    """A count at points that may not be generic: that of the traced network, whose patterns are those of all points."""
+    """A count at points that may not be generic: that of the traced network, whose patterns are those of all points.
+
+    Opaque operations have no patterns of other points: where counts differ from point to point beside one, neither says
+    which is generic.
+    """
+    undecided = replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt.why}")
     try:
-        traced = _count_traced(module, loss, inputs, None, **counted)
+        traced, arch = _count_traced(module, loss, inputs, None, **counted)
     except OWN:
-        return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt}")
-    if traced.laws > found.laws or (REGIONS in doubt and UNKNOWN in traced.method):  # not generic either
-        return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {doubt}")
-    return replace(traced, method=f"{traced.method}; as it runs {doubt}")
+        return undecided
+    opaque = arch.trace is not None and bool(arch.trace.opaque)
+    if traced.laws > found.laws or (doubt.counted and opaque):  # not generic either
+        return undecided
+    return replace(traced, method=f"{traced.method}; as it runs {doubt.why}")
 
 
 def class_axes(module: torch.nn.Module, loss: LossLike, inputs: Inputs, axis: Axes | None) -> Axes | None:
@@ -345,8 +356,8 @@ def _each(loss: Any) -> Sequence[Any]:
 
 def _count_traced(
     module: torch.nn.Module, loss: LossLike, inputs: Inputs, error: Exception | None, **counted: Any
-) -> Count:
-    """A module counted as tracing rebuilds it, where it cannot be counted as it runs."""
+) -> tuple[Count, Architecture]:
+    """A module counted as tracing rebuilds it, where it cannot be counted as it runs, and what was rebuilt."""
     name, reason = type(module).__name__, said(error) if error else "its points are not generic"
     try:
         arch = architecture_of(module, *inputs)
@@ -361,9 +372,8 @@ def _count_traced(
         again = said(other)
         why = reason if again == reason else f"{reason}; traced: {again}"
         raise ShapeError(f"{name} cannot be counted, neither as it runs nor as it is traced ({why}); {LESS}") from error
-    of = f"of the traced network{UNKNOWN if arch.trace and arch.trace.opaque else ''}"
-    method = f"{found.method}, {of}" + (f" (as it runs: {type(error).__name__})" if error else "")
-    return _of_one_run(module, arch, replace(found, method=method))
+    method = f"{found.method}, of the traced network" + (f" (as it runs: {type(error).__name__})" if error else "")
+    return _of_one_run(module, arch, replace(found, method=method)), arch
 
 
 def _of_one_run(module: torch.nn.Module, arch: Architecture, found: Count) -> Count:

@@ -16,7 +16,7 @@ from lawful.theory.inputs import inputs_of
 from lawful.theory.losses import LossLike, label
 from lawful.theory.oracle.modules import Point
 from lawful.theory.oracle.verification import refuted
-from lawful.theory.parts import base
+from lawful.theory.parts import HALVES, base
 from lawful.theory.refusals import InputsError
 
 from ..architecture.architecture import Architecture
@@ -29,8 +29,6 @@ from .reading import NetworkLike, question
 from .settled import settled
 
 ROUNDING = 1e-12  # of the whole gradient: what is left of one that cancels
-
-REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
 
 
 @question()
@@ -90,7 +88,7 @@ def listed(network: NetworkLike, loss: LossLike, args: Sequence[Any], kwargs: Ma
     run = by_rules(arch, loss)
     if isinstance(network, torch.nn.Module):
         run.evaluated = frozenset(n for n, part in network.named_modules() if not part.training)
-    there = elsewhere(run, arch.trace, network, loss, (tuple(args), dict(kwargs or {})))
+    there = elsewhere(run, arch, network, loss, (tuple(args), dict(kwargs or {})))
     tested, still = (there, "") if point is None else (_tested(there, point), _cancelled(there, point))
     tested = tested.noted((*tested.notes, still)) if still else tested
     return Listed(arch, run, there, settled(tested, arch, network, losses_of(arch, loss), run.gaps), still)
@@ -125,7 +123,7 @@ def by_rules(arch: Architecture, loss: LossLike) -> LawSet:
 def _in_parts(arch: Architecture) -> list[str]:
     """The note on complex parameters whose real and imaginary parts are read apart: no Hermitian law crosses these."""
     read = [part for node in arch.nodes for part in arch.parameter_names(node).values()]
-    apart = dict.fromkeys(base(n) for n in read if ".real()" in n or ".imag()" in n)
+    apart = dict.fromkeys(base(n) for n in read if any(half in n for half in HALVES))
     names = [n for n in apart if any(not p.frozen for m, p in arch.parameters.items() if base(m) == n)]
     if len(names) < 2:
         return []
@@ -139,7 +137,7 @@ def _tested(laws: LawSet, point: Point) -> LawSet:
 
     A law that is refuted is a mistake of the rules.  It is not listed, and a note says so.
     """
-    false = refuted([law for law in laws if law.exact], [point], REFUTED)
+    false = refuted([law for law in laws if law.exact], [point])
     notes = [
         f"{law.name} follows from the rules, but the module's own gradient moves it (by {r:.0e} of its terms), so that "
         "it is not listed: this is a bug of lawful, please report the module"

@@ -7,22 +7,21 @@ from typing import Any
 
 import torch
 
+from lawful.blocks import Discard, Table
 from lawful.theory.derive.lawset import LawSet
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.modules import ClassAxes, Point, module_points
 from lawful.theory.oracle.verification import refuted
 
-from ..architecture.origin import Trace
+from ..architecture.architecture import Architecture
 
 DRAWS = 8  # other inputs and parameters, as `verify` draws them first
 LATER = (1, 2)  # calls before the one whose gradient is taken
-REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
-MOVED = 1e-10  # of the whole gradient: a parameter that never moves has none at all, and an expert may get very little
 
 
 def elsewhere(
     laws: LawSet,
-    trace: Trace | None,
+    arch: Architecture,
     module: object,
     loss: LossLike,
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]],
@@ -34,7 +33,7 @@ def elsewhere(
 
     Args:
         laws: those of the run that was traced.
-        trace: of that run, None for an architecture.
+        arch: the network of that run.
         module: the user's module, or what else was asked about.
         loss: of its outputs.
         inputs: the example, positional and by keyword.
@@ -43,15 +42,16 @@ def elsewhere(
         The laws without those that other inputs or later calls move, and without those of parameters that the run did
         not read, with a note on each; the same set where every call is the same function.
     """
+    trace = arch.trace
     if trace is None or not trace.branches or not isinstance(module, torch.nn.Module):
         return laws
-    unread = [w for w in laws if w.kind == "frozen" and set(w.parameters) <= set(trace.unused)]
+    resting = {*trace.unused, *_resting(arch)}
+    unread = [w for w in laws if w.kind == "frozen" and set(w.parameters) <= resting]
     names = ", ".join(w.name for w in unread[:6]) + (f" and {len(unread) - 6} more" if len(unread) > 6 else "")
     notes = [f"not listed, as another branch may read what this run did not: {names}"]
     kept = laws.without(unread, notes) if unread else laws
     points, stuck = _points(module, loss, inputs, ClassAxes(trace.axes))
-    false = refuted([w for w in kept if w.exact and w.kind != "frozen"], points, REFUTED)
-    false += refuted([w for w in kept if w.kind == "frozen"], points, MOVED)
+    false = refuted([w for w in kept if w.exact], points)
     notes = [
         f"{w.name} is a law of the run on the example, but another call moves it (by {r:.0e} of its terms), so that it "
         "is not listed"
@@ -60,6 +60,16 @@ def elsewhere(
     if stuck:
         notes.append(f"other calls could not be tried, so that the laws are only those of calls like this one: {stuck}")
     return kept.without([w for w, _ in false], notes) if notes else kept
+
+
+def _resting(arch: Architecture) -> set[str]:
+    """Parts of parameters that the run did not read: experts that got no token."""
+    ends, read = set(), set()
+    for node in (*arch.nodes, "output"):
+        sources = {port[0] for port in arch.sources(node)}
+        (ends if node != "output" and isinstance(arch.block(node), Discard) else read).update(sources)
+    tables = (n for n in ends - read if n != "input" and isinstance(arch.block(n), Table))
+    return {name for n in tables for name in arch.parameter_names(n).values()}
 
 
 def _points(

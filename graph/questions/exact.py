@@ -81,14 +81,13 @@ class _Asking(Run):
         return self.ask(key, x, options, real).to(x.dtype) if options else None
 
 
-def potential_of(arch: Architecture, loss: LossLike = "mse", seed: int = 0, at: Tensors | None = None) -> Polynomial:
+def potential_of(arch: Architecture, loss: LossLike = "mse", at: Tensors | None = None) -> Polynomial:
     """The potential whose gradients, for all data, span the gradient fields of a network.
 
     Args:
         arch: any network.
         loss: the loss of every output.
-        seed: of the point that decides what no input changes (the sign of a weight).
-        at: parameters of that point, where they are given.
+        at: parameters of the point that decides what no input changes (the sign of a weight), where they are given.
 
     Raises:
         NotPolynomialError: for a traced network with operations that were not understood, and for one that is no
@@ -102,7 +101,7 @@ def potential_of(arch: Architecture, loss: LossLike = "mse", seed: int = 0, at: 
         raise ShapeError(f"inputs of the traced network, {arch.trace.copied[0]}, {COPIED}")
     expect_runs(arch)
     probes, axes = [m.probe for m in losses_of(arch, loss)], arch.output_axes
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     values = arch.random_parameters(generator) | (at or {})
     trainable = {n: v for n, v in values.items() if n not in arch.frozen}
     frozen = {FROZEN + n: v for n, v in values.items() if n in arch.frozen}

@@ -11,6 +11,8 @@ import torch
 
 from lawful.blocks import Block, Discard, ShapeError, Signal, Table
 from lawful.blocks.opaque import Opaque
+from lawful.theory.parts import HALVES, base
+from lawful.theory.parts import read as read_part
 
 from ..architecture.architecture import Architecture
 from ..architecture.block_graph import Edge
@@ -19,7 +21,6 @@ from .layout import canonical
 from .values import NotUnderstood, Stream
 
 LARGEST = 10**8  # entries of a parameter whose parts are looked at one by one
-PARTS = (".real()", ".imag()")  # of a complex parameter
 
 
 class Builder:
@@ -69,7 +70,7 @@ class Builder:
         Raises:
             NotUnderstood: where the block cannot read these signals.
         """
-        still = tuple(local for local, full in parameters.items() if _base(full) in self._frozen)
+        still = tuple(local for local, full in parameters.items() if base(full) in self._frozen)
         if still:
             block = dataclasses.replace(block, frozen=still)  # type: ignore[call-arg]
         try:
@@ -147,7 +148,7 @@ class Builder:
         used: dict[str, set[str]] = {}
         for own in names.values():
             for name in own.values():
-                used.setdefault(_base(name), set()).add(name)
+                used.setdefault(base(name), set()).add(name)
         out: dict[str, tuple[int, int]] = {}
         for name, shape in parameters.items():
             if name in self._frozen or not math.prod(shape):
@@ -161,10 +162,10 @@ class Builder:
                 for index, rows, columns in _rectangles(matrix):
                     out[f"{name}{index}"] = (rows, columns * math.prod(shape[2:]))
                 if len(shape) > 2 and not matrix.any():
-                    pairs = any(part in n for n in found for part in PARTS)
+                    pairs = any(part in n for n in found for part in HALVES)
                     for k in range(shape[-1]):
                         if left[..., k].all():  # a tap of a kernel, or a part of complex numbers
-                            index = PARTS[k] if pairs else f"[{':,' * (len(shape) - 1)}{k}:{k + 1}]"
+                            index = HALVES[k] if pairs else f"[{':,' * (len(shape) - 1)}{k}:{k + 1}]"
                             out[f"{name}{index}"] = (shape[0], math.prod(shape[1:-1]))
         return out
 
@@ -175,12 +176,10 @@ class Builder:
 
 def _unread(name: str, parts: set[str], shape: tuple[int, ...]) -> torch.Tensor:
     """Which entries of a parameter are in none of its parts."""
-    from lawful.theory.parts import read
-
     index = torch.arange(math.prod(shape), device="cpu").reshape(shape)
     taken = torch.zeros(math.prod(shape), dtype=torch.bool, device="cpu")
     for part in parts:
-        taken[read(part, {name: index}).reshape(-1)] = True
+        taken[read_part(part, {name: index}).reshape(-1)] = True
     return ~taken.reshape(shape)
 
 
@@ -196,9 +195,3 @@ def _rectangles(unread: torch.Tensor) -> Iterator[tuple[str, int, int]]:
             if pattern[left]:
                 run = f"[{first}:{at}" if (first, at) != (0, rows) or (left, right) == (0, columns) else "[:"
                 yield f"{run}]" if (left, right) == (0, columns) else f"{run},{left}:{right}]", at - first, right - left
-
-
-def _base(name: str) -> str:
-    from lawful.theory.parts import base
-
-    return base(name)

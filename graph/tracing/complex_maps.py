@@ -66,7 +66,7 @@ def as_map(node: Node) -> tuple[Any, Any, bool, Any]:
         found = EINSUM.fullmatch(str(args[0]).replace(" ", ""))
         if found:
             _, inn, first, second, out = found.groups()
-            if {first, second} == {inn, out} and inn != out and inn + out not in found[1]:
+            if {first, second} == {inn, out} and inn != out and not {inn, out} & set(found[1]):
                 return args[1][0], args[1][1], first == inn, None
     return None, None, False, None
 

@@ -170,7 +170,7 @@ def _verified(record: Record, task: Task, clock: Clock, small: tuple[Built, Arch
     else:
         built, arch = small
     args, kwargs = built.args, built.kwargs
-    laws = elsewhere(_laws(arch, built, clock), arch.trace, built.module, built.loss, (tuple(args), dict(kwargs)))
+    laws = elsewhere(_laws(arch, built, clock), arch, built.module, built.loss, (tuple(args), dict(kwargs)))
     if _runs(built.module, *(wider := (tuple(map(_wider, args)), {k: _wider(v) for k, v in kwargs.items()}))):
         args, kwargs = wider
     with clock.time("verify"):

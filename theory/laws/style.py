@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
 
+from ..parts import HALVES
+
 
 @dataclass(frozen=True)
 class Style:
@@ -84,7 +86,7 @@ def _of_part(write: Callable[[str, int], str], real: str, imaginary: str) -> Cal
     """Names in which the real and the imaginary part of a complex parameter are written as such."""
 
     def name(parameter: str, axes: int) -> str:
-        for ending, letters in ((".real()", real), (".imag()", imaginary)):
+        for ending, letters in zip(HALVES, (real, imaginary), strict=True):
             if parameter.endswith(ending):
                 return letters.replace("*", write(parameter.removesuffix(ending), axes))
         return write(parameter, axes)

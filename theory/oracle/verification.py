@@ -24,6 +24,7 @@ from .modules import Axes, ClassAxes, Point, module_points, point_of
 
 TOLERANCE = 1e-10
 SPARE = 4  # times as many points are tried where some gradient is no number
+REFUTED = 1e-7  # what a gradient moves a false law by is larger, and rounding smaller
 SEEN = 1e3  # a corrupted copy is seen to fail above this many tolerances
 
 __all__ = [
@@ -282,8 +283,8 @@ def _outcome(law: Law, found: Measured, ideal: Sequence[Point] | None, tolerance
     return Verdict.HOLDS, residual, ""
 
 
-def refuted(laws: Sequence[Law], points: Sequence[Point], tolerance: float) -> list[tuple[Law, float]]:
-    """The laws that some loss gradient moves by more than the tolerance, and by how much, relative to their terms.
+def refuted(laws: Sequence[Law], points: Sequence[Point]) -> list[tuple[Law, float]]:
+    """The laws that some loss gradient moves by more than rounding, and by how much, relative to their terms.
 
     Points whose gradient is zero or no number say nothing and are left out.
     """
@@ -292,4 +293,4 @@ def refuted(laws: Sequence[Law], points: Sequence[Point], tolerance: float) -> l
     told = [_with_parts(p, parts) for p in told] if parts else told
     moved = [law for law in laws if not all(at_rest(law, p) for p in told)]
     found = [(law, residuals(law, told)[0]) for law in moved]
-    return [(law, r) for law, r in found if not r <= tolerance]
+    return [(law, r) for law, r in found if not r <= REFUTED]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch.fx import Node
 
 from lawful.blocks import ComplexLinear
+from lawful.theory.parts import HALVES
 
 from ..arrange import focus
 from ..complex_maps import ComplexMap, PairPart
@@ -51,6 +52,5 @@ def pair_part(low: Context, node: Node, x: Value) -> Value:
     kind = node.target
     assert isinstance(kind, PairPart)
     if isinstance(x, Weight) and x.dims[-1] == (Atom(len(x.full) - 1, 2),):
-        part = ("real", "imag")[kind.which]
-        return Weight(f"{x.name}.{part}()", x.base, x.full[:-1], x.dims[:-1])
+        return Weight(f"{x.name}{HALVES[kind.which]}", x.base, x.full[:-1], x.dims[:-1])
     return piece(low, node, x, -1, [1, 1], kind.which, gone=True)
