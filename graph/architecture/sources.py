@@ -49,10 +49,15 @@ _KNOWN: WeakKeyDictionary[BlockGraph, Alone] = WeakKeyDictionary()  # a graph ne
 
 
 def computed_alone(arch: BlockGraph) -> Alone:
-    """Measures what a network computes of its inputs alone, once for every graph."""
+    """Measures what a network computes of its inputs alone, once for every graph.
+
+    What drops at random draws the same in every measurement, whatever was drawn before.
+    """
     known = _KNOWN.get(arch)  # asked once: what is known may be of an equal graph, which goes at any moment
     if known is None:
-        known = _KNOWN[arch] = _measure_all(arch)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            known = _KNOWN[arch] = _measure_all(arch)
     return known
 
 
