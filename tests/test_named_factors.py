@@ -120,6 +120,11 @@ FOUND: dict[str, tuple[Callable, Shapes, str]] = {
         {"a": (3, 3), "o": (2, 3)},
         "large numbers only",
     ),
+    "the smaller of it and large numbers": (
+        lambda m, x: F.linear(torch.minimum(F.linear(x, m.a), torch.full((3,), 40.0)), m.o),
+        {"a": (3, 3), "o": (2, 3)},
+        "large numbers only",
+    ),
     "the smaller of it and a large number": (
         lambda m, x: F.linear(torch.minimum(F.linear(x, m.a).relu(), torch.tensor(40.0)), m.o),
         {"a": (3, 3), "o": (2, 3)},

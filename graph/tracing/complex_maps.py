@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Collection
 from typing import Any
@@ -11,7 +12,11 @@ from torch.fx import Graph, Node
 
 from .purity import name_of
 
-VIEWS = frozenset("t transpose numpy_T mT view_as_complex".split())  # through which a parameter is still one
+# through which a parameter is still one, or a part of one
+VIEWS = frozenset(
+    "t transpose numpy_T mT permute slice narrow select alias view_as_complex chunk split split_with_sizes unbind view "
+    "reshape _unsafe_view flatten unflatten squeeze unsqueeze".split()
+)
 FLAT = frozenset("view reshape _unsafe_view flatten clone contiguous".split())
 EINSUM = re.compile(r"(\w*)(\w),(\w)(\w)->\1(\w)")
 
@@ -132,7 +137,7 @@ def _is_whole_reader(user: Node, node: Node, whole: Collection[Node]) -> bool:
 
 def is_parameter(node: Any, parameters: Collection[Node]) -> bool:
     """Whether something is a parameter that nothing but views has touched."""
-    while isinstance(node, Node) and node.op == "call_function" and name_of(node) in VIEWS:
+    while isinstance(node, Node) and (node.target is operator.getitem or name_of(node) in VIEWS):
         node = node.args[0]
     return node in parameters
 

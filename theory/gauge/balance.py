@@ -239,10 +239,12 @@ class Balance:
                 keys = {*self.axis_keys(mine), *self.axis_keys(theirs), *self._scalars(other, axis)}
                 if self._blind_along_ones(other, axis):
                     keys.add((0, "j"))
+                turned = first.views[axis].conjugate != other.views[axis].conjugate
                 for box, label in sorted(keys):
                     row = self.axis(mine, box, label)
+                    sign = -1 if turned and "k" in label else 1  # the imaginary part of a Hermitian matrix
                     for key, a in self.axis(theirs, box, label).items():
-                        row[key] = row.get(key, 0) - a
+                        row[key] = row.get(key, 0) - sign * a
                     free = self.scalar_key(other, axis, box, label)
                     row |= _factors(f"{name}*{i}", free, axis, len(other.axes))
                     if label in ("c", "j") and self._blind_along_ones(other, axis):

@@ -78,8 +78,10 @@ class Layouts:
     def alike(self, one: Use, other: Use) -> bool:
         """Whether two uses of a parameter see the same axes of it."""
         sizes = [[self.size(axis[0][0]) for axis in use.axes] for use in (one, other)]
-        signs = [[view.conjugate for view in use.views] for use in (one, other)]
-        return sizes[0] == sizes[1] and signs[0] == signs[1] and one.groups == other.groups
+        pairs = [[(view.paired, view.conjugate) for view in use.views] for use in (one, other)]
+        # Only of Hermitian matrices, on both sides, is it known what the conjugate is (see `Balance.share`).
+        known = pairs[0] == pairs[1] or all(paired for paired, _ in (*pairs[0], *pairs[1]))
+        return sizes[0] == sizes[1] and known and one.groups == other.groups
 
     def tabular(self, name: str) -> bool:
         """Whether a parameter is only ever a table, so that its sectors name a run of rows as well."""

@@ -10,10 +10,10 @@ from lawful.blocks import Larger, Pointwise, Product
 
 from ..context import Context, handles
 from ..steps.broadcast import joined
-from ..steps.composed import composed
+from ..steps.composed import composed, uniform
 from ..steps.pieces import piece
 from ..steps.pointwise import Positive, leaky, mapped, slope_of
-from ..values import Data, NotUnderstood, Stream, Value, number
+from ..values import Data, NotUnderstood, Stream, Value
 
 
 @handles("gt.Scalar", "ge.Scalar")
@@ -42,10 +42,14 @@ def minimum(low: Context, node: Node, a: Value, b: Value) -> Stream:
 
 
 def _bounded(low: Context, node: Node, block: Larger, a: Value, b: Value) -> Stream:
-    """The larger, or the smaller, of two streams, or of one stream and a number."""
-    if number(a) is None and number(b) is None:
-        return joined(low, node, block, a, b)
-    return composed(low, node, "a bound")
+    """The larger, or the smaller, of two tensors; of a stream and one number a function of single numbers."""
+    for x, other in ((a, b), (b, a)):
+        if isinstance(x, Stream) and uniform(other) is not None:
+            try:
+                return composed(low, node, "a bound")
+            except NotUnderstood:  # it scales with a power between jumps
+                break
+    return joined(low, node, block, a, b)
 
 
 @handles("glu")

@@ -13,7 +13,7 @@ from lawful.theory.oracle.double import WIDE
 
 from ..context import Context
 from ..purity import name_of
-from ..values import Fixed, NotUnderstood, Stream
+from ..values import Fixed, NotUnderstood, Stream, Value
 from .arithmetic import times
 from .entrywise import REACH, seen
 from .pointwise import leaky, mapped
@@ -79,7 +79,7 @@ def _reached(low: Context, node: Node, end: Node | None) -> Iterator[Node]:
         if call is end or not _is_map(call):
             continue
         for n in call.all_input_nodes:
-            if n not in known and _number(low, n) is None:
+            if n not in known and uniform(low.env.get(n)) is None:
                 known.add(n)
                 waiting.append(n)
     if waiting:
@@ -92,9 +92,8 @@ def _is_map(node: Node) -> bool:
     return node.op == "call_function" and (pointwise or name_of(node) in (*CHOICES, *CASTS))
 
 
-def _number(low: Context, node: Node) -> torch.Tensor | None:
+def uniform(value: Value) -> torch.Tensor | None:
     """A fixed number, or fixed numbers that are all the same."""
-    value = low.env.get(node)
     if not isinstance(value, Fixed) or not value.known or not value.tensor.numel():
         return None
     one = value.tensor.reshape(-1)[0]
@@ -115,7 +114,7 @@ def _function(low: Context, node: Node, base: Node) -> Callable[[torch.Tensor], 
 
         def of(call: Node) -> Any:
             if call not in env:
-                one = fixed[call] if call in fixed else _number(low, call)
+                one = fixed[call] if call in fixed else uniform(low.env.get(call))
                 if one is not None:
                     fixed[call] = env[call] = one
                 else:
@@ -139,4 +138,4 @@ def _slopes(function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[float, fl
     return (a, b) if straight and (a or b) and not float(function(torch.zeros(1, dtype=torch.float64))) else None
 
 
-__all__ = ["composed"]
+__all__ = ["composed", "uniform"]

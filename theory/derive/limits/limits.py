@@ -98,6 +98,9 @@ def _unlike(solution: Solution) -> Iterator[str]:
         gain = any(not use.constant and len(use.axes) == 1 for use in uses)
         if gain and any(len(use.axes) > 1 for use in uses) and not solution.diagram.parameters[name].frozen:
             yield f"{name} is used both as a factor and as a matrix: laws that join the two uses are not listed"
+        pairs = any(view.paired for use in uses for view in use.views)
+        if pairs and not all(solution.layouts.alike(uses[0], use) for use in uses[1:]):
+            yield f"{name} is used as complex, and by parts of its numbers: laws that join the two uses are not listed"
         if len({use.offset for use in uses}) > 1:
             yield f"{name} is used both as it is and with a fixed number added: laws that join the two are not listed"
 
