@@ -32,6 +32,7 @@ from .lawcheck import check_law, of_samples
 from .witness.judge import LAWS, REFERENCE, REMOVED, ROUNDING, STOPPED, STRAIGHT, UNSEEN, judge
 from .witness.keeping import kept
 from .witness.losses import loss_of
+from .witness.resemblance import share
 from .witness.sample import FLOOR, Sample, tied
 from .witness.steps import Request, as_it_is, in_double, inner, is_wrapped, trains
 from .witness.widths import EPS
@@ -108,9 +109,7 @@ def examine(
         judgement = judge(steps, ranks, _padded(plain, trained), by_design)
         width = max((one.width for one in steps if one.width in EPS), key=EPS.__getitem__, default=torch.float64)
         if tolerance is None and EPS[width] > EPS[torch.float32]:
-            notes.append(
-                f"{str(width)[6:]} took part: an error below {FLOOR * EPS[width]:.0%} is not told from its rounding"
-            )
+            notes.append(_coarse(steps, width))
         if judgement.unknown:
             notes.append(f"no reference: {judgement.unknown}")
         findings = Findings(
@@ -210,6 +209,19 @@ def _of_the_module(module: torch.nn.Module) -> list[str]:
                     "no gradient, and it is not zero: is it a token?"
                 )
     return list(dict.fromkeys(said))
+
+
+def _coarse(steps: Sequence[Sample], width: torch.dtype) -> str:
+    """Which errors rounding hides in a step of few bits."""
+    found: dict[str, float] = {}
+    for name in {n for s in steps for n in s.parameters if s.moved(n)}:
+        shares = [s.bound(name) / float(g.norm()) for s in steps if s.moved(name) and (g := s.true[name]) is not None]
+        found[name] = min(shares)
+    text = f"{str(width)[6:]} took part: an error below {FLOOR * EPS[width]:.0%} is not told from its rounding"
+    name = max(sorted(found), key=found.__getitem__, default="")
+    if not name or found[name] < 2 * FLOOR * EPS[width]:
+        return text
+    return f"{text}, of {name} one below {share(found[name])} its size"
 
 
 def _excuses(findings: Findings) -> None:

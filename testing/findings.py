@@ -10,6 +10,7 @@ from lawful.theory.laws.pages import Printed
 from lawful.theory.verdict import Verdict
 
 from .witness.judge import DERIVATIVE, LAWS, REACH, REFERENCE, ParameterFinding
+from .witness.resemblance import share
 from .witness.stops import COMMENT
 from .witness.tape import Stop
 from .witness.where import Fault
@@ -218,7 +219,7 @@ class Findings(Printed):
 def _row(p: ParameterFinding) -> str:
     size = "" if not p.error else f" (off by {p.error:.1e})" if p.error < 1e6 else ""
     if p.stops and not p.against:
-        part = f"what is stopped is {p.error:.0%} of it" if p.error < 1e3 else "more than all of it is stopped"
+        part = f"what is stopped is {share(p.error)} its size"
         return f"  parameter:  {p.name}: {REACH}: {'it gets no gradient' if p.missing else part}"
     return f"  parameter:  {p.name}{size}: " + "; ".join(f"{w}: {text}" for w, text in p.against.items())
 

@@ -10,27 +10,22 @@ This file is long because all comparisons of an operator share how it is run alo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
+from .differences import AGREES, CLOSE, DESIGN, OPEN, WRONG, by_differences, normal, piecewise
 from .incoming import WRITES, other_gradients
 from .layouts import out_of_order
 from .replay import Memory, replay, start
-from .resemblance import dense, inner, resemblance
+from .resemblance import dense, resemblance
 from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
 from .through import mistake, passed_through
 
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the differences
-MARGIN = 20  # times the disagreement of two steps
-CLOSE = 1e-4  # relative, of a difference in float64
 EACH = 2  # calls of one operator from one place
-
-AGREES, WRONG, DESIGN, OPEN = "agrees", "wrong", "by design", "undecided"
 
 
 @dataclass(frozen=True)
@@ -150,7 +145,7 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
         outs = forward()
         real = [i for i, t in enumerate(outs) if t.is_floating_point()]
         given = [i for i in real if outs[i].requires_grad] or real
-        cotangents = {i: _normal(outs[i], generator) for i in given}
+        cotangents = {i: normal(outs[i], generator) for i in given}
         own = _pull(outs, cotangents, live)
     except Exception:  # a user's code runs: alone, without what it was called with, it may raise anything
         return _unmeasured(thing, number)
@@ -172,13 +167,13 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
     for j, spot in enumerate(spots):
         kind = how
         if true is None or isinstance(thing, Step):
-            verdict, error, guess = _by_differences(own[j], run, leaves, j, cotangents, generator)
+            verdict, error, guess = by_differences(own[j], run, leaves, j, cotangents, generator)
         elif spot.key not in thing.moving:
             verdict, error, guess = OPEN, 0.0, ""  # the tape holds only what depends on parameters
         else:
             verdict, error = _compared(own[j], true[j], 1e-2 if narrow else 1e-6)
             guess = resemblance(own[j], true[j]) if verdict is WRONG else ""
-            if verdict is WRONG and _piecewise(own[j], true[j], run, leaves, j, cotangents):
+            if verdict is WRONG and piecewise(own[j], true[j], run, leaves, j, cotangents):
                 verdict, guess = DESIGN, ""
                 through = through or _through(tape, thing, memory, leaves, spots, cotangents)
                 if through and _compared(own[j], through[j], 1e-2 if narrow else 1e-6)[0] is WRONG:
@@ -279,78 +274,6 @@ def _compared(own: torch.Tensor, true: torch.Tensor, bound: float) -> tuple[str,
     if error <= bound:
         return AGREES, error
     return (WRONG, error) if error == error else (OPEN, error)
-
-
-Run = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
-
-
-def _value(run: Run, values: Sequence[torch.Tensor], cotangents: dict[int, torch.Tensor]) -> float:
-    with torch.no_grad():
-        outs = run([v.clone() for v in values])
-    return sum(inner(w, outs[i]) for i, w in cotangents.items())
-
-
-def _piecewise(
-    own: torch.Tensor,
-    true: torch.Tensor,
-    run: Run,
-    leaves: Sequence[torch.Tensor],
-    j: int,
-    cotangents: dict[int, torch.Tensor],
-) -> bool:
-    """Whether an operator is constant near this input, but not far from it, and its backward passes something on."""
-    if float(true.norm()) > 1e-12 * float(own.norm()):
-        return False
-    generator = torch.Generator().manual_seed(j)
-    here = _value(run, leaves, cotangents)
-    for scale in (0.3, 1.0, 3.0, 10.0):
-        moved = list(leaves)
-        moved[j] = leaves[j] + scale * _normal(leaves[j], generator)
-        if abs(_value(run, moved, cotangents) - here) > 1e-9 * (1 + abs(here)):
-            return True
-    return False
-
-
-def _by_differences(
-    own: torch.Tensor,
-    run: Run,
-    leaves: Sequence[torch.Tensor],
-    j: int,
-    cotangents: dict[int, torch.Tensor],
-    generator: torch.Generator,
-) -> tuple[str, float, str]:
-    """The backward for one input against central differences along a random direction, with the error of these."""
-    direction = _normal(leaves[j], generator)
-    slope = inner(own, direction)
-    found = []
-    size = float(leaves[j].abs().mean()) or 1.0
-    for h in STEPS:
-        ends = []
-        for sign in (1, -1):
-            moved = list(leaves)
-            moved[j] = leaves[j] + sign * h * size * direction
-            ends.append(_value(run, moved, cotangents))
-        found.append((ends[0] - ends[1]) / (2 * h * size))
-    gaps = [(abs(a - b), b) for a, b in pairwise(found)]
-    gap, best = min(gaps)
-    scale = max(abs(best), abs(slope), 1e-6 * float(own.norm()))
-    if not scale:
-        return AGREES, 0.0, ""
-    error = abs(best - slope) / scale
-    if abs(best - slope) <= MARGIN * gap + CLOSE * scale:
-        settled = MARGIN * gap <= 0.1 * scale
-        return (AGREES if settled else OPEN), error, ""
-    if gap > 0.05 * scale:
-        return OPEN, error, ""
-    if best == 0 and _piecewise(own, torch.zeros_like(own), run, leaves, j, cotangents):
-        return DESIGN, error, ""
-    guess = f"{slope / best:.3g} times the derivative along a random direction" if best else "it should be zero"
-    guess = guess if slope else "missing"
-    return WRONG, error, guess
-
-
-def _normal(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
 
 
 __all__ = ["AGREES", "DESIGN", "OPEN", "WRONG", "OperatorFinding", "operators"]

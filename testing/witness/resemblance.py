@@ -7,7 +7,7 @@ import torch
 
 def inner(one: torch.Tensor, other: torch.Tensor) -> float:
     """The inner product of two gradients; a complex number is two real ones, as in torch's gradients."""
-    return float((one.conj() * other).real.sum())
+    return float((one.conj() * other).real.sum(dtype=torch.float64))
 
 
 def dense(grad: torch.Tensor) -> torch.Tensor:
@@ -65,7 +65,16 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     ]
     if spread:
         return f"a term that is constant along axis {spread[0]} is missing or wrong"
-    return f"a part of it is missing or wrong ({100 * gap / norm:.2g}% of its size)"
+    return f"a part of it is missing or wrong ({share(gap / norm)} its size)"
 
 
-__all__ = ["dense", "inner", "resemblance"]
+def share(part: float) -> str:
+    """A part of a size, to stand before it: `0.03% of`, `1e-06 of`, `19 times`."""
+    if part < 1e-4:
+        return f"{part:.1g} of"
+    if part < 0.995:
+        return f"{100 * part:.2g}% of"
+    return "all of" if part < 1.005 else f"{part:.2g} times" if part < 100 else f"{part:,.0f} times"
+
+
+__all__ = ["dense", "inner", "resemblance", "share"]

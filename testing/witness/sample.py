@@ -33,6 +33,8 @@ from .wires import Wires
 Tensors = dict[str, torch.Tensor]
 Gradients = dict[str, torch.Tensor | None]
 MARGIN = 100  # times the change of the gradient when all that it is computed from moves by its last bit
+NARROW = 10  # the same in numbers of less than 24 bits, where it is the largest change of a few draws
+DRAWS = 4  # of these
 REPLACED = "given other data in every forward, made of other parameters"
 LOUD = 1e4  # last bits
 SHAKES = 9  # draws of the last bits: the first for all, the others where a law seems to be broken
@@ -59,6 +61,7 @@ class Sample:
         width: the narrowest type of numbers that took part.
         tape: what ran.
         wires: pairs of what backward sent and what it should have sent, by step and result.
+        loud: by how much the second moves with the last bits of all that it is computed from, as a length.
         operators: what was found about operators with a backward of their own.
         excused: calls of operators whose own backward stands in for the derivative.
         unknown: why there is no derivative to compare with.
@@ -89,6 +92,7 @@ class Sample:
     width: torch.dtype = torch.float64
     tape: Tape = field(default_factory=Tape)
     wires: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    loud: dict[tuple[int, int], float] = field(default_factory=dict)
     operators: list[OperatorFinding] = field(default_factory=list)
     excused: frozenset[int] = frozenset()
     unknown: str = ""
@@ -130,7 +134,7 @@ class Sample:
             return self.tolerance * size
         eps = EPS.get(self.width, 1e-2)
         floor = max(FLOOR * eps, 1e-9)
-        return MARGIN * self.noise.get(name, 0.0) + floor * size + 10 * eps * self.scale * 1e-2
+        return margin(self.width) * self.noise.get(name, 0.0) + floor * size + 10 * eps * self.scale * 1e-2
 
     def fits(self, name: str, side: Gradients) -> bool:
         """Whether a gradient is that of a side: `true`, `cut`, `meant`."""
@@ -160,6 +164,11 @@ class Sample:
         """Whether the derivative is more than rounding."""
         true = self.true.get(name)
         return true is not None and float(true.norm()) > max(10 * self.noise.get(name, 0.0), 1e-12 * self.scale)
+
+
+def margin(width: torch.dtype) -> int:
+    """Times the noise of a gradient by which it may be off: a step in bfloat16 that is off by all of it is wrong."""
+    return NARROW if EPS.get(width, 1e-2) > EPS[torch.float32] else MARGIN
 
 
 def apart(one: torch.Tensor | None, other: torch.Tensor | None) -> float:
@@ -349,12 +358,17 @@ def _differentiate(sample: Sample, spots: dict[str, Spot], loss: LossOf, seed: i
             nudged = {n: nudge(p.detach()).requires_grad_() for n, p in leaves.items()}
             try:
                 other = replay(tape, nudged, list(spots.values()), stand_in=stand_in, closed=tape.cuts, nudge=nudge)
-                yield _gradients(other, spots, loss, nudged)[0]
+                moved, sent = _gradients(other, spots, loss, nudged)
+                for k, g in sent.items():
+                    if g is not None and k in sample.wires:
+                        sample.loud[k] = max(sample.loud.get(k, 0.0), float((g - sample.wires[k][1]).norm()))
+                yield moved
             except NotMeasured:
                 return
 
     sample.again = draws()
-    sample.shake()
+    for _ in range(DRAWS if margin(sample.width) == NARROW else 1):
+        sample.shake()
     sample.noise = {n: float(t.norm()) for n, t in sample.shaken.items()}
     sample.unseen, sample.idle = _unseen(sample, spots, stand_in, generator)
 
@@ -456,4 +470,4 @@ def _pair(sample: Sample, wires: Wires) -> None:
     sample.wires = pairs
 
 
-__all__ = ["FLOOR", "MARGIN", "Gradients", "Sample", "left", "take", "tied"]
+__all__ = ["FLOOR", "MARGIN", "Gradients", "Sample", "left", "margin", "take", "tied"]

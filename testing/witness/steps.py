@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -214,9 +214,10 @@ def _finite(sample: Sample) -> bool:
 
 
 def as_it_is(request: Request) -> list[Sample]:
-    """A step of the module in its own types of numbers, with its own forward and `loss.backward()`.
+    """Steps of the module in its own types of numbers, with its own forward and `loss.backward()`.
 
-    Where a parameter has not moved (an adapter that starts at zero), there is another one at other parameters.
+    Where a parameter has not moved (an adapter that starts at zero), there is one at other parameters; what is not
+    compiled also takes one with one example more, as kernels go wrong where sizes are odd.
     """
     module, plain = request.module, inner(request.module)
     generator = torch.Generator().manual_seed(request.seed)
@@ -228,11 +229,18 @@ def as_it_is(request: Request) -> list[Sample]:
             n: p for n, p in plain.named_parameters() if p.requires_grad and n not in once
         }
         start = Start(plain)
-        first = _as_it_is(request, trained, start, {})
-        if not _unmoved([first], trained) or isinstance(module, torch.nn.parallel.DistributedDataParallel):
-            return [first] if _finite(first) else []
-        moved = {n: perturbed(p.detach().double(), generator) for n, p in trained.items()}
-        return [one for one in (first, _as_it_is(request, trained, start, moved)) if _finite(one)]
+        found = [_as_it_is(request, trained, start, {})]
+        if isinstance(module, torch.nn.parallel.DistributedDataParallel):
+            return [one for one in found if _finite(one)]
+        if _unmoved(found, trained):
+            moved = {n: perturbed(p.detach().double(), generator) for n, p in trained.items()}
+            found.append(_as_it_is(request, trained, start, moved))
+        if not is_wrapped(module):  # that of torch.compile would be compiled again
+            args, kwargs = longer(request.args, dict(request.kwargs))
+            with suppress(ModuleError):
+                found.append(_as_it_is(replace(request, args=args, kwargs=kwargs), trained, start, {}))
+                found[-1].longer = True
+        return [one for one in found if _finite(one)]
 
 
 def _as_it_is(

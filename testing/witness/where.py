@@ -9,7 +9,7 @@ import torch
 
 from .own_backward import WRONG, OperatorFinding
 from .resemblance import resemblance
-from .sample import Sample
+from .sample import FLOOR, Sample, margin
 from .tape import OwnCall, Place, Spot, Step, Tape, spots_in
 from .torch_design import by_frequency
 from .widths import EPS
@@ -58,7 +58,7 @@ def first_fault(sample: Sample, wrong: Sequence[str]) -> Fault | None:
     readers = _readers(sample)
     bad: dict[Value, tuple[str, torch.Tensor | None, torch.Tensor]] = {}
     for made, (own, true) in sample.wires.items():
-        if _wrong(own, true, sample) and not _goes_on_inside(tape, made, readers):
+        if _wrong(own, true, sample, made) and not _goes_on_inside(tape, made, readers):
             bad[_result(tape.steps[made[0]], made[1]).key, made] = (_called(sample, made), own, true)
     explained: set[Value] = set()
     for value in bad:
@@ -188,9 +188,11 @@ def _result(step: Step, number: int) -> Spot:
     return [*step.results.values(), *filter(None, step.writes)][number]
 
 
-def _wrong(own: torch.Tensor, true: torch.Tensor, sample: Sample) -> bool:
+def _wrong(own: torch.Tensor, true: torch.Tensor, sample: Sample, made: tuple[int, int]) -> bool:
+    """Whether what backward sent is further from what it should be than rounding takes it."""
     eps = EPS.get(sample.width, 1e-2)
-    bound = max(1e4 * eps, 1e-7) * float(true.norm()) + 1e2 * eps * sample.scale
+    noise = margin(sample.width) * sample.loud.get(made, 0.0)
+    bound = noise + max(FLOOR * eps, 1e-7) * float(true.norm()) + eps * sample.scale
     return not float((own - true).norm()) <= bound
 
 
