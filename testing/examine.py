@@ -215,8 +215,9 @@ def _coarse(steps: Sequence[Sample], width: torch.dtype) -> str:
     """Which errors rounding hides in a step of few bits."""
     found: dict[str, float] = {}
     for name in {n for s in steps for n in s.parameters if s.moved(n)}:
-        shares = [s.bound(name) / float(g.norm()) for s in steps if s.moved(name) and (g := s.true[name]) is not None]
-        found[name] = min(shares)
+        found[name] = min(
+            s.bound(name) / float(g.norm()) for s in steps if s.moved(name) and (g := s.true[name]) is not None
+        )
     text = f"{str(width)[6:]} took part: an error below {FLOOR * EPS[width]:.0%} is not told from its rounding"
     name = max(sorted(found), key=found.__getitem__, default="")
     if not name or found[name] < 2 * FLOOR * EPS[width]:

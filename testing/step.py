@@ -31,6 +31,7 @@ from .witness.sample import FLOOR
 from .witness.steps import inner
 from .witness.widths import EPS
 
+MOST = 0.5  # relative, of what few bits may hide
 SINGLE = FLOOR * EPS[torch.float32]  # what float32 inside of a float64 model may leave, and what cannot be told from it
 NORMED = 10_000  # last bits that norms, one behind another, make of one: numbers before them may vary little
 OTHER = (
@@ -303,7 +304,7 @@ def _by_reference(
                 f"reference_grads[{name!r}] has shape {tuple(true.shape)}, its gradient {tuple(mine.shape)}"
             )
         width = own.dtype if own is not None else torch.float32
-        limit = tolerance if tolerance is not None else max(64 * FLOOR * EPS.get(width, 1e-2), 1e-9)
+        limit = tolerance if tolerance is not None else max(min(64 * FLOOR * EPS.get(width, 1e-2), MOST), 1e-9)
         size = float(true.norm())
         error = float((mine - true).norm())
         if error <= limit * size:

@@ -28,6 +28,7 @@ WHOLE = "gradients were compared with finite differences of the whole loss, alon
 NEARLY = 1e-4  # relative, of a gradient that is right but for an iteration that stops
 UNROLLED = 1e-2  # the same, where it is far from what autograd saw
 ROUGH = "so little is what an iteration that stops, an adjoint in steps, or another approximation leaves"
+LONGER = "right for the inputs that were given; wrong with one example more in the batch"
 STALE = "right in a first step; wrong in a second one, with other weights: is something stale?"
 SPOILS = "writes into its gradient, which is wrong as soon as another branch reads that later"
 LAWS, REFERENCE, DERIVATIVE, REACH = "laws", "reference", "derivative", "reach"
@@ -115,8 +116,8 @@ def judge(
         _reference(sample, found)
         if not before and any(p.against for p in found.parameters.values()):
             if sample.longer:
-                found.notes.append("right for the inputs that were given; wrong with one example more in the batch")
-            if sample.second:
+                found.notes.append(LONGER)
+            elif sample.second:
                 found.notes.append(STALE)
         if sample.started and (note := f"{STARTED}: {', '.join(sample.started[:6])}") not in found.notes:
             found.notes.append(note)
@@ -359,6 +360,8 @@ def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement,
             one.untested = "it gets no gradient (None)"
         elif unseen:
             one.notes.append(UNSEEN)
+        elif any(s.blurred(name) for s in known):
+            one.notes.append(ROUNDING)
         elif matrices[name] >= 2 and (zero or not moved):
             still = all(g is None or not float(g.norm()) for g in owns)
             idle = any(name in s.idle for s in known)

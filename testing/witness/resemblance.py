@@ -15,8 +15,14 @@ def dense(grad: torch.Tensor) -> torch.Tensor:
     return grad.detach().to_dense().clone() if grad.is_sparse else grad.detach().clone()
 
 
-def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
-    """A guess at what is wrong with a gradient, from how it resembles the right one."""
+def resemblance(own: torch.Tensor | None, true: torch.Tensor, eps: float = 0.0) -> str:
+    """A guess at what is wrong with a gradient, from how it resembles the right one.
+
+    Args:
+        own: the gradient.
+        true: what it should be.
+        eps: the last bit of the numbers that it was computed in.
+    """
     if own is None:
         return "missing: it gets no gradient (None)"
     size, norm = float(own.norm()), float(true.norm())
@@ -28,16 +34,17 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
     gap = float((own - true).norm())
 
     def near(other: torch.Tensor) -> bool:
-        return float((own - other).norm()) <= min(1e-3 * size, 0.05 * gap)
+        return float((own - other).norm()) <= min(max(1e-3, 8 * eps) * size, 0.05 * gap)
 
     if near(-true):
         return "the sign is wrong"
     if own.is_complex() and near(true.conj()):
         return "the complex conjugate of the right one"
     if near(factor * true):
+        said = f"{factor:.4g}" if eps < 1e-5 else f"{factor:.2g}"
         if factor < 0:
-            return f"{factor:.4g} times what it should be"
-        return f"{factor:.4g} times too large" if factor > 1 else f"only {factor:.4g} of what it should be"
+            return f"{said} times what it should be"
+        return f"{said} times too large" if factor > 1 else f"only {said} of what it should be"
     if own.ndim >= 2 and own.shape[-1] == own.shape[-2] and near(true.mT):
         return "transposed"
     for axis in range(own.ndim):
@@ -69,12 +76,12 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor) -> str:
 
 
 def share(part: float) -> str:
-    """A part of a size, to stand before it: `0.03% of`, `1e-06 of`, `19 times`."""
+    """A part of a size, to stand before it: `0.03% of`, `1e-06 of`, `100% of`, `19 times`."""
     if part < 1e-4:
         return f"{part:.1g} of"
-    if part < 0.995:
-        return f"{100 * part:.2g}% of"
-    return "all of" if part < 1.005 else f"{part:.2g} times" if part < 100 else f"{part:,.0f} times"
+    if part < 1.005:
+        return f"{float(f'{100 * part:.2g}'):g}% of"
+    return f"{part:.2g} times" if part < 100 else f"{part:,.0f} times"
 
 
 __all__ = ["dense", "inner", "resemblance", "share"]

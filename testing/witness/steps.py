@@ -163,34 +163,49 @@ def _steps(
         size = sizes[extra % len(sizes)] if extra >= 0 else 1.0
         inputs = jittered(request.args, request.kwargs, generator if i else None, size)
         calls = [inputs] if i != 1 else [longer(*inputs), inputs]  # kernels go wrong where sizes are odd
+        at = _At(request, module, trained, values, again, request.seed + i)
         for (args, kwargs), second in [(c, s) for c in calls for s in (True, False)[i != 1 :]]:
-
-            def first(args: Any = args, kwargs: Any = kwargs, i: int = i) -> None:
-                torch.manual_seed(request.seed + i)
-                with refused(f"the forward of {type(module).__name__} does not run"):
-                    module(*args, **kwargs)
-
             try:
-                one = take(
-                    module,
-                    trained,
-                    args,
-                    kwargs,
-                    request.loss(request.seed + i),
-                    request.seed + i,
-                    again(values, first if second else None),
-                    by_design=request.by_design,
-                )
+                one = at.step(args, kwargs, second)
             except ModuleError:
                 if i == 0:
                     raise
                 continue
             if _finite(one):
                 one.longer = len(calls) > 1 and args is calls[0][0]
-                one.second = second
+                if one.longer and second and not all(one.fits(n, one.cut) for n in trained):
+                    with suppress(ModuleError):  # is it the size, or that it is the second step?
+                        found.append(at.step(*inputs, second))
                 found.append(one)
                 break
     return found
+
+
+@dataclass(frozen=True)
+class _At:
+    """Steps of a module at some values of its parameters."""
+
+    request: Request
+    module: torch.nn.Module
+    trained: dict[str, torch.Tensor]
+    values: Mapping[str, torch.Tensor]
+    again: Again
+    seed: int
+
+    def step(self, args: tuple[Any, ...], kwargs: dict[str, Any], second: bool) -> Sample:
+        """One step, if it is to be the second one behind a forward at the module's own parameters."""
+        module = self.module
+
+        def first() -> None:
+            torch.manual_seed(self.seed)
+            with refused(f"the forward of {type(module).__name__} does not run"):
+                module(*args, **kwargs)
+
+        start = self.again(self.values, first if second else None)
+        loss, meant = self.request.loss(self.seed), self.request.by_design
+        one = take(module, self.trained, args, kwargs, loss, self.seed, start, by_design=meant)
+        one.second = second
+        return one
 
 
 # puts a module to the start of a step at some parameters, or behind another step that ran at its own ones

@@ -105,7 +105,7 @@ def _fault(
     tape = sample.tape
     special = [n for n in steps if any(not tape.calls[c].by_torch for c in tape.steps[n].own) or tape.steps[n].whole]
     number = (special or list(steps))[-1]
-    step, guess = tape.steps[number], resemblance(own, true)
+    step, guess = tape.steps[number], resemblance(own, true, EPS.get(sample.width, 1e-2))
     plain = not special and step.name.startswith("aten.")
     behind = _wrong_behind(sample, value) if plain else []
     if behind:  # an operator that gives back what it gets is no step, and inside of a checkpoint no wire is heard
