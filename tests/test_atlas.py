@@ -20,6 +20,7 @@ from lawful import cli
 from lawful.atlas import measure as measure_module
 from lawful.atlas.built import Built, NotBuilt, awaken, said, without_caches
 from lawful.atlas.measure import Task, measure
+from lawful.atlas.models import build
 from lawful.atlas.page import docs_text, summary, write_docs, write_page
 from lawful.atlas.record import Record, inherit, read_csv, unverified_families, write_csv
 from lawful.atlas.run import Journal, Limits, left_to_do, run, second_pass, write_table
@@ -424,3 +425,10 @@ def test_a_cache_of_a_parameter_is_not_read_again() -> None:
         with torch.no_grad():
             next(module.parameters()).fill_(2.0)
         assert module(x)[0].item() == expected
+
+
+def test_a_model_with_few_positions_reads_as_many_tokens() -> None:
+    """Eight tokens were given whatever the model has room for, so that its forward did not run."""
+    sizes = {"n_layer": 1, "n_embd": 8, "n_head": 2, "n_positions": 5}
+    built = build("hf:gpt2", full=False, options=sizes)
+    assert built.kwargs["input_ids"].shape[1] == 5

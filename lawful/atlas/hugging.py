@@ -32,7 +32,8 @@ HEADS = {  # auto-class: the loss of its first output
     "AutoModel": "mse",
 }
 FOREIGN = ("AUDIO", "CTC", "XVECTOR", "WAVEFORM", "SPECTROGRAM", "TIME_SERIES", "RNNT", "TDT")
-TOKENS, ANSWERS = 8, 6  # lengths of what encoder and decoder read
+TOKENS, ANSWERS = 8, 6  # lengths of what encoder and decoder read, where they have as many positions
+POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
 LARGEST = 80_000_000  # parameters of a model that is made with weights
 COUNTED = 2500  # parameters of an instance that is counted in minutes
 
@@ -241,8 +242,10 @@ def _inputs(module: torch.nn.Module, config: Any, device: str) -> Iterator[dict[
     words = _number(config, "vocab_size", 96)
     main = getattr(module, "main_input_name", "input_ids")
 
+    room = min(_number(config, name, TOKENS) for name in POSITIONS)
+
     def tokens(length: int) -> torch.Tensor:
-        ids = torch.randint(4, max(words, 5), (BATCH, length))
+        ids = torch.randint(4, max(words, 5), (BATCH, min(length, room)))
         ids[0, 0] = max(words, 5) - 1  # fresh ids are drawn below the largest
         return ids.to(device)
 
