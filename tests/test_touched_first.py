@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-# One process loads torch, which takes seconds, and a copy of it runs each piece of code.
+# One process loads what lawful stands on, which takes seconds, and a copy of it runs each piece of code.
 EACH = """
-import os, sys, torch
+import os, sys
+import matplotlib.figure, networkx, sympy, torch, torch._dynamo
 for code in sys.argv[1:]:
     if not os.fork():
         assert "lawful" not in sys.modules
