@@ -1,5 +1,6 @@
 """Where things are in the repository: for the tests that read its files."""
 
+import functools
 import tomllib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = {name: ROOT / folder for name, folder in PYPROJECT["tool"]["setuptools"]["package-dir"].items()}
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Every module of the library, by the name it is imported under."""
     found = {}

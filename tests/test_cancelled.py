@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from nights import at_night
 from torch import nn
 
 import lawful as lw
@@ -80,7 +81,7 @@ SUMS: dict[str, tuple[Forward, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("name", at_night(SUMS, "of the second map", "along its second axis", "of its transpose"))
 def test_running_sums_along_any_axis_are_counted_exactly(name: str) -> None:
     forward, laws = SUMS[name]
     module, x = Plain(forward, w=(3, 3), v=(3, 2)), data(4, 3)

@@ -142,9 +142,9 @@ def writer(name: str, count: int, size: int) -> subprocess.Popen:
 
 
 def test_several_processes_write_at_once() -> None:
-    running = [writer(name, 4, 5) for name in ("one", "two", "three")]
-    assert [p.communicate(timeout=120)[0].count("\n") for p in running] == [4, 4, 4]
-    assert sum(shelf.names().values()) == 3 * 4 * 5
+    running = [writer(name, 4, 5) for name in ("one", "two")]
+    assert [p.communicate(timeout=120)[0].count("\n") for p in running] == [4, 4]
+    assert sum(shelf.names().values()) == 2 * 4 * 5
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged() -> None:

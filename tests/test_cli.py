@@ -380,7 +380,13 @@ def test_the_catalog_keeps_your_laws(lawful, monkeypatch, tmp_path: Path) -> Non
 
 def test_every_family_can_be_named() -> None:
     for name in specs.families():
-        options = {"mlp": ":widths=3,4,2", "resnet": ":stages=1,1", "vgg": ":stages=8,8/16,"}.get(name, "")
+        # three cannot do without; the experts of one at its full depth take as long as all other families
+        options = {
+            "mlp": ":widths=3,4,2",
+            "resnet": ":stages=1,1",
+            "vgg": ":stages=8,8/16,",
+            "deepseek_moe": ":layers=2",
+        }.get(name, "")
         assert isinstance(specs.load(f"family:{name}{options}"), lw.Architecture)
 
 
@@ -409,7 +415,7 @@ def test_the_front_door() -> None:
     assert dataclasses.is_dataclass(lw.CheckReport)
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.nightly)])
 def test_a_pipe_that_is_gone_has_not_the_code_of_violated(unbuffered):
     """`lawful derive SPEC | head -1`: click ends with 1 where a write in the middle of a command fails."""
     reader, writer = os.pipe()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from nights import at_night
 from torch import nn
 
 import lawful as lw
@@ -57,7 +58,17 @@ DERIVED = {
 }
 
 
-@pytest.mark.parametrize("name", DERIVED)
+@pytest.mark.parametrize(
+    "name",
+    at_night(
+        DERIVED,
+        "columns behind a map",
+        "rows of a table",
+        "rows and lengths",
+        "rows and a factor",
+        "filters that are flattened",
+    ),
+)
 def test_the_laws_of_a_weight_that_is_computed(name):
     module, x = DERIVED[name], torch.randn(2, 5, 3)
     arch = lw.trace(module, x)

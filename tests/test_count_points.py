@@ -190,7 +190,7 @@ class OwnNorm(nn.Module):
         return self.down(h / h.abs().pow(self.power).sum(-1, keepdim=True).pow(1 / self.power))
 
 
-@pytest.mark.parametrize("power", [3, 1.5])
+@pytest.mark.parametrize("power", [pytest.param(3, marks=pytest.mark.nightly), 1.5])
 def test_a_root_of_what_is_never_negative_is_counted(power: float) -> None:
     """With the signs of other inputs `|h|` is negative, and the root of its power no number."""
     module, x = OwnNorm(power), torch.randn(5, 3)

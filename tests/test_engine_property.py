@@ -30,7 +30,7 @@ def kinds(arch: Architecture) -> set[str]:
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])  # two tests, so that two workers share the longest one
 @given(architectures())
-@settings(max_examples=max(settings().max_examples // 4, 1))
+@settings(max_examples=max(settings().max_examples // 6, 1))
 def test_engine_agrees_with_the_oracle(loss, arch):
     """Engine = oracle; where the engine names a limit of its rules, it never claims too much.
 
@@ -50,7 +50,7 @@ def test_engine_agrees_with_the_oracle(loss, arch):
 
 
 @given(architectures(), losses())
-@settings(max_examples=max(settings().max_examples // 4, 1))
+@settings(max_examples=max(settings().max_examples // 6, 1))
 def test_true_laws_hold_and_corrupted_ones_do_not(arch, loss):
     """A sign flipped or a term dropped breaks a law wherever that term moves at all."""
     assume(0 < trainable(arch) <= 4 * LARGEST)
@@ -125,8 +125,12 @@ CASES = {
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_the_strategy_reaches_every_case(case):
-    if any(map(CASES[case], drawn())):  # most are among these; a search of its own may be out of luck
+    """As above: most are among the first; a search of its own may be long, or out of luck."""
+    if any(map(CASES[case], drawn())):
         return
+    if os.environ.get("HYPOTHESIS_PROFILE") != "nightly":
+        assert sum(any(map(case, drawn())) for case in CASES.values()) > 0.75 * len(CASES)
+        pytest.skip("rare: make nightly looks for it")
     find(architectures(), CASES[case], settings=REACHED)
 
 

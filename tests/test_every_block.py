@@ -27,7 +27,7 @@ SIGNALS = {
     "large volume": b.Signal(2, (4, 4, 4), channels_first=True),
 }
 LARGEST = 90  # trainable scalars that the oracle counts in about a second
-SHOWN = 3  # examples of a block that are counted in every run; the others at night, in turn
+SHOWN = 2  # examples of a block that are counted in every run; the others at night, in turn
 NIGHTS = 4  # that see all of them, on average
 ENDS = {  # what the other networks of these tests begin with, join and end with
     "Concat",

@@ -80,7 +80,6 @@ MEMBERS: dict[str, Make] = {
     "bottlenecks": lambda: f.resnet((1,), bottleneck=True, space=(32, 32)),
     "resnext": lambda: f.resnet((1,), bottleneck=True, groups=32, group_width=4, stem="cifar", space=(32, 32)),
     "no norm": lambda: f.resnet((1,), norm="none", stem="cifar", space=(32, 32)),
-    "preact": lambda: f.preact_resnet((2,), stem="cifar", space=(32, 32)),
     "preact without norm": lambda: f.preact_resnet((1,), norm="none", stem="cifar", space=(32, 32)),
     "densenet with a transition": lambda: f.densenet((1, 1), stem="cifar", space=(32, 32)),
     "unet": lambda: f.unet(depth=1),
@@ -88,6 +87,7 @@ MEMBERS: dict[str, Make] = {
 }
 # Longer than about 15 seconds, and the published sizes.
 LONG: dict[str, Make] = {
+    "preact": lambda: f.preact_resnet((2,), stem="cifar", space=(32, 32)),
     "resnet": lambda: f.resnet((1, 1), stem="cifar", space=(32, 32)),
     "efficientnet": lambda: f.efficientnet(stages=((1, 3, 1, 16, 1), (6, 5, 2, 24, 2))),
     "wide": lambda: f.preact_resnet((1, 1), bottleneck=False, widen=2, stem="cifar", space=(32, 32), dropout=0.3),

@@ -15,6 +15,7 @@ from torch import nn
 
 import lawful as lw
 from lawful import blocks as b
+from lawful import cli
 from lawful.testing import assert_lawful
 from lawful.theory.oracle.counting import Count
 
@@ -181,11 +182,17 @@ def test_a_file_says_what_it_should_return(tmp_path: Path) -> None:
         lw.derive(f"{file}:batch")
 
 
-def test_an_operation_that_is_not_understood_is_named_once(tmp_path: Path) -> None:
+def test_an_operation_that_is_not_understood_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "odd.py").write_text(
         "import torch\nfrom torch import nn\nclass Odd(nn.Sequential):\n    def forward(self, x):\n"
         "        return torch.logcumsumexp(super().forward(x), -1)\n"
         "def make():\n    return Odd(nn.Linear(3, 4)), (torch.randn(2, 3),)\n"
     )
-    out = run("derive", f"{tmp_path}/odd.py:make", COLUMNS="200").stdout
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.argv", ["lawful", "derive", f"{tmp_path}/odd.py:make"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    out = capsys.readouterr().out
     assert sum("logcumsumexp in" in line for line in out.splitlines()) == 1, out

@@ -57,7 +57,7 @@ def test_laws_of_the_first_layer(step, tail, mse, cross):
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(s, marks=pytest.mark.nightly) for s in range(8, 16))])
 def test_random_operations_before_random_layers(seed, loss):
     agree(seed, loss)
 

@@ -74,7 +74,7 @@ def expect_document(text: str) -> None:
 
 
 @pytest.mark.parametrize("spec", FAMILIES)
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("loss", [pytest.param("mse", marks=pytest.mark.nightly), "cross_entropy"])
 def test_laws_of_families(spec: str, loss: str) -> None:
     expect_typeset(lw.derive(spec, loss))
 

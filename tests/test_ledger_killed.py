@@ -12,16 +12,16 @@ import torch
 STEPS, LAST = 23, "13"  # the step after which it is killed: three are lost, and done again
 
 
-def run(folder: Path, kill: bool) -> None:
+def run_until_killed(folder: Path) -> None:
     with subprocess.Popen(
         [sys.executable, killed.__file__, folder, str(STEPS)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if kill and line.strip() == LAST:
+            if line.strip() == LAST:
                 process.send_signal(signal.SIGKILL)
                 break
-    assert process.returncode == (-signal.SIGKILL if kill else 0)
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
@@ -29,9 +29,9 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     killed.main(tmp_path / "whole", STEPS)
-    run(tmp_path / "killed", kill=True)
+    run_until_killed(tmp_path / "killed")
     assert not (tmp_path / "killed" / "end.pt").exists()
-    run(tmp_path / "killed", kill=False)
+    killed.main(tmp_path / "killed", STEPS)  # in another process than the one that was killed: this one
     whole, again = (torch.load(tmp_path / n / "end.pt", weights_only=True) for n in ("whole", "killed"))
     assert whole["verdict"] == again["verdict"] != "unexplained" and whole["steps"] == again["steps"] == STEPS
     assert whole["rows"].keys() == again["rows"].keys() and whole["rows"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from nights import at_night
 from torch import nn
 from torch.nn import functional as F
 
@@ -133,7 +134,9 @@ FOUND: dict[str, tuple[Callable, Shapes, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize(
+    "name", at_night(FOUND, "a choice far out", "the smaller of it and large numbers", "bounds far out")
+)
 def test_what_a_second_adversary_counted_is_named(name: str) -> None:
     torch.manual_seed(0)
     forward, shapes, words = FOUND[name]

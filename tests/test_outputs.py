@@ -298,7 +298,7 @@ def trunks_with_heads(draw: st.DrawFn) -> tuple[Architecture, tuple[str, ...]]:
 
 
 @given(trunks_with_heads())
-@settings(max_examples=max(settings().max_examples // 6, 1))
+@settings(max_examples=max(settings().max_examples // 10, 1))
 def test_random_trunks_with_heads(case: tuple[Architecture, tuple[str, ...]]) -> None:
     arch, losses = case
     assume(sum(p.size for p in arch.parameters.values()) <= 90)

@@ -41,7 +41,7 @@ def test_refusals_are_shown_at_the_line_of_the_user(pytester: pytest.Pytester) -
     pytester.makepyfile(SUITE)
     loaded = any(d.name == "lawful" for d in entry_points())
     options = () if loaded else ("-p", "lawful.testing.plugin")
-    result = pytester.runpytest_subprocess(*options, "-p", "no:cacheprovider", "-q")
+    result = pytester.runpytest_inprocess(*options, "-p", "no:cacheprovider", "-q")
     result.assert_outcomes(failed=5)
     refusals, bug = result.stdout.str().split("test_a_bug ___")
     assert len(refusals.splitlines()) < 100 and "site-packages" not in refusals and "theory/" not in refusals

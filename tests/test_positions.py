@@ -24,10 +24,26 @@ def plain(width: int = 2, bias: bool = False) -> b.Linear:
     [
         pytest.param(b.ReLU() >> mixer() >> mixer() >> plain(3), 3, 11, 13, id="two, found by a random network"),
         pytest.param(mixer() >> mixer() >> mixer(), 3, 18, 18, id="three"),
-        pytest.param(mixer(bias=True) >> mixer(activation="gelu", bias=True), 3, 8, 11, id="biases, a smooth map"),
-        pytest.param(plain() >> mixer(4, 3) >> plain() >> mixer(4, 3), 4, 19, 19, id="a map between"),
+        pytest.param(
+            mixer(bias=True) >> mixer(activation="gelu", bias=True),
+            3,
+            8,
+            11,
+            id="biases, a smooth map",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            plain() >> mixer(4, 3) >> plain() >> mixer(4, 3), 4, 19, 19, id="a map between", marks=pytest.mark.nightly
+        ),
         pytest.param(mixer(4, 3) >> plain(bias=True) >> mixer(4, 3), 4, 14, 14, id="a map with a bias between"),
-        pytest.param(mixer() >> b.Affine(2) >> mixer() >> plain(3), 3, 11, 13, id="a gain and a shift between"),
+        pytest.param(
+            mixer() >> b.Affine(2) >> mixer() >> plain(3),
+            3,
+            11,
+            13,
+            id="a gain and a shift between",
+            marks=pytest.mark.nightly,
+        ),
         pytest.param(mixer() >> b.ReLU(0.3, 2) >> mixer(), 3, 7, 7, id="a map of degree 2 between"),
         pytest.param(
             mixer() >> plain() >> b.ReLU() >> mixer(hidden=4), 3, 10, 10, id="a map and an activation between"
@@ -103,8 +119,16 @@ NORM = b.RMSNorm(3, False, 0.0)
             id="parts",
         ),
         pytest.param(b.parallel(mixer(), linear(2, 2), join=b.Product()) >> mixer(), 8, 8, id="a product with others"),
-        pytest.param(b.parallel(mixer(), mixer(bias=True)) >> mixer(), 12, 12, id="two that are added"),
-        pytest.param(mixer(bias=True) >> b.Affine(2) >> mixer(bias=True), 9, 12, id="biases that are added"),
+        pytest.param(
+            b.parallel(mixer(), mixer(bias=True)) >> mixer(), 12, 12, id="two that are added", marks=pytest.mark.nightly
+        ),
+        pytest.param(
+            mixer(bias=True) >> b.Affine(2) >> mixer(bias=True),
+            9,
+            12,
+            id="biases that are added",
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_positions_between_transposes(net: b.Net, mse: int, cross_entropy: int) -> None:

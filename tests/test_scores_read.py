@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from nights import at_night
 from torch import nn
 
 import lawful as lw
@@ -72,7 +73,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", at_night(CASES, "talking heads", "heads that a map joins"))
 def test_scores_keep_every_matrix_of_a_head(name):
     module, x = CASES[name](), torch.randn(2, 4, 3)
     arch = lw.trace(module, x)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from nights import at_night
 from torch import nn
 
 import lawful as lw
@@ -41,7 +42,7 @@ BIASES: dict[str, Callable[[Copies], torch.Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("name", BIASES)
+@pytest.mark.parametrize("name", at_night(BIASES, "one and its repeats", "picked", "added twice", "twice a pair"))
 def test_laws_that_a_bias_of_copies_leaves_are_listed_or_named(name: str) -> None:
     """Found by drawn modules: `cat([b, b, b])` left 1 law of 4, without a note."""
     model = Copies(lambda m, x: F.linear(F.linear(x, m.first, BIASES[name](m)), m.last))

@@ -31,9 +31,9 @@ QUICK: dict[str, Callable[[], Architecture]] = {
     "mlp": lambda: families.mlp([784, 256, 256, 10]),
     "basic": lambda: families.resnet((1, 2), stem="cifar", space=(32, 32)),
     "bottleneck": lambda: families.resnet((2,), bottleneck=True, stem="cifar", space=(32, 32)),
-    "llama 70b": lambda: families.llama(**LLAMA_70B),
 }
 LONG: dict[str, Callable[[], Architecture]] = {
+    "llama 70b": lambda: families.llama(**LLAMA_70B),
     "vgg": lambda: families.vgg([[64, 64], [128, 128]], space=(32, 32)),
     "llama": families.llama,
     "gpt2": families.gpt2,

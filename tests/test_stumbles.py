@@ -148,7 +148,9 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, encoding=env["PYTHONIOENCODING"], env=env, check=False)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(e, marks=pytest.mark.nightly) for e in ("cp1252", "latin-1"))]
+)
 def test_no_encoding_stops_the_output(encoding: str) -> None:
     found = run(
         "derive", "family:mlp:widths=3,4,2", PYTHONIOENCODING=encoding, COLUMNS="200", NO_COLOR="1", TERM="dumb"

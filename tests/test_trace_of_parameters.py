@@ -47,7 +47,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("batch", [3, 4])
+@pytest.mark.parametrize("batch", [pytest.param(3, marks=pytest.mark.nightly), 4])
 def test_it_is_read_or_noted(name: str, batch: int) -> None:
     forward, shapes = CASES[name]
     if name == "as many as the batch" and batch != 4:

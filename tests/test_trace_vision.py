@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from nights import at_night
 from torch import nn
 
 import lawful as lw
@@ -50,7 +51,7 @@ def holds(module: nn.Module, x: torch.Tensor) -> tuple[lw.Architecture, lw.LawSe
     return arch, laws
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", at_night(SMALL, "test_vit_relpos", "test_nfnet", "test_coatnet"))
 def test_small_models_have_no_opaque_operation_and_true_laws(name: str) -> None:
     module, x = small(name)
     arch, laws = holds(module, x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,12 +126,14 @@ def imports(name: str, path: Path, known: set[str]) -> Iterator[str]:
                     yield found
 
 
+@functools.cache
 def import_graph() -> nx.DiGraph:
-    """Every module, with an edge to each that it imports."""
+    """Every module, with an edge to each that it imports; read once, and not changed by whoever asks."""
     found = modules()
+    known = set(found)
     graph = nx.DiGraph()
     graph.add_nodes_from(found)
-    graph.add_edges_from((n, target) for n, path in found.items() for target in imports(n, path, set(found)))
+    graph.add_edges_from((n, target) for n, path in found.items() for target in imports(n, path, known))
     return graph
 
 

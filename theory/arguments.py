@@ -145,6 +145,8 @@ def misfit(value: Any, hint: Any, least: float = 1) -> str:
 
 
 def _fits(value: Any, hint: Any, least: float) -> bool:
+    if type(hint) is type:  # most are: a class is told before what it could be else is asked
+        return _fits_class(value, hint, least)
     if isinstance(hint, TypeVar):
         options = hint.__constraints__ or ((hint.__bound__,) if hint.__bound__ else (Any,))
         return any(_fits(value, h, least) for h in options)
@@ -179,14 +181,18 @@ def _fits(value: Any, hint: Any, least: float) -> bool:
         return True
     if hint is None:
         return value is None
+    if isinstance(hint, type) and getattr(hint, "_is_runtime_protocol", True):  # other protocols say nothing here
+        return isinstance(value, hint)
+    return True
+
+
+def _fits_class(value: Any, hint: type, least: float) -> bool:
     if hint is int:
         return type(value) is int and least <= value and (value <= LARGEST or least == ANY)
     if hint is float:
         whole = type(value) is int and abs(value) <= LARGEST
         return whole or (isinstance(value, float) and (least == ANY or math.isfinite(value)))
-    if isinstance(hint, type) and getattr(hint, "_is_runtime_protocol", True):  # other protocols say nothing here
-        return isinstance(value, hint)
-    return True
+    return isinstance(value, hint)
 
 
 def _expected(hint: Any, least: float) -> str:
