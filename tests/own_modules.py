@@ -418,7 +418,7 @@ NOTED = {
     "memory of the last call": (lambda: made(remembers, lambda m: setattr(m, "last", None)), "changes last"),
     "spectral norm": (
         hooked(lambda m: torch.nn.utils.parametrizations.spectral_norm(m.up)),
-        "changes its buffer up.parametrizations.weight.0._u",
+        "changes its buffer up.parametrizations.weight.0._v",
     ),
     "running mean": (
         lambda: made(running_mean, lambda m: m.register_buffer("mean", torch.zeros(4))),

@@ -34,6 +34,7 @@ from .lowering import Broken, Lowering
 from .observe import backward_hooks, watch
 from .opaque import ONLY_CHOICES
 from .overlaps import REASON, make_opaque, sectors
+from .own_functions import own_functions
 from .program import Program, export_program
 from .purity import name_of
 from .quarantine import Quarantine
@@ -276,6 +277,13 @@ def _architecture(
 ) -> tuple[Lowering, Architecture, list[Stream]]:
     shapes = {n: tuple(int(k) for k in p.shape) for n, p in own_parameters(module).items()}
     low, outputs = _run(program, regions, None)
+    apart = {n for r in regions for n in r.calls}
+    alive = low.builder.alive([s.port for s in outputs])
+    unknown = {node for name, (node, _) in (low.reasons | low.narrow).items() if name in alive} - apart
+    own = [r for r in own_functions(program, unknown) if apart.isdisjoint(r.calls)]
+    if own:
+        regions = (*regions, *own)
+        low, outputs = _run(program, regions, None)
     cuts = sectors(low.builder, [s.port for s in outputs], shapes)
     if cuts:
         try:

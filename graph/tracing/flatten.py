@@ -26,7 +26,7 @@ from .purity import (
     put_back,
     put_back_piece,
     shares_storage,
-    writes,
+    written_to,
 )
 
 # operations on subgraphs that only set a mode: where the subgraph and its first argument stand among their arguments
@@ -157,8 +157,10 @@ class Flattener:
         source = env.get(node.args[0]) if node.args and isinstance(node.args[0], Node) else None
         if isinstance(source, list):  # what an inlined subgraph gave
             return source[node.args[1]]  # type: ignore[index]
-        if writes(node) and isinstance(source, Value):
-            return self._write(node, source, env)
+        goal = written_to(node)
+        goal = env.get(goal) if isinstance(goal, Node) else None
+        if isinstance(goal, Value):
+            return self._write(node, goal, env)
         if not self._gradients and isinstance(source, Value) and gives_back(node):
             return source  # the tensor itself, whose gradients come back wherever else it is read
         value = Value(self._emit(node, node.target, *self._arguments(node, env)))

@@ -68,7 +68,8 @@ def observe(module: ModuleRun, again: Callable[[], Run], first: Run, values: Ten
             "and leave all other updates to the optimizer"
         )
     if buffers := read_buffers(module.program) & set(own.written()):
-        return Observed(limits=(moving_state(f"its buffer {min(buffers)}"),), moving=True)
+        new = buffers - module.program.changed
+        return Observed(limits=(moving_state(f"its buffer {min(new)}"),) if new else (), moving=True)
     changes = _own_changes(module)
     if not changes:
         return Observed()

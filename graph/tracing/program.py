@@ -71,6 +71,7 @@ class Program:
         call: the arguments of the module without their tensors.
         notes: what a reader should know.
         limits: what a reader of the laws should know.
+        changed: the buffers of which they say that the forward changes them.
         draws: for every draw of random numbers the number of the input that holds it, or what it gave when it was
             recorded; None where no output depends on it.
         branches: whether another call may take other branches than the one that was traced.
@@ -93,6 +94,7 @@ class Program:
     call: Call = field(repr=False)
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    changed: frozenset[str] = frozenset()
     branches: bool = False
     draws: tuple[int | torch.Tensor | None, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
@@ -288,6 +290,7 @@ def _read(
         call=call,
         notes=tuple(notes),
         limits=tuple(moving_state(f"{what} ({place_of(write)})") for what, write in moved),
+        changed=frozenset(buffers[n][0] for n in flat.written if n in live and n in buffers),
         branches=exported.branches,
         draws=_order(draws, noise, len(inputs)),
     )

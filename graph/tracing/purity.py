@@ -35,6 +35,14 @@ def writes(node: Node) -> bool:
     return alias is not None and alias.is_write and isinstance(node.args[0], Node)
 
 
+def written_to(node: Node) -> Any:
+    """What a call writes into and gives back: its first argument, or what it is given as `out=`; None for neither."""
+    if writes(node):
+        return node.args[0]
+    out = node.kwargs.get("out")
+    return out if isinstance(node.target, OpOverload) and isinstance(out, Node) else None
+
+
 def is_view(node: Node, source: Node | None = None) -> bool:
     """Whether a call gives its first argument's storage, or may do so (see `shares_storage`).
 
@@ -104,6 +112,9 @@ def pure(call: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return aten.full_like.default, args[:2], {}
     if name == "zero_":
         return aten.zeros_like.default, args[:1], {}
+    if "out" in kwargs:
+        rest = {k: v for k, v in kwargs.items() if k != "out"}
+        return _overload(call.target, call.target.overloadpacket), args, rest  # type: ignore[union-attr]
     plain = f"__{name[3:]}" if name.startswith("__i") else name.removesuffix("_")
     packet = getattr(aten, plain, None)
     return (call.target if packet is None else _overload(call.target, packet)), args, kwargs
@@ -113,10 +124,11 @@ def _overload(target: Any, packet: Any) -> Any:
     """The overload of a pure operation that takes what one that writes takes: namesakes may not (`pow_.Scalar`)."""
 
     def taken(overload: Any) -> list[str]:
-        return [str(a.type) for a in overload._schema.arguments]
+        return [str(a.type) for a in overload._schema.arguments if not a.is_out]
 
     names = sorted(packet.overloads(), key=lambda n: n != target._overloadname)
-    return next((o for n in names if taken(o := getattr(packet, n)) == taken(target)), target)
+    pure = [o for n in names if not (o := getattr(packet, n))._schema.is_mutable]
+    return next((o for o in pure if taken(o) == taken(target)), target)
 
 
 def _copied(call: Node, source: Node) -> Call:

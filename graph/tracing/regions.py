@@ -16,8 +16,9 @@ from lawful.theory.oracle.double import double
 
 from .arguments import Arguments
 from .computed import resized
-from .opaque import emit_opaque
+from .opaque import emit_opaque, measured_of
 from .running import dropout_off
+from .values import NotUnderstood
 
 if TYPE_CHECKING:
     from .context import Context
@@ -31,10 +32,12 @@ class Region:
     Attributes:
         calls: the calls; what is between two of them is among them, and what takes apart a tuple that one gives.
         reason: why, for the report.
+        measured: whether they are one block only if its degrees can be measured.
     """
 
     calls: frozenset[Node]
     reason: str
+    measured: bool = False
 
 
 def closed(calls: Iterable[Node]) -> frozenset[Node]:
@@ -90,7 +93,7 @@ def lower_region(low: Context, region: Region) -> dict[Node, Value]:
         What its calls that others read stand for.
 
     Raises:
-        NotUnderstood: if it reads what no port can carry.
+        NotUnderstood: if it reads what no port can carry, or its degrees cannot be measured and have to be.
     """
     program = low.program
     order = [n for n in program.graph.nodes if n in region.calls]
@@ -113,5 +116,10 @@ def lower_region(low: Context, region: Region) -> dict[Node, Value]:
         return tuple(env[n] for n in given)
 
     examples = [n.meta["val"] for n in given]
-    out = emit_opaque(low, last, arguments.reads, region.reason, call, names=arguments.names, gives=examples)
+    known = measured_of(last, arguments, call, examples) if region.measured and not arguments.mixed else None
+    if region.measured and (known is None or arguments.divided):
+        raise NotUnderstood("its degrees are not known")
+    out = emit_opaque(
+        low, last, arguments.reads, region.reason, call, names=arguments.names, known=known, gives=examples
+    )
     return dict(zip(given, out, strict=True))

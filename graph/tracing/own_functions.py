@@ -1,0 +1,46 @@
+"""What several calls compute of one parameter alone, where no rule is known for one of them: a function of its own.
+
+Spectral normalisation is such: `W / (u^T W v)` has the degree zero in `W`, which none of its calls shows by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from torch.fx import Node
+
+from .program import Program
+from .regions import Region, closed
+
+REASON = "no rule is known for this function of one parameter"
+
+
+def own_functions(program: Program, unknown: Collection[Node]) -> Iterator[Region]:
+    """The regions of a program that are one function of one parameter: from the first call without a rule on.
+
+    Args:
+        program: the module as a flat graph.
+        unknown: the calls without a rule.
+    """
+    touched: dict[Node, Node] = {}  # such a call, or what is computed of one, with the parameter
+    for node, parameter in _sole(program).items():
+        if node in unknown or any(n in touched for n in node.all_input_nodes):
+            touched[node] = parameter
+    for parameter in dict.fromkeys(touched.values()):
+        calls = closed(n for n, of in touched.items() if of is parameter)
+        if len(calls) > 1 and all(touched.get(n) is parameter for n in calls):
+            yield Region(calls, REASON, measured=True)
+
+
+def _sole(program: Program) -> dict[Node, Node]:
+    """The calls that one trained parameter reaches and nothing else that moves, each with that parameter."""
+    inputs = {i.node for i in program.inputs}
+    reached: dict[Node, frozenset[Node]] = {}
+    for node in program.graph.nodes:
+        above = frozenset().union(*(reached[n] for n in node.all_input_nodes))
+        reached[node] = frozenset([node]) if node in inputs or node in program.parameters else above
+    sole = {n: next(iter(found)) for n, found in reached.items() if len(found) == 1 and n.op == "call_function"}
+    return {n: of for n, of in sole.items() if of in program.parameters}
+
+
+__all__ = ["own_functions"]
