@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -299,12 +300,13 @@ def _check(
     still = {n: p for n, p in frozen.items() if n in read}
     points = of_samples(steps, still)
     if given:
-        points = [p._replace(true=None) for p in points]
+        points = [replace(p, true=None) for p in points]
     known = points[0].parameters.keys()
     design = {p.name for p in findings.parameters.values() if p.notes}
     told = [law for law in laws if {base(n) for n in law.parameters} <= known - design]
-    ideal = {law.name: of_samples(steps, still) for law in told if not law.exact}
-    findings.laws = tuple(check_law(law, ideal.get(law.name, points)) for law in told)
+    ideal = of_samples(steps, still) if given else points
+    findings.laws = tuple(check_law(law, points if law.exact else ideal) for law in told)
+    violated = findings.violated
     for law, r in zip(told, findings.laws, strict=True):
         for name in r.parameters:
             one = findings.parameters.get(name)
@@ -312,16 +314,16 @@ def _check(
                 continue
             if r.verdict.passed and law.kind != "frozen":
                 one.vouched.add(LAWS)
-            elif r in findings.violated and REFERENCE not in one.vouched:
+            elif r in violated and REFERENCE not in one.vouched:
                 one.against.setdefault(LAWS, f"{r.law} is broken")
-    if still and findings.violated:
+    if still and violated:
         findings.notes.append(f"frozen in the module: {', '.join(list(still)[:6])}")
-    if given and not any(r.verdict.passed for r in findings.laws) and not findings.violated:
+    if given and not any(r.verdict.passed for r in findings.laws) and not violated:
         findings.vacuous = "no law that could be tested: nothing that the laws read has moved"
     reasons: dict[str, list[str]] = {}
     draws = any(s.tape.draws for s in steps)
     for r in findings.laws:
-        if r.reason and r not in findings.violated:
+        if r.reason and r not in violated:
             undecided = r.verdict is Verdict.UNDECIDED and draws
             reasons.setdefault(DICE if undecided else r.reason, []).append(r.law)
     for reason, names in reasons.items():

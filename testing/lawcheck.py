@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch.func import jvp
@@ -30,7 +31,8 @@ WIDE = 1e4  # times the noise of float64, which one draw may miss by far, and wh
 NOISE = 1000  # last bits of all gradients together: a norm of equal numbers hands on so many from the one before it
 
 
-class Taken(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Taken:
     """A step that was taken.
 
     Attributes:
@@ -46,8 +48,14 @@ class Taken(NamedTuple):
     own: Tensors
     true: Tensors | None
     width: torch.dtype
-    noise: Mapping[str, torch.Tensor] = {}
+    noise: Mapping[str, torch.Tensor] = field(default_factory=dict)
     shake: Callable[[], bool] = bool
+
+    @cached_property
+    def whole(self) -> torch.Tensor:
+        """The length of all gradients together, which is the same for every law."""
+        squares = [(g.double() ** 2).sum() for g in self.own.values()]
+        return torch.sqrt(sum(squares, start=torch.zeros((), dtype=torch.float64)))
 
 
 def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) -> LawFinding:
@@ -66,15 +74,15 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
     worst, hit, bad, explained, noisy = 0.0, None, "", False, False
     excused: list[int] = []  # steps on which the rules are wrong about this network, not its backward
     for number, step in enumerate(steps):
-        parameters, own, true, width, *_ = step
+        true = step.true
         if number >= ENOUGH and hit is not None and bool(hit.all()):
             break
-        last = EPS.get(width, 1e-2)
-        change, scale, floor, heard = slope_of(law, parameters, own, last)
+        last = EPS.get(step.width, 1e-2)
+        change, scale, floor, heard = slope_of(law, step, step.own)
         limit = tolerance if tolerance is not None else max(MARGIN * last, 1e-9)
         unbound = True  # nothing says how much the epsilon of an approximate law explains
         if true is not None and (not law.exact or bool((change.abs() > limit * (scale + floor)).any())):
-            drift = slope_of(law, parameters, true, last)[0]
+            drift = slope_of(law, step, true)[0]
             if law.exact and bool((drift.abs() > limit * (scale + floor) + _slack(law, step, tolerance)).any()):
                 excused.append(number)
                 continue
@@ -117,24 +125,22 @@ def _scalars(ratio: torch.Tensor, limit: float) -> str:
 
 
 def slope_of(
-    law: Law, parameters: Mapping[str, torch.Tensor], gradient: Mapping[str, torch.Tensor], last: float
+    law: Law, step: Taken, gradient: Mapping[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """How the scalars of a law move along a gradient.
 
     Returns:
         The derivative of every scalar, the sum of its absolute contributions, a floor for that, and which scalars read
-        a gradient that is more than the rounding of all gradients (`last` is the last bit of their type).
+        a gradient that is more than the rounding of all gradients of the step.
     """
-    parts = [n for n in law.parameters if is_part(n)]
+    parameters, parts = step.parameters, [n for n in law.parameters if is_part(n)]
     if parts:
-        parameters, gradient = with_parts(dict(parameters), parts), with_parts(dict(gradient), parts)
+        parameters, gradient = with_parts(parameters, parts), with_parts(gradient, parts)
     theta = {n: parameters[n].detach().double() for n in law.parameters}
     along = {n: gradient[n].detach().double() for n in law.parameters}
     change = jvp(lambda p: pieces(law, p).sum(0), (theta,), (along,))[1]
-    whole = torch.sqrt(
-        sum(((g.double() ** 2).sum() for g in gradient.values()), start=torch.zeros((), dtype=torch.float64))
-    )
-    noise = float(whole) * min(NOISE * last, UP_TO)
+    whole = step.whole
+    noise = float(whole) * min(NOISE * EPS.get(step.width, 1e-2), UP_TO)
     loud = {n: not float(g.norm()) <= noise for n, g in along.items()}
     if law.kind != "balance":  # the sum of a gradient that is zero is rounding of all the others
         heard = torch.full_like(change, any(loud.values()), dtype=torch.bool)
@@ -157,10 +163,11 @@ def _slack(law: Law, step: Taken, tolerance: float | None = None) -> torch.Tenso
     if tolerance is not None:
         return torch.zeros(())
     parts = [n for n in law.parameters if is_part(n)]
-    theta = {n: p.detach().double().abs().clamp_min(1e-300) for n, p in step.parameters.items()}  # |x| has a kink at 0
+    read = dict.fromkeys(law.parameters)
+    held = {base(n): step.parameters[base(n)] for n in read}
+    theta = {n: p.detach().double().abs().clamp_min(1e-300) for n, p in held.items()}  # |x| has a kink at 0
     moves = {n: _not_below_mean(step.noise.get(n, torch.zeros_like(t))) for n, t in theta.items()}
     theta, moves = with_parts(theta, parts), with_parts(moves, parts)
-    read = dict.fromkeys(law.parameters)
     known = {n: theta[n] for n in read}, {n: moves[n] for n in read}
     moved = jvp(lambda p: pieces(law, p, magnitude=True).sum(0), known[:1], known[1:])[1]
     return (WIDE if step.width == torch.float64 else MARGIN) * moved

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -83,7 +83,7 @@ def score(names: Sequence[str] | None = None, say: Callable[[str], None] | None 
             row.caught |= {REACH for _ in found.stopped}
             row.caught |= {"kit"} if found.verdict is not Verdict.HOLDS else set()
             request = Request(model, bed.args, {}, partial(loss_of, bed.loss, -1), 2, 0, True)
-            points = [p._replace(true=None) for p in of_samples(in_double(request))]
+            points = [replace(p, true=None) for p in of_samples(in_double(request))]
             broken = [check_law(law, points).verdict is Verdict.VIOLATED for law in laws if law.exact]
             row.caught |= {"laws"} if any(broken) else set()
             row.caught |= {CHANGE} if not _all_change(model, bed) else set()

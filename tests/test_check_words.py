@@ -167,7 +167,7 @@ def test_a_copy_never_contradicts_its_network(arch: lw.Architecture, loss: str) 
 
 
 @pytest.mark.nightly
-@settings(max_examples=400, **CALM)
+@settings(max_examples=100, **CALM)
 @given(lopsided(), st.sampled_from(("mse", "cross_entropy")))
 def test_many_copies_never_contradict_their_networks(arch: lw.Architecture, loss: str) -> None:
     _never_contradicts(arch, loss)
