@@ -22,6 +22,8 @@ def own_functions(program: Program, unknown: Collection[Node]) -> Iterator[Regio
         program: the module as a flat graph.
         unknown: the calls without a rule.
     """
+    if not unknown:
+        return
     touched: dict[Node, Node] = {}  # such a call, or what is computed of one, with the parameter
     for node, parameter in _sole(program).items():
         if node in unknown or any(n in touched for n in node.all_input_nodes):
@@ -34,13 +36,15 @@ def own_functions(program: Program, unknown: Collection[Node]) -> Iterator[Regio
 
 def _sole(program: Program) -> dict[Node, Node]:
     """The calls that one trained parameter reaches and nothing else that moves, each with that parameter."""
-    inputs = {i.node for i in program.inputs}
-    reached: dict[Node, frozenset[Node]] = {}
+    moving = {i.node for i in program.inputs}
+    sole: dict[Node, Node] = {}
     for node in program.graph.nodes:
-        above = frozenset().union(*(reached[n] for n in node.all_input_nodes))
-        reached[node] = frozenset([node]) if node in inputs or node in program.parameters else above
-    sole = {n: next(iter(found)) for n, found in reached.items() if len(found) == 1 and n.op == "call_function"}
-    return {n: of for n, of in sole.items() if of in program.parameters}
+        above = {sole.get(n, n) for n in node.all_input_nodes if n in sole or n in moving or n in program.parameters}
+        if len(above) == 1 and moving.isdisjoint(above):
+            sole[node] = above.pop()
+        elif above:
+            moving.add(node)
+    return sole
 
 
 __all__ = ["own_functions"]
