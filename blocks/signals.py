@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from lawful.theory.arguments import expect_fields
 from lawful.theory.refusals import ShapeError as ShapeError
+from lawful.theory.typed import typed
 
 
 class DeclarationError(ShapeError):
@@ -76,6 +77,7 @@ class Signal:
         """The same positions with another width."""
         return dataclasses.replace(self, features=n, tokens=False)
 
+    @typed(ShapeError)
     def expect_image(self, block: object, rank: int) -> None:
         """Refuses what is no image with channels first and so many space axes.
 

@@ -27,8 +27,8 @@ import runpy
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -256,15 +256,38 @@ def _json(path: Path) -> Architecture:
 
 
 def _file(path: Path, function: str) -> Architecture:
+    from lawful.blocks import Net
+    from lawful.graph.architecture.architecture import Architecture
+
+    where = f"{path}:{function}"
+    with _importable(Path.cwd(), path.absolute().parent):
+        made = _made(path, function)
+        if isinstance(made, Net):
+            return Architecture(made)
+        return made if isinstance(made, Architecture) else _traced(where, *_module_call(made, where))
+
+
+@contextmanager
+def _importable(*folders: Path) -> Iterator[None]:
+    """Inside, what a file imports from its own package is found; a process that asks is left as it was."""
+    new = [str(f) for f in folders if str(f) not in sys.path]
+    sys.path[:0] = reversed(new)
+    try:
+        yield
+    finally:
+        for folder in new:
+            if folder in sys.path:
+                sys.path.remove(folder)
+
+
+def _made(path: Path, function: str) -> Any:
+    """What a function of a user's file returns."""
     from torch.nn import Module
 
     from lawful.blocks import Net
     from lawful.graph.architecture.architecture import Architecture
     from lawful.theory.arguments import a_or_an
 
-    for folder in (Path.cwd(), path.absolute().parent):  # what the file imports from its own package
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
     with _ForeignCode(path), redirect_stdout(sys.stderr):
         names = runpy.run_path(str(path))
         given = names.get(function)
@@ -280,12 +303,7 @@ def _file(path: Path, function: str) -> Architecture:
                 n for n, v in names.items() if callable(v) and getattr(v, "__module__", None) == names["__name__"]
             )
             raise BadInput(f"{path} has no function {function!r}; it has {found or 'none'}")
-        made = given()
-        if isinstance(made, Net):
-            return Architecture(made)
-        if isinstance(made, Architecture):
-            return made
-    return _traced(f"{path}:{function}", *_module_call(made, f"{path}:{function}"))
+        return given()
 
 
 def _module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,3 +197,15 @@ def test_an_operation_that_is_not_understood_is_named_once(
         cli.main()
     out = capsys.readouterr().out
     assert sum("logcumsumexp in" in line for line in out.splitlines()) == 1, out
+
+
+def test_a_file_may_import_its_neighbours_and_leaves_the_path_alone(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_a_network.py").write_text("WIDTH = 4\n")
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from neighbour_of_a_network import WIDTH\nfrom lawful import blocks as b\n"
+        "def make():\n    return b.Linear(3, WIDTH) >> b.Linear(WIDTH, 2)\n"
+    )
+    before = list(sys.path)
+    assert lw.derive(f"{file}:make").count == 10
+    assert sys.path == before
