@@ -8,7 +8,7 @@ import tempfile
 import webbrowser
 from pathlib import Path
 
-from .specs import BadInput
+from .bad_input import BadInput
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -19,13 +19,14 @@ import typer
 
 from lawful.theory.arguments import plural
 
+from .bad_input import BadInput
 from .cli_atlas import atlas
 from .cli_audit import audit
 from .cli_catalog import catalog_app
 from .cli_certify import certify, counted_with_certificate
 from .cli_reproduce import reproduce
 from .cli_train import ledger, train
-from .specs import BadInput, expect_form, expect_writable, instance_of, load, small
+from .specs import expect_form, expect_writable, instance_of, load, small
 from .terminal import AsJson, Commands, any_encoding, console, countable, finish, print_json, single_thread, status
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import typer
 from lawful.theory.extras import how_to_install
 from lawful.theory.files import expect_folder
 
-from .specs import BadInput
+from .bad_input import BadInput
 from .terminal import AsJson, console, finish, print_json
 
 if TYPE_CHECKING:

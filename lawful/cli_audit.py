@@ -11,7 +11,8 @@ import typer
 
 from lawful.theory.refusals import said
 
-from .specs import BadInput, load
+from .bad_input import BadInput
+from .specs import load
 from .terminal import AsJson, console, finish, print_json, single_thread, status
 
 LARGEST = 300_000_000  # parameters: more than this takes gigabytes in float64

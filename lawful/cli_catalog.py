@@ -10,7 +10,8 @@ import typer
 
 from lawful.theory.arguments import plural
 
-from .specs import BadInput, load
+from .bad_input import BadInput
+from .specs import load
 from .terminal import AsJson, console, finish, print_json, status
 
 if TYPE_CHECKING:

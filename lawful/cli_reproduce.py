@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .specs import BadInput
+from .bad_input import BadInput
 from .terminal import AsJson, console, finish, print_json, single_thread
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from rich.live import Live
 
 from lawful.theory.arguments import near_or_all
 
-from .specs import BadInput, expect_writable, load
+from .bad_input import BadInput
+from .specs import expect_writable, load
 from .tables import AccountTable
 from .terminal import AsJson, console, finish, print_json, single_thread
 

@@ -18,9 +18,9 @@ from lawful.dynamics.train import Recording, drift_slope, train
 from lawful.graph.questions.check import CheckReport, check
 from lawful.theory.extras import how_to_install
 
+from .bad_input import BadInput
 from .demo_networks import Subject, subjects
 from .demo_result import Result
-from .specs import BadInput
 from .tables import LawTable, check_data, number
 
 LOSS = "cross_entropy"

@@ -12,7 +12,7 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.papers import data
 from lawful.papers.shelf import PaperError
 
-from .specs import BadInput
+from .bad_input import BadInput
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

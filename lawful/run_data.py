@@ -14,8 +14,8 @@ from lawful.graph.architecture.architecture import Architecture
 from lawful.theory.loss_table import KINDS, NAMES
 from lawful.theory.losses import Loss, LossError, parse
 
+from .bad_input import BadInput
 from .demo_networks import digits, text
-from .specs import BadInput
 
 SIGNED = ("soft_margin", "binary_hinge")  # losses that read -1 and 1
 TRAINED = tuple(n for n in NAMES if n != "contrastive")

@@ -12,8 +12,8 @@ from rich.console import Console
 
 import lawful as lw
 from lawful import cli, demo, demo_networks
+from lawful.bad_input import BadInput
 from lawful.demo_networks import CONTEXT, VOCABULARY, Subject
-from lawful.specs import BadInput
 from lawful.theory.oracle.verification import corruptions
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lawful.bad_input import BadInput
 from lawful.cli import app
 from lawful.papers import page, running
 from lawful.papers.marcotte2023 import counts
@@ -20,7 +21,6 @@ from lawful.papers.paper import REFUTED
 from lawful.papers.published import compared, published
 from lawful.papers.running import Diary, as_text, rounded, run
 from lawful.papers.shelf import PAPERS, PaperError, paper
-from lawful.specs import BadInput
 
 
 @pytest.mark.parametrize("name", ["nobody1999", "tran2026/", "tran2026/nothing", "", "/", "../tran2026", "TRAN2026"])

@@ -34,8 +34,7 @@ class ModuleError(ValueError):
 def said(error: BaseException) -> str:
     """The kind of an error and how its text begins, in one line; in our words where torch speaks of its own insides."""
     if unmapped := UNMAPPED.search(str(error)):
-        writes = "; layers that write in training mode alone (spectral_norm) can be asked after .eval()"
-        return f"torch cannot run {unmapped[1]} on many points at once{writes if unmapped[1].endswith('out') else ''}"
+        return f"torch cannot run {unmapped[1]} on many points at once"
     text = " ".join(str(error).split())
     short = text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " ..."
     return f"{type(error).__name__}: {short}" if short else type(error).__name__

@@ -52,7 +52,7 @@ def network_of(network: Any, where: str = "lawful") -> Architecture | torch.nn.M
 
     Raises:
         ShapeError: for anything else, and for blocks that do not fit.
-        ValueError: for a spec that names no network (`lawful.specs.BadInput`); says which part of it is wrong.
+        ValueError: for a spec that names no network (`lawful.bad_input.BadInput`); says which part of it is wrong.
     """
     if isinstance(network, Net):
         return Architecture(network)
