@@ -64,7 +64,8 @@ def elsewhere(
 
 def _resting(arch: Architecture) -> set[str]:
     """Parts of parameters that the run did not read: experts that got no token."""
-    ends, read = set(), set()
+    ends: set[str] = set()
+    read: set[str] = set()
     for node in (*arch.nodes, "output"):
         sources = {port[0] for port in arch.sources(node)}
         (ends if node != "output" and isinstance(arch.block(node), Discard) else read).update(sources)

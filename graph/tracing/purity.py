@@ -114,7 +114,7 @@ def pure(call: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return aten.zeros_like.default, args[:1], {}
     if "out" in kwargs:
         rest = {k: v for k, v in kwargs.items() if k != "out"}
-        return _overload(call.target, call.target.overloadpacket), args, rest  # type: ignore[union-attr]
+        return _overload(call.target, call.target.overloadpacket), args, rest
     plain = f"__{name[3:]}" if name.startswith("__i") else name.removesuffix("_")
     packet = getattr(aten, plain, None)
     return (call.target if packet is None else _overload(call.target, packet)), args, kwargs
