@@ -105,3 +105,35 @@ def test_what_is_written_by_out_is_what_others_read() -> None:
     arch = lw.trace(module, X)
     assert not arch.trace.opaque and arch.trace.comparison.agrees
     assert lw.derive(module, args=X).verify(module, args=X).verdict is lw.Verdict.HOLDS
+
+
+class Between(nn.Module):
+    """A layer that a function of its own weights follows, in which `w` may be read more than once."""
+
+    def __init__(self, run) -> None:
+        super().__init__()
+        self.run, self.a, self.w = run, nn.Parameter(torch.randn(6, 4)), nn.Parameter(torch.randn(6, 6))
+        self.c, self.u, self.v = nn.Parameter(torch.randn(6, 2)), nn.Buffer(torch.randn(6)), nn.Buffer(torch.randn(6))
+
+    def forward(self, x):
+        return self.run(self, F.linear(x, self.a).relu()) @ self.c
+
+
+# what runs, independent laws that are listed, and that are counted
+USES = {
+    "and its transpose": (lambda m, h: F.linear(F.linear(h, m.w / sigma(m)), m.w.T / sigma(m)), 2, 2),
+    "and the plain matrix": (lambda m, h: F.linear(F.linear(h, m.w / sigma(m)).relu(), m.w), 0, 2),
+    "both results of one call": (lambda m, h: F.linear(F.linear(h, torch.linalg.qr(m.w)[0]).relu(), m.w), 0, 2),
+    "an order": (lambda m, h: h[:, torch.mv(m.w, m.v).argsort()], 0, 42),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_other_uses_of_the_parameter(name: str) -> None:
+    torch.manual_seed(0)
+    run, listed, counted = USES[name]
+    module = Between(run)
+    laws = lw.derive(module, args=X)
+    assert laws.exact_independent == listed and lw.count(module, args=X).laws == counted, str(laws)
+    assert not listed or laws.verify(module, args=X).verdict is lw.Verdict.HOLDS
+    assert laws.gaps or listed == counted

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+import torch
 from torch.fx import Node
 
 from .program import Program
@@ -30,8 +31,15 @@ def own_functions(program: Program, unknown: Collection[Node]) -> Iterator[Regio
             touched[node] = parameter
     for parameter in dict.fromkeys(touched.values()):
         calls = closed(n for n, of in touched.items() if of is parameter)
-        if len(calls) > 1 and all(touched.get(n) is parameter for n in calls):
+        whole = len(calls) > 1 and all(touched.get(n) is parameter for n in calls)
+        if whole and all(_is_real(n) for n in calls if any(u not in calls for u in n.users)):
             yield Region(calls, REASON, measured=True)
+
+
+def _is_real(node: Node) -> bool:
+    """Whether a call gives real numbers: of choices and counts no degree says anything."""
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _sole(program: Program) -> dict[Node, Node]:

@@ -127,8 +127,8 @@ def _overload(target: Any, packet: Any) -> Any:
         return [str(a.type) for a in overload._schema.arguments if not a.is_out]
 
     names = sorted(packet.overloads(), key=lambda n: n != target._overloadname)
-    pure = [o for n in names if not (o := getattr(packet, n))._schema.is_mutable]
-    return next((o for o in pure if taken(o) == taken(target)), target)
+    others = [o for n in names if not (o := getattr(packet, n))._schema.is_mutable]
+    return next((o for o in others if taken(o) == taken(target)), target)
 
 
 def _copied(call: Node, source: Node) -> Call:
