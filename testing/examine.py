@@ -44,7 +44,7 @@ EXCUSES = {
     STOPPED: "stopped by design, as is declared",
     UNSEEN: "zero as it should be, for the loss does not see what it adds",
     REMOVED: "zero as it should be, for what follows lets nothing through (a norm, a softmax, units that are off)",
-    ROUNDING: "smaller than what rounding moves it by, so that nothing tells whether it is right",
+    ROUNDING: "rounding moves it by a tenth of its size or more, so that nothing tells whether it is right",
 }
 ROUNDED = 1e-5  # what float32 inside of a forward may leave of a gradient in float64
 DICE = "not kept while numbers are drawn (dropout); training=False tests it"

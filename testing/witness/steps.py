@@ -175,7 +175,7 @@ def _steps(
                 one.longer = len(calls) > 1 and args is calls[0][0]
                 if one.longer and second and not all(one.fits(n, one.cut) for n in trained):
                     with suppress(ModuleError):  # is it the size, or that it is the second step?
-                        found.append(at.step(*inputs, second))
+                        found += filter(_finite, [at.step(*inputs, second)])
                 found.append(one)
                 break
     return found
