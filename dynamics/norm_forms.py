@@ -15,6 +15,7 @@ from lawful.blocks.norms import GroupNormCore, InstanceNormCore, LayerNormCore, 
 CLOSE = 1e-3  # how close a module of unknown make comes to a form that it has
 LARGE = 2**16  # entries
 TOKENS = 64  # rows that are tried
+BLOCKS = (BatchNormCore, LayerNormCore, RMSNormCore, GroupNormCore, InstanceNormCore, HeadNormCore)
 KNOWN = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 BATCH, INSTANCE = nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm
 
@@ -89,11 +90,6 @@ class Form:
             assert isinstance(shape, tuple)
             self.axes = tuple(range(-len(shape), 0))
 
-    @staticmethod
-    def of(module: nn.Module | None) -> Form | None:
-        """The form of a module."""
-        return None if module is None else Form(module)
-
     def find(self, module: nn.Module, x: Tensor, out: Tensor) -> None:
         """Tries which form a module of unknown make has, where epsilon is small and where it is not."""
         if self._tried:
@@ -135,9 +131,8 @@ class Form:
     def _inverse(self, module: nn.Module, x: Tensor) -> Tensor:
         return (_size(x, self.axes, self.centre) + (self._epsilon or 0.0)).rsqrt()
 
-    def weight(self, module: nn.Module, x: Tensor) -> Tensor:
-        """`epsilon / (s + epsilon)`, in a shape that expands to that of `x`."""
-        epsilon = epsilon_of(module, x.dtype) or self._epsilon or 0.0
+    def inverse_square(self, module: nn.Module, x: Tensor) -> Tensor:
+        """`1 / (s + epsilon)`, in a shape that expands to that of `x`."""
         if isinstance(module, BATCH):
             size = _size(x, [i for i in range(x.ndim) if i != 1], True)
         elif isinstance(module, INSTANCE):
@@ -147,7 +142,14 @@ class Form:
             size = size.repeat_interleave(x.shape[1] // module.num_groups, 1).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
         else:
             size = _size(x, self.axes, self.centre)
-        return epsilon / (size + epsilon)
+        return 1 / (size + self._epsilon_for(module, x))
+
+    def weight(self, module: nn.Module, x: Tensor) -> Tensor:
+        """`epsilon / (s + epsilon)`, in a shape that expands to that of `x`."""
+        return self._epsilon_for(module, x) * self.inverse_square(module, x)
+
+    def _epsilon_for(self, module: nn.Module, x: Tensor) -> float:
+        return epsilon_of(module, x.dtype) or self._epsilon or 0.0
 
     def bias(self, module: nn.Module, out: Tensor) -> Tensor | None:
         """What the norm adds at the end, in a shape that expands to that of the output."""
@@ -159,7 +161,19 @@ class Form:
 
 
 def of_block(block: Any, x: Tensor, axis: int) -> Tensor | None:
-    """The same weight for a norm that is a block of an architecture, in the shape of `x`; None for another block.
+    """The weight of epsilon for a norm that is a block of an architecture, in the shape of `x`; None for another block.
+
+    Args:
+        block: the block.
+        x: what it reads.
+        axis: of the features.
+    """
+    inverse = inverse_square_of_block(block, x, axis)
+    return None if inverse is None else block.epsilon * inverse
+
+
+def inverse_square_of_block(block: Any, x: Tensor, axis: int) -> Tensor | None:
+    """`1 / (s + epsilon)` of a norm that is a block of an architecture, in the shape of `x`; None for another block.
 
     Args:
         block: the block.
@@ -184,8 +198,8 @@ def of_block(block: Any, x: Tensor, axis: int) -> Tensor | None:
             size = size.reshape(*y.shape[:2], *[1] * (y.ndim - 2)).movedim(1, axis)
     else:
         return None
-    weight: Tensor = block.epsilon / (size + block.epsilon)
-    return weight
+    inverse: Tensor = 1 / (size + block.epsilon)
+    return inverse
 
 
 def _fit(bias: Tensor | None, out: Tensor) -> Tensor:

@@ -23,11 +23,12 @@ from lawful.theory.laws.law import Law
 from lawful.theory.laws.leak import Leak, slopes
 from lawful.theory.own_runs import is_own_run
 
+from .conditioning import Conditioning
 from .gradients import GradientWatch
 from .hooks import Hook, Unsaved
 from .names import bare
 from .native_norms import NativeNorm
-from .norm_forms import KNOWN, Form, epsilon_of, of_block
+from .norm_forms import BLOCKS, KNOWN, Form, epsilon_of, of_block
 from .unwrap import inside
 
 
@@ -43,6 +44,7 @@ class NormWatch:
         self.spending = spending
         self.idle = False  # nothing is watched in the next step
         self.compute: torch.dtype | None = None
+        self.conditioning = Conditioning()
         self._model = model
         self._gradients: GradientWatch | None = None
         self._taps: dict[str, Tap] = {}
@@ -61,6 +63,8 @@ class NormWatch:
         network = inside(self._model)
         own = hasattr(network, "arch")
         modules = {} if own else _norms(self._model)
+        forms = {module: Form(module) for module in modules.values()}
+        self.conditioning.watch(forms)
         places: dict[str, Tap] = {}
         for site, leaks in found.items():
             place = site if own else _place(site, modules)
@@ -69,13 +73,15 @@ class NormWatch:
             tap = places.get(place)
             if tap is None:
                 module = modules.get(place)
-                tap = places[place] = Tap(self, leaks, Form.of(module), device)
+                tap = places[place] = Tap(self, leaks, None if module is None else forms[module], device)
                 if module is not None:
                     self._handles.append(module.register_forward_hook(Hook(module, tap)))
             tap.sites.append(site)
             self._taps[site] = tap
         if own:
-            network.taps = Unsaved({n: tap.beside for n, tap in places.items()})  # type: ignore[assignment]
+            normed = [n for n in network.arch.nodes if isinstance(network.arch.block(n), BLOCKS)]
+            taps = {n: self.conditioning.beside for n in normed} | {n: tap.beside for n, tap in places.items()}
+            network.taps = Unsaved(taps)  # type: ignore[assignment]
             self._handles.append(_Untap(network))
 
     def aim(self, laws: Iterable[Law]) -> None:
@@ -87,6 +93,7 @@ class NormWatch:
 
     def autocast(self) -> None:
         """Notes the type that autocast computes in, at a forward pass."""
+        self.conditioning.passes()
         inner = [t.form.inner for t in self._taps.values() if t.form is not None and t.form.inner is not None]
         self.compute = _autocast() or next(iter(inner), None)
         for tap in self._taps.values():
@@ -150,6 +157,7 @@ class NormWatch:
 
     def close(self) -> None:
         """Takes the hooks away."""
+        self.conditioning.close()
         for handle in self._handles:
             handle.remove()
         for tap in self._taps.values():

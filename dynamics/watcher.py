@@ -386,7 +386,8 @@ class Watcher:
         others = self._gradients_now([n for n in read if n not in self._aimed])[0]
         largest = self.notes.largest(read, {**grads, **others}, self._shards, self.steps)
         self._floor = max(largest.values(), default=0.0)
-        self.precision = precision(self._parameters.values(), self._norms.compute, self.optimizers)
+        magnified = self._norms.conditioning.largest
+        self.precision = precision(self._parameters.values(), self._norms.compute, self.optimizers, magnified)
         if not self._turn:
             return
         self._noise = {n for n in grads if largest[n] <= NOISE * self.precision.gradient * self._floor}
