@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from lawful.theory.arguments import ArgumentError
 from lawful.theory.typed import typed
@@ -15,8 +16,8 @@ from .entry import Entry
 from .facets import block_names, is_known, joins, kept_by, optimizer_key
 from .fates import BROKEN, DRIFTS
 from .found import Found, Understood
-from .search import index
-from .search.analysis import Analysis, Vocabulary, analyse, between_of, stop_words, tokens
+from .search import formulas, index
+from .search.analysis import MATRIX, Analysis, Vocabulary, analyse, between_of, stop_words, tokens
 from .search.ranking import ranked, weights
 from .store import by_id, entries
 
@@ -100,13 +101,35 @@ def search(
         question.unknown,
         () if optimizer else question.optimizers[1:],
     )
-    scored = _scored(question, asked)
+    stated = formulas.stated(text, entries())
+    if stated:  # numbers and names in a formula are those of somebody's layers
+        read = replace(read, unknown=(), corrected=())
+        question = replace(question, terms={t: w for t, w in question.terms.items() if not t.isdigit()})
+    scored = _with(stated, _scored(question, asked), question)
     answers = [(s, e) for s, e in scored if keep(e)]
     best = answers[0][0] if answers else 0.0
     good = [e for s, e in answers if s >= max(ENOUGH, CLOSE * best)]
     if good:
         return Found(good[:limit], False, read)
     return Found([e for _, e in answers][:NEAREST] or _alike(text, keep), True, read)
+
+
+def _with(
+    stated: Mapping[str, float], scored: list[tuple[float, Entry]], question: Analysis
+) -> list[tuple[float, Entry]]:
+    """Entries that state a formula come first; those of its kind where its letters say nothing, the plainest first."""
+    if not stated:
+        return scored
+    linear = {"balanced", "linear"} <= set(question.terms) and any("ᵀ" in by_id()[id].text for id in stated)
+    if linear or any(t.startswith(MATRIX) for t in question.terms):  # matrices of any two layers, or of attention
+        same = {id for id, fit in stated.items() if fit == formulas.SAME}
+        found = {e.id: s for s, e in scored} | {id: 0.0 for id in same - {e.id for _, e in scored}}
+        return sorted(
+            ((s + (id in same), by_id()[id]) for id, s in found.items() if id in by_id()), key=lambda f: -f[0]
+        )
+    first = [(fit, by_id()[id]) for id, fit in stated.items()]
+    rest = [(s, e) for s, e in scored if e.id not in stated]
+    return sorted(first, key=lambda f: (-f[0], len(f[1].blocks), len(f[1].id), f[1].id)) + rest
 
 
 def starred(id: str) -> str:

@@ -83,6 +83,36 @@ def test_formulas_in_all_notations(formula: str) -> None:
     assert "attention/balance/heads.q" in [e.id for e in catalog.search(formula)[:3]]
 
 
+def test_every_formula_of_the_catalog_finds_a_law_with_it() -> None:
+    laws = {e.text: e for e in catalog.search() if e.is_law and e.kind != "none"}
+    assert len(laws) > 150
+    for text, e in laws.items():
+        for asked in (text, e.latex):
+            found = catalog.search(asked)
+            assert not found.nearest and text in [other.text for other in found], asked
+
+
+@pytest.mark.parametrize(
+    ("formula", "among"),
+    [
+        ("A Aᵀ - Bᵀ B", "low-rank-update/balance/update.A"),
+        ("||W||^2", "l2norm/balance/W"),
+        ("what is ‖w‖²?", "l2norm/balance/W"),
+        ("‖w_in‖² - ‖w_out‖²", "relu/balance/W"),
+        ("a^2 - b^2", "relu/balance/W"),
+        (r"\|W_1\|_F^2 - \|W_2\|_F^2", "relu/balance/W"),
+        ("‖fc1.weight[i,:]‖² + fc1.bias[i]² - ‖fc2.weight[:,i]‖²", "relu/balance/W"),
+        ("W1 W1^T - W2^T W2", "linear/balance/V"),
+        ("U'U - VV'", "linear/balance/V"),
+        (r"$W_1 W_1^\top - W_2^\top W_2$", "linear/balance/V"),
+        ("γ²+β²-‖V‖²", "batchnorm/balance/norm.affine"),
+    ],
+)
+def test_names_in_a_formula_are_those_of_somebody(formula: str, among: str) -> None:
+    found = catalog.search(formula)
+    assert not found.nearest and among in [e.id for e in found[:6]]
+
+
 def test_facets_filter() -> None:
     assert {e.kind for e in catalog.search("batchnorm", kind="frozen")} == {"frozen"}
     assert all(e.exact for e in catalog.search("layernorm", exact=True))
