@@ -22,8 +22,11 @@ _KINDS: dict[str, type[Block]] = {}
 def register(block: type[Block]) -> type[Block]:
     """Makes a block class known to JSON under its class name; usable as a decorator.
 
+    A class that is defined again at the same place (a cell of a notebook, a module that is loaded again) takes the
+    place of the one before.
+
     Raises:
-        ShapeError: if it is no class of blocks, or another class has the name.
+        ShapeError: if it is no class of blocks, or a class of another place has the name.
     """
     if not (isinstance(block, type) and issubclass(block, Block)):
         raise ShapeError(
@@ -34,11 +37,12 @@ def register(block: type[Block]) -> type[Block]:
             f"register gets {block.__name__}, which lacks {', '.join(missing)}; a block has output, rule and forward"
         )
     known = _KINDS.get(block.__name__)
-    if known is not None and known is not block:
+    again = known is not None and (known.__module__, known.__qualname__) == (block.__module__, block.__qualname__)
+    if known is not None and not again:
         raise ShapeError(
             f"the block kind {block.__name__} is registered already by {known.__module__}; take another name"
         )
-    if known is None and dataclasses.is_dataclass(block) and "__init__" in vars(block):
+    if known is not block and dataclasses.is_dataclass(block) and "__init__" in vars(block):
         named_arguments(block)
     _KINDS[block.__name__] = block
     return block

@@ -1,8 +1,10 @@
-"""Which of several optimizers step together, on the gradients of the same backward passes: a round."""
+"""Which of several optimizers step together, on the gradients of the same backward passes: a round; whole steps."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Set as AbstractSet
+from types import FrameType
 
 
 class Rounds:
@@ -61,3 +63,39 @@ class Rounds:
         self.waiting.discard(index)
         self._made.add(index)
         self._fresh = False
+
+
+class Nested:
+    """Which steps are the whole ones: an optimizer that calls `super().step()` calls its hooks twice."""
+
+    def __init__(self) -> None:
+        self._outer: dict[int, FrameType] = {}
+        self._inner: dict[int, int] = {}
+
+    def enters(self, index: int, frame: FrameType) -> bool:
+        """A step begins.
+
+        Args:
+            index: of the optimizer.
+            frame: that the hook was called from; one that has ended (a step that raised) is no outer step.
+        """
+        if index in self._outer and _runs(self._outer[index]):
+            self._inner[index] += 1
+            return False
+        self._outer[index], self._inner[index] = frame, 0
+        return True
+
+    def leaves(self, index: int) -> bool:
+        """A step has ended; whether it was a whole one."""
+        if self._inner.get(index):
+            self._inner[index] -= 1
+            return False
+        self._outer.pop(index, None)
+        return True
+
+
+def _runs(frame: FrameType) -> bool:
+    at: FrameType | None = sys._getframe(1)
+    while at is not None and at is not frame:
+        at = at.f_back
+    return at is frame

@@ -6,6 +6,7 @@ This file is long because all hooks of a step share one state: what is seen befo
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ from .names import watched
 from .norms import NormWatch
 from .pace import Pace
 from .precision import precision
-from .rounds import Rounds
+from .rounds import Nested, Rounds
 from .sharded import Shards, is_sharded, local
 from .sheets import THETA, Sheets, wanted
 from .step import OUTSIDE, UNWATCHED, Material, outcome
@@ -93,6 +94,7 @@ class Watcher:
         self._sample, self._seed = sample, seed
         self._parameters: dict[str, nn.Parameter] = {}
         self._rounds = Rounds(len(self.optimizers))
+        self._steps = Nested()
         self._apart: set[str] = set()  # parameters that only optimizers of other rounds move
         self._before: dict[str, Tensor] = {}
         self._moves: dict[str, Move] = {}
@@ -292,6 +294,8 @@ class Watcher:
     # one step of the optimizers
 
     def _about_to_step(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
+        if not self._steps.enters(index, sys._getframe(1)):
+            return None
         closure = (args[1] if len(args) > 1 else None) or kwargs.get("closure")
         if closure is None:
             self._enter(index)
@@ -443,6 +447,8 @@ class Watcher:
     @torch.no_grad()
     def _has_stepped(self, index: int, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Right after the step: what did it do?"""
+        if not self._steps.leaves(index):
+            return
         self._rounds.stepped(index)
         if not self._rounds.waiting and self._gradients is not None:
             self._over()

@@ -1,10 +1,12 @@
 """Several optimizers that take turns, and parts that train at some steps: told apart from faults."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import nn, optim
+from torch.nn import functional as F
 
 import lawful as lw
 from lawful.dynamics import Finding
@@ -124,3 +126,33 @@ def test_a_layer_that_trains_where_nobody_looks(lost: bool) -> None:
         optimizer.step()
     kinds = {f.kind: f.fault for f in ledger.findings()}
     assert kinds == ({"gradient": True, "silent": False} if lost else {"alternating": False}), ledger.health()
+
+
+class Twice(torch.optim.Adam):
+    """Calls the step of its base, whose hooks torch calls as well, and then moves one weight again."""
+
+    moved: torch.Tensor
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        before = self.moved.detach().clone()
+        super().step()
+        self.moved.add_(self.moved - before)
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_what_a_step_does_after_that_of_its_base_belongs_to_it(hooked: bool) -> None:
+    torch.manual_seed(0)
+    if hooked:  # torch hooks the step of a class when the first optimizer of it is made
+        torch.optim.Adam(nn.Linear(2, 2).parameters())
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)).double()
+    optimizer = Twice(model.parameters(), 1e-2)
+    optimizer.moved = model[2].weight
+    ledger = lw.Ledger(model, optimizer, loss="cross_entropy", like=torch.optim.Adam)
+    for _ in range(6):
+        optimizer.zero_grad()
+        F.cross_entropy(model(torch.randn(16, 6).double()), torch.randint(3, (16,))).backward()
+        optimizer.step()
+    found = [f for f in ledger.findings() if f.fault]
+    assert ledger.verdict == "unexplained" and [f.parameters for f in found] == [("2.weight",)]
+    assert "steps not watched" not in ledger.accounts["balance of 0"].causes

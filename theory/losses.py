@@ -282,6 +282,10 @@ def _no_loss(given: object) -> str:
     if name := _named(given):
         options = " (label_smoothing, weight and ignore_index change no law)" if name == "cross_entropy" else ""
         return f"{said(given)}; write {name!r}{options}"
+    if isinstance(given, torch.Tensor) or (
+        isinstance(given, (tuple, list)) and given and all(isinstance(x, torch.Tensor) for x in given)
+    ):
+        return f"{said(given)}, which is what a model reads; write args=... for it"
     own = "; a model that returns a loss of its own is for assert_lawful to judge" if callable(given) else ""
     return f"{said(given)}; give the name of one ({', '.join(NAMES)}), or a Loss{own}"
 
