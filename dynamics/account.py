@@ -27,11 +27,13 @@ class Precision:
         gradient: error of a product of gradient and law, relative to the largest it could be.
         unit: rounding of a stored parameter.
         rate: rounding of what a step is multiplied with, and weights that decay (a learning rate that is a tensor).
+        summed: as `gradient`, for laws that are sums of weights: some ask that the gradient at the outputs sums to 0.
     """
 
     gradient: float
     unit: float
     rate: float = 0.0
+    summed: float = 0.0
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Account:
         remainder: change minus causes.
         bound: how much of that rounding may be.
         scale: the law's sum with absolute values, the largest seen.
-        leak: the worst `<grad h, g>` so far, relative to the largest it could be, and its step.
+        leak: the worst `<grad h, g>` against what it may be, relative to the largest it could be, and its step.
         leak_first: the first step at which it was more than rounding.
         tolerance: what the same number may be by rounding, at its step.
         booked: the last step that was booked.
@@ -139,10 +141,11 @@ class Account:
         left = value - self.last - sum(made.causes.values(), torch.zeros_like(value))
         self.remainder = self.remainder + left
         self.scale = torch.maximum(self.scale, made.size)
+        known = exact.gradient if self.form.quadratic else max(exact.gradient, exact.summed)
         root = 2 * made.size.sqrt() if self.form.quadratic else torch.ones_like(made.size)
-        most = max(1.0, min(HANDED_ON, LARGE / exact.gradient))  # a law that reads only so much may read rounding only
-        reach = made.reach + floor * root * torch.where(made.reach <= most * exact.gradient * floor * root, most, 1.0)
-        loss = exact.gradient * reach
+        most = max(1.0, min(HANDED_ON, LARGE / known))  # a law that reads only so much may read rounding only
+        reach = made.reach + floor * root * torch.where(made.reach <= most * known * floor * root, most, 1.0)
+        loss = known * reach
         unit = max(exact.unit, exact.rate)
         stored = torch.minimum(2 * unit * made.size, made.pace) + DIRECT * unit * made.pace
         own = (EVALUATION + (COARSE * exact.unit if exact.unit > EVALUATION else 0)) * made.size
@@ -158,10 +161,10 @@ class Account:
         # a law that holds all the same, although a part of it is left alone, is judged
         self.judged += made.judged and (made.apart is None or bool((made.apart.abs() <= loss).all()))
         ratio = float((made.leak.abs() / reach.clamp(min=1e-300)).max()) if reach.numel() else 0.0
-        if self.leak_first is None and ratio > exact.gradient:
+        if self.leak_first is None and ratio > known:
             self.leak_first = step
-        if ratio > self.leak:
-            self.leak, self.leak_step, self.tolerance = ratio, step, exact.gradient
+        if ratio > 0 and ratio * self.tolerance >= self.leak * known:  # the worst against what it may be
+            self.leak, self.leak_step, self.tolerance = ratio, step, known
             self.slopes = (made.leak, made.weights)
         finite = bool(torch.isfinite(value).all()) and math.isfinite(ratio) and bool(torch.isfinite(left).all())
         if not finite and self.broken is None:

@@ -15,6 +15,7 @@ from .account import Precision
 # A norm of numbers that are nearly alike magnifies rounding: more than MAGNIFIED times is not in these networks.
 GRADIENT = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 MAGNIFIED = 6.0
+ROUNDING = {torch.float64: 3e-15}  # the part of it that is rounding, where nearly all is room
 NOTHING = 0.3  # a product that is known no better says nothing
 
 
@@ -22,7 +23,8 @@ def precision(
     parameters: Iterable[Tensor],
     compute: torch.dtype | None,
     optimizers: Iterable[torch.optim.Optimizer] = (),
-    magnified: float = 1.0,
+    norms: float = 1.0,
+    outputs: float = 1.0,
 ) -> Precision:
     """How precisely the steps of a model are known.
 
@@ -30,14 +32,16 @@ def precision(
         parameters: its parameters.
         compute: the type that autocast computes in, None without it.
         optimizers: the optimizers, whose settings may be tensors.
-        magnified: how many times norms magnify the rounding of what they read.
+        norms: how many times norms magnify the rounding of what they read.
+        outputs: the same for the gradient at the outputs.
     """
     types = {p.dtype for p in parameters}
     coarse = max(types, key=lambda t: torch.finfo(t).eps)
     inner = max({coarse, compute or coarse}, key=lambda t: torch.finfo(t).eps)
     settings = [x for o in optimizers for group in o.param_groups for k, x in group.items() if k != "params"]
     rates = [torch.finfo(x.dtype).eps / 2 for x in settings if isinstance(x, Tensor) and x.is_floating_point()]
-    gradient = GRADIENT.get(inner, NOTHING)
-    if inner != torch.float64:  # there nothing that rounding makes comes near
-        gradient = min(gradient * max(1.0, magnified / MAGNIFIED), NOTHING)
-    return Precision(gradient, torch.finfo(coarse).eps / 2, max(rates, default=0.0))
+    plain = GRADIENT.get(inner, NOTHING)
+    unit = ROUNDING.get(inner, plain / MAGNIFIED)
+    gradient = min(max(plain, unit * norms), NOTHING)
+    summed = min(max(gradient, unit * outputs), NOTHING)
+    return Precision(gradient, torch.finfo(coarse).eps / 2, max(rates, default=0.0), summed)

@@ -43,6 +43,7 @@ from .gradients import GradientWatch, Seen
 from .hooks import Hook
 from .names import watched
 from .norms import NormWatch
+from .outputs import Outputs
 from .pace import Pace
 from .precision import precision
 from .rounds import Nested, Rounds
@@ -124,7 +125,9 @@ class Watcher:
         self.notes = GradientNotes()
         self.weights = Weights(model, self._is_held)
         self._norms = NormWatch(model, self._pace.spending)
+        self._outputs = Outputs()
         self._handles: list[Any] = [model.register_forward_pre_hook(Hook(model, self._forward), with_kwargs=True)]
+        self._handles.append(model.register_forward_hook(Hook(model, self._outputs)))
         for i, one in enumerate(self.optimizers):
             self._handles.append(one.register_step_pre_hook(functools.partial(self._about_to_step, i)))
             self._handles.append(one.register_step_post_hook(functools.partial(self._has_stepped, i)))
@@ -390,8 +393,8 @@ class Watcher:
         others = self._gradients_now([n for n in read if n not in self._aimed])[0]
         largest = self.notes.largest(read, {**grads, **others}, self._shards, self.steps)
         self._floor = max(largest.values(), default=0.0)
-        magnified = self._norms.conditioning.largest
-        self.precision = precision(self._parameters.values(), self._norms.compute, self.optimizers, magnified)
+        inner, norms, outputs = self._norms.compute, self._norms.conditioning.largest, self._outputs.magnified
+        self.precision = precision(self._parameters.values(), inner, self.optimizers, norms, outputs)
         if not self._turn:
             return
         self._noise = {n for n in grads if largest[n] <= NOISE * self.precision.gradient * self._floor}
@@ -460,6 +463,7 @@ class Watcher:
             with self._pace.spending():
                 self._book()
         self.notes.stepped(self._rounds.movers)
+        self._outputs.stepped()
         self._pace.stepped(self.steps)
         with self._pace.spending():
             self._aim()
