@@ -24,7 +24,7 @@ class Finding:
     Attributes:
         kind: `frozen`, `not finite`, `gradient`, `momentum`, `optimizer`, `missing`, `edited`, `decay`, `clipping`,
             `silent`, `processes`, `outside`, `changed gradients`, `epsilon`, `twice`, `uncleared`,
-            `within backward`, `alternating`, `uphill`, `no law`.
+            `within backward`, `alternating`, `uphill`, `no law`, `mode`.
         parameters: where it sits.
         text: the sentence for a reader.
         fault: False for what may be meant: it is worth a look, and no verdict depends on it.
@@ -47,6 +47,7 @@ def known(ledger: Watcher) -> list[Finding]:
         *_uncleared(ledger),
         *_uphill(ledger),
         *_thawed(ledger),
+        *_modes(ledger),
         *_apart(ledger),
     ]
 
@@ -126,11 +127,25 @@ def _uphill(ledger: Watcher) -> list[Finding]:
     return [Finding("uphill", tuple(seen), text, fault=False)] if seen else []
 
 
+def _modes(ledger: Watcher) -> list[Finding]:
+    """Parts that were switched to the other mode: the laws are those of another network."""
+    if ledger.modes.since is None:
+        return []
+    step, parts = ledger.modes.since
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    text = (
+        f"{', '.join(parts[:3])}{more} changed between training and evaluation mode at step {step}: the laws are those "
+        "of the mode before, and steps in the other one are booked as not watched; make another Ledger for them"
+    )
+    return [Finding("mode", (), text, fault=False)]
+
+
 def _uncleared(ledger: Watcher) -> list[Finding]:
     if ledger.notes.uncleared is None:
         return []
     text = f"the gradients of the step before were still there in step {ledger.notes.uncleared}: zero_grad is missing"
-    return [Finding("uncleared", tuple(n for n, p in ledger.parameters.items() if p.requires_grad), text)]
+    names = tuple(n for n, p in ledger.parameters.items() if p.requires_grad and n in ledger.notes.kept)
+    return [Finding("uncleared", names, text)]
 
 
 def _thawed(ledger: Watcher) -> list[Finding]:

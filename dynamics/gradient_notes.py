@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 import torch
@@ -29,6 +29,7 @@ class GradientNotes:
         scaled: the multiples of single gradients in the last three steps.
         clipped: the common multiples of the last ten steps, as far as there were some, with the norms that they left.
         uncleared: the first step that found the gradients of the one before.
+        kept: the parameters that had them.
         uphill: in how many steps a parameter went along its gradient; no number once it went against it.
     """
 
@@ -43,6 +44,7 @@ class GradientNotes:
         self.scaled: dict[str, list[float]] = {}
         self.clipped: list[tuple[float, float]] = []
         self.uncleared: int | None = None
+        self.kept: tuple[str, ...] = ()
         self.uphill: dict[str, int | None] = {}
         self._fresh: AbstractSet[int] = frozenset()  # optimizers that stepped since the last pass began
         self._left: AbstractSet[int] = frozenset()  # those that find gradients again with which they stepped
@@ -58,13 +60,16 @@ class GradientNotes:
         count = self.uphill.get(name, 0)
         self.uphill[name] = None if count is None or along < UPHILL else count + 1
 
-    def begins(self, carried: AbstractSet[int]) -> None:
+    def begins(self, carried: AbstractSet[int], names: Callable[[], Iterable[str]]) -> None:
         """A backward pass begins: are the gradients of a step that was made already still there?
 
         Args:
             carried: the optimizers whose parameters have gradients.
+            names: gives the parameters that have them.
         """
         self._left = carried & (self._fresh | self._left)
+        if self._left and self.uncleared is None:
+            self.kept = tuple(names())
         self._fresh = frozenset()
 
     def stepped(self, movers: AbstractSet[int]) -> None:

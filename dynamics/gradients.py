@@ -156,6 +156,11 @@ class GradientWatch:
             return None if changed else True
         return False
 
+    def left(self) -> tuple[str, ...]:
+        """At the beginning of a backward pass: the parameters that have a gradient already."""
+        some = [(n, p) for n, p in self._watched() if n not in self._written and p.grad is not None]
+        return tuple(n for n, p in some if bool(local(p.grad).any()))
+
     def seen(self, grads: Mapping[str, Tensor]) -> Seen:
         """What changed since backward; call it right before the step.
 

@@ -41,6 +41,7 @@ from .given import (
 from .gradient_notes import GradientNotes
 from .gradients import GradientWatch, Seen
 from .hooks import Hook
+from .modes import Modes
 from .names import watched
 from .norms import NormWatch
 from .outputs import Outputs
@@ -125,6 +126,7 @@ class Watcher:
         self.notes = GradientNotes()
         self.weights = Weights(model, self._is_held)
         self._norms = NormWatch(model, self._pace.spending)
+        self.modes = Modes()
         self._outputs = Outputs()
         self._handles: list[Any] = [model.register_forward_pre_hook(Hook(model, self._forward), with_kwargs=True)]
         self._handles.append(model.register_forward_hook(Hook(model, self._outputs)))
@@ -241,6 +243,8 @@ class Watcher:
         if is_own_run():  # a question of lawful tells nothing about training
             return
         self._norms.autocast()
+        if module.training and torch.is_grad_enabled():
+            self.modes.passes(module)
         if self._gradients is not None or self._deriving or not module.training or not torch.is_grad_enabled():
             return
         if any(map(nn.parameter.is_lazy, module.parameters())):
@@ -291,7 +295,7 @@ class Watcher:
         some: set[int] = set()
         if carried is not False:
             some = {i for i in range(len(self.optimizers)) if self._gradients.carried(self._holds({i})) is not False}
-        self.notes.begins(some)
+        self.notes.begins(some, self._gradients.left)
         self._norms.begins(None if carried and self._rounds.number > 1 else carried)  # whose gradients are carried?
 
     # one step of the optimizers
@@ -355,7 +359,7 @@ class Watcher:
         if torch._C._current_graph_task_id() >= 0:
             self.within = self.within or self.steps
             return
-        if changed:
+        if self.modes.steps(self.steps) or changed:
             self._gradients.forget()
             return
         grads, groups = self._gradients_now(self._aimed)
