@@ -132,6 +132,15 @@ class Findings(Printed):
             f"witness, {len(self.parameters) - known} without, {self.seconds:.1f} s"
         )
 
+    @property
+    def partial(self) -> str:
+        """Of a step that only a part of the parameters was judged in: which; empty if all were, or if more is wrong."""
+        if not self.silent or self.verdict is not Verdict.HOLDS:
+            return ""
+        some = f"{len(self.parameters) - len(self.silent)} of {plural(len(self.parameters), 'parameter')}"
+        names = ", ".join(self.silent[:6]) + f" and {len(self.silent) - 6} more" * (len(self.silent) > 6)
+        return f"{self.model}: the gradients of {some} are right; no law and no reference decides on {names}"
+
     def __getitem__(self, law: str) -> LawFinding:
         for r in self.laws:
             if r.law == law:
@@ -160,10 +169,7 @@ class Findings(Printed):
             some = f"{len(untested)} of {plural(len(self.parameters), 'trainable parameter')}"
             lines = [f"{self.model}: {some} {'has' if len(untested) == 1 else 'have'} no witness"]
         elif self.silent:
-            some = f"{len(self.parameters) - len(self.silent)} of {plural(len(self.parameters), 'parameter')}"
-            more = f" and {len(self.silent) - 6} more" * (len(self.silent) > 6)
-            names = ", ".join(self.silent[:6]) + more
-            lines = [f"{self.model}: the gradients of {some} are right; no law and no reference decides on {names}"]
+            lines = [self.partial]
         else:
             lines = [f"{self.model}: the gradients of {plural(len(self.parameters), 'parameter')} are right"]
         if self.fault is not None:

@@ -19,6 +19,7 @@ import pytest
 
 FIXTURES = {"assert_conserved", "assert_lawful", "assert_locked", "assert_step_lawful"}
 BETWEEN = ("lawful", "torch", "contextlib", "functools")  # what stands between the lines of a user
+PARTIAL = "lawful-partial"  # a step that nothing judges some parameters of
 OUTPUT = "lawful_locked"  # what a process of xdist hands over: entries, and what is wrong with them
 LOCKED = pytest.StashKey[dict[str, Any]]()
 PROBLEMS = pytest.StashKey[list[str]]()
@@ -169,6 +170,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = outcome.get_result()
     if module is not None and report.when == "call":
         report.user_properties += [("lawful", found.row) for found in module.SEEN]
+        report.user_properties += [(PARTIAL, found.partial) for found in module.SEEN if found.partial]
         module.SEEN.clear()
 
 
@@ -210,16 +212,20 @@ def _shorten(error: BaseException) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """What was written into the lock file; with `--lawful-summary` one line for every model that was tested."""
+    """What was written into the lock file, and steps that were judged in part; more with `--lawful-summary`."""
     said, summary = config.stash[SAID], config.getoption("--lawful-summary")
-    if not said and not summary:
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+    found = [found for r in reports for found in getattr(r, "user_properties", [])]
+    partial = dict.fromkeys(value for name, value in found if name == PARTIAL)
+    if not said and not summary and not partial:
         return
     terminalreporter.section("lawful")
     if summary:
-        reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
-        rows = [value for r in reports for name, value in getattr(r, "user_properties", []) if name == "lawful"]
+        rows = [value for name, value in found if name == "lawful"]
         for row in rows:
             terminalreporter.write_line(row)
         terminalreporter.write_line(f"{len(rows)} {'model' if len(rows) == 1 else 'models'} tested")
+    for line in partial:
+        terminalreporter.write_line(f"{line}; assert_lawful judges these")
     for line in said:
         terminalreporter.write_line(line)

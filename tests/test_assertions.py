@@ -419,6 +419,28 @@ def test_the_plugin_works_in_another_suite(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*is not shown to be conserved under mse*", "*0 models tested*"])
 
 
+PARTIAL = """
+import torch
+import lawful as lw
+
+def test_step(assert_step_lawful):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)).double()
+    x = torch.randn(5, 4)
+    laws = [law for law in lw.derive(model, args=x.double())][:1]
+    model(x.double()).square().mean().backward()
+    assert str(assert_step_lawful(model, laws).verdict) == "holds"
+"""
+
+
+def test_a_step_that_is_judged_in_part_is_named_in_the_summary(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PARTIAL)
+    loaded = any(d.name == "lawful" for d in entry_points())
+    options = () if loaded else ("-p", "lawful.testing.plugin")
+    result = pytester.runpytest_inprocess(*options, "-W", "error", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*3 of 4 parameters are right*decides on 2.bias; assert_lawful judges these"])
+
+
 def entry_points() -> list:
     from importlib.metadata import entry_points as found
 
