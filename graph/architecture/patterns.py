@@ -12,7 +12,7 @@ same for all data at a point, and is what it is at that point.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 
@@ -20,10 +20,11 @@ import torch
 from torch.func import vmap
 
 from lawful.blocks import Run, draw_gates
+from lawful.blocks.computed import Computed
 
 from .batches import built_in, coupled, drawn, rows_for
 from .block_graph import BlockGraph
-from .forward import run_forward
+from .forward import random_parameters, run_blocks, run_forward
 
 LARGEST_SCALE = 5.0  # of parameters and of inputs, so that thresholds other than 0 are seen from both sides
 TOGETHER = 256  # patterns that are observed at once
@@ -33,6 +34,7 @@ ROUNDS = 28  # of all of them, before an entry of a gate is called still
 SHARES = (0.5, 0.2, 0.05)  # of a point that is changed
 HERE = 1024  # inputs at one point whose patterns are wanted
 FEW = 16  # patterns that are observed one by one, if need be
+STEP = 1e-4  # between inputs, where a value that is computed from them stays what it is
 WATCHED = 20_000  # parameters up to which it is worth a look
 
 Tensors = dict[str, torch.Tensor]
@@ -76,6 +78,33 @@ class Patterns:
     def chosen(self) -> bool:
         """Whether the network has gates that something decides."""
         return bool(self.point)
+
+    @cached_property
+    def few(self) -> bool:
+        """Whether gates are behind words, or numbers that take few values (a sign): so many patterns has one point.
+
+        Fields draw data beside patterns, as of a piece of the network that inputs move in freely.  There is none where
+        inputs are few, and the patterns of one point do not come together with all data.
+        """
+        return self.chosen and (any(s.tokens for s in self._arch.inputs) or self._has_steps())
+
+    def _has_steps(self) -> bool:
+        """Whether something that is computed from inputs alone takes other values, and none next to one."""
+        made = [n for n in self._arch.nodes if isinstance(self._arch.block(n), Computed)]
+        if not made:
+            return False
+        generator = torch.Generator().manual_seed(0)
+        inputs = drawn(self._arch, self.rows, generator)
+        beside = [x + STEP * torch.randn(x.shape, generator=generator, dtype=x.dtype) for x in inputs]
+        others = drawn(self._arch, self.rows, generator)
+        found = [self._computed(made, xs) for xs in (inputs, beside, others)]
+        return any(a.is_floating_point() and _near(a, b) and not _near(a, c) for a, b, c in zip(*found, strict=True))
+
+    def _computed(self, nodes: list[str], inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What some blocks write."""
+        with torch.no_grad():
+            each = dict(run_blocks(self._arch, self._values, inputs, Run()))
+        return [x for n in nodes for x in each[n]]
 
     @cached_property
     def still(self) -> dict[str, torch.Tensor]:
@@ -133,6 +162,20 @@ class Patterns:
         spread = {k: v.repeat_interleave(inputs, 0) for k, v in points.items()}
         return {k: g.reshape(n, inputs, *g.shape[1:]) for k, g in self._observe(spread, n * inputs).items()}
 
+    def draw_for(self, inputs: Sequence[torch.Tensor], lead: tuple[int, ...]) -> Tensors:
+        """As `draw`, beside inputs: the patterns that these have, where they take few values at one point.
+
+        Args:
+            inputs: of the network, with the same extra leading axes.
+            lead: these axes.
+        """
+        if not (self._here and self.few):
+            return self.draw(lead)
+        n = math.prod(lead)
+        noise = draw_gates(self._noise, (n,), self._generator)
+        seen = self._observe(self.points(n), n, noise, [x.reshape(n, *x.shape[len(lead) :]) for x in inputs])
+        return {k: g.reshape((*lead, *g.shape[1:])) for k, g in (noise | seen).items()}
+
     def draw(self, lead: tuple[int, ...] = ()) -> Tensors:
         """Gates of integers, with extra leading axes: a pattern, and noise, for each."""
         if not self.point:
@@ -173,10 +216,16 @@ class Patterns:
         drawn_gates = single.draw((examples,))
         return {k: g.flatten(0, 1) if k in apart else g[0] for k, g in drawn_gates.items()}
 
-    def _observe(self, points: Tensors, n: int, noise: Tensors | None = None) -> Tensors:
+    def _observe(
+        self,
+        points: Tensors,
+        n: int,
+        noise: Tensors | None = None,
+        inputs: Sequence[torch.Tensor] | None = None,
+    ) -> Tensors:
         """What every gate is at some points, with inputs of their own."""
         noise = draw_gates(self._noise, (n,), self._generator) if noise is None else noise
-        inputs = self._inputs(n)
+        inputs = self._inputs(n) if inputs is None else inputs
         blocks = []
         for start in range(0, n, TOGETHER):
             cut = slice(start, start + TOGETHER)
@@ -222,6 +271,11 @@ class Patterns:
             if name not in self._fixed
         }
 
+    def ordinary(self) -> Tensors:
+        """One point as an initialisation draws it, without the spread of sizes that shows thresholds."""
+        values = random_parameters(self._arch, self._generator)
+        return {n: v for n, v in values.items() if n not in self._fixed}
+
     @property
     def most(self) -> int:
         """How many entries of gates inputs change somewhere."""
@@ -231,6 +285,11 @@ class Patterns:
         """`n` batches of inputs."""
         many = drawn(self._arch, self.rows, self._generator, lead=(n,))
         return [x * self._scales(n, x.ndim - 1) if x.is_floating_point() else x for x in many]
+
+
+def _near(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether values are the same, where inputs are not."""
+    return bool(torch.allclose(a, b, rtol=STEP**2, atol=STEP**2, equal_nan=True))
 
 
 __all__ = ["Patterns"]

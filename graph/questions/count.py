@@ -46,6 +46,8 @@ from .reading import NetworkLike, expect_numbers, question
 
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
+TINY = 100  # parameters of a module that is counted at more points
+MANY = 8  # of them
 SURE_GAP = DOUBTFUL_GAP  # below it one point is not enough
 FLOATS = "leave out exact=True"
 LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
@@ -312,6 +314,11 @@ def _count_module(
     if len({f.laws for f in seen}) > 1:
         return found, Doubt(f"{' and '.join(str(f.laws) for f in seen)} laws are counted at different points", True)
     if 2 * len(best) > len(spans):
+        if found.parameters <= TINY:  # two points may have units that are dead at both
+            _count(module, loss, args, kwargs, axis, points=best[:MANY], wanted=MANY, seen=seen, **counted)
+        several = sorted({f.laws for f in seen})
+        if len(several) > 1:
+            return found, Doubt(f"{' and '.join(map(str, several))} laws are counted at different points", True)
         return found, None
     if len({s.rank for s in spans}) > 1:
         what = f"fields span {', '.join(str(s.rank) for s in spans)} dimensions"

@@ -127,6 +127,6 @@ def architecture_fields(
     def sample(n: int) -> Any:
         lead = (n, COMBINED)
         inputs = tuple(drawn(arch, patterns.rows, generator, lead=lead))
-        return inputs, patterns.draw(lead), random_weights(lead, patterns.outputs, generator)
+        return inputs, patterns.draw_for(inputs, lead), random_weights(lead, patterns.outputs, generator)
 
     return potential, theta, sample

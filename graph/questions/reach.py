@@ -31,6 +31,8 @@ TRIED = 4  # of the best points, at which fields are spanned
 CLIMBS = 12  # points near the best of these, at least
 MOST_CLIMBS = 96
 WORK = 10_000  # points near the best, times parameters: a small network is looked at more often
+SMALL = 400  # parameters of a network whose inputs take few values, up to which it is counted at single points
+SURE = 12  # such points, before it is said that no point has as few laws
 ELSEWHERE = (1.0, 1.0, 3.0)  # scales of other points, where parameters alone decide a pattern
 INPUTS = 256  # at each point where pairs of gates are looked at
 WIDEST = 200  # gates in these pairs
@@ -90,6 +92,7 @@ def doubted(found: Count, reach: Reach) -> Count:
     """A count with the patterns of all points; undecided where gates are tied, so that no point has them.
 
     That none of the points that were looked at has them is no doubt by itself: small networks have dead units at many.
+    Where inputs take few values it is, if many were: what a word switches is a matter of parameters.
 
     Args:
         found: the count.
@@ -105,6 +108,8 @@ def doubted(found: Count, reach: Reach) -> Count:
             return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
     most, best = -1, None
     climbs = max(CLIMBS, min(MOST_CLIMBS, WORK // found.parameters))
+    if reach.patterns.few and found.parameters <= SMALL:
+        return _at_points(found, reach)
     for i, values in enumerate((*_lively(reach.patterns), *[None] * climbs)):
         point = values if values is not None or best is None else _near(reach.patterns, best, i)
         if point is None:
@@ -122,6 +127,21 @@ def doubted(found: Count, reach: Reach) -> Count:
         why = f"{why}: others never come together"
         return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
     return replace(found, method=f"{found.method}; {why}")
+
+
+def _at_points(found: Count, reach: Reach) -> Count:
+    """A count of a network whose inputs take few values: what these switch at one point is a matter of parameters."""
+    least: int | None = None
+    for values in (*_lively(reach.patterns), *(reach.patterns.ordinary() for _ in range(SURE))):
+        laws = reach.laws(values)
+        if laws <= found.laws:
+            return found
+        least = laws if least is None else min(laws, least)
+    why = (
+        "inputs take few values, so that parameters alone decide which activations there are, and at least "
+        f"{least} laws are counted at each of the points that were looked at"
+    )
+    return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
 
 
 def _lively(patterns: Patterns) -> list[Tensors]:

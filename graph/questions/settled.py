@@ -80,6 +80,11 @@ def _told(
             found = {known: _left(each, losses, frozen, known) for known, each in wanted.items()}
     except Exception:  # calls without second derivatives, or that vmap does not take
         return laws.notes
+    doubts = [each for each in found.values() if isinstance(each, str)]
+    if doubts:
+        return (
+            laws.notes if arch.trace is None else (*laws.notes, f"whether a law is missing is not decided: {doubts[0]}")
+        )
     if not all(each.decided for each in found.values()):
         return laws.notes
     if any(each.left for each in found.values()):
@@ -106,11 +111,11 @@ def _counted(laws: LawSet, found: Mapping[int, Filling]) -> str:
     return said if laws.gaps else f"{said}: no rule says where the other {left} may be"
 
 
-def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], known: int) -> Filling:
+def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.Tensor], known: int) -> Filling | str:
     """How many laws a network has beside those that are known: 0 where some point shows it, more where all agree.
 
-    Fields with the activation patterns of all points span what a single point may never have (see `reach`).  Words have
-    no such fields: at one point every word has one pattern, so that a law may be another function on each piece.
+    Fields with the activation patterns of all points span what a single point may never have (see `reach`): why that
+    leaves it open.
     """
     generator = torch.Generator().manual_seed(0)
     seen: set[Filling] = set()
@@ -119,12 +124,13 @@ def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.
         seen.add(filling(potential, theta, sample, known))
         if FILLED in seen:
             rank, size = span_of(potential, theta, sample).rank, theta.numel()
-            found = Count(known, size, (rank, size - known), math.inf, Verdict.HOLDS, "filled")
-            reach = reach_of(arch, losses, generator, frozen)
-            if reach.patterns.chosen and any(s.tokens for s in arch.inputs):
-                return UNDECIDED
-            return FILLED if doubted(found, reach).verdict is Verdict.HOLDS else UNDECIDED
-    return seen.pop() if len(seen) == 1 else UNDECIDED
+            found = Count(known, size, (rank, size - known), math.inf, Verdict.HOLDS, "")
+            found = doubted(found, reach_of(arch, losses, generator, frozen))
+            return FILLED if found.verdict is Verdict.HOLDS else found.method.removeprefix("; ")
+    if len(seen) == 1 and all(each.decided for each in seen):
+        return seen.pop()
+    still = reach_of(arch, losses, generator, frozen).patterns.still
+    return "parameters alone decide some activations, and other ones leave other laws" if still else UNDECIDED
 
 
 def _frozen(arch: Architecture, module: object) -> dict[str, torch.Tensor]:
