@@ -158,8 +158,8 @@ class GradientWatch:
 
     def left(self) -> tuple[str, ...]:
         """At the beginning of a backward pass: the parameters that have a gradient already."""
-        some = [(n, p) for n, p in self._watched() if n not in self._written and p.grad is not None]
-        return tuple(n for n, p in some if bool(local(p.grad).any()))
+        some = {n: p.grad for n, p in self._watched() if n not in self._written}
+        return tuple(n for n, g in some.items() if g is not None and bool(local(g).any()))
 
     def seen(self, grads: Mapping[str, Tensor]) -> Seen:
         """What changed since backward; call it right before the step.

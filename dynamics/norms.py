@@ -60,7 +60,7 @@ class NormWatch:
         found: dict[str, set[Leak]] = {}
         for leak in (k for law in laws for k in law.leaks or ()):
             found.setdefault(leak.site, set()).add(leak)
-        network = inside(self._model)
+        network: Any = inside(self._model)
         own = hasattr(network, "arch")
         modules = {} if own else _norms(self._model)
         forms = {module: Form(module) for module in modules.values()}
@@ -81,7 +81,7 @@ class NormWatch:
         if own:
             normed = [n for n in network.arch.nodes if isinstance(network.arch.block(n), BLOCKS)]
             taps = {n: self.conditioning.beside for n in normed} | {n: tap.beside for n, tap in places.items()}
-            network.taps = Unsaved(taps)  # type: ignore[assignment]
+            network.taps = Unsaved(taps)
             self._handles.append(_Untap(network))
 
     def aim(self, laws: Iterable[Law]) -> None:

@@ -77,14 +77,14 @@ def _told(
     try:
         with few_threads(laws.parameters), no_transform_left(), random_states():
             wanted = {laws.independent: arch.with_epsilon(0.0), laws.exact_independent: arch}
-            found = {known: _left(each, losses, frozen, known) for known, each in wanted.items()}
+            asked = {known: _left(each, losses, frozen, known) for known, each in wanted.items()}
     except Exception:  # calls without second derivatives, or that vmap does not take
         return laws.notes
-    doubts = [each for each in found.values() if isinstance(each, str)]
+    found = {known: each for known, each in asked.items() if isinstance(each, Filling)}
+    doubts = [each for each in asked.values() if isinstance(each, str)]
     if doubts:
-        return (
-            laws.notes if arch.trace is None else (*laws.notes, f"whether a law is missing is not decided: {doubts[0]}")
-        )
+        said = f"whether a law is missing is not decided: {doubts[0]}"
+        return laws.notes if arch.trace is None else (*laws.notes, said)
     if not all(each.decided for each in found.values()):
         return laws.notes
     if any(each.left for each in found.values()):
