@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.modules.instancenorm import _InstanceNorm
+
+from .norm_forms import BATCH, INSTANCE
+
+DROPOUT = nn.modules.dropout._DropoutNd
 
 
 class Modes:
@@ -35,5 +36,5 @@ class Modes:
 
 
 def _differs(part: nn.Module) -> bool:
-    norm = isinstance(part, (_BatchNorm, _InstanceNorm)) and part.track_running_stats
-    return norm or (isinstance(part, _DropoutNd) and part.p > 0)
+    norm = isinstance(part, (BATCH, INSTANCE)) and part.track_running_stats
+    return norm or (isinstance(part, DROPOUT) and part.p > 0)

@@ -10,8 +10,7 @@ torch's own BatchNorm has the product already (`native_norms.py`).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -26,9 +25,9 @@ from lawful.theory.own_runs import is_own_run
 from .conditioning import Conditioning
 from .gradients import GradientWatch
 from .hooks import Hook, Unsaved
-from .names import bare
 from .native_norms import NativeNorm
-from .norm_forms import BLOCKS, KNOWN, Form, epsilon_of, of_block
+from .norm_forms import BLOCKS, Form, of_block
+from .norm_places import norms_of, place_of
 from .unwrap import inside
 
 
@@ -62,12 +61,12 @@ class NormWatch:
             found.setdefault(leak.site, set()).add(leak)
         network: Any = inside(self._model)
         own = hasattr(network, "arch")
-        modules = {} if own else _norms(self._model)
+        modules = {} if own else norms_of(self._model)
         forms = {module: Form(module) for module in modules.values()}
         self.conditioning.watch(forms)
         places: dict[str, Tap] = {}
         for site, leaks in found.items():
-            place = site if own else _place(site, modules)
+            place = site if own else place_of(site, modules)
             if place is None:
                 continue
             tap = places.get(place)
@@ -323,30 +322,3 @@ def _axis(x: Tensor, axis: int | None, size: int, heads: int | None) -> int | No
         return -1
     found = [i for i in range(1, x.ndim - 1) if x.shape[i] == heads]
     return found[0] if len(found) == 1 else None
-
-
-def _norms(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules that do nothing but normalise, by their bare names."""
-    out = {}
-    for name, module in model.named_modules():
-        small = all(p.ndim <= 1 for p in module.parameters()) or isinstance(module, nn.LayerNorm)
-        said = epsilon_of(module) is not None or (type(module) not in KNOWN and any(True for _ in module.parameters()))
-        if "norm" in type(module).__name__.lower() and said and small:
-            out[bare(name)] = module
-    return out
-
-
-def _place(site: str, modules: Mapping[str, nn.Module]) -> str | None:
-    """The norm that a block of the laws is, in a model that may be wrapped or hold it as a part."""
-    plain = re.sub(r"#\d+$", "", site)
-    at = [n for n in modules if plain == n or plain.startswith(n + ".")]
-    if not at:
-        at = [n for n in modules if n.endswith("." + plain) or any(n.endswith("." + p) for p in _heads(plain))]
-        at = at if len(at) == 1 else []
-    return max(at, key=len) if at else None
-
-
-def _heads(name: str) -> list[str]:
-    """What a name begins with, the longest first: `a.b.c` gives `a.b`."""
-    parts = name.split(".")
-    return [".".join(parts[:i]) for i in range(len(parts) - 1, 1, -1)]

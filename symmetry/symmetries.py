@@ -199,10 +199,11 @@ def symmetries(
         notes += [*lost, f"rotations and permutations are not listed: {error}"]
         return Symmetries(kept, laws, notes, arch, setting)
     found += rotations(solution, laws, found, setting)
-    found, idle = _read(found, solution.drawn)
-    notes += idle
+    unread = unread_parts(solution.drawn)
+    found = [s for s in found if not unread.issuperset(m.part.parameter for m in s.moves)]
     more, said = discrete(as_computed(solution.drawn), found, setting, arch, _training(own))
-    kept, lost = tried(_real([*found, *more], own, notes), setting, arch)
+    whole = _whole([*found, *more], unread, notes)
+    kept, lost = tried(_real(whole, own, notes), setting, arch)
     return Symmetries(kept, laws, [*notes, *said, *lost], arch, setting, solution.drawn)
 
 
@@ -222,19 +223,31 @@ def _is_complex(part: torch.nn.Module, name: str) -> bool:
     return part._parameters[name] is not None and torch.is_complex(getattr(part, name))
 
 
-def _read(found: Sequence[Symmetry], diagram: Diagram) -> tuple[list[Symmetry], list[str]]:
-    """Without what only moves parts of parameters that nothing reads: at another length of the inputs they are read."""
+def unread_parts(diagram: Diagram) -> frozenset[str]:
+    """Parts of parameters that nothing reads: at another length of the inputs they are read."""
     idle: dict[str, bool] = {}
     for site in diagram.sites:
         table = isinstance(site.rule, TableRule)
         unread = table and all(isinstance(r.rule, DiscardRule) for w in site.outputs for r, _ in diagram.readers[w])
         for name in site.parameters:
             idle[name] = idle.get(name, True) and unread and is_part(name)
-    names = [{m.part.parameter for m in s.moves} for s in found]
-    gone = {n for own in names for n in own if all(idle.get(m, False) for m in own)}
-    kept = [s for s, own in zip(found, names, strict=True) if not own <= gone]
-    said = f"nothing reads {', '.join(sorted(gone))} here, which longer inputs may: what moves them alone is left out"
-    return kept, [said] if gone else []
+    return frozenset(name for name, still in idle.items() if still)
+
+
+def _whole(found: Sequence[Symmetry], unread: frozenset[str], notes: list[str]) -> list[Symmetry]:
+    """Without those that move parts of a parameter of which other parts are not read, and may be at another length.
+
+    What moves the parts that are read would have to move the others alike; how these are read is not known.
+    """
+    cut = {base(name) for name in unread}
+    kept = [s for s in found if cut.isdisjoint(base(m.part.parameter) for m in s.moves)]
+    if len(kept) < len(found):
+        notes.append(
+            f"nothing reads {', '.join(sorted(unread))} here, which longer inputs may: "
+            f"{plural(len(found) - len(kept), 'symmetry', 'symmetries')} of {', '.join(sorted(cut))} "
+            f"{'is' if len(found) - len(kept) == 1 else 'are'} left out; give inputs that read all of it"
+        )
+    return kept
 
 
 def _training(network: Architecture | torch.nn.Module) -> bool:

@@ -16,10 +16,11 @@ from lawful.symmetry.given import FOLDING, weights_of
 from lawful.symmetry.models import of_model, write
 from lawful.symmetry.reach import readers_of
 from lawful.symmetry.running import copied, distance, outputs, tensors_of
-from lawful.symmetry.symmetries import Symmetries, symmetries
+from lawful.symmetry.symmetries import Symmetries, symmetries, unread_parts
 from lawful.symmetry.symmetry import TOLERANCE
 from lawful.theory.arguments import of_right_kinds, plural
 from lawful.theory.laws.pages import Printed
+from lawful.theory.parts import base
 from lawful.theory.typed import typed
 
 from .batchnorm import batchnorms
@@ -107,6 +108,7 @@ def fold(
     weights_of(model, found.setting)
     setting, start = of_model(found.setting, model, torch.Generator().manual_seed(seed))
     refused: dict[str, str] = {}
+    unread = sorted(unread_parts(found.diagram)) if found.diagram is not None else []
     now, done = dict(start), []
     gone: Gone = {}
     for kind in KINDS:
@@ -119,6 +121,9 @@ def fold(
                 refused[said] = what
                 continue
             change, plain = what
+            if cut := [n for n in unread if base(n) in change]:
+                refused[said] = f"nothing reads {cut[0]} here, which longer inputs may; give inputs that read all of it"
+                continue
             error = distance(*outputs(setting, [now, now | change], seed))
             if error > TOLERANCE or error != error:
                 refused[said] = f"outputs would change by {error:.1e}"
