@@ -32,7 +32,7 @@ CLIMBS = 12  # points near the best of these, at least
 MOST_CLIMBS = 96
 WORK = 10_000  # points near the best, times parameters: a small network is looked at more often
 SMALL = 400  # parameters of a network whose inputs take few values, up to which it is counted at single points
-SURE = 12  # such points, before it is said that no point has as few laws
+SURE, SOME = 8, 2  # such points, and those where inputs change much, before it is said that none has as few laws
 ELSEWHERE = (1.0, 1.0, 3.0)  # scales of other points, where parameters alone decide a pattern
 INPUTS = 256  # at each point where pairs of gates are looked at
 WIDEST = 200  # gates in these pairs
@@ -132,7 +132,8 @@ def doubted(found: Count, reach: Reach) -> Count:
 def _at_points(found: Count, reach: Reach) -> Count:
     """A count of a network whose inputs take few values: what these switch at one point is a matter of parameters."""
     least: int | None = None
-    for values in (*_lively(reach.patterns), *(reach.patterns.ordinary() for _ in range(SURE))):
+    ordinary = (reach.patterns.ordinary() for _ in range(SURE))
+    for values in (*ordinary, *_lively(reach.patterns)[:SOME]):
         laws = reach.laws(values)
         if laws <= found.laws:
             return found
