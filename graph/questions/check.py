@@ -35,6 +35,7 @@ from .count import ONE_RUN, class_axes, count
 from .derive import by_rules, derive, listed
 from .fields import counted_examples
 from .reading import NetworkLike, expect_numbers, question
+from .settled import OPEN
 
 __all__ = ["CheckReport", "acceptable", "agreed_losses", "check", "gradient_rank", "verify"]
 
@@ -219,6 +220,9 @@ def check(
         if wider.copied and not wider.reason and there is run:
             second = _counted(replace(found, subject=wider), seed, say)
             found = second if second.complete else found
+    if found.complete:  # what fewer points had left open
+        notes = found.laws.notes
+        found = replace(found, laws=found.laws.noted([n for n in notes if not n.startswith(OPEN)]))
     return found
 
 

@@ -31,8 +31,10 @@ TRIED = 4  # of the best points, at which fields are spanned
 CLIMBS = 12  # points near the best of these, at least
 MOST_CLIMBS = 96
 WORK = 10_000  # points near the best, times parameters: a small network is looked at more often
-SMALL = 400  # parameters of a network whose inputs take few values, up to which it is counted at single points
-SURE, SOME = 8, 2  # such points, and those where inputs change much, before it is said that none has as few laws
+LEAST, TRIES = 2, 16  # points at which a network is counted whose inputs take few values
+EFFORT = 1_000  # points, times parameters
+FEWEST, TOGETHER = 32, 32  # points that these are chosen from, at least, and those that are looked at together
+LOOKS = 64  # inputs at each of them
 ELSEWHERE = (1.0, 1.0, 3.0)  # scales of other points, where parameters alone decide a pattern
 INPUTS = 256  # at each point where pairs of gates are looked at
 WIDEST = 200  # gates in these pairs
@@ -88,15 +90,16 @@ def reach_of(
     )
 
 
-def doubted(found: Count, reach: Reach) -> Count:
+def doubted(found: Count, reach: Reach, *, quick: bool = False) -> Count:
     """A count with the patterns of all points; undecided where gates are tied, so that no point has them.
 
     That none of the points that were looked at has them is no doubt by itself: small networks have dead units at many.
-    Where inputs take few values it is, if many were: what a word switches is a matter of parameters.
+    Where inputs take few values it is: what a word switches is a matter of parameters.
 
     Args:
         found: the count.
         reach: how the same is counted at single points.
+        quick: where inputs take few values, a quarter of the points is enough.
     """
     if not reach.patterns.chosen or not found.laws < found.parameters:
         return found
@@ -106,10 +109,10 @@ def doubted(found: Count, reach: Reach) -> Count:
             spans = ", ".join(map(str, (found.ranks[0], *others)))
             why = f"parameters alone decide some activations, and fields span {spans} dimensions at different ones"
             return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
+    if reach.patterns.few:
+        return _at_points(found, reach, quick)
     most, best = -1, None
     climbs = max(CLIMBS, min(MOST_CLIMBS, WORK // found.parameters))
-    if reach.patterns.few and found.parameters <= SMALL:
-        return _at_points(found, reach)
     for i, values in enumerate((*_lively(reach.patterns), *[None] * climbs)):
         point = values if values is not None or best is None else _near(reach.patterns, best, i)
         if point is None:
@@ -129,20 +132,45 @@ def doubted(found: Count, reach: Reach) -> Count:
     return replace(found, method=f"{found.method}; {why}")
 
 
-def _at_points(found: Count, reach: Reach) -> Count:
-    """A count of a network whose inputs take few values: what these switch at one point is a matter of parameters."""
-    least: int | None = None
-    ordinary = (reach.patterns.ordinary() for _ in range(SURE))
-    for values in (*ordinary, *_lively(reach.patterns)[:SOME]):
-        laws = reach.laws(values)
+def _at_points(found: Count, reach: Reach, quick: bool) -> Count:
+    """A count of a network whose inputs take few values: what these switch at one point is a matter of parameters.
+
+    Points where gates come apart most are looked at first, then some near the best of them.
+    """
+    tries = max(LEAST, min(TRIES, EFFORT // found.parameters))
+    tries = max(LEAST, tries // 4) if quick else tries
+    least, best = found.parameters + 1, None
+    rich = iter(_rich(reach.patterns, max(FEWEST, min(INPUTS, WORK // found.parameters))))
+    for i in range(tries):
+        if best is None or 2 * i < tries:
+            point = next(rich)
+        else:
+            share = SHARES[i % len(SHARES)]
+            point = reach.patterns.near(best, reach.patterns.ordinary(), share)
+        laws = reach.laws(point)
         if laws <= found.laws:
             return found
-        least = laws if least is None else min(laws, least)
+        if laws <= least:
+            least, best = laws, point
     why = (
         "inputs take few values, so that parameters alone decide which activations there are, and at least "
         f"{least} laws are counted at each of the points that were looked at"
     )
     return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
+
+
+def _rich(patterns: Patterns, points: int) -> list[Tensors]:
+    """Ordinary points, those first where the gates tell the most inputs apart, by the entropy of their pairs."""
+    drawn = [patterns.ordinary() for _ in range(points)]
+    scores = []
+    for start in range(0, points, TOGETHER):
+        some = drawn[start : start + TOGETHER]
+        seen = patterns.seen_at({n: torch.stack([p[n] for p in some]) for n in some[0]}, LOOKS)
+        gates = torch.cat([g.flatten(2) for g in seen.values()], 2)[:, :, :WIDEST]
+        states = torch.stack([(gates == k).double() for k in gates.unique()], 3).flatten(2)
+        chance = states.mT @ states / LOOKS
+        scores += torch.special.entr(chance).sum((1, 2)).tolist()
+    return [drawn[i] for i in sorted(range(points), key=lambda i: -scores[i])]
 
 
 def _lively(patterns: Patterns) -> list[Tensors]:
