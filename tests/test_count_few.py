@@ -106,3 +106,21 @@ def test_points_with_dead_units_do_not_agree_by_chance(seed: int) -> None:
     assert found.laws == 10 and found.verdict == "holds"
     found = lw.count(Signs(2), args=torch.randn(3, 2), seed=seed)  # 3 at one point of 200, more at the others
     assert found.laws == 3 or found.verdict == "undecided"
+
+
+class Hashed(nn.Module):
+    """More words than a table has rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.e, self.f, self.o = nn.Embedding(4, 3), nn.Embedding(3, 3), nn.Linear(3, 2)
+
+    def forward(self, i: Tensor) -> Tensor:
+        return self.o(self.e((i * 7 + 3) % 4) * self.f(i // 2))
+
+
+def test_words_are_drawn_as_far_as_the_example_names_them() -> None:
+    torch.manual_seed(0)
+    for seed in range(2):
+        assert lw.count(Hashed(), args=WORDS, seed=seed).laws == 9
+    assert any(note.startswith("9 laws are counted") for note in lw.derive(Hashed(), args=WORDS).notes)

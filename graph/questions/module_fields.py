@@ -209,7 +209,8 @@ class _ModuleFields:
                     self._run(self.theta, given | {key: torch.full_like(value, rows - 1)})
                 except (IndexError, RuntimeError):  # it names rows of a smaller one, or none
                     continue
-                found[key] = rows
+                named = int(value.max()) + 1 if value.numel() else 0  # words that are hashed may be more than the rows
+                found[key] = max(rows, named)
                 break
         return found
 
