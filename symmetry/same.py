@@ -21,13 +21,13 @@ from .given import ACTING
 from .least_norm import least_norm
 from .moves import Move
 from .running import Tensors, distance, outputs, tensors_of
-from .symmetries import Symmetries
+from .symmetries import Symmetries, unread_parts
 from .symmetry import Symmetry
 
 Model = TypeVar("Model", torch.nn.Module, dict[str, torch.Tensor])
 
 EQUAL = 1e-6  # relative distance of parameters of one network; balancing ends at about 1e-8
-ALIKE = 1e-8  # relative distance of outputs of one function
+ALIKE = 1e-12  # relative distance of outputs of one function that float64 may make of a symmetry that is applied
 ROUNDINGS = 50  # units of rounding of the checkpoints' own type that both may be off by
 SHAKEN = 20  # times what one unit of rounding does to the outputs: checkpoints are rounded at every step
 NARROW = 1e-6  # units of rounding above this hide real differences: then only equal parameters are called the same
@@ -47,6 +47,7 @@ class Same(Printed):
         moved: names of the parameters in which the two models differ.
         outputs: largest relative difference of outputs on random inputs.
         parameters: relative distance of the parameters after the elements.
+        reason: why it is undecided; empty if it is not.
     """
 
     verdict: Verdict
@@ -54,6 +55,7 @@ class Same(Printed):
     moved: tuple[str, ...]
     outputs: float
     parameters: float
+    reason: str = ""
 
     def __bool__(self) -> bool:
         return self.verdict.passed
@@ -61,7 +63,7 @@ class Same(Printed):
     def __str__(self) -> str:
         rows = [f"{name}: {element}" for name, element in self.elements.items()]
         rows.append(f"outputs differ by {self.outputs:.1e}, parameters after that by {self.parameters:.1e}")
-        return "\n".join([*rows, f"one function: {self.verdict}"])
+        return "\n".join([*rows, f"one function: {self.verdict}{f', {self.reason}' if self.reason else ''}"])
 
 
 @typed(ways=ACTING)
@@ -110,7 +112,13 @@ def same_function(
     seen: list[list[torch.Tensor]] = outputs(found.setting, changes, seed)
     gap, shaken = distance(*seen[:2]), max(distance(x, y) for x, y in zip(seen[:2], seen[2:], strict=True))
     if gap > max(ALIKE, rounding, SHAKEN * shaken) or gap != gap:
-        return Same(Verdict.UNDECIDED if gap != gap else Verdict.VIOLATED, {}, differ, gap, _gap(first, second))
+        verdict, why = (Verdict.UNDECIDED, "the outputs are no numbers") if gap != gap else (Verdict.VIOLATED, "")
+        return Same(verdict, {}, differ, gap, _gap(first, second), why)
+    unread = sorted(unread_parts(found.diagram)) if found.diagram is not None else []
+    for name in unread:
+        if _gap({name: read(name, first)}, {name: read(name, second)}) > rounding:
+            why = f"{name} differs, which these inputs do not read; give inputs that read all of it"
+            return Same(Verdict.UNDECIDED, {}, differ, gap, _gap(first, second), why)
     lawful = [s for s in found if s.lawful]
     x, y = (_canonical(t, lawful) for t in (first, second))
     turned = frozenset(n for s in found if s.kind == "matrix" for n in s.parameters)
@@ -124,13 +132,10 @@ def same_function(
         rest = _gap(x, y)
         if rest < EQUAL or rest > before * (1 - 1e-6):
             break
-    return Same(
-        Verdict.HOLDS if rest < max(EQUAL, rounding if unit < NARROW else 0.0) else Verdict.UNDECIDED,
-        elements,
-        differ,
-        gap,
-        rest,
-    )
+    if rest < max(EQUAL, rounding if unit < NARROW else 0.0):
+        return Same(Verdict.HOLDS, elements, differ, gap, rest)
+    why = "the outputs agree on random inputs, and no symmetry that is known leads from one to the other"
+    return Same(Verdict.UNDECIDED, elements, differ, gap, rest, why)
 
 
 def _canonical(tensors: Tensors, lawful: Sequence[Symmetry]) -> Tensors:

@@ -1,5 +1,6 @@
 """A parameter that the example reads a part of: what leaves the function alone here may change it at longer inputs."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -74,9 +75,40 @@ def test_inputs_that_read_all_of_it_give_all_symmetries() -> None:
     assert any("nothing reads pos[:,6:8] here" in why for why in refused.values())
 
 
-def test_models_that_differ_where_nothing_reads_are_not_the_same() -> None:
+class Gained(nn.Module):
+    """Positions that scale the words: beside many words a difference of a few is small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.e, self.pos, self.h = nn.Embedding(2000, 16), nn.Parameter(0.02 * torch.randn(8, 1)), nn.Linear(16, 5)
+
+    def forward(self, i: Tensor) -> Tensor:
+        return self.h(self.e(i) * (1 + self.pos[: i.shape[1]]))
+
+
+@pytest.mark.parametrize("by", [1.0, 1e-3, 1e-6, 1e-9])
+def test_models_that_differ_where_nothing_reads_are_not_the_same(by: float) -> None:
     torch.manual_seed(0)
-    model, other = Blocks(READ["a slice"]).double().eval(), Blocks(READ["a slice"]).double().eval()
-    other.load_state_dict(model.state_dict())
-    other.pos.data[:, SHORT:] = other.pos.data[:, SHORT:].flip(-1)
-    assert lw.same_function(model, other, args=(torch.randint(13, (2, SHORT)),)).verdict == "undecided"
+    for model, cut in ((Blocks(READ["a slice"]), "pos[:,6:8]"), (Gained(), "pos[6:8]")):
+        model = model.double().eval()
+        other = copy.deepcopy(model)
+        rows = other.pos.data[:, SHORT:] if other.pos.ndim == 3 else other.pos.data[SHORT:]
+        rows += by
+        short, full = torch.randint(13, (2, SHORT)), torch.randint(13, (2, LONGEST))
+        found = lw.same_function(model, other, args=(short,))
+        assert found.verdict == "undecided" and found.reason.startswith(f"{cut} differs"), found
+        assert off(model, other, full) > 0
+        assert lw.same_function(model, copy.deepcopy(model), args=(short,)).verdict == "holds"
+
+
+@pytest.mark.parametrize(("dtype", "by"), [(torch.float64, 1e-9), (torch.float64, 1e-5), (torch.float32, 1e-3)])
+def test_what_is_more_than_rounding_is_another_function(dtype: torch.dtype, by: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
+    other = copy.deepcopy(model)
+    other[2].weight.data[3, 4] += by
+    found = lw.symmetries(model, args=torch.randn(4, 5, dtype=dtype))
+    assert lw.same_function(model, other, network=found).verdict == "violated"
+    for s in found:
+        moved = s.apply(model, s.random(torch.Generator().manual_seed(0)))
+        assert lw.same_function(model, moved, network=found).verdict == "holds"
