@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lawful.theory.arguments import ArgumentError
@@ -101,7 +101,8 @@ def search(
         question.unknown,
         () if optimizer else question.optimizers[1:],
     )
-    stated = formulas.stated(text, entries())
+    own = shelf.all_entries() if formulas.is_formula(text) else []
+    stated = formulas.stated(text, (*entries(), *own))
     if stated:  # numbers and names in a formula are those of somebody's layers
         read = replace(read, unknown=(), corrected=())
         question = replace(question, terms={t: w for t, w in question.terms.items() if not t.isdigit()})
@@ -115,21 +116,20 @@ def search(
 
 
 def _with(
-    stated: Mapping[str, float], scored: list[tuple[float, Entry]], question: Analysis
+    stated: Sequence[tuple[float, Entry]], scored: list[tuple[float, Entry]], question: Analysis
 ) -> list[tuple[float, Entry]]:
     """Entries that state a formula come first; those of its kind where its letters say nothing, the plainest first."""
     if not stated:
         return scored
-    linear = {"balanced", "linear"} <= set(question.terms) and any("ᵀ" in by_id()[id].text for id in stated)
+    linear = {"balanced", "linear"} <= set(question.terms) and any("ᵀ" in e.text for _, e in stated)
     if linear or any(t.startswith(MATRIX) for t in question.terms):  # matrices of any two layers, or of attention
-        same = {id for id, fit in stated.items() if fit == formulas.SAME}
-        found = {e.id: s for s, e in scored} | {id: 0.0 for id in same - {e.id for _, e in scored}}
-        return sorted(
-            ((s + (id in same), by_id()[id]) for id, s in found.items() if id in by_id()), key=lambda f: -f[0]
-        )
-    first = [(fit, by_id()[id]) for id, fit in stated.items()]
-    rest = [(s, e) for s, e in scored if e.id not in stated]
-    return sorted(first, key=lambda f: (-f[0], len(f[1].blocks), len(f[1].id), f[1].id)) + rest
+        same = {e.id: e for fit, e in stated if fit == formulas.SAME}
+        known = {e.id for _, e in scored}
+        scored = [(s + (e.id in same), e) for s, e in scored] + [(1.0, e) for id, e in same.items() if id not in known]
+        return sorted(scored, key=lambda f: -f[0])
+    alike = {starred(e.id): (fit, e) for fit, e in reversed(stated)}  # of own networks the first of all layers
+    first = sorted(alike.values(), key=lambda f: (-f[0], len(f[1].blocks), len(f[1].id), f[1].id))
+    return first + [(s, e) for s, e in scored if starred(e.id) not in alike]
 
 
 def starred(id: str) -> str:

@@ -6,13 +6,14 @@ every law that holds for any gradient at the outputs is known as before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree
 
+from lawful.theory.inputs import object_items
 from lawful.theory.own_runs import is_own_run
 
 ROWS = 64  # of an output are looked at
@@ -44,30 +45,44 @@ class Outputs:
         """A forward hook of the model."""
         if torch.compiler.is_compiling() or is_own_run() or not model.training or not torch.is_grad_enabled():
             return
-        for out in _pytree.tree_leaves(dict(found) if isinstance(found, Mapping) else found):
-            if isinstance(out, Tensor) and out.requires_grad and out.is_floating_point():
+        for out in _tensors(found):
+            if out.requires_grad and not out.is_leaf and out.is_floating_point():  # a leaf would keep every hook
                 values = out.detach()
                 out.register_hook(lambda grad, values=values: self._note(values, grad))
 
     @torch.no_grad()
     def _note(self, values: Tensor, grad: Tensor) -> None:
+        if not values.numel():
+            return
         if values.ndim < 2:  # a loss that the model computes itself: of cross-entropy about `1 - p`
-            largest = small = float(values.abs().max()) if values.numel() else 0.0
+            largest = small = float(values.abs().max())
         else:
             axis = 1 if values.ndim > 3 else -1
             z, g = _rows(values, axis), _rows(grad, axis)
-            small = float(torch.linalg.vector_norm(g)) / max(len(g), 1) ** 0.5
-            largest = max(float(g.abs().max()), _weight(z, g)) if g.numel() else 0.0
+            small = float(torch.linalg.vector_norm(g)) / len(g) ** 0.5
+            largest = max(float(g.abs().max()), _weight(z, g))
         if small < float("inf") and largest < float("inf"):
             self.whole = max(self.whole, largest)
             self._small = max(self._small or 0.0, small)
 
 
+def _tensors(found: Any) -> list[Tensor]:
+    """The tensors of an output of any form."""
+    if isinstance(found, Tensor):
+        return [found]
+    if (held := object_items(found)) is not None:
+        found = held[0]
+    parts = found.values() if isinstance(found, Mapping) else found if isinstance(found, (list, tuple)) else ()
+    return [t for part in parts for t in _tensors(part)]
+
+
 def _rows(x: Tensor, axis: int) -> Tensor:
     """Some rows over the classes, evenly spaced, in float64."""
-    rows = x.movedim(axis, -1).reshape(-1, x.shape[axis])
-    most = max(1, min(ROWS, MOST // max(x.shape[axis], 1)))
-    return rows[:: max(1, len(rows) // most)][:most].double()
+    x = x.movedim(axis, -1)
+    rows, classes = math.prod(x.shape[:-1]), x.shape[-1]
+    most = max(1, min(ROWS, MOST // classes, rows))
+    places = torch.arange(most, device=x.device) * rows // most
+    return x[torch.unravel_index(places, x.shape[:-1])].double()
 
 
 def _weight(z: Tensor, g: Tensor) -> float:

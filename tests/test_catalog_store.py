@@ -35,6 +35,14 @@ def entry(name: str, number: int = 0, **other: str) -> Entry:
     return Entry(**(data | other))  # type: ignore[arg-type]
 
 
+def test_a_formula_finds_your_own_laws_too() -> None:
+    own = {"q": "Q7 Q7ᵀ - K7 K7ᵀ", "gain": "‖fc1.weight[i,:]‖² - 7 ‖fc2.weight[:,i]‖²"}
+    shelf.add("zebra", [entry("zebra", i, statement_text=t, statement_latex=t) for i, t in enumerate(own.values())])
+    for i, text in enumerate(own.values()):
+        found = catalog.search(text)
+        assert f"own/zebra/balance/layer{i}" in [e.id for e in found], found
+
+
 def test_kept_found_exported_removed(tmp_path: Path) -> None:
     shelf.add("zebra", [entry("zebra", k) for k in range(3)])
     assert shelf.names() == {"zebra": 3}

@@ -39,34 +39,36 @@ TERM = re.compile(
     rf"|(?P<a>{FACTOR})(?P<at>ᵀ?)\s*(?P<b>{FACTOR})(?P<bt>ᵀ?))"
 )
 SUM = re.compile(rf"-?\s*{TERM.pattern}(?:\s*[+-]\s*{re.sub('[?]P<[a-z]+>', '?:', TERM.pattern)})*")
+SIGNS = re.compile("[²ᵀ‖]")
 Shape = tuple[tuple[str, ...], ...]
 
 
-def stated(text: str, entries: Iterable[Entry]) -> dict[str, float]:
-    """The laws that a formula states, by id, and how well it fits; of several ways only the best.
+def is_formula(text: str) -> bool:
+    """Whether a question holds a formula of norms or transposes."""
+    return bool(SIGNS.search(_formula(_rewritten(text))[0]))
+
+
+def stated(text: str, entries: Iterable[Entry]) -> list[tuple[float, Entry]]:
+    """The laws that a formula states, and how well it fits each.
 
     Args:
         text: a question; beside other words a formula counts only as it is written.
         entries: the entries.
     """
-    known = list(entries)
-    written = _solid(text)
-    same = [e.id for e in known if e.is_law and written in (_solid(e.text), _solid(e.latex))]
-    asked, alone = _formula(_rewritten(text))
-    if not re.search("[²ᵀ‖]", asked):
-        return dict.fromkeys(same, SAME)
-    shape = _shape(asked) if alone else None
+    written, (asked, alone) = _solid(text), _formula(_rewritten(text))
+    shape = _shape(asked) if alone and SIGNS.search(asked) else None
     whole = shape is not None and not any(side for *_, side in shape)  # vectors: `‖w_in‖² - ‖w_out‖²` of one neuron
-    found: dict[str, float] = {}
-    for e in known:
+    found = []
+    for e in entries:
         if not e.is_law or not e.text:
             continue
-        if e.id in same or _plain(e.text) == _plain(asked):
-            found[e.id] = SAME
+        same = written in (_solid(e.text), _solid(e.latex))
+        if same or (SIGNS.search(asked) and _plain(e.text) == _plain(asked)):
+            found.append((SAME, e))
         elif shape is not None and shape == _shape(_rewritten(e.text)):
-            found[e.id] = LIKE
+            found.append((LIKE, e))
         elif shape is not None and _bare(shape) == _bare(_shape(_rewritten(e.text))):
-            found[e.id] = LIKE if whole else NEAR
+            found.append((LIKE if whole else NEAR, e))
     return found
 
 
