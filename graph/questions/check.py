@@ -221,8 +221,8 @@ def check(
             second = _counted(replace(found, subject=wider), seed, say)
             found = second if second.complete else found
     if found.complete:  # what fewer points had left open
-        notes = found.laws.notes
-        found = replace(found, laws=found.laws.noted([n for n in notes if not n.startswith(OPEN)]))
+        open_ = found.laws
+        found = replace(found, laws=open_.noted(lambda: [n for n in open_.notes if not n.startswith(OPEN)]))
     return found
 
 

@@ -47,7 +47,7 @@ from .reading import NetworkLike, expect_numbers, question
 ATTEMPTS = 3  # random points, until one separates signal from rounding
 POINTS = 6  # of a module near its own, and as many anywhere, where its fields are spanned
 TINY = 100  # parameters of a module that is counted at more points
-MANY = 8  # of them
+MANY = 5  # of them
 SURE_GAP = DOUBTFUL_GAP  # below it one point is not enough
 FLOATS = "leave out exact=True"
 LESS = "count the part without that operation, or verify laws, which needs first derivatives only"
