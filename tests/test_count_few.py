@@ -51,6 +51,17 @@ class Position(nn.Module):
         return self.o(x + torch.relu(self.p))
 
 
+class Largest(nn.Module):
+    """The place of the largest number picks a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.t, self.o = nn.Parameter(torch.randn(3, 4)), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.o(self.t[x.argmax(-1)].abs())
+
+
 def embedded(act: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 4, bias=False), act, nn.Linear(4, 2, bias=False))
 
@@ -117,6 +128,15 @@ class Hashed(nn.Module):
 
     def forward(self, i: Tensor) -> Tensor:
         return self.o(self.e((i * 7 + 3) % 4) * self.f(i // 2))
+
+
+def test_a_row_that_numbers_pick_is_a_word() -> None:
+    torch.manual_seed(0)
+    module, x = Largest(), torch.randn(6, 3)
+    assert lw.count(module, args=x).laws == 10  # of |t| the full balance, at every point
+    report = lw.check(module, args=x)
+    assert not report.complete and report.count is not None
+    assert report.count.laws == 10 or not report.count.verdict.passed
 
 
 def test_words_are_drawn_as_far_as_the_example_names_them() -> None:

@@ -124,14 +124,21 @@ def _left(arch: Architecture, losses: Sequence[Any], frozen: Mapping[str, torch.
         potential, theta, sample = architecture_fields(arch, losses, generator, frozen=frozen)
         seen.add(filling(potential, theta, sample, known))
         if FILLED in seen:
-            rank, size = span_of(potential, theta, sample).rank, theta.numel()
-            found = Count(known, size, (rank, size - known), math.inf, Verdict.HOLDS, "")
-            found = doubted(found, reach_of(arch, losses, generator, frozen), quick=True)
-            return FILLED if found.verdict is Verdict.HOLDS else found.method.removeprefix("; ")
-    if len(seen) == 1 and all(each.decided for each in seen):
-        return seen.pop()
-    still = reach_of(arch, losses, generator, frozen).patterns.still
-    return "parameters alone decide some activations, and other ones leave other laws" if still else UNDECIDED
+            break
+    reach = reach_of(arch, losses, generator, frozen)
+    if FILLED in seen or (len(seen) == 1 and all(each.decided for each in seen)):
+        told = FILLED if FILLED in seen else seen.pop()
+        if told.left and not reach.patterns.few:
+            return told
+        size, laws = theta.numel(), known + told.left
+        ranks = (span_of(potential, theta, sample).rank, size - laws)
+        found = doubted(Count(laws, size, ranks, math.inf, Verdict.HOLDS, ""), reach, quick=True)
+        return told if found.verdict is Verdict.HOLDS else found.method.removeprefix("; ")
+    return (
+        "parameters alone decide some activations, and other ones leave other laws"
+        if reach.patterns.still
+        else UNDECIDED
+    )
 
 
 def _frozen(arch: Architecture, module: object) -> dict[str, torch.Tensor]:
