@@ -16,6 +16,7 @@ import torch
 from lawful.graph.questions.derive import derive
 from lawful.graph.tracing.compare import BUG
 from lawful.graph.tracing.errors import BackwardError, TraceError
+from lawful.graph.tracing.refusals import no_parameters
 from lawful.theory.laws.law import Law
 from lawful.theory.losses import LossLike
 from lawful.theory.oracle.lending.complexes import real_parts
@@ -116,7 +117,7 @@ def examine(
         findings = Findings(
             name, judgement.parameters, (), judgement.fault, [*judgement.notes, *notes], tuple(allow_untested)
         )
-        findings.notes += _of_the_module(plain)
+        findings.notes += [*_of_the_module(plain), *no_parameters(steps[0].unregistered)]
         findings.stale = (*stale_untested(plain, allow_untested), *stale_designs([s.tape for s in steps], by_design))
         _excuses(findings)
         if laws is not None:

@@ -32,7 +32,7 @@ from .noise import as_placeholders, drawn_example
 from .pairs import in_pairs
 from .places import Place, place_of
 from .products import reorder
-from .refusals import drawn_from, moving_state, refuse_open_shapes, refuse_writes
+from .refusals import drawn_from, moving_state, no_parameters, refuse_open_shapes, refuse_writes
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,11 @@ def _exported(
         change = as_double if recorded else None  # numbers that are read out are those of the comparison
         examples = tuple(map(as_double, examples)) if recorded else examples
         wide = double() if recorded else nullcontext()
-        with on_meta(module) if meta else nullcontext(), lent(module, change), quietly(), wide:
+        with on_meta(module) if meta else nullcontext(), lent(module, change) as own, quietly(), wide:
             flat = FlatCall(module, call, seen.append, rows)
             if call.single:
-                own = [i for i in range(len(examples)) if i not in call.shared]
-                examples = tuple(t.repeat(3, *[1] * (t.ndim - 1)) if i in own else t for i, t in enumerate(examples))
+                rest = [i for i in range(len(examples)) if i not in call.shared]
+                examples = tuple(t.repeat(3, *[1] * (t.ndim - 1)) if i in rest else t for i, t in enumerate(examples))
                 exported = export(flat, examples, module, recorded)
             elif all(t.ndim and t.shape[0] == 1 for t in examples):
                 doubled = tuple(t.repeat(2, *[1] * (t.ndim - 1)) for t in examples)
@@ -184,7 +184,7 @@ def _exported(
         raise TraceError(f"{type(module).__name__}: {error}") from error
     exporting = time.perf_counter() - start
     start = time.perf_counter()
-    program = _read(module, exported, call, examples, seen[-1], notes)
+    program = _read(module, exported, call, examples, seen[-1], notes, own.unregistered)
     if drawn := seen[-1].drawn:
         program = replace(program, limits=(*program.limits, drawn_from(drawn)), branches=True)
     program.seconds.update(export=exporting, flatten=time.perf_counter() - start)
@@ -207,6 +207,7 @@ def _read(
     examples: Sequence[torch.Tensor],
     given: Outputs,
     notes: list[str],
+    unregistered: Mapping[str, torch.Tensor],
 ) -> Program:
     """The flat graph of an exported program, with the module's own names."""
     flat = Flattener()
@@ -217,6 +218,7 @@ def _read(
     parameters: dict[str, Value] = {}
     buffers: dict[Node, tuple[str, torch.Tensor]] = {}
     constants: dict[Node, torch.Tensor] = {}
+    stray: dict[Node, str] = {}
     inputs: list[Node] = []
     values: list[Any] = []
     placeholders = exported.graph_module.graph.find_nodes(op="placeholder")
@@ -234,7 +236,9 @@ def _read(
         elif kind is InputKind.BUFFER:
             buffers[value.node] = (target, tensors[target])
         elif kind is InputKind.CONSTANT_TENSOR:
-            constants[value.node] = exported.exact(exported.constants[source.target])
+            kept = exported.constants[source.target]
+            constants[value.node] = exported.exact(kept)
+            stray.update((value.node, n) for n, t in unregistered.items() if same_memory(t, kept))
     placed = {v.node: n for n, v in parameters.items()}
     found = [flat.outside(v) for v in flat.inline(exported.graph_module, values)]
     refuse_writes(module, flat, placed)
@@ -270,7 +274,6 @@ def _read(
     left = [*given.left, *(n for n, node in zip(given.tensors, found, strict=True) if node not in moving)]
     if left:
         notes.append(f"left out of the outputs: {', '.join(dict.fromkeys(left))}")
-    notes.extend(_unregistered(module) if any(node in live for node in constants) else ())
     used = {n for node, n in placed.items() if node in live}
     meta = any(x.device.type == "meta" for x in examples)
     if noise:
@@ -289,7 +292,10 @@ def _read(
         recorded=exported.recorded,
         call=call,
         notes=tuple(notes),
-        limits=tuple(moving_state(f"{what} ({place_of(write)})") for what, write in moved),
+        limits=(
+            *(moving_state(f"{what} ({place_of(write)})") for what, write in moved),
+            *no_parameters([name for node, name in stray.items() if node in live]),
+        ),
         changed=frozenset(buffers[n][0] for n in flat.written if n in live and n in buffers),
         branches=exported.branches,
         draws=_order(draws, noise, len(inputs)),
@@ -327,20 +333,6 @@ def _registered(module: torch.nn.Module, constant: torch.Tensor) -> tuple[str, I
             "it, which gets no gradient and moves all the same; take the view in the forward"
         )
     return None
-
-
-def _unregistered(module: torch.nn.Module) -> Iterator[str]:
-    """Notes on trained tensors that no submodule registers, which no optimizer sees."""
-    for path, owner in module.named_modules():
-        for name, value in vars(owner).items():
-            items = (
-                value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else (value,)
-            )
-            if not name.startswith("_") and any(isinstance(t, torch.Tensor) and t.requires_grad for t in items):
-                yield (
-                    f"{f'{path}.' if path else ''}{name} holds a trained tensor that is no registered parameter; it is "
-                    "read as a constant"
-                )
 
 
 def _dependent(graph: Graph, sources: set[Node]) -> set[Node]:

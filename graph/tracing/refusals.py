@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch.fx import Graph, Node
@@ -10,6 +10,8 @@ from torch.fx import Graph, Node
 from .errors import OpenError, TraceError
 from .flatten import Flattener
 from .places import place_of
+
+MOST = 3  # tensors that a sentence names
 
 
 def drawn_from(whose: str) -> str:
@@ -27,6 +29,17 @@ def moving_state(what: str) -> str:
         "laws are those of a call from the state that was handed over (as after a reset), as far as later calls did "
         "not refute them"
     )
+
+
+def no_parameters(names: Sequence[str]) -> Iterator[str]:
+    """The sentence on tensors that take gradients and that no module has as parameters; none where there are none."""
+    if names:
+        own = sorted(names)
+        more = f" and {len(own) - MOST} more" if len(own) > MOST else ""
+        yield (
+            f"{', '.join(own[:MOST])}{more}: tensors that take gradients and are no parameters of the module; no "
+            "optimizer gets them, and here they are constants (use nn.ModuleList, nn.ModuleDict, nn.ParameterList)"
+        )
 
 
 def refuse_writes(module: torch.nn.Module, flat: Flattener, names: Mapping[Node, str]) -> None:

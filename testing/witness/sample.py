@@ -77,6 +77,7 @@ class Sample:
         leaving: where numbers leave it.
         followed: how far gradients are from the slopes of the loss, where there is no derivative to compare with.
         started: parameters that the first call starts from its inputs; the step is the second one.
+        unregistered: tensors that take a gradient in the step without being parameters of the module, by their paths.
     """
 
     parameters: Tensors
@@ -108,6 +109,7 @@ class Sample:
     leaving: list[Stop] = field(default_factory=list)
     followed: dict[str, float] = field(default_factory=dict)
     started: tuple[str, ...] = ()
+    unregistered: tuple[str, ...] = ()
 
     @cached_property
     def scale(self) -> float:

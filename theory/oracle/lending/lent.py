@@ -41,11 +41,15 @@ class Lent:
     Attributes:
         module: the user's own module.
         parameters: its parameters by first name; one memory is one parameter.
+        unregistered: tensors that take a gradient and that it reaches, but does not have as parameters, by their paths.
     """
 
-    def __init__(self, module: torch.nn.Module, state: Memory, shared: Mapping[str, str]) -> None:
+    def __init__(
+        self, module: torch.nn.Module, state: Memory, shared: Mapping[str, str], unregistered: Tensors
+    ) -> None:
         self.module = module
         self.parameters = {n: p for n, p in module.named_parameters() if n not in shared}
+        self.unregistered = unregistered
         self._state = state
         self._shared = shared
         self._values: Tensors = {}
@@ -171,7 +175,7 @@ def lent(module: torch.nn.Module, change: Callable[[torch.Tensor], torch.Tensor]
             if part._compiled_call_impl is not None:
                 part._compiled_call_impl = None
         memory.exchange()
-        yield Lent(module, memory, shared)
+        yield Lent(module, memory, shared, before.trained())
 
 
 def _refuse_accumulators(module: torch.nn.Module) -> None:

@@ -63,16 +63,17 @@ class Snapshot:
 
     def __init__(self, module: torch.nn.Module, lent: Collection[int] = ()) -> None:
         self._holders: list[Holder] = []
-        self._seen: dict[int, Any] = {}
+        self._lent = lent
+        self._seen: dict[int, tuple[str, Any]] = {}
         todo: list[tuple[str, Any]] = [("", module)]
         while todo:
             path, value = todo.pop()
             if type(value) in PLAIN or id(value) in self._seen or isinstance(value, LEAVES):
                 continue
-            self._seen[id(value)] = value
+            self._seen[id(value)] = path, value
             if isinstance(value, types.FunctionType) and value.__code__ is DECORATED:
                 unused = _generator(value)
-                self._seen[id(unused)] = unused
+                self._seen[id(unused)] = path, unused
             if _iterates(type(value)):  # type: ignore[arg-type]  # a class is hashable
                 raise LendingError(
                     f"{path} is an iterator ({type(value).__name__}), whose place cannot be put back after a run; keep "
@@ -98,6 +99,11 @@ class Snapshot:
     def places(self, value: Any) -> list[tuple[Holder, Any]]:
         """Where an object stood: what held it, and its place in that."""
         return [(h, k) for h in self._holders for k, v in h.saved.items() if v is value]
+
+    def trained(self) -> dict[str, torch.Tensor]:
+        """Tensors that take a gradient and are not lent, by their paths: no parameters of the module are among them."""
+        own = ((path, v) for path, v in self._seen.values() if isinstance(v, torch.Tensor) and id(v) not in self._lent)
+        return {path: v for path, v in own if v.is_leaf and v.requires_grad}
 
     def restore(self) -> None:
         """Puts everything back."""
