@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import lawful as lw
 from lawful import blocks as b
+from lawful.graph.questions.reach import reach_of, tied
 from lawful.testing.referee import Referee
 from lawful.theory.verdict import Verdict
 
@@ -177,3 +178,12 @@ def test_the_judge_knows_the_rounding_of_a_gradient() -> None:
         errors[float(gradient["b"].norm())] = float(rounding["b"].norm() / gradient["b"].norm().clamp_min(1e-300))
     assert min(errors.values()) < 1e-14
     assert errors[min(errors)] > 1e-6
+
+
+def test_gates_of_many_states_are_held_against_each_other() -> None:
+    """A maximum over a map has as many states as the map has places: pairs of all of them filled 32 GB."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.AdaptiveMaxPool2d(3), nn.Conv2d(6, 6, 1), nn.MaxPool2d(3), nn.Flatten())
+    arch = lw.trace(net, torch.randn(3, 1, 48, 48))
+    patterns = reach_of(arch, "mse", torch.Generator().manual_seed(0)).patterns
+    assert not tied(patterns, patterns.ordinary())

@@ -38,6 +38,7 @@ LOOKS = 64  # inputs at each of them
 ELSEWHERE = (1.0, 1.0, 3.0)  # scales of other points, where parameters alone decide a pattern
 INPUTS = 256  # at each point where pairs of gates are looked at
 WIDEST = 200  # gates in these pairs
+STATES = 12  # classes of states of one gate in these pairs: a maximum has as many states as places
 ROUNDS = 8  # of such points
 SHOWN = 48  # points at which two gates vary and never come apart, before they are said to be tied
 
@@ -166,7 +167,7 @@ def _rich(patterns: Patterns, points: int) -> list[Tensors]:
     for start in range(0, points, TOGETHER):
         some = drawn[start : start + TOGETHER]
         seen = patterns.seen_at({n: torch.stack([p[n] for p in some]) for n in some[0]}, LOOKS)
-        gates = torch.cat([g.flatten(2) for g in seen.values()], 2)[:, :, :WIDEST]
+        gates = torch.cat([_few(g.flatten(2)) for g in seen.values()], 2)[:, :, :WIDEST]
         states = torch.stack([(gates == k).double() for k in gates.unique()], 3).flatten(2)
         chance = states.mT @ states / LOOKS
         scores += torch.special.entr(chance).sum((1, 2)).tolist()
@@ -226,10 +227,15 @@ def _looks(patterns: Patterns, best: Tensors) -> list[torch.Tensor]:
     """Which pairs of states two gates have together, at points near one and as many anywhere (see `_pairs`)."""
     seen = patterns.seen_at(_around(patterns, best), INPUTS)
     moving = {k: ~patterns.still[k] if k in patterns.still else torch.ones(g.shape[2:]) > 0 for k, g in seen.items()}
-    states = torch.cat([g[:, :, moving[k]] for k, g in seen.items()], 2)
+    states = torch.cat([_few(g[:, :, moving[k]]) for k, g in seen.items()], 2)
     if states.shape[2] > WIDEST:
         states = states[:, :, torch.linspace(0, states.shape[2] - 1, WIDEST).long()]
     return [_pairs(s, int(states.max()) + 1) for s in states]
+
+
+def _few(gates: torch.Tensor) -> torch.Tensor:
+    """States of gates, many of them in classes: gates that these tell apart come apart, and memory is enough."""
+    return gates.remainder(STATES) if gates.numel() and int(gates.max()) >= STATES else gates
 
 
 def _around(patterns: Patterns, best: Tensors) -> Tensors:
