@@ -47,7 +47,8 @@ Spec = Annotated[
         callback=expect_form,
         help="a network: family:resnet18, family:mlp:widths=3,4,2, torchvision:vgg16, timm:resnet50, hf:gpt2, "
         "hf:path/to/folder, file.py:function or arch.json; published models take options of their own and the mode: "
-        "hf:gpt2:n_layer=2:n_embd=8:n_head=2, timm:resnet18:training",
+        "hf:gpt2:n_layer=2:n_embd=8:n_head=2, timm:resnet18:training; functions of yours take their arguments: "
+        "nets.py:make:width=4",
     ),
 ]
 Loss = Annotated[

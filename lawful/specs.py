@@ -8,7 +8,8 @@
                                           the same with options of its configuration (of its maker), or in training mode
     path/to/file.py:function              what a function of the user's own file returns: an architecture, an
                                           expression of blocks, or a torch module with what it reads, `(module, args)`
-                                          or `(module, args, kwargs)`
+                                          or `(module, args, kwargs)`; options are its arguments by name:
+                                          nets.py:make:width=4:bias=false
     arch.json                             a file that `Architecture.to_json` wrote
 
 No character in a spec means anything to a shell.  Options may be joined by commas too (`layers=2,width=64`).  Their
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from lawful.graph.architecture.architecture import Architecture
 
 MODELS = ("torchvision", "timm", "hf")
+OWN = re.compile(r"(.+?\.py):([^:]*)((?::.*)?)")  # file, function, options
 FORMS = "family:NAME, torchvision:NAME, timm:NAME, hf:TYPE, path/to/file.py:function or arch.json"
 
 
@@ -48,7 +50,6 @@ def expect_form(spec: str) -> str:
         BadInput: as `load`, for what no network can be behind.
     """
     head, _, rest = spec.partition(":")
-    path = spec.rpartition(":")[0]
     if head == "family":
         name, *options = _parts(rest)
         known = _family_names()
@@ -69,9 +70,11 @@ def expect_form(spec: str) -> str:
             raise BadInput(f"cannot read {spec}: No such file or directory; write one with Architecture.to_json")
     elif spec.endswith(".py"):
         raise BadInput(f"{spec} does not say which function makes the network; write {spec}:function")
-    elif path.endswith(".py"):
+    elif (own := OWN.fullmatch(spec)) is not None:
+        path, function, words = own.groups()
         if not Path(path).is_file():
             raise BadInput(f"there is no file {path}; write path/to/file.py:function")
+        _values(words, f"{path}:{function}")
     else:
         raise BadInput(f"cannot read {spec!r} as a network; write {FORMS}")
     return spec
@@ -114,8 +117,10 @@ def load(spec: str) -> Architecture:
         return _published(spec)
     if spec.endswith(".json"):
         return _json(Path(spec))
-    path, _, function = spec.rpartition(":")
-    return _file(Path(path), function)
+    own = OWN.fullmatch(spec)
+    assert own is not None
+    path, function, words = own.groups()
+    return _file(Path(path), function, _values(words, f"{path}:{function}"))
 
 
 def families() -> dict[str, Callable[..., Architecture]]:
@@ -212,18 +217,28 @@ def _parts(text: str) -> list[str]:
 def _options(spec: str) -> tuple[str, bool, dict[str, Any]]:
     """The name of a published model, whether it is in training mode, and the options of its maker."""
     source, name, *words = _parts(spec)
-    training, values = False, {}
+    modes = [word for word in words if word in ("training", "evaluation")]
+    others = [word for word in words if word not in modes]
+    values = _keywords(others, f"{source}:{name}", "key=value, training or evaluation")
+    return f"{source}:{name}", modes[-1:] == ["training"], values
+
+
+def _values(words: str, where: str) -> dict[str, Any]:
+    """The options of a function of the user's own: its arguments by name."""
+    return _keywords([word for word in _parts(words)[1:] if word], where, "key=value")
+
+
+def _keywords(words: Sequence[str], where: str, form: str) -> dict[str, Any]:
+    """Options as arguments by name."""
+    values: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if word in ("training", "evaluation"):
-            training = word == "training"
-        elif not equals or not value or not key.isidentifier():
-            raise BadInput(f"option {word!r} of {source}:{name} is none; write key=value, training or evaluation")
-        elif key in values:
-            raise BadInput(f"option {key!r} of {source}:{name} is given twice")
-        else:
-            values[key] = _literal(value)
-    return f"{source}:{name}", training, values
+        if not equals or not value or not key.isidentifier():
+            raise BadInput(f"option {word!r} of {where} is none; write {form}")
+        if key in values:
+            raise BadInput(f"option {key!r} of {where} is given twice")
+        values[key] = _literal(value)
+    return values
 
 
 def _traced(spec: str, module: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Architecture:
@@ -249,13 +264,13 @@ def _json(path: Path) -> Architecture:
         raise BadInput(f"{path}: {error}") from error
 
 
-def _file(path: Path, function: str) -> Architecture:
+def _file(path: Path, function: str, options: Mapping[str, Any]) -> Architecture:
     from lawful.blocks import Net
     from lawful.graph.architecture.architecture import Architecture
 
     where = f"{path}:{function}"
     with importable(Path.cwd(), path.absolute().parent):
-        made = made_by(path, function)
+        made = made_by(path, function, options)
         if isinstance(made, Net):
             return Architecture(made)
         return made if isinstance(made, Architecture) else _traced(where, *module_call(made, where))

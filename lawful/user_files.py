@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import runpy
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +31,8 @@ def importable(*folders: Path) -> Iterator[None]:
                 sys.path.remove(folder)
 
 
-def made_by(path: Path, function: str) -> Any:
-    """What a function of a user's file returns."""
+def made_by(path: Path, function: str, options: Mapping[str, Any]) -> Any:
+    """What a function of a user's file returns, with options as its arguments by name."""
     from torch.nn import Module
 
     from lawful.blocks import Net
@@ -53,7 +54,24 @@ def made_by(path: Path, function: str) -> Any:
                 n for n, v in names.items() if callable(v) and getattr(v, "__module__", None) == names["__name__"]
             )
             raise BadInput(f"{path} has no function {function!r}; it has {found or 'none'}")
-        return given()
+        if wrong := _unfit(given, options):
+            raise BadInput(
+                f"{path}:{function} does not take its options: {wrong}; write {path}:{function}:key=value for each"
+            )
+        return given(**options)
+
+
+def _unfit(function: Callable[..., Any], options: Mapping[str, Any]) -> str:
+    """Why a function cannot be called with options, and what it takes; empty if it can."""
+    try:
+        own = inspect.signature(function)
+    except ValueError:  # something of C, which says so itself
+        return ""
+    try:
+        own.bind(**options)
+    except TypeError as error:
+        return f"{error}, of {own}"
+    return ""
 
 
 def module_call(made: Any, where: str) -> tuple[Module, tuple[Any, ...], dict[str, Any]]:

@@ -186,6 +186,19 @@ def test_a_file_of_the_users_own(lawful, function: str) -> None:
     assert "a line that must not get into the JSON" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "laws"), [("", 3), (":width=4", 4), (":width=4:bias=true", 4), (":width=4,bias=true", 4)]
+)
+def test_a_function_takes_its_arguments_as_options(lawful, options: str, laws: int) -> None:
+    Path("wide.py").write_text(
+        "from lawful import blocks as b\n"
+        "def net(width=3, bias=False):\n"
+        "    return b.Linear(2, width, bias=False) >> b.ReLU() >> b.Linear(width, 2, bias=bias)\n"
+    )
+    code, out, _ = lawful("derive", f"wide.py:net{options}", "--json")
+    assert code == 0 and json.loads(out)["independent"] == laws
+
+
 def test_a_json_file(lawful) -> None:
     Path("arch.json").write_text(lw.Architecture(b.Linear(3, 4) >> b.ReLU() >> b.Linear(4, 2)).to_json())
     code, out, _ = lawful("derive", "arch.json", "--json")
@@ -214,6 +227,12 @@ def test_a_json_file(lawful) -> None:
         ("family:resnet18:width=8,8", "option 'width' of family resnet18 has (8, 8), expected int"),
         ("nets.py", "does not say which function makes the network; write nets.py:function"),
         ("nets.py:nope", "nets.py has no function 'nope'; it has net, arch, number, broken, leaves, misfit"),
+        (
+            "nets.py:net:width=3",
+            "nets.py:net does not take its options: got an unexpected keyword argument 'width', of ()",
+        ),
+        ("nets.py:net:width", "option 'width' of nets.py:net is none; write key=value"),
+        ("nets.py:net:width=3:width=4", "option 'width' of nets.py:net is given twice"),
         ("nets.py:constant", "nets.py has no function 'constant'"),
         ("nets.py:number", "nets.py:number returns an int; return an Architecture"),
         ("nets.py:broken", "nets.py, line 16: ZeroDivisionError: division by zero"),

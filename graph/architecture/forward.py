@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -13,6 +14,8 @@ from lawful.theory.refusals import said
 
 from .block_graph import BlockGraph
 from .compile import Port
+
+FEW_FEATURES = 16
 
 
 def run_forward(
@@ -76,8 +79,17 @@ def _shaped(tensor: torch.Tensor, spec: Spec | None) -> torch.Tensor:
 def random_parameters(
     arch: BlockGraph, generator: torch.Generator, dtype: torch.dtype = torch.float64
 ) -> dict[str, torch.Tensor]:
-    """A generic point: every parameter random, none at the special values of an initialisation."""
+    """A generic point: every parameter random, none at the special values of an initialisation.
+
+    What reads many features is smaller, so that signals and gradients do not grow from layer to layer until the first
+    layers drown what the last ones show.
+    """
     return {
-        n: s.mean + max(s.std, 0.5) * torch.randn(s.shape, generator=generator, dtype=dtype)
+        n: s.mean + max(s.std, _spread(s.shape)) * torch.randn(s.shape, generator=generator, dtype=dtype)
         for n, s in arch.specs().items()
     }
+
+
+def _spread(shape: Sequence[int]) -> float:
+    """The least deviation of the numbers of a parameter: that of a matrix of up to `FEW_FEATURES` columns is 0.5."""
+    return 0.5 * (FEW_FEATURES / max(FEW_FEATURES, math.prod(shape[1:]))) ** 0.5
