@@ -268,3 +268,47 @@ def test_what_has_no_memory_is_compared_with_slopes() -> None:
     found = assert_lawful(Ragged(), X)
     assert "it computes with a nested tensor" in str(found)
     assert set(found.vouched("derivative")) == set(found.parameters) and not found.vouched("reference")
+
+
+class Taken(torch.autograd.Function):
+    """Something of its features is taken away, and by its backward of the gradient: of a constant nothing is left."""
+
+    @staticmethod
+    def forward(ctx, x, how):
+        y = AWAY[how][0](x)
+        ctx.how = how
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        return AWAY[ctx.how][1](g, *ctx.saved_tensors), None
+
+
+def _normed(g, x, y):
+    inverse = (x.var(-1, unbiased=False, keepdim=True) + 1e-5).rsqrt()
+    return inverse * (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True))
+
+
+AWAY = {
+    "the mean of features": (lambda x: x - x.mean(-1, keepdim=True), lambda g, x, y: g - g.mean(-1, keepdim=True)),
+    "the mean of examples": (lambda x: x - x.mean(0, keepdim=True), lambda g, x, y: g - g.mean(0, keepdim=True)),
+    "LayerNorm": (lambda x: F.layer_norm(x, x.shape[-1:]), _normed),
+    "softmax": (lambda x: x.softmax(-1), lambda g, x, y: y * (g - (g * y).sum(-1, keepdim=True))),
+}
+
+
+@pytest.mark.parametrize("how", AWAY)
+@pytest.mark.parametrize("width", [6, 11, 48])
+def test_rounding_of_a_gradient_that_vanishes_is_no_wrong_layout(how: str, width: int) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.o = nn.Linear(3, width), nn.Linear(width, 2)
+
+        def forward(self, x):
+            return self.o(Taken.apply(self.a(x), how))
+
+    for seed in range(2):
+        torch.manual_seed(seed)
+        assert assert_lawful(Model(), torch.randn(9, 3), seed=seed).verdict.passed

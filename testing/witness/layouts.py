@@ -5,7 +5,7 @@ Autograd promises no order: a `transpose` behind an operator, a `cat` or a `sum`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
@@ -45,12 +45,15 @@ def out_of_order(
         live: its inputs.
         cotangents: a gradient for each of its results, in order.
         own: what its backward makes of them.
-        bound: largest relative difference.
+        bound: largest difference, relative to the gradient, or to what one of this size usually gives.
 
     Returns:
         The relative difference of each such input, and how the gradient lies.
     """
     found: dict[int, tuple[float, str]] = {}
+    # One number for all is sent to zero by whatever takes a mean away: what is left is rounding of its terms.
+    length = _length(cotangents.values())
+    usual = [float(g.norm()) / length if length else 0.0 for g in own]
     cases = {name: {i: lay(w) for i, w in cotangents.items() if w.ndim} for name, lay in LAYOUTS.items()}
     for name, given in cases.items():
         if not given:
@@ -64,11 +67,15 @@ def out_of_order(
         except Exception:  # a user's code, which may refuse what it cannot read: that is no wrong gradient
             continue
         for j, (one, other) in enumerate(zip(off, as_before, strict=True)):
-            size = max(float(one.norm()), float(other.norm()))
+            size = max(float(one.norm()), float(other.norm()), usual[j] * _length((rest | given).values()))
             error = float((one - other).norm()) / size if size else 0.0
             if error > bound and j not in found:
                 found[j] = error, f"wrong for a gradient that lies in memory {name}: is contiguous() missing?"
     return found
+
+
+def _length(tensors: Iterable[torch.Tensor]) -> float:
+    return sum(float(t.norm()) ** 2 for t in tensors) ** 0.5
 
 
 def _pulled(
