@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
-from lawful.theory.arguments import expect_fields, shown
+from lawful.theory.arguments import expect_fields, misfit, shown
 
 from .signals import ShapeError, WidthError
 
 
 class Net:
     """Anything that can be composed: a block or an expression of blocks."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if not name.startswith("_"):
+            text += "; it is a part of networks: lw.Architecture(...) of it is one, which is drawn, counted and run"
+        raise AttributeError(text, name=name, obj=self)
 
     def __rshift__(self, other: Net) -> Series:
         return Series.of(self, expect_net(other, f"what follows {self!r}"))
@@ -164,6 +170,11 @@ class Wiring(Net):
         if isinstance(self.reads, dict):
             object.__setattr__(self, "reads", {n: _several(sources) for n, sources in self.reads.items()})
         object.__setattr__(self, "output", _several(self.output))
+        for name, node in self.nodes.items() if isinstance(self.nodes, dict) else ():
+            expect_net(node, f"the node {name!r} of a Wiring")
+        for name, sources in self.reads.items() if isinstance(self.reads, dict) else ():
+            if wanted := misfit(sources, tuple[str, ...]):
+                raise ShapeError(f"what the node {name!r} of a Wiring reads is {shown(sources)}; it must be {wanted}")
         expect_fields(self, kind=ShapeError)
 
 

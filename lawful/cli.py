@@ -194,7 +194,7 @@ def count(
                 counted_with_certificate(arch, loss, certificate, as_json, say)
             found = count_laws(arch, loss, seed=seed, exact=exact, progress=say)
         except NotPolynomialError as error:
-            raise BadInput(f"{spec} cannot be counted exactly: {error}; leave out --exact") from error
+            raise BadInput(f"{spec} cannot be counted exactly: {error.what}; leave out --exact") from error
     if as_json:
         print_json({**count_data(found), **trace_data(whole)})
     else:

@@ -22,7 +22,7 @@ from lawful.theory.losses import LossLike
 from lawful.theory.oracle.lending.complexes import real_parts
 from lawful.theory.oracle.lending.holders import LendingError
 from lawful.theory.oracle.lending.storage import SharedMemoryError
-from lawful.theory.oracle.modules import Axes
+from lawful.theory.oracle.modules import Axes, tensors_in
 from lawful.theory.oracle.outputs import own_loss
 from lawful.theory.parts import base
 from lawful.theory.refusals import InputsError, ModuleError, is_own, said
@@ -78,7 +78,7 @@ def examine(
         name = type(plain).__name__
         if any(torch.nn.parameter.is_lazy(p) for p in plain.parameters()):
             raise ValueError(f"{name} has parameters without a shape; run it once on its inputs first")
-        _refuse_numberless(plain)
+        _refuse_numberless(plain, args, kwargs or {})
         trained = {n: p for n, p in plain.named_parameters() if p.requires_grad and p.numel()}
         if not trained:
             what = "has no parameters" if not list(plain.parameters()) else "has no trainable parameter: all are frozen"
@@ -132,18 +132,24 @@ def examine(
         return findings
 
 
-def _refuse_numberless(module: torch.nn.Module) -> None:
-    """Refuses parameters that backward can leave no gradient in.
+def _refuse_numberless(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuses parameters that backward can leave no gradient in, and inputs that have no numbers.
 
     Raises:
         ValueError: names the first one.
     """
+    meta = "is on the meta device, without numbers"
     for n, p in module.named_parameters():
-        what = "is on the meta device, without numbers" if p.device.type == "meta" else ""
+        what = meta if p.device.type == "meta" else ""
         if what or p.is_inference():
             raise ValueError(
                 f"{n} of {type(module).__name__} {what or 'is an inference tensor'}, so that there is no gradient to "
                 "test; make it outside of that"
+            )
+    for n, x in {**tensors_in(list(args)), **tensors_in(dict(kwargs))}.items():
+        if x.device.type == "meta":
+            raise ValueError(
+                f"input {n.strip('/')} of {type(module).__name__} {meta}, so that nothing runs; give it numbers"
             )
 
 

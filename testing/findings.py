@@ -148,7 +148,13 @@ class Findings(Printed):
         raise KeyError(f"no law named {law!r} was tested")
 
     def vouched(self, witness: str) -> list[str]:
-        """Names of the parameters that a witness vouches for: `"laws"`, `"reference"`, `"derivative"`, `"reach"`."""
+        """Names of the parameters that a witness vouches for: `"laws"`, `"reference"`, `"derivative"`, `"reach"`.
+
+        Raises:
+            ValueError: for another witness.
+        """
+        if witness not in WITNESSES:
+            raise ValueError(f"there is no witness {witness!r}; there are {', '.join(WITNESSES)}")
         return [p.name for p in self.parameters.values() if witness in p.vouched]
 
     def __str__(self) -> str:

@@ -25,6 +25,8 @@ def test_under_inference_mode_and_on_the_meta_device() -> None:
         assert_lawful(inside, X)
     with torch.device("meta"):
         nothing = nn.Linear(5, 3)
+    with pytest.raises(ValueError, match="input 0 of Linear is on the meta device, without numbers"):
+        assert_lawful(nn.Linear(3, 2), torch.randn(4, 3, device="meta"))
     with pytest.raises(ValueError, match="weight of Linear is on the meta device, without numbers"):
         assert_lawful(nothing, X)
 

@@ -1,6 +1,7 @@
 """A second step: what is stale by then, adapters that start at zero, and inputs that saturate every unit."""
 
 import random
+from typing import ClassVar
 
 import pytest
 import torch
@@ -54,6 +55,82 @@ def test_a_weight_of_the_first_step() -> None:
     with pytest.raises(AssertionError, match="the backward of Kept") as error:
         assert_lawful(Net(Keeps(once=True)), X)
     assert "right in a first step; wrong in a second one" in str(error.value)
+
+
+class Turned(Function):
+    """The same, kept where the backward first runs: by what is called `keep`."""
+
+    @staticmethod
+    def forward(ctx, x, w, keep):
+        ctx.keep = keep
+        ctx.save_for_backward(x, w)
+        return x @ w.t()
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g @ ctx.keep(w), g.t() @ x, None
+
+
+class Keeper(nn.Module):
+    def __init__(self, where: dict) -> None:
+        super().__init__()
+        self.w, self.where, self.once = nn.Parameter(torch.randn(6, 6) / 2), where, True
+
+    def kept(self, w: torch.Tensor) -> torch.Tensor:
+        return self.where.setdefault("w", w.detach().clone()) if self.once else w
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return Turned.apply(x, self.w, self.kept)
+
+
+GLOBAL: dict = {}
+
+
+class OfTheClass(Keeper):
+    STORE: ClassVar[dict] = {}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Keeper({}), lambda: Keeper(GLOBAL), lambda: OfTheClass(OfTheClass.STORE)],
+    ids=["module", "global", "class"],
+)
+def test_a_weight_that_the_first_backward_kept(make) -> None:
+    module = Net(make())
+    with pytest.raises(AssertionError, match="the backward of Turned") as error:
+        assert_lawful(module, X)
+    assert "right in a first step; wrong in a second one" in str(error.value)
+    assert not module.middle.where  # the module is given back as it was
+    module.middle.once = False
+    assert assert_lawful(module, X).verdict.passed
+
+
+class Doubling(Function):
+    """Right when it runs for the first time only."""
+
+    calls = 0
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x @ w.t()
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        Doubling.calls += 1
+        return g @ w, g.t() @ x * (1 if Doubling.calls == 1 else 2)
+
+
+class Doubles(Keeper):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return Doubling.apply(x, self.w)
+
+
+def test_a_backward_that_is_right_once() -> None:
+    with pytest.raises(AssertionError, match="2 times too large"):
+        assert_lawful(Net(Doubles({})), X)
 
 
 class Adapter(nn.Module):

@@ -157,7 +157,17 @@ class Architecture(BlockGraph):
         return points.points(self, loss, samples, seed, exact_norms)
 
     def to_torch(self, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.nn.Module:
-        """A trainable `nn.Module` with this graph's parameter names, freshly initialised."""
+        """A trainable `nn.Module` with this graph's parameter names, freshly initialised.
+
+        Args:
+            dtype: of its parameters, one of real numbers.
+            seed: of the initialisation.
+
+        Raises:
+            ShapeError: for a type of other numbers.
+        """
+        if not dtype.is_floating_point:
+            raise ShapeError(f"to_torch: dtype is {dtype}, which holds no real numbers; pass torch.float32")
         return module.Network(self, dtype, seed)
 
     def to_json(self) -> str:

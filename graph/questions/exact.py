@@ -96,7 +96,7 @@ def potential_of(arch: Architecture, loss: LossLike = "mse", at: Tensors | None 
     """
     if arch.trace and arch.trace.opaque:
         names = ", ".join(str(op.op) for op in arch.trace.opaque)
-        raise NotPolynomialError(f"{names}: not understood by tracing, so no polynomial; count in floats")
+        raise NotPolynomialError(f"{names}: not understood by tracing, so no polynomial")
     if arch.trace and arch.trace.copied:
         raise ShapeError(f"inputs of the traced network, {arch.trace.copied[0]}, {COPIED}")
     expect_runs(arch)

@@ -16,13 +16,17 @@ from lawful.blocks import Whole
 from lawful.theory.laws.notes import Fact
 from lawful.theory.losses import OWN_LOSS, LossLike
 from lawful.theory.oracle.double import double
+from lawful.theory.oracle.lending.holders import LendingError
+from lawful.theory.oracle.lending.lent import lent
 from lawful.theory.oracle.lending.storage import own_parameters
 from lawful.theory.oracle.modules import Point, as_double
+from lawful.theory.refusals import said
 
 from ..architecture.architecture import Architecture
 from ..architecture.origin import Comparison, OpaqueOp, Trace
 from ..architecture.outputs import losses_of
 from ..architecture.sources import computed_alone
+from .calls import FlatCall
 from .compare import compare
 from .computed import fold
 from .copied import copied_inputs
@@ -229,8 +233,24 @@ def _compared(
     point = made.point if loss is None or probes else None
     made = replace(made, point=None)  # as large as the module
     if made.summary.startswith(NOT_COMPARED):
-        return _Compared(made, backward_hooks(module), False, made.notes, (made.summary, *made.limits), point)
+        refusal = _raised(low.program, module) or backward_hooks(module)
+        return _Compared(made, refusal, False, made.notes, (made.summary, *made.limits), point)
     return _Compared(made, "" if made.agrees else made.summary, made.fault, made.notes, made.limits, point)
+
+
+def _raised(program: Program, module: torch.nn.Module) -> str:
+    """What the forward raises on the example inputs, in its own numbers; empty if it runs."""
+    if program.recorded:  # it has run
+        return ""
+    examples = tuple(i.example for i in program.inputs if not i.draw)
+    try:
+        with lent(module):
+            FlatCall(module, program.call, lambda outputs: None)(*(t.detach().clone() for t in examples))
+    except LendingError:
+        return ""
+    except Exception as error:
+        return f"its forward does not run on the example inputs ({said(error)}); call it on them to see the whole error"
+    return ""
 
 
 def _probes(arch: Architecture, loss: LossLike, axes: Sequence[int | None], names: Sequence[str]) -> Probes | None:

@@ -71,7 +71,7 @@ class Sample:
         value: the loss.
         outputs: of the forward, by name.
         longer: whether its inputs have one example more than those that were given.
-        second: whether another forward ran before it, and the parameters moved in between.
+        second: whether another step ran before it, and the parameters moved in between.
         tolerance: largest relative error, in place of what was measured.
         past: parameters whose derivative goes by numbers that leave torch, with the relative size of that.
         leaving: where numbers leave it.

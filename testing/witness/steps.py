@@ -195,16 +195,19 @@ class _At:
     seed: int
 
     def step(self, args: tuple[Any, ...], kwargs: dict[str, Any], second: bool) -> Sample:
-        """One step, if it is to be the second one behind a forward at the module's own parameters."""
+        """One step, if it is to be the second one behind one at the module's own parameters."""
         module = self.module
+        loss, meant = self.request.loss(self.seed), self.request.by_design
 
         def first() -> None:
             torch.manual_seed(self.seed)
             with refused(f"the forward of {type(module).__name__} does not run"):
-                module(*args, **kwargs)
+                value = loss(named_outputs(module, module(*args, **kwargs)))
+            if value.requires_grad:
+                with refused(f"the backward of {type(module).__name__} does not run"):
+                    value.backward()
 
         start = self.again(self.values, first if second else None)
-        loss, meant = self.request.loss(self.seed), self.request.by_design
         one = take(module, self.trained, args, kwargs, loss, self.seed, start, by_design=meant)
         one.second = second
         return one

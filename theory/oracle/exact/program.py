@@ -31,7 +31,22 @@ FROZEN = "frozen "  # before the name of a frozen parameter, which may be that o
 
 
 class NotPolynomialError(ValueError):
-    """A network that is no polynomial in its parameters, even with its activation patterns fixed."""
+    """A network that is no polynomial in its parameters, even with its activation patterns fixed.
+
+    Args:
+        what: which operation, and why.
+        way_out: what to do.
+
+    Attributes:
+        what: the same.
+    """
+
+    def __init__(self, what: str, way_out: str = "count in floats, without exact=True") -> None:
+        super().__init__(what, way_out)
+        self.what = what
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
 
 
 @dataclass(frozen=True, eq=False)
