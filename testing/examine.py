@@ -319,7 +319,7 @@ def _check(
             one = findings.parameters.get(name)
             if one is None or one.untested:
                 continue
-            if r.verdict.passed and law.kind != "frozen":
+            if r.verdict.passed and law.kind != "frozen" and name in r.sized:
                 one.vouched.add(LAWS)
             elif r in violated and REFERENCE not in one.vouched:
                 one.against.setdefault(LAWS, f"{r.law} is broken")

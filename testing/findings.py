@@ -32,6 +32,9 @@ class LawFinding:
         scalars: how many it has.
         parameters: what it reads.
         reason: why it is no pass.
+        sized: those of the parameters whose gradient, times a number, would break it.
+        felt: those whose gradient it weighs at all: a law of one parameter sees directions of it only, and what a
+            balance weighs with a parameter that is zero it does not see.
     """
 
     law: str
@@ -41,6 +44,8 @@ class LawFinding:
     scalars: int
     parameters: tuple[str, ...]
     reason: str = ""
+    sized: tuple[str, ...] = ()
+    felt: tuple[str, ...] = ()
 
 
 @dataclass(repr=False)
@@ -57,6 +62,7 @@ class Findings(Printed):
         seconds: how long it took.
         vacuous: why laws that were given say nothing.
         silent: parameters of a step that nothing is known of; they may be wrong.
+        halved: of a step, parameters that laws judge in part: their gradient times a number would break none.
         stale: what is to be said about exceptions that except nothing.
     """
 
@@ -69,6 +75,7 @@ class Findings(Printed):
     seconds: float = 0.0
     vacuous: str = ""
     silent: tuple[str, ...] = ()
+    halved: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
 
     @property
@@ -135,11 +142,30 @@ class Findings(Printed):
     @property
     def partial(self) -> str:
         """Of a step that only a part of the parameters was judged in: which; empty if all were, or if more is wrong."""
-        if not self.silent or self.verdict is not Verdict.HOLDS:
+        if not (self.silent or self.halved) or self.verdict is not Verdict.HOLDS:
             return ""
-        some = f"{len(self.parameters) - len(self.silent)} of {plural(len(self.parameters), 'parameter')}"
-        names = ", ".join(self.silent[:6]) + f" and {len(self.silent) - 6} more" * (len(self.silent) > 6)
-        return f"{self.model}: the gradients of {some} are right; no law and no reference decides on {names}"
+        right = len(self.parameters) - len(self.silent) - len(self.halved)
+        text = f"{self.model}: the gradients of {right} of {plural(len(self.parameters), 'parameter')} are right"
+        if self.halved:
+            text += f"; up to a factor, so are those of {_some(self.halved)}"
+        return text + (f"; no law and no reference decides on {_some(self.silent)}" if self.silent else "")
+
+    @property
+    def explained(self) -> list[tuple[str, ...]]:
+        """The fewest parameters whose gradients explain all broken laws: of each group one is enough."""
+        kept = {n for r in self.laws if r.verdict.passed for n in r.sized}
+        read = [set(self._read(r)) for r in self.violated]
+        left, found = [names - kept or names for names in read], []
+        while left := [names for names in left if names]:
+            counts = {n: sum(n in names for names in left) for names in left for n in names}
+            group = tuple(n for n in self.parameters if counts.get(n) == max(counts.values()))
+            found.append(group)
+            left = [names for names in left if names.isdisjoint(group)]
+        return found
+
+    def _read(self, law: LawFinding) -> list[str]:
+        """The parameters of a broken law that only laws speak against."""
+        return [n for n in law.parameters if n in self.parameters and set(self.parameters[n].against) == {LAWS}]
 
     def __getitem__(self, law: str) -> LawFinding:
         for r in self.laws:
@@ -166,7 +192,12 @@ class Findings(Printed):
             some = f"{len(self.violated)} of {plural(len(self.laws), 'law')}"
             lines = [f"{self.model}: {some} {'is' if len(self.violated) == 1 else 'are'} broken"]
         elif wrong:
-            lines = [f"{self.model}: wrong gradients ({len(wrong)} of {plural(len(self.parameters), 'parameter')})"]
+            groups = self.explained
+            named = {n for group in groups for n in group}
+            some = [p for p in wrong if set(p.against) != {LAWS} or p.name in named]
+            least = len(some) - len(named) + len(groups)
+            count = f"{'at least ' * (least < len(wrong))}{least} of {plural(len(self.parameters), 'parameter')}"
+            lines = [f"{self.model}: wrong gradients ({count})"]
         elif self.stopped:
             lines = [f"{self.model}: {self._asked()}"]
         elif self.vacuous:
@@ -174,7 +205,7 @@ class Findings(Printed):
         elif untested:
             some = f"{len(untested)} of {plural(len(self.parameters), 'trainable parameter')}"
             lines = [f"{self.model}: {some} {'has' if len(untested) == 1 else 'have'} no witness"]
-        elif self.silent:
+        elif self.partial:
             lines = [self.partial]
         else:
             lines = [f"{self.model}: the gradients of {plural(len(self.parameters), 'parameter')} are right"]
@@ -193,7 +224,7 @@ class Findings(Printed):
             lines += _cut([f"  stopped by: {s}" for s in stops], 6, "places where gradients stop")
             names = ", ".join(dict.fromkeys(repr(s.name) for s in stops))
             lines.append(f'  if meant:   pass by_design=[{names}], or write "# {COMMENT}" on the line')
-        lines += _cut([_row(p) for p in sorted(wrong, key=lambda p: -p.error)], 8, "wrong parameters")
+        lines += self._accused()
         few = sorted(self.stopped, key=lambda p: -p.error)
         lines += _cut([_row(p) for p in few], 4 if wrong else 8, "parameters that lack a part of their gradient")
         lines += _cut(
@@ -213,6 +244,19 @@ class Findings(Printed):
         )
         return lines[:LONGEST]
 
+    def _accused(self) -> list[str]:
+        """The parameters that are wrong; of those that only laws speak against, the fewest that explain these."""
+        rows = [_row(p) for p in sorted(self.wrong, key=lambda p: -p.error) if set(p.against) != {LAWS}]
+        groups = self.explained
+        for group in groups:
+            laws = [r.law for r in self.violated if not set(group).isdisjoint(r.parameters)]
+            which = f"one of {_some(group)}" if len(group) > 1 else group[0]
+            rows.append(f"  parameter:  {which}: {LAWS}: enough to break {_some(laws)}")
+        named = {n for group in groups for n in group}
+        others = [p.name for p in self.wrong if set(p.against) == {LAWS} and p.name not in named]
+        found = _cut(rows, 8, "wrong parameters")
+        return found + [f"  or several: of the broken laws' other parameters, {_some(others)}"] * bool(others)
+
     def _asked(self) -> str:
         """The question whether stopped gradients are meant."""
         missing, every = sum(p.missing for p in self.stopped), plural(len(self.parameters), "parameter")
@@ -226,6 +270,10 @@ class Findings(Printed):
         found = [f"{w} {len(self.vouched(w))}/{len(self.parameters)}" for w in WITNESSES]
         scalars, tested = sum(r.scalars for r in self.laws), sum(r.tested for r in self.laws)
         return [*found, f"{tested} of {scalars} scalar laws exercised"]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + f" and {len(names) - 6} more" * (len(names) > 6)
 
 
 def _row(p: ParameterFinding) -> str:

@@ -28,6 +28,7 @@ EPSILON = "it holds up to the epsilon of a norm, which may be the cause"
 NO_NUMBER = "a gradient is not a number"
 NOISY = "moves no further than rounding moves its gradients, which decides nothing"
 WIDE = 1e4  # times the noise of float64, which one draw may miss by far, and which is far below any fault
+WEIGHED = 10  # times the bound: so much of a scalar is a parameter's own, if a factor on its gradient is to be seen
 NOISE = 1000  # last bits of all gradients together: a norm of equal numbers hands on so many from the one before it
 
 
@@ -72,17 +73,19 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
     gradients explains decides nothing either.
     """
     worst, hit, bad, explained, noisy = 0.0, None, "", False, False
+    felt: dict[str, bool] = {}  # whether the law weighs the size of a gradient that it reads
     excused: list[int] = []  # steps on which the rules are wrong about this network, not its backward
     for number, step in enumerate(steps):
         true = step.true
         if number >= ENOUGH and hit is not None and bool(hit.all()):
             break
         last = EPS.get(step.width, 1e-2)
-        change, scale, floor, heard = slope_of(law, step, step.own)
+        slope = slope_of(law, step, step.own)
+        change, scale, floor, heard = slope.change, slope.scale, slope.floor, slope.heard
         limit = tolerance if tolerance is not None else max(MARGIN * last, 1e-9)
         unbound = True  # nothing says how much the epsilon of an approximate law explains
         if true is not None and (not law.exact or bool((change.abs() > limit * (scale + floor)).any())):
-            drift = slope_of(law, step, true)[0]
+            drift = slope_of(law, step, true).change
             if law.exact and bool((drift.abs() > limit * (scale + floor) + _slack(law, step, tolerance)).any()):
                 excused.append(number)
                 continue
@@ -94,6 +97,10 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
         moved = (scale > max(rest, 1e-300)) & (heard if law.kind == "balance" else True)
         ratio = torch.where(moved & heard, change.abs() / (scale + floor).clamp_min(1e-300), 0)
         hit = moved if hit is None else hit | moved
+        for n, (share, weight) in slope.shares(law).items():
+            sized = bool((moved & (share.abs() > WEIGHED * limit * (scale + floor))).any())
+            if sized or bool((moved & (weight > rest)).any()):
+                felt[n] = felt.get(n, False) or sized
         if not bool(torch.isfinite(ratio).all()):
             bad = NO_NUMBER
         elif float(ratio.max() if ratio.numel() else 0) > limit:
@@ -116,7 +123,8 @@ def check_law(law: Law, steps: Sequence[Taken], tolerance: float | None = None) 
         verdict, reason = Verdict.UNDECIDED, NOISY
     elif excused and not bad:
         verdict = Verdict.UNDECIDED
-    return LawFinding(law.name, verdict, worst, tested, total, names, reason)
+    sizes = tuple(n for n, sized in felt.items() if sized)
+    return LawFinding(law.name, verdict, worst, tested, total, names, reason, sizes, tuple(felt))
 
 
 def _scalars(ratio: torch.Tensor, limit: float) -> str:
@@ -124,38 +132,65 @@ def _scalars(ratio: torch.Tensor, limit: float) -> str:
     return f"{wrong} of {ratio.numel()} scalars move"
 
 
-def slope_of(
-    law: Law, step: Taken, gradient: Mapping[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+@dataclass(frozen=True, eq=False)
+class Slope:
     """How the scalars of a law move along a gradient.
 
-    Returns:
-        The derivative of every scalar, the sum of its absolute contributions, a floor for that, and which scalars read
-        a gradient that is more than the rounding of all gradients of the step.
+    Attributes:
+        change: the derivative of every scalar.
+        scale: the sum of its absolute contributions.
+        floor: of that.
+        heard: which scalars read a gradient that is more than the rounding of all gradients of the step.
+        terms: what every term of the law adds to the derivative.
+        weights: the same, of absolute contributions.
     """
+
+    change: torch.Tensor
+    scale: torch.Tensor
+    floor: torch.Tensor
+    heard: torch.Tensor
+    terms: torch.Tensor
+    weights: torch.Tensor
+
+    def shares(self, law: Law) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """What each parameter adds to the derivative, and by how much its gradient is weighed.
+
+        A parameter whose share is zero may have its gradient times any number: the law does not see it.
+        """
+        reads: dict[str, list[int]] = {}
+        for i, term in enumerate(law.terms):
+            for part in (term.part, *(() if term.partner is None else (term.partner,))):
+                reads.setdefault(base(part.parameter), []).append(i)
+        return {n: (self.terms[i].sum(0), self.weights[i].sum(0)) for n, i in reads.items()}
+
+
+def slope_of(law: Law, step: Taken, gradient: Mapping[str, torch.Tensor]) -> Slope:
+    """How the scalars of a law move along a gradient."""
     parameters, parts = step.parameters, [n for n in law.parameters if is_part(n)]
     if parts:
         parameters, gradient = with_parts(parameters, parts), with_parts(gradient, parts)
     theta = {n: parameters[n].detach().double() for n in law.parameters}
     along = {n: gradient[n].detach().double() for n in law.parameters}
-    change = jvp(lambda p: pieces(law, p).sum(0), (theta,), (along,))[1]
+    each = jvp(lambda p: pieces(law, p), (theta,), (along,))[1]
+    change = each.sum(0)
     whole = step.whole
     noise = float(whole) * min(NOISE * EPS.get(step.width, 1e-2), UP_TO)
     loud = {n: not float(g.norm()) <= noise for n, g in along.items()}
-    if law.kind != "balance":  # the sum of a gradient that is zero is rounding of all the others
-        heard = torch.full_like(change, any(loud.values()), dtype=torch.bool)
-        return change, whole.expand_as(change).clone(), torch.zeros(()), heard
 
     def terms(moves: Tensors) -> torch.Tensor:
         sizes = {n: t.abs() for n, t in theta.items()}
-        return jvp(lambda p: pieces(law, p, magnitude=True).sum(0), (sizes,), (moves,))[1]
+        return jvp(lambda p: pieces(law, p, magnitude=True), (sizes,), (moves,))[1]
 
-    scale = terms({n: g.abs() for n, g in along.items()})
+    weights = terms({n: g.abs() for n, g in along.items()})
+    if law.kind != "balance":  # the sum of a gradient that is zero is rounding of all the others
+        heard = torch.full_like(change, any(loud.values()), dtype=torch.bool)
+        return Slope(change, whole.expand_as(change).clone(), torch.zeros(()), heard, each, weights)
+    scale = weights.sum(0)
     heard = scale > 0
     if not all(loud.values()):
-        heard = terms({n: g.abs() * loud[n] for n, g in along.items()}) > 0
+        heard = terms({n: g.abs() * loud[n] for n, g in along.items()}).sum(0) > 0
     largest = max(float(t.abs().max()) for t in theta.values() if t.numel())
-    return change, scale, whole * largest * 1e-3, heard
+    return Slope(change, scale, whole * largest * 1e-3, heard, each, weights)
 
 
 def _slack(law: Law, step: Taken, tolerance: float | None = None) -> torch.Tensor:

@@ -39,6 +39,7 @@ OTHER = (
     "numbers were clipped one by one (clip_grad_value_) look the same"
 )
 STALE = "a sum with the gradients of an earlier step (zero_grad() was left out), or a step in between, looks the same"
+HALVED = "laws read it, and none would break if its gradient were some number times as large"
 WAY_OUT = "reference_grads=, assert_lawful and lw.Ledger measure it"
 AGAIN = "and the law is one of another model: derive the laws again"
 ROUNDED = (
@@ -82,7 +83,8 @@ def assert_step_lawful(
         allow_untested: names of parameters, or of modules, that may have no gradient.  A name of nothing is warned of.
 
     Returns:
-        What was found; `silent` are the parameters of which neither a law nor the reference says anything.
+        What was found; `silent` are the parameters of which neither a law nor the reference says anything, `halved`
+        those that laws judge up to a factor (a law of one weight before a norm sees none on its gradient).
 
     Raises:
         AssertionError: names the broken laws and the parameters; or that nothing was tested.
@@ -124,9 +126,11 @@ def assert_step_lawful(
     if reference_grads is not None:
         _by_reference(found, reference_grads, grads_now, tolerance)
     silent = [p.name for p in found.parameters.values() if not p.known and not p.untested]
+    halved = {n for r in found.laws if r.verdict.passed for n in r.felt}
     for name in silent:
-        found.parameters[name].notes.append("no law says anything of it")
-    found.silent = tuple(silent)
+        found.parameters[name].notes.append(HALVED if name in halved else "no law says anything of it")
+    found.silent = tuple(n for n in silent if n not in halved)
+    found.halved = tuple(n for n in silent if n in halved)
     if told and not any(r.tested for r in found.laws) and reference_grads is None:
         found.vacuous = "no law could be tested: nothing that the laws read has moved"
     elif told and reference_grads is None and not any(r.verdict.passed for r in found.laws) and not found.violated:
@@ -257,7 +261,7 @@ def _by_laws(
             one = found.parameters.get(name)
             if one is None or one.untested:
                 continue
-            if r.verdict.passed and law.kind != "frozen":
+            if r.verdict.passed and law.kind != "frozen" and name in r.sized:
                 one.vouched.add(LAWS)
             elif r in found.violated:
                 one.against.setdefault(LAWS, f"{r.law} is broken")

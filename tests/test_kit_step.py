@@ -229,3 +229,71 @@ def test_what_an_epsilon_or_rounding_explains_accuses_nobody_in_a_step(make) -> 
             model[-1].weight.grad[:, 0] *= 1.5
             with pytest.raises(AssertionError, match=r"law broken: balance of 1"):
                 assert_step_lawful(model, laws)
+
+
+def _stepped(
+    module: nn.Module, x: torch.Tensor, loss: str = "cross_entropy"
+) -> tuple[lw.LawSet, dict[str, torch.Tensor]]:
+    laws = lw.derive(module, loss, args=x)
+    nn.functional.cross_entropy(module(x), torch.arange(len(x)) % 3).backward()
+    return laws, {n: p.grad.clone() for n, p in module.named_parameters()}
+
+
+CONV = (
+    lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 3),
+    ),
+    (8, 1, 6, 6),
+)
+DENSE = (lambda: nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)), (16, 5))
+
+
+@pytest.mark.parametrize("bed", [CONV, DENSE], ids=["convolutions", "dense"])
+@pytest.mark.parametrize("factor", [2.0, -1.0, 0.0, 1.1])
+def test_laws_vouch_for_what_they_would_miss(bed, factor: float) -> None:
+    """A gradient times a number passes only where the parameter is said to be judged up to a factor, or not at all."""
+    torch.manual_seed(0)
+    module = bed[0]()
+    laws, base = _stepped(module, torch.randn(bed[1]))
+    for name, p in module.named_parameters():
+        p.grad = factor * base[name]
+        try:
+            found = assert_step_lawful(module, laws)
+        except AssertionError as error:
+            assert name in str(error)
+        else:
+            assert name in found.halved + found.silent and name not in found.vouched("laws"), (name, str(found))
+            assert name in str(found)
+        p.grad = base[name]
+    found = assert_step_lawful(module, laws)
+    assert len(found.vouched("laws")) >= 4 and not set(found.vouched("laws")) & {*found.halved, *found.silent}
+
+
+def test_the_gradient_of_a_bias_that_is_zero_is_seen_by_no_balance() -> None:
+    torch.manual_seed(0)
+    module = CONV[0]()
+    laws, _ = _stepped(module, torch.randn(CONV[1]))
+    module[1].bias.grad = torch.randn(4)
+    found = assert_step_lawful(module, laws)
+    assert "1.bias" in found.silent and "0.weight" in found.halved
+    assert str(found).startswith("Sequential: the gradients of 4 of 8 parameters are right; up to a factor, so are")
+
+
+@pytest.mark.parametrize(("name", "first"), [("2.weight", "2.weight:"), ("0.weight", "one of 0.weight, 0.bias:")])
+def test_of_broken_laws_the_fewest_parameters_that_explain_them_come_first(name: str, first: str) -> None:
+    torch.manual_seed(0)
+    module = DENSE[0]()
+    laws, base = _stepped(module, torch.randn(DENSE[1]))
+    module.get_parameter(name).grad = 2 * base[name]
+    with pytest.raises(AssertionError) as error:
+        assert_step_lawful(module, laws)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "Sequential: wrong gradients (at least 1 of 6 parameters)"
+    assert lines[1].strip().startswith(f"parameter:  {first}"), lines
