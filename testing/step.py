@@ -301,14 +301,17 @@ def _by_reference(
         true, own = reference.get(name), grads[name]
         if true is None:
             continue
-        true = _whole(true.detach()).double()
+        given, true = true.dtype, _whole(true.detach()).double()
+        if not bool(torch.isfinite(true).all()):
+            raise ValueError(f"reference_grads[{name!r}] holds what is not a number; leave it out, or take it again")
         mine = torch.zeros_like(true) if own is None else own.double()
         if mine.shape != true.shape:
             raise ValueError(
                 f"reference_grads[{name!r}] has shape {tuple(true.shape)}, its gradient {tuple(mine.shape)}"
             )
         width = own.dtype if own is not None else torch.float32
-        limit = tolerance if tolerance is not None else max(min(64 * FLOOR * EPS.get(width, 1e-2), MOST), 1e-9)
+        hidden = max(min(64 * FLOOR * EPS.get(width, 1e-2), MOST), 1e-9) + EPS.get(given, 1e-2)  # a rounded reference
+        limit = tolerance if tolerance is not None else hidden
         size = float(true.norm())
         error = float((mine - true).norm())
         if error <= limit * size:
