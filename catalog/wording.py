@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from lawful.theory.laws.proof import GREEK_SIGNS
+
 TEXT = {"q": "Q", "k": "K", "v": "V", "qkv": "W_QKV", "kv": "W_KV", "router": "W_router", "head": "W_head"}
 OWNERS = {
     "up": "W_up", "gate": "W_gate", "down": "W_down", "stem": "W_stem", "patch": "W_patch", "fc1": "W_1", "fc2": "W_2",
@@ -37,9 +39,9 @@ def field_latex(latex: str, parameters: Sequence[str]) -> str:
 
 
 def symbol_latex(symbol: str) -> str:
-    r"""`W_up` as `W_{\mathrm{up}}`, `γ` as `\gamma`."""
+    r"""`W_up` as `W_{\mathrm{up}}`, `γ(q)` as `\gamma(q)`."""
     head, _, tail = symbol.partition("_")
-    head = {"γ": r"\gamma", "β": r"\beta"}.get(head, head)
+    head = "".join(GREEK_SIGNS.get(c, c) for c in head)
     if not tail:
         return head
     tail = tail.replace("_", r"\_")

@@ -36,7 +36,7 @@ R = TypeVar("R")
 HINTS = {
     Verdict.VIOLATED: "violated: the loss gradient changes the law; "
     "look for a wrong backward, a frozen parameter or another architecture",
-    Verdict.VACUOUS: "vacuous: nothing was tested; every gradient is zero, or every parameter is frozen",
+    Verdict.VACUOUS: "vacuous: nothing that it reads has moved",
     Verdict.UNDECIDED: "undecided: a corrupted copy of the law passes the same test, so the test proves nothing",
     Verdict.APPROXIMATE: "approximate: off by more than the epsilon of a norm explains",
 }
@@ -44,8 +44,8 @@ HINTS = {
 
 def hint(report: LawReport) -> str:
     """What the verdict on a law means, and where to look; why nothing could be decided is the law's own reason."""
-    if report.verdict is Verdict.UNDECIDED and report.reason:
-        return f"undecided: {report.reason}"
+    if report.verdict in (Verdict.UNDECIDED, Verdict.VACUOUS) and report.reason:
+        return f"{report.verdict}: {report.reason}"
     return HINTS[report.verdict]
 
 

@@ -78,12 +78,23 @@ def assert_locked(
         LockError: for a file that is none, or that cannot be written.
     """
     __tracebackhide__ = True
+    expect_name(name)
     laws = to_lock(network, args, kwargs, loss)
     if update:
         write({name: entry(laws)}, path)
     else:
         compare(name, laws, path)
     return laws
+
+
+def expect_name(name: object) -> None:
+    """Refuses what can be no name of a model in a lock file.
+
+    Raises:
+        LockError: for what is no text, or empty.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise LockError(f"assert_locked: name is {shown(name)}; it must be a text that names the model")
 
 
 def to_lock(

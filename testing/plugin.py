@@ -90,13 +90,14 @@ def assert_step_lawful() -> Callable[..., Any]:
 def assert_locked(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """`lawful.testing.assert_locked` with the lock file of the project, which `--lawful-update` writes."""
     from lawful.testing.lock import assert_locked as check
-    from lawful.testing.lock import entry, to_lock
+    from lawful.testing.lock import entry, expect_name, to_lock
 
     config, path = request.config, lock_file(request.config)
     if not config.getoption("--lawful-update"):
         return functools.partial(check, path=path)
 
     def update(name: str, network: Any, args: Any = (), kwargs: Any = None, loss: Any = "mse") -> Any:
+        expect_name(name)
         laws = to_lock(network, args, kwargs, loss)
         _gather(config, {name: entry(laws)})
         return laws

@@ -155,3 +155,62 @@ def test_what_cannot_be_looked_at() -> None:
         assert_lawful(Tower(), X)
     assert "allow_untested=['tower']" in str(error.value)
     assert assert_lawful(Tower(), X, allow_untested=["tower"]).verdict.passed
+
+
+class Bisected(torch.autograd.Function):
+    """The number above which one unit of mass lies, found by halving; its gradient by the implicit function theorem."""
+
+    @staticmethod
+    def forward(ctx, x, right):
+        top = x.max(-1, keepdim=True).values
+        low, step = top - 1, torch.full_like(top, 1 - 1 / x.shape[-1])
+        for _ in range(60):
+            step = step / 2
+            low = torch.where((x - low - step).clamp(min=0).sum(-1, keepdim=True) >= 1, low + step, low)
+        y = (x - low).clamp(min=0)
+        ctx.right = right
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        on = (ctx.saved_tensors[0] > 0).to(g.dtype)
+        mean = (g * on).sum(-1, keepdim=True) / on.sum(-1, keepdim=True)
+        return on * (g - mean * (1 if ctx.right else 0.9)), None
+
+
+class Rectified(torch.autograd.Function):
+    """A ReLU whose backward takes the other one of its two derivatives at zero."""
+
+    @staticmethod
+    def forward(ctx, x, right):
+        ctx.right = right
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * (x >= 0) * (1 if ctx.right else 0.9), None
+
+
+class Behind(Net):
+    def __init__(self, function, right: bool):
+        super().__init__()
+        self.function, self.right = function, right
+        with torch.no_grad():
+            self.a.bias.zero_()  # rows of padding are at zero exactly
+
+    def forward(self, x):
+        return self.b(self.function.apply(self.a(x), self.right))
+
+
+@pytest.mark.parametrize("function", [Bisected, Rectified])
+def test_a_backward_that_knows_more_than_the_kernels_one_by_one(function) -> None:
+    """A bisection's kernels have no derivative that is its own, and at a kink there are two."""
+    x = torch.cat([X, torch.zeros(2, 4)])
+    found = assert_lawful(Behind(function, right=True), x)
+    assert len(found.vouched("reference")) == 4
+    with pytest.raises(AssertionError, match=f"the backward of {function.__name__}") as error:
+        assert_lawful(Behind(function, right=False), x)
+    assert "a.weight" in str(error.value) and "b.weight" not in str(error.value)

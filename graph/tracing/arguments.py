@@ -11,6 +11,7 @@ from torch.fx import Node
 from lawful.blocks import Signal
 from lawful.theory.oracle.double import WIDE
 
+from .computed import on_example, words_of
 from .layout import COPIES
 from .sources import same_rows
 from .steps.formed import Formed, is_linear, leaves, tensor_of
@@ -114,9 +115,7 @@ class Arguments:
         shape = tuple(int(n) for n in example.shape[1:]) or (1,)
         signal = Signal(shape[-1], shape[:-1])
         if tokens:
-            given = next((i.example for i in low.program.inputs if i.node is value.node), None)
-            known = given is not None and given.device.type != "meta" and given.numel()
-            words = max(int(given.max()) + 1, 1) if known and given is not None else 2
+            words = words_of(low, value.node, on_example(low, value.node))
             signal = Signal(words, tuple(int(n) for n in example.shape[1:]), tokens=True)
         raw = tuple(int(n) for n in example.shape)
         at = self._read(low.add_input(value.node, signal, f"opaque {kind}"), raw=kind == "raw")

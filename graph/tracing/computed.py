@@ -92,6 +92,20 @@ def evaluator(program: Program, wanted: Sequence[Node], traced: int) -> Callable
     return run
 
 
+def on_example(low: Context, node: Node) -> torch.Tensor | None:
+    """What a node that no parameter reaches holds on the example; None where there are no numbers."""
+    needed = ancestors([node])
+    given = [i.example if i.node in needed else None for i in low.program.inputs]
+    if any(x is not None and x.device.type == "meta" for x in given):
+        return None
+    try:
+        with double(), dropout_off():
+            (value,) = evaluator(low.program, [node], low.batch)([None if x is None else as_double(x) for x in given])
+    except (RuntimeError, LookupError):
+        return None
+    return value
+
+
 def resized(node: Node, args: Sequence[Any], traced: int, batch: int) -> Sequence[Any]:
     """The arguments of a call for another batch size than the one that was traced."""
     return [_sized(a, traced, batch) for a in args] if has_sizes(node) else args
@@ -183,11 +197,16 @@ def _vocabulary(low: Context, node: Node, example: torch.Tensor) -> int:
     given = [n for user in node.users if (n := _options(user, node)) > 0]
     if given:
         return min(given)
-    found = max(int(example.max()) + 1 if example.numel() else 2, 2)
-    said = (
-        f"{node.name}: read as whole numbers below {found}, as in the example; what only others move is called frozen"
-    )
-    if found > 2 and said not in low.facts:  # zeros and ones are a mask
+    return words_of(low, node, example)
+
+
+def words_of(low: Context, node: Node, example: torch.Tensor | None) -> int:
+    """How many whole numbers there are on the example, which is said; zeros and ones are a mask."""
+    known = example is not None and example.device.type != "meta" and example.numel()
+    found = max(int(example.max()) + 1, 2) if known and example is not None else 2
+    name = node.name if any(i.node is node for i in low.program.inputs) else str(low.place(node))
+    said = f"{name}: read as whole numbers below {found}, as in the example; what only others move is called frozen"
+    if found > 2 and said not in low.facts:
         low.facts.append(said)
     return found
 

@@ -323,17 +323,18 @@ def _written_at(sample: Sample, f: OperatorFinding) -> str:
 
 
 def _before(sample: Sample, key: int, step: int, cache: dict[int, set[str]]) -> set[str]:
-    """The parameters that a value depends on."""
+    """The parameters that get a gradient by a value that a step reads; nothing that stops gradients is on the way."""
+    closed = {(c.step, c.spot.key) for c in sample.tape.cuts}
     if not cache:
         leaves = {k: {n} for k, (n, _) in sample.tape.leaves.items()}
         cache.update(leaves)
-        for one in sample.tape.steps:
+        for number, one in enumerate(sample.tape.steps):
             behind: set[str] = set()
             for s in spots_in((one.args, one.kwargs)):
-                behind |= cache.get(s.key, set())
+                behind |= set() if (number, s.key) in closed else cache.get(s.key, set())
             for r in [*one.results.values(), *filter(None, one.writes)]:
                 cache[r.key] = cache.get(r.key, set()) | behind
-    return cache.get(key, set())
+    return set() if (step, key) in closed else cache.get(key, set())
 
 
 def _reach(samples: Sequence[Sample], known: Sequence[Sample], found: Judgement, matrices: dict[str, int]) -> None:

@@ -10,14 +10,14 @@ This file is long because all comparisons of an operator share how it is run alo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from .differences import AGREES, CLOSE, DESIGN, OPEN, WRONG, by_differences, normal, piecewise
+from .differences import AGREES, CLOSE, DESIGN, OPEN, WRONG, Run, by_differences, normal, piecewise
 from .incoming import WRITES, other_gradients
 from .layouts import out_of_order
 from .replay import Memory, replay, start
@@ -25,6 +25,8 @@ from .resemblance import dense, resemblance
 from .tape import PLAIN, NotMeasured, OwnCall, Place, Spot, Step, Tape, spots_in
 from .through import mistake, passed_through
 
+LINES = 3  # random directions in which differences are taken
+BESIDE = 1e-3  # how far beside a point, relative to its numbers, its backward is looked at too
 EACH = 2  # calls of one operator from one place
 
 
@@ -38,8 +40,9 @@ class OperatorFinding:
         input: number of the input.
         verdict: one of `AGREES`, `WRONG`, `DESIGN`, `OPEN`.
         how: `"forward"` for its kernels differentiated, `"differences"` for finite differences, `"layouts"` for a
-            gradient that lies otherwise in memory, `"scales"` for one of another size, `"writes"` for a backward that
-            writes into its own, `"straight"` for a straight-through one.
+            gradient that lies otherwise in memory, `"implicit"` for finite differences that refute the kernels one by
+            one, `"kink"` for a point without a derivative, `"scales"` for a gradient of another size, `"writes"` for a
+            backward that writes into its own, `"straight"` for a straight-through one.
         error: relative size of the error.
         key: the storage of the input.
         call: number of the call on the tape, None for a custom operator.
@@ -180,6 +183,12 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
                     guess = mistake(own[j], through[j])
                 if guess:
                     verdict, kind = WRONG, "straight"
+            elif verdict is WRONG and not narrow:
+                both = own[j], true[j]
+                if _by_kernels_only(*both, run, leaves, j, cotangents, generator):
+                    verdict, kind, guess = AGREES, "implicit", ""
+                elif _at_kink(tape, thing, memory, forward, live, spots, j, cotangents, generator, true[j], run):
+                    verdict, kind, guess = AGREES, "kink", ""
         found.append(OperatorFinding(name, thing.place, j, verdict, kind, error, spot.key, call, end, guess))
     if isinstance(thing, Step) or thing.outer:
         bound = 1e-2 if narrow else CLOSE
@@ -193,6 +202,63 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
         if writes:
             found += [replace(f, verdict=WRONG, how="writes", error=0.0, guess=WRITES) for f in found]
     return found
+
+
+def _by_kernels_only(
+    own: torch.Tensor,
+    true: torch.Tensor,
+    run: Run,
+    leaves: Sequence[torch.Tensor],
+    j: int,
+    cotangents: dict[int, torch.Tensor],
+    generator: torch.Generator,
+) -> bool:
+    """Whether differences say that a backward is right, and that the derivative of its kernels, one by one, is not.
+
+    A bisection carries its result by comparisons, which no kernel differentiates.
+    """
+    refuted = any(_differs(true, run, leaves, j, cotangents, generator) is WRONG for _ in range(LINES))
+    return refuted and all(_differs(own, run, leaves, j, cotangents, generator) is AGREES for _ in range(LINES))
+
+
+def _differs(gradient: torch.Tensor, *how: Any) -> str:
+    return by_differences(gradient, *how)[0]
+
+
+def _at_kink(
+    tape: Tape,
+    call: OwnCall,
+    memory: Memory,
+    forward: Callable[[], list[torch.Tensor]],
+    live: Sequence[torch.Tensor],
+    spots: Sequence[Spot],
+    j: int,
+    cotangents: dict[int, torch.Tensor],
+    generator: torch.Generator,
+    true: torch.Tensor,
+    run: Run,
+) -> bool:
+    """Whether inputs are at a kink, where there is no derivative, and a backward is right beside it.
+
+    The two sides of a ReLU at 0 have two derivatives, and a backward may choose.
+    """
+    here = [v.detach().clone() for v in live]
+    if _differs(true, run, here, j, cotangents, generator) is not WRONG:
+        return False
+    beside = [v + BESIDE * (float(v.abs().mean()) or 1.0) * normal(v, generator) for v in here]
+    try:
+        with torch.no_grad():
+            for v, new in zip(live, beside, strict=True):
+                v.copy_(new)
+        own = _pull(forward(), cotangents, live)[j]
+        plain = _by_forward(tape, call, memory, beside, spots, cotangents)[j]
+    except NotMeasured:
+        return False
+    finally:
+        with torch.no_grad():
+            for v, old in zip(live, here, strict=True):
+                v.copy_(old)
+    return bool(own.any()) and _compared(own, plain, 1e-6)[0] is AGREES
 
 
 _LEAF = object()

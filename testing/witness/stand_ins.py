@@ -15,7 +15,7 @@ from .tape import OwnCall, Tape
 def stand_ins(
     tape: Tape, operators: Sequence[OperatorFinding], by_design: Sequence[str]
 ) -> dict[int, Callable[[OwnCall, Memory], None]]:
-    """What puts the backward of an operator in the place of the derivative, where it is meant to be another one."""
+    """What puts the backward of an operator in the place of the derivative: it is meant to be another, or knows it."""
     found: dict[int, Callable[[OwnCall, Memory], None]] = {}
     for number, call in enumerate(tape.calls):
         if call.by_torch or call.opaque or call.last < 0:
@@ -23,7 +23,8 @@ def stand_ins(
         if not {call.function.__name__, *call.place.names}.isdisjoint(by_design):
             found[number] = _own_instead(set(call.spots))
             continue
-        through = {f.input for f in operators if f.verdict is DESIGN and f.operator == call.function.__name__}
+        own = [f for f in operators if f.operator == call.function.__name__]
+        through = {f.input for f in own if f.verdict is DESIGN or f.how in ("implicit", "kink")}
         if through:
             order: list[tuple[object, ...]] = []
             numbers = set()

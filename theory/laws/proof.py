@@ -102,10 +102,15 @@ class Proof:
         return f"<Proof by {self.theorem}: {plural(len(list(self.walk())), 'step')}; print it for the whole>"
 
 
+GREEK_NAMES = (
+    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
+    "upsilon varphi chi psi omega"
+)
+GREEK_SIGNS = {chr(ord("α") + i): rf"\{name}" for i, name in enumerate(GREEK_NAMES.split()) if name != "omicron"}
 SIGNS = {
     **{"‖": r"\|", "²": "^2", "ᵀ": r"^\top", "Σ": r"\sum", "√": r"\surd", "≤": r"\le", "≥": r"\ge", "∞": r"\infty"},
     **{"×": r"\times", "·": r"\cdot", "→": r"\to", "≠": r"\neq", "⟨": r"\langle", "⟩": r"\rangle", "∈": r"\in"},
-    **{"γ": r"\gamma", "β": r"\beta", "η": r"\eta", "θ": r"\theta", "ε": r"\varepsilon", "λ": r"\lambda"},
+    **GREEK_SIGNS,
     **{"<": "<", ">": ">", "|": "|", "*": "*", "=": "="},
 }
 GREEK = ("beta", "gamma")

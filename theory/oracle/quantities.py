@@ -68,7 +68,9 @@ def judge_quantity(
         verdict = Verdict.VIOLATED
         reason = "" if worst < float("inf") else "it, or a loss gradient, is not a number"
     elif not residual.numel() or not bool(tested.all()):
-        verdict, reason = Verdict.VACUOUS, "it, or a scalar of it, does not depend on what the loss gradient moves"
+        verdict, still = Verdict.VACUOUS, int((~tested).sum())
+        some = f"{still} of its {tested.numel()} numbers" if 0 < still < tested.numel() else "it"
+        reason = f"{some} did not move with the loss gradient: dead units, inputs without examples, or a constant"
     elif weakest > SEEN * tolerance:
         verdict = Verdict.HOLDS
     else:

@@ -10,6 +10,7 @@ from torch.fx import Node
 
 from ..arguments import Arguments
 from ..arrange import exact
+from ..computed import on_example
 from ..context import Context, handles
 from ..layout import view
 from ..opaque import emit_opaque
@@ -57,7 +58,8 @@ def index(low: Context, node: Node, x: Value, indices: Sequence[Any]) -> Value:
 def _counts_up(low: Context, places: Data) -> bool:
     """Whether data are rows counted from the first one, and no mask and none counted from the end."""
     wanted = places.base or places.node
-    given = next((i.example for i in low.program.inputs if i.node is wanted), None)
+    direct = next((i.example for i in low.program.inputs if i.node is wanted), None)
+    given = direct if direct is not None else on_example(low, wanted)
     if given is None or given.is_floating_point() or given.dtype == torch.bool:
         return False
     return given.device.type == "meta" or not given.numel() or int(given.min()) >= 0
