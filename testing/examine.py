@@ -325,7 +325,7 @@ def _check(
                 one.against.setdefault(LAWS, f"{r.law} is broken")
     if still and violated:
         findings.notes.append(f"frozen in the module: {', '.join(list(still)[:6])}")
-    if given and findings.laws and not any(r.verdict.passed for r in findings.laws) and not violated:
+    if given and not any(r.verdict.passed for r in findings.laws) and not violated:
         findings.vacuous = "no law that could be tested: nothing that the laws read has moved"
     reasons: dict[str, list[str]] = {}
     draws = any(s.tape.draws for s in steps)

@@ -135,7 +135,7 @@ def assert_step_lawful(
         found.vacuous = "no law could be tested: nothing that the laws read has moved"
     elif told and reference_grads is None and not any(r.verdict.passed for r in found.laws) and not found.violated:
         found.vacuous = f"no law could be decided: {found.laws[0].reason}"
-    elif len(silent) == len(trained):
+    elif len(found.silent) == len(trained):
         found.vacuous = "nothing was tested: neither a law nor a reference reads any of its parameters"
     if reference_grads is None:
         found.notes.append(

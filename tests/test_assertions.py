@@ -145,6 +145,12 @@ def test_a_frozen_parameter_fails() -> None:
         assert_lawful(model, (X,), architecture=Architecture(MLP).freeze("down.weight"))
 
 
+@pytest.mark.parametrize("net", [b.Linear(3, 2), b.Linear(3, 4) >> b.GELU() >> b.Linear(4, 2)], ids=["one map", "GELU"])
+def test_a_module_made_of_blocks_without_laws(net: b.Net) -> None:
+    found = assert_lawful(Architecture(net).to_torch(), torch.randn(5, 3))
+    assert found.verdict.passed and len(found.vouched("reference")) == len(found.parameters)
+
+
 @pytest.mark.parametrize("dead", [lambda x: x.detach() * 0, lambda x: x * 0])
 def test_zero_gradients_fail(dead: Callable[[torch.Tensor], torch.Tensor]) -> None:
     model = Mlp(dead)

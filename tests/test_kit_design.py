@@ -214,3 +214,50 @@ def test_a_backward_that_knows_more_than_the_kernels_one_by_one(function) -> Non
     with pytest.raises(AssertionError, match=f"the backward of {function.__name__}") as error:
         assert_lawful(Behind(function, right=False), x)
     assert "a.weight" in str(error.value) and "b.weight" not in str(error.value)
+
+
+class Quantised(torch.autograd.Function):
+    """A quantiser that learns its step: gradients pass the rounding, and the step's is not that of the kernels."""
+
+    @staticmethod
+    def forward(ctx, x, right, step=None):
+        ctx.right = right
+        ctx.save_for_backward(x / step, step)
+        return (x / step).round().clamp(-8, 7) * step
+
+    @staticmethod
+    def backward(ctx, g):
+        v, _ = ctx.saved_tensors
+        q = v.round()
+        on = (q >= -8) & (q <= 7)
+        slope = torch.where(on, q - v, q.clamp(-8, 7)) if ctx.right else torch.where(on, q + v, q.clamp(-8, 7))
+        return g * on, None, (g * slope).sum().reshape(1)
+
+
+class Quantises(Net):
+    def __init__(self, right: bool):
+        super().__init__()
+        self.step, self.right = nn.Parameter(torch.tensor([0.21])), right
+
+    def forward(self, x):
+        return self.b(Quantised.apply(self.a(x), self.right, self.step))
+
+
+def test_the_learned_step_of_a_quantiser_is_straight_through_too() -> None:
+    found = assert_lawful(Quantises(right=True), X)
+    assert "straight-through, so no gradient by design: step" in str(found)
+    with pytest.raises(AssertionError, match="step"):
+        assert_lawful(Quantises(right=False), X)
+
+
+def test_an_optimizer_that_steps_inside_of_backward() -> None:
+    """The weights that a gradient was taken at are those before the step."""
+    module = Net()
+
+    def step(p: torch.Tensor) -> None:
+        with torch.no_grad():
+            p -= 0.1 * p.grad
+
+    for p in module.parameters():
+        p.register_post_accumulate_grad_hook(step)
+    assert len(assert_lawful(module, X).vouched("reference")) == 4

@@ -40,6 +40,7 @@ INPUTS = 256  # at each point where pairs of gates are looked at
 WIDEST = 200  # gates in these pairs
 STATES = 12  # classes of states of one gate in these pairs: a maximum has as many states as places
 ROUNDS = 8  # of such points
+AWAKE = 8  # points at which inputs change every gate, of which none spans all, before patterns are said to be apart
 SHOWN = 48  # points at which two gates vary and never come apart, before they are said to be tied
 
 Tensors = dict[str, torch.Tensor]
@@ -95,7 +96,8 @@ def doubted(found: Count, reach: Reach, *, quick: bool = False) -> Count:
     """A count with the patterns of all points; undecided where gates are tied, so that no point has them.
 
     That none of the points that were looked at has them is no doubt by itself: small networks have dead units at many.
-    Where inputs take few values it is: what a word switches is a matter of parameters.
+    They are no excuse where inputs change every activation at many of the points, and none of these has them.
+    Where inputs take few values it is one: what a word switches is a matter of parameters.
 
     Args:
         found: the count.
@@ -112,7 +114,7 @@ def doubted(found: Count, reach: Reach, *, quick: bool = False) -> Count:
             return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
     if reach.patterns.few:
         return _at_points(found, reach, quick)
-    most, best = -1, None
+    most, best, awake = -1, None, 0
     climbs = max(CLIMBS, min(MOST_CLIMBS, WORK // found.parameters))
     for i, values in enumerate((*_lively(reach.patterns), *[None] * climbs)):
         point = values if values is not None or best is None else _near(reach.patterns, best, i)
@@ -121,13 +123,16 @@ def doubted(found: Count, reach: Reach, *, quick: bool = False) -> Count:
         spanned = reach.spanned(point)
         if spanned == found.ranks[0]:
             return found
+        awake += all(
+            bool(v[~reach.patterns.still.get(k, v < 0)].all()) for k, v in _varied(reach.patterns, point).items()
+        )
         if spanned >= most:
             most, best = spanned, point
     laws = found.laws if best is None else reach.laws(best)
     if laws == found.laws or best is None:
         return found
     why = f"with the activation patterns that one point has, {plural(laws, 'law is', 'laws are')} counted"
-    if tied(reach.patterns, best):
+    if awake >= AWAKE or tied(reach.patterns, best):
         why = f"{why}: others never come together"
         return replace(found, verdict=Verdict.UNDECIDED, method=f"{found.method}; {why}")
     return replace(found, method=f"{found.method}; {why}")
@@ -172,6 +177,12 @@ def _rich(patterns: Patterns, points: int) -> list[Tensors]:
         chance = states.mT @ states / LOOKS
         scores += torch.special.entr(chance).sum((1, 2)).tolist()
     return [drawn[i] for i in sorted(range(points), key=lambda i: -scores[i])]
+
+
+def _varied(patterns: Patterns, point: Tensors) -> Tensors:
+    """Which entries of the gates inputs change at one point."""
+    seen = patterns.seen_at({k: t[None] for k, t in point.items()}, INPUTS)
+    return {k: (g != g[:, :1]).any(1)[0] for k, g in seen.items()}
 
 
 def _lively(patterns: Patterns) -> list[Tensors]:

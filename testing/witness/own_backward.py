@@ -176,19 +176,19 @@ def _one(tape: Tape, thing: OwnCall | Step, number: int, memory: Memory, seed: i
         else:
             verdict, error = _compared(own[j], true[j], 1e-2 if narrow else 1e-6)
             guess = resemblance(own[j], true[j]) if verdict is WRONG else ""
-            if verdict is WRONG and piecewise(own[j], true[j], run, leaves, j, cotangents):
-                verdict, guess = DESIGN, ""
-                through = through or _through(tape, thing, memory, leaves, spots, cotangents)
-                if through and _compared(own[j], through[j], 1e-2 if narrow else 1e-6)[0] is WRONG:
-                    guess = mistake(own[j], through[j])
-                if guess:
-                    verdict, kind = WRONG, "straight"
-            elif verdict is WRONG and not narrow:
-                both = own[j], true[j]
-                if _by_kernels_only(*both, run, leaves, j, cotangents, generator):
+            bound = 1e-2 if narrow else 1e-6
+            if verdict is WRONG and not narrow:
+                if _by_kernels_only(own[j], true[j], run, leaves, j, cotangents, generator):
                     verdict, kind, guess = AGREES, "implicit", ""
                 elif _at_kink(tape, thing, memory, forward, live, spots, j, cotangents, generator, true[j], run):
                     verdict, kind, guess = AGREES, "kink", ""
+            if verdict is WRONG:
+                through = through or _through(tape, thing, memory, leaves, spots, cotangents)
+                if through and _compared(own[j], through[j], bound)[0] is AGREES:
+                    verdict, guess = DESIGN, ""
+                elif piecewise(own[j], true[j], run, leaves, j, cotangents):
+                    guess = mistake(own[j], through[j]) if through else ""
+                    verdict, kind = (WRONG, "straight") if guess else (DESIGN, kind)
         found.append(OperatorFinding(name, thing.place, j, verdict, kind, error, spot.key, call, end, guess))
     if isinstance(thing, Step) or thing.outer:
         bound = 1e-2 if narrow else CLOSE

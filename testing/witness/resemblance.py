@@ -42,6 +42,8 @@ def resemblance(own: torch.Tensor | None, true: torch.Tensor, eps: float = 0.0) 
         return "the complex conjugate of the right one"
     if near(factor * true):
         said = f"{factor:.4g}" if eps < 1e-5 else f"{factor:.2g}"
+        if float(said) == 1:
+            return f"too {'large' if factor > 1 else 'small'} by {abs(factor - 1):.1g} of its size"
         if factor < 0:
             return f"{said} times what it should be"
         return f"{said} times too large" if factor > 1 else f"only {said} of what it should be"

@@ -245,6 +245,8 @@ def take(
         first = tuple(sorted(tape.foreign))
         tape, outputs, spots, wires = _recorded(module, parameters, args, kwargs, seed, warm)
         first = () if tape.foreign else first
+    # before the backward, whose hooks may step
+    leaves = {n: tape.points.get(n, p.detach()).clone().requires_grad_() for n, p in parameters.items()}
     value = loss(outputs)
     widths = Widths()
     if value.requires_grad:
@@ -253,7 +255,6 @@ def take(
     own = left(module, parameters)
     if compiled is not None:
         own = compiled()
-    leaves = {n: tape.points.get(n, p.detach()).clone().requires_grad_() for n, p in parameters.items()}
     sample = Sample(leaves, own, tape=tape, value=float(value.detach()), outputs=outputs, started=first)
     sample.width = narrowest({*tape.widths, *widths.seen, *(p.dtype for p in parameters.values())})
     try:

@@ -33,6 +33,7 @@ CLEAR_GAP = 1e4
 DOUBTFUL_GAP = 1e9  # below it 120 digits decide: rounding has been seen as a gap of 2e8
 REPEATED_GAP = 1e8  # from it on another point may decide what is too large for 120 digits (see `graph.questions.count`)
 ABOVE = 1e3  # what is kept over measured rounding, so that laws that hold decide with it whatever the gap is
+MORE, MOST_MORE = 25_000, 256  # fields, times parameters, that are looked at again where brackets give no more
 DROWNED = 1e6  # the largest field beside the one in the middle, where some are no numbers
 STEEP = 1e4  # a spectrum that falls by more without any gap has its rounding measured
 FALL = 1e6  # a spectrum that falls by more without any gap may hide rounding
@@ -224,10 +225,16 @@ def count_span(
         rows = torch.cat([rows, fresh])
         rank, gap, values, clear = _rank(rows)
         ranks.append(rank)
-        if rank == d or (level and ranks[-1] == ranks[-2]):
+        if level and rank == ranks[-2] < d and (more := min(MOST_MORE, MORE // d)):
+            # all that brackets give is there, of the activation patterns that were met: some are rare
+            others = level_rows(field, state, sample, 0, more, chunk)[0]
+            if bool(torch.isfinite(others).all()):
+                rows = torch.cat([rows, others])
+                ranks[-1], gap, values, clear = _rank(rows)
+        if ranks[-1] == d or (level and ranks[-1] == ranks[-2]):
             closed = True
             break
-        if known is not None and rank >= d - known:
+        if known is not None and ranks[-1] >= d - known:
             break
     reached = not depth or (known is not None and ranks[-1] >= d - known)
     verdict = Verdict.HOLDS if clear and (closed or reached) else Verdict.UNDECIDED
