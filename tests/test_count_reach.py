@@ -187,3 +187,49 @@ def test_gates_of_many_states_are_held_against_each_other() -> None:
     arch = lw.trace(net, torch.randn(3, 1, 48, 48))
     patterns = reach_of(arch, "mse", torch.Generator().manual_seed(0)).patterns
     assert not tied(patterns, patterns.ordinary())
+
+
+class Shrinking(nn.Module):
+    """Two steps of a sparse code: what is small is cut off, by kinks that no gate stands for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u, self.w, self.v = (nn.Parameter(torch.randn(2, 2)) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = x @ self.u
+        return F.softshrink(F.softshrink(h, 0.1) @ self.w + h, 0.1) @ self.v
+
+
+def test_a_point_on_one_side_of_a_kink_is_not_all_points() -> None:
+    torch.manual_seed(0)
+    module, x = Shrinking(), torch.randn(4, 2)
+    arch = lw.trace(module, x)
+    assert [lw.count(arch, seed=s).laws for s in range(10)] == [0] * 10
+    for seed in range(3):
+        report = lw.check(module, args=x, seed=seed)
+        assert report.complete and report.count is not None and report.count.laws == 0, str(report)
+
+
+class Tropical(nn.Module):
+    """Two layers of sums and maxima: which way the second one takes, parameters alone decide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(2, 2)), nn.Parameter(torch.randn(2, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return ((x[:, :, None] + self.a).amax(1)[:, :, None] + self.b).amax(1)
+
+
+def test_maxima_of_maxima_have_no_point_with_all_patterns() -> None:
+    """Each pair of gates has three of its four states at some point; no point has all that three gates need."""
+    torch.manual_seed(0)
+    module, x = Tropical(), torch.randn(4, 2)
+    for seed in range(3):
+        report = lw.check(module, args=x, seed=seed)
+        assert not report.complete and report.count is not None and not report.count.verdict.passed, str(report)
+        assert lw.count(module, args=x, seed=seed).laws == 4
+    exact = lw.count(module, args=x, exact=True)
+    assert not exact.verdict.passed
+    assert not [n for n in lw.derive(module, args=x).notes if n.startswith("no law of this network is missing")]
