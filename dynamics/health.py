@@ -327,6 +327,8 @@ def _words(ledger: Watcher, verdicts: dict[str, str], findings: Sequence[Finding
     counts = {v: sum(x == v for x in verdicts.values()) for v in ORDER}
     summary = ", ".join(f"{n} {v}" for v, n in counts.items() if n) or (UNDECIDED if ledger.lawless else NOT_WATCHED)
     lines = [f"{plural(ledger.steps, 'step')}, {plural(len(verdicts), 'law')}: {summary}"]
+    if not ledger.steps:
+        lines.append("no step was seen: a ledger watches the steps that come after it, so make it before the loop.")
     faults = sum(f.fault for f in findings)
     if faults and not counts[UNEXPLAINED]:
         lines[0] += f"; but {plural(faults, 'fault')} that no law sees: {UNEXPLAINED}"

@@ -285,3 +285,32 @@ def test_a_package_that_does_not_load_says_what_it_lacks() -> None:
     refused(
         load, "this callback needs transformers", "operator torchvision::nms", "pip install", kind=MissingPackageError
     )
+
+
+def test_a_wiring_names_the_entry_that_is_wrong() -> None:
+    linear = b.Linear(3, 4)
+    refused(lambda: b.Wiring({"a": linear, "b": torch.nn.ReLU()}), "the node 'b' of a Wiring is the torch module ReLU")
+    refused(lambda: b.Wiring({"a": linear, "b": b.ReLU}), "the node 'b' of a Wiring is the class ReLU")
+    refused(lambda: b.Wiring({"a": linear}, {"a": ("input", 3)}), "what the node 'a' of a Wiring reads is ('input', 3)")
+    refused(lambda: b.Wiring([linear]), "it must be a dict")
+
+
+def test_an_expression_of_blocks_says_what_has_drawings() -> None:
+    net = b.Linear(3, 4) >> b.ReLU()
+    for ask in (lambda: net.draw(), lambda: b.ReLU().to_torch):
+        refused(ask, "has no attribute", "lw.Architecture(...)", kind=AttributeError)
+    assert not hasattr(net, "__torch_function__") and not hasattr(net, "draw")
+
+
+def test_whole_numbers_are_no_parameters() -> None:
+    refused(lambda: Architecture(b.Linear(3, 2)).to_torch(torch.int64), "dtype is torch.int64", "torch.float32")
+
+
+def test_a_forward_that_does_not_run_is_refused() -> None:
+    module = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 2))
+    for ask in (lw.derive, lw.check, lw.summary):
+        refused(
+            lambda ask=ask: ask(module, args=torch.tensor([[7, 1]])),
+            "its forward does not run on the example inputs (IndexError: index out of range in self)",
+            kind=ValueError,
+        )

@@ -123,3 +123,9 @@ def test_no_law_hides_another_in_the_figure(adam: lw.Ledger) -> None:
     figure.canvas.draw()
     legend = causes.get_legend()
     assert legend is not None and not legend.get_window_extent().overlaps(causes.get_window_extent())
+
+
+def test_a_ledger_that_was_made_after_the_loop_says_so() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2))
+    ledger = lw.Ledger(model, torch.optim.SGD(model.parameters(), 0.1), args=torch.randn(4, 3))
+    assert "no step was seen" in str(ledger) and "before the loop" in ledger.health()

@@ -222,3 +222,25 @@ def test_the_count_is_right_or_the_missing_part_is_named(name: str) -> None:
         assert count.laws > laws.independent and laws.notes
     else:
         assert count.laws == laws.independent, (count.laws, list(laws), laws.notes)
+
+
+MADE: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], int]] = {
+    "twice": (lambda x: torch.cat([x, x], -1), 8),
+    "centred": (lambda x: x - x.mean(-1, keepdim=True), 4),
+    "normalised": (lambda x: F.layer_norm(x, (4,)), 4),
+    "polynomials": (lambda x: torch.stack([torch.ones_like(x[:, 0]), x[:, 0], x[:, 0] ** 2], -1), 3),
+    "turned": (lambda x: x.flip(1), 4),
+    "a part": (lambda x: 2 * x[:, 1:3] + 1, 2),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_made_of_inputs_has_no_numbers_on_the_meta_device(name: str) -> None:
+    """Laws that hold because of how it is made are missing there, and the notes say so."""
+    make, width = MADE[name]
+    parts = {"u": nn.Linear(width, 2, bias=False), "v": nn.Linear(2, 2, bias=False)}
+    module = Built(lambda m, x: m.v(F.relu(m.u(make(x)))), parts)
+    laws = lw.derive(module, args=torch.randn(5, 4))
+    meta = lw.derive(module.to("meta"), args=torch.randn(5, 4, device="meta"))
+    said = any("made of the inputs" in note for note in meta.notes)
+    assert said == (name not in ("turned", "a part")) and (said or meta.independent == laws.independent)

@@ -1,4 +1,7 @@
-"""One trace of a module: exported, lowered, compared, and lowered again where the rebuilt network is wrong."""
+"""One trace of a module: exported, lowered, compared, and lowered again where the rebuilt network is wrong.
+
+This file is long because a trace is one sequence of many small steps.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,9 @@ from ..architecture.sources import computed_alone
 from .calls import FlatCall
 from .compare import compare
 from .computed import fold
-from .copied import copied_inputs
+from .copied import copied_inputs, without_numbers
 from .errors import BackwardError, TraceError, first_line
+from .exporting import own_error
 from .faults import first_fault
 from .gaps import Probes
 from .lengths import left_over, of_numbers, one_step, special, unreached
@@ -135,6 +139,7 @@ def _attempt(
     if axis is None:
         notes.append("the inputs are one example, without an axis of examples")
     facts = [*_numbers(program), *program.limits, *low.facts, *unreached(arch, program), *of_numbers(program)]
+    facts += without_numbers(low)
     said = [*map(Fact, facts), *left_over(arch, sizes), *one_step(arch), *special(arch, module)]
     cut = {name: node for name, (node, _) in low.reasons.items() if name_of(node) == "detach" and name in arch.graph}
     silent = unheard(program, module, set(cut.values())) if cut and check else set()
@@ -245,12 +250,12 @@ def _raised(program: Program, module: torch.nn.Module) -> str:
     examples = tuple(i.example for i in program.inputs if not i.draw)
     try:
         with lent(module):
-            FlatCall(module, program.call, lambda outputs: None)(*(t.detach().clone() for t in examples))
+            error = own_error(FlatCall(module, program.call, lambda outputs: None), examples)
     except LendingError:
         return ""
-    except Exception as error:
-        return f"its forward does not run on the example inputs ({said(error)}); call it on them to see the whole error"
-    return ""
+    if error is None:
+        return ""
+    return f"its forward does not run on the example inputs ({said(error)}); call it on them to see the whole error"
 
 
 def _probes(arch: Architecture, loss: LossLike, axes: Sequence[int | None], names: Sequence[str]) -> Probes | None:

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import torch
 
+from .computed import is_simple
 from .lowering import Lowering
 from .rebuilt import inputs_of
 from .running import draw_inputs
@@ -32,6 +33,21 @@ def copied_inputs(low: Lowering) -> tuple[str, ...]:
         for i, j in combinations(range(len(used)), 2)
         if all(_meet(draw[i], draw[j]) for draw in draws)
     )
+
+
+def without_numbers(low: Lowering) -> list[str]:
+    """What is to be said, on the meta device, of what a forward makes of its inputs alone: nobody knows its numbers."""
+    program = low.program
+    if not any(i.example.device.type == "meta" for i in program.inputs):
+        return []
+    given = {i.node for i in program.inputs}
+    made = [low.data[i][0] for i in low.builder.used_inputs]
+    return [
+        f"{low.place(node)}: made of the inputs, and read as if it were any numbers, since the meta device has none; "
+        "laws that hold because of how it is made are not listed"
+        for node in dict.fromkeys(made)
+        if node not in given and not is_simple(low, node)
+    ]
 
 
 def _meet(one: torch.Tensor, other: torch.Tensor) -> bool:

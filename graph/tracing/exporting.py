@@ -167,7 +167,7 @@ def _explained(
             f"the forward of {kind} branches on the values of a tensor{at}; a graph has no such branch: use "
             "torch.where, or trace each branch as a module of its own"
         )
-    if own := _own_error(flat, examples):
+    if own := own_error(flat, examples):
         return TraceError(
             f"the forward of {kind} raises {first_line(own)}{at}; call it with the example inputs to see the whole "
             "error"
@@ -178,7 +178,7 @@ def _explained(
     )
 
 
-def _own_error(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exception | None:
+def own_error(flat: FlatCall, examples: tuple[torch.Tensor, ...]) -> Exception | None:
     """What the forward raises without torch.export; it runs on copies of the buffers."""
     buffers = {n: b.detach().clone() for n, b in flat.named_buffers()}
     try:

@@ -45,8 +45,9 @@ NOT_FINITE = (
     "mean over no token), a logarithm or a root of what may be negative, and add an epsilon there or clamp it"
 )
 CROOKED = (
-    "lie algebra, float64; the derivative of its gradient is not that of finite differences (something is detached, or "
-    "has a backward of its own), so that brackets mean nothing"
+    "lie algebra, float64; the derivative of its gradient is not that of finite differences (something is detached, "
+    "has a backward of its own, or torch's second derivative of it is wrong, as of linalg.solve), so that brackets "
+    "mean nothing"
 )
 
 
