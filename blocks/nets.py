@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from lawful.theory.arguments import expect_fields, misfit, shown
 
@@ -15,11 +15,13 @@ from .signals import ShapeError, WidthError
 class Net:
     """Anything that can be composed: a block or an expression of blocks."""
 
-    def __getattr__(self, name: str) -> NoReturn:
-        text = f"{type(self).__name__!r} object has no attribute {name!r}"
-        if not name.startswith("_"):
-            text += "; it is a part of networks: lw.Architecture(...) of it is one, which is drawn, counted and run"
-        raise AttributeError(text, name=name, obj=self)
+    if not TYPE_CHECKING:  # which is to find names that are not there by itself
+
+        def __getattr__(self, name: str) -> Any:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if not name.startswith("_"):
+                text += "; it is a part of networks: lw.Architecture(...) of it is one, which is drawn, counted and run"
+            raise AttributeError(text, name=name, obj=self)
 
     def __rshift__(self, other: Net) -> Series:
         return Series.of(self, expect_net(other, f"what follows {self!r}"))

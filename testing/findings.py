@@ -194,8 +194,8 @@ class Findings(Printed):
         elif wrong:
             groups = self.explained
             named = {n for group in groups for n in group}
-            some = [p for p in wrong if set(p.against) != {LAWS} or p.name in named]
-            least = len(some) - len(named) + len(groups)
+            meant = [p for p in wrong if set(p.against) != {LAWS} or p.name in named]
+            least = len(meant) - len(named) + len(groups)
             count = f"{'at least ' * (least < len(wrong))}{least} of {plural(len(self.parameters), 'parameter')}"
             lines = [f"{self.model}: wrong gradients ({count})"]
         elif self.stopped:
