@@ -6,7 +6,7 @@ This file is long because all assertions are tried on the same modules.
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -480,3 +480,18 @@ def test_inputs_and_networks_have_the_forms_that_every_question_takes() -> None:
     assert_step_lawful(model, args=x)
     with pytest.raises(ValueError, match="assert_lawful: args is 3; it must be a tensor"):
         assert_lawful(model, 3)
+
+
+def test_a_unit_that_is_dead_at_few_points_is_looked_at_again() -> None:
+    torch.manual_seed(0)
+    module, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(6, 4)
+
+    def units(p: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return p["0.weight"].square().sum(1) + p["0.bias"].square() - p["2.weight"].square().sum(0)
+
+    for seed in range(3):
+        assert assert_conserved(units, module, (x,), samples=2, seed=seed).verdict is Verdict.HOLDS
+    with torch.no_grad():
+        module[0].weight[3], module[0].bias[3] = 0, -1e3
+    with pytest.raises(AssertionError, match="vacuous: 1 of its 8 numbers did not move with the loss gradient"):
+        assert_conserved(units, module, (x,))

@@ -261,3 +261,39 @@ def test_an_optimizer_that_steps_inside_of_backward() -> None:
     for p in module.parameters():
         p.register_post_accumulate_grad_hook(step)
     assert len(assert_lawful(module, X).vouched("reference")) == 4
+
+
+class Clamped(torch.autograd.Function):
+    """A map whose gradient for its input is cut off."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x @ w.t()
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return (g @ w).clamp(-5, 5), g.t() @ x
+
+
+class Probed(nn.Module):
+    """A probe behind a declared detach, with an operator that is wrong for large gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.main, self.inner = nn.Linear(4, 5), nn.Linear(5, 2), nn.Linear(5, 5)
+        self.w = nn.Parameter(torch.randn(2, 5))
+
+    def forward(self, x):
+        h = torch.tanh(self.body(x))
+        d = h.detach()  # lawful: by design
+        return {"main": self.main(h), "probe": Clamped.apply(torch.tanh(self.inner(d)), self.w)}
+
+
+def test_what_no_gradient_of_an_operator_reaches_is_not_accused_of_it() -> None:
+    with pytest.raises(AssertionError, match="not linear in the gradient") as error:
+        assert_lawful(Probed(), X, {"main": "mse", "probe": "mse"})
+    accused = [line for line in str(error.value).splitlines() if line.startswith("  parameter:")]
+    assert any("inner.weight" in line for line in accused) and not any("body" in line for line in accused)

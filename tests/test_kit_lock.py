@@ -180,3 +180,18 @@ def test_a_network_that_raises_is_not_locked_by_pytest(pytester: pytest.Pytester
     pytester.makepyfile(TESTS.format(act="ReLU", name=NAME).replace("torch.randn(6, 4)", "torch.ones(6, 4).long()"))
     pytester.runpytest("--lawful-update").assert_outcomes(failed=3)
     assert not (pytester.path / "laws.lock.json").exists()
+
+
+@pytest.mark.parametrize("name", ["3", "''", "' '", "None"])
+def test_a_name_that_is_no_text_is_refused_with_the_option_too(pytester: pytest.Pytester, name: str) -> None:
+    """It ended the session, and no entry of any test was written."""
+    pytester.makepyfile(
+        "import torch\n"
+        "net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))\n"
+        f"def test_bad(assert_locked): assert_locked({name}, net, torch.randn(5, 4))\n"
+        "def test_good(assert_locked): assert_locked('good', net, torch.randn(5, 4))\n"
+    )
+    result = pytester.runpytest("--lawful-update")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*LockError: assert_locked: name is*"])
+    assert '"good"' in (pytester.path / "laws.lock.json").read_text()
