@@ -115,10 +115,10 @@ def test_a_module_is_given_back() -> None:
 def test_a_gap_that_is_not_wide_needs_another_point(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where 120 digits are too many (a mamba of 565 parameters): another point has as many laws, however narrow."""
     found = {
-        "narrow": lw.Count(2, 9, (7, 7), 4e7, Verdict.UNDECIDED, "test"),
-        "fair": lw.Count(2, 9, (7, 7), 4e8, Verdict.HOLDS, "test"),
-        "other": lw.Count(3, 9, (6, 6), 4e8, Verdict.HOLDS, "test"),
-        "wide": lw.Count(3, 9, (6, 6), 1e12, Verdict.HOLDS, "test"),
+        "narrow": lw.Count(2, 900, (7, 7), 4e7, Verdict.UNDECIDED, "test"),
+        "fair": lw.Count(2, 900, (7, 7), 4e8, Verdict.HOLDS, "test"),
+        "other": lw.Count(3, 900, (6, 6), 4e8, Verdict.HOLDS, "test"),
+        "wide": lw.Count(3, 900, (6, 6), 1e12, Verdict.HOLDS, "test"),
     }
     arch = lw.trace(nn.Linear(3, 2), X)
     for names, verdict in {

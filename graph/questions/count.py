@@ -259,8 +259,9 @@ def _count_architecture(arch: Architecture, loss: LossLike, **counted: Any) -> C
     if found.verdict is not Verdict.HOLDS or counted["flow"] is not None or found.laws == counted["known"]:
         return found
     if found.laws and found.parameters <= TINY:  # a kink that no gate stands for may be on one side at one point
-        found = _count(arch, loss, (), {}, None, wanted=ATTEMPTS, points=range(2 * ATTEMPTS), done=done, **counted)
-    if found.verdict is not Verdict.HOLDS or found.laws == counted["known"]:
+        more = _count(arch, loss, (), {}, None, wanted=ATTEMPTS, points=range(2 * ATTEMPTS), done=done, **counted)
+        found = more if more.verdict is Verdict.HOLDS and more.laws < found.laws else found
+    if found.laws == counted["known"]:
         return found
     generator = torch.Generator().manual_seed(counted["seed"] + 1)
     return doubted(found, reach_of(arch, loss, generator))

@@ -115,7 +115,7 @@ class Arguments:
         shape = tuple(int(n) for n in example.shape[1:]) or (1,)
         signal = Signal(shape[-1], shape[:-1])
         if tokens:
-            words = words_of(low, value.node, on_example(low, value.node))
+            words = words_of(on_example(low, value.node))
             signal = Signal(words, tuple(int(n) for n in example.shape[1:]), tokens=True)
         raw = tuple(int(n) for n in example.shape)
         at = self._read(low.add_input(value.node, signal, f"opaque {kind}"), raw=kind == "raw")

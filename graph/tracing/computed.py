@@ -197,18 +197,19 @@ def _vocabulary(low: Context, node: Node, example: torch.Tensor) -> int:
     given = [n for user in node.users if (n := _options(user, node)) > 0]
     if given:
         return min(given)
-    return words_of(low, node, example)
-
-
-def words_of(low: Context, node: Node, example: torch.Tensor | None) -> int:
-    """How many whole numbers there are on the example, which is said; zeros and ones are a mask."""
-    known = example is not None and example.device.type != "meta" and example.numel()
-    found = max(int(example.max()) + 1, 2) if known and example is not None else 2
-    name = node.name if any(i.node is node for i in low.program.inputs) else str(low.place(node))
-    said = f"{name}: read as whole numbers below {found}, as in the example; what only others move is called frozen"
-    if found > 2 and said not in low.facts:
+    found = words_of(example)
+    said = (
+        f"{node.name}: read as whole numbers below {found}, as in the example; what only others move is called frozen"
+    )
+    if found > 2 and said not in low.facts:  # zeros and ones are a mask
         low.facts.append(said)
     return found
+
+
+def words_of(example: torch.Tensor | None) -> int:
+    """How many whole numbers there are on an example; two where it has no numbers."""
+    known = example is not None and example.device.type != "meta" and example.numel()
+    return max(int(example.max()) + 1, 2) if known and example is not None else 2
 
 
 def _options(user: Node, node: Node) -> int:

@@ -37,7 +37,12 @@ class Rate:
 
     def __post_init__(self) -> None:
         if callable(self.value):
-            self(torch.tensor([0.5, 1.0], dtype=torch.float64))
+            first = self(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64))
+            if not bool(torch.isfinite(first[0])):
+                raise FlowError(
+                    f"the {self.name} at time 0, from where laws are integrated, is {float(first[0])}; let time begin "
+                    "later, as in lambda t: 3 / (1 + t)"
+                )
         elif isinstance(self.value, bool) or not isinstance(self.value, Real) or not 0 <= self.value < math.inf:
             raise FlowError(
                 f"the {self.name} is {self.value!r}; pass a number of 0 or more, or a function of the time tensor"
