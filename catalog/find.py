@@ -89,6 +89,7 @@ def search(
         return Found(chosen, False, named)
     if len(text.split()) == 1 and text in by_id() and keep(by_id()[text]):
         return Found([by_id()[text]])
+    text = formulas.unwrapped(text)
     people = (author for source in sources().values() for author in source.authors)
     vocabulary = Vocabulary(index.known_words(), shelf.knows, people)
     question = analyse(text, vocabulary)

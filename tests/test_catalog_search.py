@@ -216,3 +216,16 @@ def test_people_and_names_of_methods_are_read(question: str, answer: str) -> Non
 def test_what_the_field_calls_otherwise_is_no_answer_by_one_of_its_words(text: str) -> None:
     found = catalog.search(text)
     assert found.nearest and not found.understood.corrected and "'ra'" not in str(found)
+
+
+WRAPPED = (
+    r"\frac{d}{dt}(#)=0", r"\frac{\mathrm{d}}{\mathrm{d}t}\left(#\right) = 0", "d/dt (#) = 0", r"\partial_t (#) = 0",
+    "# = const", r"$# = \text{const}$", r"\left(#\right)", r"\dfrac{\partial}{\partial t} (#) = 0.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
+@pytest.mark.parametrize("law", [r"U^\top U - V V^\top", r"\|w_{in}\|^2 - \|w_{out}\|^2", "Q Q^T - K K^T"])
+def test_a_formula_may_say_that_it_is_conserved(wrapped: str, law: str) -> None:
+    bare, found = catalog.search(law), catalog.search(wrapped.replace("#", law))
+    assert [e.id for e in found] == [e.id for e in bare] and not found.understood.unknown

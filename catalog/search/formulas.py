@@ -9,12 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import accumulate
 
 from ..entry import Entry
 from .analysis import stop_words, tokens
 
 SAME, LIKE, NEAR = 3.0, 2.0, 1.0  # how a formula fits: as it is written, in all but names, without indices and biases
 LONGEST = 400  # characters
+DIFFERENTIAL = r"(?:\\(?:mathrm|text|rm|partial|operatorname)?\s*\{?\s*d?\s*\}?|d|∂)"
+WRAPPED = (
+    (rf"\\[dt]?frac\s*\{{\s*{DIFFERENTIAL}\s*\}}\s*\{{\s*{DIFFERENTIAL}\s*t\s*\}}", ""),
+    (r"(?<![A-Za-z])d\s*/\s*dt(?![A-Za-z])|(?:\\partial|∂)_\{?t\}?", ""),
+    (r"(?:=|\\equiv)\s*(?:0(?!\.?\d)|\\?(?:text|mathrm)?\s*\{?\s*const(?:ant)?\b\.?\s*\}?)\.?(?!\w)", ""),
+)  # what says that a formula is conserved, and not which one it is
+OUTER = re.compile(r"\s*(?:\\(?:left|[bB]igl?)\s*)?\((.*?)(?:\\(?:right|[bB]igr?)\s*)?\)\s*[.]?\s*")
 REWRITTEN = (
     (r"\\(?:left|right|big[lr]?|Big[lr]?|,|;|!|quad)(?![a-zA-Z])", ""),
     (r"\\[lr]?Vert|\\\||\|\|", "‖"),
@@ -46,6 +54,23 @@ Shape = tuple[tuple[str, ...], ...]
 def is_formula(text: str) -> bool:
     """Whether a question holds a formula of norms or transposes."""
     return bool(SIGNS.search(_formula(_rewritten(text))[0]))
+
+
+def unwrapped(text: str) -> str:
+    """A formula without what says that it is conserved (`d/dt (...) = 0`, in LaTeX too); any other text as it is."""
+    bare = text.strip().strip("$").strip()
+    for pattern, instead in WRAPPED:
+        bare = re.sub(pattern, instead, bare)
+    whole = OUTER.fullmatch(bare)
+    if whole and _closed(whole[1]) and _formula(_rewritten(whole[1]))[1]:
+        bare = whole[1]
+    return bare.strip() if is_formula(bare) else text
+
+
+def _closed(text: str) -> bool:
+    """Whether parentheses that are open before a text are so all through it: `a) - (b` closes one."""
+    depth = list(accumulate(text, lambda n, c: n + (c == "(") - (c == ")"), initial=0))
+    return min(depth) == depth[-1] == 0
 
 
 def stated(text: str, entries: Iterable[Entry]) -> list[tuple[float, Entry]]:

@@ -47,7 +47,7 @@ VERIFIABLE = 2_000_000  # parameters whose gradients are quick to take in float6
 @question()
 def verify(
     network: NetworkLike,
-    laws: Sequence[Law] | LawSet | Quantity | Sequence[Quantity] | Mapping[str, Quantity] | None = None,
+    laws: Law | Sequence[Law] | LawSet | Quantity | Sequence[Quantity] | Mapping[str, Quantity] | None = None,
     loss: LossLike | None = None,
     *,
     args: torch.Tensor | Sequence[Any] = (),
@@ -62,7 +62,7 @@ def verify(
     Args:
         network: an architecture, an expression of blocks or a spec (random parameters), or a module (the parameters
             that it has).
-        laws: the laws; derived from the network where they are not given.  Or quantities of your own, one, several or
+        laws: the laws, or one; derived from the network where they are not given.  Or quantities of your own, one, several or
             by name: functions from tensors by parameter name to a tensor, made of differentiable torch operations
             (`lambda p: p["up.weight"].square().sum(1) - p["down.weight"].square().sum(0)`).  Their control is the same
             function of unevenly scaled parameters.
@@ -88,7 +88,7 @@ def verify(
     if own := quantities_of(laws):
         points = _points(network, "mse" if loss is None else loss, args, kwargs, redraw, axis, samples, seed)
         return Report(tuple(judge_quantity(name, each, points, seed) for name, each in own.items()))
-    known = cast("Sequence[Law] | LawSet | None", laws)
+    known = cast("Sequence[Law] | LawSet | None", [laws] if isinstance(laws, Law) else laws)
     arch = network if isinstance(network, Architecture) else network.arch if isinstance(network, Network) else None
     if known is None:
         asked = "mse" if loss is None else loss

@@ -74,10 +74,11 @@ def search_laws(
     say("reading the network as a polynomial")
     inputs = inputs_of("search_laws", args, kwargs, ShapeError)
     arch = architecture_of(network_of(fields, "search_laws"), *inputs)
-    found = [
-        search_fields(ProgramFields(program), None, degree, seed=seed, progress=progress)
-        for program in potential_programs(arch, loss)
-    ]
+    try:
+        programs = potential_programs(arch, loss)
+    except NotPolynomialError as error:
+        raise NotPolynomialError(error.what, "a search is for polynomials: derive and count its laws instead") from None
+    found = [search_fields(ProgramFields(p), None, degree, seed=seed, progress=progress) for p in programs]
     if any(other.laws != found[0].laws for other in found[1:]):
         raise NotPolynomialError(
             "parameters alone decide some activations (a ReLU of a weight, a clamped weight), and other laws hold "
