@@ -37,6 +37,30 @@ def test_what_the_rules_do_not_see_is_named(name: str) -> None:
     assert lw.count(arch).laws > laws.exact_independent and any(words in note for note in laws.gaps)
 
 
+ONE = {
+    "one channel": (b.Conv1d(1, 3, 1, bias=False), b.Signal(1, (4,), channels_first=True)),
+    "two groups": (b.Conv1d(2, 4, 1, groups=2, bias=False), b.Signal(2, (4,), channels_first=True)),
+    "groups behind a ReLU": (
+        b.Conv1d(2, 2, 2, 2, bias=False) >> b.ReLU() >> b.Conv1d(2, 4, 1, groups=2, bias=False),
+        b.Signal(2, (8,), channels_first=True),
+    ),
+    "each by itself": (b.Conv1d(2, 2, 1, groups=2, bias=False), b.Signal(2, (4,), channels_first=True)),
+    "a kernel": (b.Conv1d(1, 3, 2, bias=False), b.Signal(1, (5,), channels_first=True)),
+}
+
+
+@pytest.mark.parametrize("norm", [b.BatchNormCore, b.InstanceNormCore])
+@pytest.mark.parametrize("name", ONE)
+def test_multiples_of_one_number_are_one_number_behind_a_norm(norm: Callable[..., b.Net], name: str) -> None:
+    """A night found it: grouped convolutions of one input each; only a dense map from one feature was named."""
+    net, signal = ONE[name]
+    width = 4 if "groups" in name else 2 if "itself" in name else 3
+    arch = lw.Architecture(net >> norm(width, epsilon=0.0) >> b.Flatten() >> b.Linear(4 * width, 2, False), signal)
+    laws = lw.derive(arch)
+    named = any("multiples of one number" in note for note in laws.gaps)
+    assert named == (lw.count(arch).laws > laws.independent) == (name not in ("each by itself", "a kernel"))
+
+
 GATES: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], bool]] = {
     "a clamp below what is never negative": (lambda h: torch.clamp(h.relu(), min=-1), True),
     "off for every input": (lambda h: (torch.tanh(h) - 2).relu(), True),

@@ -60,12 +60,16 @@ def _large_constants(solution: Solution) -> Iterator[str]:
 
 
 def _copies_of_one_number(solution: Solution) -> Iterator[str]:
-    """Multiples of one number that are normalised over a batch: one number again, up to signs."""
+    """Multiples of one number (of a group) that are normalised, each over examples or positions: equal up to signs."""
     wires, writer = solution.drawn.wires, solution.drawn.writer
     for site in solution.drawn.sites:
-        before = writer.get(site.inputs[0]) if isinstance(site.rule, BatchNormRule) else None
-        if before is not None and isinstance(before.rule, LinearRule) and before.rule.shape_[2:] == ():
-            if wires[before.inputs[0]].size == 1 < wires[site.inputs[0]].size:
+        rule, w = site.rule, site.inputs[0] if site.inputs else None
+        if w is None or not isinstance(rule, (BatchNormRule, NormRule)):
+            continue
+        alone = isinstance(rule, BatchNormRule) or (not rule.local and rule.groups == wires[w].size)  # each by itself
+        before = writer.get(w)
+        if alone and before is not None and isinstance(before.rule, LinearRule):
+            if math.prod(before.rule.shape_) == wires[w].size > wires[before.inputs[0]].size:
                 what = "normalises multiples of one number, which are equal then up to their signs"
                 yield f"{site.name} {what}: laws that compare them are not listed"
 
