@@ -40,6 +40,7 @@ class PolynomialLaws(Printed):
         monomials: number of monomials that were searched.
         classes: number of classes they split into.
         largest: size of the largest class, which is the largest linear system that was solved.
+        data: symbols of the fields that are no variables: the laws hold for all their values.
     """
 
     variables: tuple[str, ...]
@@ -53,6 +54,7 @@ class PolynomialLaws(Printed):
     monomials: int
     classes: int
     largest: int
+    data: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -90,9 +92,10 @@ class PolynomialLaws(Printed):
         """In one sentence, what was found and how sure it is."""
         chance = f"a false one passes with probability at most {self.error:.0e}"
         how = "each expanded to zero exactly" if self.proved else chance
+        given = f", whatever {', '.join(self.data)} may be" if self.data else ""
         return (
-            f"{plural(self.count, 'independent law')}; {len(self.polynomials)} polynomials span all laws of degree at "
-            f"most {self.degree} in {len(self.variables)} variables (none is missing; {how})"
+            f"{plural(self.count, 'independent law')}; {plural(len(self.polynomials), 'polynomial spans', 'polynomials span')} all laws of degree at "
+            f"most {self.degree} in {len(self.variables)} variables{given} (none is missing; {how})"
         )
 
     def __str__(self) -> str:

@@ -137,6 +137,7 @@ class _Search:
             monomials=len(self.monomials),
             classes=number,
             largest=largest,
+            data=self.family.data if isinstance(self.family, SympyFields) else (),
         )
 
     def _classes(self) -> list[np.ndarray]:

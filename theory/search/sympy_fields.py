@@ -55,6 +55,11 @@ class SympyFields:
         return tuple(s.name for s in self.symbols)
 
     @property
+    def data(self) -> tuple[str, ...]:
+        """The names of the symbols that are data."""
+        return tuple(s.name for s in self._data)
+
+    @property
     def field_degree(self) -> int:
         """The largest degree of a component, and one for the random combination of fields."""
         return max((len(m) for m in self._monomials), default=0) + 1
