@@ -40,6 +40,7 @@ INPUTS = 256  # at each point where pairs of gates are looked at
 WIDEST = 200  # gates in these pairs
 STATES = 12  # classes of states of one gate in these pairs: a maximum has as many states as places
 ROUNDS = 8  # of such points
+FEW = 12  # gates, of which inputs meet all patterns that a point has
 AWAKE = 8  # points at which inputs change every gate, of which none spans all, before patterns are said to be apart
 SHOWN = 48  # points at which two gates vary and never come apart, before they are said to be tied
 
@@ -96,7 +97,7 @@ def doubted(found: Count, reach: Reach, *, quick: bool = False) -> Count:
     """A count with the patterns of all points; undecided where gates are tied, so that no point has them.
 
     That none of the points that were looked at has them is no doubt by itself: small networks have dead units at many.
-    They are no excuse where inputs change every activation at many of the points, and none of these has them.
+    They are no excuse where inputs change every one of a few activations at many points, and none of these has them.
     Where inputs take few values it is one: what a word switches is a matter of parameters.
 
     Args:
@@ -123,9 +124,9 @@ def doubted(found: Count, reach: Reach, *, quick: bool = False) -> Count:
         spanned = reach.spanned(point)
         if spanned == found.ranks[0]:
             return found
-        awake += all(
-            bool(v[~reach.patterns.still.get(k, v < 0)].all()) for k, v in _varied(reach.patterns, point).items()
-        )
+        if reach.patterns.most <= FEW:
+            varied = _varied(reach.patterns, point)
+            awake += all(bool(v[~reach.patterns.still.get(k, v < 0)].all()) for k, v in varied.items())
         if spanned >= most:
             most, best = spanned, point
     laws = found.laws if best is None else reach.laws(best)

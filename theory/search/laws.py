@@ -93,9 +93,10 @@ class PolynomialLaws(Printed):
         chance = f"a false one passes with probability at most {self.error:.0e}"
         how = "each expanded to zero exactly" if self.proved else chance
         given = f", whatever {', '.join(self.data)} may be" if self.data else ""
+        span = plural(len(self.polynomials), "polynomial spans", "polynomials span")
         return (
-            f"{plural(self.count, 'independent law')}; {plural(len(self.polynomials), 'polynomial spans', 'polynomials span')} all laws of degree at "
-            f"most {self.degree} in {len(self.variables)} variables{given} (none is missing; {how})"
+            f"{plural(self.count, 'independent law')}; {span} all laws of degree at most {self.degree} in "
+            f"{len(self.variables)} variables{given} (none is missing; {how})"
         )
 
     def __str__(self) -> str:
