@@ -63,9 +63,9 @@ def verify(
         network: an architecture, an expression of blocks or a spec (random parameters), or a module (the parameters
             that it has).
         laws: the laws, or one; derived from the network where they are not given.  Or quantities of your own, one,
-            several or by name: functions from tensors by parameter name to a tensor, made of differentiable torch operations
-            (`lambda p: p["up.weight"].square().sum(1) - p["down.weight"].square().sum(0)`).  Their control is the same
-            function of unevenly scaled parameters.
+            several or by name: functions from tensors by parameter name to a tensor, made of differentiable torch
+            operations (`lambda p: p["up.weight"].square().sum(1) - p["down.weight"].square().sum(0)`).  Their control
+            is the same function of unevenly scaled parameters.
         loss: the loss of every output (see `derive`); by default those the laws were derived for, or the squared error.
         args: example inputs of a module; not needed for one made by `Architecture.to_torch`.
         kwargs: example keyword inputs of a module; masks and what is no tensor are passed on.
