@@ -115,7 +115,8 @@ class Arguments:
         shape = tuple(int(n) for n in example.shape[1:]) or (1,)
         signal = Signal(shape[-1], shape[:-1])
         if tokens:
-            words = words_of(on_example(low, value.node))
+            rows = example.shape[:1] == (low.batch,)  # else sizes and counts, which nobody can draw
+            words = words_of(on_example(low, value.node) if rows else None)
             signal = Signal(words, tuple(int(n) for n in example.shape[1:]), tokens=True)
         raw = tuple(int(n) for n in example.shape)
         at = self._read(low.add_input(value.node, signal, f"opaque {kind}"), raw=kind == "raw")
