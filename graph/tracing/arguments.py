@@ -115,8 +115,8 @@ class Arguments:
         shape = tuple(int(n) for n in example.shape[1:]) or (1,)
         signal = Signal(shape[-1], shape[:-1])
         if tokens:
-            rows = example.shape[:1] == (low.batch,)  # else sizes and counts, which nobody can draw
-            words = words_of(on_example(low, value.node) if rows else None)
+            given = example.shape[:1] == (low.batch,) or any(i.node is value.node for i in low.program.inputs)
+            words = words_of(on_example(low, value.node) if given else None)  # sizes and counts nobody can draw
             signal = Signal(words, tuple(int(n) for n in example.shape[1:]), tokens=True)
         raw = tuple(int(n) for n in example.shape)
         at = self._read(low.add_input(value.node, signal, f"opaque {kind}"), raw=kind == "raw")
