@@ -72,5 +72,5 @@ def test_what_cannot_be_tested_is_one_sentence() -> None:
         lw.verify(NET, lambda p: p["up.wieght"].sum())
     with pytest.raises(TypeError, match="gives a float, expected a tensor"):
         lw.verify(NET, lambda p: 1.0)
-    with pytest.raises(ValueError, match=r"laws is .* it must be a list of values, each a Law"):
+    with pytest.raises(ValueError, match=r"laws is .* it must be a Law or a list of values, each a Law"):
         lw.verify(NET, [balance, lw.derive(NET)[0]])
