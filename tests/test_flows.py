@@ -443,9 +443,9 @@ def test_what_says_nothing_does_not_pass() -> None:
     assert lw.count(dead, flow=MOMENTUM).verdict is Verdict.VACUOUS
     assert lw.count(dead, flow=f.SignDescent()).verdict is Verdict.VACUOUS
     arch = pair(2, 2, 2)
-    broken = f.laws(arch, f.WeightDecay(lambda t: t * torch.nan))
+    broken = f.laws(arch, f.WeightDecay(lambda t: torch.where(t > 0, torch.nan, t)))
     assert f.verify(arch, broken).verdict is Verdict.VIOLATED
-    assert lw.count(arch, flow=f.WeightDecay(lambda t: t * torch.nan)).verdict is not Verdict.HOLDS
+    assert lw.count(arch, flow=f.WeightDecay(lambda t: torch.where(t > 0, torch.nan, t))).verdict is not Verdict.HOLDS
 
 
 def test_modules() -> None:
@@ -509,6 +509,11 @@ def metric(p: dict[str, torch.Tensor]) -> torch.Tensor:
         (lambda: f.Momentum(float("inf")), "the damping is inf; pass"),
         (lambda: f.Momentum(True), "the damping is True; pass"),
         (lambda: f.Momentum(lambda t: math.exp(-t)), "gives no number for each time of a tensor of shape"),
+        (
+            lambda: f.Momentum(lambda t: 3 / t),
+            "the damping at time 0, from where laws are integrated, is inf; let time",
+        ),
+        (lambda: f.WeightDecay(lambda t: t**-0.5), "the decay at time 0, from where laws are integrated, is inf"),
         (lambda: f.Momentum(lambda t: torch.ones(3)), "gives no number for each time of a tensor of shape"),
         (lambda: f.Momentum(0.5, {"*": "entropy"}), "the metric of momentum is"),  # type: ignore[arg-type]
         (lambda: f.Momentum(0.5, ENTROPY, ahead=-1.0), "read -1.0 ahead; pass a number"),

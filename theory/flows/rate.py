@@ -37,10 +37,11 @@ class Rate:
 
     def __post_init__(self) -> None:
         if callable(self.value):
-            first = self(torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64))
-            if not bool(torch.isfinite(first[0])):
+            self(torch.tensor([0.5, 1.0], dtype=torch.float64))
+            first = self(torch.zeros(1, dtype=torch.float64))
+            if not bool(torch.isfinite(first)):
                 raise FlowError(
-                    f"the {self.name} at time 0, from where laws are integrated, is {float(first[0])}; let time begin "
+                    f"the {self.name} at time 0, from where laws are integrated, is {float(first)}; let time begin "
                     "later, as in lambda t: 3 / (1 + t)"
                 )
         elif isinstance(self.value, bool) or not isinstance(self.value, Real) or not 0 <= self.value < math.inf:
