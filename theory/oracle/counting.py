@@ -9,6 +9,8 @@ counted.  Each sample is a bracket of random combinations of fields, so that a l
 than it has dimensions.  Rows are scaled by the size of the two terms that a bracket subtracts, never by their own norm:
 a bracket that cancels to rounding stays as small as rounding.  Where signal and rounding lie close to each other, the
 same fields and brackets are computed once more in 120 digits (`lawful.theory.oracle.precise`).
+
+This file is long because a count, its doubts and what settles them are one procedure.
 """
 
 from __future__ import annotations
