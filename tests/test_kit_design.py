@@ -216,6 +216,27 @@ def test_a_backward_that_knows_more_than_the_kernels_one_by_one(function) -> Non
     assert "a.weight" in str(error.value) and "b.weight" not in str(error.value)
 
 
+class Twice(nn.Module):
+    """One operator at two places."""
+
+    def __init__(self, function, second: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.m, self.c = nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+        self.function, self.second = function, second
+
+    def forward(self, x):
+        return self.c(self.function.apply(self.m(self.function.apply(self.a(x), True)), self.second))
+
+
+def test_an_operator_that_is_right_at_one_place_is_judged_at_the_other() -> None:
+    """Its backward stands in for the derivative where it knows more, and only there."""
+    assert len(assert_lawful(Twice(Bisected, second=True), X).vouched("reference")) == 6
+    with pytest.raises(AssertionError, match="the backward of Bisected") as error:
+        assert_lawful(Twice(Bisected, second=False), X)
+    assert "m.weight" in str(error.value) and "c.weight" not in str(error.value)
+
+
 class Quantised(torch.autograd.Function):
     """A quantiser that learns its step: gradients pass the rounding, and the step's is not that of the kernels."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .own_backward import DESIGN, OperatorFinding
+from .own_backward import DESIGN, WRONG, OperatorFinding
 from .replay import Memory
 from .tape import OwnCall, Tape
 
@@ -23,8 +23,10 @@ def stand_ins(
         if not {call.function.__name__, *call.place.names}.isdisjoint(by_design):
             found[number] = _own_instead(set(call.spots))
             continue
-        own = [f for f in operators if f.operator == call.function.__name__]
+        alike = [f for f in operators if f.operator == call.function.__name__]
+        own = [f for f in alike if f.call == number] or alike  # of many calls only the first ones were looked at
         through = {f.input for f in own if f.verdict is DESIGN or f.how in ("implicit", "kink")}
+        through -= {f.input for f in own if f.verdict is WRONG}
         if through:
             order: list[tuple[object, ...]] = []
             numbers = set()
