@@ -18,6 +18,8 @@ class Net:
     if not TYPE_CHECKING:  # which is to find names that are not there by itself
 
         def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that raises this error itself
+                return object.__getattribute__(self, name)
             text = f"{type(self).__name__!r} object has no attribute {name!r}"
             if not name.startswith("_"):
                 text += "; it is a part of networks: lw.Architecture(...) of it is one, which is drawn, counted and run"

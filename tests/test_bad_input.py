@@ -302,6 +302,15 @@ def test_an_expression_of_blocks_says_what_has_drawings() -> None:
     assert not hasattr(net, "__torch_function__") and not hasattr(net, "draw")
 
 
+def test_a_property_of_a_block_raises_its_own_error() -> None:
+    class Mine(b.Net):
+        @property
+        def size(self) -> int:
+            return len(self.feautres)
+
+    refused(lambda: Mine().size, "has no attribute 'feautres'", kind=AttributeError)
+
+
 def test_whole_numbers_are_no_parameters() -> None:
     refused(lambda: Architecture(b.Linear(3, 2)).to_torch(torch.int64), "dtype is torch.int64", "torch.float32")
 
