@@ -72,3 +72,11 @@ def test_a_layer_that_its_owner_registers_is_no_stray() -> None:
     laws = lw.derive(module, args=torch.randn(5, 4))
     assert not [n for n in laws.notes if "no parameters of" in n]
     assert {n for law in laws for n in law.parameters} >= {"kept.weight", "o.weight"}
+
+
+def test_the_gradients_of_somebody_else_are_none_of_a_module() -> None:
+    critic = nn.Linear(4, 4)
+    critic(torch.randn(2, 4)).sum().backward()
+    module = Held(lambda a: a, lambda m, x: m.kept(x))
+    module.critic = [critic]
+    assert "no parameters of" not in str(assert_lawful(module, torch.randn(5, 4)))

@@ -105,9 +105,10 @@ def in_double(request: Request) -> list[Sample]:
 
                     return run
 
+                fresh = {n: t for n, t in own.unregistered.items() if t.grad is None}  # others are trained by somebody
                 found = _steps(request, module, trained, given, again, wide)
                 for one in found:
-                    one.unregistered = tuple(n for n, t in own.unregistered.items() if t.grad is not None)
+                    one.unregistered = tuple(n for n, t in fresh.items() if t.grad is not None)
             if found:  # else: the smallest number of float64 in a float32 is none (masks of language models)
                 return found
         except ModuleError as error:
